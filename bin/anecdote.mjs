@@ -1,0 +1,12 @@
+#!/usr/bin/env node
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+if (existsSync(join(root, "src"))) {
+  const { build, isStale } = await import("../scripts/build.mjs");
+  if (isStale()) build();
+}
+const { main } = await import("../dist/cli/main.js");
+process.exitCode = await main(process.argv.slice(2));

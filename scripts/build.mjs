@@ -1,0 +1,119 @@
+// Builds dist/ from src/: TypeScript with tsc, WebAssembly kernels with AssemblyScript.
+// Does nothing when dist/ is newer than every source, so `npm start`, `npm test` and the bin can always call it.
+import { spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const require = createRequire(import.meta.url);
+const STAMP = join(root, "dist", ".built");
+
+function* files(folder) {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* files(path);
+    else yield path;
+  }
+}
+
+function newest(paths) {
+  let newestMs = 0;
+  for (const path of paths) newestMs = Math.max(newestMs, statSync(path).mtimeMs);
+  return newestMs;
+}
+
+function run(command, args) {
+  const result = spawnSync(process.execPath, [command, ...args], {
+    cwd: root,
+    stdio: ["ignore", "inherit", "inherit"],
+  });
+  if (result.status !== 0) throw new Error(`anecdote: build failed in ${args.join(" ")}`);
+}
+
+/** The path of a package's command, whether or not npm linked node_modules/.bin. */
+function binOf(packageName, binName) {
+  let folder = dirname(require.resolve(packageName));
+  while (
+    !existsSync(join(folder, "package.json")) ||
+    JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).name !== packageName
+  ) {
+    folder = dirname(folder);
+  }
+  const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const bin = typeof manifest.bin === "string" ? manifest.bin : manifest.bin[binName];
+  return join(folder, bin);
+}
+
+/** The list of every file under src/: a deleted or added source also makes dist/ stale. */
+const sourceList = () =>
+  [...files(join(root, "src"))].map((path) => path.slice(root.length + 1)).sort();
+
+export function isStale() {
+  if (!existsSync(join(root, "src"))) return false; // an installed package ships dist/ only
+  if (!existsSync(STAMP)) return true;
+  const inputs = [
+    ...sourceList().map((path) => join(root, path)),
+    join(root, "tsconfig.json"),
+    join(root, "package.json"),
+    fileURLToPath(import.meta.url),
+  ];
+  return (
+    newest(inputs) > statSync(STAMP).mtimeMs ||
+    readFileSync(STAMP, "utf8") !== sourceList().join("\n")
+  );
+}
+
+export function build() {
+  const startedMs = Date.now();
+  const before = existsSync(STAMP) ? readFileSync(STAMP, "utf8") : "";
+  const sources = sourceList();
+  if (before !== sources.join("\n")) rmSync(join(root, "dist"), { recursive: true, force: true });
+  mkdirSync(join(root, "dist"), { recursive: true });
+  run(binOf("typescript", "tsc"), ["-p", "tsconfig.json"]);
+  for (const source of sources.filter(
+    (path) => path.includes("/assembly/") && /\/assembly\/[^/]+\.ts$/.test(path),
+  )) {
+    const name = source.slice("src/".length).replace("/assembly/", "/").replace(/\.ts$/, ".wasm");
+    const output = join("dist", name);
+    if (
+      existsSync(join(root, output)) &&
+      statSync(join(root, output)).mtimeMs > statSync(join(root, source)).mtimeMs
+    )
+      continue;
+    mkdirSync(join(root, dirname(output)), { recursive: true });
+    run(binOf("assemblyscript", "asc"), [
+      source,
+      "-o",
+      output,
+      "-O3",
+      "--noAssert",
+      "--runtime",
+      "stub",
+      "--enable",
+      "simd",
+      "--enable",
+      "threads",
+      "--importMemory",
+      "--sharedMemory",
+      "--maximumMemory",
+      "32768",
+      "--use",
+      "abort=",
+    ]);
+  }
+  writeFileSync(STAMP, sources.join("\n"));
+  if (process.env.CI || process.stderr.isTTY)
+    process.stderr.write(`built dist/ in ${((Date.now() - startedMs) / 1000).toFixed(1)} s\n`);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url) && isStale()) build();

@@ -1,0 +1,312 @@
+import { didYouMean } from "../util/nearest.ts";
+import { MilError } from "./errors.ts";
+import {
+  boolLiteral,
+  int32Literal,
+  int32sLiteral,
+  scalarLiteral,
+  stringLiteral,
+  tensorLiteral,
+} from "./literal.ts";
+import { OpCall } from "./op-call.ts";
+import type { OpInputs, ParameterSpec } from "./op-row.ts";
+import { OPS, opRow } from "./ops/index.ts";
+import type { OpName } from "./ops/index.ts";
+import { isOperandList } from "./program.ts";
+import type {
+  Argument,
+  Block,
+  Literal,
+  MilFunction,
+  Operand,
+  Operation,
+  Opset,
+  Program,
+  Value,
+} from "./program.ts";
+import { tensorType } from "./types.ts";
+import type { DataType, MilType } from "./types.ts";
+
+type RawInput =
+  | Argument
+  | number
+  | boolean
+  | string
+  | readonly number[]
+  | readonly boolean[]
+  | undefined;
+
+export interface OpOptions {
+  /** Name of the result (results of several outputs get `_0`, `_1`, ...); made unique when taken. */
+  readonly name?: string;
+  readonly blocks?: readonly Block[];
+}
+
+/**
+ * Writes one function op by op. Each call infers the results' types, so a mistake is reported where it is made.
+ *
+ * ```ts
+ * const f = new FunctionBuilder("main");
+ * const x = f.input("x", tensorType("fp32", [2, 3]));
+ * const y = f.op("mul", { x, y: 2 });
+ * const main = f.finish({ y });
+ * ```
+ */
+export class FunctionBuilder {
+  readonly name: string;
+  readonly opset: string;
+  readonly #inputs: Value[] = [];
+  readonly #operations: Operation[] = [];
+  readonly #names = new Set<string>();
+  #counter = 0;
+
+  constructor(name = "main", opset: Opset = "ios18") {
+    this.name = name;
+    this.opset = opset;
+  }
+
+  input(name: string, type: MilType): Value {
+    if (this.#names.has(name))
+      throw new MilError("mil.builder.name", `input "${name}" exists already`);
+    this.#names.add(name);
+    const value: Value = Object.freeze({ kind: "value", name, type });
+    this.#inputs.push(value);
+    return value;
+  }
+
+  /** A named constant (`const` op), worth it for tensors; settings are better written in place. */
+  constant(literal: Literal, name?: string): Value {
+    const value: Value = Object.freeze({
+      kind: "value",
+      name: this.#unique(name ?? "const"),
+      type: literal.type,
+      constant: literal,
+    });
+    this.#operations.push(
+      freezeOperation({
+        type: "const",
+        inputs: new Map(),
+        outputs: [value],
+        blocks: [],
+        attributes: new Map([["val", literal]]),
+      }),
+    );
+    return value;
+  }
+
+  /** Appends an op with one result. */
+  op<Name extends OpName>(
+    type: Name,
+    inputs: OpInputs<(typeof OPS)[Name]>,
+    options: OpOptions = {},
+  ): Value {
+    const [value, ...rest] = this.many(type, inputs, options);
+    if (value === undefined || rest.length > 0) {
+      throw new MilError(
+        "mil.builder.results",
+        `${type} has ${rest.length + 1} results; use many()`,
+      );
+    }
+    return value;
+  }
+
+  /** Appends an op with any number of results. */
+  many<Name extends OpName>(
+    type: Name,
+    inputs: OpInputs<(typeof OPS)[Name]>,
+    options: OpOptions = {},
+  ): readonly Value[] {
+    const named = Object.entries<RawInput>(inputs);
+    const parameters: Readonly<Record<string, ParameterSpec>> = OPS[type].parameters;
+    const dataType = leadingDataType(named);
+    const converted = new Map<string, Argument>();
+    for (const [name, raw] of named) {
+      if (raw === undefined) continue;
+      const spec = parameters[name];
+      if (spec === undefined) {
+        throw new MilError(
+          "mil.op.parameter",
+          `${type} has no parameter "${name}".${didYouMean(name, Object.keys(parameters))}`,
+        );
+      }
+      converted.set(name, convertInput(raw, spec, dataType));
+    }
+    return this.append(
+      { type, inputs: converted, blocks: options.blocks ?? [], attributes: new Map() },
+      options.name,
+    );
+  }
+
+  /**
+   * Appends an op whose inputs are already operands, as passes do when they copy one.
+   * The types are inferred anew; an op outside the table needs `types`.
+   */
+  append(
+    operation: Omit<Operation, "outputs">,
+    name?: string,
+    types?: readonly MilType[],
+  ): readonly Value[] {
+    const row = opRow(operation.type);
+    if (row === undefined && types === undefined) {
+      throw new MilError(
+        "mil.op.unknown",
+        `there is no op "${operation.type}".${didYouMean(operation.type, Object.keys(OPS))}`,
+      );
+    }
+    const inferred = row === undefined ? (types ?? []) : row.infer(new OpCall(operation, row));
+    const base = name ?? `${operation.type}`;
+    const outputs = inferred.map((resultType, index): Value =>
+      Object.freeze({
+        kind: "value",
+        name: this.#unique(inferred.length === 1 ? base : `${base}_${index}`),
+        type: resultType,
+      }),
+    );
+    this.#operations.push(freezeOperation({ ...operation, outputs }));
+    return outputs;
+  }
+
+  /** Ends the function. Outputs are given by name; each becomes a result of that name. */
+  finish(
+    outputs: Readonly<Record<string, Value>>,
+    attributes: ReadonlyMap<string, Literal> = new Map(),
+  ): MilFunction {
+    const results = Object.entries(outputs).map(([name, value]) => this.#named(name, value));
+    return Object.freeze({
+      name: this.name,
+      opset: this.opset,
+      inputs: Object.freeze([...this.#inputs]),
+      operations: Object.freeze([...this.#operations]),
+      outputs: Object.freeze(results),
+      attributes,
+    });
+  }
+
+  /** A value under the name a result must have: the op that makes it is renamed, or an `identity` is added. */
+  #named(name: string, value: Value): Value {
+    if (value.name === name) return value;
+    if (this.#names.has(name)) {
+      throw new MilError(
+        "mil.builder.name",
+        `output "${name}" has the name of another value; rename one of them`,
+      );
+    }
+    const renamed: Value = Object.freeze({ ...value, name });
+    const maker = this.#operations.findIndex((operation) => operation.outputs.includes(value));
+    if (maker === -1 || this.#isResult(value)) {
+      const [copy] = this.append(
+        { type: "identity", inputs: new Map([["x", value]]), blocks: [], attributes: new Map() },
+        name,
+        [value.type],
+      );
+      if (copy === undefined) throw new MilError("mil.builder.results", "identity has one result");
+      return copy;
+    }
+    this.#names.add(name);
+    this.#results.add(renamed);
+    for (let index = maker; index < this.#operations.length; index++) {
+      const operation = this.#operations[index];
+      if (operation !== undefined) this.#operations[index] = substitute(operation, value, renamed);
+    }
+    return renamed;
+  }
+
+  readonly #results = new Set<Value>();
+  #isResult(value: Value): boolean {
+    return this.#results.has(value);
+  }
+
+  #unique(base: string): string {
+    let name = base;
+    while (this.#names.has(name)) name = `${base}_${this.#counter++}`;
+    this.#names.add(name);
+    return name;
+  }
+}
+
+/** A program of one or more finished functions, in the dialect `program(1.3)`. */
+export function programOf(...functions: readonly MilFunction[]): Program {
+  return Object.freeze({
+    version: "1.3",
+    attributes: new Map(),
+    functions: Object.freeze([...functions]),
+  });
+}
+
+export function freezeOperation(operation: Operation): Operation {
+  return Object.freeze({
+    ...operation,
+    outputs: Object.freeze([...operation.outputs]),
+    blocks: Object.freeze([...operation.blocks]),
+  });
+}
+
+function substitute(operation: Operation, from: Value, to: Value): Operation {
+  const swap = (operand: Operand): Operand => (operand === from ? to : operand);
+  const inputs = new Map<string, Argument>();
+  for (const [name, argument] of operation.inputs) {
+    inputs.set(name, isOperandList(argument) ? argument.map(swap) : swap(argument));
+  }
+  return freezeOperation({
+    ...operation,
+    inputs,
+    outputs: operation.outputs.map((output) => (output === from ? to : output)),
+  });
+}
+
+/** Plain numbers among the inputs take the element type of the first tensor operand. */
+function leadingDataType(named: readonly (readonly [string, RawInput])[]): DataType {
+  for (const [, raw] of named) {
+    if (typeof raw !== "object") continue;
+    const operand: unknown = Array.isArray(raw) ? raw[0] : raw;
+    if (
+      isOperand(operand) &&
+      operand.type.kind === "tensor" &&
+      operand.type.dataType !== "bool" &&
+      operand.type.dataType !== "string"
+    ) {
+      return operand.type.dataType;
+    }
+  }
+  return "fp32";
+}
+
+function isOperand(candidate: unknown): candidate is Operand {
+  return (
+    typeof candidate === "object" &&
+    candidate !== null &&
+    "kind" in candidate &&
+    "type" in candidate
+  );
+}
+
+function convertInput(
+  raw: Exclude<RawInput, undefined>,
+  spec: ParameterSpec,
+  dataType: DataType,
+): Argument {
+  switch (typeof raw) {
+    case "number":
+      return spec.kind === "int" || spec.kind === "ints"
+        ? int32Literal(raw)
+        : scalarLiteral(dataType, raw);
+    case "boolean":
+      return boolLiteral(raw);
+    case "string":
+      return stringLiteral(raw);
+    case "object":
+      if (isOperand(raw)) return raw;
+      if (spec.kind === "tensors") return raw as readonly Operand[];
+      if (spec.kind === "bools")
+        return tensorLiteral("bool", [raw.length], (raw as readonly boolean[]).map(Number));
+      return int32sLiteral(raw as readonly number[]);
+  }
+}
+
+/** A tensor type by example: `shaped("fp32", 2, 3)`. */
+export function shaped(
+  dataType: DataType,
+  ...shape: readonly number[]
+): ReturnType<typeof tensorType> {
+  return tensorType(dataType, shape);
+}

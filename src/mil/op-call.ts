@@ -1,0 +1,192 @@
+import { MilError } from "./errors.ts";
+import { hostTensorOfLiteral } from "./host-tensor.ts";
+import type { HostTensor } from "./host-tensor.ts";
+import { literalString } from "./literal.ts";
+import type { OpRow, ParameterSpec } from "./op-row.ts";
+import { isOperandList, literalOf } from "./program.ts";
+import type { Argument, Block, Operand } from "./program.ts";
+import { formatType, staticShape } from "./types.ts";
+import type { DataType, Dimension, TensorType } from "./types.ts";
+
+/** What evaluation needs beyond the inputs' numbers; absent while a program is only being typed. */
+export interface CallEnvironment {
+  /** Numbers of an operand that is not a constant. */
+  readonly resolve: (operand: Operand) => HostTensor;
+  /** Runs a nested block (`cond`, `while_loop`). */
+  readonly runBlock: (block: Block, inputs: readonly HostTensor[]) => readonly HostTensor[];
+  /** Replaces the contents of a state (`write_state`). */
+  readonly writeState: (state: Operand, contents: HostTensor) => void;
+}
+
+/**
+ * One use of an op, seen by its row's rules: inputs by name, settings as plain values with their fallbacks.
+ * Every accessor throws `MilError` that names the op, the parameter and the rule.
+ */
+export class OpCall {
+  readonly type: string;
+  readonly blocks: readonly Block[];
+  readonly environment: CallEnvironment | undefined;
+  readonly #inputs: ReadonlyMap<string, Argument>;
+  readonly #row: OpRow;
+
+  constructor(
+    operation: {
+      readonly type: string;
+      readonly inputs: ReadonlyMap<string, Argument>;
+      readonly blocks?: readonly Block[];
+    },
+    row: OpRow,
+    environment?: CallEnvironment,
+  ) {
+    this.type = operation.type;
+    this.blocks = operation.blocks ?? [];
+    this.environment = environment;
+    this.#inputs = operation.inputs;
+    this.#row = row;
+  }
+
+  fail(rule: string, remedy?: string): MilError {
+    return new MilError(
+      "mil.op",
+      `${this.type}(${this.#describeInputs()}): ${rule}`,
+      remedy === undefined ? {} : { remedy },
+    );
+  }
+
+  has(name: string): boolean {
+    return this.#inputs.has(name);
+  }
+
+  operand(name: string): Operand {
+    const argument = this.#inputs.get(name);
+    if (argument === undefined) throw this.fail(`parameter "${name}" is missing`);
+    if (isOperandList(argument)) throw this.fail(`parameter "${name}" takes one value, not a list`);
+    return argument;
+  }
+
+  /** The values of a variadic parameter. */
+  operands(name: string): readonly Operand[] {
+    const argument = this.#inputs.get(name);
+    if (argument === undefined) throw this.fail(`parameter "${name}" is missing`);
+    return isOperandList(argument) ? argument : [argument];
+  }
+
+  /** The tensor type of a parameter; a state counts as the tensor it wraps. */
+  tensorType(name: string): TensorType {
+    return this.tensorTypeOf(this.operand(name), name);
+  }
+
+  tensorTypeOf(operand: Operand, name = "x"): TensorType {
+    const { type } = operand;
+    if (type.kind === "tensor") return type;
+    if (type.kind === "state") return type.wrapped;
+    throw this.fail(`parameter "${name}" takes a tensor, not ${formatType(type)}`);
+  }
+
+  dataType(name: string): DataType {
+    return this.tensorType(name).dataType;
+  }
+
+  shape(name: string): readonly Dimension[] {
+    return this.tensorType(name).shape;
+  }
+
+  /** All sizes as numbers; used by evaluation and flop counts, which only see concrete programs. */
+  staticShape(name: string): readonly number[] {
+    return staticShape(this.tensorType(name), `${this.type}'s ${name}`);
+  }
+
+  /** Numbers of a parameter: a constant's, or while evaluating anything's. */
+  tensor(name: string): HostTensor {
+    return this.tensorOf(this.operand(name), name);
+  }
+
+  tensorOf(operand: Operand, name = "x"): HostTensor {
+    const literal = literalOf(operand);
+    if (literal !== undefined && literal.data.kind === "numbers")
+      return hostTensorOfLiteral(literal);
+    if (this.environment !== undefined) return this.environment.resolve(operand);
+    throw this.fail(`parameter "${name}" must be a constant here`);
+  }
+
+  /** Whether a setting's numbers are known now. */
+  isKnown(name: string): boolean {
+    if (!this.has(name)) return this.#spec(name).fallback !== undefined;
+    const literal = literalOf(this.operand(name));
+    return this.environment !== undefined || literal?.data.kind === "numbers";
+  }
+
+  ints(name: string): readonly number[] {
+    if (!this.has(name)) {
+      const fallback = this.#fallback(name);
+      if (typeof fallback === "object") return fallback;
+      if (typeof fallback === "number") return [fallback];
+      throw this.fail(`parameter "${name}" is missing`);
+    }
+    return Array.from(this.tensor(name).data);
+  }
+
+  int(name: string): number {
+    const [value, ...rest] = this.ints(name);
+    if (value === undefined || rest.length > 0)
+      throw this.fail(`parameter "${name}" takes one integer`);
+    return value;
+  }
+
+  float(name: string): number {
+    return this.int(name);
+  }
+
+  bool(name: string): boolean {
+    if (!this.has(name)) return this.#fallback(name) === true;
+    return this.int(name) !== 0;
+  }
+
+  bools(name: string): readonly boolean[] {
+    return this.ints(name).map((value) => value !== 0);
+  }
+
+  string(name: string): string {
+    if (!this.has(name)) {
+      const fallback = this.#fallback(name);
+      if (typeof fallback === "string") return fallback;
+      throw this.fail(`parameter "${name}" is missing`);
+    }
+    const literal = literalOf(this.operand(name));
+    if (literal === undefined) throw this.fail(`parameter "${name}" must be a constant string`);
+    return literalString(literal);
+  }
+
+  /** An axis counted from the front. Throws when it is outside the rank. */
+  axis(name: string, rank: number): number {
+    return this.normalizeAxis(this.int(name), rank, name);
+  }
+
+  normalizeAxis(axis: number, rank: number, name = "axis"): number {
+    const positive = axis < 0 ? axis + rank : axis;
+    if (!Number.isInteger(axis) || positive < 0 || positive >= rank) {
+      throw this.fail(`${name} ${axis} is outside rank ${rank}`);
+    }
+    return positive;
+  }
+
+  #spec(name: string): ParameterSpec {
+    const spec = this.#row.parameters[name];
+    if (spec === undefined) throw this.fail(`the op table has no parameter "${name}"`);
+    return spec;
+  }
+
+  #fallback(name: string): ParameterSpec["fallback"] {
+    return this.#spec(name).fallback;
+  }
+
+  #describeInputs(): string {
+    return [...this.#inputs]
+      .map(([name, argument]) =>
+        isOperandList(argument)
+          ? `${name}: (${argument.map((operand) => formatType(operand.type)).join(", ")})`
+          : `${name}: ${formatType(argument.type)}`,
+      )
+      .join(", ");
+  }
+}

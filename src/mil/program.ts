@@ -1,0 +1,128 @@
+import type { MilType, TensorType } from "./types.ts";
+
+/** Opsets by the name their functions carry in text. */
+export const OPSETS = ["ios13", "ios14", "ios15", "ios16", "ios17", "ios18"] as const;
+export type Opset = (typeof OPSETS)[number];
+
+/** Numbers of a literal: fp16, bf16 and fp8 stand in a Float32Array, bool and sub-byte types in the byte arrays. */
+export type NumericData =
+  | Float64Array
+  | Float32Array
+  | Int8Array
+  | Int16Array
+  | Int32Array
+  | BigInt64Array
+  | Uint8Array
+  | Uint16Array
+  | Uint32Array
+  | BigUint64Array;
+
+/** A tensor that stands in a weight file; `offset` is that of the blob's metadata record. */
+export interface BlobReference {
+  readonly kind: "blob";
+  readonly path: string;
+  readonly offset: number;
+}
+
+/** Contents of a list, tuple or dictionary literal; a dictionary holds [key, value] pairs. */
+export interface LiteralItems {
+  readonly kind: "items";
+  readonly items: readonly Literal[];
+}
+export interface LiteralPairs {
+  readonly kind: "pairs";
+  readonly pairs: readonly (readonly [Literal, Literal])[];
+}
+
+export interface NumericLiteralData {
+  readonly kind: "numbers";
+  readonly numbers: NumericData;
+}
+export interface StringLiteralData {
+  readonly kind: "strings";
+  readonly strings: readonly string[];
+}
+
+export type LiteralData =
+  | NumericLiteralData
+  | StringLiteralData
+  | BlobReference
+  | LiteralItems
+  | LiteralPairs;
+
+/** A value written in the program text. */
+export interface Literal {
+  readonly kind: "literal";
+  readonly type: MilType;
+  readonly data: LiteralData;
+}
+
+/** The result of an op, or an input of a function or block. `constant` is set when a `const` op made it. */
+export interface Value {
+  readonly kind: "value";
+  readonly name: string;
+  readonly type: MilType;
+  readonly constant?: Literal;
+}
+
+export type Operand = Value | Literal;
+
+/** Variadic parameters (`concat`'s `values`) take a list. */
+export type Argument = Operand | readonly Operand[];
+
+export interface Operation {
+  /** The op's name in the table, or any name a file uses: what is not understood is carried through. */
+  readonly type: string;
+  readonly inputs: ReadonlyMap<string, Argument>;
+  readonly outputs: readonly Value[];
+  /** Nested blocks of `cond` and `while_loop`. */
+  readonly blocks: readonly Block[];
+  readonly attributes: ReadonlyMap<string, Literal>;
+}
+
+export interface Block {
+  readonly inputs: readonly Value[];
+  readonly operations: readonly Operation[];
+  readonly outputs: readonly Value[];
+}
+
+export interface MilFunction extends Block {
+  readonly name: string;
+  /** Usually one of OPSETS; files may carry others. */
+  readonly opset: string;
+  readonly attributes: ReadonlyMap<string, Literal>;
+}
+
+/** Frozen once built: passes make new programs and share what they do not change. */
+export interface Program {
+  /** The dialect it is printed in: "1.0" or "1.3". */
+  readonly version: string;
+  readonly attributes: ReadonlyMap<string, Literal>;
+  readonly functions: readonly MilFunction[];
+}
+
+export function isValue(argument: Argument): argument is Value {
+  return "kind" in argument && argument.kind === "value";
+}
+
+export function isOperandList(argument: Argument): argument is readonly Operand[] {
+  return Array.isArray(argument);
+}
+
+/** Every operand of an op, in the order of its inputs. */
+export function* operandsOf(operation: Operation): Generator<Operand> {
+  for (const argument of operation.inputs.values()) {
+    if (isOperandList(argument)) yield* argument;
+    else yield argument;
+  }
+}
+
+/** The literal behind an operand, when it is one or a `const` op's result. */
+export function literalOf(operand: Operand): Literal | undefined {
+  return operand.kind === "literal" ? operand : operand.constant;
+}
+
+/** An operand's type, when it is a tensor. */
+export function tensorTypeOf(operand: Operand): TensorType | undefined {
+  return operand.type.kind === "tensor" ? operand.type : undefined;
+}

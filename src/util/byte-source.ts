@@ -1,0 +1,101 @@
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { FileError, messageOf } from "./errors.ts";
+
+/** Bytes that are read by position, so that a file larger than memory is never held whole. */
+export interface ByteSource {
+  readonly byteLength: number;
+  /** What the bytes are called in messages, usually a path. */
+  readonly name: string;
+  /** Copies `length` bytes at `offset` into fresh memory. Throws `FileError` outside the source. */
+  read(offset: number, length: number): Uint8Array;
+  /** Fills `target` from `offset` on. Throws `FileError` outside the source. */
+  readInto(offset: number, target: Uint8Array): void;
+  close(): void;
+}
+
+function checkRange(source: ByteSource, offset: number, length: number): void {
+  if (
+    !Number.isSafeInteger(offset) ||
+    !Number.isSafeInteger(length) ||
+    offset < 0 ||
+    length < 0 ||
+    offset + length > source.byteLength
+  ) {
+    throw new FileError(
+      "file.range",
+      `${source.name}: bytes ${offset} to ${offset + length} were asked for, the file has ${source.byteLength}`,
+    );
+  }
+}
+
+/** Opens a file for positioned reads. Throws `FileError` when it is missing, unreadable or a folder. */
+export function openFileSource(path: string): ByteSource {
+  let handle: number;
+  try {
+    handle = openSync(path, "r");
+  } catch (error) {
+    throw new FileError("file.open", `${path}: ${messageOf(error)}`, { cause: error });
+  }
+  const status = fstatSync(handle);
+  if (!status.isFile()) {
+    closeSync(handle);
+    throw new FileError("file.kind", `${path} is not a regular file`);
+  }
+  const source: ByteSource = {
+    byteLength: status.size,
+    name: path,
+    read(offset, length) {
+      checkRange(source, offset, length);
+      const bytes = new Uint8Array(length);
+      source.readInto(offset, bytes);
+      return bytes;
+    },
+    readInto(offset, target) {
+      checkRange(source, offset, target.byteLength);
+      let done = 0;
+      while (done < target.byteLength) {
+        const chunk = Math.min(target.byteLength - done, 1 << 30);
+        const count = readSync(handle, target, done, chunk, offset + done);
+        if (count === 0)
+          throw new FileError("file.shrunk", `${path} became shorter while it was read`);
+        done += count;
+      }
+    },
+    close: () => closeSync(handle),
+  };
+  return source;
+}
+
+/** Bytes already in memory, behind the same contract as a file. */
+export function memorySource(bytes: Uint8Array, name = "memory"): ByteSource {
+  const source: ByteSource = {
+    byteLength: bytes.byteLength,
+    name,
+    read(offset, length) {
+      checkRange(source, offset, length);
+      return bytes.slice(offset, offset + length);
+    },
+    readInto(offset, target) {
+      checkRange(source, offset, target.byteLength);
+      target.set(bytes.subarray(offset, offset + target.byteLength));
+    },
+    close: () => undefined,
+  };
+  return source;
+}
+
+/** Reads a whole text or JSON file, refusing one that is larger than `byteLimit`. */
+export function readSmallFile(path: string, byteLimit: number): Uint8Array {
+  const source = openFileSource(path);
+  try {
+    if (source.byteLength > byteLimit) {
+      throw new FileError(
+        "file.size",
+        `${path} has ${source.byteLength} bytes, at most ${byteLimit} are read`,
+      );
+    }
+    return source.read(0, source.byteLength);
+  } finally {
+    source.close();
+  }
+}
