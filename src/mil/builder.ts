@@ -154,7 +154,7 @@ export class FunctionBuilder {
       );
     }
     const inferred = row === undefined ? (types ?? []) : row.infer(new OpCall(operation, row));
-    const base = name ?? `${operation.type}`;
+    const base = name ?? operation.type;
     const outputs = inferred.map((resultType, index): Value =>
       Object.freeze({
         kind: "value",
@@ -300,6 +300,8 @@ function convertInput(
       if (spec.kind === "bools")
         return tensorLiteral("bool", [raw.length], (raw as readonly boolean[]).map(Number));
       return int32sLiteral(raw as readonly number[]);
+    default:
+      throw new MilError("mil.builder.input", `an input may not be a ${typeof raw}`);
   }
 }
 

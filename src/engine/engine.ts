@@ -1,0 +1,98 @@
+import type { BufferSpec, Plan } from "../plan/plan.ts";
+
+/** A buffer's elements as the host sees them: fp16 as 16-bit patterns, bool as bytes. */
+export type BufferView =
+  | Float64Array
+  | Float32Array
+  | Uint16Array
+  | Int16Array
+  | Int32Array
+  | Uint32Array
+  | Int8Array
+  | Uint8Array;
+
+export interface EngineDescription {
+  /** "reference", "cpu", "sim:m4", "ane". */
+  readonly name: string;
+  /** Names the processor or chip, the runtime and its version: a checkpoint records it. */
+  readonly device: string;
+  readonly runtime: string;
+  readonly threads: number;
+}
+
+export interface LoadOptions {
+  /** Persistent buffers of the same name and type are those of this plan, not new ones. */
+  readonly share?: LoadedPlan;
+  /** Told about slow work such as compiling programs. */
+  readonly onProgress?: (done: number, total: number, what: string) => void;
+}
+
+/** Time spent in one dispatch (or in several that the engine joined), summed over runs. */
+export interface DispatchTiming {
+  readonly section: string;
+  readonly label: string;
+  readonly runs: number;
+  readonly elapsedMs: number;
+}
+
+export interface MemoryReport {
+  /** Bytes of buffers with memory of their own, by role. */
+  readonly persistentBytes: number;
+  /** Bytes that transient buffers share. */
+  readonly transientBytes: number;
+  /** Bytes the runtime holds for intermediates inside programs, as far as it tells; an estimate otherwise. */
+  readonly runtimeBytes: number;
+}
+
+/**
+ * Compiles programs, owns buffers, runs dispatches. Guarantees that every engine gives:
+ * - `run` executes the section's dispatches as if one after the other, in order;
+ * - persistent buffers start as zeros and change only by a dispatch or through a view;
+ * - between runs a view shows what the last run wrote, and what is written into it the next run reads;
+ * - running a section twice over equal contents gives equal bits.
+ */
+export interface LoadedPlan {
+  readonly plan: Plan;
+  /** Compiles what a section needs, so that its first run is as fast as the others. */
+  prepare(section: string): Promise<void>;
+  run(section: string): Promise<void>;
+  /**
+   * A persistent buffer's elements. Stays valid until `close`; backed by shared memory where the engine can,
+   * so that another thread may read it. Throws `EngineError` for unknown and transient buffers.
+   */
+  view(buffer: string): BufferView;
+  memory(): MemoryReport;
+  timings(): readonly DispatchTiming[];
+  close(): Promise<void>;
+}
+
+export interface Engine {
+  readonly description: EngineDescription;
+  /** Throws `EngineError` for a program the engine refuses, naming program, op and rule. */
+  load(plan: Plan, options?: LoadOptions): Promise<LoadedPlan>;
+  close(): Promise<void>;
+}
+
+/** The array class of a buffer's view. */
+export function viewClassOf(spec: BufferSpec) {
+  switch (spec.type.dataType) {
+    case "fp64":
+      return Float64Array;
+    case "fp32":
+      return Float32Array;
+    case "fp16":
+    case "bf16":
+    case "uint16":
+      return Uint16Array;
+    case "int16":
+      return Int16Array;
+    case "int32":
+      return Int32Array;
+    case "uint32":
+      return Uint32Array;
+    case "int8":
+      return Int8Array;
+    default:
+      return Uint8Array;
+  }
+}

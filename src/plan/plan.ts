@@ -1,0 +1,107 @@
+import type { MilFunction } from "../mil/program.ts";
+import type { TensorType } from "../mil/types.ts";
+
+/**
+ * What a buffer is for. Persistent roles keep their contents between runs and have memory of their own;
+ * transient ones live from their first to their last use within one section and share memory.
+ */
+export const PERSISTENT_ROLES = [
+  "input",
+  "weight",
+  "gradient",
+  "optimizer",
+  "state",
+  "output",
+] as const;
+export const TRANSIENT_ROLES = ["activation", "tap", "scratch"] as const;
+export type PersistentRole = (typeof PERSISTENT_ROLES)[number];
+export type TransientRole = (typeof TRANSIENT_ROLES)[number];
+export type BufferRole = PersistentRole | TransientRole;
+
+export interface BufferSpec {
+  readonly name: string;
+  /** Every size is a number. */
+  readonly type: TensorType;
+  readonly role: BufferRole;
+  /** Buffers of one group stand in one memory: a stage instance's weights, gradients and optimizer state. */
+  readonly group?: string;
+}
+
+/**
+ * A function's input or output bound to a buffer, or to a contiguous run of its elements: the bound
+ * tensor is dense, starts `offset` elements into the buffer and has the function's own shape.
+ */
+export interface Binding {
+  readonly buffer: string;
+  readonly offset: number;
+}
+
+/** `accumulate` adds the result to what the buffer holds. */
+export interface OutputBinding extends Binding {
+  readonly mode: "write" | "accumulate";
+}
+
+/** One execution of a program over buffers. An output may stand on an input's buffer (an update in place). */
+export interface Dispatch {
+  /** For people: `forward block 3`. */
+  readonly label: string;
+  /** Key in `Plan.programs`. */
+  readonly program: string;
+  readonly inputs: ReadonlyMap<string, Binding>;
+  readonly outputs: ReadonlyMap<string, OutputBinding>;
+}
+
+/**
+ * What a program computes, told by name, where an engine may have a faster kernel than the program's ops.
+ * The MIL function is the definition; conformance compares the two.
+ */
+export type HostKernel =
+  | {
+      /**
+       * AdamW, all tensors of one stage instance. Scalar inputs: `learning_rate`, `weight_decay`,
+       * `bias_correction1` (1 - beta1^t), `bias_correction2`, `gradient_scale` (clipping and loss scale).
+       */
+      readonly kind: "adamw";
+      readonly beta1: number;
+      readonly beta2: number;
+      readonly epsilon: number;
+      /** Names of the function's inputs; its outputs are `new_<name>` of weight, m and v. */
+      readonly parameters: readonly {
+        readonly weight: string;
+        readonly gradient: string;
+        readonly m: string;
+        readonly v: string;
+        readonly decay: boolean;
+      }[];
+    }
+  | {
+      /** The sum of squares of all float inputs, in double precision over fixed blocks; output `sum`. */
+      readonly kind: "sum_of_squares";
+    }
+  | {
+      /** Rows of `gradient` [N, C] added at rows `indices` [N] of zeros [V, C]; output `table_gradient`. */
+      readonly kind: "embedding_gradient";
+      readonly indices: string;
+      readonly gradient: string;
+    };
+
+export interface PlanProgram {
+  readonly name: string;
+  readonly function: MilFunction;
+  readonly hostKernel?: HostKernel;
+}
+
+/**
+ * A step as data: programs, buffers, and named lists of dispatches over them. It can be printed, priced for
+ * a chip, and run by any engine. Sections of a training plan are named in train/step-plan.ts.
+ */
+export interface Plan {
+  readonly name: string;
+  readonly programs: ReadonlyMap<string, PlanProgram>;
+  readonly buffers: ReadonlyMap<string, BufferSpec>;
+  readonly sections: ReadonlyMap<string, readonly Dispatch[]>;
+}
+
+export function isTransient(role: BufferRole): role is TransientRole {
+  return role === "activation" || role === "tap" || role === "scratch";
+}
