@@ -34,13 +34,16 @@ export interface LiteralPairs {
   readonly pairs: readonly (readonly [Literal, Literal])[];
 }
 
+/** `shape` is set only where the type leaves sizes open, as in `tensor<int32, [?, ?]>([[1, 2]])`. */
 export interface NumericLiteralData {
   readonly kind: "numbers";
   readonly numbers: NumericData;
+  readonly shape?: readonly number[];
 }
 export interface StringLiteralData {
   readonly kind: "strings";
   readonly strings: readonly string[];
+  readonly shape?: readonly number[];
 }
 
 export type LiteralData =
@@ -78,6 +81,8 @@ export interface Operation {
   /** Nested blocks of `cond` and `while_loop`. */
   readonly blocks: readonly Block[];
   readonly attributes: ReadonlyMap<string, Literal>;
+  /** The version that the runtime's analytics dialect prints after the name: `cast<ios17>(...)`. */
+  readonly opset?: string;
 }
 
 export interface Block {
