@@ -1,0 +1,41 @@
+import { AnecdoteError } from "../util/errors.ts";
+import { EngineError } from "../engine/errors.ts";
+import { OptionError } from "../util/options.ts";
+import { styled } from "./terminal.ts";
+
+/** What the process ends with. */
+export const EXIT_CODES = {
+  ok: 0,
+  failure: 1,
+  usage: 2,
+  deviceUnavailable: 3,
+  interrupted: 130,
+} as const;
+
+/** A command line that cannot be understood. */
+export class UsageError extends AnecdoteError {}
+
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError || error instanceof OptionError) return EXIT_CODES.usage;
+  if (error instanceof EngineError && error.code.startsWith("engine.unavailable")) {
+    return EXIT_CODES.deviceUnavailable;
+  }
+  return EXIT_CODES.failure;
+}
+
+/** Prints an error for a person, or as one JSON object under `--json`. A bug keeps its stack. */
+export function reportError(error: unknown, json: boolean): void {
+  if (json) {
+    const known = error instanceof AnecdoteError;
+    process.stdout.write(
+      `${JSON.stringify({ kind: "error", code: known ? error.code : "internal", message: error instanceof Error ? error.message : String(error) })}\n`,
+    );
+    return;
+  }
+  const label = styled(process.stderr, "red", "error:");
+  if (error instanceof AnecdoteError) process.stderr.write(`${label} ${error.message}\n`);
+  else {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    process.stderr.write(`${label} ${text}\n  This is a bug in Anecdote; please report it.\n`);
+  }
+}

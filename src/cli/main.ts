@@ -1,0 +1,35 @@
+import { Command, CommanderError } from "commander";
+import { EXIT_CODES, exitCodeOf, reportError } from "./errors.ts";
+import { registerCommands } from "./commands.ts";
+import { VERSION } from "../util/version.ts";
+
+/** Runs the command line and returns the exit code; never throws. */
+export async function main(argv: readonly string[]): Promise<number> {
+  const program = new Command("anecdote")
+    .description(
+      "Trains language models on the Apple Neural Engine, and the same programs anywhere.",
+    )
+    .version(VERSION)
+    .exitOverride()
+    .configureHelp({ sortSubcommands: false })
+    .showHelpAfterError("(add --help for the options)");
+  let exitCode: number = EXIT_CODES.ok;
+  registerCommands(program, (code) => {
+    exitCode = code;
+  });
+  const json = argv.includes("--json");
+  try {
+    if (argv.length === 0) {
+      program.outputHelp();
+      return EXIT_CODES.ok;
+    }
+    await program.parseAsync([...argv], { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      return error.exitCode === 0 ? EXIT_CODES.ok : EXIT_CODES.usage;
+    }
+    reportError(error, json);
+    return exitCodeOf(error);
+  }
+}

@@ -1,0 +1,60 @@
+import { Command, Option } from "commander";
+import { parse as parseYaml } from "yaml";
+import { readSmallFile } from "../util/byte-source.ts";
+import { messageOf } from "../util/errors.ts";
+import { flagName, parseFlagText } from "../util/options.ts";
+import type { OptionLayer, OptionTable } from "../util/options.ts";
+import { UsageError } from "./errors.ts";
+
+/** Adds a flag for every option of a table; aliases are accepted and not listed. */
+export function addOptions(command: Command, table: OptionTable): void {
+  for (const [key, spec] of Object.entries(table)) {
+    for (const spelling of [key, ...spec.aliases]) {
+      const flag = flagName(spelling);
+      const usage = spec.kind === "flag" ? flag : `${flag} <${spec.placeholder ?? "VALUE"}>`;
+      const shownAliases =
+        spec.aliases.length > 0 ? ` (also ${spec.aliases.map(flagName).join(", ")})` : "";
+      const option = new Option(usage, `${spec.description}${shownAliases}`).helpGroup(spec.group);
+      if (spelling !== key) option.hideHelp();
+      command.addOption(option);
+    }
+  }
+}
+
+/** What the command line said, as a layer; a value's origin is its flag. */
+export function commandLineLayer(command: Command, table: OptionTable): OptionLayer {
+  const values: Record<string, unknown> = {};
+  const given: Record<string, unknown> = command.opts();
+  for (const [key, spec] of Object.entries(table)) {
+    for (const spelling of [key, ...spec.aliases]) {
+      const name = camelCase(spelling);
+      const value = given[name];
+      if (value === undefined || command.getOptionValueSource(name) !== "cli") continue;
+      values[key] = typeof value === "string" ? parseFlagText(spelling, spec, value) : value;
+    }
+  }
+  return { origin: "command line", values };
+}
+
+function camelCase(key: string): string {
+  return key.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/** A YAML or JSON configuration file as a layer. Throws `UsageError` where it is no mapping. */
+export function fileLayer(path: string): OptionLayer {
+  const text = Buffer.from(readSmallFile(path, 1 << 20)).toString("utf8");
+  let content: unknown;
+  try {
+    content = parseYaml(text, { maxAliasCount: 100 });
+  } catch (error) {
+    throw new UsageError("cli.config.syntax", `${path}: ${messageOf(error)}`, { cause: error });
+  }
+  if (content === null || content === undefined) return { origin: path, values: {} };
+  if (typeof content !== "object" || Array.isArray(content)) {
+    throw new UsageError(
+      "cli.config.kind",
+      `${path}: a configuration is a mapping of options to values`,
+    );
+  }
+  return { origin: path, values: content as Record<string, unknown> };
+}

@@ -1,0 +1,4 @@
+import { AnecdoteError } from "../util/errors.ts";
+
+/** A text that cannot be generated as asked. */
+export class GenerateError extends AnecdoteError {}

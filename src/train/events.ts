@@ -1,0 +1,87 @@
+import { z } from "zod";
+
+/** Seconds since 1970 with milliseconds. */
+const time = z.number();
+const step = z.number().int().nonnegative();
+
+/**
+ * One line of events.ndjson and, under `--json`, of standard output. Names are those of mlx-lm's and
+ * Hugging Face's reports; `step` counts optimizer updates.
+ */
+export const trainEventSchema = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("start"),
+    t: time,
+    step,
+    max_steps: step,
+    run: z.string(),
+    engine: z.string(),
+    device: z.string(),
+    runtime: z.string(),
+    threads: z.number().int(),
+    parameters: z.number().int(),
+    tokens_per_step: z.number().int(),
+    train_tokens: z.number(),
+    eval_tokens: z.number(),
+    plan_bytes: z.number(),
+  }),
+  z.object({
+    kind: z.literal("step"),
+    t: time,
+    step,
+    /** Mean nats a token over the steps since the last such event. */
+    train_loss: z.number(),
+    learning_rate: z.number(),
+    gradient_norm: z.number(),
+    tokens_per_second: z.number(),
+    iterations_per_second: z.number(),
+    trained_tokens: z.number(),
+    eta_seconds: z.number(),
+  }),
+  z.object({
+    kind: z.literal("eval"),
+    t: time,
+    step,
+    eval_loss: z.number(),
+    perplexity: z.number(),
+    eval_tokens: z.number(),
+    elapsed_seconds: z.number(),
+  }),
+  z.object({ kind: z.literal("sample"), t: time, step, prompt: z.string(), text: z.string() }),
+  z.object({
+    kind: z.literal("save"),
+    t: time,
+    step,
+    checkpoint: z.string(),
+    byte_length: z.number(),
+    elapsed_seconds: z.number(),
+  }),
+  z.object({ kind: z.literal("notice"), t: time, step, message: z.string() }),
+  z.object({
+    kind: z.literal("interrupted"),
+    t: time,
+    step,
+    checkpoint: z.string(),
+  }),
+  z.object({
+    kind: z.literal("end"),
+    t: time,
+    step,
+    train_loss: z.number().nullable(),
+    eval_loss: z.number().nullable(),
+    elapsed_seconds: z.number(),
+    tokens_per_second: z.number(),
+    peak_memory_bytes: z.number(),
+    model: z.string(),
+  }),
+]);
+
+export type TrainEvent = z.infer<typeof trainEventSchema>;
+export type TrainEventKind = TrainEvent["kind"];
+
+/** An event without its time, which the recorder adds. */
+export type UntimedEvent = TrainEvent extends infer Event
+  ? Event extends { t: number }
+    ? Omit<Event, "t">
+    : never
+  : never;

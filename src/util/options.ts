@@ -1,0 +1,177 @@
+import { z } from "zod";
+import { AnecdoteError } from "./errors.ts";
+import { didYouMean } from "./nearest.ts";
+
+/** A name, type or value that a command or a configuration file may not have. */
+export class OptionError extends AnecdoteError {}
+
+/** One setting: the same record makes the flag, the YAML key, the help text and the check. */
+export interface OptionSpec<Value = unknown> {
+  readonly kind: "number" | "text" | "flag" | "choice";
+  readonly schema: z.ZodType<Value>;
+  readonly description: string;
+  /** Heading of the help text it stands under. */
+  readonly group: string;
+  readonly placeholder?: string;
+  /** Other spellings that users of mlx-lm, Hugging Face or nanoGPT may type. */
+  readonly aliases: readonly string[];
+  readonly choices?: readonly string[];
+}
+
+export type OptionTable = Readonly<Record<string, OptionSpec>>;
+export type OptionValues<Table extends OptionTable> = {
+  readonly [Name in keyof Table]: Table[Name] extends OptionSpec<infer Value> ? Value : never;
+};
+
+/** Values from one place: the defaults, a preset, a file, the command line. */
+export interface OptionLayer {
+  readonly origin: string;
+  readonly values: Readonly<Record<string, unknown>>;
+}
+
+export interface ResolvedOptions<Table extends OptionTable> {
+  readonly values: OptionValues<Table>;
+  /** Where each value came from. */
+  readonly origins: ReadonlyMap<string, string>;
+}
+
+interface Details {
+  readonly group?: string;
+  readonly placeholder?: string;
+  readonly aliases?: readonly string[];
+}
+interface NumberDetails extends Details {
+  readonly integer?: boolean;
+  readonly minimum?: number;
+  readonly maximum?: number;
+}
+
+function common(description: string, details: Details, placeholder: string) {
+  return {
+    description,
+    group: details.group ?? "Options",
+    placeholder: details.placeholder ?? placeholder,
+    aliases: details.aliases ?? [],
+  };
+}
+
+export function numberOption(
+  description: string,
+  details: NumberDetails = {},
+): OptionSpec<number | undefined> {
+  let schema = z.number();
+  if (details.integer === true) schema = schema.int();
+  if (details.minimum !== undefined) schema = schema.min(details.minimum);
+  if (details.maximum !== undefined) schema = schema.max(details.maximum);
+  return {
+    kind: "number",
+    schema: schema.optional(),
+    ...common(description, details, details.integer === true ? "N" : "X"),
+  };
+}
+
+export function textOption(
+  description: string,
+  details: Details = {},
+): OptionSpec<string | undefined> {
+  return {
+    kind: "text",
+    schema: z.string().min(1).optional(),
+    ...common(description, details, "TEXT"),
+  };
+}
+
+export function flagOption(
+  description: string,
+  details: Details = {},
+): OptionSpec<boolean | undefined> {
+  return { kind: "flag", schema: z.boolean().optional(), ...common(description, details, "") };
+}
+
+export function choiceOption<const Choice extends string>(
+  description: string,
+  choices: readonly Choice[],
+  details: Details = {},
+): OptionSpec<Choice | undefined> {
+  return {
+    kind: "choice",
+    schema: z.enum(choices as readonly [Choice, ...Choice[]]).optional(),
+    choices,
+    ...common(description, details, choices.join("|")),
+  };
+}
+
+/** `max_steps` as `--max-steps`. */
+export function flagName(key: string): string {
+  return `--${key.replaceAll("_", "-")}`;
+}
+
+/** The canonical key of a spelling: itself, an alias, or with dashes for underscores. */
+export function canonicalKey(table: OptionTable, spelling: string): string | undefined {
+  const key = spelling.replace(/^--/, "").replaceAll("-", "_");
+  if (Object.hasOwn(table, key)) return key;
+  return Object.entries(table).find(([, spec]) => spec.aliases.includes(key))?.[0];
+}
+
+/** Every spelling a user may type, for suggestions. */
+export function spellings(table: OptionTable): string[] {
+  return Object.entries(table).flatMap(([key, spec]) => [key, ...spec.aliases]);
+}
+
+/** The value that a flag's text stands for. */
+export function parseFlagText(key: string, spec: OptionSpec, text: string): unknown {
+  switch (spec.kind) {
+    case "number": {
+      const value = Number(text);
+      if (text.trim() === "" || Number.isNaN(value)) {
+        throw new OptionError("option.number", `${flagName(key)} takes a number, not "${text}"`);
+      }
+      return value;
+    }
+    case "flag":
+    case "text":
+    case "choice":
+      return text;
+  }
+}
+
+/**
+ * Merges layers, later ones over earlier ones, and checks every value.
+ * Throws `OptionError` for an unknown key (with the nearest name) or a value out of bounds.
+ */
+export function resolveOptions<Table extends OptionTable>(
+  table: Table,
+  layers: readonly OptionLayer[],
+): ResolvedOptions<Table> {
+  const merged: Record<string, unknown> = {};
+  const origins = new Map<string, string>();
+  for (const layer of layers) {
+    for (const [spelling, value] of Object.entries(layer.values)) {
+      if (value === undefined) continue;
+      const key = canonicalKey(table, spelling);
+      const spec = key === undefined ? undefined : table[key];
+      if (key === undefined || spec === undefined) {
+        throw new OptionError(
+          "option.unknown",
+          `${layer.origin}: there is no option "${spelling}".${didYouMean(spelling.replaceAll("-", "_"), spellings(table))}`,
+        );
+      }
+      if (value === null) continue;
+      const checked = spec.schema.safeParse(value);
+      if (!checked.success) {
+        const problem = checked.error.issues[0]?.message ?? "is not valid";
+        const nearest =
+          spec.choices === undefined || typeof value !== "string"
+            ? ""
+            : didYouMean(value, spec.choices);
+        throw new OptionError(
+          "option.value",
+          `${layer.origin}: ${key} = ${JSON.stringify(value)}: ${problem}.${nearest}`,
+        );
+      }
+      merged[key] = checked.data;
+      origins.set(key, layer.origin);
+    }
+  }
+  return { values: merged as OptionValues<Table>, origins };
+}

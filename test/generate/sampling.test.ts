@@ -1,0 +1,65 @@
+import { describe, expect, it } from "vitest";
+import { Random } from "../../src/util/random.ts";
+import { GREEDY, checkSampling, sampleToken } from "../../src/generate/sampling.ts";
+import type { SamplingOptions } from "../../src/generate/sampling.ts";
+
+const PLAIN: SamplingOptions = { ...GREEDY, temperature: 1 };
+
+function frequencies(logits: readonly number[], options: SamplingOptions, seen: number[] = []) {
+  const random = new Random(7);
+  const counts = logits.map(() => 0);
+  for (let draw = 0; draw < 20_000; draw++) {
+    const token = sampleToken(Float32Array.from(logits), options, random, seen);
+    counts[token] = (counts[token] ?? 0) + 1;
+  }
+  return counts.map((count) => count / 20_000);
+}
+
+describe("sampling", () => {
+  it("takes the most likely token at temperature 0", () => {
+    expect(sampleToken(Float32Array.of(0, 3, 1), GREEDY, new Random(1))).toBe(1);
+  });
+
+  it("draws tokens as often as the softmax says", () => {
+    const [a = 0, b = 0, c = 0] = frequencies([Math.log(6), Math.log(3), Math.log(1)], PLAIN);
+    expect(a).toBeCloseTo(0.6, 1);
+    expect(b).toBeCloseTo(0.3, 1);
+    expect(c).toBeCloseTo(0.1, 1);
+  });
+
+  it("sharpens with a temperature below 1", () => {
+    const [a = 0] = frequencies([Math.log(2), 0], { ...PLAIN, temperature: 0.5 });
+    expect(a).toBeCloseTo(0.8, 1);
+  });
+
+  it("never draws outside the k most likely, the top-p set or the min-p set", () => {
+    const logits = [0.5, 0.3, 0.15, 0.05].map(Math.log);
+    expect(frequencies(logits, { ...PLAIN, topK: 2 }).slice(2)).toEqual([0, 0]);
+    expect(frequencies(logits, { ...PLAIN, topP: 0.8 }).slice(2)).toEqual([0, 0]);
+    expect(frequencies(logits, { ...PLAIN, topP: 0.81 })[3]).toBe(0);
+    expect(frequencies(logits, { ...PLAIN, minP: 0.25 })[3]).toBe(0);
+    expect(frequencies(logits, { ...PLAIN, minP: 0.25 })[2]).toBeGreaterThan(0);
+  });
+
+  it("makes tokens seen before less likely", () => {
+    const plain = frequencies([2, 2], PLAIN)[0] ?? 0;
+    const punished = frequencies([2, 2], { ...PLAIN, repetitionPenalty: 2 }, [0])[0] ?? 0;
+    expect(plain).toBeCloseTo(0.5, 1);
+    expect(punished).toBeCloseTo(1 / (1 + Math.E), 1);
+  });
+
+  it("gives the same tokens for the same seed", () => {
+    const draw = () => {
+      const random = new Random(42);
+      return Array.from({ length: 20 }, () =>
+        sampleToken(Float32Array.of(1, 1, 1, 1), PLAIN, random),
+      );
+    };
+    expect(draw()).toEqual(draw());
+  });
+
+  it("refuses settings out of range by name", () => {
+    expect(() => checkSampling({ ...PLAIN, topP: 0 })).toThrow(/top_p is 0/);
+    expect(() => checkSampling({ ...PLAIN, temperature: -1 })).toThrow(/temperature is -1/);
+  });
+});
