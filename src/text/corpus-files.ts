@@ -1,0 +1,137 @@
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { basename, extname, join } from "node:path";
+import { openFileSource } from "../util/byte-source.ts";
+import { TextError } from "./errors.ts";
+
+/** text: UTF-8; jsonl: one object a line; tokens: ids of 2 or 4 bytes. */
+export type CorpusFormat = "text" | "jsonl" | "tokens";
+
+export interface CorpusFile {
+  readonly path: string;
+  readonly format: CorpusFormat;
+}
+
+/** The files of a data set by split; only `train` is sure to have some. */
+export interface CorpusFiles {
+  readonly train: readonly CorpusFile[];
+  readonly validation: readonly CorpusFile[];
+  readonly test: readonly CorpusFile[];
+}
+
+type Split = keyof CorpusFiles;
+
+const FORMATS: ReadonlyMap<string, CorpusFormat> = new Map([
+  [".txt", "text"],
+  [".text", "text"],
+  [".md", "text"],
+  [".jsonl", "jsonl"],
+  [".ndjson", "jsonl"],
+  [".bin", "tokens"],
+  [".u16", "tokens"],
+  [".u32", "tokens"],
+  [".uint16", "tokens"],
+  [".uint32", "tokens"],
+]);
+
+const SPLIT_NAMES: ReadonlyMap<string, Split> = new Map([
+  ["train", "train"],
+  ["training", "train"],
+  ["valid", "validation"],
+  ["validation", "validation"],
+  ["val", "validation"],
+  ["dev", "validation"],
+  ["test", "test"],
+]);
+
+const EXPECTED = 'Known are .txt, .jsonl (a field "text") and .bin (token ids of 2 or 4 bytes).';
+
+/** The format a file's name promises; a name that promises none is text. */
+function formatOf(path: string): CorpusFormat {
+  const extension = extname(path).toLowerCase();
+  const known = FORMATS.get(extension);
+  if (known !== undefined) return known;
+  const refused: Record<string, string> = {
+    ".json": "Write one JSON object a line into a .jsonl file.",
+    ".parquet": "Write its rows as .jsonl first.",
+    ".csv": "Write its rows as .jsonl first.",
+    ".gz": "Unpack it first.",
+    ".zst": "Unpack it first.",
+    ".zip": "Unpack it first.",
+  };
+  const remedy = refused[extension];
+  if (remedy === undefined) return "text";
+  throw new TextError("text.format", `${path}: ${extension} files are not read. ${EXPECTED}`, {
+    remedy,
+  });
+}
+
+function splitOf(name: string): Split | undefined {
+  const stem = name.slice(0, name.length - extname(name).length).toLowerCase();
+  const found = new Set<Split>();
+  for (const part of stem.split(/[-_.\s]+/)) {
+    const split = SPLIT_NAMES.get(part);
+    if (split !== undefined) found.add(split);
+  }
+  return found.size === 1 ? [...found][0] : undefined;
+}
+
+function filesOfFolder(folder: string): CorpusFiles {
+  const names = readdirSync(folder)
+    .filter((name) => FORMATS.has(extname(name).toLowerCase()) && !name.startsWith("."))
+    .filter((name) => statSync(join(folder, name)).isFile())
+    .sort();
+  const splits: Record<Split, CorpusFile[]> = { train: [], validation: [], test: [] };
+  for (const name of names) {
+    const path = join(folder, name);
+    const split = splitOf(name);
+    if (split !== undefined) splits[split].push({ path, format: formatOf(path) });
+  }
+  for (const [split, files] of Object.entries(splits)) {
+    const formats = new Set(files.map((file) => file.format));
+    if (formats.size > 1) {
+      throw new TextError(
+        "text.ambiguous",
+        `${folder} has its ${split} data in several formats: ${files.map((file) => basename(file.path)).join(", ")}`,
+        { remedy: "Keep one of them, or give the file instead of the folder." },
+      );
+    }
+  }
+  if (splits.train.length > 0) return splits;
+  const [only, another] = names;
+  if (only !== undefined && another === undefined && splitOf(only) === undefined) {
+    return {
+      train: [{ path: join(folder, only), format: formatOf(only) }],
+      validation: [],
+      test: [],
+    };
+  }
+  const listed = names.length === 0 ? "no text, jsonl or bin file" : names.slice(0, 8).join(", ");
+  throw new TextError(
+    "text.folder",
+    `${folder} has no training data: a file named train.txt, train.jsonl or train.bin. It holds ${listed}`,
+    {
+      remedy: `Name the files train, valid (or validation, val, dev) and test. ${EXPECTED}`,
+    },
+  );
+}
+
+/**
+ * The files of a data set: one file, or a folder with files named after their split (several shards are taken in
+ * order of their names). Throws `TextError` `text.missing`, `text.folder`, `text.format` or `text.ambiguous`.
+ */
+export function findCorpusFiles(path: string): CorpusFiles {
+  if (!existsSync(path)) throw new TextError("text.missing", `${path} does not exist`);
+  if (statSync(path).isDirectory()) return filesOfFolder(path);
+  return { train: [{ path, format: formatOf(path) }], validation: [], test: [] };
+}
+
+/** How many bytes files have together. */
+export function byteLengthOf(files: readonly CorpusFile[]): number {
+  let byteLength = 0;
+  for (const file of files) {
+    const source = openFileSource(file.path);
+    byteLength += source.byteLength;
+    source.close();
+  }
+  return byteLength;
+}

@@ -1,0 +1,159 @@
+import { openFileSource } from "../util/byte-source.ts";
+import { findCorpusFiles } from "./corpus-files.ts";
+import type { CorpusFile } from "./corpus-files.ts";
+import { TextError } from "./errors.ts";
+import { readJsonlDocuments, readTextDocuments } from "./text-reader.ts";
+import { cachedTokens } from "./token-cache.ts";
+import type { CachedTokens, TokenizeOptions } from "./token-cache.ts";
+import { openTokenFile } from "./token-file.ts";
+import type { TokenWidth } from "./token-file.ts";
+import { joinTokens, sliceTokens } from "./token-view.ts";
+import type { TokenView } from "./token-view.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+export interface OpenDatasetOptions extends Omit<TokenizeOptions, "tokenizer"> {
+  /** Needed for text and jsonl. Ids of a `.bin` file need only `vocabularySize`. */
+  readonly tokenizer?: Tokenizer | undefined;
+  /** Ids must be below it; default: the tokenizer's. */
+  readonly vocabularySize?: number | undefined;
+  /** Bytes of an id in `.bin` files; default: found out, see `openTokenFile`. */
+  readonly tokenWidth?: TokenWidth | undefined;
+  /** Last part of the training tokens that is set aside when there is no validation file. Default 0.1; 0 keeps all. */
+  readonly validationFraction?: number | undefined;
+}
+
+/** What became of one file of the data set. */
+export interface DatasetFileReport {
+  readonly path: string;
+  readonly split: "train" | "validation" | "test";
+  readonly tokenCount: number;
+  readonly documentCount: number | undefined;
+  readonly unknownCount: number;
+  readonly cache: CachedTokens["state"] | "none";
+}
+
+export interface Dataset {
+  readonly train: TokenView;
+  readonly validation: TokenView | undefined;
+  readonly test: TokenView | undefined;
+  readonly files: readonly DatasetFileReport[];
+  close(): void;
+}
+
+/**
+ * Opens a data set: a `.txt`, `.jsonl` or `.bin` file, or a folder of them named train, valid and test. Text is
+ * tokenized once into the cache folder; tokens are read by position, so memory does not grow with the data.
+ * Throws `TextError`, one for the first thing that is wrong.
+ */
+export function openDataset(path: string, options: OpenDatasetOptions): Dataset {
+  const fraction = options.validationFraction ?? 0.1;
+  if (!(fraction >= 0 && fraction < 1)) {
+    throw new TextError(
+      "text.fraction",
+      `the validation fraction must be at least 0 and below 1, found ${fraction}`,
+    );
+  }
+  const found = findCorpusFiles(path);
+  const closers: (() => void)[] = [];
+  const files: DatasetFileReport[] = [];
+  const close = (): void => {
+    for (const closer of closers.splice(0)) closer();
+  };
+  const open = (file: CorpusFile, split: DatasetFileReport["split"]): TokenView => {
+    const { tokenizer } = options;
+    if (file.format === "tokens") {
+      const vocabularySize = options.vocabularySize ?? tokenizer?.vocabularySize;
+      if (vocabularySize === undefined) {
+        throw new TextError(
+          "text.vocabulary",
+          `${file.path} holds token ids: say of which tokenizer or vocabulary size`,
+        );
+      }
+      const tokens = openTokenFile(file.path, {
+        vocabularySize,
+        ...(options.tokenWidth === undefined ? {} : { width: options.tokenWidth }),
+      });
+      closers.push(() => tokens.close());
+      files.push({
+        path: file.path,
+        split,
+        tokenCount: tokens.tokenCount,
+        documentCount: undefined,
+        unknownCount: 0,
+        cache: "none",
+      });
+      return tokens;
+    }
+    if (tokenizer === undefined)
+      throw new TextError(
+        "text.tokenizer.missing",
+        `${file.path} is text: say which tokenizer encodes it`,
+      );
+    const { tokens, facts, state } = cachedTokens(file, { ...options, tokenizer });
+    closers.push(() => tokens.close());
+    const { tokenCount, documentCount, unknownCount } = facts;
+    files.push({ path: file.path, split, tokenCount, documentCount, unknownCount, cache: state });
+    return tokens;
+  };
+  const openAll = (split: DatasetFileReport["split"]): TokenView | undefined => {
+    const views = found[split].map((file) => open(file, split));
+    return views.length === 0 ? undefined : joinTokens(views, `${split} data of ${path}`);
+  };
+  try {
+    const train = openAll("train");
+    const validation = openAll("validation");
+    const test = openAll("test");
+    if (train === undefined) throw new TextError("text.folder", `${path} has no training data`);
+    if (validation !== undefined || fraction === 0)
+      return { train, validation, test, files, close };
+    const cut = train.tokenCount - Math.max(1, Math.round(train.tokenCount * fraction));
+    return {
+      train: sliceTokens(train, 0, cut),
+      validation: sliceTokens(
+        train,
+        cut,
+        train.tokenCount,
+        `the last ${fraction * 100} % of ${path}`,
+      ),
+      test,
+      files,
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/**
+ * Texts of a data set's training files, for training a tokenizer: all of it, or the first `byteLimit` bytes.
+ * Throws `TextError` `text.format` when the data are token ids.
+ */
+export function* trainingTexts(
+  path: string,
+  options: { readonly byteLimit?: number; readonly textField?: string } = {},
+): Generator<string> {
+  let left = options.byteLimit ?? Infinity;
+  for (const file of findCorpusFiles(path).train) {
+    if (file.format === "tokens") {
+      throw new TextError(
+        "text.format",
+        `${file.path} holds token ids, a tokenizer is trained on text`,
+      );
+    }
+    const source = openFileSource(file.path);
+    try {
+      const pieces =
+        file.format === "jsonl"
+          ? readJsonlDocuments(source, options.textField ?? "text")
+          : readTextDocuments(source);
+      for (const { text } of pieces) {
+        yield text;
+        left -= Buffer.byteLength(text);
+        if (left <= 0) return;
+      }
+    } finally {
+      source.close();
+    }
+  }
+}

@@ -1,0 +1,204 @@
+import { createHash } from "node:crypto";
+import { existsSync, rmSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { writeFileAtomically, writeWholeFile } from "../util/atomic-file.ts";
+import { openFileSource, readSmallFile } from "../util/byte-source.ts";
+import type { ByteSource } from "../util/byte-source.ts";
+import type { CorpusFile } from "./corpus-files.ts";
+import { TextError } from "./errors.ts";
+import { encodeDocuments } from "./piece-encoder.ts";
+import { readJsonlDocuments, readTextDocuments } from "./text-reader.ts";
+import { narrowestWidth, openTokenFile } from "./token-file.ts";
+import type { TokenFile, TokenWidth } from "./token-file.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+export interface TokenizeOptions {
+  readonly tokenizer: Tokenizer;
+  /** Folder of the token files; made when missing. */
+  readonly cacheFolder: string;
+  /** Field of a `.jsonl` row that holds the text. Default "text". */
+  readonly textField?: string;
+  readonly onProgress?: (progress: {
+    readonly path: string;
+    readonly byteCount: number;
+    readonly byteTotal: number;
+  }) => void;
+}
+
+/** Facts about a token file, kept beside it as `<file>.json`. */
+export interface TokenFileFacts {
+  readonly format: "anecdote tokens";
+  readonly version: 1;
+  readonly width: TokenWidth;
+  readonly tokenCount: number;
+  readonly documentCount: number;
+  /** Tokens that stand for text the vocabulary cannot spell. */
+  readonly unknownCount: number;
+  readonly vocabularySize: number;
+  readonly tokenizer: string;
+  readonly source: string;
+  /** SHA-256 of the token file. */
+  readonly sha256: string;
+}
+
+export interface CachedTokens {
+  readonly tokens: TokenFile;
+  readonly facts: TokenFileFacts;
+  /** found: as it was; made: there was none; remade: there was one that did not fit its facts. */
+  readonly state: "found" | "made" | "remade";
+}
+
+const HASHED_WHOLE_BYTES = 64 * 2 ** 20;
+const VERIFIED_BYTES = 256 * 2 ** 20;
+const BLOCK_BYTES = 1 << 20;
+const FLUSH_TOKENS = 1 << 18;
+
+/** Small files are known by their content, large ones by path, size, time of change and both ends. */
+function keyOf(file: CorpusFile, source: ByteSource, options: TokenizeOptions): string {
+  const hash = createHash("sha256");
+  const update = (offset: number, end: number): void => {
+    for (let at = offset; at < end; at += BLOCK_BYTES)
+      hash.update(source.read(at, Math.min(BLOCK_BYTES, end - at)));
+  };
+  hash.update(
+    JSON.stringify([
+      1,
+      options.tokenizer.fingerprint,
+      file.format,
+      options.textField ?? "text",
+      source.byteLength,
+    ]),
+  );
+  if (source.byteLength <= HASHED_WHOLE_BYTES) update(0, source.byteLength);
+  else {
+    hash.update(
+      JSON.stringify([resolve(file.path), String(statSync(file.path, { bigint: true }).mtimeNs)]),
+    );
+    update(0, BLOCK_BYTES);
+    update(source.byteLength - BLOCK_BYTES, source.byteLength);
+  }
+  return hash.digest("hex").slice(0, 24);
+}
+
+function sha256Of(path: string): string {
+  const source = openFileSource(path);
+  try {
+    const hash = createHash("sha256");
+    for (let at = 0; at < source.byteLength; at += BLOCK_BYTES) {
+      hash.update(source.read(at, Math.min(BLOCK_BYTES, source.byteLength - at)));
+    }
+    return hash.digest("hex");
+  } finally {
+    source.close();
+  }
+}
+
+/** The facts of a token file if they are whole and the file fits them; a damaged cache is worth nothing. */
+function trustedFacts(path: string, tokenizer: Tokenizer): TokenFileFacts | undefined {
+  try {
+    const facts = JSON.parse(
+      Buffer.from(readSmallFile(`${path}.json`, 1 << 20)).toString(),
+    ) as Partial<TokenFileFacts>;
+    const { width, tokenCount, sha256 } = facts;
+    if (
+      facts.format !== "anecdote tokens" ||
+      facts.version !== 1 ||
+      facts.tokenizer !== tokenizer.fingerprint
+    )
+      return undefined;
+    if (
+      (width !== 2 && width !== 4) ||
+      !Number.isSafeInteger(tokenCount) ||
+      typeof sha256 !== "string"
+    )
+      return undefined;
+    const byteLength = statSync(path).size;
+    if (byteLength !== (tokenCount ?? 0) * width) return undefined;
+    if (byteLength <= VERIFIED_BYTES && sha256Of(path) !== sha256) return undefined;
+    return facts as TokenFileFacts;
+  } catch {
+    return undefined;
+  }
+}
+
+function tokenize(
+  file: CorpusFile,
+  source: ByteSource,
+  path: string,
+  options: TokenizeOptions,
+): TokenFileFacts {
+  const { tokenizer } = options;
+  const width = narrowestWidth(tokenizer.vocabularySize);
+  const report = (byteCount: number): void =>
+    options.onProgress?.({ path: file.path, byteCount, byteTotal: source.byteLength });
+  const documents =
+    file.format === "jsonl"
+      ? readJsonlDocuments(source, options.textField ?? "text", report)
+      : readTextDocuments(source, report);
+  const hash = createHash("sha256");
+  let tokenCount = 0;
+  let documentCount = 0;
+  let unknownCount = 0;
+  writeFileAtomically(path, (write) => {
+    const block = width === 2 ? new Uint16Array(FLUSH_TOKENS) : new Uint32Array(FLUSH_TOKENS);
+    let filled = 0;
+    const flush = (): void => {
+      const bytes = new Uint8Array(block.buffer, 0, filled * width);
+      hash.update(bytes);
+      write(bytes);
+      tokenCount += filled;
+      filled = 0;
+    };
+    for (const { ids, endsDocument } of encodeDocuments(documents, tokenizer, file.path)) {
+      if (endsDocument) documentCount++;
+      for (const id of ids) {
+        if (id === tokenizer.special.unknown) unknownCount++;
+        block[filled++] = id;
+        if (filled === FLUSH_TOKENS) flush();
+      }
+    }
+    flush();
+    if (tokenCount === 0) throw new TextError("text.empty", `${file.path} has no text in it`);
+  });
+  return {
+    format: "anecdote tokens",
+    version: 1,
+    width,
+    tokenCount,
+    documentCount,
+    unknownCount,
+    vocabularySize: tokenizer.vocabularySize,
+    tokenizer: tokenizer.fingerprint,
+    source: file.path,
+    sha256: hash.digest("hex"),
+  };
+}
+
+/**
+ * The tokens of a text or jsonl file: tokenized once, kept in the cache folder, read by position from then on.
+ * The cache is found again by the file's content (or size and time, above 64 MiB) and the tokenizer; a file that does
+ * not match its checksum is made again. Throws `TextError` for what is wrong in the text.
+ */
+export function cachedTokens(file: CorpusFile, options: TokenizeOptions): CachedTokens {
+  const source = openFileSource(file.path);
+  try {
+    if (source.byteLength === 0) throw new TextError("text.empty", `${file.path} is empty`);
+    const path = join(options.cacheFolder, `${keyOf(file, source, options)}.tokens.bin`);
+    const existed = existsSync(path);
+    let facts = trustedFacts(path, options.tokenizer);
+    const state = facts !== undefined ? "found" : existed ? "remade" : "made";
+    if (facts === undefined) {
+      // Without its facts a half-made pair is never taken for a whole one.
+      rmSync(`${path}.json`, { force: true });
+      facts = tokenize(file, source, path, options);
+      writeWholeFile(`${path}.json`, `${JSON.stringify(facts, undefined, 2)}\n`);
+    }
+    const tokens = openTokenFile(path, {
+      vocabularySize: options.tokenizer.vocabularySize,
+      width: facts.width,
+    });
+    return { tokens, facts, state };
+  } finally {
+    source.close();
+  }
+}

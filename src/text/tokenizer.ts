@@ -1,0 +1,53 @@
+/** Ids of the tokens that have a role; a role without a token is undefined. */
+export interface SpecialTokenIds {
+  /** Ends a document and joins documents in a training stream. */
+  readonly endOfText: number | undefined;
+  readonly beginOfText: number | undefined;
+  readonly padding: number | undefined;
+  /** Stands for text that the vocabulary cannot spell. */
+  readonly unknown: number | undefined;
+}
+
+export interface EncodeOptions {
+  /** Adds what the tokenizer's post-processor adds, such as a begin-of-text token. Default false. */
+  readonly addSpecialTokens?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Leaves tokens such as <|endoftext|> out of the text. Default false. */
+  readonly skipSpecialTokens?: boolean;
+}
+
+/** Turns ids into text as they arrive. Never gives out half a character. */
+export interface StreamDecoder {
+  /** The text that became certain with this id: possibly empty, always whole characters. */
+  push(id: number): string;
+  /** What is left; bytes that never became a character come out as U+FFFD. The decoder starts afresh. */
+  end(): string;
+}
+
+/** Text to token ids and back. Every tokenizer is described by a `tokenizer.json` in Hugging Face's format. */
+export interface Tokenizer {
+  /** The model's type as `tokenizer.json` spells it: BPE, Unigram, WordPiece, WordLevel. */
+  readonly modelType: string;
+  /** One more than the largest id: the number of rows an embedding needs. */
+  readonly vocabularySize: number;
+  readonly special: SpecialTokenIds;
+  /** Hex digest of everything that decides how text is encoded; equal digests give equal ids. */
+  readonly fingerprint: string;
+  /** Whether text may be cut at safe places and encoded piece by piece with the same result. */
+  readonly encodesInPieces: boolean;
+  /** Ids of `text` [length]. Special tokens spelt in the text become their ids. */
+  encode(text: string, options?: EncodeOptions): Uint32Array;
+  /** Text of ids. Throws `TextError` `text.id` for an id outside the vocabulary. */
+  decode(ids: Iterable<number>, options?: DecodeOptions): string;
+  streamDecoder(options?: DecodeOptions): StreamDecoder;
+  /** How the vocabulary spells an id, byte-level alphabet included; undefined for an unused id. */
+  tokenOf(id: number): string | undefined;
+  idOf(token: string): number | undefined;
+  /**
+   * Whether encoding `text` up to `index` and from `index` on gives the ids of the whole.
+   * Only asked where `encodesInPieces` is true.
+   */
+  canCutAt(text: string, index: number): boolean;
+}

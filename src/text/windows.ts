@@ -1,0 +1,204 @@
+import { Random } from "../util/random.ts";
+import type { RandomState } from "../util/random.ts";
+import { TextError } from "./errors.ts";
+import { permutation } from "./permutation.ts";
+import { scanTokens } from "./token-view.ts";
+import type { TokenView } from "./token-view.ts";
+
+/**
+ * random: windows anywhere, as nanoGPT draws them. epochs: non-overlapping windows, every one once an epoch, shuffled.
+ * documents: windows that begin where a document begins, every one once an epoch, shuffled.
+ */
+export type Sampling = "random" | "epochs" | "documents";
+
+export const SAMPLINGS: readonly Sampling[] = ["random", "epochs", "documents"];
+
+/** Where a sampler stands: plain JSON. Restored, it gives the same windows as if it had never stopped. */
+export interface SamplerState {
+  readonly sampling: Sampling;
+  readonly seed: number;
+  readonly epoch: number;
+  /** Windows given in this epoch. */
+  readonly position: number;
+  readonly random: RandomState;
+  /** What the state belongs to; another corpus or context length is refused. */
+  readonly tokenCount: number;
+  readonly contextLength: number;
+}
+
+/** Gives out positions of windows: a window is `contextLength` inputs and, one further, as many targets. */
+export interface WindowSampler {
+  readonly windowsPerEpoch: number;
+  readonly state: SamplerState;
+  /** The first token of the next window. */
+  next(): number;
+}
+
+export interface SamplerOptions {
+  readonly sampling: Sampling;
+  readonly seed: number;
+  /** S, the inputs of a window. */
+  readonly contextLength: number;
+  /** The token that ends a document; needed for `documents`. */
+  readonly endOfText?: number | undefined;
+}
+
+function checkLength(view: TokenView, contextLength: number): void {
+  if (!Number.isInteger(contextLength) || contextLength < 1) {
+    throw new TextError(
+      "text.context",
+      `the context length must be a whole number of tokens, found ${contextLength}`,
+    );
+  }
+  if (view.tokenCount < contextLength + 1) {
+    throw new TextError(
+      "text.short",
+      `${view.name} has ${view.tokenCount} tokens, a window of context length ${contextLength} needs ${contextLength + 1}`,
+      { remedy: "Give more text, or choose a smaller context length." },
+    );
+  }
+}
+
+/**
+ * Positions where windows aligned to documents begin: at the end-of-text token before each document (its first
+ * token is then a target too), and every `contextLength` tokens in a long one. The last window ends inside the view.
+ */
+export function documentStarts(
+  view: TokenView,
+  endOfText: number,
+  contextLength: number,
+): Float64Array {
+  const starts: number[] = [];
+  let documentStart = 0;
+  const last = view.tokenCount - contextLength - 1;
+  const add = (end: number): void => {
+    for (let at = documentStart; at < end && at <= last; at += contextLength) starts.push(at);
+  };
+  for (const { position, ids } of scanTokens(view)) {
+    for (let at = ids.indexOf(endOfText); at >= 0; at = ids.indexOf(endOfText, at + 1)) {
+      add(position + at);
+      documentStart = position + at;
+    }
+  }
+  add(view.tokenCount - 1);
+  return Float64Array.from(starts);
+}
+
+interface Places {
+  readonly count: number;
+  at(index: number, epoch: number): number;
+}
+
+function places(view: TokenView, options: SamplerOptions): Places {
+  const { contextLength, seed } = options;
+  if (options.sampling === "documents") {
+    if (options.endOfText === undefined) {
+      throw new TextError(
+        "text.sampling",
+        "windows aligned to documents need a tokenizer with an end-of-text token",
+        {
+          remedy: `Choose the sampling "epochs" or "random".`,
+        },
+      );
+    }
+    const starts = documentStarts(view, options.endOfText, contextLength);
+    return { count: starts.length, at: (index) => starts[index] ?? 0 };
+  }
+  const usable = view.tokenCount - 1;
+  const count = Math.floor(usable / contextLength);
+  const spare = usable - count * contextLength + 1;
+  // The grid is shifted a little every epoch, so that the tokens after the last window are seen as well.
+  const shift = (epoch: number): number => new Random(seed * 4096 + epoch).below(spare);
+  return { count, at: (index, epoch) => shift(epoch) + index * contextLength };
+}
+
+/** Throws `TextError` `text.resume` when a state was saved over other data. */
+function checkState(
+  state: SamplerState,
+  view: TokenView,
+  options: SamplerOptions,
+  windowCount: number,
+): void {
+  const complain = (what: string, saved: unknown, now: unknown): never => {
+    throw new TextError(
+      "text.resume",
+      `the data position was saved with ${what} ${String(saved)}, now it is ${String(now)}`,
+      {
+        remedy:
+          "Resume with the data set, context length and sampling of the first run, or start the data afresh.",
+      },
+    );
+  };
+  if (state.sampling !== options.sampling) complain("sampling", state.sampling, options.sampling);
+  if (state.seed !== options.seed) complain("seed", state.seed, options.seed);
+  if (state.tokenCount !== view.tokenCount)
+    complain("a token count of", state.tokenCount, view.tokenCount);
+  if (state.contextLength !== options.contextLength)
+    complain("a context length of", state.contextLength, options.contextLength);
+  const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
+  const words: readonly number[] = state.random;
+  if (!isCount(state.epoch) || !isCount(state.position) || state.position > windowCount) {
+    complain(
+      "epoch and position",
+      `${state.epoch} and ${state.position}`,
+      `at most position ${windowCount}`,
+    );
+  }
+  if (
+    !Array.isArray(words) ||
+    words.length !== 4 ||
+    !words.every((word) => Number.isInteger(word))
+  ) {
+    complain("a random state", JSON.stringify(words), "expected as four integers");
+  }
+}
+
+/**
+ * A sampler over a view, fresh or where `resume` says. Throws `TextError` `text.short` when not one window fits and
+ * `text.resume` when the state belongs to other data.
+ */
+export function windowSampler(
+  view: TokenView,
+  options: SamplerOptions,
+  resume?: SamplerState,
+): WindowSampler {
+  const { sampling, seed, contextLength } = options;
+  checkLength(view, contextLength);
+  const grid = places(view, options);
+  if (grid.count === 0) {
+    throw new TextError(
+      "text.short",
+      `${view.name}: no document has ${contextLength + 1} tokens from its beginning to the end of the data`,
+    );
+  }
+  if (resume !== undefined) checkState(resume, view, options, grid.count);
+  const random = new Random(resume?.random ?? seed);
+  let epoch = resume?.epoch ?? 0;
+  let position = resume?.position ?? 0;
+  let order = permutation(grid.count, seed, epoch);
+  return {
+    windowsPerEpoch: grid.count,
+    get state() {
+      return {
+        sampling,
+        seed,
+        epoch,
+        position,
+        random: random.state,
+        tokenCount: view.tokenCount,
+        contextLength,
+      };
+    },
+    next() {
+      if (position >= grid.count) {
+        epoch++;
+        position = 0;
+        order = permutation(grid.count, seed, epoch);
+      }
+      const index = position++;
+      return sampling === "random"
+        ? random.below(view.tokenCount - contextLength)
+        : grid.at(order(index), epoch);
+    },
+  };
+}
