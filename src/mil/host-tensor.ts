@@ -1,7 +1,7 @@
 import { roundToFloat16 } from "../util/float16.ts";
 import { MilError } from "./errors.ts";
 import type { Literal, NumericData } from "./program.ts";
-import { elementCount, formatType, staticShape } from "./types.ts";
+import { DATA_TYPE_BITS, elementCount, formatType, staticShape } from "./types.ts";
 import type { DataType } from "./types.ts";
 
 /**
@@ -52,13 +52,25 @@ export function stridesOf(shape: readonly number[]): number[] {
   return strides;
 }
 
-/** Rounds one double to what the type can hold; integers wrap around as two's complement. */
+/**
+ * Rounds one double to what the type can hold. Floats round to nearest, ties to even; integers drop their
+ * fraction and wrap around as two's complement; NaN becomes integer 0.
+ */
 export function roundTo(dataType: DataType, value: number): number {
   switch (dataType) {
     case "fp16":
       return roundToFloat16(value);
     case "fp32":
       return Math.fround(value);
+    case "bf16":
+      return roundToBits(value, 8, -126, 3.3895313892515355e38, Infinity);
+    case "fp8e4m3fn":
+      return roundToBits(value, 4, -6, 448, NaN);
+    case "fp8e5m2":
+      return roundToBits(value, 3, -14, 57344, Infinity);
+    case "fp64":
+    case "string":
+      return value;
     case "bool":
       return value === 0 ? 0 : 1;
     case "int8":
@@ -67,21 +79,56 @@ export function roundTo(dataType: DataType, value: number): number {
       return (value << 16) >> 16;
     case "int32":
       return value | 0;
+    case "int4":
+      return (value << 28) >> 28;
+    case "uint1":
+    case "uint2":
+    case "uint3":
+    case "uint4":
+    case "uint6":
     case "uint8":
-      return value & 0xff;
     case "uint16":
-      return value & 0xffff;
+      return value & (2 ** DATA_TYPE_BITS[dataType] - 1);
     case "uint32":
       return value >>> 0;
-    default:
-      return value;
+    case "int64":
+      return Number.isFinite(value) ? Number(BigInt.asIntN(64, BigInt(Math.trunc(value)))) : 0;
+    case "uint64":
+      return Number.isFinite(value) ? Number(BigInt.asUintN(64, BigInt(Math.trunc(value)))) : 0;
   }
+}
+
+/** Nearest number with `digits` significant bits; above `largest` by half a step or more: `overflow`. */
+function roundToBits(
+  value: number,
+  digits: number,
+  minimumExponent: number,
+  largest: number,
+  overflow: number,
+): number {
+  if (value === 0 || !Number.isFinite(value)) {
+    return Math.abs(value) === Infinity ? Math.sign(value) * overflow : value;
+  }
+  const magnitude = Math.abs(value);
+  let exponent = Math.floor(Math.log2(magnitude));
+  if (2 ** exponent > magnitude) exponent--;
+  const step = 2 ** (Math.max(exponent, minimumExponent) - digits + 1);
+  const rounded = roundHalfToEven(magnitude / step) * step;
+  return Math.sign(value) * (rounded > largest ? overflow : rounded);
+}
+
+/** The nearest integer; the even one of two that are equally near. */
+export function roundHalfToEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  return rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor;
 }
 
 /** Numbers of a tensor in the array class its type is stored in, fp16 as numbers and not as bits. */
 export function copyNumbers(source: HostTensor, target: NumericData): void {
   if (target instanceof BigInt64Array || target instanceof BigUint64Array) {
-    for (let i = 0; i < target.length; i++) target[i] = BigInt(Math.trunc(source.data[i] ?? 0));
+    for (let i = 0; i < target.length; i++)
+      target[i] = BigInt(roundTo("int64", source.data[i] ?? 0));
   } else {
     for (let i = 0; i < target.length; i++) target[i] = source.data[i] ?? 0;
   }

@@ -1,11 +1,11 @@
 import { MilError } from "./errors.ts";
-import { hostTensorOfLiteral } from "./host-tensor.ts";
+import { hostTensorOfLiteral, roundTo } from "./host-tensor.ts";
 import type { HostTensor } from "./host-tensor.ts";
 import { literalString } from "./literal.ts";
 import type { OpRow, ParameterSpec } from "./op-row.ts";
 import { isOperandList, literalOf } from "./program.ts";
 import type { Argument, Block, Operand } from "./program.ts";
-import { formatType, staticShape } from "./types.ts";
+import { formatType, staticShape, tensorType } from "./types.ts";
 import type { DataType, Dimension, TensorType } from "./types.ts";
 
 /** What evaluation needs beyond the inputs' numbers; absent while a program is only being typed. */
@@ -16,6 +16,8 @@ export interface CallEnvironment {
   readonly runBlock: (block: Block, inputs: readonly HostTensor[]) => readonly HostTensor[];
   /** Replaces the contents of a state (`write_state`). */
   readonly writeState: (state: Operand, contents: HostTensor) => void;
+  /** Seed of random ops that give none (`seed` absent or -1); the same call draws the same numbers. */
+  readonly seed?: number;
 }
 
 /**
@@ -78,9 +80,15 @@ export class OpCall {
 
   tensorTypeOf(operand: Operand, name = "x"): TensorType {
     const { type } = operand;
-    if (type.kind === "tensor") return type;
-    if (type.kind === "state") return type.wrapped;
-    throw this.fail(`parameter "${name}" takes a tensor, not ${formatType(type)}`);
+    const declared = type.kind === "state" ? type.wrapped : type;
+    if (declared.kind !== "tensor") {
+      throw this.fail(`parameter "${name}" takes a tensor, not ${formatType(type)}`);
+    }
+    // While evaluating, sizes that the program leaves open are those of the tensor at hand.
+    if (this.environment !== undefined && declared.shape.includes("?")) {
+      return tensorType(declared.dataType, this.environment.resolve(operand).shape);
+    }
+    return declared;
   }
 
   dataType(name: string): DataType {
@@ -126,10 +134,15 @@ export class OpCall {
     return Array.from(this.tensor(name).data);
   }
 
+  /** The fallback of an absent setting counts as rounded to `dataType`, as a typed default is. */
+  floatOf(name: string, dataType: DataType): number {
+    return this.has(name) ? this.int(name) : roundTo(dataType, this.int(name));
+  }
+
   int(name: string): number {
     const [value, ...rest] = this.ints(name);
     if (value === undefined || rest.length > 0)
-      throw this.fail(`parameter "${name}" takes one integer`);
+      throw this.fail(`parameter "${name}" takes one number`);
     return value;
   }
 
@@ -143,6 +156,7 @@ export class OpCall {
   }
 
   bools(name: string): readonly boolean[] {
+    if (!this.has(name)) return [];
     return this.ints(name).map((value) => value !== 0);
   }
 
@@ -160,6 +174,14 @@ export class OpCall {
   /** An axis counted from the front. Throws when it is outside the rank. */
   axis(name: string, rank: number): number {
     return this.normalizeAxis(this.int(name), rank, name);
+  }
+
+  /** Distinct axes counted from the front, in the order given; all of them where the parameter is absent. */
+  axes(name: string, rank: number): readonly number[] {
+    if (!this.has(name)) return Array.from({ length: rank }, (_, axis) => axis);
+    const axes = this.ints(name).map((axis) => this.normalizeAxis(axis, rank, name));
+    if (new Set(axes).size !== axes.length) throw this.fail(`${name} names an axis twice`);
+    return axes;
   }
 
   normalizeAxis(axis: number, rank: number, name = "axis"): number {

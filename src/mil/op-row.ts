@@ -74,6 +74,14 @@ export function constantTensor<const T extends readonly DataType[]>(...types: T)
     ...(types.length > 0 && { types }),
   } as const;
 }
+export function optionalConstantTensor<const T extends readonly DataType[]>(...types: T) {
+  return {
+    kind: "tensor",
+    optional: true,
+    constant: true,
+    ...(types.length > 0 && { types }),
+  } as const;
+}
 export function tensors() {
   return { kind: "tensors", optional: false, constant: false } as const;
 }

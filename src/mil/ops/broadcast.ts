@@ -1,5 +1,3 @@
-import { stridesOf } from "../host-tensor.ts";
-import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
 import type { Dimension } from "../types.ts";
 
@@ -19,31 +17,4 @@ export function broadcastShapes(
     if (right === "?") return left;
     throw call.fail(`sizes ${left} and ${right} at axis ${axis} do not broadcast`);
   });
-}
-
-/** Reads a tensor as if it had the broadcast `shape`, by flat index. */
-export function broadcastReader(
-  source: HostTensor,
-  shape: readonly number[],
-): (index: number) => number {
-  const { data } = source;
-  if (data.length === 1) return () => data[0] ?? 0;
-  const sourceStrides = stridesOf(source.shape);
-  const targetStrides = stridesOf(shape);
-  const offset = shape.length - source.shape.length;
-  const steps = shape.map((_, axis) => {
-    const size = source.shape[axis - offset] ?? 1;
-    return size === 1 ? 0 : (sourceStrides[axis - offset] ?? 0);
-  });
-  return (index) => {
-    let rest = index;
-    let position = 0;
-    for (let axis = 0; axis < shape.length; axis++) {
-      const stride = targetStrides[axis] ?? 1;
-      const coordinate = Math.floor(rest / stride);
-      rest -= coordinate * stride;
-      position += coordinate * (steps[axis] ?? 0);
-    }
-    return data[position] ?? 0;
-  };
 }

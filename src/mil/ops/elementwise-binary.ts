@@ -3,21 +3,26 @@ import type { OpCall } from "../op-call.ts";
 import { defineOp, tensor } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { DataType, TensorType } from "../types.ts";
-import { broadcastShapes, broadcastReader } from "./broadcast.ts";
+import { broadcastShapes } from "./broadcast.ts";
+import { commonDataType } from "./dimensions.ts";
+import { floorDivide, modulo, power } from "./special-functions.ts";
+import { expandTo } from "./strided.ts";
+
+type Compute = (x: number, y: number) => number;
 
 function resultType(call: OpCall, dataType?: DataType): TensorType {
-  const x = call.tensorType("x");
-  const y = call.tensorType("y");
-  if (x.dataType !== y.dataType) {
-    throw call.fail(
-      `x and y must have one element type, not ${x.dataType} and ${y.dataType}`,
-      "Cast one of them.",
-    );
-  }
-  return tensorType(dataType ?? x.dataType, broadcastShapes(call, x.shape, y.shape));
+  const common = commonDataType(call, "x", "y");
+  return tensorType(dataType ?? common, broadcastShapes(call, call.shape("x"), call.shape("y")));
 }
 
-function binary(compute: (x: number, y: number) => number, result?: DataType) {
+interface BinaryOptions {
+  /** Element type of the result where it is not that of the operands. */
+  readonly result?: DataType;
+  /** Arithmetic of int32 operands where doubles would lose bits. */
+  readonly int32?: Compute;
+}
+
+function binary(compute: Compute, { result, int32 }: BinaryOptions = {}) {
   return defineOp({
     parameters: { x: tensor(), y: tensor() },
     since: "ios13",
@@ -25,10 +30,11 @@ function binary(compute: (x: number, y: number) => number, result?: DataType) {
     evaluate: (call) => {
       const type = resultType(call, result);
       const shape = staticShape(type);
-      const x = broadcastReader(call.tensor("x"), shape);
-      const y = broadcastReader(call.tensor("y"), shape);
+      const x = expandTo(call.tensor("x"), shape);
+      const y = expandTo(call.tensor("y"), shape);
+      const apply = int32 !== undefined && call.dataType("x") === "int32" ? int32 : compute;
       const output = hostTensor(type.dataType, shape);
-      for (let i = 0; i < output.data.length; i++) output.data[i] = compute(x(i), y(i));
+      for (let i = 0; i < output.data.length; i++) output.data[i] = apply(x[i] ?? 0, y[i] ?? 0);
       return [output];
     },
     flops: (call) => elementCount(staticShape(resultType(call, result))),
@@ -36,20 +42,26 @@ function binary(compute: (x: number, y: number) => number, result?: DataType) {
 }
 
 const comparison = (holds: (x: number, y: number) => boolean) =>
-  binary((x, y) => (holds(x, y) ? 1 : 0), "bool");
+  binary((x, y) => (holds(x, y) ? 1 : 0), { result: "bool" });
 
 export const ELEMENTWISE_BINARY = {
   add: binary((x, y) => x + y),
   sub: binary((x, y) => x - y),
-  mul: binary((x, y) => x * y),
+  mul: binary((x, y) => x * y, { int32: Math.imul }),
+  // Of two int32 numbers the quotient is cut towards zero: the declared type of the result is int32.
   real_div: binary((x, y) => x / y),
+  floor_div: binary(floorDivide),
+  mod: binary(modulo),
   maximum: binary((x, y) => Math.max(x, y)),
   minimum: binary((x, y) => Math.min(x, y)),
-  pow: binary((x, y) => x ** y),
+  pow: binary(power),
   equal: comparison((x, y) => x === y),
   not_equal: comparison((x, y) => x !== y),
   less: comparison((x, y) => x < y),
   less_equal: comparison((x, y) => x <= y),
   greater: comparison((x, y) => x > y),
   greater_equal: comparison((x, y) => x >= y),
+  logical_and: comparison((x, y) => x !== 0 && y !== 0),
+  logical_or: comparison((x, y) => x !== 0 || y !== 0),
+  logical_xor: comparison((x, y) => (x !== 0) !== (y !== 0)),
 } as const;

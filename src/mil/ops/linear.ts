@@ -1,9 +1,12 @@
 import { hostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, optional, tensor } from "../op-row.ts";
+import { constantTensor, defineOp, optional, optionalConstantTensor, tensor } from "../op-row.ts";
+import { literalOf } from "../program.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
-import type { Dimension, TensorType } from "../types.ts";
-import { broadcastReader, broadcastShapes } from "./broadcast.ts";
+import type { DataType, Dimension, TensorType } from "../types.ts";
+import { broadcastShapes } from "./broadcast.ts";
+import { agree, commonDataType } from "./dimensions.ts";
+import { expandTo } from "./strided.ts";
 
 interface MatmulSizes {
   readonly batch: readonly Dimension[];
@@ -12,32 +15,76 @@ interface MatmulSizes {
   readonly columns: Dimension;
 }
 
-function matmulSizes(call: OpCall): MatmulSizes {
-  const x = call.shape("x");
-  const y = call.shape("y");
-  if (x.length < 2 || y.length < 2) throw call.fail("x and y need rank 2 or more");
-  const [rows, inner] = call.bool("transpose_x") ? [x.at(-1), x.at(-2)] : [x.at(-2), x.at(-1)];
-  const [other, columns] = call.bool("transpose_y") ? [y.at(-1), y.at(-2)] : [y.at(-2), y.at(-1)];
-  if (rows === undefined || inner === undefined || other === undefined || columns === undefined) {
-    throw call.fail("x and y need rank 2 or more");
+/** A vector counts as one row on the left and as one column on the right, as in NumPy. */
+function matrixShape(
+  call: OpCall,
+  name: "x" | "y",
+  shape: readonly Dimension[],
+): readonly [batch: readonly Dimension[], rows: Dimension, columns: Dimension] {
+  const transposed = call.bool(name === "x" ? "transpose_x" : "transpose_y");
+  const [last, ...before] = shape.toReversed();
+  if (last === undefined) throw call.fail(`${name} must have rank 1 or more`);
+  const [second, ...batch] = before;
+  if (second === undefined) {
+    if (transposed) throw call.fail(`${name} has rank 1 and cannot be transposed`);
+    return name === "x" ? [[], 1, last] : [[], last, 1];
   }
-  if (inner !== other && inner !== "?" && other !== "?") {
+  return transposed ? [batch.toReversed(), last, second] : [batch.toReversed(), second, last];
+}
+
+function matmulSizes(call: OpCall): MatmulSizes {
+  const [xBatch, rows, inner] = matrixShape(call, "x", call.shape("x"));
+  const [yBatch, other, columns] = matrixShape(call, "y", call.shape("y"));
+  if (!agree(inner, other)) {
     throw call.fail(
       `the inner sizes ${inner} and ${other} differ`,
       "Check transpose_x and transpose_y.",
     );
   }
-  return { batch: broadcastShapes(call, x.slice(0, -2), y.slice(0, -2)), rows, inner, columns };
+  return { batch: broadcastShapes(call, xBatch, yBatch), rows, inner, columns };
+}
+
+/** From ios17 on, a constant operand may have another element type; the other one decides the result's. */
+function matmulDataType(call: OpCall): DataType {
+  const xConstant = literalOf(call.operand("x")) !== undefined;
+  const yConstant = literalOf(call.operand("y")) !== undefined;
+  if (xConstant === yConstant) return commonDataType(call, "x", "y");
+  return call.dataType(xConstant ? "y" : "x");
 }
 
 function matmulType(call: OpCall): TensorType {
   const { batch, rows, columns } = matmulSizes(call);
-  if (call.dataType("x") !== call.dataType("y")) {
-    throw call.fail(
-      `x and y must have one element type, not ${call.dataType("x")} and ${call.dataType("y")}`,
-    );
+  const shape = [...batch];
+  if (call.shape("x").length > 1) shape.push(rows);
+  if (call.shape("y").length > 1) shape.push(columns);
+  return tensorType(matmulDataType(call), shape);
+}
+
+/** Strides of one matrix of a dense stack, transposed or not. */
+function matrixStrides(rows: number, columns: number, transposed: boolean) {
+  return transposed ? { row: 1, column: rows } : { row: columns, column: 1 };
+}
+
+function linearType(call: OpCall): TensorType {
+  const x = call.shape("x");
+  const [outputs, inputs, ...rest] = call.shape("weight");
+  const last = x.at(-1);
+  if (last === undefined || x.length > 3) {
+    throw call.fail(`x must have rank 1 to 3, not ${x.length}`);
   }
-  return tensorType(call.dataType("x"), [...batch, rows, columns]);
+  if (outputs === undefined || inputs === undefined || rest.length > 0) {
+    throw call.fail("weight must have the shape [outputs, inputs]");
+  }
+  if (!agree(last, inputs)) {
+    throw call.fail(`the last size of x, ${last}, is not weight's number of inputs, ${inputs}`);
+  }
+  if (call.has("bias")) {
+    const [size, ...more] = call.shape("bias");
+    if (size === undefined || more.length > 0 || !agree(size, outputs)) {
+      throw call.fail(`bias must hold ${outputs} numbers, one for each output`);
+    }
+  }
+  return tensorType(call.dataType("x"), [...x.slice(0, -1), outputs]);
 }
 
 export const LINEAR = {
@@ -52,37 +99,68 @@ export const LINEAR = {
     infer: (call) => [matmulType(call)],
     evaluate: (call) => {
       const type = matmulType(call);
-      const shape = staticShape(type);
-      const [rows = 1, columns = 1] = shape.slice(-2);
-      const x = call.tensor("x");
-      const y = call.tensor("y");
-      const transposeX = call.bool("transpose_x");
-      const transposeY = call.bool("transpose_y");
-      const inner = (transposeX ? x.shape.at(-2) : x.shape.at(-1)) ?? 1;
-      const batch = shape.slice(0, -2);
-      const xAt = broadcastReader(x, [...batch, ...x.shape.slice(-2)]);
-      const yAt = broadcastReader(y, [...batch, ...y.shape.slice(-2)]);
-      const output = hostTensor(type.dataType, shape);
+      const sizes = matmulSizes(call);
+      const [rows = 1, inner = 1, columns = 1, ...batch] = staticShape(
+        tensorType(type.dataType, [sizes.rows, sizes.inner, sizes.columns, ...sizes.batch]),
+      );
+      const spread = (name: "x" | "y", size: number): Float64Array => {
+        const operand = call.tensor(name);
+        const matrices = operand.shape.slice(0, -2);
+        return expandTo({ ...operand, shape: [...matrices, size] }, [...batch, size]);
+      };
+      const x = spread("x", rows * inner);
+      const y = spread("y", inner * columns);
+      const xStride = matrixStrides(rows, inner, call.bool("transpose_x"));
+      const yStride = matrixStrides(inner, columns, call.bool("transpose_y"));
+      const output = hostTensor(type.dataType, staticShape(type));
+      const row = new Float64Array(columns);
       for (let b = 0; b < elementCount(batch); b++) {
         for (let i = 0; i < rows; i++) {
-          for (let j = 0; j < columns; j++) {
-            let sum = 0;
-            for (let k = 0; k < inner; k++) {
-              const left = xAt(b * rows * inner + (transposeX ? k * rows + i : i * inner + k));
-              const right = yAt(
-                b * inner * columns + (transposeY ? j * inner + k : k * columns + j),
-              );
-              sum += left * right;
+          row.fill(0);
+          for (let k = 0; k < inner; k++) {
+            const left = x[b * rows * inner + i * xStride.row + k * xStride.column] ?? 0;
+            const start = b * inner * columns + k * yStride.row;
+            for (let j = 0; j < columns; j++) {
+              row[j] = (row[j] ?? 0) + left * (y[start + j * yStride.column] ?? 0);
             }
-            output.data[(b * rows + i) * columns + j] = sum;
           }
+          output.data.set(row, (b * rows + i) * columns);
         }
       }
       return [output];
     },
     flops: (call) => {
-      const inner = call.staticShape("x").at(call.bool("transpose_x") ? -2 : -1) ?? 1;
-      return 2 * inner * elementCount(staticShape(matmulType(call)));
+      const { inner } = matmulSizes(call);
+      return 2 * (inner === "?" ? 0 : inner) * elementCount(staticShape(matmulType(call)));
+    },
+  }),
+
+  linear: defineOp({
+    parameters: { x: tensor(), weight: constantTensor(), bias: optionalConstantTensor() },
+    since: "ios13",
+    infer: (call) => [linearType(call)],
+    evaluate: (call) => {
+      const type = linearType(call);
+      const x = call.tensor("x").data;
+      const weight = call.tensor("weight");
+      const [outputs = 1, inputs = 1] = weight.shape;
+      const bias = call.has("bias") ? call.tensor("bias").data : undefined;
+      const output = hostTensor(type.dataType, staticShape(type));
+      for (let row = 0; row < output.data.length / outputs; row++) {
+        for (let o = 0; o < outputs; o++) {
+          let total = bias?.[o] ?? 0;
+          for (let i = 0; i < inputs; i++) {
+            total += (x[row * inputs + i] ?? 0) * (weight.data[o * inputs + i] ?? 0);
+          }
+          output.data[row * outputs + o] = total;
+        }
+      }
+      return [output];
+    },
+    flops: (call) => {
+      const inputs = call.staticShape("weight")[1] ?? 1;
+      const outputs = elementCount(staticShape(linearType(call)));
+      return 2 * inputs * outputs + (call.has("bias") ? outputs : 0);
     },
   }),
 } as const;

@@ -1,0 +1,251 @@
+import { hostTensor, stridesOf } from "../host-tensor.ts";
+import type { HostTensor } from "../host-tensor.ts";
+import type { OpCall } from "../op-call.ts";
+import {
+  constantTensor,
+  defineOp,
+  optional,
+  optionalConstantTensor,
+  required,
+  tensor,
+} from "../op-row.ts";
+import { elementCount } from "../types.ts";
+import { agree, checkRank, formatShape, sameOrUnknown } from "./dimensions.ts";
+import { elementsOfX } from "./elementwise-unary.ts";
+import { forEachRow, permute, spanOf } from "./strided.ts";
+
+function checkScale(call: OpCall, name: string, axes: readonly number[]): void {
+  if (!call.has(name)) return;
+  const shape = call.shape("x");
+  const wanted = axes.map((axis) => shape[axis] ?? 1);
+  if (!sameOrUnknown(call.shape(name), wanted)) {
+    throw call.fail(
+      `${name} has shape ${formatShape(call.shape(name))}, the normalized axes have ${formatShape(wanted)}`,
+    );
+  }
+}
+
+function checkPerChannel(call: OpCall, name: string): void {
+  if (!call.has(name)) return;
+  const channels = call.shape("x")[1] ?? 1;
+  const [size, ...rest] = call.shape(name);
+  if (size === undefined || rest.length > 0 || !agree(size, channels)) {
+    throw call.fail(`${name} must hold ${channels} numbers, one for each channel (axis 1 of x)`);
+  }
+}
+
+const optionalNumbers = (call: OpCall, name: string): Float64Array | undefined =>
+  call.has(name) ? call.tensor(name).data : undefined;
+
+/** (x - mean) / sqrt(variance + epsilon) over `axes`, times gamma plus beta, which run along those axes. */
+function normalizeOver(
+  x: HostTensor,
+  axes: readonly number[],
+  epsilon: number,
+  gamma?: Float64Array,
+  beta?: Float64Array,
+): HostTensor {
+  const kept = x.shape.map((_, axis) => axis).filter((axis) => !axes.includes(axis));
+  const order = [...kept, ...axes];
+  const values = permute(x, order);
+  const count = elementCount(axes.map((axis) => x.shape[axis] ?? 1));
+  for (let start = 0; start < values.length; start += count) {
+    let mean = 0;
+    for (let i = 0; i < count; i++) mean += values[start + i] ?? 0;
+    mean /= count;
+    let variance = 0;
+    for (let i = 0; i < count; i++) variance += ((values[start + i] ?? 0) - mean) ** 2;
+    const scale = 1 / Math.sqrt(variance / count + epsilon);
+    for (let i = 0; i < count; i++) {
+      const normal = ((values[start + i] ?? 0) - mean) * scale;
+      values[start + i] = normal * (gamma?.[i] ?? 1) + (beta?.[i] ?? 0);
+    }
+  }
+  return unpermute(values, x, order);
+}
+
+/** Puts numbers that stand in the order `permutation` of x's axes back into x's order. */
+function unpermute(
+  values: Float64Array,
+  like: HostTensor,
+  permutation: readonly number[],
+): HostTensor {
+  const output = hostTensor(like.dataType, like.shape);
+  const strides = stridesOf(like.shape);
+  const shape = permutation.map((axis) => like.shape[axis] ?? 1);
+  const steps = permutation.map((axis) => strides[axis] ?? 0);
+  const inner = shape.at(-1) ?? 1;
+  const step = steps.at(-1) ?? 0;
+  forEachRow(shape, (start, coordinates) => {
+    let position = 0;
+    for (let axis = 0; axis < shape.length - 1; axis++) {
+      position += (coordinates[axis] ?? 0) * (steps[axis] ?? 0);
+    }
+    for (let i = 0; i < inner; i++) output.data[position + i * step] = values[start + i] ?? 0;
+  });
+  return output;
+}
+
+/** Channel of every flat index, channels being axis 1. */
+function mapChannels(
+  x: HostTensor,
+  compute: (value: number, channel: number, index: number) => number,
+): HostTensor {
+  const { size, inner } = spanOf(x.shape, 1);
+  return hostTensor(
+    x.dataType,
+    x.shape,
+    x.data.map((value, index) => compute(value, Math.floor(index / inner) % size, index)),
+  );
+}
+
+export const NORMALIZATION = {
+  layer_norm: defineOp({
+    parameters: {
+      x: tensor(),
+      axes: optional("ints"),
+      gamma: optionalConstantTensor(),
+      beta: optionalConstantTensor(),
+      epsilon: optional("float", 1e-5),
+    },
+    since: "ios13",
+    infer: (call) => {
+      const axes = call.axes("axes", call.shape("x").length).toSorted((a, b) => a - b);
+      checkScale(call, "gamma", axes);
+      checkScale(call, "beta", axes);
+      return [call.tensorType("x")];
+    },
+    evaluate: (call) => {
+      const x = call.tensor("x");
+      const axes = call.axes("axes", x.shape.length).toSorted((a, b) => a - b);
+      const gamma = optionalNumbers(call, "gamma");
+      const beta = optionalNumbers(call, "beta");
+      return [normalizeOver(x, axes, call.floatOf("epsilon", x.dataType), gamma, beta)];
+    },
+    // Mean, difference, square, sum, scale; then gamma and beta.
+    flops: (call) => (5 + Number(call.has("gamma")) + Number(call.has("beta"))) * elementsOfX(call),
+  }),
+
+  batch_norm: defineOp({
+    parameters: {
+      x: tensor(),
+      mean: constantTensor(),
+      variance: constantTensor(),
+      gamma: optionalConstantTensor(),
+      beta: optionalConstantTensor(),
+      epsilon: optional("float", 1e-5),
+    },
+    since: "ios13",
+    infer: (call) => {
+      checkRank(call, "x", 3);
+      for (const name of ["mean", "variance", "gamma", "beta"]) checkPerChannel(call, name);
+      return [call.tensorType("x")];
+    },
+    evaluate: (call) => {
+      const x = call.tensor("x");
+      const mean = call.tensor("mean").data;
+      const variance = call.tensor("variance").data;
+      const gamma = optionalNumbers(call, "gamma");
+      const beta = optionalNumbers(call, "beta");
+      const epsilon = call.floatOf("epsilon", x.dataType);
+      return [
+        mapChannels(x, (value, channel) => {
+          const deviation = Math.sqrt((variance[channel] ?? 0) + epsilon);
+          const normal = (value - (mean[channel] ?? 0)) / deviation;
+          return normal * (gamma?.[channel] ?? 1) + (beta?.[channel] ?? 0);
+        }),
+      ];
+    },
+    flops: (call) => 4 * elementsOfX(call),
+  }),
+
+  instance_norm: defineOp({
+    parameters: {
+      x: tensor(),
+      gamma: optionalConstantTensor(),
+      beta: optionalConstantTensor(),
+      epsilon: optional("float", 1e-5),
+    },
+    since: "ios13",
+    infer: (call) => {
+      checkRank(call, "x", 3, 4);
+      checkPerChannel(call, "gamma");
+      checkPerChannel(call, "beta");
+      return [call.tensorType("x")];
+    },
+    evaluate: (call) => {
+      const x = call.tensor("x");
+      const spatial = x.shape.map((_, axis) => axis).slice(2);
+      const gamma = optionalNumbers(call, "gamma");
+      const beta = optionalNumbers(call, "beta");
+      const normal = normalizeOver(x, spatial, call.floatOf("epsilon", x.dataType));
+      return [
+        mapChannels(
+          normal,
+          (value, channel) => value * (gamma?.[channel] ?? 1) + (beta?.[channel] ?? 0),
+        ),
+      ];
+    },
+    flops: (call) => 7 * elementsOfX(call),
+  }),
+
+  l2_norm: defineOp({
+    parameters: { x: tensor(), epsilon: optional("float", 1e-6) },
+    since: "ios13",
+    infer: (call) => {
+      checkRank(call, "x", 3);
+      return [call.tensorType("x")];
+    },
+    evaluate: (call) => {
+      const x = call.tensor("x");
+      const epsilon = call.floatOf("epsilon", x.dataType);
+      const count = elementCount(x.shape.slice(-3));
+      const output = hostTensor(x.dataType, x.shape);
+      for (let start = 0; start < x.data.length; start += count) {
+        let squares = 0;
+        for (let i = start; i < start + count; i++) squares += (x.data[i] ?? 0) ** 2;
+        const norm = Math.sqrt(squares + epsilon);
+        for (let i = start; i < start + count; i++) output.data[i] = (x.data[i] ?? 0) / norm;
+      }
+      return [output];
+    },
+    flops: (call) => 3 * elementsOfX(call),
+  }),
+
+  local_response_norm: defineOp({
+    parameters: {
+      x: tensor(),
+      size: required("int"),
+      alpha: optional("float", 1e-4),
+      beta: optional("float", 0.75),
+      k: optional("float", 1),
+    },
+    since: "ios13",
+    infer: (call) => {
+      checkRank(call, "x", 3, 4);
+      return [call.tensorType("x")];
+    },
+    // The window is PyTorch's: size / 2 channels before, (size - 1) / 2 after, rounded down, zeros outside.
+    evaluate: (call) => {
+      const x = call.tensor("x");
+      const window = call.int("size");
+      const alpha = call.floatOf("alpha", x.dataType);
+      const beta = call.floatOf("beta", x.dataType);
+      const k = call.floatOf("k", x.dataType);
+      const before = Math.floor(window / 2);
+      const { size: channels, inner } = spanOf(x.shape, 1);
+      return [
+        mapChannels(x, (value, channel, index) => {
+          let squares = 0;
+          const first = Math.max(0, channel - before);
+          const last = Math.min(channels - 1, channel - before + window - 1);
+          for (let other = first; other <= last; other++) {
+            squares += (x.data[index + (other - channel) * inner] ?? 0) ** 2;
+          }
+          return value / (k + (alpha / window) * squares) ** beta;
+        }),
+      ];
+    },
+    flops: (call) => (2 * call.int("size") + 4) * elementsOfX(call),
+  }),
+} as const;
