@@ -1,0 +1,164 @@
+import type { Value } from "../mil/program.ts";
+import type { StageBuilder } from "./stage-builder.ts";
+
+/** Sizes of one attention: B sequences of S rows, H query heads in Hkv groups of G, D channels a head. */
+export interface AttentionSizes {
+  readonly batchSize: number;
+  readonly rowCount: number;
+  readonly headCount: number;
+  readonly keyValueHeadCount: number;
+  readonly headSize: number;
+}
+
+/** What is added to a score that must not be seen: large, and still a number in the element type. */
+export function maskedScore(dataType: "fp32" | "fp16"): number {
+  return dataType === "fp32" ? -1e9 : -30_000;
+}
+
+/** Query heads that share one head of keys and values, G. */
+export function groupSize(sizes: AttentionSizes): number {
+  return sizes.headCount / sizes.keyValueHeadCount;
+}
+
+/**
+ * Rows [B*S, H*D] as heads in front of positions. With groups the result is [B, Hkv, G, S, D], so that
+ * keys and values are never repeated; without, or for keys and values, [B, heads, S, D].
+ */
+export function splitHeads(
+  stage: StageBuilder,
+  x: Value,
+  sizes: AttentionSizes,
+  kind: "query" | "key-value",
+): Value {
+  const { batchSize: B, rowCount: S, keyValueHeadCount: kv, headSize: D } = sizes;
+  const group = groupSize(sizes);
+  if (kind === "query" && group > 1) {
+    const heads = stage.op("reshape", { x, shape: [B, S, kv, group, D] });
+    return stage.op("transpose", { x: heads, perm: [0, 2, 3, 1, 4] });
+  }
+  const heads = stage.op("reshape", { x, shape: [B, S, kv, D] });
+  return stage.op("transpose", { x: heads, perm: [0, 2, 1, 3] });
+}
+
+/** The inverse for queries: [B, Hkv, G*S, D] to rows [B*S, H*D]. */
+export function mergeHeads(stage: StageBuilder, x: Value, sizes: AttentionSizes): Value {
+  const { batchSize: B, rowCount: S, headCount, keyValueHeadCount: kv, headSize: D } = sizes;
+  const group = groupSize(sizes);
+  const shape = [B * S, headCount * D];
+  if (group === 1) {
+    const rows = stage.op("transpose", { x, perm: [0, 2, 1, 3] });
+    return stage.op("reshape", { x: rows, shape });
+  }
+  const heads = stage.op("reshape", { x, shape: [B, kv, group, S, D] });
+  const rows = stage.op("transpose", { x: heads, perm: [0, 3, 1, 2, 4] });
+  return stage.op("reshape", { x: rows, shape });
+}
+
+/** Queries of a group stand one below the other: [B, Hkv, G, S, D] to [B, Hkv, G*S, D]. */
+function foldGroups(stage: StageBuilder, query: Value, sizes: AttentionSizes): Value {
+  const group = groupSize(sizes);
+  if (group === 1) return query;
+  const { batchSize: B, rowCount: S, keyValueHeadCount: kv, headSize: D } = sizes;
+  return stage.op("reshape", { x: query, shape: [B, kv, group * S, D] });
+}
+
+/** Scores [B, Hkv, G*S, T] with the group as an axis of its own, so that a mask [S, T] broadcasts. */
+function unfoldScores(
+  stage: StageBuilder,
+  scores: Value,
+  sizes: AttentionSizes,
+  columns: number,
+): Value {
+  const group = groupSize(sizes);
+  if (group === 1) return scores;
+  const { batchSize: B, rowCount: S, keyValueHeadCount: kv } = sizes;
+  return stage.op("reshape", { x: scores, shape: [B, kv, group, S, columns] });
+}
+
+function foldScores(
+  stage: StageBuilder,
+  scores: Value,
+  sizes: AttentionSizes,
+  columns: number,
+): Value {
+  const group = groupSize(sizes);
+  if (group === 1) return scores;
+  const { batchSize: B, rowCount: S, keyValueHeadCount: kv } = sizes;
+  return stage.op("reshape", { x: scores, shape: [B, kv, group * S, columns] });
+}
+
+/** [S, S]: 0 where row i may see column j (j <= i). */
+export function causalMask(stage: StageBuilder, rowCount: number): Value {
+  const hidden = maskedScore(stage.dataType);
+  const mask = new Float32Array(rowCount * rowCount);
+  for (let row = 0; row < rowCount; row++)
+    mask.fill(hidden, row * rowCount + row + 1, (row + 1) * rowCount);
+  return stage.constant(mask, [rowCount, rowCount], "causal_mask");
+}
+
+/**
+ * Every row attends to itself and the rows before it. The query carries the factor 1/sqrt(D).
+ * Query as `splitHeads` gives it, key and value [B, Hkv, S, D]; the result is rows [B*S, H*D].
+ */
+export function causalAttention(
+  stage: StageBuilder,
+  query: Value,
+  key: Value,
+  value: Value,
+  sizes: AttentionSizes,
+): Value {
+  const S = sizes.rowCount;
+  const x = foldGroups(stage, query, sizes);
+  const scores = stage.op("matmul", { x, y: key, transpose_y: true }, "scores");
+  const masked = stage.op("add", {
+    x: unfoldScores(stage, scores, sizes, S),
+    y: causalMask(stage, S),
+  });
+  const weights = stage.op("softmax", { x: masked, axis: -1 }, "attention");
+  const mixed = stage.op("matmul", { x: foldScores(stage, weights, sizes, S), y: value });
+  return mergeHeads(stage, mixed, sizes);
+}
+
+/** Keys and values of earlier positions: [1, Hkv, T, D] each, and a mask [T] added to their scores. */
+export interface KeyValueCache {
+  readonly keys: Value;
+  readonly values: Value;
+  readonly mask: Value;
+  readonly length: number;
+}
+
+/** As `causalAttention` for one sequence whose earlier rows stand in a cache. */
+export function cachedAttention(
+  stage: StageBuilder,
+  query: Value,
+  key: Value,
+  value: Value,
+  cache: KeyValueCache,
+  sizes: AttentionSizes,
+): Value {
+  const S = sizes.rowCount;
+  const T = cache.length;
+  const x = foldGroups(stage, query, sizes);
+  const earlier = stage.op("matmul", { x, y: cache.keys, transpose_y: true }, "cached_scores");
+  const visible = stage.op("add", { x: unfoldScores(stage, earlier, sizes, T), y: cache.mask });
+  const own = unfoldScores(
+    stage,
+    stage.op("matmul", { x, y: key, transpose_y: true }, "own_scores"),
+    sizes,
+    S,
+  );
+  const ownVisible = S === 1 ? own : stage.op("add", { x: own, y: causalMask(stage, S) });
+  const axis = groupSize(sizes) === 1 ? 3 : 4;
+  const scores = stage.op("concat", { values: [visible, ownVisible], axis });
+  const weights = stage.op("softmax", { x: scores, axis: -1 }, "attention");
+  const [earlierWeights, ownWeights] = stage.pair("split", {
+    x: weights,
+    split_sizes: [T, S],
+    axis,
+  });
+  const mixed = stage.op("add", {
+    x: stage.op("matmul", { x: foldScores(stage, earlierWeights, sizes, T), y: cache.values }),
+    y: stage.op("matmul", { x: foldScores(stage, ownWeights, sizes, S), y: value }),
+  });
+  return mergeHeads(stage, mixed, sizes);
+}

@@ -1,0 +1,260 @@
+import type { MilFunction, Value } from "../mil/program.ts";
+import { causalAttention, cachedAttention, splitHeads } from "./attention.ts";
+import type { AttentionSizes } from "./attention.ts";
+import type { CommonConfig, RopeScaling } from "./config.ts";
+import { crossEntropySum } from "./cross-entropy.ts";
+import type { BatchSizes, CachedSizes, Family, RowSizes } from "./family.ts";
+import { linear, rmsNorm } from "./layers.ts";
+import { ropeTables, rotate } from "./rope.ts";
+import { StageBuilder } from "./stage-builder.ts";
+import { linearWeights, ONES, weightSpec } from "./weights.ts";
+import type { Initialisation, WeightSpec } from "./weights.ts";
+
+/**
+ * The decoder that llama began and qwen3 shares: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+ * The switches are what the two differ in.
+ */
+export interface DecoderConfig extends CommonConfig {
+  readonly ropeTheta: number;
+  readonly ropeScaling: RopeScaling;
+  readonly attentionBias: boolean;
+  readonly feedForwardBias: boolean;
+  /** RMSNorm over each head's channels of queries and keys, before the rotation. */
+  readonly headNorm: boolean;
+}
+
+function decoderEmbedWeights(config: DecoderConfig): readonly WeightSpec[] {
+  const { vocabularySize, channelCount, initializerRange } = config;
+  return [
+    weightSpec("model.", "embed_tokens.weight", [vocabularySize, channelCount], {
+      kind: "normal",
+      standardDeviation: initializerRange,
+    }),
+  ];
+}
+
+function decoderBlockWeights(config: DecoderConfig, layer: number): readonly WeightSpec[] {
+  const prefix = `model.layers.${layer}.`;
+  const { channelCount: C, headSize: D, feedForwardSize: F, initializerRange: deviation } = config;
+  const queryChannels = config.headCount * D;
+  const keyChannels = config.keyValueHeadCount * D;
+  const { attentionBias, feedForwardBias } = config;
+  const projection = (name: string, shape: readonly [number, number], bias: boolean) =>
+    linearWeights(prefix, name, shape, bias ? shape[0] : undefined, deviation);
+  return [
+    weightSpec(prefix, "input_layernorm.weight", [C], ONES),
+    ...projection("self_attn.q_proj", [queryChannels, C], attentionBias),
+    ...projection("self_attn.k_proj", [keyChannels, C], attentionBias),
+    ...projection("self_attn.v_proj", [keyChannels, C], attentionBias),
+    ...projection("self_attn.o_proj", [C, queryChannels], attentionBias),
+    ...(config.headNorm
+      ? [
+          weightSpec(prefix, "self_attn.q_norm.weight", [D], ONES),
+          weightSpec(prefix, "self_attn.k_norm.weight", [D], ONES),
+        ]
+      : []),
+    weightSpec(prefix, "post_attention_layernorm.weight", [C], ONES),
+    ...projection("mlp.gate_proj", [F, C], feedForwardBias),
+    ...projection("mlp.up_proj", [F, C], feedForwardBias),
+    ...projection("mlp.down_proj", [C, F], feedForwardBias),
+  ];
+}
+
+function decoderHeadWeights(config: DecoderConfig): readonly WeightSpec[] {
+  const { vocabularySize, channelCount, initializerRange } = config;
+  const table: Initialisation = { kind: "normal", standardDeviation: initializerRange };
+  const shape = [vocabularySize, channelCount];
+  return [
+    weightSpec("model.", "norm.weight", [channelCount], ONES),
+    config.tiedHead
+      ? {
+          ...weightSpec("model.", "embed_tokens.weight", shape, table, true),
+          parameter: "lm_head_weight",
+        }
+      : weightSpec("", "lm_head.weight", shape, table),
+  ];
+}
+
+function decoderEmbed(config: DecoderConfig, sizes: BatchSizes): MilFunction {
+  const { batchSize, sequenceLength } = sizes;
+  const stage = new StageBuilder("embed", decoderEmbedWeights(config), sizes.dataType);
+  const tokens = stage.input("tokens", [batchSize, sequenceLength], "int32");
+  stage.declareWeights();
+  const ids = stage.op("reshape", { x: tokens, shape: [batchSize * sequenceLength] });
+  const hidden = stage.op("gather", {
+    x: stage.weight("embed_tokens_weight"),
+    indices: ids,
+    axis: 0,
+  });
+  return stage.finish({ hidden });
+}
+
+function decoderCachedEmbed(config: DecoderConfig, sizes: RowSizes): MilFunction {
+  const stage = new StageBuilder("cached_embed", decoderEmbedWeights(config), sizes.dataType);
+  const tokens = stage.input("tokens", [sizes.rowCount], "int32");
+  stage.declareWeights();
+  const x = stage.weight("embed_tokens_weight");
+  return stage.finish({ hidden: stage.op("gather", { x, indices: tokens, axis: 0 }) });
+}
+
+interface Projections {
+  readonly query: Value;
+  readonly key: Value;
+  readonly value: Value;
+}
+
+/** Queries, keys and values of rows [B*S, C], split into heads, not yet rotated. */
+function project(
+  stage: StageBuilder,
+  config: DecoderConfig,
+  rows: Value,
+  sizes: AttentionSizes,
+): Projections {
+  const normalized = (x: Value, layer: string, heads: number): Value => {
+    if (!config.headNorm) return x;
+    const perHead = stage.op("reshape", {
+      x,
+      shape: [sizes.batchSize * sizes.rowCount, heads, sizes.headSize],
+    });
+    return rmsNorm(stage, perHead, layer, config.normEpsilon);
+  };
+  const query = normalized(
+    linear(stage, rows, "self_attn_q_proj"),
+    "self_attn_q_norm",
+    sizes.headCount,
+  );
+  const key = normalized(
+    linear(stage, rows, "self_attn_k_proj"),
+    "self_attn_k_norm",
+    sizes.keyValueHeadCount,
+  );
+  const value = linear(stage, rows, "self_attn_v_proj");
+  return {
+    query: splitHeads(stage, query, sizes, "query"),
+    key: splitHeads(stage, key, sizes, "key-value"),
+    value: splitHeads(stage, value, sizes, "key-value"),
+  };
+}
+
+/** The rest of a block after attention: output projection, residual, SwiGLU, residual. */
+function finishBlock(
+  stage: StageBuilder,
+  config: DecoderConfig,
+  hidden: Value,
+  mixed: Value,
+): Value {
+  const attended = stage.op("add", { x: hidden, y: linear(stage, mixed, "self_attn_o_proj") });
+  const rows = rmsNorm(stage, attended, "post_attention_layernorm", config.normEpsilon);
+  const gate = stage.op("silu", { x: linear(stage, rows, "mlp_gate_proj") });
+  const inner = stage.op("mul", { x: gate, y: linear(stage, rows, "mlp_up_proj") });
+  return stage.op("add", { x: attended, y: linear(stage, inner, "mlp_down_proj") });
+}
+
+function attentionSizes(
+  config: DecoderConfig,
+  batchSize: number,
+  rowCount: number,
+): AttentionSizes {
+  const { headCount, keyValueHeadCount, headSize } = config;
+  return { batchSize, rowCount, headCount, keyValueHeadCount, headSize };
+}
+
+function decoderBlock(config: DecoderConfig, sizes: BatchSizes): MilFunction {
+  const { batchSize, sequenceLength } = sizes;
+  const stage = new StageBuilder("block", decoderBlockWeights(config, 0), sizes.dataType);
+  const hidden = stage.input("hidden", [batchSize * sequenceLength, config.channelCount]);
+  stage.declareWeights();
+  const shape = attentionSizes(config, batchSize, sequenceLength);
+  const rows = rmsNorm(stage, hidden, "input_layernorm", config.normEpsilon);
+  const { query, key, value } = project(stage, config, rows, shape);
+  const table = (values: Float32Array, name: string): Value =>
+    stage.constant(values, [sequenceLength, config.headSize], name);
+  // The query's tables carry the scores' factor 1/sqrt(D).
+  const forQuery = ropeTables(config, sequenceLength, 0, 1 / Math.sqrt(config.headSize));
+  const forKey = ropeTables(config, sequenceLength);
+  const mixed = causalAttention(
+    stage,
+    rotate(
+      stage,
+      query,
+      table(forQuery.cosines, "query_cosines"),
+      table(forQuery.signedSines, "query_sines"),
+    ),
+    rotate(
+      stage,
+      key,
+      table(forKey.cosines, "key_cosines"),
+      table(forKey.signedSines, "key_sines"),
+    ),
+    value,
+    shape,
+  );
+  return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed) });
+}
+
+function decoderCachedBlock(config: DecoderConfig, sizes: CachedSizes): MilFunction {
+  const { rowCount, cacheLength: length } = sizes;
+  const { channelCount, keyValueHeadCount, headSize } = config;
+  const stage = new StageBuilder("cached_block", decoderBlockWeights(config, 0), sizes.dataType);
+  const hidden = stage.input("hidden", [rowCount, channelCount]);
+  const keys = stage.input("key_cache", [1, keyValueHeadCount, length, headSize]);
+  const values = stage.input("value_cache", [1, keyValueHeadCount, length, headSize]);
+  const mask = stage.input("mask", [length]);
+  const cosines = stage.input("cosines", [rowCount, headSize]);
+  const signedSines = stage.input("signed_sines", [rowCount, headSize]);
+  stage.declareWeights();
+  const shape = attentionSizes(config, 1, rowCount);
+  const rows = rmsNorm(stage, hidden, "input_layernorm", config.normEpsilon);
+  const { query, key, value } = project(stage, config, rows, shape);
+  const scaled = stage.op("mul", {
+    x: rotate(stage, query, cosines, signedSines),
+    y: 1 / Math.sqrt(headSize),
+  });
+  const rotatedKey = rotate(stage, key, cosines, signedSines);
+  const cache = { keys, values, mask, length };
+  const mixed = cachedAttention(stage, scaled, rotatedKey, value, cache, shape);
+  return stage.finish({
+    hidden_out: finishBlock(stage, config, hidden, mixed),
+    new_keys: rotatedKey,
+    new_values: value,
+  });
+}
+
+function decoderHead(config: DecoderConfig, sizes: RowSizes): MilFunction {
+  const stage = new StageBuilder("head", decoderHeadWeights(config), sizes.dataType);
+  const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
+  const targets = stage.input("targets", [sizes.rowCount], "int32");
+  stage.declareWeights();
+  const rows = rmsNorm(stage, hidden, "norm", config.normEpsilon);
+  return stage.finish({
+    loss_sum: crossEntropySum(stage, linear(stage, rows, "lm_head"), targets),
+  });
+}
+
+function decoderLogits(config: DecoderConfig, sizes: RowSizes): MilFunction {
+  const stage = new StageBuilder("logits", decoderHeadWeights(config), sizes.dataType);
+  const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
+  const row = stage.input("row", [1], "int32");
+  stage.declareWeights();
+  const chosen = stage.op("gather", { x: hidden, indices: row, axis: 0 });
+  const rows = rmsNorm(stage, chosen, "norm", config.normEpsilon);
+  return stage.finish({ logits: linear(stage, rows, "lm_head") });
+}
+
+/** A family whose configuration says what `DecoderConfig` says. */
+export function decoderFamily<Config>(
+  decoderOf: (config: Config) => DecoderConfig,
+): Family<Config> {
+  return {
+    positions: "rope",
+    embedWeights: (config) => decoderEmbedWeights(decoderOf(config)),
+    blockWeights: (config, layer) => decoderBlockWeights(decoderOf(config), layer),
+    headWeights: (config) => decoderHeadWeights(decoderOf(config)),
+    embed: (config, sizes) => decoderEmbed(decoderOf(config), sizes),
+    block: (config, sizes) => decoderBlock(decoderOf(config), sizes),
+    head: (config, sizes) => decoderHead(decoderOf(config), sizes),
+    logits: (config, sizes) => decoderLogits(decoderOf(config), sizes),
+    cachedEmbed: (config, sizes) => decoderCachedEmbed(decoderOf(config), sizes),
+    cachedBlock: (config, sizes) => decoderCachedBlock(decoderOf(config), sizes),
+  };
+}

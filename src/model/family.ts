@@ -1,0 +1,54 @@
+import type { MilFunction } from "../mil/program.ts";
+import type { StageDataType } from "./stage-builder.ts";
+import type { WeightSpec } from "./weights.ts";
+
+/** B sequences of S tokens; N = B*S rows. */
+export interface BatchSizes {
+  readonly batchSize: number;
+  readonly sequenceLength: number;
+  readonly dataType: StageDataType;
+}
+
+/** A run of rows that attends to a cache of earlier ones. */
+export interface CachedSizes {
+  /** Rows at once: 1 while decoding, more while reading a prompt. */
+  readonly rowCount: number;
+  /** Positions the cache holds. */
+  readonly cacheLength: number;
+  readonly dataType: StageDataType;
+}
+
+export interface RowSizes {
+  readonly rowCount: number;
+  readonly dataType: StageDataType;
+}
+
+/** How a cached stage learns positions: tables of cosines and sines, or position numbers. */
+export type PositionKind = "rope" | "learned";
+
+/**
+ * One family of models: its weights and its stages as MIL functions. Weights are inputs of the functions,
+ * named by `WeightSpec.parameter` and in Hugging Face's layouts.
+ */
+export interface Family<Config> {
+  readonly positions: PositionKind;
+  readonly embedWeights: (config: Config) => readonly WeightSpec[];
+  /** Weights of one layer. */
+  readonly blockWeights: (config: Config, layer: number) => readonly WeightSpec[];
+  readonly headWeights: (config: Config) => readonly WeightSpec[];
+  /** tokens int32 [B, S] to hidden [N, C]. */
+  readonly embed: (config: Config, sizes: BatchSizes) => MilFunction;
+  /** hidden [N, C] to hidden_out [N, C]. */
+  readonly block: (config: Config, sizes: BatchSizes) => MilFunction;
+  /** hidden [R, C], targets int32 [R] to loss_sum fp32 []. */
+  readonly head: (config: Config, sizes: RowSizes) => MilFunction;
+  /** hidden [R, C], row int32 [1] to logits [1, V] of that row. */
+  readonly logits: (config: Config, sizes: RowSizes) => MilFunction;
+  /** tokens int32 [R] (and position_ids int32 [R] where positions are learned) to hidden [R, C]. */
+  readonly cachedEmbed: (config: Config, sizes: RowSizes) => MilFunction;
+  /**
+   * hidden [R, C], key_cache and value_cache [1, Hkv, T, D], mask [T] (and cosines, signed_sines [R, D] with
+   * rotary positions) to hidden_out [R, C], new_keys and new_values [1, Hkv, R, D].
+   */
+  readonly cachedBlock: (config: Config, sizes: CachedSizes) => MilFunction;
+}

@@ -1,0 +1,183 @@
+import type { MilFunction, Value } from "../mil/program.ts";
+import { causalAttention, cachedAttention } from "./attention.ts";
+import type { AttentionSizes } from "./attention.ts";
+import type { Gpt2Config } from "./config.ts";
+import { crossEntropySum } from "./cross-entropy.ts";
+import { ModelError } from "./errors.ts";
+import type { BatchSizes, CachedSizes, Family, RowSizes } from "./family.ts";
+import { layerNorm, linear, transposedLinear } from "./layers.ts";
+import { StageBuilder } from "./stage-builder.ts";
+import { linearWeights, ONES, weightSpec, ZEROS } from "./weights.ts";
+import type { Initialisation, WeightSpec } from "./weights.ts";
+
+function tableOf(config: Gpt2Config): Initialisation {
+  return { kind: "normal", standardDeviation: config.initializerRange };
+}
+
+function embedWeights(config: Gpt2Config): readonly WeightSpec[] {
+  const { vocabularySize, contextLength, channelCount } = config;
+  return [
+    weightSpec("transformer.", "wte.weight", [vocabularySize, channelCount], tableOf(config)),
+    weightSpec("transformer.", "wpe.weight", [contextLength, channelCount], tableOf(config)),
+  ];
+}
+
+function blockWeights(config: Gpt2Config, layer: number): readonly WeightSpec[] {
+  const prefix = `transformer.h.${layer}.`;
+  const { channelCount: C, feedForwardSize: F, layerCount, initializerRange: deviation } = config;
+  // Projections into the residual start smaller, so that its variance does not grow with depth.
+  const residual = deviation / Math.sqrt(2 * layerCount);
+  const norm = (name: string): readonly WeightSpec[] => [
+    weightSpec(prefix, `${name}.weight`, [C], ONES),
+    weightSpec(prefix, `${name}.bias`, [C], ZEROS),
+  ];
+  return [
+    ...norm("ln_1"),
+    ...linearWeights(prefix, "attn.c_attn", [C, 3 * C], 3 * C, deviation),
+    ...linearWeights(prefix, "attn.c_proj", [C, C], C, residual),
+    ...norm("ln_2"),
+    ...linearWeights(prefix, "mlp.c_fc", [C, F], F, deviation),
+    ...linearWeights(prefix, "mlp.c_proj", [F, C], C, residual),
+  ];
+}
+
+function headWeights(config: Gpt2Config): readonly WeightSpec[] {
+  const { vocabularySize, channelCount } = config;
+  const shape = [vocabularySize, channelCount];
+  const table = tableOf(config);
+  return [
+    weightSpec("transformer.", "ln_f.weight", [channelCount], ONES),
+    weightSpec("transformer.", "ln_f.bias", [channelCount], ZEROS),
+    config.tiedHead
+      ? {
+          ...weightSpec("transformer.", "wte.weight", shape, table, true),
+          parameter: "lm_head_weight",
+        }
+      : weightSpec("", "lm_head.weight", shape, table),
+  ];
+}
+
+/** The positions' table comes as its first S rows. */
+function embed(config: Gpt2Config, sizes: BatchSizes): MilFunction {
+  const { batchSize: B, sequenceLength: S } = sizes;
+  const C = config.channelCount;
+  const stage = new StageBuilder("embed", embedWeights(config), sizes.dataType);
+  const tokens = stage.input("tokens", [B, S], "int32");
+  stage.declareWeights({ wpe_weight: [S, C] });
+  const rows = stage.op("gather", { x: stage.weight("wte_weight"), indices: tokens, axis: 0 });
+  const placed = stage.op("add", { x: rows, y: stage.weight("wpe_weight") });
+  return stage.finish({ hidden: stage.op("reshape", { x: placed, shape: [B * S, C] }) });
+}
+
+function cachedEmbed(config: Gpt2Config, sizes: RowSizes): MilFunction {
+  const stage = new StageBuilder("cached_embed", embedWeights(config), sizes.dataType);
+  const tokens = stage.input("tokens", [sizes.rowCount], "int32");
+  const positions = stage.input("position_ids", [sizes.rowCount], "int32");
+  stage.declareWeights();
+  const rows = stage.op("gather", { x: stage.weight("wte_weight"), indices: tokens, axis: 0 });
+  const places = stage.op("gather", {
+    x: stage.weight("wpe_weight"),
+    indices: positions,
+    axis: 0,
+  });
+  return stage.finish({ hidden: stage.op("add", { x: rows, y: places }) });
+}
+
+/** Queries (scaled by 1/sqrt(D)), keys and values of rows [B*S, C], each [B, H, S, D]. */
+function project(
+  stage: StageBuilder,
+  rows: Value,
+  sizes: AttentionSizes,
+): readonly [Value, Value, Value] {
+  const { batchSize: B, rowCount: S, headCount: H, headSize: D } = sizes;
+  const together = transposedLinear(stage, rows, "attn_c_attn");
+  const heads = stage.op("reshape", { x: together, shape: [B, S, 3, H, D] });
+  const apart = stage.op("transpose", { x: heads, perm: [2, 0, 3, 1, 4] });
+  const parts = stage.many("split", { x: apart, num_splits: 3, axis: 0 });
+  const [query, key, value] = parts.map((x) => stage.op("reshape", { x, shape: [B, H, S, D] }));
+  if (query === undefined || key === undefined || value === undefined)
+    throw new ModelError("model.stage.results", "split into 3 must have three results");
+  return [stage.op("mul", { x: query, y: 1 / Math.sqrt(D) }), key, value];
+}
+
+function finishBlock(stage: StageBuilder, config: Gpt2Config, hidden: Value, mixed: Value): Value {
+  const attended = stage.op("add", { x: hidden, y: transposedLinear(stage, mixed, "attn_c_proj") });
+  const rows = layerNorm(stage, attended, "ln_2", config.normEpsilon);
+  const inner = stage.op("gelu", {
+    x: transposedLinear(stage, rows, "mlp_c_fc"),
+    mode: config.activation === "gelu_new" ? "TANH_APPROXIMATION" : "EXACT",
+  });
+  return stage.op("add", { x: attended, y: transposedLinear(stage, inner, "mlp_c_proj") });
+}
+
+function attentionSizes(config: Gpt2Config, batchSize: number, rowCount: number): AttentionSizes {
+  const { headCount, headSize } = config;
+  return { batchSize, rowCount, headCount, keyValueHeadCount: headCount, headSize };
+}
+
+function block(config: Gpt2Config, sizes: BatchSizes): MilFunction {
+  const { batchSize, sequenceLength } = sizes;
+  const stage = new StageBuilder("block", blockWeights(config, 0), sizes.dataType);
+  const hidden = stage.input("hidden", [batchSize * sequenceLength, config.channelCount]);
+  stage.declareWeights();
+  const shape = attentionSizes(config, batchSize, sequenceLength);
+  const rows = layerNorm(stage, hidden, "ln_1", config.normEpsilon);
+  const mixed = causalAttention(stage, ...project(stage, rows, shape), shape);
+  return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed) });
+}
+
+function cachedBlock(config: Gpt2Config, sizes: CachedSizes): MilFunction {
+  const { rowCount, cacheLength: length } = sizes;
+  const { channelCount, headCount, headSize } = config;
+  const stage = new StageBuilder("cached_block", blockWeights(config, 0), sizes.dataType);
+  const hidden = stage.input("hidden", [rowCount, channelCount]);
+  const keys = stage.input("key_cache", [1, headCount, length, headSize]);
+  const values = stage.input("value_cache", [1, headCount, length, headSize]);
+  const mask = stage.input("mask", [length]);
+  stage.declareWeights();
+  const shape = attentionSizes(config, 1, rowCount);
+  const rows = layerNorm(stage, hidden, "ln_1", config.normEpsilon);
+  const [query, key, value] = project(stage, rows, shape);
+  const cache = { keys, values, mask, length };
+  const mixed = cachedAttention(stage, query, key, value, cache, shape);
+  return stage.finish({
+    hidden_out: finishBlock(stage, config, hidden, mixed),
+    new_keys: key,
+    new_values: value,
+  });
+}
+
+function head(config: Gpt2Config, sizes: RowSizes): MilFunction {
+  const stage = new StageBuilder("head", headWeights(config), sizes.dataType);
+  const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
+  const targets = stage.input("targets", [sizes.rowCount], "int32");
+  stage.declareWeights();
+  const rows = layerNorm(stage, hidden, "ln_f", config.normEpsilon);
+  return stage.finish({
+    loss_sum: crossEntropySum(stage, linear(stage, rows, "lm_head"), targets),
+  });
+}
+
+function logits(config: Gpt2Config, sizes: RowSizes): MilFunction {
+  const stage = new StageBuilder("logits", headWeights(config), sizes.dataType);
+  const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
+  const row = stage.input("row", [1], "int32");
+  stage.declareWeights();
+  const chosen = stage.op("gather", { x: hidden, indices: row, axis: 0 });
+  const rows = layerNorm(stage, chosen, "ln_f", config.normEpsilon);
+  return stage.finish({ logits: linear(stage, rows, "lm_head") });
+}
+
+/** GPT-2: LayerNorm, learned positions, one matrix for queries, keys and values stored [in, out], GELU. */
+export const GPT2: Family<Gpt2Config> = {
+  positions: "learned",
+  embedWeights,
+  blockWeights,
+  headWeights,
+  embed,
+  block,
+  head,
+  logits,
+  cachedEmbed,
+  cachedBlock,
+};
