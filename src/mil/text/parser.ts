@@ -1,0 +1,285 @@
+import { didYouMean } from "../../util/nearest.ts";
+import type {
+  Argument,
+  Block,
+  Literal,
+  MilFunction,
+  Operand,
+  Operation,
+  Program,
+  Value,
+} from "../program.ts";
+import { CHARACTER, Scanner } from "./scanner.ts";
+import { isTypeWord } from "./type-parser.ts";
+import { ValueParser } from "./value-parser.ts";
+
+export interface ParseOptions {
+  /** What the text is called in messages. */
+  readonly fileName?: string;
+}
+
+/**
+ * Reads MIL text of any dialect, as Apple's tools print it or as people write it. UTF-8 bytes or a string.
+ * Throws `MilSyntaxError` with the place, the line and what was expected; names that no value has are errors,
+ * rules of single ops are not checked here (see the verifier).
+ */
+export function parseProgram(text: string | Uint8Array, options: ParseOptions = {}): Program {
+  return new ProgramParser(new Scanner(text, options.fileName ?? "program.mil")).program();
+}
+
+const NOTHING: ReadonlyMap<string, never> = new Map<string, never>();
+const NO_VALUES: readonly Value[] = Object.freeze([]);
+const NO_BLOCKS: readonly Block[] = Object.freeze([]);
+
+/** Names that are searched for a near one. */
+const NEAR_NAME_LIMIT = 2000;
+
+/** Names that can be used at one point of a program: those of the block and of the blocks around it. */
+class Scope {
+  readonly values = new Map<string, Value>();
+  readonly #outer: Scope | undefined;
+
+  constructor(outer?: Scope) {
+    this.#outer = outer;
+  }
+
+  find(name: string): Value | undefined {
+    return this.values.get(name) ?? this.#outer?.find(name);
+  }
+}
+
+class ProgramParser {
+  readonly #scanner: Scanner;
+  readonly #literals: ValueParser;
+
+  constructor(scanner: Scanner) {
+    this.#scanner = scanner;
+    this.#literals = new ValueParser(scanner);
+  }
+
+  program(): Program {
+    const scanner = this.#scanner;
+    scanner.word("program");
+    scanner.take(CHARACTER.open);
+    const major = scanner.count("a version such as 1.3");
+    scanner.take(CHARACTER.dot);
+    const minor = scanner.count("a version such as 1.3");
+    scanner.take(CHARACTER.close);
+    const attributes = scanner.peek() === CHARACTER.openBracket ? this.#attributes() : NOTHING;
+    scanner.take(CHARACTER.openBrace);
+    const functions: MilFunction[] = [];
+    const names = new Set<string>();
+    while (scanner.peek() !== CHARACTER.closeBrace) {
+      if (scanner.peekName() !== "func") throw scanner.expected('"func" or "}"');
+      const start = scanner.position;
+      const milFunction = this.#function();
+      if (names.has(milFunction.name)) {
+        throw scanner.error(start, `there is a function "${milFunction.name}" already`);
+      }
+      names.add(milFunction.name);
+      functions.push(milFunction);
+    }
+    scanner.take(CHARACTER.closeBrace);
+    if (scanner.peek() !== -1) throw scanner.expected("the end of the text");
+    return Object.freeze({
+      version: `${major}.${minor}`,
+      attributes,
+      functions: Object.freeze(functions),
+    });
+  }
+
+  #function(): MilFunction {
+    const scanner = this.#scanner;
+    scanner.word("func");
+    const name = scanner.name("the name of the function");
+    const opset = this.#version();
+    const scope = new Scope();
+    const inputs = this.#parameters(scope);
+    const attributes = scanner.peek() === CHARACTER.openBracket ? this.#attributes() : NOTHING;
+    const { operations, outputs } = this.#body(scope);
+    scanner.tryTake(CHARACTER.semicolon);
+    return Object.freeze({ name, opset, inputs, operations, outputs, attributes });
+  }
+
+  /** `<ios18>` */
+  #version(): string {
+    const scanner = this.#scanner;
+    scanner.take(CHARACTER.less);
+    const version = scanner.name("an opset such as ios18");
+    scanner.take(CHARACTER.greater);
+    return version;
+  }
+
+  /** `(tensor<fp16, [1]> x, ...)` */
+  #parameters(scope: Scope): readonly Value[] {
+    const scanner = this.#scanner;
+    scanner.take(CHARACTER.open);
+    if (scanner.tryTake(CHARACTER.close)) return NO_VALUES;
+    const values: Value[] = [];
+    do values.push(this.#declaration(scope));
+    while (scanner.tryTake(CHARACTER.comma));
+    scanner.take(CHARACTER.close, '"," or ")"');
+    return Object.freeze(values);
+  }
+
+  #declaration(scope: Scope): Value {
+    const type = this.#literals.types.type();
+    const name = this.#newName(scope);
+    const value: Value = Object.freeze({ kind: "value", name, type });
+    scope.values.set(name, value);
+    return value;
+  }
+
+  #newName(scope: Scope): string {
+    const scanner = this.#scanner;
+    const name = scanner.name("a name for the value");
+    if (scope.values.has(name)) {
+      throw scanner.error(
+        scanner.position - name.length,
+        `there is a value "${name}" already; a name is given once`,
+      );
+    }
+    return name;
+  }
+
+  /** `{ operations } -> (names)` */
+  #body(scope: Scope): Pick<Block, "operations" | "outputs"> {
+    const scanner = this.#scanner;
+    scanner.take(CHARACTER.openBrace);
+    const operations: Operation[] = [];
+    while (!scanner.tryTake(CHARACTER.closeBrace)) operations.push(this.#operation(scope));
+    scanner.take(CHARACTER.minus, '"->" and the names of the outputs');
+    scanner.take(CHARACTER.greater, '"->" and the names of the outputs');
+    scanner.take(CHARACTER.open);
+    const outputs: Value[] = [];
+    if (!scanner.tryTake(CHARACTER.close)) {
+      do outputs.push(this.#reference(scope));
+      while (scanner.tryTake(CHARACTER.comma));
+      scanner.take(CHARACTER.close, '"," or ")"');
+    }
+    return { operations: Object.freeze(operations), outputs: Object.freeze(outputs) };
+  }
+
+  #operation(scope: Scope): Operation {
+    const scanner = this.#scanner;
+    const word = scanner.peekName();
+    if (word === undefined) throw scanner.expected('an operation or "}"');
+    const results: Omit<Value, "constant">[] = [];
+    if (scanner.peekAfterName() !== CHARACTER.open && isTypeWord(word)) {
+      do {
+        const type = this.#literals.types.type();
+        results.push({ kind: "value", type, name: this.#newName(scope) });
+      } while (scanner.tryTake(CHARACTER.comma));
+      scanner.take(CHARACTER.equals, '"," or "="');
+    }
+    const type = scanner.name("the name of an operation");
+    const opset = scanner.peek() === CHARACTER.less ? this.#version() : undefined;
+    const inputs = this.#inputs(scope);
+    const attributes = scanner.peek() === CHARACTER.openBracket ? this.#attributes() : NOTHING;
+    const blocks = this.#blocks(scope);
+    scanner.take(CHARACTER.semicolon, '";" after the operation');
+    const constant = type === "const" ? attributes.get("val") : undefined;
+    const outputs = results.map((result): Value => {
+      const value = Object.freeze(constant === undefined ? result : { ...result, constant });
+      if (scope.values.has(result.name)) {
+        throw scanner.error(
+          scanner.position - 1,
+          `there is a value "${result.name}" already; a name is given once`,
+        );
+      }
+      scope.values.set(result.name, value);
+      return value;
+    });
+    return Object.freeze({
+      type,
+      inputs,
+      outputs: outputs.length === 0 ? NO_VALUES : Object.freeze(outputs),
+      blocks,
+      attributes,
+      ...(opset !== undefined && { opset }),
+    });
+  }
+
+  /** `(name = argument, ...)` */
+  #inputs(scope: Scope): ReadonlyMap<string, Argument> {
+    const scanner = this.#scanner;
+    scanner.take(CHARACTER.open);
+    if (scanner.tryTake(CHARACTER.close)) return NOTHING;
+    const inputs = new Map<string, Argument>();
+    do {
+      const name = scanner.name("the name of a parameter");
+      if (inputs.has(name)) {
+        throw scanner.error(scanner.position - name.length, `parameter "${name}" is given twice`);
+      }
+      scanner.take(CHARACTER.equals, '"=" and a value');
+      inputs.set(name, this.#argument(scope));
+    } while (scanner.tryTake(CHARACTER.comma));
+    scanner.take(CHARACTER.close, '"," or ")"');
+    return inputs;
+  }
+
+  #argument(scope: Scope): Argument {
+    const scanner = this.#scanner;
+    if (!scanner.tryTake(CHARACTER.open)) return this.#operand(scope);
+    const operands: Operand[] = [];
+    if (!scanner.tryTake(CHARACTER.close)) {
+      do operands.push(this.#operand(scope));
+      while (scanner.tryTake(CHARACTER.comma));
+      scanner.take(CHARACTER.close, '"," or ")"');
+    }
+    return Object.freeze(operands);
+  }
+
+  #operand(scope: Scope): Operand {
+    return this.#literals.atLiteral() ? this.#literals.literal() : this.#reference(scope);
+  }
+
+  #reference(scope: Scope): Value {
+    const scanner = this.#scanner;
+    const name = scanner.name("a value");
+    const value = scope.find(name);
+    if (value !== undefined) return value;
+    const known = [...scope.values.keys()].slice(-NEAR_NAME_LIMIT);
+    throw scanner.error(
+      scanner.position - name.length,
+      `there is no value "${name.slice(0, 80)}" here.${didYouMean(name, known)}`,
+    );
+  }
+
+  /** `[name = value, ...]` */
+  #attributes(): ReadonlyMap<string, Literal> {
+    const scanner = this.#scanner;
+    scanner.take(CHARACTER.openBracket);
+    const attributes = new Map<string, Literal>();
+    if (scanner.tryTake(CHARACTER.closeBracket)) return attributes;
+    do {
+      const name = scanner.name("the name of an attribute");
+      if (attributes.has(name)) {
+        throw scanner.error(scanner.position - name.length, `attribute "${name}" is given twice`);
+      }
+      scanner.take(CHARACTER.equals, '"=" and a value');
+      attributes.set(name, this.#literals.literal());
+    } while (scanner.tryTake(CHARACTER.comma));
+    scanner.take(CHARACTER.closeBracket, '"," or "]"');
+    return attributes;
+  }
+
+  /** Nested blocks, each `(parameters) { operations } -> (names)` with the parameters where it has some. */
+  #blocks(scope: Scope): readonly Block[] {
+    const scanner = this.#scanner;
+    const blocks: Block[] = [];
+    for (;;) {
+      const next = scanner.peek();
+      if (next !== CHARACTER.openBrace && next !== CHARACTER.open) break;
+      blocks.push(scanner.deeper(() => this.#block(scope)));
+      scanner.tryTake(CHARACTER.comma);
+    }
+    return blocks.length === 0 ? NO_BLOCKS : Object.freeze(blocks);
+  }
+
+  #block(outer: Scope): Block {
+    const scope = new Scope(outer);
+    const inputs = this.#scanner.peek() === CHARACTER.open ? this.#parameters(scope) : NO_VALUES;
+    return Object.freeze({ inputs, ...this.#body(scope) });
+  }
+}
