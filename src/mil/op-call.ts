@@ -4,7 +4,7 @@ import type { HostTensor } from "./host-tensor.ts";
 import { literalString } from "./literal.ts";
 import type { OpRow, ParameterSpec } from "./op-row.ts";
 import { isOperandList, literalOf } from "./program.ts";
-import type { Argument, Block, Operand } from "./program.ts";
+import type { Argument, Block, Literal, Operand } from "./program.ts";
 import { formatType, staticShape, tensorType } from "./types.ts";
 import type { DataType, Dimension, TensorType } from "./types.ts";
 
@@ -18,6 +18,8 @@ export interface CallEnvironment {
   readonly writeState: (state: Operand, contents: HostTensor) => void;
   /** Seed of random ops that give none (`seed` absent or -1); the same call draws the same numbers. */
   readonly seed?: number;
+  /** Rounds of one `while_loop` before it is refused as endless. */
+  readonly iterationLimit?: number;
 }
 
 /**
@@ -36,6 +38,7 @@ export class OpCall {
       readonly type: string;
       readonly inputs: ReadonlyMap<string, Argument>;
       readonly blocks?: readonly Block[];
+      readonly attributes?: ReadonlyMap<string, Literal>;
     },
     row: OpRow,
     environment?: CallEnvironment,
@@ -43,7 +46,7 @@ export class OpCall {
     this.type = operation.type;
     this.blocks = operation.blocks ?? [];
     this.environment = environment;
-    this.#inputs = operation.inputs;
+    this.#inputs = withAttributes(operation.inputs, operation.attributes, row);
     this.#row = row;
   }
 
@@ -193,7 +196,7 @@ export class OpCall {
   }
 
   #spec(name: string): ParameterSpec {
-    const spec = this.#row.parameters[name];
+    const spec = Object.hasOwn(this.#row.parameters, name) ? this.#row.parameters[name] : undefined;
     if (spec === undefined) throw this.fail(`the op table has no parameter "${name}"`);
     return spec;
   }
@@ -211,4 +214,15 @@ export class OpCall {
       )
       .join(", ");
   }
+}
+
+/** ios16 writes the parameters of `constexpr_*` ops as attributes; they count as inputs. */
+function withAttributes(
+  inputs: ReadonlyMap<string, Argument>,
+  attributes: ReadonlyMap<string, Literal> | undefined,
+  row: OpRow,
+): ReadonlyMap<string, Argument> {
+  if (attributes === undefined || attributes.size === 0) return inputs;
+  const parameters = [...attributes].filter(([name]) => Object.hasOwn(row.parameters, name));
+  return parameters.length === 0 ? inputs : new Map<string, Argument>([...parameters, ...inputs]);
 }
