@@ -1,0 +1,268 @@
+import type { BlockRows } from "./types.ts";
+
+/** H13 (A14, M1): descriptor version 7. Addresses are bytes. */
+export const H13_BLOCKS: readonly BlockRows[] = [
+  {
+    block: "Common",
+    base: 0x0,
+    wordCount: 16,
+    rows: [
+      { at: 0x0, name: "InDim", fields: "Win:0-14 Hin:16-30", source: "sample" },
+      { at: 0x4, name: "InDepth", fields: "Din:0-14", source: "sample" },
+      { at: 0x8, name: "ChCfg", fields: "InFmt:0-1 Src2InFmt:2-3 OutFmt:4-5", source: "sample" },
+      { at: 0xc, name: "Cin", fields: "Cin:0-16", source: "sample" },
+      { at: 0x10, name: "Cout", fields: "Cout:0-16", source: "sample" },
+      { at: 0x14, name: "OutDim", fields: "Wout:0-14 Hout:16-30", source: "sample" },
+      { at: 0x18, name: "OutDepth", fields: "Dout:0-14", source: "sample" },
+      {
+        at: 0x1c,
+        name: "ConvCfg",
+        fields: "Kw:0-4 Kh:5-9 OCGSize:10-12 Sx:13-14 Sy:15-16 Px:17-21 Py:22-26 Ox:28-29 Oy:30-31",
+        source: "sample",
+      },
+      { at: 0x20, name: "ConvCfg3d", fields: "Kd:0-4 Sz:6-7 Pz:8-11 Oz:13-14", source: "sample" },
+      {
+        at: 0x24,
+        name: "GroupConvCfg",
+        fields: "NumGroups:0-12 UnicastEn:14 ElemMultMode:15 UnicastCin:16-31",
+        source: "sample",
+      },
+      { at: 0x28, name: "TileCfg", fields: "TileHeight:0-14", source: "sample" },
+      { at: 0x2c, name: "Unknown2c", fields: "", source: "sample" },
+      { at: 0x30, name: "Unknown30", fields: "", source: "sample" },
+      {
+        at: 0x34,
+        name: "Cfg",
+        fields:
+          "SmallSourceMode:2 TaskType?:4-7 ShPref:8-10 ShMin:12-14 ShMax:16-18 ActiveNE:19-21 ContextSwitchIn:22 ContextSwitchOut:24 AccDoubleBufEn:26",
+        source: "sample",
+      },
+      { at: 0x38, name: "TaskInfo", fields: "TaskID:0-15 TaskQ:16-19 NID:20-27", source: "sample" },
+      { at: 0x3c, name: "DPE", fields: "Category:0-3", source: "sample" },
+    ],
+  },
+  {
+    block: "L2",
+    base: 0x4800,
+    wordCount: 18,
+    rows: [
+      { at: 0x4800, name: "L2Cfg", fields: "InputReLU:0 PaddingMode:2-3", source: "sample" },
+      {
+        at: 0x4804,
+        name: "SourceCfg",
+        fields:
+          "Type:0-1 Dependent:2-3 AliasConvSrc:4 AliasConvRslt:5 DMAFmt:6-7 DMAInterleave:8-11 DMACmpVec:12-15 DMAOffsetCh:16-18 AliasPlanarSrc:20 AliasPlanarRslt:22",
+        source: "sample",
+      },
+      { at: 0x4808, name: "SourceBase", fields: "Addr:4-20", source: "sample" },
+      { at: 0x480c, name: "SourceChannelStride", fields: "Stride:4-20", source: "sample" },
+      { at: 0x4810, name: "SourceRowStride", fields: "Stride:4-20", source: "sample" },
+      { at: 0x4814, name: "SourceDepthStride", fields: "Stride:4-20", source: "sample" },
+      { at: 0x4818, name: "SourceGroupStride", fields: "Stride:4-20", source: "sample" },
+      { at: 0x481c, name: "Source2Base", fields: "Addr:4-20", source: "sample" },
+      { at: 0x4820, name: "Source2ChannelStride", fields: "Stride:4-20", source: "sample" },
+      { at: 0x4824, name: "Source2RowStride", fields: "Stride:4-20", source: "sample" },
+      { at: 0x4828, name: "Source2DepthStride", fields: "Stride:4-20", source: "sample" },
+      { at: 0x482c, name: "Source2GroupStride", fields: "Stride:4-20", source: "sample" },
+      {
+        at: 0x4830,
+        name: "ResultCfg",
+        fields:
+          "ResultType:0-1 L2BfrMode:2-3 AliasConvSrc:4 AliasConvRslt:5 DMAFmt:6-7 DMAInterleave:8-11 DMACmpVec:12-15 DMAOffsetCh:16-18 AliasPlanarSrc:20 AliasPlanarRslt:22",
+        source: "sample",
+      },
+      { at: 0x4834, name: "ResultBase", fields: "Addr:4-20", source: "sample" },
+      { at: 0x4838, name: "ResultChannelStride", fields: "Stride:4-20", source: "sample" },
+      { at: 0x483c, name: "ResultRowStride", fields: "Stride:4-20", source: "sample" },
+      { at: 0x4840, name: "ResultDepthStride", fields: "Stride:4-20", source: "sample" },
+      { at: 0x4844, name: "ResultGroupStride", fields: "Stride:4-20", source: "sample" },
+    ],
+  },
+  {
+    block: "PE",
+    base: 0x8800,
+    wordCount: 4,
+    rows: [
+      {
+        at: 0x8800,
+        name: "Cfg",
+        fields: "PoolMode?:0-1 OpMode:2-4 ReluEn:5 Cond:6 FirstSrc:16 SecSrc:18-19",
+        source: "sample",
+      },
+      { at: 0x8804, name: "BiasScale", fields: "Bias:0-15 Scale:16-31", source: "sample" },
+      { at: 0x8808, name: "PreScale", fields: "PreScale:16-31", source: "sample" },
+      { at: 0x880c, name: "FinalScale", fields: "FinalScaleF32:0-31", source: "sample" },
+    ],
+  },
+  {
+    block: "NE",
+    base: 0xc800,
+    wordCount: 5,
+    rows: [
+      {
+        at: 0xc800,
+        name: "KernelCfg",
+        fields:
+          "KernelFmt:0-1 PalettizedEn:2 PalettizedBits:4-7 SparseFmt:8 GroupKernelReuse:10 AlignedKernel:16",
+        source: "sample",
+      },
+      {
+        at: 0xc804,
+        name: "MACCfg",
+        fields:
+          "OpMode:0-2 KernelMode:3 BiasMode:4 MatrixBiasEn:6 BinaryPoint:8-13 PostScaleMode:14 NonlinearMode:16-17 ArgOutputSelect:20-23",
+        source: "sample",
+      },
+      { at: 0xc808, name: "MatrixVectorBias", fields: "Bias:0-15", source: "sample" },
+      { at: 0xc80c, name: "AccBias", fields: "AccBias:0-15 AccBiasShift:16-20", source: "sample" },
+      {
+        at: 0xc810,
+        name: "PostScale",
+        fields: "PostScale:0-15 PostRightShift:16-20",
+        source: "sample",
+      },
+    ],
+  },
+  {
+    block: "TileDMASrc",
+    base: 0x13800,
+    wordCount: 28,
+    rows: [
+      {
+        at: 0x13800,
+        name: "Src1DMAConfig",
+        fields:
+          "En:0 CrH:4-5 CacheHint:6-9 CacheHintReuse:10-13 CacheHintNoReuse:14-17 DependencyMode:18-19",
+        source: "sample",
+      },
+      {
+        at: 0x13804,
+        name: "Src2DMAConfig",
+        fields:
+          "En:0 CrH:4-5 CacheHint:6-9 CacheHintReuse:10-13 CacheHintNoReuse:14-17 DependencyMode:18-19",
+        source: "sample",
+      },
+      { at: 0x13808, name: "Src1Base", fields: "Addr:6-31", source: "sample" },
+      { at: 0x1380c, name: "Src1RowStride", fields: "Stride:6-31", source: "sample" },
+      { at: 0x13810, name: "Src1PlaneStride", fields: "Stride:6-31", source: "sample" },
+      { at: 0x13814, name: "Src1DepthStride", fields: "Stride:6-31", source: "sample" },
+      { at: 0x13818, name: "Src1GroupStride", fields: "Stride:6-31", source: "sample" },
+      { at: 0x1381c, name: "Src2Base", fields: "Addr:6-31", source: "sample" },
+      { at: 0x13820, name: "Src2RowStride", fields: "Stride:6-31", source: "sample" },
+      { at: 0x13824, name: "Src2PlaneStride", fields: "Stride:6-31", source: "sample" },
+      { at: 0x13828, name: "Src2DepthStride", fields: "Stride:6-31", source: "sample" },
+      { at: 0x1382c, name: "Src2GroupStride", fields: "Stride:6-31", source: "sample" },
+      { at: 0x13830, name: "Src1MetaDataBase", fields: "Addr:6-31", source: "inferred" },
+      { at: 0x13834, name: "Src2MetaDataBase", fields: "Addr:6-31", source: "inferred" },
+      {
+        at: 0x13838,
+        name: "Src1Fmt",
+        fields:
+          "FmtMode:0-1 Truncate:4-6 Shift:8 MemFmt:12-13 OffsetCh:16-18 Interleave:24-27 CmpVec:28-31",
+        source: "sample",
+      },
+      {
+        at: 0x1383c,
+        name: "Src2Fmt",
+        fields:
+          "FmtMode:0-1 Truncate:4-6 Shift:8 MemFmt:12-13 OffsetCh:16-18 Interleave:24-27 CmpVec:28-31",
+        source: "sample",
+      },
+      {
+        at: 0x13850,
+        name: "PixelOffset",
+        fields: "Offset:0-15",
+        source: "documented",
+        first: 0,
+        count: 4,
+      },
+    ],
+  },
+  {
+    block: "TileDMADst",
+    base: 0x17800,
+    wordCount: 7,
+    rows: [
+      {
+        at: 0x17800,
+        name: "DMAConfig",
+        fields: "En:0 CrH:4-5 CacheHint:6-9 L2BfrMode:26 BypassEOW:27",
+        source: "sample",
+      },
+      { at: 0x17804, name: "Base", fields: "Addr:6-31", source: "sample" },
+      { at: 0x17808, name: "RowStride", fields: "Stride:6-31", source: "sample" },
+      { at: 0x1780c, name: "PlaneStride", fields: "Stride:6-31", source: "sample" },
+      { at: 0x17810, name: "DepthStride", fields: "Stride:6-31", source: "sample" },
+      { at: 0x17814, name: "GroupStride", fields: "Stride:6-31", source: "sample" },
+      {
+        at: 0x17818,
+        name: "Fmt",
+        fields:
+          "FmtMode:0-1 Truncate:4-6 Shift:8 MemFmt:12-13 OffsetCh:16-18 ZeroPadLast:20 ZeroPadFirst:21 CmpVecFill:22 Interleave:24-27 CmpVec:28-31",
+        source: "sample",
+      },
+    ],
+  },
+  {
+    block: "KernelDMA",
+    base: 0x1f800,
+    wordCount: 62,
+    rows: [
+      {
+        at: 0x1f800,
+        name: "MasterConfig",
+        fields: "GroupKernelReuse:4 SparseFmt:5 MasterEnable:6",
+        source: "sample",
+      },
+      { at: 0x1f804, name: "AlignedCoeffSizePerCh", fields: "Size?:0-27", source: "inferred" },
+      {
+        at: 0x1f808,
+        name: "CoeffDMAConfig",
+        fields: "En:0 CrH:4-5 CacheHint:6-9 PrefetchParticipateEn:27",
+        source: "sample",
+        first: 0,
+        count: 16,
+      },
+      {
+        at: 0x1f848,
+        name: "CoeffBase",
+        fields: "Addr:6-31",
+        source: "sample",
+        first: 0,
+        count: 16,
+      },
+      {
+        at: 0x1f888,
+        name: "CoeffBfrSize",
+        fields: "Size:6-31",
+        source: "sample",
+        first: 0,
+        count: 16,
+      },
+      {
+        at: 0x1f8c8,
+        name: "HeaderDMAConfig",
+        fields: "En:0 CrH:4-5 CacheHint:6-9",
+        source: "inferred",
+        first: 0,
+        count: 4,
+      },
+      {
+        at: 0x1f8d8,
+        name: "HeaderBase",
+        fields: "Addr:6-31",
+        source: "inferred",
+        first: 0,
+        count: 4,
+      },
+      {
+        at: 0x1f8e8,
+        name: "HeaderBfrSize",
+        fields: "Size:6-31",
+        source: "inferred",
+        first: 0,
+        count: 4,
+      },
+    ],
+  },
+];

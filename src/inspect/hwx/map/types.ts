@@ -1,0 +1,61 @@
+/** How a register's name or a field's place is known. `inferred` is this project's own reading. */
+export type Provenance = "sample" | "documented" | "inferred";
+
+export const BLOCK_NAMES = [
+  "Common",
+  "L2",
+  "PE",
+  "NE",
+  "TileDMASrc",
+  "TileDMADst",
+  "KernelDMA",
+  "CacheDMA",
+] as const;
+export type BlockName = (typeof BLOCK_NAMES)[number];
+
+/** One register, or `count` registers `stride` bytes apart that are numbered from `first`. */
+export interface RegisterRow {
+  /** Byte address of the first register. */
+  readonly at: number;
+  readonly name: string;
+  /** `Name:bit` or `Name:low-high`, blank-separated; `?` behind a name marks an inferred place. */
+  readonly fields: string;
+  readonly source: Provenance;
+  readonly first?: number;
+  readonly count?: number;
+  readonly stride?: number;
+}
+
+export interface BlockRows {
+  readonly block: BlockName;
+  /** Byte address of the block's first register. */
+  readonly base: number;
+  readonly wordCount: number;
+  readonly rows: readonly RegisterRow[];
+}
+
+export interface FieldPlace {
+  readonly name: string;
+  readonly low: number;
+  readonly high: number;
+  readonly source: Provenance;
+}
+
+export interface RegisterPlace {
+  readonly block: BlockName;
+  readonly name: string;
+  /** Byte address. */
+  readonly address: number;
+  readonly source: Provenance;
+  readonly fields: readonly FieldPlace[];
+  /** The bits that no field covers. */
+  readonly unknownBits: number;
+}
+
+/** All registers of one family, by address and by `Block.Name`. */
+export interface RegisterMap {
+  readonly family: string;
+  readonly blocks: readonly BlockRows[];
+  readonly byAddress: ReadonlyMap<number, RegisterPlace>;
+  readonly byName: ReadonlyMap<string, RegisterPlace>;
+}
