@@ -10,7 +10,7 @@ npm install --silent --no-save --prefix "$tools" @bufbuild/protoc-gen-es@2.13.0
 generate() { # generate <proto file> <output folder>
   mkdir -p "$root/$2"
   PATH="$tools/node_modules/.bin:$PATH" protoc -I "$root/proto" \
-    --es_out="$root/$2" --es_opt=target=ts,import_extension=ts "$root/$1"
+    --es_out="$root/$2" --es_opt=target=ts,import_extension=ts,erasable_syntax=true "$root/$1"
 }
 
 generate proto/onnx.proto src/onnx/generated

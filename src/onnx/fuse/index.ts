@@ -1,0 +1,108 @@
+import { isValue, literalOf, operandsOf } from "../../mil/program.ts";
+import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
+import { FUSIONS } from "./table.ts";
+import type { LoweringSite } from "../lower/site.ts";
+
+/** Writes a whole pattern at its last op and names the values that are used outside it. */
+export type EmitFusion = (
+  site: LoweringSite,
+  name: (value: Value, onnxName: string) => void,
+) => void;
+
+export interface Match {
+  /** Ops inside the pattern besides the root: written by the fusion if nobody else needs them. */
+  readonly inner: readonly Operation[];
+  /** Results of inner ops that the fused node gives as well, so others may read them. */
+  readonly given?: readonly Value[];
+  readonly emit: EmitFusion;
+}
+
+export interface Fusions {
+  readonly consumed: ReadonlySet<Operation>;
+  readonly roots: ReadonlyMap<Operation, EmitFusion>;
+}
+
+/** Who makes and who reads the values of a function. */
+export class Uses {
+  readonly #maker = new Map<Value, Operation>();
+  readonly #readers = new Map<Value, Set<Operation>>();
+  readonly #outputs: ReadonlySet<Value>;
+  readonly #places: ReadonlyMap<Operation, number>;
+
+  constructor(fn: MilFunction) {
+    this.#outputs = new Set(fn.outputs);
+    this.#places = new Map(fn.operations.map((operation, place) => [operation, place]));
+    for (const operation of fn.operations) {
+      for (const output of operation.outputs) this.#maker.set(output, operation);
+      for (const operand of operandsOf(operation)) {
+        if (!isValue(operand)) continue;
+        const readers = this.#readers.get(operand) ?? new Set();
+        readers.add(operation);
+        this.#readers.set(operand, readers);
+      }
+    }
+  }
+
+  /** The op that makes an operand, when it is of the given type. */
+  maker(operand: Operand | undefined, type: string): Operation | undefined {
+    if (operand === undefined || !isValue(operand) || literalOf(operand) !== undefined)
+      return undefined;
+    const maker = this.#maker.get(operand);
+    return maker?.type === type ? maker : undefined;
+  }
+
+  readers(value: Value): ReadonlySet<Operation> {
+    return this.#readers.get(value) ?? new Set();
+  }
+
+  /** Place of an op in the function's order. */
+  place(operation: Operation): number {
+    return this.#places.get(operation) ?? -1;
+  }
+
+  isOutput(value: Value): boolean {
+    return this.#outputs.has(value);
+  }
+}
+
+/** Patterns of the fusion table, found from the last op to the first, so that the largest wins. */
+export function findFusions(fn: MilFunction): Fusions {
+  const uses = new Uses(fn);
+  const consumed = new Set<Operation>();
+  const roots = new Map<Operation, EmitFusion>();
+  for (const operation of fn.operations.toReversed()) {
+    if (consumed.has(operation)) continue;
+    for (const find of FUSIONS[operation.type] ?? []) {
+      const match = find(operation, uses);
+      if (match === undefined) continue;
+      const inside = new Set([operation, ...match.inner]);
+      const isTaken = match.inner.some((inner) => consumed.has(inner) || roots.has(inner));
+      if (
+        isTaken ||
+        !match.inner.every((inner) => staysInside(inner, operation, inside, match, uses))
+      )
+        continue;
+      for (const inner of match.inner) consumed.add(inner);
+      roots.set(operation, match.emit);
+      break;
+    }
+  }
+  return { consumed, roots };
+}
+
+/** Whether nobody outside the pattern needs what an inner op makes. */
+function staysInside(
+  inner: Operation,
+  root: Operation,
+  inside: ReadonlySet<Operation>,
+  match: Match,
+  uses: Uses,
+): boolean {
+  return inner.outputs.every((output) => {
+    const outside = [...uses.readers(output)].filter((reader) => !inside.has(reader));
+    // What the fused node gives exists only from the root's place on.
+    if (match.given?.includes(output) === true)
+      return outside.every((reader) => uses.place(reader) > uses.place(root));
+    return !uses.isOutput(output) && outside.length === 0;
+  });
+}

@@ -1,0 +1,113 @@
+import { literalOf } from "../../mil/program.ts";
+import type { Operand, Operation } from "../../mil/program.ts";
+import { computeTypeOf } from "../element-types.ts";
+import { elementCount, staticShape } from "../../mil/types.ts";
+import { lowerProduct } from "../lower/linear.ts";
+import type { LoweringSite } from "../lower/site.ts";
+import type { FindFusion } from "./table.ts";
+
+function operandOf(operation: Operation, name: string): Operand | undefined {
+  const argument = operation.inputs.get(name);
+  return argument !== undefined && "kind" in argument ? argument : undefined;
+}
+
+const shapeOf = (operand: Operand): readonly number[] =>
+  operand.type.kind === "tensor" ? staticShape(operand.type) : [];
+
+const isFloat32 = (operand: Operand): boolean =>
+  operand.type.kind === "tensor" && computeTypeOf(operand.type.dataType) === "fp32";
+
+const flag = (operation: Operation, name: string): boolean => {
+  const operand = operandOf(operation, name);
+  const literal = operand === undefined ? undefined : literalOf(operand);
+  return literal?.data.kind === "numbers" && Number(literal.data.numbers[0]) !== 0;
+};
+
+/** Whether a tensor broadcasts to [rows, columns] by Gemm's rules, without changing that shape. */
+function fitsAddend(shape: readonly number[], rows: number, columns: number): boolean {
+  if (shape.length > 2) return false;
+  const [height, width] = shape.length === 2 ? shape : [1, shape[0] ?? 1];
+  return (height === rows || height === 1) && (width === columns || width === 1);
+}
+
+interface ProductOperands {
+  readonly x: Operand;
+  readonly y: Operand;
+}
+
+function operandsOfProduct(product: Operation): ProductOperands | undefined {
+  const x = operandOf(product, "x");
+  const y = operandOf(product, "y");
+  return x !== undefined && y !== undefined && isFloat32(x) && isFloat32(y) ? { x, y } : undefined;
+}
+
+function emitProduct(
+  site: LoweringSite,
+  product: Operation,
+  { x, y }: ProductOperands,
+  alpha: number,
+  addend?: Operand,
+): string {
+  return lowerProduct(site, {
+    x: site.of(x),
+    y: site.of(y),
+    xShape: shapeOf(x),
+    yShape: shapeOf(y),
+    transposeX: flag(product, "transpose_x"),
+    transposeY: flag(product, "transpose_y"),
+    alpha,
+    ...(addend !== undefined && { addend: site.of(addend) }),
+  });
+}
+
+/** matmul of two matrices plus something (a bias, a residual, what an output accumulates to): one Gemm. */
+export const addProduct: FindFusion = (root, uses) => {
+  for (const [name, otherName] of [
+    ["x", "y"],
+    ["y", "x"],
+  ] as const) {
+    const product = uses.maker(operandOf(root, name), "matmul");
+    const addend = operandOf(root, otherName);
+    if (product === undefined || addend === undefined || !isFloat32(addend)) continue;
+    const operands = operandsOfProduct(product);
+    const [result] = product.outputs;
+    if (operands === undefined || result === undefined || addend === result) continue;
+    if (shapeOf(operands.x).length !== 2 || shapeOf(operands.y).length !== 2) continue;
+    const [rows = 1, columns = 1] = shapeOf(result);
+    if (!fitsAddend(shapeOf(addend), rows, columns)) continue;
+    return {
+      inner: [product],
+      emit: (site, give) => {
+        const [sum] = root.outputs;
+        if (sum !== undefined) give(sum, emitProduct(site, product, operands, 1, addend));
+      },
+    };
+  }
+  return undefined;
+};
+
+/** matmul times a constant number: the product's alpha. */
+export const scaledProduct: FindFusion = (root, uses) => {
+  for (const [name, otherName] of [
+    ["x", "y"],
+    ["y", "x"],
+  ] as const) {
+    const product = uses.maker(operandOf(root, name), "matmul");
+    const factor = operandOf(root, otherName);
+    const literal = factor === undefined ? undefined : literalOf(factor);
+    if (product === undefined || factor === undefined || literal?.data.kind !== "numbers") continue;
+    const operands = operandsOfProduct(product);
+    if (operands === undefined || elementCount(shapeOf(factor)) !== 1) continue;
+    if (shapeOf(factor).length > shapeOf(operands.x).length) continue;
+    if (shapeOf(operands.x).length < 2 || shapeOf(operands.y).length < 2) continue;
+    const alpha = Number(literal.data.numbers[0]);
+    return {
+      inner: [product],
+      emit: (site, give) => {
+        const [scaled] = root.outputs;
+        if (scaled !== undefined) give(scaled, emitProduct(site, product, operands, alpha));
+      },
+    };
+  }
+  return undefined;
+};

@@ -1,0 +1,213 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { numericArrayBytes } from "./tensor-bytes.ts";
+import type { NumericData } from "../mil/program.ts";
+import type { DataType } from "../mil/types.ts";
+import { elementTypeOf } from "./element-types.ts";
+import {
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  NodeProtoSchema,
+  TensorProtoSchema,
+  TensorShapeProto_DimensionSchema,
+  ValueInfoProtoSchema,
+} from "./generated/onnx_pb.ts";
+import type {
+  AttributeProto,
+  NodeProto,
+  TensorProto,
+  ValueInfoProto,
+} from "./generated/onnx_pb.ts";
+
+/** The operator set nodes are written for, and that of ONNX Runtime's own operators. */
+export const ONNX_OPSET = 21;
+export const IR_VERSION = 10;
+export const MICROSOFT_DOMAIN = "com.microsoft";
+
+/** Integers are `bigint`, reals `number`: the two attribute kinds of ONNX are told apart by that. */
+export type AttributeValue =
+  | bigint
+  | number
+  | string
+  | readonly bigint[]
+  | readonly number[]
+  | undefined;
+
+export interface NodeOptions {
+  readonly domain?: string;
+  /** Names for the results; an empty name leaves an optional result out. Default: one fresh name. */
+  readonly outputs?: readonly string[];
+}
+
+/** Collects the nodes, constants, inputs and outputs of one graph and encodes the model. */
+export class GraphWriter {
+  readonly #nodes: NodeProto[] = [];
+  readonly #initializers: TensorProto[] = [];
+  readonly #inputs: ValueInfoProto[] = [];
+  readonly #outputs: ValueInfoProto[] = [];
+  readonly #constants = new Map<string, string>();
+  #counter = 0;
+  #usesMicrosoft = false;
+
+  /** A name no other value of this graph has. */
+  fresh(base = "t"): string {
+    return `${base}.${this.#counter++}`;
+  }
+
+  input(name: string, dataType: DataType, shape: readonly number[]): string {
+    this.#inputs.push(valueInfo(name, dataType, shape));
+    return name;
+  }
+
+  output(name: string, dataType: DataType, shape: readonly number[]): void {
+    this.#outputs.push(valueInfo(name, dataType, shape));
+  }
+
+  /** Appends a node and returns its results' names. */
+  nodes(
+    opType: string,
+    inputs: readonly string[],
+    attributes: Readonly<Record<string, AttributeValue>> = {},
+    options: NodeOptions = {},
+  ): readonly string[] {
+    const outputs = options.outputs ?? [this.fresh(opType.toLowerCase())];
+    const domain = options.domain ?? "";
+    if (domain === MICROSOFT_DOMAIN) this.#usesMicrosoft = true;
+    this.#nodes.push(
+      create(NodeProtoSchema, {
+        opType,
+        domain,
+        name: `${opType}.${this.#counter++}`,
+        input: [...inputs],
+        output: [...outputs],
+        attribute: Object.entries(attributes).flatMap(([name, value]) =>
+          value === undefined ? [] : [attribute(name, value)],
+        ),
+      }),
+    );
+    return outputs;
+  }
+
+  /** Appends a node with one result. */
+  node(
+    opType: string,
+    inputs: readonly string[],
+    attributes: Readonly<Record<string, AttributeValue>> = {},
+    domain = "",
+  ): string {
+    const name = this.fresh(opType.toLowerCase());
+    this.nodes(opType, inputs, attributes, { domain, outputs: [name] });
+    return name;
+  }
+
+  /** A constant; small equal ones are kept once. */
+  constant(dataType: DataType, shape: readonly number[], numbers: NumericData): string {
+    const key =
+      numbers.length <= 16
+        ? `${dataType}[${shape.join(",")}]${Array.from(numbers, tell).join(",")}`
+        : undefined;
+    const known = key === undefined ? undefined : this.#constants.get(key);
+    if (known !== undefined) return known;
+    const name = this.fresh("constant");
+    this.#initializers.push(
+      create(TensorProtoSchema, {
+        name,
+        dataType: elementTypeOf(dataType),
+        dims: shape.map(BigInt),
+        rawData: numericArrayBytes(dataType, numbers),
+      }),
+    );
+    if (key !== undefined) this.#constants.set(key, name);
+    return name;
+  }
+
+  /** A vector of 64-bit integers, as ONNX takes shapes, axes and positions. */
+  ints(values: readonly number[]): string {
+    return this.constant("int64", [values.length], BigInt64Array.from(values, BigInt));
+  }
+
+  /** Gives a value the name it must have outside: by an Identity node. */
+  rename(from: string, to: string): void {
+    this.nodes("Identity", [from], {}, { outputs: [to] });
+  }
+
+  get nodeCount(): number {
+    return this.#nodes.length;
+  }
+
+  /** The encoded model. */
+  finish(name: string): Uint8Array {
+    return toBinary(
+      ModelProtoSchema,
+      create(ModelProtoSchema, {
+        irVersion: BigInt(IR_VERSION),
+        producerName: "anecdote",
+        graph: create(GraphProtoSchema, {
+          name,
+          node: this.#nodes,
+          initializer: this.#initializers,
+          input: this.#inputs,
+          output: this.#outputs,
+        }),
+        opsetImport: [
+          { domain: "", version: BigInt(ONNX_OPSET) },
+          ...(this.#usesMicrosoft ? [{ domain: MICROSOFT_DOMAIN, version: 1n }] : []),
+        ],
+      }),
+    );
+  }
+}
+
+/** Keeps -0 apart from 0. */
+function tell(value: number | bigint): string {
+  return Object.is(value, -0) ? "-0" : String(value);
+}
+
+function valueInfo(name: string, dataType: DataType, shape: readonly number[]): ValueInfoProto {
+  return create(ValueInfoProtoSchema, {
+    name,
+    type: {
+      value: {
+        case: "tensorType",
+        value: {
+          elemType: elementTypeOf(dataType),
+          shape: {
+            dim: shape.map((size) =>
+              create(TensorShapeProto_DimensionSchema, {
+                value: { case: "dimValue", value: BigInt(size) },
+              }),
+            ),
+          },
+        },
+      },
+    },
+  });
+}
+
+function attribute(name: string, value: Exclude<AttributeValue, undefined>): AttributeProto {
+  if (typeof value === "bigint")
+    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: value });
+  if (typeof value === "number")
+    return create(AttributeProtoSchema, {
+      name,
+      type: AttributeProto_AttributeType.FLOAT,
+      f: value,
+    });
+  if (typeof value === "string") {
+    return create(AttributeProtoSchema, {
+      name,
+      type: AttributeProto_AttributeType.STRING,
+      s: new TextEncoder().encode(value),
+    });
+  }
+  const floats: number[] = [];
+  const ints: bigint[] = [];
+  for (const item of value) {
+    if (typeof item === "bigint") ints.push(item);
+    else floats.push(item);
+  }
+  return floats.length > 0
+    ? create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOATS, floats })
+    : create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INTS, ints });
+}

@@ -1,0 +1,207 @@
+import { operandsOf, isValue } from "../mil/program.ts";
+import type { Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
+import { formatType, staticShape } from "../mil/types.ts";
+import { allocateNumbers } from "../mil/literal.ts";
+import { didYouMean } from "../util/nearest.ts";
+import { computeTypeOf, elementTypeOf } from "./element-types.ts";
+import { OnnxError } from "./errors.ts";
+import { findFusions } from "./fuse/index.ts";
+import { GraphWriter } from "./graph-writer.ts";
+import { LOWERINGS, loweringOf } from "./lower/index.ts";
+import { LoweringSite } from "./lower/site.ts";
+
+export interface OnnxModel {
+  readonly bytes: Uint8Array;
+  /** ONNX nodes, for reports. */
+  readonly nodeCount: number;
+}
+
+/** Ops whose results hold only numbers their operands hold: small integers need no wrapping after them. */
+const KEEPS_NUMBERS: ReadonlySet<string> = new Set([
+  "identity",
+  "cast",
+  "reshape",
+  "reshape_like",
+  "expand_dims",
+  "squeeze",
+  "flatten2d",
+  "transpose",
+  "reverse",
+  "reverse_sequence",
+  "sliding_windows",
+  "concat",
+  "stack",
+  "split",
+  "tile",
+  "pad",
+  "select",
+  "band_part",
+  "gather",
+  "gather_along_axis",
+  "gather_nd",
+  "slice_by_index",
+  "slice_by_size",
+  "slice_update",
+  "maximum",
+  "minimum",
+  "reduce_max",
+  "reduce_min",
+  "clip",
+  "topk",
+  "depth_to_space",
+  "space_to_depth",
+  "pixel_shuffle",
+  "pixel_unshuffle",
+  "relu",
+]);
+
+/**
+ * One MIL function as an ONNX model whose inputs and outputs carry the function's names and types.
+ * Every size must be known. Throws `OnnxError` naming the op where one has no lowering.
+ */
+export function functionToOnnx(fn: MilFunction): OnnxModel {
+  const graph = new GraphWriter();
+  const lowered = new FunctionLowering(fn, graph);
+  lowered.run();
+  return { bytes: graph.finish(fn.name), nodeCount: graph.nodeCount };
+}
+
+class FunctionLowering {
+  readonly #fn: MilFunction;
+  readonly #graph: GraphWriter;
+  readonly #names = new Map<Value, string>();
+  readonly #literals = new Map<Literal, string>();
+
+  constructor(fn: MilFunction, graph: GraphWriter) {
+    this.#fn = fn;
+    this.#graph = graph;
+  }
+
+  run(): void {
+    const graph = this.#graph;
+    const used = new Set<Operand>(
+      this.#fn.operations.flatMap((operation) => [...operandsOf(operation)]),
+    );
+    for (const input of this.#fn.inputs) {
+      const { type, name } = input;
+      if (type.kind !== "tensor") {
+        throw new OnnxError(
+          "onnx.input",
+          `${this.#fn.name}: input "${name}" is ${formatType(type)}; only tensors can be inputs`,
+        );
+      }
+      graph.input(
+        `in:${name}`,
+        type.dataType,
+        staticShape(type, `${this.#fn.name}'s input "${name}"`),
+      );
+      const computed = computeTypeOf(type.dataType);
+      const isUsed = used.has(input) || this.#fn.outputs.includes(input);
+      this.#names.set(
+        input,
+        computed === type.dataType || !isUsed
+          ? `in:${name}`
+          : graph.node("Cast", [`in:${name}`], { to: BigInt(elementTypeOf(computed)) }),
+      );
+    }
+    const fusions = findFusions(this.#fn);
+    for (const operation of this.#fn.operations) {
+      if (fusions.consumed.has(operation)) continue;
+      const fused = fusions.roots.get(operation);
+      if (fused === undefined) this.#lower(operation);
+      else fused(this.#site(operation), (value, name) => this.#names.set(value, name));
+    }
+    for (const output of this.#fn.outputs) {
+      const { type, name } = output;
+      if (type.kind !== "tensor") {
+        throw new OnnxError("onnx.output", `${this.#fn.name}: output "${name}" is not a tensor`);
+      }
+      const value = this.#resolve(output);
+      const computed = computeTypeOf(type.dataType);
+      if (computed === type.dataType) graph.rename(value, `out:${name}`);
+      else {
+        graph.nodes(
+          "Cast",
+          [value],
+          { to: BigInt(elementTypeOf(type.dataType)) },
+          { outputs: [`out:${name}`] },
+        );
+      }
+      graph.output(`out:${name}`, type.dataType, staticShape(type));
+    }
+  }
+
+  #site(operation: Operation): LoweringSite {
+    return new LoweringSite(this.#graph, operation, (operand) => this.#resolve(operand));
+  }
+
+  #lower(operation: Operation): void {
+    if (operation.type === "const") return;
+    const lowering = loweringOf(operation.type);
+    if (lowering === undefined) {
+      throw new OnnxError(
+        "onnx.op.unknown",
+        `${this.#fn.name}: "${operation.type}" has no ONNX form.${didYouMean(operation.type, Object.keys(LOWERINGS))}`,
+      );
+    }
+    if (typeof lowering !== "function") {
+      throw new OnnxError(
+        "onnx.op.refused",
+        `${this.#fn.name}: "${operation.type}" (${operation.outputs[0]?.name ?? ""}) has no ONNX form: ${lowering.notLowered}`,
+      );
+    }
+    const results = lowering(this.#site(operation));
+    const names = typeof results === "string" ? [results] : results;
+    operation.outputs.forEach((output, index) => {
+      const name = names[index];
+      if (name === undefined)
+        throw new OnnxError("onnx.op.results", `${operation.type} lacks results`);
+      this.#names.set(output, this.#wrapped(operation, output, name));
+    });
+  }
+
+  /** Small integers are computed in int32; what overflows is wrapped where it arises. */
+  #wrapped(operation: Operation, output: Value, name: string): string {
+    if (output.type.kind !== "tensor" || KEEPS_NUMBERS.has(operation.type)) return name;
+    const { dataType } = output.type;
+    if (!LoweringSite.wraps(dataType)) return name;
+    const narrow = this.#graph.node("Cast", [name], { to: BigInt(elementTypeOf(dataType)) });
+    return this.#graph.node("Cast", [narrow], {
+      to: BigInt(elementTypeOf(computeTypeOf(dataType))),
+    });
+  }
+
+  #resolve(operand: Operand): string {
+    const literal = isValue(operand) ? operand.constant : operand;
+    if (literal !== undefined) return this.#constant(literal);
+    const name = isValue(operand) ? this.#names.get(operand) : undefined;
+    if (name === undefined) {
+      const what = isValue(operand) ? `"${operand.name}"` : "an operand";
+      throw new OnnxError("onnx.value", `${this.#fn.name}: ${what} is used before it is made`);
+    }
+    return name;
+  }
+
+  #constant(literal: Literal): string {
+    const known = this.#literals.get(literal);
+    if (known !== undefined) return known;
+    if (literal.type.kind !== "tensor" || literal.data.kind !== "numbers") {
+      throw new OnnxError(
+        "onnx.constant",
+        `${this.#fn.name}: a ${formatType(literal.type)} literal with ${literal.data.kind} cannot be a tensor`,
+      );
+    }
+    const { numbers } = literal.data;
+    const computed = computeTypeOf(literal.type.dataType);
+    let data = numbers;
+    if (computed !== literal.type.dataType) {
+      data = allocateNumbers(computed, numbers.length);
+      if (data instanceof BigInt64Array || data instanceof BigUint64Array)
+        for (let i = 0; i < data.length; i++) data[i] = BigInt(numbers[i] ?? 0);
+      else for (let i = 0; i < data.length; i++) data[i] = Number(numbers[i] ?? 0);
+    }
+    const name = this.#graph.constant(computed, staticShape(literal.type), data);
+    this.#literals.set(literal, name);
+    return name;
+  }
+}

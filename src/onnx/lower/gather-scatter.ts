@@ -1,0 +1,158 @@
+import { stridesOf } from "../../mil/host-tensor.ts";
+import { elementCount } from "../../mil/types.ts";
+import type { Lowering, LoweringSite } from "./site.ts";
+
+/**
+ * Scatters are written as ScatterElements only: ONNX Runtime's ScatterND with a reduction adds from several
+ * threads at once and loses updates where indices repeat (47 of 50 runs, docs/facts: cpu-engine, section 1).
+ */
+const REDUCTIONS: Readonly<Record<string, string>> = {
+  update: "none",
+  add: "add",
+  sub: "add",
+  mul: "mul",
+  div: "mul",
+  max: "max",
+  min: "min",
+};
+
+/** Updates and reduction of a scatter; differences and quotients become sums and products. */
+function reductionOf(site: LoweringSite): { reduction: string; updates: string } {
+  const mode = site.call.string("mode");
+  const reduction = REDUCTIONS[mode];
+  if (reduction === undefined) throw site.fail(`mode "${mode}" is not known`);
+  const updates = site.value("updates");
+  if (mode === "sub") return { reduction, updates: site.node("Neg", [updates]) };
+  if (mode === "div") return { reduction, updates: site.node("Reciprocal", [updates]) };
+  return { reduction, updates };
+}
+
+/** Indices counted from the front, as 64-bit integers. */
+function fromFront(
+  site: LoweringSite,
+  sizes: readonly number[],
+  sizesShape: readonly number[],
+): string {
+  const given = site.cast(site.value("indices"), "int64");
+  const size = site.graph.constant("int64", sizesShape, BigInt64Array.from(sizes, BigInt));
+  const zero = site.graph.constant("int64", [], BigInt64Array.of(0n));
+  const isNegative = site.node("Less", [given, zero]);
+  return site.node("Where", [isNegative, site.node("Add", [given, size]), given]);
+}
+
+/** Scatters whole slices at flat positions `starts` of data seen as [positions, inner]. */
+function scatterSlices(
+  site: LoweringSite,
+  starts: string,
+  count: number,
+  positions: number,
+  inner: number,
+  updates: string,
+  reduction: string,
+): string {
+  const rows = site.expand(site.reshape(starts, [count, 1]), [count, inner]);
+  const scattered = site.node(
+    "ScatterElements",
+    [
+      site.reshape(site.value("data"), [positions, inner]),
+      rows,
+      site.reshape(updates, [count, inner]),
+    ],
+    { axis: 0n, reduction },
+  );
+  return site.reshape(scattered, site.resultShape());
+}
+
+/** Flat positions of index tuples that stand in the last axis. */
+function tuplePositions(site: LoweringSite, sizes: readonly number[]): string {
+  const indices = fromFront(site, sizes, [sizes.length]);
+  const strides = site.graph.ints(stridesOf(sizes));
+  const last = site.shape("indices").length - 1;
+  return site.node("ReduceSum", [site.node("Mul", [indices, strides]), site.graph.ints([last])], {
+    keepdims: 0n,
+  });
+}
+
+export const LOWER_GATHER_SCATTER = {
+  gather: (site) => {
+    const shape = site.shape("x");
+    const axis = site.call.axis("axis", shape.length);
+    const batch = site.call.int("batch_dims");
+    if (batch === 0) {
+      return site.node("Gather", [site.value("x"), site.indices("indices")], {
+        axis: BigInt(axis),
+      });
+    }
+    // Batches are folded into the gathered axis: [batches, outer, size, inner] -> [batches * size, outer, inner].
+    const indexShape = site.shape("indices");
+    const count = batch < 0 ? batch + indexShape.length : batch;
+    const batches = elementCount(shape.slice(0, count));
+    const outer = elementCount(shape.slice(count, axis));
+    const size = shape[axis] ?? 1;
+    const inner = elementCount(shape.slice(axis + 1));
+    const picks = elementCount(indexShape.slice(count));
+    const rows = site.reshape(
+      site.transpose(site.reshape(site.value("x"), [batches, outer, size, inner]), [0, 2, 1, 3]),
+      [batches * size, outer, inner],
+    );
+    const starts = site.graph.constant(
+      "int64",
+      [batches, 1],
+      BigInt64Array.from({ length: batches }, (_, index) => BigInt(index * size)),
+    );
+    const local = site.reshape(fromFront(site, [size], []), [batches, picks]);
+    const places = site.node("Add", [local, starts]);
+    const picked = site.node("Gather", [rows, places], { axis: 0n });
+    return site.reshape(site.transpose(picked, [0, 2, 1, 3]), site.resultShape());
+  },
+  gather_along_axis: (site) =>
+    site.node("GatherElements", [site.value("x"), site.indices("indices")], {
+      axis: BigInt(site.call.axis("axis", site.shape("x").length)),
+    }),
+  gather_nd: (site) => {
+    const rank = site.shape("indices").length;
+    const batch = site.call.int("batch_dims");
+    return site.node("GatherND", [site.value("x"), site.cast(site.value("indices"), "int64")], {
+      batch_dims: BigInt(batch < 0 ? batch + rank : batch),
+    });
+  },
+  scatter: (site) => {
+    const shape = site.shape("data");
+    const axis = site.call.axis("axis", shape.length);
+    const outer = elementCount(shape.slice(0, axis));
+    const size = shape[axis] ?? 1;
+    const inner = elementCount(shape.slice(axis + 1));
+    const count = elementCount(site.shape("indices"));
+    const { reduction, updates } = reductionOf(site);
+    const local = site.reshape(fromFront(site, [size], []), [1, count]);
+    const starts = site.graph.constant(
+      "int64",
+      [outer, 1],
+      BigInt64Array.from({ length: outer }, (_, index) => BigInt(index * size)),
+    );
+    const rows = outer === 1 ? local : site.node("Add", [local, starts]);
+    return scatterSlices(site, rows, outer * count, outer * size, inner, updates, reduction);
+  },
+  scatter_along_axis: (site) => {
+    const { reduction, updates } = reductionOf(site);
+    return site.node("ScatterElements", [site.value("data"), site.indices("indices"), updates], {
+      axis: BigInt(site.call.axis("axis", site.shape("data").length)),
+      reduction,
+    });
+  },
+  scatter_nd: (site) => {
+    const shape = site.shape("data");
+    const indexShape = site.shape("indices");
+    const length = indexShape.at(-1) ?? 0;
+    const { reduction, updates } = reductionOf(site);
+    return scatterSlices(
+      site,
+      tuplePositions(site, shape.slice(0, length)),
+      elementCount(indexShape.slice(0, -1)),
+      elementCount(shape.slice(0, length)),
+      elementCount(shape.slice(length)),
+      updates,
+      reduction,
+    );
+  },
+} as const satisfies Record<string, Lowering>;

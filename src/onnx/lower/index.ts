@@ -1,0 +1,36 @@
+import type { OpName } from "../../mil/ops/index.ts";
+import { LOWER_ACTIVATION } from "./activation.ts";
+import { LOWER_ATTENTION } from "./attention.ts";
+import { LOWER_CONVOLUTION } from "./convolution.ts";
+import { LOWER_ELEMENTWISE_BINARY } from "./elementwise-binary.ts";
+import { LOWER_ELEMENTWISE_UNARY } from "./elementwise-unary.ts";
+import { LOWER_GATHER_SCATTER } from "./gather-scatter.ts";
+import { LOWER_LINEAR } from "./linear.ts";
+import { LOWER_NORMALIZATION } from "./normalization.ts";
+import { LOWER_REDUCTION } from "./reduction.ts";
+import type { Lowering, NotLowered } from "./site.ts";
+import { LOWER_SLICING } from "./slicing.ts";
+import { LOWER_TENSOR_OPERATION } from "./tensor-operation.ts";
+import { LOWER_TENSOR_TRANSFORMATION } from "./tensor-transformation.ts";
+
+/** How every op of the table is written in ONNX, one row an op; an op without a row is a compile error. */
+export const LOWERINGS = {
+  ...LOWER_ELEMENTWISE_BINARY,
+  ...LOWER_ELEMENTWISE_UNARY,
+  ...LOWER_ACTIVATION,
+  ...LOWER_REDUCTION,
+  ...LOWER_LINEAR,
+  ...LOWER_NORMALIZATION,
+  ...LOWER_TENSOR_TRANSFORMATION,
+  ...LOWER_TENSOR_OPERATION,
+  ...LOWER_SLICING,
+  ...LOWER_GATHER_SCATTER,
+  ...LOWER_ATTENTION,
+  ...LOWER_CONVOLUTION,
+} as const satisfies Record<OpName, Lowering | NotLowered>;
+
+const ROWS: ReadonlyMap<string, Lowering | NotLowered> = new Map(Object.entries(LOWERINGS));
+
+export function loweringOf(op: string): Lowering | NotLowered | undefined {
+  return ROWS.get(op);
+}

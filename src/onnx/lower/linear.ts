@@ -1,0 +1,97 @@
+import { computeTypeOf } from "../element-types.ts";
+import { MICROSOFT_DOMAIN } from "../graph-writer.ts";
+import type { Lowering, LoweringSite } from "./site.ts";
+
+/** The last two axes exchanged. */
+export function transposeLast(site: LoweringSite, value: string, rank: number): string {
+  const order = Array.from({ length: rank }, (_, axis) => axis);
+  order.splice(rank - 2, 2, rank - 1, rank - 2);
+  return site.transpose(value, order);
+}
+
+export interface Product {
+  readonly x: string;
+  readonly y: string;
+  readonly xShape: readonly number[];
+  readonly yShape: readonly number[];
+  readonly transposeX: boolean;
+  readonly transposeY: boolean;
+  /** Factor of the product. */
+  readonly alpha: number;
+  /** Addend that broadcasts to the result. Only for products of two matrices. */
+  readonly addend?: string;
+}
+
+/** A product as the node that computes it with the fewest copies: Gemm for matrices, FusedMatMul for stacks. */
+export function lowerProduct(site: LoweringSite, product: Product): string {
+  const { x, y, xShape, yShape, transposeX, transposeY, alpha, addend } = product;
+  const isFloat32 = computeTypeOf(site.resultType().dataType) === "fp32";
+  if (isFloat32 && xShape.length === 2 && yShape.length === 2) {
+    return site.node("Gemm", addend === undefined ? [x, y] : [x, y, addend], {
+      ...(transposeX && { transA: 1n }),
+      ...(transposeY && { transB: 1n }),
+      ...(alpha !== 1 && { alpha }),
+    });
+  }
+  if (isFloat32 && (transposeX || transposeY || alpha !== 1)) {
+    return site.node(
+      "FusedMatMul",
+      [x, y],
+      {
+        ...(transposeX && { transA: 1n }),
+        ...(transposeY && { transB: 1n }),
+        ...(alpha !== 1 && { alpha }),
+      },
+      MICROSOFT_DOMAIN,
+    );
+  }
+  const left = transposeX ? transposeLast(site, x, xShape.length) : x;
+  const right = transposeY ? transposeLast(site, y, yShape.length) : y;
+  const result = site.node("MatMul", [left, right]);
+  return alpha === 1
+    ? result
+    : site.node("Mul", [result, site.scalar(alpha, site.resultType().dataType)]);
+}
+
+/** An operand of a product in the result's element type: constants may have another. */
+export function productOperand(site: LoweringSite, name: string): string {
+  const wanted = computeTypeOf(site.resultType().dataType);
+  const value = site.value(name);
+  return computeTypeOf(site.type(name)) === wanted ? value : site.cast(value, wanted);
+}
+
+export const LOWER_LINEAR = {
+  matmul: (site) =>
+    lowerProduct(site, {
+      x: productOperand(site, "x"),
+      y: productOperand(site, "y"),
+      xShape: site.shape("x"),
+      yShape: site.shape("y"),
+      transposeX: site.call.bool("transpose_x"),
+      transposeY: site.call.bool("transpose_y"),
+      alpha: 1,
+    }),
+  linear: (site) => {
+    const xShape = site.shape("x");
+    const weightShape = site.shape("weight");
+    const x = site.value("x");
+    const weight = productOperand(site, "weight");
+    const bias = site.has("bias") ? productOperand(site, "bias") : undefined;
+    const product = lowerProduct(site, {
+      x,
+      y: weight,
+      xShape,
+      yShape: weightShape,
+      transposeX: false,
+      transposeY: true,
+      alpha: 1,
+      ...(bias !== undefined && xShape.length === 2 && { addend: bias }),
+    });
+    const isAdded = bias === undefined || (xShape.length === 2 && usesGemm(site));
+    return isAdded ? product : site.node("Add", [product, bias]);
+  },
+} as const satisfies Record<string, Lowering>;
+
+function usesGemm(site: LoweringSite): boolean {
+  return computeTypeOf(site.resultType().dataType) === "fp32";
+}

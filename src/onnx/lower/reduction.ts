@@ -1,0 +1,46 @@
+import { computeTypeOf } from "../element-types.ts";
+import type { Lowering } from "./site.ts";
+
+const reduction =
+  (opType: string): Lowering =>
+  (site) => {
+    const x = site.value("x");
+    const axes = site.call.axes("axes", site.shape("x").length);
+    if (axes.length === 0) {
+      // MIL then reduces runs of one element each; ONNX would reduce everything or nothing.
+      const shape = site.shape("x");
+      return site.node(opType, [site.reshape(x, [...shape, 1]), site.graph.ints([shape.length])], {
+        keepdims: 0n,
+      });
+    }
+    return site.node(opType, [x, site.graph.ints(axes)], {
+      keepdims: site.call.bool("keep_dims") ? 1n : 0n,
+    });
+  };
+
+const position =
+  (opType: string): Lowering =>
+  (site) => {
+    const axis = site.call.axis("axis", site.shape("x").length);
+    const index = site.node(opType, [site.value("x")], {
+      axis: BigInt(axis),
+      keepdims: site.call.bool("keep_dims") ? 1n : 0n,
+      select_last_index: 0n,
+    });
+    return site.cast(index, computeTypeOf(site.resultType().dataType));
+  };
+
+export const LOWER_REDUCTION = {
+  reduce_argmax: position("ArgMax"),
+  reduce_argmin: position("ArgMin"),
+  reduce_l1_norm: reduction("ReduceL1"),
+  reduce_l2_norm: reduction("ReduceL2"),
+  reduce_log_sum: reduction("ReduceLogSum"),
+  reduce_log_sum_exp: reduction("ReduceLogSumExp"),
+  reduce_max: reduction("ReduceMax"),
+  reduce_mean: reduction("ReduceMean"),
+  reduce_min: reduction("ReduceMin"),
+  reduce_prod: reduction("ReduceProd"),
+  reduce_sum: reduction("ReduceSum"),
+  reduce_sum_square: reduction("ReduceSumSquare"),
+} as const satisfies Record<string, Lowering>;

@@ -1,0 +1,155 @@
+import { allocateNumbers } from "../../mil/literal.ts";
+import { OpCall } from "../../mil/op-call.ts";
+import { opRow } from "../../mil/ops/index.ts";
+import type { Operand, Operation } from "../../mil/program.ts";
+import { isOperandList } from "../../mil/program.ts";
+import { elementCount, isInteger, staticShape } from "../../mil/types.ts";
+import type { DataType, TensorType } from "../../mil/types.ts";
+import { computeTypeOf, elementTypeOf } from "../element-types.ts";
+import { OnnxError } from "../errors.ts";
+import type { AttributeValue, GraphWriter } from "../graph-writer.ts";
+
+/** Names of ONNX values of an op's results, in order. */
+export type Lowering = (site: LoweringSite) => string | readonly string[];
+
+/** An op that has no lowering, with the reason as a sentence for the user. */
+export interface NotLowered {
+  readonly notLowered: string;
+}
+
+/**
+ * One MIL op while it is being written as ONNX nodes. Values have their compute type here
+ * (`computeTypeOf`): fp16 is fp32, small integers are int32.
+ */
+export class LoweringSite {
+  readonly graph: GraphWriter;
+  readonly call: OpCall;
+  readonly operation: Operation;
+  readonly #resolve: (operand: Operand) => string;
+
+  constructor(graph: GraphWriter, operation: Operation, resolve: (operand: Operand) => string) {
+    const row = opRow(operation.type);
+    if (row === undefined) {
+      throw new OnnxError("onnx.op.unknown", `"${operation.type}" is not in the op table`);
+    }
+    this.graph = graph;
+    this.operation = operation;
+    this.call = new OpCall(operation, row);
+    this.#resolve = resolve;
+  }
+
+  fail(rule: string): OnnxError {
+    return new OnnxError("onnx.op", this.call.fail(rule).message);
+  }
+
+  has(name: string): boolean {
+    return this.call.has(name);
+  }
+
+  /** The ONNX value of an operand. */
+  value(name: string): string {
+    return this.#resolve(this.call.operand(name));
+  }
+
+  of(operand: Operand): string {
+    return this.#resolve(operand);
+  }
+
+  values(name: string): readonly string[] {
+    return this.call.operands(name).map((operand) => this.#resolve(operand));
+  }
+
+  /** A scalar parameter (`epsilon`, `alpha`) as ONNX value, from its operand or its default. */
+  scalarOf(name: string, type: DataType = this.type("x")): string {
+    if (this.has(name) && !this.call.isKnown(name)) return this.value(name);
+    return this.scalar(this.call.float(name), type);
+  }
+
+  /** Element type as MIL declares it. */
+  type(name: string): DataType {
+    return this.call.dataType(name);
+  }
+
+  shape(name: string): readonly number[] {
+    return this.call.staticShape(name);
+  }
+
+  resultType(index = 0): TensorType {
+    const type = this.operation.outputs[index]?.type;
+    if (type?.kind !== "tensor") throw this.fail(`result ${index} is not a tensor`);
+    return type;
+  }
+
+  resultShape(index = 0): readonly number[] {
+    return staticShape(this.resultType(index), `${this.operation.type}'s result`);
+  }
+
+  /** A constant of a MIL type, in its compute type. */
+  constant(type: DataType, shape: readonly number[], values: ArrayLike<number>): string {
+    const computed = computeTypeOf(type);
+    const numbers = allocateNumbers(computed, values.length);
+    if (numbers instanceof BigInt64Array || numbers instanceof BigUint64Array) {
+      for (let i = 0; i < values.length; i++) numbers[i] = BigInt(Math.trunc(values[i] ?? 0));
+    } else {
+      for (let i = 0; i < values.length; i++) numbers[i] = values[i] ?? 0;
+    }
+    return this.graph.constant(computed, shape, numbers);
+  }
+
+  scalar(value: number, type: DataType = this.type("x")): string {
+    return this.constant(type, [], [value]);
+  }
+
+  node(
+    opType: string,
+    inputs: readonly string[],
+    attributes: Readonly<Record<string, AttributeValue>> = {},
+    domain = "",
+  ): string {
+    return this.graph.node(opType, inputs, attributes, domain);
+  }
+
+  cast(value: string, type: DataType): string {
+    return this.node("Cast", [value], { to: BigInt(elementTypeOf(type)) });
+  }
+
+  reshape(value: string, shape: readonly number[]): string {
+    // ONNX reads 0 as "copy this size"; shapes without elements therefore set allowzero.
+    const attributes = shape.includes(0) ? { allowzero: 1n } : {};
+    return this.node("Reshape", [value, this.graph.ints(shape)], attributes);
+  }
+
+  transpose(value: string, order: readonly number[]): string {
+    if (order.every((axis, place) => axis === place)) return value;
+    return this.node("Transpose", [value], { perm: order.map(BigInt) });
+  }
+
+  /** Broadcasts to a shape. */
+  expand(value: string, shape: readonly number[]): string {
+    return this.node("Expand", [value, this.graph.ints(shape)]);
+  }
+
+  /** Integer indices as ONNX ops take them. */
+  indices(name: string): string {
+    const type = computeTypeOf(this.type(name));
+    return type === "int32" || type === "int64"
+      ? this.value(name)
+      : this.cast(this.value(name), "int64");
+  }
+
+  /** Whether values of this MIL type wrap in fewer bits than they are computed in. */
+  static wraps(type: DataType): boolean {
+    return isInteger(type) && computeTypeOf(type) !== type;
+  }
+
+  get elementCount(): number {
+    return elementCount(this.resultShape());
+  }
+
+  /** Every operand of a parameter, list or not. */
+  operandList(name: string): readonly Operand[] {
+    const argument = this.operation.inputs.get(name);
+    if (argument === undefined) return [];
+    return isOperandList(argument) ? argument : [argument];
+  }
+}

@@ -1,0 +1,110 @@
+import { sliceAxis } from "../../mil/ops/slicing.ts";
+import type { Lowering, LoweringSite } from "./site.ts";
+
+interface AxisSlice {
+  readonly start: number;
+  readonly step: number;
+  readonly count: number;
+}
+
+/** The slices of all axes of x, for bounds known now. */
+function slicesOf(site: LoweringSite): readonly AxisSlice[] {
+  const { call } = site;
+  const begin = call.isKnown("begin") ? call.ints("begin") : undefined;
+  const end = call.isKnown("end") ? call.ints("end") : undefined;
+  const steps = call.has("stride") ? call.ints("stride") : [];
+  const beginMask = call.bools("begin_mask");
+  const endMask = call.bools("end_mask");
+  const squeezeMask = call.bools("squeeze_mask");
+  return site.shape("x").map((size, axis) => {
+    if (beginMask[axis] !== true && begin === undefined)
+      throw site.fail("begin must be a constant");
+    const from = beginMask[axis] === true ? undefined : begin?.[axis];
+    if (squeezeMask[axis] === true) {
+      const index = from ?? 0;
+      return { start: index < 0 ? index + size : index, step: 1, count: 1 };
+    }
+    if (endMask[axis] !== true && end === undefined) throw site.fail("end must be a constant");
+    const to = endMask[axis] === true ? undefined : end?.[axis];
+    const step = steps[axis] ?? 1;
+    return { ...sliceAxis(size, step, from, to), step };
+  });
+}
+
+/** A slice as ONNX bounds; before the first element is written as far below it. */
+function sliceNode(site: LoweringSite, slices: readonly AxisSlice[]): string {
+  const shape = site.shape("x");
+  const touched = slices.flatMap((slice, axis) =>
+    slice.start === 0 && slice.step === 1 && slice.count === shape[axis]
+      ? []
+      : [{ ...slice, axis }],
+  );
+  if (touched.length === 0) return site.value("x");
+  const ends = touched.map(({ start, step, count }) => {
+    const end = start + step * count;
+    return end < 0 ? Number.MIN_SAFE_INTEGER : end;
+  });
+  return site.node("Slice", [
+    site.value("x"),
+    site.graph.ints(touched.map(({ start }) => start)),
+    site.graph.ints(ends),
+    site.graph.ints(touched.map(({ axis }) => axis)),
+    site.graph.ints(touched.map(({ step }) => step)),
+  ]);
+}
+
+const sliceByIndex: Lowering = (site) => {
+  const slices = slicesOf(site);
+  const sliced = sliceNode(site, slices);
+  const isSqueezed = site.call.bools("squeeze_mask").includes(true);
+  return isSqueezed ? site.reshape(sliced, site.resultShape()) : sliced;
+};
+
+export const LOWER_SLICING = {
+  slice_by_index: sliceByIndex,
+  slice_by_size: (site) => {
+    const shape = site.shape("x");
+    const sizes = site.resultShape();
+    if (site.call.isKnown("begin")) {
+      return sliceNode(
+        site,
+        site.call.ints("begin").map((begin, axis) => ({
+          start: begin < 0 ? begin + (shape[axis] ?? 0) : begin,
+          step: 1,
+          count: sizes[axis] ?? 0,
+        })),
+      );
+    }
+    const given = site.cast(site.value("begin"), "int64");
+    const isNegative = site.node("Less", [given, site.graph.ints(shape.map(() => 0))]);
+    const fromEnd = site.node("Add", [given, site.graph.ints(shape)]);
+    const begin = site.node("Where", [isNegative, fromEnd, given]);
+    return site.node("Slice", [
+      site.value("x"),
+      begin,
+      site.node("Add", [begin, site.graph.ints(sizes)]),
+      site.graph.ints(shape.map((_, axis) => axis)),
+    ]);
+  },
+  slice_update: (site) => {
+    // Axis by axis: the part before, the update, the part after; strided slices go through their places.
+    const shape = site.shape("x");
+    const slices = slicesOf(site);
+    const counts = slices.map(({ count }) => count);
+    const places = slices.map(({ start, step, count }) =>
+      Array.from({ length: count }, (_, index) => start + index * step),
+    );
+    const update = site.reshape(site.value("update"), counts);
+    const indices = places.reduce<readonly number[]>(
+      (flat, axisPlaces, axis) =>
+        flat.flatMap((base) => axisPlaces.map((place) => base * (shape[axis] ?? 1) + place)),
+      [0],
+    );
+    const scattered = site.node(
+      "ScatterElements",
+      [site.reshape(site.value("x"), [-1]), site.graph.ints(indices), site.reshape(update, [-1])],
+      { axis: 0n },
+    );
+    return site.reshape(scattered, shape);
+  },
+} as const satisfies Record<string, Lowering>;

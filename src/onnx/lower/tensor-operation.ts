@@ -1,0 +1,174 @@
+import type { Lowering } from "./site.ts";
+
+export const LOWER_TENSOR_OPERATION = {
+  concat: (site) => {
+    const operands = site.operandList("values");
+    if (operands.every(({ type }) => type.kind === "tensor" && type.shape.length === 0)) {
+      const vectors = site.values("values").map((value) => site.reshape(value, [1]));
+      return site.node("Concat", vectors, { axis: 0n });
+    }
+    const rank = site.resultShape().length;
+    const axis = site.call.axis("axis", rank);
+    const values = site.values("values");
+    const joined =
+      values.length === 1 ? (values[0] ?? "") : site.node("Concat", values, { axis: BigInt(axis) });
+    if (!site.call.bool("interleave") || operands.length === 1) return joined;
+    // Element by element in turn: [operands, size] is turned over to [size, operands].
+    const shape = site.resultShape();
+    const size = (shape[axis] ?? 0) / operands.length;
+    const split = [...shape.slice(0, axis), operands.length, size, ...shape.slice(axis + 1)];
+    const order = split.map((_, place) => place);
+    order.splice(axis, 2, axis + 1, axis);
+    return site.reshape(site.transpose(site.reshape(joined, split), order), shape);
+  },
+  stack: (site) => {
+    const shape = site.resultShape();
+    const axis = site.call.axis("axis", shape.length);
+    const one = [...shape.slice(0, axis), 1, ...shape.slice(axis + 1)];
+    return site.node(
+      "Concat",
+      site.values("values").map((value) => site.reshape(value, one)),
+      { axis: BigInt(axis) },
+    );
+  },
+  split: (site) => {
+    const axis = site.call.axis("axis", site.shape("x").length);
+    const sizes = site.operation.outputs.map((_, index) => site.resultShape(index)[axis] ?? 0);
+    return site.graph.nodes(
+      "Split",
+      [site.value("x"), site.graph.ints(sizes)],
+      { axis: BigInt(axis) },
+      { outputs: sizes.map(() => site.graph.fresh("split")) },
+    );
+  },
+  tile: (site) => {
+    const repetitions = site.call.ints("reps");
+    return site.node("Tile", [site.value("x"), site.graph.ints(repetitions)]);
+  },
+  pad: (site) => {
+    const shape = site.shape("x");
+    const given = site.call.ints("pad");
+    const skipped = shape.length - given.length / 2;
+    const at = (axis: number, side: number): number => given[2 * (axis - skipped) + side] ?? 0;
+    const modes: Readonly<Record<string, string>> = {
+      constant: "constant",
+      reflect: "reflect",
+      replicate: "edge",
+    };
+    const mode = modes[site.call.string("mode")];
+    if (mode === undefined) throw site.fail(`mode "${site.call.string("mode")}" is not known`);
+    const pads = site.graph.ints([
+      ...shape.map((_, axis) => at(axis, 0)),
+      ...shape.map((_, axis) => at(axis, 1)),
+    ]);
+    const inputs = [site.value("x"), pads];
+    if (mode === "constant") inputs.push(site.scalarOf("constant_val"));
+    return site.node("Pad", inputs, { mode });
+  },
+  depth_to_space: (site) => {
+    const block = site.call.int("block_size");
+    return site.node("DepthToSpace", [site.value("x")], { blocksize: BigInt(block), mode: "DCR" });
+  },
+  pixel_shuffle: (site) => {
+    const factor = site.call.int("upscale_factor");
+    return site.node("DepthToSpace", [site.value("x")], { blocksize: BigInt(factor), mode: "CRD" });
+  },
+  space_to_depth: (site) => {
+    const block = site.call.int("block_size");
+    const [batch = 1, channels = 1, height = 1, width = 1] = site.shape("x");
+    const split = [batch, channels, height / block, block, width / block, block];
+    const moved = site.transpose(site.reshape(site.value("x"), split), [0, 3, 5, 1, 2, 4]);
+    return site.reshape(moved, site.resultShape());
+  },
+  pixel_unshuffle: (site) => {
+    const factor = site.call.int("downscale_factor");
+    const [batch = 1, channels = 1, height = 1, width = 1] = site.shape("x");
+    const split = [batch, channels, height / factor, factor, width / factor, factor];
+    const moved = site.transpose(site.reshape(site.value("x"), split), [0, 1, 3, 5, 2, 4]);
+    return site.reshape(moved, site.resultShape());
+  },
+  fill: (site) => {
+    const shape = site.resultShape();
+    return site.expand(site.scalarOf("value", site.resultType().dataType), shape);
+  },
+  fill_like: (site) =>
+    site.expand(site.scalarOf("value", site.resultType().dataType), site.resultShape()),
+  select: (site) => {
+    const condition = site.value("cond");
+    const isBool = site.type("cond") === "bool";
+    return site.node("Where", [
+      isBool ? condition : site.cast(condition, "bool"),
+      site.value("a"),
+      site.value("b"),
+    ]);
+  },
+  band_part: (site) => {
+    const [lower, upper] = [site.call.int("lower"), site.call.int("upper")];
+    let value = site.value("x");
+    if (lower >= 0) {
+      const diagonal = site.graph.constant("int64", [], BigInt64Array.of(BigInt(-lower)));
+      value = site.node("Trilu", [value, diagonal], { upper: 1n });
+    }
+    if (upper >= 0) {
+      const diagonal = site.graph.constant("int64", [], BigInt64Array.of(BigInt(upper)));
+      value = site.node("Trilu", [value, diagonal], { upper: 0n });
+    }
+    return value;
+  },
+  cumsum: (site) => {
+    const axis = site.graph.constant(
+      "int64",
+      [],
+      BigInt64Array.of(BigInt(site.call.axis("axis", site.shape("x").length))),
+    );
+    return site.node("CumSum", [site.value("x"), axis], {
+      exclusive: site.call.bool("exclusive") ? 1n : 0n,
+      reverse: site.call.bool("reverse") ? 1n : 0n,
+    });
+  },
+  range_1d: (site) => {
+    const [count = 0] = site.resultShape();
+    const start = site.call.float("start");
+    const step = site.call.float("step");
+    const values = Float64Array.from({ length: count }, (_, index) => start + index * step);
+    return site.constant(site.resultType().dataType, [count], values);
+  },
+  one_hot: (site) => {
+    const depth = site.call.int("one_hot_vector_size");
+    const type = site.resultType().dataType;
+    const values = site.constant(
+      type,
+      [2],
+      [
+        site.has("off_value") ? site.call.float("off_value") : 0,
+        site.has("on_value") ? site.call.float("on_value") : 1,
+      ],
+    );
+    const indices = site.cast(site.value("indices"), "int64");
+    const size = site.graph.constant("int64", [], BigInt64Array.of(BigInt(depth)));
+    return site.node("OneHot", [indices, size, values], { axis: BigInt(site.call.int("axis")) });
+  },
+  topk: (site) => {
+    const shape = site.shape("x");
+    const axis = site.call.axis("axis", shape.length);
+    const count = site.resultShape()[axis] ?? 1;
+    const [values = "", indices = ""] = site.graph.nodes(
+      "TopK",
+      [site.value("x"), site.graph.ints([count])],
+      { axis: BigInt(axis), largest: site.call.bool("ascending") ? 0n : 1n, sorted: 1n },
+      { outputs: [site.graph.fresh("topk"), site.graph.fresh("topk")] },
+    );
+    return site.operation.outputs.length === 1 ? [values] : [values, site.cast(indices, "int32")];
+  },
+  argsort: (site) => {
+    const shape = site.shape("x");
+    const axis = site.call.axis("axis", shape.length);
+    const [, indices = ""] = site.graph.nodes(
+      "TopK",
+      [site.value("x"), site.graph.ints([shape[axis] ?? 1])],
+      { axis: BigInt(axis), largest: site.call.bool("ascending") ? 0n : 1n, sorted: 1n },
+      { outputs: [site.graph.fresh("topk"), site.graph.fresh("topk")] },
+    );
+    return site.cast(indices, "int32");
+  },
+} as const satisfies Record<string, Lowering>;
