@@ -193,7 +193,7 @@ function registerLines(file: HwxFile, task: HwxTask): string[] {
 }
 
 /** `A[0] A[1] A[2]` as `A[0..2]`. */
-function compressNames(names: readonly string[]): string[] {
+export function compressNames(names: readonly string[]): string[] {
   const out: { name: string; first: number | null; last: number }[] = [];
   for (const text of names) {
     const match = /^(.*)\[(\d+)\]$/.exec(text);
