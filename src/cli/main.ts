@@ -14,7 +14,7 @@ export async function main(argv: readonly string[]): Promise<number> {
     .configureHelp({ sortSubcommands: false })
     .showHelpAfterError("(add --help for the options)");
   let exitCode: number = EXIT_CODES.ok;
-  registerCommands(program, (code) => {
+  await registerCommands(program, (code) => {
     exitCode = code;
   });
   const json = argv.includes("--json");

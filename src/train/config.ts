@@ -7,6 +7,7 @@ import {
 } from "../util/options.ts";
 import type { OptionLayer, OptionValues, ResolvedOptions } from "../util/options.ts";
 import { TrainError } from "./errors.ts";
+import { SAMPLINGS } from "../text/index.ts";
 import { SCHEDULES } from "./schedule.ts";
 
 const MODEL = { group: "Model" };
@@ -31,7 +32,7 @@ export const TRAIN_OPTIONS = {
     placeholder: "FILE",
   }),
   data: textOption(
-    "text (.txt, .jsonl), token ids (.bin) or a folder of them; `stories` for the built-in corpus",
+    "text (.txt, .jsonl), token ids (.bin) or a folder of them; `stories` for the built-in corpus, `random` for random token ids",
     {
       ...DATA,
       placeholder: "FILE_OR_DIR",
@@ -67,7 +68,7 @@ export const TRAIN_OPTIONS = {
     maximum: 0.9,
   }),
   sampling: choiceOption(
-    "windows at random places, or epochs of all windows shuffled",
+    "windows at random places, epochs of all windows shuffled, or windows at document starts",
     ["random", "epochs"],
     DATA,
   ),
@@ -179,7 +180,18 @@ export const TRAIN_OPTIONS = {
     aliases: ["sample_every"],
   }),
   sample_prompt: textOption("text that samples start from", REPORTING),
-  sample_tokens: numberOption("tokens of a sample", { ...REPORTING, integer: true, minimum: 1 }),
+  sample_tokens: numberOption("most tokens of a sample", {
+    ...REPORTING,
+    integer: true,
+    minimum: 1,
+  }),
+  sample_temperature: numberOption("temperature of samples", { ...REPORTING, minimum: 0 }),
+  final_samples: numberOption("samples written when training is done", {
+    ...REPORTING,
+    integer: true,
+    minimum: 0,
+    maximum: 100,
+  }),
   resume: flagOption("go on from the newest whole checkpoint of the output folder", {
     ...REPORTING,
     aliases: ["resume_from_checkpoint"],
@@ -242,6 +254,8 @@ const DEFAULTS = {
   save_total_limit: 2,
   sample_steps: 0,
   sample_tokens: 100,
+  sample_temperature: 0.8,
+  final_samples: 0,
   resume: false,
   engine: "auto",
   recompute: "auto",

@@ -1,0 +1,77 @@
+// A gpt2-family training step on the CPU engine, driven over standard input by bench/against-pytorch.mjs:
+// each line is a number of steps to run, the answer one JSON line with the milliseconds of each step.
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+import { createEngine } from "../dist/engine/create.js";
+import { initialiseWeights, modelWeights, parseModelConfig } from "../dist/model/index.js";
+import { BatchSource } from "../dist/text/index.js";
+import { Random } from "../dist/util/random.js";
+import { buildTrainingPlan } from "../dist/train/step-plan.js";
+import { Trainer } from "../dist/train/trainer.js";
+
+const { values } = parseArgs({
+  options: {
+    layers: { type: "string", default: "6" },
+    heads: { type: "string", default: "6" },
+    channels: { type: "string", default: "384" },
+    vocab: { type: "string", default: "8192" },
+    batch: { type: "string", default: "4" },
+    context: { type: "string", default: "256" },
+    threads: { type: "string", default: "2" },
+    recompute: { type: "string", default: "auto" },
+  },
+});
+const size = Object.fromEntries(
+  Object.entries(values).map(([key, value]) => [key, key === "recompute" ? value : Number(value)]),
+);
+const config = parseModelConfig({
+  model_type: "gpt2",
+  n_embd: size.channels,
+  n_layer: size.layers,
+  n_head: size.heads,
+  n_positions: size.context,
+  vocab_size: size.vocab,
+  activation_function: "gelu_new",
+});
+const engine = await createEngine("cpu", { threads: size.threads });
+const { plan, model } = buildTrainingPlan({
+  config,
+  batchSize: size.batch,
+  sequenceLength: size.context,
+  accumulation: false,
+  recompute: size.recompute,
+});
+const loaded = await engine.load(plan);
+initialiseWeights(modelWeights(model), 1, (name) => loaded.view(name));
+const tokens = {
+  name: "random tokens",
+  tokenCount: 1_000_000,
+  read(position, target) {
+    const random = new Random(position);
+    for (let i = 0; i < target.length; i++) target[i] = random.below(size.vocab);
+  },
+};
+const trainer = new Trainer({
+  loaded,
+  batches: new BatchSource(tokens, { batchSize: size.batch, contextLength: size.context, sampling: "random", seed: 1 }),
+  schedule: { kind: "constant", learningRate: 3e-4, minimumLearningRate: 3e-4, warmupSteps: 0, maxSteps: 1e9 },
+  accumulationSteps: 1,
+  beta1: 0.9,
+  beta2: 0.95,
+  weightDecay: 0.1,
+  maxGradientNorm: 1,
+});
+for (const section of ["forward_backward", "gradient_norm", "update"]) await loaded.prepare(section);
+console.log(JSON.stringify({ ready: true, ...engine.description, memory: loaded.memory() }));
+for await (const line of createInterface({ input: process.stdin })) {
+  const ms = [];
+  let loss = Number.NaN;
+  for (let step = 0; step < Number(line); step++) {
+    const started = performance.now();
+    ({ loss } = await trainer.update(() => undefined));
+    ms.push(performance.now() - started);
+  }
+  console.log(JSON.stringify({ ms, loss, peak_memory_bytes: process.resourceUsage().maxRSS * 1024 }));
+}
+await loaded.close();
+await engine.close();

@@ -1,0 +1,23 @@
+import type { Command } from "commander";
+
+/** Sets the exit code of a command that ends without an error. */
+export type Exit = (code: number) => void;
+
+interface CommandModule {
+  readonly register: (program: Command, exit: Exit) => void;
+}
+
+/** In the order of `anecdote --help`: the main job first. */
+const MODULES: readonly (() => Promise<CommandModule>)[] = [
+  () => import("./train.ts"),
+  () => import("./generate.ts"),
+  () => import("./eval.ts"),
+  () => import("./plan.ts"),
+  () => import("./tokenizer.ts"),
+  () => import("./data.ts"),
+  () => import("./doctor.ts"),
+];
+
+export async function registerCommands(program: Command, exit: Exit): Promise<void> {
+  for (const load of MODULES) (await load()).register(program, exit);
+}

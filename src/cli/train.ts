@@ -1,0 +1,158 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { printProgram } from "../mil/text/index.ts";
+import { programOf } from "../mil/builder.ts";
+import { planJson, printPlan } from "../plan/print.ts";
+import {
+  PRESETS,
+  TRAIN_OPTIONS,
+  planOf,
+  plannedModel,
+  presetOf,
+  resolveTrainConfig,
+  trainInWorker,
+} from "../train/index.ts";
+import type { ResolvedTrainConfig, TrainConfig } from "../train/index.ts";
+import type { OptionLayer } from "../util/options.ts";
+import type { Exit } from "./commands.ts";
+import { EXIT_CODES, UsageError } from "./errors.ts";
+import { addOptions, commandLineLayer, fileLayer } from "./options.ts";
+import { TrainDisplay } from "./train-display.ts";
+
+interface TrainFlags {
+  readonly config?: string;
+  readonly printConfig?: boolean;
+  readonly listPresets?: boolean;
+  readonly show?: string;
+  readonly json?: boolean;
+}
+
+export function register(program: Command, exit: Exit): void {
+  const command = program
+    .command("train")
+    .description("train a model on text; without options, the storyteller on its built-in stories")
+    .option("-c, --config <file>", "YAML file with these options; flags win over it")
+    .option("--print-config", "print the merged options with their origins, and stop")
+    .option("--list-presets", "list the presets, and stop")
+    .option("--show <what>", "print what would run, and stop: plan or mil")
+    .option("--json", "write events as NDJSON to standard output")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  anecdote train --preset nanogpt-char --data input.txt --output-dir runs/shakespeare
+  anecdote train --config run.yaml --learning-rate 3e-4 --resume
+  anecdote train --preset stories15M --data random --show mil`,
+    );
+  addOptions(command, TRAIN_OPTIONS);
+  command.action(async (flags: TrainFlags) => {
+    if (flags.listPresets === true) {
+      listPresets(flags.json === true);
+      return;
+    }
+    const resolved = resolveFromCommandLine(command, flags.config);
+    if (flags.printConfig === true) printConfig(resolved, flags.json === true);
+    else if (flags.show !== undefined) show(resolved.config, flags.show, flags.json === true);
+    else exit(await train(resolved.config, flags.json === true));
+  });
+}
+
+/** Defaults, preset, file and flags of a command that has the training options. */
+export function resolveFromCommandLine(
+  command: Command,
+  configFile: string | undefined,
+): ResolvedTrainConfig {
+  const layers: OptionLayer[] = [];
+  const flags = commandLineLayer(command, TRAIN_OPTIONS);
+  const saved = join(String(flags.values["output_dir"] ?? ""), "config.yaml");
+  if (flags.values["resume"] === true && existsSync(saved)) layers.push(fileLayer(saved));
+  if (configFile !== undefined) layers.push(fileLayer(configFile));
+  layers.push(flags);
+  const presetName = layers
+    .map((layer) => layer.values["preset"])
+    .findLast((name) => name !== undefined);
+  const ownShape = layers.some(
+    (layer) => layer.values["model"] !== undefined || layer.values["model_config"] !== undefined,
+  );
+  const settings =
+    presetName === undefined && ownShape
+      ? {}
+      : presetOf(String(presetName ?? "storyteller")).settings;
+  return resolveTrainConfig(settings, layers);
+}
+
+function listPresets(json: boolean): void {
+  const presets = [...PRESETS.values()];
+  if (json) process.stdout.write(`${JSON.stringify(presets)}\n`);
+  else {
+    for (const { name, description } of presets) {
+      process.stdout.write(`${name.padEnd(14)} ${description}\n`);
+    }
+  }
+}
+
+function printConfig({ config, origins }: ResolvedTrainConfig, json: boolean): void {
+  const rows = Object.entries(config).map(([key, value]) => ({
+    key,
+    value,
+    origin: origins.get(key) ?? "default",
+  }));
+  if (json) process.stdout.write(`${JSON.stringify(rows)}\n`);
+  else {
+    for (const { key, value, origin } of rows) {
+      process.stdout.write(`${key}: ${String(value)}`.padEnd(48) + `# ${origin}\n`);
+    }
+  }
+}
+
+function show(config: TrainConfig, what: string, json: boolean): void {
+  if (what !== "plan" && what !== "mil") {
+    throw new UsageError("cli.show", `--show takes plan or mil, not "${what}"`);
+  }
+  const built = planOf(config, plannedModel(config));
+  if (what === "plan") {
+    process.stdout.write(json ? `${JSON.stringify(planJson(built.plan))}\n` : printPlan(built.plan));
+    return;
+  }
+  for (const { name, function: fn } of built.plan.programs.values()) {
+    process.stdout.write(`// ${name}\n${printProgram(programOf(fn))}\n`);
+  }
+}
+
+async function train(config: TrainConfig, json: boolean): Promise<number> {
+  const display = new TrainDisplay();
+  const abort = new AbortController();
+  let presses = 0;
+  const onInterrupt = (): void => {
+    presses++;
+    if (presses === 1) {
+      process.stderr.write("\nsaving after this step; Ctrl-C again to stop at once\n");
+      abort.abort();
+    } else process.exit(EXIT_CODES.interrupted);
+  };
+  process.on("SIGINT", onInterrupt);
+  process.on("SIGTERM", onInterrupt);
+  try {
+    const last = await trainInWorker(config, {
+      signal: abort.signal,
+      onProgress: (text) => {
+        if (!json) display.progress(text);
+      },
+      onEvent: (event) => {
+        if (json) process.stdout.write(`${JSON.stringify(event)}\n`);
+        else display.event(event);
+      },
+    });
+    if (last.kind !== "interrupted") return EXIT_CODES.ok;
+    if (!json) {
+      process.stderr.write(
+        `continue with: anecdote train --resume --output-dir ${config.output_dir} \n`,
+      );
+    }
+    return EXIT_CODES.interrupted;
+  } finally {
+    process.off("SIGINT", onInterrupt);
+    process.off("SIGTERM", onInterrupt);
+  }
+}

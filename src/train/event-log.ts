@@ -1,0 +1,75 @@
+import { closeSync, existsSync, openSync, writeSync } from "node:fs";
+import { writeWholeFile } from "../util/atomic-file.ts";
+import { openFileSource } from "../util/byte-source.ts";
+import { FileError, messageOf } from "../util/errors.ts";
+import { trainEventSchema } from "./events.ts";
+import type { TrainEvent } from "./events.ts";
+
+/** events.ndjson of a run: appended line by line, read back tolerating a line that a crash cut off. */
+export class EventLog {
+  readonly path: string;
+  #handle: number;
+
+  constructor(path: string) {
+    this.path = path;
+    try {
+      this.#handle = openSync(path, "a");
+    } catch (error) {
+      throw new FileError("file.open", `cannot write ${path}: ${messageOf(error)}`, {
+        remedy: "Choose another folder with --output-dir.",
+        cause: error,
+      });
+    }
+  }
+
+  append(event: TrainEvent): void {
+    try {
+      writeSync(this.#handle, `${JSON.stringify(event)}\n`);
+    } catch (error) {
+      throw new FileError("file.write", `cannot write ${this.path}: ${messageOf(error)}`, {
+        remedy: "Free some space and continue with --resume; earlier checkpoints are intact.",
+        cause: error,
+      });
+    }
+  }
+
+  close(): void {
+    closeSync(this.#handle);
+  }
+}
+
+/** Every whole event of a log, in order. Lines that are no events of this version are passed over. */
+export function readEvents(path: string): readonly TrainEvent[] {
+  if (!existsSync(path)) return [];
+  const source = openFileSource(path);
+  try {
+    const events: TrainEvent[] = [];
+    for (const line of Buffer.from(source.read(0, source.byteLength))
+      .toString("utf8")
+      .split("\n")) {
+      if (line === "") continue;
+      let content: unknown;
+      try {
+        content = JSON.parse(line);
+      } catch {
+        continue; // cut off by a crash
+      }
+      const event = trainEventSchema.safeParse(content);
+      if (event.success) events.push(event.data);
+    }
+    return events;
+  } finally {
+    source.close();
+  }
+}
+
+/** Drops what was logged after `step`: a resumed run goes through those steps again. */
+export function rewindEvents(path: string, step: number): void {
+  if (!existsSync(path)) return;
+  const kept = readEvents(path).filter(
+    (event) =>
+      event.step < step ||
+      (event.step === step && event.kind !== "end" && event.kind !== "interrupted"),
+  );
+  writeWholeFile(path, kept.map((event) => `${JSON.stringify(event)}\n`).join(""));
+}

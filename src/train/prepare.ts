@@ -1,0 +1,186 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { parseModelConfig, readJsonFile, readModelConfig } from "../model/index.ts";
+import type { ModelConfig } from "../model/index.ts";
+import {
+  byteTokenizer,
+  characterTokenizer,
+  loadTokenizer,
+  openDataset,
+  saveTokenizer,
+  trainBpe,
+  trainingTexts,
+} from "../text/index.ts";
+import type { DescribedTokenizer, TokenView } from "../text/index.ts";
+import { Random } from "../util/random.ts";
+import type { TrainConfig } from "./config.ts";
+import { TrainError } from "./errors.ts";
+import { presetOf } from "./presets.ts";
+import { writeStoryCorpus } from "./story-corpus.ts";
+
+const TOKENIZER_TRAINING_BYTES = 8 << 20;
+const CONFIG_BYTE_LIMIT = 1 << 20;
+
+export interface PreparedData {
+  readonly model: ModelConfig;
+  /** Absent when the data are token ids of unknown spelling. */
+  readonly tokenizer: DescribedTokenizer | undefined;
+  readonly train: TokenView;
+  readonly validation: TokenView | undefined;
+  /** What a user should know: a vocabulary larger than the tokenizer, a cache made, ... */
+  readonly notices: readonly string[];
+  close(): void;
+}
+
+export type Report = (text: string) => void;
+
+/** A preset's config.json, whose vocabulary may follow from the tokenizer. */
+interface UnsizedModel {
+  readonly json: Record<string, unknown>;
+  readonly where: string;
+}
+
+/**
+ * Everything of a run that is not the engine: tokenizer, tokens, and the model's configuration with the sizes
+ * that follow from them. Reads what an earlier start of the same run left in its folder.
+ */
+export function prepareData(config: TrainConfig, report: Report): PreparedData {
+  const notices: string[] = [];
+  const cacheFolder = join(config.output_dir, "data");
+  const shape = modelShape(config);
+  if (config.data === "random") return randomData(config, shape);
+
+  const path =
+    config.data === "stories"
+      ? writeStoryCorpus(cacheFolder, config.story_count, report)
+      : config.data;
+  const tokenizer = tokenizerFor(config, path, report);
+  const tokenCount = tokenizer.tokenizer.vocabularySize;
+  const model = withSizes(shape, config, tokenCount);
+  if (model.vocabularySize > tokenCount) {
+    notices.push(
+      `the model has room for ${model.vocabularySize} tokens, the tokenizer uses ${tokenCount} of them`,
+    );
+  }
+  const dataset = openDataset(path, {
+    tokenizer: tokenizer.tokenizer,
+    cacheFolder,
+    validationFraction: config.validation_fraction,
+    onProgress: ({ path: file, byteCount, byteTotal }) =>
+      report(`tokenizing ${file}: ${Math.round((100 * byteCount) / Math.max(1, byteTotal))} %`),
+  });
+  const unknownCount = dataset.files.reduce((sum, file) => sum + file.unknownCount, 0);
+  if (unknownCount > 0) {
+    notices.push(`${unknownCount} characters of the data are not in the tokenizer's vocabulary`);
+  }
+  return {
+    model,
+    tokenizer,
+    train: dataset.train,
+    validation: dataset.validation,
+    notices,
+    close: () => dataset.close(),
+  };
+}
+
+/**
+ * The model of a run without its data, for plans: where the vocabulary would follow from the tokenizer,
+ * `vocab_size` stands in.
+ */
+export function plannedModel(config: TrainConfig): ModelConfig {
+  const shape = modelShape(config);
+  return "json" in shape
+    ? withSizes({ ...shape, json: { vocab_size: config.vocab_size, ...shape.json } }, config, 0)
+    : withSizes(shape, config, 0);
+}
+
+/** The configuration a run starts from, before the tokenizer is known. */
+function modelShape(
+  config: TrainConfig,
+): { readonly json: Record<string, unknown>; readonly where: string } | ModelConfig {
+  if (config.model !== undefined) return readModelConfig(config.model);
+  if (config.model_config !== undefined) {
+    const json = readJsonFile(config.model_config, CONFIG_BYTE_LIMIT);
+    return parseModelConfig(json, config.model_config);
+  }
+  const preset = presetOf(config.preset ?? "storyteller");
+  return { json: { ...preset.model }, where: `preset ${preset.name}` };
+}
+
+function withSizes(
+  shape: UnsizedModel | ModelConfig,
+  config: TrainConfig,
+  tokenCount: number,
+): ModelConfig {
+  const model =
+    "json" in shape
+      ? parseModelConfig({ vocab_size: tokenCount, ...shape.json }, shape.where)
+      : shape;
+  if (model.vocabularySize < tokenCount) {
+    throw new TrainError(
+      "train.vocabulary",
+      `the tokenizer has ${tokenCount} tokens, the model ${model.vocabularySize}`,
+      { remedy: "Use the model's own tokenizer, or train one with --vocab-size." },
+    );
+  }
+  if (model.contextLength < config.max_seq_length) {
+    throw new TrainError(
+      "train.context",
+      `max_seq_length ${config.max_seq_length} is longer than the model's context of ${model.contextLength} tokens`,
+      { remedy: `Use --max-seq-length ${model.contextLength} or less.` },
+    );
+  }
+  return model;
+}
+
+function tokenizerFor(config: TrainConfig, path: string, report: Report): DescribedTokenizer {
+  const kept = join(config.output_dir, "tokenizer");
+  if (config.resume && existsSync(join(kept, "tokenizer.json"))) return loadTokenizer(kept);
+  const tokenizer = makeTokenizer(config, path, report);
+  saveTokenizer(kept, tokenizer);
+  return tokenizer;
+}
+
+function makeTokenizer(config: TrainConfig, path: string, report: Report): DescribedTokenizer {
+  if (config.model !== undefined && existsSync(join(config.model, "tokenizer.json"))) {
+    return loadTokenizer(config.model);
+  }
+  switch (config.tokenizer) {
+    case "byte":
+      return byteTokenizer();
+    case "char":
+      return characterTokenizer(trainingTexts(path));
+    case "bpe":
+      report("training a tokenizer");
+      return trainBpe(trainingTexts(path, { byteLimit: TOKENIZER_TRAINING_BYTES }), {
+        vocabularySize: config.vocab_size,
+        onProgress: (done, total) => report(`training a tokenizer: ${done} of ${total} merges`),
+      });
+    default:
+      return loadTokenizer(config.tokenizer);
+  }
+}
+
+/** Token ids drawn at random: for measuring speed and memory of any vocabulary without a corpus. */
+function randomData(config: TrainConfig, shape: UnsizedModel | ModelConfig): PreparedData {
+  const model = withSizes(shape, config, 0);
+  const tokenView = (name: string, tokenCount: number, seed: number): TokenView => ({
+    name,
+    tokenCount,
+    read(position, target) {
+      const random = new Random(seed + position);
+      for (let index = 0; index < target.length; index++) {
+        target[index] = random.below(model.vocabularySize);
+      }
+    },
+  });
+  const windowTokens = config.batch_size * (config.max_seq_length + 1);
+  return {
+    model,
+    tokenizer: undefined,
+    train: tokenView("random tokens", 1000 * windowTokens, 1),
+    validation: tokenView("random tokens", 2 * windowTokens, 2),
+    notices: ["the data are random token ids: the loss says nothing, only speed and memory count"],
+    close: () => undefined,
+  };
+}

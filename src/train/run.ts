@@ -1,0 +1,436 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { stringify as stringifyYaml } from "yaml";
+import { createEngine } from "../engine/create.ts";
+import type { Engine, LoadedPlan } from "../engine/engine.ts";
+import { Generator } from "../generate/index.ts";
+import { modelOf, parameterCount } from "../model/index.ts";
+import type { ModelConfig } from "../model/index.ts";
+import { BatchSource, evaluationBatches } from "../text/index.ts";
+import { writeWholeFile } from "../util/atomic-file.ts";
+import type { TrainConfig } from "./config.ts";
+import {
+  listCheckpoints,
+  newestWholeCheckpoint,
+  pruneCheckpoints,
+  writeCheckpoint,
+} from "./checkpoint.ts";
+import { ControlBlock } from "./control.ts";
+import { TrainError } from "./errors.ts";
+import { EventLog, rewindEvents } from "./event-log.ts";
+import type { TrainEvent, UntimedEvent } from "./events.ts";
+import { initializeWeights, loadModel, loadOptimizer, runWriters } from "./model-folder.ts";
+import type { RunFiles } from "./model-folder.ts";
+import { prepareData } from "./prepare.ts";
+import type { PreparedData } from "./prepare.ts";
+import { resolveWarmupSteps } from "./schedule.ts";
+import { readTrainerState } from "./state.ts";
+import type { TrainerState } from "./state.ts";
+import { buildTrainingPlan } from "./step-plan.ts";
+import type { TrainingPlan } from "./step-plan.ts";
+import { Trainer } from "./trainer.ts";
+
+export interface RunContext {
+  readonly onEvent: (event: TrainEvent) => void;
+  readonly onProgress: (text: string) => void;
+  readonly control: ControlBlock;
+  /** Told once everything another thread needs to save this run exists. */
+  readonly onReady?: (loaded: LoadedPlan, files: RunFiles) => void;
+}
+
+/** The plan of a run's steps, as `--show plan` prints it and the engine runs it. */
+export function planOf(config: TrainConfig, model: ModelConfig): TrainingPlan {
+  return buildTrainingPlan({
+    config: model,
+    batchSize: config.batch_size,
+    sequenceLength: config.max_seq_length,
+    accumulation: config.gradient_accumulation_steps > 1,
+    recompute: config.recompute,
+    adamw: { beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: config.adam_epsilon },
+    ...(config.tap_bytes !== undefined && { byteBudget: config.tap_bytes }),
+    ...(config.head_chunk_rows !== undefined && { headChunkRows: config.head_chunk_rows }),
+  });
+}
+
+/** A run folder that is new, or asked to be resumed. Throws `TrainError` rather than mix two runs. */
+function claimFolder(config: TrainConfig): void {
+  if (config.resume) return;
+  const taken =
+    listCheckpoints(config.output_dir).length > 0 ||
+    existsSync(join(config.output_dir, "events.ndjson"));
+  if (taken) {
+    throw new TrainError("train.output_dir", `${config.output_dir} holds a run already`, {
+      remedy: "Continue it with --resume, or choose another folder with --output-dir.",
+    });
+  }
+}
+
+/**
+ * A whole training run in the calling thread: data, plan, engine, loop, evaluation, samples, checkpoints.
+ * Returns the last event, `end` or `interrupted`.
+ */
+export async function runTraining(config: TrainConfig, context: RunContext): Promise<TrainEvent> {
+  claimFolder(config);
+  const data = prepareData(config, context.onProgress);
+  let engine: Engine | undefined;
+  try {
+    engine = await createEngine(config.engine, {
+      ...(config.threads !== undefined && { threads: config.threads }),
+    });
+    const run = new Run(config, context, data, engine);
+    return await run.go();
+  } finally {
+    data.close();
+    await engine?.close();
+  }
+}
+
+class Run {
+  readonly #config: TrainConfig;
+  readonly #context: RunContext;
+  readonly #data: PreparedData;
+  readonly #engine: Engine;
+  readonly #notices: string[];
+  #log: EventLog | undefined;
+  #generator: Generator | undefined;
+  // What trainer_state.json carries between processes.
+  #lossSum = 0;
+  #stepCount = 0;
+  #trainLoss: number | null = null;
+  #evalLoss: number | null = null;
+  #trainedTokens = 0;
+  #elapsedBefore = 0;
+  #startedMs = Date.now();
+
+  constructor(config: TrainConfig, context: RunContext, data: PreparedData, engine: Engine) {
+    this.#config = config;
+    this.#context = context;
+    this.#data = data;
+    this.#engine = engine;
+    this.#notices = [...data.notices];
+  }
+
+  async go(): Promise<TrainEvent> {
+    const config = this.#config;
+    const { plan } = planOf(config, this.#data.model);
+    this.#context.onProgress("compiling");
+    const loaded = await this.#engine.load(plan, {
+      onProgress: (done, total, what) =>
+        this.#context.onProgress(`compiling ${what}: ${done} of ${total}`),
+    });
+    try {
+      const resumed = this.#restore(loaded);
+      const trainer = this.#trainer(loaded, resumed);
+      const { tokenizer } = this.#data;
+      const files: RunFiles = {
+        model: this.#data.model,
+        tokenizer: tokenizer && { json: tokenizer.json, config: tokenizer.config },
+      };
+      this.#openLog(resumed?.step ?? 0);
+      this.#context.control.endUpdate(trainer.step, this.#state(trainer));
+      this.#context.onReady?.(loaded, files);
+      for (const section of ["forward_backward", "gradient_norm", "update"])
+        await loaded.prepare(section);
+      this.#announce(trainer, loaded);
+      return await this.#loop(trainer, files);
+    } finally {
+      await this.#generator?.close();
+      this.#log?.close();
+      await loaded.close();
+    }
+  }
+
+  async #loop(trainer: Trainer, files: RunFiles): Promise<TrainEvent> {
+    const config = this.#config;
+    const { control } = this.#context;
+    this.#startedMs = Date.now();
+    let reportedMs = Date.now();
+    let reportedStep = trainer.step;
+    const firstStep = trainer.step;
+    while (trainer.step < config.max_steps) {
+      if (control.interruptRequested) return this.#interrupt(trainer, files);
+      const result = await trainer.update((_, { loss, tokenCount }) => {
+        this.#lossSum += loss;
+        this.#stepCount++;
+        this.#trainedTokens += tokenCount;
+        return this.#state(trainer);
+      });
+      const { step } = trainer;
+      if (step % config.logging_steps === 0 || step === config.max_steps) {
+        const nowMs = Date.now();
+        const stepsPerSecond = (step - reportedStep) / Math.max(1e-3, (nowMs - reportedMs) / 1000);
+        const averagePerSecond =
+          (step - firstStep) / Math.max(1e-3, (nowMs - this.#startedMs) / 1000);
+        this.#trainLoss = this.#lossSum / this.#stepCount;
+        this.#emit({
+          kind: "step",
+          step,
+          train_loss: this.#trainLoss,
+          learning_rate: result.learningRate,
+          gradient_norm: result.gradientNorm,
+          tokens_per_second: stepsPerSecond * result.tokenCount,
+          iterations_per_second: stepsPerSecond,
+          trained_tokens: this.#trainedTokens,
+          eta_seconds: (config.max_steps - step) / averagePerSecond,
+        });
+        this.#lossSum = 0;
+        this.#stepCount = 0;
+        reportedMs = nowMs;
+        reportedStep = step;
+      }
+      const isLast = step === config.max_steps;
+      if (!isLast && config.eval_steps > 0 && step % config.eval_steps === 0) {
+        await this.#evaluate(trainer, config.eval_batches);
+      }
+      if (!isLast && config.sample_steps > 0 && step % config.sample_steps === 0) {
+        await this.#sample(trainer, config.sample_prompt ?? "", config.seed + step);
+      }
+      if (!isLast && config.save_steps > 0 && step % config.save_steps === 0)
+        this.#save(trainer, files);
+      control.endUpdate(step, this.#state(trainer));
+      if (isLast || (config.eval_steps > 0 && step % config.eval_steps === 0))
+        reportedMs = Date.now();
+    }
+    return this.#finish(trainer, files, firstStep);
+  }
+
+  async #finish(trainer: Trainer, files: RunFiles, firstStep: number): Promise<TrainEvent> {
+    const config = this.#config;
+    const trainedSeconds = (Date.now() - this.#startedMs) / 1000;
+    await this.#evaluate(trainer, -1);
+    const folder = this.#save(trainer, files);
+    for (let index = 0; index < config.final_samples; index++) {
+      await this.#sample(
+        trainer,
+        config.sample_prompt ?? "",
+        config.seed + config.max_steps + index,
+      );
+    }
+    const tokens =
+      (trainer.step - firstStep) *
+      config.batch_size *
+      config.max_seq_length *
+      config.gradient_accumulation_steps;
+    return this.#emit({
+      kind: "end",
+      step: trainer.step,
+      train_loss: this.#trainLoss,
+      eval_loss: this.#evalLoss,
+      elapsed_seconds: this.#elapsedBefore + (Date.now() - this.#startedMs) / 1000,
+      tokens_per_second: trainedSeconds > 0 ? tokens / trainedSeconds : 0,
+      peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
+      model: folder,
+    });
+  }
+
+  #interrupt(trainer: Trainer, files: RunFiles): TrainEvent {
+    const checkpoint = this.#save(trainer, files);
+    return this.#emit({ kind: "interrupted", step: trainer.step, checkpoint });
+  }
+
+  async #evaluate(trainer: Trainer, batchLimit: number): Promise<void> {
+    const { validation } = this.#data;
+    if (validation === undefined || validation.tokenCount < 2) return;
+    const startedMs = Date.now();
+    const batches = evaluationBatches(validation, {
+      batchSize: this.#config.batch_size,
+      contextLength: this.#config.max_seq_length,
+      ...(batchLimit > 0 && { batchLimit }),
+      ...(this.#config.sampling === "documents" && {
+        endOfText: this.#data.tokenizer?.tokenizer.special.endOfText,
+      }),
+    });
+    const { loss, tokenCount } = await trainer.evaluate(batches);
+    this.#evalLoss = loss;
+    this.#emit({
+      kind: "eval",
+      step: trainer.step,
+      eval_loss: loss,
+      perplexity: Math.exp(loss),
+      eval_tokens: tokenCount,
+      elapsed_seconds: (Date.now() - startedMs) / 1000,
+    });
+  }
+
+  async #sample(trainer: Trainer, prompt: string, seed: number): Promise<void> {
+    const { tokenizer } = this.#data;
+    if (tokenizer === undefined) return;
+    this.#generator ??= await Generator.open({
+      engine: this.#engine,
+      model: this.#data.model,
+      tokenizer: tokenizer.tokenizer,
+      weights: trainer.loaded,
+    });
+    const { text } = await this.#generator.generate(prompt, {
+      maxTokens: this.#config.sample_tokens,
+      temperature: this.#config.sample_temperature,
+      seed,
+    });
+    this.#emit({ kind: "sample", step: trainer.step, prompt, text });
+  }
+
+  #save(trainer: Trainer, files: RunFiles): string {
+    const startedMs = Date.now();
+    const { output_dir, save_total_limit } = this.#config;
+    const { folder, byteLength } = writeCheckpoint(
+      output_dir,
+      trainer.step,
+      runWriters(files, (name) => trainer.loaded.view(name), this.#state(trainer)),
+    );
+    pruneCheckpoints(output_dir, save_total_limit);
+    this.#emit({
+      kind: "save",
+      step: trainer.step,
+      checkpoint: folder,
+      byte_length: byteLength,
+      elapsed_seconds: (Date.now() - startedMs) / 1000,
+    });
+    return folder;
+  }
+
+  #state(trainer: Trainer): TrainerState {
+    return {
+      version: 1,
+      step: trainer.step,
+      sampler: trainer.batches.state as TrainerState["sampler"],
+      window: { lossSum: this.#lossSum, stepCount: this.#stepCount },
+      trainLoss: this.#trainLoss,
+      evalLoss: this.#evalLoss,
+      trainedTokens: this.#trainedTokens,
+      elapsedSeconds: this.#elapsedBefore + (Date.now() - this.#startedMs) / 1000,
+      engine: this.#engine.description,
+      config: { ...this.#config },
+    };
+  }
+
+  /** Fills the weights: from a checkpoint, from a given model, or fresh. */
+  #restore(loaded: LoadedPlan): TrainerState | undefined {
+    const config = this.#config;
+    const model = modelOf(this.#data.model);
+    const view = (name: string) => loaded.view(name);
+    if (config.resume) {
+      const { checkpoint, damaged } = newestWholeCheckpoint(config.output_dir);
+      for (const problem of damaged) this.#notices.push(`${problem}; an older checkpoint is used`);
+      if (checkpoint !== undefined) {
+        const state = readTrainerState(checkpoint.folder);
+        loadModel(checkpoint.folder, model, view);
+        loadOptimizer(checkpoint.folder, model, view);
+        this.#adopt(state);
+        return state;
+      }
+      this.#notices.push(`${config.output_dir} has no checkpoint to resume; starting anew`);
+    }
+    if (config.model !== undefined) loadModel(config.model, model, view);
+    else initializeWeights(model, config.seed, view);
+    return undefined;
+  }
+
+  #adopt(state: TrainerState): void {
+    this.#lossSum = state.window.lossSum;
+    this.#stepCount = state.window.stepCount;
+    this.#trainLoss = state.trainLoss;
+    this.#evalLoss = state.evalLoss;
+    this.#trainedTokens = state.trainedTokens;
+    this.#elapsedBefore = state.elapsedSeconds;
+    const { description } = this.#engine;
+    for (const key of ["name", "device", "runtime", "threads"] as const) {
+      if (state.engine[key] !== description[key]) {
+        this.#notices.push(
+          `the checkpoint was made with ${key} "${state.engine[key]}", this is "${description[key]}": the run goes on, but not bit for bit`,
+        );
+      }
+    }
+    const differs = (
+      [
+        "batch_size",
+        "max_seq_length",
+        "max_steps",
+        "learning_rate",
+        "seed",
+        "gradient_accumulation_steps",
+      ] as const
+    ).filter((key) => state.config[key] !== undefined && state.config[key] !== this.#config[key]);
+    for (const key of differs) {
+      this.#notices.push(`${key} was ${String(state.config[key])}, now it is ${this.#config[key]}`);
+    }
+  }
+
+  #trainer(loaded: LoadedPlan, resumed: TrainerState | undefined): Trainer {
+    const config = this.#config;
+    const { tokenizer } = this.#data;
+    const batches = new BatchSource(
+      this.#data.train,
+      {
+        batchSize: config.batch_size,
+        sampling: config.sampling,
+        seed: config.seed,
+        contextLength: config.max_seq_length,
+        endOfText: tokenizer?.tokenizer.special.endOfText,
+      },
+      resumed?.sampler,
+    );
+    return new Trainer(
+      {
+        loaded,
+        batches,
+        schedule: {
+          kind: config.lr_scheduler_type,
+          learningRate: config.learning_rate,
+          minimumLearningRate: config.min_learning_rate,
+          warmupSteps: resolveWarmupSteps(config.warmup_steps, config.max_steps),
+          maxSteps: config.max_steps,
+        },
+        accumulationSteps: config.gradient_accumulation_steps,
+        beta1: config.adam_beta1,
+        beta2: config.adam_beta2,
+        weightDecay: config.weight_decay,
+        maxGradientNorm: config.max_grad_norm,
+        control: this.#context.control,
+      },
+      resumed?.step ?? 0,
+    );
+  }
+
+  #openLog(step: number): void {
+    const { output_dir } = this.#config;
+    writeWholeFile(
+      join(output_dir, "config.yaml"),
+      stringifyYaml({ ...this.#config, resume: undefined }),
+    );
+    const path = join(output_dir, "events.ndjson");
+    if (step > 0) rewindEvents(path, step);
+    else if (existsSync(path)) writeWholeFile(path, "");
+    this.#log = new EventLog(path);
+  }
+
+  #announce(trainer: Trainer, loaded: LoadedPlan): void {
+    const config = this.#config;
+    const { description } = this.#engine;
+    const memory = loaded.memory();
+    this.#emit({
+      kind: "start",
+      step: trainer.step,
+      max_steps: config.max_steps,
+      run: config.output_dir,
+      engine: description.name,
+      device: description.device,
+      runtime: description.runtime,
+      threads: description.threads,
+      parameters: parameterCount(modelOf(this.#data.model)),
+      tokens_per_step:
+        config.batch_size * config.max_seq_length * config.gradient_accumulation_steps,
+      train_tokens: this.#data.train.tokenCount,
+      eval_tokens: this.#data.validation?.tokenCount ?? 0,
+      plan_bytes: memory.persistentBytes + memory.transientBytes + memory.runtimeBytes,
+    });
+    for (const message of this.#notices)
+      this.#emit({ kind: "notice", step: trainer.step, message });
+  }
+
+  #emit(untimed: UntimedEvent): TrainEvent {
+    const event = { t: Date.now() / 1000, ...untimed } as TrainEvent;
+    this.#log?.append(event);
+    this.#context.onEvent(event);
+    return event;
+  }
+}

@@ -1,0 +1,100 @@
+import { Worker } from "node:worker_threads";
+import { AnecdoteError } from "../util/errors.ts";
+import { compiledUrl } from "../util/source-layout.ts";
+import type { TrainConfig } from "./config.ts";
+import { ControlBlock } from "./control.ts";
+import type { TrainEvent } from "./events.ts";
+import { saveFromMainThread } from "./emergency-save.ts";
+import type { SharedRun } from "./emergency-save.ts";
+
+/** Messages from the training thread. */
+export type WorkerMessage =
+  | { readonly kind: "event"; readonly event: TrainEvent }
+  | { readonly kind: "progress"; readonly text: string }
+  | { readonly kind: "shared"; readonly run: SharedRun }
+  | {
+      readonly kind: "error";
+      readonly code: string | undefined;
+      readonly message: string;
+      readonly stack: string | undefined;
+    };
+
+export interface SessionOptions {
+  readonly onEvent?: (event: TrainEvent) => void;
+  /** What is being prepared: tokenizing, compiling. */
+  readonly onProgress?: (text: string) => void;
+  /** Aborting saves a checkpoint after the current step and ends with an `interrupted` event. */
+  readonly signal?: AbortSignal;
+  /** How long a stop may wait for the current step before the main thread saves the last whole one. */
+  readonly stuckAfterMs?: number;
+}
+
+/**
+ * Runs a training in a worker thread, so that the calling thread stays responsive and can save even while a
+ * native call hangs. Resolves with the last event (`end` or `interrupted`); rejects with what went wrong.
+ */
+export async function trainInWorker(
+  config: TrainConfig,
+  options: SessionOptions = {},
+): Promise<TrainEvent> {
+  const control = new ControlBlock();
+  const worker = new Worker(compiledUrl(import.meta.url, "./worker.ts"), {
+    workerData: { config, control: control.buffer },
+  });
+  let last: TrainEvent | undefined;
+  let shared: SharedRun | undefined;
+  let stuckTimer: NodeJS.Timeout | undefined;
+  let rescued = false;
+  const stop = (): void => {
+    control.requestInterrupt();
+    stuckTimer ??= setTimeout(() => {
+      rescued = true;
+      void worker.terminate();
+    }, options.stuckAfterMs ?? 30_000);
+  };
+  if (options.signal?.aborted === true) stop();
+  options.signal?.addEventListener("abort", stop);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      worker.on("message", (message: WorkerMessage) => {
+        switch (message.kind) {
+          case "event":
+            last = message.event;
+            options.onEvent?.(message.event);
+            break;
+          case "progress":
+            options.onProgress?.(message.text);
+            break;
+          case "shared":
+            shared = message.run;
+            break;
+          case "error":
+            reject(revive(message));
+            break;
+        }
+      });
+      worker.on("error", reject);
+      worker.on("exit", () => resolve());
+    });
+  } finally {
+    clearTimeout(stuckTimer);
+    options.signal?.removeEventListener("abort", stop);
+    await worker.terminate();
+  }
+  if (rescued) {
+    const event = saveFromMainThread(control, shared);
+    options.onEvent?.(event);
+    return event;
+  }
+  if (last === undefined) {
+    throw new AnecdoteError("train.worker", "the training thread ended without a word");
+  }
+  return last;
+}
+
+function revive(message: Extract<WorkerMessage, { kind: "error" }>): Error {
+  if (message.code !== undefined) return new AnecdoteError(message.code, message.message);
+  const error = new Error(message.message);
+  if (message.stack !== undefined) error.stack = message.stack;
+  return error;
+}

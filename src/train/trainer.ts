@@ -1,0 +1,127 @@
+import type { LoadedPlan } from "../engine/engine.ts";
+import type { Batch, BatchSource } from "../text/index.ts";
+import type { ControlBlock } from "./control.ts";
+import { TrainError } from "./errors.ts";
+import { learningRateAt } from "./schedule.ts";
+import type { Schedule } from "./schedule.ts";
+
+export interface TrainerOptions {
+  readonly loaded: LoadedPlan;
+  readonly batches: BatchSource;
+  readonly schedule: Schedule;
+  readonly accumulationSteps: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly weightDecay: number;
+  /** 0 switches clipping off. */
+  readonly maxGradientNorm: number;
+  readonly control?: ControlBlock;
+}
+
+export interface UpdateResult {
+  /** Mean nats a token over the whole accumulated batch. */
+  readonly loss: number;
+  /** Norm of all gradients before clipping. */
+  readonly gradientNorm: number;
+  readonly learningRate: number;
+  readonly tokenCount: number;
+}
+
+export interface EvaluationResult {
+  readonly loss: number;
+  readonly tokenCount: number;
+}
+
+/** Runs the sections of a training plan (train/step-plan.ts) and does the host's bookkeeping between them. */
+export class Trainer {
+  readonly loaded: LoadedPlan;
+  readonly batches: BatchSource;
+  readonly #options: TrainerOptions;
+  #step: number;
+
+  constructor(options: TrainerOptions, step = 0) {
+    this.#options = options;
+    this.loaded = options.loaded;
+    this.batches = options.batches;
+    this.#step = step;
+    this.#scalar("weight_decay", options.weightDecay);
+  }
+
+  /** Optimizer updates done. */
+  get step(): number {
+    return this.#step;
+  }
+
+  /**
+   * One optimizer update over `accumulationSteps` micro-batches. `stateAfter` gives what belongs to the new
+   * weights; it is published together with them. Throws `TrainError` where the loss or a gradient is not finite,
+   * before any weight changes.
+   */
+  async update(stateAfter: (step: number, result: UpdateResult) => unknown): Promise<UpdateResult> {
+    const { accumulationSteps, schedule, control, maxGradientNorm, beta1, beta2 } = this.#options;
+    const batches = Array.from({ length: accumulationSteps }, () => this.batches.next());
+    const tokenCount = batches.reduce((sum, batch) => sum + batch.validTargetCount, 0);
+    let lossSum = 0;
+    for (const [index, batch] of batches.entries()) {
+      this.#writeBatch(batch);
+      this.#scalar("loss_scale", 1 / tokenCount);
+      await this.loaded.run(index === 0 ? "forward_backward" : "forward_backward_accumulate");
+      lossSum += this.#readScalar("loss_sum");
+    }
+    const loss = lossSum / tokenCount;
+    await this.loaded.run("gradient_norm");
+    const gradientNorm = Math.sqrt(this.#readScalar("gradient_square_sum"));
+    if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
+      throw new TrainError(
+        "train.not_finite",
+        `step ${this.#step + 1}: the loss is ${loss} and the gradient norm ${gradientNorm}`,
+        {
+          remedy:
+            "Lower --learning-rate, or clip harder with --max-grad-norm. The last checkpoint is intact.",
+        },
+      );
+    }
+    const clips = maxGradientNorm > 0 && gradientNorm > maxGradientNorm;
+    const learningRate = learningRateAt(schedule, this.#step);
+    this.#scalar("gradient_scale", clips ? maxGradientNorm / (gradientNorm + 1e-6) : 1);
+    this.#scalar("learning_rate", learningRate);
+    this.#scalar("bias_correction1", 1 - beta1 ** (this.#step + 1));
+    this.#scalar("bias_correction2", 1 - beta2 ** (this.#step + 1));
+    control?.beginUpdate();
+    await this.loaded.run("update");
+    this.#step++;
+    const result: UpdateResult = { loss, gradientNorm, learningRate, tokenCount };
+    control?.endUpdate(this.#step, stateAfter(this.#step, result));
+    return result;
+  }
+
+  /** Mean nats a token over batches, each token counted once. */
+  async evaluate(
+    batches: Iterable<Batch>,
+    shouldStop: () => boolean = () => false,
+  ): Promise<EvaluationResult> {
+    let lossSum = 0;
+    let tokenCount = 0;
+    for (const batch of batches) {
+      if (shouldStop()) break;
+      this.#writeBatch(batch);
+      await this.loaded.run("evaluate");
+      lossSum += this.#readScalar("loss_sum");
+      tokenCount += batch.validTargetCount;
+    }
+    return { loss: lossSum / tokenCount, tokenCount };
+  }
+
+  #writeBatch(batch: Batch): void {
+    this.loaded.view("tokens").set(batch.inputs);
+    this.loaded.view("targets").set(batch.targets);
+  }
+
+  #scalar(buffer: string, value: number): void {
+    this.loaded.view(buffer)[0] = value;
+  }
+
+  #readScalar(buffer: string): number {
+    return this.loaded.view(buffer)[0] ?? Number.NaN;
+  }
+}
