@@ -1,0 +1,134 @@
+// Predicted against published times: npm run bench:cost-model -- [FILE] [--json] [--svg PATH] [--leave-out]
+import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { build, isStale } from "../scripts/build.mjs";
+
+if (isStale()) build();
+const { checkAccuracy, quantile } = await import("../dist/chip/cost/accuracy.js");
+const { parseMeasuredRows } = await import("../dist/chip/cost/measured-row.js");
+const { accuracyScatter } = await import("../dist/chip/cost/scatter.js");
+const { fitModel, pricingOf, priorRates, rowSource } = await import("../dist/chip/cost/fit.js");
+const { CHIPS, chipByName } = await import("../dist/chip/chips.js");
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: "boolean", default: false },
+    svg: { type: "string" },
+    "leave-out": { type: "boolean", default: false },
+    help: { type: "boolean", short: "h", default: false },
+  },
+});
+if (values.help) {
+  process.stdout.write(
+    "npm run bench:cost-model -- [FILE] [--json] [--svg PATH] [--leave-out]\n\n" +
+      "Prices every row of FILE (default: bench/data/measurements.json) and compares with what was measured.\n" +
+      "--leave-out refits the chips' figures without each source and without each chip in turn.\n",
+  );
+  process.exit(0);
+}
+
+const file = positionals[0] ?? fileURLToPath(new URL("data/measurements.json", import.meta.url));
+
+try {
+  main();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
+
+function main() {
+  const rows = parseMeasuredRows(JSON.parse(readFileSync(file, "utf8")));
+  const report = checkAccuracy(rows);
+  if (values.svg !== undefined) writeFileSync(values.svg, accuracyScatter(report));
+  const held = values["leave-out"] ? leaveOut(rows) : undefined;
+  if (values.json) {
+    process.stdout.write(
+      `${JSON.stringify({
+        rows: report.rows.map((row) => ({
+          chip: row.chip,
+          what: row.what,
+          driver: row.driver,
+          source: row.source,
+          measured_ms: row.measuredMs,
+          predicted_ms: row.predictedMs,
+          relative_error: row.relativeError,
+          bound_by: row.boundBy,
+          ...(row.measuredWatts !== undefined && {
+            measured_watts: row.measuredWatts,
+            predicted_watts: row.predictedWatts,
+          }),
+        })),
+        median_relative_error: report.medianRelativeError,
+        p90_relative_error: report.p90RelativeError,
+        ...(report.medianWattError !== undefined && {
+          median_watt_error: report.medianWattError,
+        }),
+        ...(held !== undefined && { left_out: held }),
+      })}\n`,
+    );
+    return;
+  }
+  print(report);
+  if (held !== undefined) {
+    for (const [name, check] of Object.entries(held)) {
+      process.stdout.write(
+        `${name}: median ${percent(check.median_relative_error)}, 90th percentile ${percent(check.p90_relative_error)}\n`,
+      );
+    }
+  }
+}
+
+function print(report) {
+  const width = Math.max(...report.rows.map((row) => row.what.length));
+  for (const row of report.rows) {
+    const watts =
+      row.measuredWatts === undefined
+        ? ""
+        : `  ${row.measuredWatts.toFixed(2)} W -> ${row.predictedWatts.toFixed(2)} W`;
+    process.stdout.write(
+      `${row.chip.padEnd(9)} ${row.what.padEnd(width)} ${milliseconds(row.measuredMs)} -> ${milliseconds(row.predictedMs)} ms ${percent(row.predictedMs / row.measuredMs - 1, true)}  ${row.boundBy.padEnd(9)}${watts}\n`,
+    );
+  }
+  process.stdout.write(
+    `${report.rows.length} rows: median error ${percent(report.medianRelativeError)}, 90th percentile ${percent(report.p90RelativeError)}\n`,
+  );
+}
+
+/** Errors on rows the fit did not see: by source, by chip, and with nothing but the family known beforehand. */
+function leaveOut(rows) {
+  const records = new Map(CHIPS.map((chip) => [chip.id, chip.rates]));
+  const priors = priorRates(CHIPS, chipByName("m4"));
+  const run = (keyOf, start) => {
+    const errors = [];
+    for (const key of new Set(rows.map(keyOf))) {
+      const model = fitModel(
+        rows.filter((row) => keyOf(row) !== key),
+        start,
+      );
+      const check = checkAccuracy(
+        rows.filter((row) => keyOf(row) === key),
+        (row) => pricingOf(model, row),
+      );
+      errors.push(...check.rows.map((row) => row.relativeError));
+    }
+    return {
+      median_relative_error: quantile(errors, 0.5),
+      p90_relative_error: quantile(errors, 0.9),
+    };
+  };
+  return {
+    by_source_from_records: run(rowSource, records),
+    by_source_from_family_only: run(rowSource, priors),
+  };
+}
+
+function milliseconds(ms) {
+  return ms.toPrecision(4).padStart(8);
+}
+
+function percent(fraction, signed = false) {
+  const text = `${(fraction * 100).toFixed(1)} %`;
+  return signed && fraction >= 0 ? `+${text}` : text;
+}

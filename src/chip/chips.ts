@@ -1,0 +1,334 @@
+import { didYouMean } from "../util/nearest.ts";
+import type { Chip, Family } from "./chip.ts";
+import { ChipError } from "./errors.ts";
+import { claimed, inferred, measured } from "./figure.ts";
+import type { Figure } from "./figure.ts";
+import type { ChipRates } from "./rates.ts";
+import { SOURCES } from "./sources.ts";
+
+const TFLOPS = "TFLOP/s";
+const GBPS = "GB/s";
+
+interface ChipDraft {
+  readonly name: string;
+  readonly family: Family;
+  readonly architecture: string;
+  readonly engineCount?: number;
+  readonly clock: Figure;
+  readonly advertisedTops: Figure;
+  readonly advertisedMeaning: Chip["advertisedMeaning"];
+  readonly loadPower: Figure;
+  readonly rates: ChipRates;
+  readonly onChipMemory?: readonly Figure[];
+  readonly notes?: readonly string[];
+}
+
+const MEMORY_CLAIMS: readonly Figure[] = [
+  claimed(2, "MB", `${SOURCES.guide}: working-set threshold on M1`),
+  claimed(4, "MB", `${SOURCES.tinygrad}: managed L2`),
+  claimed(
+    32,
+    "MB",
+    `${SOURCES.substack}: contested; the drop it explains is a DMA notch and a straight line`,
+  ),
+  inferred(
+    8,
+    "MB",
+    `${SOURCES.int8}: 4 MiB activations in a chain of convolutions keep the full product rate on M4`,
+  ),
+];
+
+function chip(draft: ChipDraft): Chip {
+  const engines = draft.engineCount ?? 1;
+  const units = (draft.advertisedTops.value * 1e12) / (2 * draft.clock.value * 1e6);
+  return Object.freeze({
+    name: draft.name,
+    id: draft.name.toLowerCase().replaceAll(" ", "-"),
+    family: draft.family,
+    architecture: draft.architecture,
+    engineCount: engines,
+    cores: claimed(16 * engines, "cores", SOURCES.apple),
+    clock: draft.clock,
+    advertised: draft.advertisedTops,
+    advertisedMeaning: draft.advertisedMeaning,
+    multiplyAccumulateUnits: inferred(
+      Math.round(units),
+      draft.advertisedMeaning === "int8" ? "int8 units" : "fp16 units",
+      "advertised TOPS / (2 x clock)",
+    ),
+    onChipMemory: draft.onChipMemory ?? MEMORY_CLAIMS,
+    loadPower: draft.loadPower,
+    idlePower: measured(0, "W", "powermetrics rail at rest, every published run"),
+    rates: Object.freeze(draft.rates),
+    notes: draft.notes ?? [],
+  });
+}
+
+const noInt8 = inferred(1, "x", "int8 weights become fp16 before the multiplier; no W8A8 row");
+const int8Measured = measured(1.88, "x", `${SOURCES.int8}, ${SOURCES.gist}, ${SOURCES.m5max}`);
+const h13Clock = measured(1464, "MHz", SOURCES.compilerTable);
+const h14Clock = measured(1938, "MHz", SOURCES.compilerTable);
+const h15Clock = measured(2064, "MHz", SOURCES.compilerTable);
+const h16Clock = measured(2364, "MHz", SOURCES.compilerTable);
+
+function h13(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> = {}): Chip {
+  return chip({
+    name,
+    family: "H13",
+    architecture: "h13g",
+    clock: h13Clock,
+    advertisedTops: claimed(11 * (extra.engineCount ?? 1), "TOPS", SOURCES.apple),
+    advertisedMeaning: "fp16",
+    loadPower: measured(5.05, "W", `${SOURCES.roofline}: GEMM 4096 on M1; M1 Max 3.6 W`),
+    rates: {
+      inMemoryFloor: measured(0.22, "ms", `${SOURCES.guide} (0.23 ms)`),
+      e5rtFloor: measured(0.22, "ms", SOURCES.roofline),
+      pointwise: inferred(11, TFLOPS, "as its 3x3 convolutions"),
+      spatial: measured(11.6, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions, M1 Max`),
+      matmul: measured(9.7, TFLOPS, SOURCES.roofline),
+      int8Factor: noInt8,
+      weightStream: measured(42, GBPS, "ANEForge: 1x4096x4096 on M1"),
+      activationStream: inferred(90, GBPS, SOURCES.fit),
+      hostCopy: measured(7, GBPS, SOURCES.roofline),
+      hostProducts: measured(1.2, TFLOPS, `${SOURCES.roofline}: Accelerate`),
+      energyScale: inferred(1.5, "x", SOURCES.fit),
+      ...rates,
+    },
+    ...extra,
+  });
+}
+
+function h14(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> = {}): Chip {
+  return chip({
+    name,
+    family: "H14",
+    architecture: "h14g",
+    clock: h14Clock,
+    advertisedTops: claimed(15.8 * (extra.engineCount ?? 1), "TOPS", SOURCES.apple),
+    advertisedMeaning: "fp16",
+    loadPower: measured(4.6, "W", `${SOURCES.roofline}: GEMM 4096 on M2 Max; M2 Pro 2.6 W`),
+    rates: {
+      inMemoryFloor: inferred(0.2, "ms", "as e5rt"),
+      e5rtFloor: measured(0.2, "ms", SOURCES.roofline),
+      pointwise: inferred(14, TFLOPS, "as its 3x3 convolutions"),
+      spatial: measured(14, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions, M2 Max`),
+      matmul: measured(12, TFLOPS, SOURCES.roofline),
+      int8Factor: noInt8,
+      weightStream: measured(62, GBPS, `${SOURCES.headBench}: M2 Ultra`),
+      activationStream: inferred(100, GBPS, SOURCES.fit),
+      hostCopy: measured(9, GBPS, SOURCES.roofline),
+      hostProducts: measured(2.2, TFLOPS, `${SOURCES.roofline}: Accelerate`),
+      energyScale: inferred(1.1, "x", SOURCES.fit),
+      ...rates,
+    },
+    ...extra,
+  });
+}
+
+function h15(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> = {}): Chip {
+  return chip({
+    name,
+    family: "H15",
+    architecture: "h15g",
+    clock: h15Clock,
+    advertisedTops: claimed(18 * (extra.engineCount ?? 1), "TOPS", SOURCES.apple),
+    advertisedMeaning: "fp16",
+    loadPower: inferred(4, "W", SOURCES.sibling),
+    rates: {
+      inMemoryFloor: measured(0.1, "ms", `${SOURCES.espresso}: 0.095 ms, M3 Max`),
+      e5rtFloor: inferred(0.1, "ms", "as in memory"),
+      pointwise: measured(17, TFLOPS, `${SOURCES.report}: 16.77 with dispatch, M3 Pro`),
+      spatial: inferred(17, TFLOPS, "as 1x1"),
+      matmul: inferred(15, TFLOPS, SOURCES.sibling),
+      int8Factor: noInt8,
+      weightStream: measured(62, GBPS, `${SOURCES.headBench}: half of M3 Ultra's 121`),
+      activationStream: inferred(120, GBPS, SOURCES.fit),
+      hostCopy: inferred(9, GBPS, "between M2 and M4"),
+      hostProducts: inferred(1.8, TFLOPS, SOURCES.sibling),
+      energyScale: inferred(1.05, "x", SOURCES.sibling),
+      ...rates,
+    },
+    ...extra,
+  });
+}
+
+function h16(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> = {}): Chip {
+  return chip({
+    name,
+    family: "H16",
+    architecture: "h16g",
+    clock: h16Clock,
+    advertisedTops: claimed(38, "TOPS", SOURCES.apple),
+    advertisedMeaning: "int8",
+    loadPower: measured(5.5, "W", `${SOURCES.roofline}: 3x3 convolutions, M4; M4 Max 9.5 W`),
+    rates: {
+      inMemoryFloor: measured(0.087, "ms", `${SOURCES.chain}, line through the chain`),
+      e5rtFloor: measured(0.09, "ms", SOURCES.roofline),
+      pointwise: measured(18.8, TFLOPS, SOURCES.int8),
+      spatial: measured(19, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`),
+      matmul: measured(18.5, TFLOPS, SOURCES.roofline),
+      int8Factor: int8Measured,
+      weightStream: measured(56.5, GBPS, SOURCES.sweep),
+      activationStream: inferred(150, GBPS, SOURCES.fit),
+      hostCopy: measured(8.5, GBPS, SOURCES.roofline),
+      hostProducts: measured(1.5, TFLOPS, `${SOURCES.roofline}: Accelerate`),
+      energyScale: measured(1, "x", "M4 is the reference"),
+      ...rates,
+    },
+    ...extra,
+  });
+}
+
+function h17(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> = {}): Chip {
+  return chip({
+    name,
+    family: "H17",
+    architecture: "h17g",
+    clock: measured(2364, "MHz", SOURCES.compilerTable),
+    advertisedTops: inferred(38, "TOPS", "not disclosed; its int8 rate equals M4's"),
+    advertisedMeaning: "not stated",
+    loadPower: measured(6.4, "W", `${SOURCES.roofline}: GEMM 2048, M5; M5 Pro 9.8 W`),
+    rates: {
+      inMemoryFloor: measured(0.07, "ms", "maderix m5result: 0.06 to 0.08 ms"),
+      e5rtFloor: measured(0.075, "ms", SOURCES.curves),
+      pointwise: measured(18.5, TFLOPS, SOURCES.gist),
+      spatial: measured(26, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`),
+      matmul: measured(23, TFLOPS, SOURCES.roofline),
+      int8Factor: int8Measured,
+      weightStream: inferred(100, GBPS, "between M4 and M5 Pro"),
+      activationStream: inferred(150, GBPS, SOURCES.fit),
+      hostCopy: measured(26, GBPS, SOURCES.roofline),
+      hostProducts: measured(2, TFLOPS, `${SOURCES.roofline}: Accelerate`),
+      energyScale: inferred(0.95, "x", SOURCES.fit),
+      ...rates,
+    },
+    ...extra,
+  });
+}
+
+const m1 = h13("M1", {});
+const m2 = h14("M2", {});
+const m3 = h15("M3", {});
+const m4 = h16("M4", {});
+const m5 = h17("M5", {});
+
+const ultraNotes = [
+  "Two engines in the package; one program runs on one of them, so one program is no faster than on the Max.",
+];
+
+/** Every chip with a record, oldest first. */
+export const CHIPS: readonly Chip[] = Object.freeze([
+  m1,
+  h13("M1 Pro", { hostCopy: inferred(7.5, GBPS, "as M1 Max") }),
+  h13("M1 Max", {
+    hostCopy: measured(7.8, GBPS, SOURCES.roofline),
+    energyScale: inferred(1.1, "x", SOURCES.fit),
+    e5rtFloor: measured(0.25, "ms", SOURCES.roofline),
+  }),
+  h13("M1 Ultra", {}, { engineCount: 2, notes: ultraNotes }),
+  m2,
+  h14("M2 Pro", {
+    hostCopy: measured(3, GBPS, `${SOURCES.roofline}: the one machine measured copies slowly`),
+    e5rtFloor: measured(0.25, "ms", SOURCES.roofline),
+  }),
+  h14("M2 Max", { hostCopy: measured(9.5, GBPS, SOURCES.roofline) }),
+  h14("M2 Ultra", {}, { engineCount: 2, notes: ultraNotes }),
+  m3,
+  h15("M3 Pro", {}),
+  h15("M3 Max", {
+    weightStream: inferred(115, GBPS, "as M4 Max"),
+    hostCopy: inferred(18, GBPS, "between M2 Max and M4 Max"),
+  }),
+  h15(
+    "M3 Ultra",
+    {
+      inMemoryFloor: measured(0.2, "ms", `${SOURCES.chain}, line through the chain`),
+      weightStream: measured(121, GBPS, SOURCES.headBench),
+      hostCopy: inferred(18, GBPS, "as M3 Max"),
+    },
+    {
+      engineCount: 2,
+      notes: [
+        ...ultraNotes,
+        `${SOURCES.rustane}: slows after about 1e5 evaluations until programs are compiled anew.`,
+      ],
+    },
+  ),
+  m4,
+  h16("M4 Pro", {
+    weightStream: inferred(100, GBPS, "between M4 and M4 Max"),
+    hostCopy: measured(14, GBPS, SOURCES.roofline),
+    inMemoryFloor: inferred(0.09, "ms", "as M4"),
+    hostProducts: measured(2.9, TFLOPS, `${SOURCES.roofline}: Accelerate`),
+  }),
+  h16("M4 Max", {
+    inMemoryFloor: measured(0.11, "ms", `${SOURCES.chain}, ${SOURCES.sweep}`),
+    e5rtFloor: measured(0.09, "ms", SOURCES.roofline),
+    weightStream: measured(115, GBPS, SOURCES.sweep),
+    spatial: measured(19.5, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`),
+    matmul: measured(20, TFLOPS, SOURCES.roofline),
+    hostCopy: measured(26, GBPS, SOURCES.roofline),
+    hostProducts: measured(3.2, TFLOPS, `${SOURCES.roofline}: Accelerate`),
+    energyScale: inferred(1.15, "x", SOURCES.fit),
+  }),
+  m5,
+  h17("M5 Pro", {
+    weightStream: measured(155, GBPS, SOURCES.gemv),
+    hostCopy: measured(30, GBPS, SOURCES.roofline),
+    matmul: measured(24, TFLOPS, SOURCES.roofline),
+    hostProducts: measured(1.8, TFLOPS, `${SOURCES.roofline}: Accelerate`),
+  }),
+  h17("M5 Max", {
+    pointwise: measured(19.3, TFLOPS, SOURCES.m5max),
+    weightStream: inferred(155, GBPS, "at least M5 Pro's"),
+    hostCopy: inferred(30, GBPS, "as M5 Pro"),
+  }),
+  h17(
+    "M6",
+    {
+      e5rtFloor: measured(0.3, "ms", `${SOURCES.roofline}: single calls; 0.2 ms in a loop`),
+      inMemoryFloor: inferred(0.2, "ms", "as e5rt in a loop"),
+      spatial: measured(54, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`),
+      matmul: measured(30, TFLOPS, SOURCES.roofline),
+      pointwise: inferred(27, TFLOPS, "half of its 3x3 rate, as on M5"),
+      weightStream: inferred(100, GBPS, "as M5"),
+      hostCopy: measured(26, GBPS, SOURCES.roofline),
+    },
+    {
+      family: "H18",
+      architecture: "h18g",
+      notes: [
+        "Known from one roofline file only (macOS 27.0.1); the power rail reads NaN there.",
+        "Its 3x3 convolutions gain 54 TFLOP/s from size to size: twice M5, one machine, not confirmed.",
+      ],
+    },
+  ),
+]);
+
+const BY_ID: ReadonlyMap<string, Chip> = new Map(CHIPS.map((record) => [record.id, record]));
+
+/** Accepts "M4 Max", "m4-max", "m4max", "Apple M4 Max". */
+export function chipId(name: string): string {
+  const compact = name
+    .trim()
+    .slice(0, 64)
+    .toLowerCase()
+    .replace(/^apple[\s_-]*/, "")
+    .replaceAll(/[\s_-]+/g, "");
+  return compact.replace(/^(m\d+)(pro|max|ultra)$/, "$1-$2");
+}
+
+export function findChip(name: string): Chip | undefined {
+  return BY_ID.get(chipId(name));
+}
+
+/** The record of a chip by name. Throws `ChipError` `chip.unknown` with the nearest known name. */
+export function chipByName(name: string): Chip {
+  const found = findChip(name);
+  if (found !== undefined) return found;
+  throw new ChipError(
+    "chip.unknown",
+    `There is no chip "${name.slice(0, 64)}".${didYouMean(chipId(name), BY_ID.keys())}`,
+    { remedy: `Known chips: ${[...BY_ID.keys()].join(", ")}.` },
+  );
+}

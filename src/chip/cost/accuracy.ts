@@ -1,0 +1,86 @@
+import { callJoules } from "./energy.ts";
+import { priceCall, pricingRates } from "./model.ts";
+import type { CallPrice, PricingRates, SharedConstants } from "./model.ts";
+import { describeRow, rowCase } from "./measured-row.ts";
+import type { MeasuredRow, RowCase } from "./measured-row.ts";
+
+export interface PricedRow {
+  readonly chip: string;
+  readonly what: string;
+  readonly driver: string;
+  readonly source: string;
+  readonly measuredMs: number;
+  readonly predictedMs: number;
+  /** |predicted - measured| / measured */
+  readonly relativeError: number;
+  readonly boundBy: CallPrice["boundBy"];
+  readonly measuredWatts?: number;
+  /** The engine's rail, averaged over the predicted time. */
+  readonly predictedWatts?: number;
+}
+
+export interface AccuracyReport {
+  readonly rows: readonly PricedRow[];
+  readonly medianRelativeError: number;
+  readonly p90RelativeError: number;
+  readonly medianWattError?: number;
+}
+
+export type RatesFor = (row: RowCase) => PricingRates;
+
+/** Prices every row and compares. `ratesFor` lets the fit try other figures. */
+export function checkAccuracy(
+  rows: readonly MeasuredRow[],
+  ratesFor: RatesFor = (row) => pricingRates(row.chip, row.driver),
+  shared?: SharedConstants,
+): AccuracyReport {
+  const priced = rows.map((row) => priceRow(rowCase(row), ratesFor, shared));
+  const errors = priced.map((row) => row.relativeError);
+  const wattErrors = priced.flatMap((row) =>
+    row.measuredWatts === undefined || row.predictedWatts === undefined
+      ? []
+      : [Math.abs(row.predictedWatts / row.measuredWatts - 1)],
+  );
+  return {
+    rows: priced,
+    medianRelativeError: quantile(errors, 0.5),
+    p90RelativeError: quantile(errors, 0.9),
+    ...(wattErrors.length > 0 && { medianWattError: quantile(wattErrors, 0.5) }),
+  };
+}
+
+function priceRow(
+  row: RowCase,
+  ratesFor: RatesFor,
+  shared: SharedConstants | undefined,
+): PricedRow {
+  const price = priceCall(row.work, ratesFor(row), {
+    hostBytes: row.hostBytes,
+    ...(shared !== undefined && { shared }),
+  });
+  const measuredWatts =
+    row.row.ane_w ?? (row.row.ane_mw === undefined ? undefined : row.row.ane_mw / 1000);
+  return {
+    chip: row.chip.name,
+    what: describeRow(row.row),
+    driver: row.driver,
+    source: row.row.source,
+    measuredMs: row.row.ms,
+    predictedMs: price.ms,
+    relativeError: Math.abs(price.ms / row.row.ms - 1),
+    boundBy: price.boundBy,
+    ...(measuredWatts !== undefined && {
+      measuredWatts,
+      predictedWatts: callJoules(price, row.chip) / (price.ms * 1e-3),
+    }),
+  };
+}
+
+/** Linear interpolation between order statistics; 0 for no numbers. */
+export function quantile(numbers: readonly number[], fraction: number): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const position = (sorted.length - 1) * fraction;
+  const low = sorted[Math.floor(position)] ?? 0;
+  const high = sorted[Math.ceil(position)] ?? low;
+  return low + (high - low) * (position - Math.floor(position));
+}
