@@ -1,0 +1,272 @@
+import { OpCall } from "../mil/op-call.ts";
+import { isOpName, opRow } from "../mil/ops/index.ts";
+import { isOperandList, operandsOf } from "../mil/program.ts";
+import type { Argument, MilFunction, Operand, Operation, Opset, Value } from "../mil/program.ts";
+import { OPSETS } from "../mil/program.ts";
+import { formatType, isFloat } from "../mil/types.ts";
+import { didYouMean } from "../util/nearest.ts";
+import { CommoningBuilder } from "./commoning-builder.ts";
+import { shapeOf, zerosLike } from "./emit.ts";
+import { GradError } from "./errors.ts";
+import type { Contribution, GradientContext, InputGradients } from "./rule.ts";
+import { GRADIENT_RULES } from "./rules/index.ts";
+import { sumContributions } from "./slice-gradient.ts";
+
+/** Which gradients are asked for, and of what. */
+export interface GradientRequest {
+  /** Float inputs of the function. */
+  readonly withRespectTo: readonly string[];
+  /** Float outputs whose gradients are given; all of them unless told otherwise. */
+  readonly gradientOf?: readonly string[];
+}
+
+/** The ops of a function's derivative, which read the function's own values, and its results. */
+export interface ReverseSweep {
+  /** `d_<output>`, one for each output the gradient starts from. */
+  readonly seeds: readonly Value[];
+  /** In order; only those a result needs. */
+  readonly operations: readonly Operation[];
+  /** `d_<input>` by name, in the order they were asked for. */
+  readonly gradients: readonly (readonly [name: string, value: Value])[];
+}
+
+export const gradientName = (name: string): string => `d_${name}`;
+
+function isFloatTensor(value: Operand): boolean {
+  return value.type.kind === "tensor" && isFloat(value.type.dataType);
+}
+
+function inputsNamed(fn: MilFunction, names: readonly string[]): readonly Value[] {
+  return names.map((name) => {
+    const input = fn.inputs.find((candidate) => candidate.name === name);
+    if (input === undefined) {
+      const known = fn.inputs.map((candidate) => candidate.name);
+      throw new GradError(
+        "grad.input",
+        `function "${fn.name}" has no input "${name}".${didYouMean(name, known)}`,
+        { remedy: `Its inputs are ${known.join(", ") || "none"}.` },
+      );
+    }
+    if (!isFloatTensor(input)) {
+      throw new GradError(
+        "grad.input",
+        `input "${name}" of "${fn.name}" is ${formatType(input.type)}; only float tensors have gradients`,
+      );
+    }
+    return input;
+  });
+}
+
+function outputsNamed(fn: MilFunction, names: readonly string[] | undefined): readonly Value[] {
+  if (names === undefined) return fn.outputs.filter(isFloatTensor);
+  return names.map((name) => {
+    const output = fn.outputs.find((candidate) => candidate.name === name);
+    if (output === undefined) {
+      const known = fn.outputs.map((candidate) => candidate.name);
+      throw new GradError(
+        "grad.output",
+        `function "${fn.name}" has no output "${name}".${didYouMean(name, known)}`,
+        { remedy: `Its outputs are ${known.join(", ") || "none"}.` },
+      );
+    }
+    if (!isFloatTensor(output)) {
+      throw new GradError(
+        "grad.output",
+        `output "${name}" of "${fn.name}" is ${formatType(output.type)}; only float tensors have gradients`,
+      );
+    }
+    return output;
+  });
+}
+
+/** Writes the derivative of a function, last op first. Throws `GradError`. */
+export function reverseSweep(fn: MilFunction, request: GradientRequest): ReverseSweep {
+  const wanted = inputsNamed(fn, request.withRespectTo);
+  const outputs = outputsNamed(fn, request.gradientOf);
+  const taken = new Set([...fn.inputs, ...fn.outputs].map(({ name }) => name));
+  for (const { name } of [...wanted, ...outputs]) {
+    if (taken.has(gradientName(name))) {
+      throw new GradError(
+        "grad.name",
+        `function "${fn.name}" has an input or output named "${gradientName(name)}", which is the name of a gradient`,
+        { remedy: "Rename it before differentiating." },
+      );
+    }
+  }
+  const opset: Opset = OPSETS.find((name) => name === fn.opset) ?? "ios18";
+  const emit = new CommoningBuilder(fn.name, opset);
+  emit.know(fn.operations);
+  const active = activeValues(fn, wanted);
+  const pending = new Map<Value, Contribution[]>();
+  const seeds = outputs.map((output) => {
+    const seed = emit.input(gradientName(output.name), output.type);
+    contribute(pending, output, seed);
+    return seed;
+  });
+  for (const operation of fn.operations.toReversed()) {
+    if (operation.outputs.some((output) => active.has(output))) {
+      reverseOperation(emit, operation, active, pending);
+    }
+  }
+  const gradients = wanted.map((input): readonly [string, Value] => {
+    const gradient = sumContributions(emit, pending.get(input) ?? [], shapeOf(input));
+    return [gradientName(input.name), gradient ?? zerosLike(emit, input)];
+  });
+  const { operations } = emit.finish({});
+  return {
+    seeds,
+    operations: liveOperations(
+      operations,
+      gradients.map(([, value]) => value),
+    ),
+    gradients,
+  };
+}
+
+/** Float values that depend on the inputs asked for. */
+function activeValues(fn: MilFunction, wanted: readonly Value[]): ReadonlySet<Value> {
+  const active = new Set<Value>(wanted);
+  for (const operation of fn.operations) {
+    if (!dependsOn(operation, active)) continue;
+    const entry = isOpName(operation.type) ? GRADIENT_RULES[operation.type] : undefined;
+    if (entry !== undefined && "kind" in entry && entry.kind === "zero") continue;
+    for (const output of operation.outputs) if (isFloatTensor(output)) active.add(output);
+  }
+  return active;
+}
+
+function dependsOn(operation: Operation, active: ReadonlySet<Value>): boolean {
+  for (const operand of operandsOf(operation)) {
+    if (operand.kind === "value" && active.has(operand)) return true;
+  }
+  return operation.blocks.length > 0 && blocksRead(operation, active);
+}
+
+function blocksRead(operation: Operation, active: ReadonlySet<Value>): boolean {
+  return operation.blocks.some(
+    (block) =>
+      block.outputs.some((output) => active.has(output)) ||
+      block.operations.some((nested) => dependsOn(nested, active)),
+  );
+}
+
+function contribute(
+  pending: Map<Value, Contribution[]>,
+  value: Value,
+  contribution: Contribution,
+): void {
+  const list = pending.get(value);
+  if (list === undefined) pending.set(value, [contribution]);
+  else list.push(contribution);
+}
+
+function reverseOperation(
+  emit: CommoningBuilder,
+  operation: Operation,
+  active: ReadonlySet<Value>,
+  pending: Map<Value, Contribution[]>,
+): void {
+  const gradients = operation.outputs.map((output) => {
+    const contributions = pending.get(output);
+    pending.delete(output);
+    return contributions === undefined
+      ? undefined
+      : sumContributions(emit, contributions, shapeOf(output));
+  });
+  if (gradients.every((gradient) => gradient === undefined)) return;
+  const names = operation.outputs.map(({ name }) => `"${name}"`).join(", ");
+  const entry = isOpName(operation.type) ? GRADIENT_RULES[operation.type] : undefined;
+  const row = opRow(operation.type);
+  if (entry === undefined || row === undefined) {
+    throw new GradError(
+      "grad.op",
+      `${operation.type} (${names}) stands between the inputs and the outputs and is not in the op table`,
+    );
+  }
+  if ("kind" in entry) {
+    if (entry.kind === "zero") return;
+    throw new GradError(
+      "grad.op",
+      `${operation.type} (${names}) cannot be differentiated: ${entry.reason}`,
+    );
+  }
+  const rule: (context: GradientContext<string>) => InputGradients<string> = entry;
+  const results = rule(contextOf(emit, operation, new OpCall(operation, row), gradients, active));
+  for (const [name, result] of Object.entries(results)) {
+    const argument = operation.inputs.get(name);
+    if (result === undefined || argument === undefined) continue;
+    for (const [operand, contribution] of pairs(argument, result)) {
+      if (operand.kind !== "value" || !active.has(operand)) continue;
+      contribute(pending, operand, contribution);
+    }
+  }
+}
+
+/** Operands with what flows back to each; a list for one operand is a sum. */
+function* pairs(
+  argument: Argument,
+  result: Contribution | readonly (Contribution | undefined)[],
+): Generator<readonly [Operand, Contribution]> {
+  const isList = (
+    value: Contribution | readonly (Contribution | undefined)[],
+  ): value is readonly (Contribution | undefined)[] => Array.isArray(value);
+  if (isOperandList(argument)) {
+    const results = isList(result) ? result : [result];
+    for (const [index, operand] of argument.entries()) {
+      const contribution = results[index];
+      if (contribution !== undefined) yield [operand, contribution];
+    }
+    return;
+  }
+  for (const contribution of isList(result) ? result : [result]) {
+    if (contribution !== undefined) yield [argument, contribution];
+  }
+}
+
+function contextOf(
+  emit: CommoningBuilder,
+  operation: Operation,
+  call: OpCall,
+  gradients: readonly (Value | undefined)[],
+  active: ReadonlySet<Value>,
+): GradientContext<string> {
+  const [output] = operation.outputs;
+  if (output === undefined) throw new GradError("grad.rule", `${operation.type} has no result`);
+  const isActive = (operand: Operand | undefined): boolean =>
+    operand?.kind === "value" && active.has(operand);
+  return {
+    emit,
+    operation,
+    call,
+    outputs: operation.outputs,
+    output,
+    gradients,
+    get gradient() {
+      return gradients[0] ?? zerosLike(emit, output);
+    },
+    operand: (name) => call.operand(name),
+    operands: (name) => call.operands(name),
+    shape: (name) => shapeOf(call.operand(name)),
+    wants: (name, index = 0) => {
+      const argument = operation.inputs.get(name);
+      if (argument === undefined) return false;
+      return isActive(isOperandList(argument) ? argument[index] : argument);
+    },
+  };
+}
+
+/** The ops that some of the values need, in their order. */
+export function liveOperations(
+  operations: readonly Operation[],
+  values: readonly Value[],
+): readonly Operation[] {
+  const needed = new Set<Value>(values);
+  const live = operations.toReversed().filter((operation) => {
+    if (!operation.outputs.some((output) => needed.has(output))) return false;
+    for (const operand of operandsOf(operation)) {
+      if (operand.kind === "value") needed.add(operand);
+    }
+    return true;
+  });
+  return live.toReversed();
+}

@@ -1,0 +1,113 @@
+import { MilError } from "./errors.ts";
+import type { Block, Literal, MilFunction, Operation, Value } from "./program.ts";
+import { replaceOperands } from "./traverse.ts";
+
+export interface FunctionParts {
+  readonly name: string;
+  readonly opset: string;
+  readonly inputs: readonly Value[];
+  /** In an order in which every value is made before it is read. */
+  readonly operations: readonly Operation[];
+  /** Results by the name they must have. One value may stand under several names. */
+  readonly outputs: readonly (readonly [name: string, value: Value])[];
+  readonly attributes?: ReadonlyMap<string, Literal>;
+}
+
+/**
+ * A function from ops that come from several places: inputs and results keep the names asked for, all other
+ * values are renamed where names collide. A result that is an input, or that stands under a second name,
+ * is passed through `identity`. Throws `MilError` when two inputs or two results have one name.
+ */
+export function assembleFunction(parts: FunctionParts): MilFunction {
+  const names = new Set<string>();
+  const claim = (name: string, what: string): void => {
+    if (names.has(name)) {
+      throw new MilError("mil.assemble.name", `two ${what} of "${parts.name}" are named "${name}"`);
+    }
+    names.add(name);
+  };
+  for (const input of parts.inputs) claim(input.name, "inputs");
+  const isInput = new Set(parts.inputs);
+  const renamed = new Map<Value, Value>();
+  const copies: Operation[] = [];
+  const results: Value[] = [];
+  for (const [name, value] of parts.outputs) {
+    if (isInput.has(value) && value.name === name) {
+      results.push(value);
+      continue;
+    }
+    claim(name, "inputs or results");
+    const result = value.name === name ? value : Object.freeze({ ...value, name });
+    if (isInput.has(value) || renamed.has(value)) {
+      const { constant: _, ...plain } = result;
+      const copy = Object.freeze(plain);
+      const source = renamed.get(value) ?? value;
+      copies.push(identityOf(source, copy));
+      results.push(copy);
+    } else {
+      renamed.set(value, result);
+      results.push(result);
+    }
+  }
+  for (const operation of parts.operations) collectBlockNames(operation.blocks, names);
+  const unique = uniqueNames(names);
+  for (const operation of parts.operations) {
+    for (const output of operation.outputs) {
+      if (renamed.has(output)) continue;
+      const name = unique(output.name);
+      renamed.set(output, name === output.name ? output : Object.freeze({ ...output, name }));
+    }
+  }
+  const operations = parts.operations.map((operation) => renameValues(operation, renamed));
+  return Object.freeze({
+    name: parts.name,
+    opset: parts.opset,
+    inputs: Object.freeze([...parts.inputs]),
+    operations: Object.freeze([...operations, ...copies]),
+    outputs: Object.freeze(results),
+    attributes: parts.attributes ?? new Map<string, Literal>(),
+  });
+}
+
+function identityOf(source: Value, result: Value): Operation {
+  return Object.freeze({
+    type: "identity",
+    inputs: new Map([["x", source]]),
+    outputs: Object.freeze([result]),
+    blocks: Object.freeze([]),
+    attributes: new Map<string, Literal>(),
+  });
+}
+
+function renameValues(operation: Operation, renamed: ReadonlyMap<Value, Value>): Operation {
+  const read = replaceOperands(operation, (operand) =>
+    operand.kind === "value" ? (renamed.get(operand) ?? operand) : operand,
+  );
+  const outputs = operation.outputs.map((output) => renamed.get(output) ?? output);
+  return outputs.every((output, index) => output === operation.outputs[index])
+    ? read
+    : Object.freeze({ ...read, outputs: Object.freeze(outputs) });
+}
+
+function collectBlockNames(blocks: readonly Block[], names: Set<string>): void {
+  for (const block of blocks) {
+    for (const input of block.inputs) names.add(input.name);
+    for (const operation of block.operations) {
+      for (const output of operation.outputs) names.add(output.name);
+      collectBlockNames(operation.blocks, names);
+    }
+  }
+}
+
+/** Gives each name out once, then with the first free number behind it. */
+function uniqueNames(taken: Set<string>): (base: string) => string {
+  const counters = new Map<string, number>();
+  return (base) => {
+    let name = base;
+    let count = counters.get(base) ?? 0;
+    while (taken.has(name)) name = `${base}_${count++}`;
+    counters.set(base, count);
+    taken.add(name);
+    return name;
+  };
+}

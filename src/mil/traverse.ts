@@ -1,0 +1,93 @@
+import { isOpName } from "./ops/index.ts";
+import { isOperandList, isValue, operandsOf } from "./program.ts";
+import type { Argument, Block, Operand, Operation, Value } from "./program.ts";
+
+/** Values an op reads: its operands and, for ops with nested blocks, what those take from outside. */
+export function* valuesReadBy(operation: Operation): Generator<Value> {
+  for (const operand of operandsOf(operation)) if (isValue(operand)) yield operand;
+  for (const block of operation.blocks) yield* capturesOf(block);
+}
+
+/** Values a block reads that are not made inside it. */
+export function capturesOf(block: Block): readonly Value[] {
+  const inside = new Set<Value>(block.inputs);
+  const outside = new Set<Value>();
+  for (const operation of block.operations) {
+    for (const value of valuesReadBy(operation)) if (!inside.has(value)) outside.add(value);
+    for (const output of operation.outputs) inside.add(output);
+  }
+  for (const output of block.outputs) if (!inside.has(output)) outside.add(output);
+  return [...outside];
+}
+
+/** The op with its operands replaced, inside nested blocks too; the same object when nothing changes. */
+export function replaceOperands(
+  operation: Operation,
+  replace: (operand: Operand) => Operand,
+): Operation {
+  let changed = false;
+  const swap = (operand: Operand): Operand => {
+    const next = replace(operand);
+    if (next !== operand) changed = true;
+    return next;
+  };
+  const inputs = new Map<string, Argument>();
+  for (const [name, argument] of operation.inputs) {
+    inputs.set(name, isOperandList(argument) ? argument.map(swap) : swap(argument));
+  }
+  const blocks = operation.blocks.map((block) => {
+    const next = replaceInBlock(block, replace);
+    if (next !== block) changed = true;
+    return next;
+  });
+  return changed
+    ? Object.freeze({ ...operation, inputs, blocks: Object.freeze(blocks) })
+    : operation;
+}
+
+function replaceInBlock(block: Block, replace: (operand: Operand) => Operand): Block {
+  const operations = block.operations.map((operation) => replaceOperands(operation, replace));
+  const outputs = block.outputs.map((output) => {
+    const next = replace(output);
+    return isValue(next) ? next : output;
+  });
+  const changed =
+    operations.some((operation, index) => operation !== block.operations[index]) ||
+    outputs.some((output, index) => output !== block.outputs[index]);
+  return changed
+    ? Object.freeze({
+        ...block,
+        operations: Object.freeze(operations),
+        outputs: Object.freeze(outputs),
+      })
+    : block;
+}
+
+/** Ops whose second execution may give something else, or that change a state. */
+const IMPURE: ReadonlySet<string> = new Set([
+  "random_bernoulli",
+  "random_categorical",
+  "random_normal",
+  "random_uniform",
+  "read_state",
+  "write_state",
+  "coreml_update_state",
+  "list_write",
+  "list_scatter",
+]);
+
+/**
+ * Whether an op may be left out, run twice or merged with an equal one. Ops outside the table may not: nobody
+ * knows what they do.
+ */
+export function isPure(operation: Operation): boolean {
+  return (
+    isOpName(operation.type) &&
+    !IMPURE.has(operation.type) &&
+    operation.blocks.every((block) => block.operations.every(isPureOrConstant))
+  );
+}
+
+function isPureOrConstant(operation: Operation): boolean {
+  return operation.type === "const" || isPure(operation);
+}
