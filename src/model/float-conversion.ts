@@ -1,0 +1,55 @@
+import { float16ToFloat32, float32ToFloat16 } from "../util/float16.ts";
+
+/** fp32 to bf16 bits, nearest-even, over whole arrays of equal length; NaN stays NaN. */
+export function float32ToBfloat16(source: Float32Array, target: Uint16Array): void {
+  const words = new Uint32Array(source.buffer, source.byteOffset, source.length);
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] ?? 0;
+    target[i] =
+      (word & 0x7fffffff) > 0x7f800000
+        ? (word >>> 16) | 0x40
+        : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+  }
+}
+
+/** bf16 bits to fp32 over whole arrays of equal length. */
+export function bfloat16ToFloat32(source: Uint16Array, target: Float32Array): void {
+  const words = new Uint32Array(target.buffer, target.byteOffset, target.length);
+  for (let i = 0; i < source.length; i++) words[i] = (source[i] ?? 0) << 16;
+}
+
+/** Element types weights are stored in, by safetensors' names. */
+export type StoredFloat = "F32" | "F16" | "BF16";
+
+export function isStoredFloat(name: string): name is StoredFloat {
+  return name === "F32" || name === "F16" || name === "BF16";
+}
+
+/** Fills `target` from stored bytes, little-endian. */
+export function decodeFloats(bytes: Uint8Array, type: StoredFloat, target: Float32Array): void {
+  switch (type) {
+    case "F32":
+      new Uint8Array(target.buffer, target.byteOffset, target.byteLength).set(bytes);
+      break;
+    case "F16":
+      float16ToFloat32(halfWords(bytes), target);
+      break;
+    case "BF16":
+      bfloat16ToFloat32(halfWords(bytes), target);
+      break;
+  }
+}
+
+/** The stored bytes of some numbers, little-endian. */
+export function encodeFloats(source: Float32Array, type: StoredFloat): Uint8Array {
+  if (type === "F32") return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
+  const half = new Uint16Array(source.length);
+  if (type === "F16") float32ToFloat16(source, half);
+  else float32ToBfloat16(source, half);
+  return new Uint8Array(half.buffer);
+}
+
+function halfWords(bytes: Uint8Array): Uint16Array {
+  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
+  return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
+}

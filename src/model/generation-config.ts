@@ -1,0 +1,85 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { writeWholeFile } from "../util/atomic-file.ts";
+import { readJsonFile } from "./config-json.ts";
+import type { ModelConfig } from "./config.ts";
+import { ModelError } from "./errors.ts";
+
+/** How a model wants to be sampled from, as far as its folder says. */
+export interface GenerationConfig {
+  readonly beginTokenId?: number;
+  readonly endTokenIds: readonly number[];
+  readonly padTokenId?: number;
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly minP?: number;
+  readonly repetitionPenalty?: number;
+}
+
+const FILE = "generation_config.json";
+const BYTE_LIMIT = 1 << 20;
+
+const tokenId = z.int().nonnegative().nullish();
+const schema = z.looseObject({
+  bos_token_id: tokenId,
+  eos_token_id: z.union([z.int().nonnegative(), z.array(z.int().nonnegative())]).nullish(),
+  pad_token_id: tokenId,
+  temperature: z.number().nonnegative().nullish(),
+  top_k: z.int().nonnegative().nullish(),
+  top_p: z.number().positive().max(1).nullish(),
+  min_p: z.number().nonnegative().max(1).nullish(),
+  repetition_penalty: z.number().positive().nullish(),
+});
+
+/** Reads `generation_config.json`; what it leaves out, or the file itself, comes from the model's configuration. */
+export function readGenerationConfig(folder: string, config: ModelConfig): GenerationConfig {
+  const path = join(folder, FILE);
+  const parsed = schema.safeParse(existsSync(path) ? readJsonFile(path, BYTE_LIMIT) : {});
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(
+      (issue) => `"${issue.path.join(".")}": ${issue.message}`,
+    );
+    throw new ModelError("model.generation.invalid", `${path}: ${problems.join("; ")}`);
+  }
+  const json = parsed.data;
+  const begin = json.bos_token_id ?? config.beginTokenId;
+  const pad = json.pad_token_id ?? config.padTokenId;
+  const end = json.eos_token_id ?? config.endTokenIds;
+  return {
+    ...(begin !== undefined && { beginTokenId: begin }),
+    endTokenIds: typeof end === "number" ? [end] : end,
+    ...(pad !== undefined && { padTokenId: pad }),
+    ...defined("temperature", json.temperature),
+    ...defined("topK", json.top_k),
+    ...defined("topP", json.top_p),
+    ...defined("minP", json.min_p),
+    ...defined("repetitionPenalty", json.repetition_penalty),
+  };
+}
+
+function defined<Key extends string>(
+  key: Key,
+  value: number | null | undefined,
+): { readonly [name in Key]?: number } {
+  return value === null || value === undefined
+    ? {}
+    : ({ [key]: value } as { readonly [name in Key]: number });
+}
+
+/** Writes `generation_config.json` into a model folder, atomically. */
+export function writeGenerationConfig(folder: string, generation: GenerationConfig): void {
+  const [firstEnd, ...otherEnds] = generation.endTokenIds;
+  const json = {
+    bos_token_id: generation.beginTokenId,
+    eos_token_id: otherEnds.length === 0 ? firstEnd : generation.endTokenIds,
+    pad_token_id: generation.padTokenId,
+    temperature: generation.temperature,
+    top_k: generation.topK,
+    top_p: generation.topP,
+    min_p: generation.minP,
+    repetition_penalty: generation.repetitionPenalty,
+  };
+  writeWholeFile(join(folder, FILE), `${JSON.stringify(json, null, 2)}\n`);
+}
