@@ -1,0 +1,41 @@
+export { FAMILY_NAMES } from "./config.ts";
+export type {
+  CommonConfig,
+  FamilyName,
+  Gpt2Config,
+  LlamaConfig,
+  ModelConfig,
+  Qwen3Config,
+  RopeScaling,
+} from "./config.ts";
+export {
+  modelConfigJson,
+  parseModelConfig,
+  readJsonFile,
+  readModelConfig,
+  writeModelConfig,
+} from "./config-json.ts";
+export { IGNORED_TARGET } from "./cross-entropy.ts";
+export { ModelError } from "./errors.ts";
+export type { BatchSizes, CachedSizes, PositionKind, RowSizes } from "./family.ts";
+export type { StoredFloat } from "./float-conversion.ts";
+export { readGenerationConfig, writeGenerationConfig } from "./generation-config.ts";
+export type { GenerationConfig } from "./generation-config.ts";
+export { initialiseWeight, initialiseWeights } from "./initialise.ts";
+export { modelOf, modelWeights, parameterCount } from "./model.ts";
+export type { Model } from "./model.ts";
+export { isModelPreset, MODEL_PRESETS, modelPreset } from "./presets.ts";
+export type { ModelPresetName } from "./presets.ts";
+export { ropeTables } from "./rope.ts";
+export type { RopeSettings, RopeTables } from "./rope.ts";
+export { openSafetensors, SAFETENSORS_BYTES, writeSafetensors } from "./safetensors.ts";
+export type {
+  SafetensorsEntry,
+  SafetensorsFile,
+  SafetensorsOutput,
+  SafetensorsType,
+} from "./safetensors.ts";
+export type { StageDataType } from "./stage-builder.ts";
+export { hasWeights, loadWeights, saveWeights } from "./weight-files.ts";
+export type { LoadedWeights, SaveWeightsOptions, WeightView } from "./weight-files.ts";
+export type { Initialisation, StageInstance, StageKind, WeightSpec } from "./weights.ts";

@@ -1,0 +1,178 @@
+import { byteLengthOf } from "../mil/types.ts";
+import { didYouMean } from "../util/nearest.ts";
+import { PlanError } from "./errors.ts";
+import { isTransient, PERSISTENT_ROLES } from "./plan.ts";
+import type { BufferRole, BufferSpec, Dispatch, PersistentRole, Plan } from "./plan.ts";
+
+/** Buffers in an arena begin at multiples of a cache line. */
+export const ARENA_ALIGNMENT = 64;
+
+/** Dispatch indices, inclusive, between which a transient buffer's contents matter in one section. */
+export interface Lifetime {
+  readonly buffer: string;
+  readonly role: BufferRole;
+  readonly byteLength: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** A transient buffer's place in its section's arena. */
+export interface Placement extends Lifetime {
+  readonly offset: number;
+}
+
+export interface SectionMemory {
+  readonly section: string;
+  readonly placements: readonly Placement[];
+  /** Bytes of the arena: every transient buffer of the section stands in it. */
+  readonly arenaByteLength: number;
+  /** The most bytes that are alive at once: no packing can need less. */
+  readonly peakByteLength: number;
+  /** The dispatch at which that happens. */
+  readonly peakDispatch: number;
+}
+
+export interface PlanMemory {
+  readonly sections: readonly SectionMemory[];
+  /** Bytes of persistent buffers by role. */
+  readonly persistent: Readonly<Record<PersistentRole, number>>;
+  readonly persistentByteLength: number;
+  /** Sections run one after the other, so one arena of the largest size serves all. */
+  readonly transientByteLength: number;
+}
+
+/**
+ * First and last use of every transient buffer in a section.
+ * Throws `PlanError` where one is read, or accumulated into, before anything wrote it.
+ */
+export function sectionLifetimes(plan: Plan, section: string): readonly Lifetime[] {
+  const dispatches = dispatchesOf(plan, section);
+  const spans = new Map<string, { first: number; last: number }>();
+  const touch = (name: string, index: number, needsContents: boolean, label: string): void => {
+    const spec = bufferOf(plan, name);
+    if (!isTransient(spec.role)) return;
+    const span = spans.get(name);
+    if (span !== undefined) span.last = index;
+    else if (needsContents)
+      throw new PlanError(
+        "plan.buffer.unwritten",
+        `${section}, ${label}: buffer "${name}" is read before anything wrote it`,
+      );
+    else spans.set(name, { first: index, last: index });
+  };
+  dispatches.forEach((dispatch, index) => {
+    for (const { buffer } of dispatch.inputs.values()) touch(buffer, index, true, dispatch.label);
+    for (const { buffer, mode } of dispatch.outputs.values())
+      touch(buffer, index, mode === "accumulate", dispatch.label);
+  });
+  return [...spans].map(([buffer, span]) => {
+    const { role, type } = bufferOf(plan, buffer);
+    return { buffer, role, byteLength: byteLengthOf(type), ...span };
+  });
+}
+
+/** Packs one section's transient buffers: large ones first, each into the tightest gap that is free while it lives. */
+export function packSection(plan: Plan, section: string): SectionMemory {
+  const lifetimes = sectionLifetimes(plan, section);
+  const placed: Placement[] = [];
+  const ordered = lifetimes.toSorted(
+    (a, b) => b.byteLength - a.byteLength || a.first - b.first || (a.buffer < b.buffer ? -1 : 1),
+  );
+  for (const lifetime of ordered)
+    placed.push({ ...lifetime, offset: bestOffset(lifetime, placed) });
+  let arenaByteLength = 0;
+  for (const { offset, byteLength } of placed)
+    arenaByteLength = Math.max(arenaByteLength, offset + aligned(byteLength));
+  const peak = peakOf(lifetimes, dispatchesOf(plan, section).length);
+  return {
+    section,
+    placements: placed.toSorted((a, b) => a.first - b.first || a.offset - b.offset),
+    arenaByteLength,
+    ...peak,
+  };
+}
+
+/** The start of the smallest gap that fits between the buffers alive at the same time. */
+function bestOffset(lifetime: Lifetime, placed: readonly Placement[]): number {
+  const wanted = aligned(lifetime.byteLength);
+  const neighbours = placed
+    .filter((other) => other.first <= lifetime.last && lifetime.first <= other.last)
+    .toSorted((a, b) => a.offset - b.offset);
+  let best: number | undefined;
+  let bestGap = Infinity;
+  let position = 0;
+  for (const other of neighbours) {
+    const gap = other.offset - position;
+    if (gap >= wanted && gap < bestGap) {
+      best = position;
+      bestGap = gap;
+    }
+    position = Math.max(position, other.offset + aligned(other.byteLength));
+  }
+  return best ?? position;
+}
+
+function aligned(byteLength: number): number {
+  return Math.ceil(byteLength / ARENA_ALIGNMENT) * ARENA_ALIGNMENT;
+}
+
+function peakOf(
+  lifetimes: readonly Lifetime[],
+  dispatchCount: number,
+): { readonly peakByteLength: number; readonly peakDispatch: number } {
+  const change = new Float64Array(dispatchCount + 1);
+  for (const { first, last, byteLength } of lifetimes) {
+    change[first] = (change[first] ?? 0) + byteLength;
+    change[last + 1] = (change[last + 1] ?? 0) - byteLength;
+  }
+  let alive = 0;
+  let peakByteLength = 0;
+  let peakDispatch = 0;
+  for (let index = 0; index < dispatchCount; index++) {
+    alive += change[index] ?? 0;
+    if (alive > peakByteLength) {
+      peakByteLength = alive;
+      peakDispatch = index;
+    }
+  }
+  return { peakByteLength, peakDispatch };
+}
+
+/** Memory of a whole plan: every section's arena, and the persistent buffers by role. */
+export function planMemory(plan: Plan): PlanMemory {
+  const sections = [...plan.sections.keys()].map((section) => packSection(plan, section));
+  const persistent = Object.fromEntries(PERSISTENT_ROLES.map((role) => [role, 0])) as Record<
+    PersistentRole,
+    number
+  >;
+  let persistentByteLength = 0;
+  for (const { role, type } of plan.buffers.values()) {
+    if (isTransient(role)) continue;
+    const bytes = byteLengthOf(type);
+    persistent[role] += bytes;
+    persistentByteLength += bytes;
+  }
+  return {
+    sections,
+    persistent,
+    persistentByteLength,
+    transientByteLength: Math.max(0, ...sections.map((section) => section.arenaByteLength)),
+  };
+}
+
+function dispatchesOf(plan: Plan, section: string): readonly Dispatch[] {
+  const dispatches = plan.sections.get(section);
+  if (dispatches === undefined)
+    throw new PlanError(
+      "plan.section.unknown",
+      `plan "${plan.name}" has no section "${section}".${didYouMean(section, plan.sections.keys())}`,
+    );
+  return dispatches;
+}
+
+function bufferOf(plan: Plan, name: string): BufferSpec {
+  const spec = plan.buffers.get(name);
+  if (spec === undefined)
+    throw new PlanError("plan.buffer.unknown", `plan "${plan.name}" has no buffer "${name}"`);
+  return spec;
+}
