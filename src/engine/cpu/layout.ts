@@ -1,0 +1,91 @@
+import { byteLengthOf, DATA_TYPE_BITS } from "../../mil/types.ts";
+import type { BufferSpec, Plan } from "../../plan/plan.ts";
+import { isTransient } from "../../plan/plan.ts";
+import { EngineError } from "../errors.ts";
+import { MAXIMUM_MEMORY_BYTES } from "./memory.ts";
+import { alignUp } from "./packing.ts";
+
+/** Where a persistent buffer stands. */
+export interface Place {
+  readonly memory: number;
+  readonly byteOffset: number;
+}
+
+export interface PersistentLayout {
+  readonly places: ReadonlyMap<string, Place>;
+  /** Bytes of every memory. */
+  readonly memories: readonly number[];
+}
+
+/** A new memory is begun beyond this, so that no single one is hard to place in the address space. */
+const PREFERRED_MEMORY_BYTES = 2 ** 31 - 65536;
+
+/** Bytes of an element. Throws `EngineError` for types that have no array class. */
+export function elementBytes(spec: BufferSpec): number {
+  const bits = DATA_TYPE_BITS[spec.type.dataType];
+  if (bits < 8) {
+    throw new EngineError(
+      "engine.cpu.type",
+      `buffer "${spec.name}" is ${spec.type.dataType}; buffers hold whole bytes`,
+    );
+  }
+  return bits / 8;
+}
+
+/**
+ * Places persistent buffers: those of one group in one memory (several where it would grow beyond 2 GiB), those
+ * without a group together. What must stand in one memory (a parameter with its gradient and moments) is told
+ * in `together`; such sets are never torn apart.
+ */
+export function layOutPersistent(
+  plan: Plan,
+  isWanted: (spec: BufferSpec) => boolean,
+  together: readonly (readonly string[])[],
+): PersistentLayout {
+  const parent = new Map<string, string>();
+  const find = (name: string): string => {
+    let root = name;
+    for (let next = parent.get(root); next !== undefined; next = parent.get(root)) root = next;
+    return root;
+  };
+  for (const [first, ...others] of together) {
+    if (first === undefined) continue;
+    for (const other of others) {
+      const [a, b] = [find(first), find(other)];
+      if (a !== b) parent.set(b, a);
+    }
+  }
+  const sets = new Map<string, { readonly group: string; readonly buffers: BufferSpec[] }>();
+  for (const spec of plan.buffers.values()) {
+    if (isTransient(spec.role) || !isWanted(spec)) continue;
+    const root = find(spec.name);
+    const set = sets.get(root) ?? { group: spec.group ?? "", buffers: [] };
+    set.buffers.push(spec);
+    sets.set(root, set);
+  }
+  const places = new Map<string, Place>();
+  const memories: number[] = [];
+  const open = new Map<string, number>();
+  for (const { group, buffers } of sets.values()) {
+    const size = buffers.reduce((total, spec) => total + alignUp(byteLengthOf(spec.type)), 0);
+    if (size > MAXIMUM_MEMORY_BYTES) {
+      throw new EngineError(
+        "engine.cpu.memory",
+        `"${buffers[0]?.name}" and what is updated with it take ${size} bytes, one memory holds ${MAXIMUM_MEMORY_BYTES}`,
+      );
+    }
+    let memory = open.get(group);
+    if (memory === undefined || (memories[memory] ?? 0) + size > PREFERRED_MEMORY_BYTES) {
+      // The first bytes stay free: address 0 is no address for a kernel.
+      memory = memories.push(alignUp(1)) - 1;
+      open.set(group, memory);
+    }
+    for (const spec of buffers) {
+      elementBytes(spec);
+      const byteOffset = memories[memory] ?? 0;
+      places.set(spec.name, { memory, byteOffset });
+      memories[memory] = byteOffset + alignUp(byteLengthOf(spec.type));
+    }
+  }
+  return { places, memories };
+}
