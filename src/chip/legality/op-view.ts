@@ -1,0 +1,119 @@
+import { isOperandList, literalOf, tensorTypeOf } from "../../mil/program.ts";
+import type { Literal, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
+import type { TensorType } from "../../mil/types.ts";
+
+/** One op of a function as the rules look at it: settings as plain values, and who uses what. */
+export class OpView {
+  readonly operation: Operation;
+  readonly fn: MilFunction;
+  readonly #uses: FunctionUses;
+
+  constructor(operation: Operation, uses: FunctionUses) {
+    this.operation = operation;
+    this.fn = uses.fn;
+    this.#uses = uses;
+  }
+
+  get type(): string {
+    return this.operation.type;
+  }
+
+  get name(): string {
+    return this.operation.outputs[0]?.name ?? this.operation.type;
+  }
+
+  operand(name: string): Operand | undefined {
+    const argument = this.operation.inputs.get(name);
+    return argument === undefined || isOperandList(argument) ? undefined : argument;
+  }
+
+  operands(name: string): readonly Operand[] {
+    const argument = this.operation.inputs.get(name);
+    if (argument === undefined) return [];
+    return isOperandList(argument) ? argument : [argument];
+  }
+
+  /** Sizes of an operand, unknown ones as 0; nothing when it is no tensor. */
+  shape(name: string): readonly number[] | undefined {
+    const operand = this.operand(name);
+    return operand === undefined ? undefined : shapeOf(operand);
+  }
+
+  result(): TensorType | undefined {
+    const type = this.operation.outputs[0]?.type;
+    return type?.kind === "tensor" ? type : undefined;
+  }
+
+  resultShape(): readonly number[] {
+    const [output] = this.operation.outputs;
+    return output === undefined ? [] : (shapeOf(output) ?? []);
+  }
+
+  /** The numbers of a setting, when they are written in the program. */
+  numbers(name: string): readonly number[] | undefined {
+    const operand = this.operand(name);
+    const literal = operand === undefined ? undefined : literalOf(operand);
+    return literal === undefined ? undefined : smallNumbers(literal);
+  }
+
+  number(name: string): number | undefined {
+    return this.numbers(name)?.[0];
+  }
+
+  isConstant(name: string): boolean {
+    const operand = this.operand(name);
+    return operand !== undefined && this.#uses.isConstant(operand);
+  }
+
+  producer(operand: Operand): Operation | undefined {
+    return operand.kind === "value" ? this.#uses.producers.get(operand) : undefined;
+  }
+
+  consumers(): readonly Operation[] {
+    return this.operation.outputs.flatMap((output) => this.#uses.consumers.get(output) ?? []);
+  }
+
+  isFunctionInput(operand: Operand): boolean {
+    return operand.kind === "value" && this.fn.inputs.includes(operand);
+  }
+}
+
+/** Who makes and who reads each value of a function. */
+export class FunctionUses {
+  readonly fn: MilFunction;
+  readonly producers = new Map<Value, Operation>();
+  readonly consumers = new Map<Value, Operation[]>();
+
+  constructor(fn: MilFunction) {
+    this.fn = fn;
+    for (const operation of fn.operations) {
+      for (const output of operation.outputs) this.producers.set(output, operation);
+      for (const argument of operation.inputs.values()) {
+        for (const operand of isOperandList(argument) ? argument : [argument]) {
+          if (operand.kind !== "value") continue;
+          const readers = this.consumers.get(operand) ?? [];
+          readers.push(operation);
+          this.consumers.set(operand, readers);
+        }
+      }
+    }
+  }
+
+  /** Known when the program is compiled: a literal, a `const`, or a compressed constant. */
+  isConstant(operand: Operand): boolean {
+    if (literalOf(operand) !== undefined) return true;
+    if (operand.kind !== "value") return false;
+    const producer = this.producers.get(operand);
+    return producer?.type === "const" || producer?.type.startsWith("constexpr_") === true;
+  }
+}
+
+export function shapeOf(operand: Operand): readonly number[] | undefined {
+  return tensorTypeOf(operand)?.shape.map((size) => (size === "?" ? 0 : size));
+}
+
+/** Settings are short; weights are left alone. */
+function smallNumbers(literal: Literal): readonly number[] | undefined {
+  if (literal.data.kind !== "numbers" || literal.data.numbers.length > 64) return undefined;
+  return Array.from(literal.data.numbers, Number);
+}
