@@ -1,0 +1,173 @@
+import type { MilFunction } from "../mil/program.ts";
+import { tensorType } from "../mil/types.ts";
+import { modelOf } from "../model/index.ts";
+import type { Model, ModelConfig, StageInstance } from "../model/index.ts";
+import { PlanBuilder } from "../plan/builder.ts";
+import type { BindingInput } from "../plan/builder.ts";
+import type { Plan } from "../plan/plan.ts";
+
+/** Positions a cache holds, smallest first: 64, 128, ... up to the model's context. */
+export function cacheBuckets(contextLength: number): readonly number[] {
+  const buckets: number[] = [];
+  for (let length = SMALLEST_BUCKET; length < contextLength; length *= 2) buckets.push(length);
+  return [...buckets, contextLength];
+}
+
+const SMALLEST_BUCKET = 64;
+
+/** The smallest bucket that holds `length` positions; the largest one where none does. */
+export function bucketFor(length: number, contextLength: number): number {
+  return cacheBuckets(contextLength).find((bucket) => bucket >= length) ?? contextLength;
+}
+
+/** Sections of a decoding plan: many rows of a prompt at once, or one row. */
+export const DECODE_SECTIONS = ["prefill", "decode"] as const;
+export type DecodeSection = (typeof DECODE_SECTIONS)[number];
+
+export interface DecodePlanOptions {
+  readonly config: ModelConfig;
+  /** Positions the cache holds, T. */
+  readonly bucket: number;
+  /** Rows that a run of `prefill` takes, R. */
+  readonly prefillRowCount: number;
+  readonly optimize?: (fn: MilFunction) => MilFunction;
+}
+
+/** Names of a decoding plan's host-visible buffers. */
+export const decodeBuffers = {
+  /** fp32 [T], added to the scores of cached positions: 0 where there is a row, else very negative. */
+  mask: "cache_mask",
+  /** fp32 [1, V], of the row that `row` names. */
+  logits: "next_logits",
+  /** fp32 [1, Hkv, T, D]; the host writes new rows into them. */
+  keyCache: (layer: number) => `key_cache.${layer}`,
+  valueCache: (layer: number) => `value_cache.${layer}`,
+  /** int32 [R]. */
+  tokens: (section: DecodeSection) => `${section}_tokens`,
+  /** int32 [R], where positions are learned. */
+  positions: (section: DecodeSection) => `${section}_position_ids`,
+  /** fp32 [R, D], where positions are rotary. */
+  cosines: (section: DecodeSection) => `${section}_cosines`,
+  signedSines: (section: DecodeSection) => `${section}_signed_sines`,
+  /** int32 [1]: the row whose logits are wanted. */
+  row: (section: DecodeSection) => `${section}_row`,
+  /** fp32 [1, Hkv, R, D]: what the host copies into the caches. */
+  newKeys: (section: DecodeSection, layer: number) => `${section}_new_keys.${layer}`,
+  newValues: (section: DecodeSection, layer: number) => `${section}_new_values.${layer}`,
+} as const;
+
+/**
+ * Decoding with a cache of keys and values of `bucket` positions. Programs are static: the host writes tokens,
+ * positions and the mask, runs a section, and copies the new rows into the caches. Weight buffers have the names
+ * of the training plan's, so that both may share them.
+ */
+export function buildDecodePlan(options: DecodePlanOptions): Plan {
+  const { config, bucket, prefillRowCount } = options;
+  const model = modelOf(config);
+  const plan = new PlanBuilder(`decode ${config.family} T${bucket}`);
+  declareWeights(plan, model);
+  plan.buffer(decodeBuffers.mask, tensorType("fp32", [bucket]), "input");
+  plan.buffer(decodeBuffers.logits, tensorType("fp32", [1, config.vocabularySize]), "output");
+  const cache = tensorType("fp32", [1, config.keyValueHeadCount, bucket, config.headSize]);
+  model.blocks.forEach((_, layer) => {
+    plan.buffer(decodeBuffers.keyCache(layer), cache, "state");
+    plan.buffer(decodeBuffers.valueCache(layer), cache, "state");
+  });
+  addSection(plan, model, options, "prefill", prefillRowCount);
+  addSection(plan, model, options, "decode", 1);
+  return plan.finish();
+}
+
+/** A plan without programs that owns a model's weights; decoding plans of all buckets share them. */
+export function buildWeightsPlan(config: ModelConfig): Plan {
+  const plan = new PlanBuilder(`weights ${config.family}`);
+  declareWeights(plan, modelOf(config));
+  return plan.finish();
+}
+
+function declareWeights(plan: PlanBuilder, model: Model): void {
+  for (const stage of model.stages) {
+    for (const weight of stage.weights)
+      if (!weight.borrowed) plan.buffer(weight.name, weight.type, "weight", stage.group);
+  }
+}
+
+function weightInputs(stage: StageInstance): Record<string, BindingInput> {
+  return Object.fromEntries(stage.weights.map(({ parameter, name }) => [parameter, name]));
+}
+
+function addSection(
+  plan: PlanBuilder,
+  model: Model,
+  { config, bucket, optimize = (fn) => fn }: DecodePlanOptions,
+  section: DecodeSection,
+  rowCount: number,
+): void {
+  const { functions, positions } = model;
+  const rows = { rowCount, dataType: "fp32" } as const;
+  const hiddenType = tensorType("fp32", [rowCount, config.channelCount]);
+  const hidden = model.stages
+    .slice(0, -1)
+    .map((_, layer) => plan.buffer(`${section}_hidden.${layer}`, hiddenType, "activation"));
+  const hiddenAt = (layer: number): string => hidden[layer] ?? "";
+  const input = (name: string, dataType: "int32" | "fp32", shape: readonly number[]): string =>
+    plan.buffer(name, tensorType(dataType, shape), "input");
+
+  plan.program(`${section}_embed`, optimize(functions.cachedEmbed(rows)));
+  plan.program(
+    `${section}_block`,
+    optimize(functions.cachedBlock({ ...rows, cacheLength: bucket })),
+  );
+  plan.program(`${section}_logits`, optimize(functions.logits(rows)));
+
+  const tokens = input(decodeBuffers.tokens(section), "int32", [rowCount]);
+  const ids: Record<string, BindingInput> = {};
+  const angles: Record<string, BindingInput> = {};
+  switch (positions) {
+    case "learned":
+      ids["position_ids"] = input(decodeBuffers.positions(section), "int32", [rowCount]);
+      break;
+    case "rope": {
+      const table = [rowCount, config.headSize];
+      angles["cosines"] = input(decodeBuffers.cosines(section), "fp32", table);
+      angles["signed_sines"] = input(decodeBuffers.signedSines(section), "fp32", table);
+      break;
+    }
+  }
+  plan.dispatch(
+    section,
+    `${section} embed`,
+    `${section}_embed`,
+    { tokens, ...ids, ...weightInputs(model.embed) },
+    { hidden: hiddenAt(0) },
+  );
+  const rowType = tensorType("fp32", [1, config.keyValueHeadCount, rowCount, config.headSize]);
+  model.blocks.forEach((stage, layer) => {
+    plan.dispatch(
+      section,
+      `${section} ${stage.group}`,
+      `${section}_block`,
+      {
+        hidden: hiddenAt(layer),
+        key_cache: decodeBuffers.keyCache(layer),
+        value_cache: decodeBuffers.valueCache(layer),
+        mask: decodeBuffers.mask,
+        ...angles,
+        ...weightInputs(stage),
+      },
+      {
+        hidden_out: hiddenAt(layer + 1),
+        new_keys: plan.buffer(decodeBuffers.newKeys(section, layer), rowType, "output"),
+        new_values: plan.buffer(decodeBuffers.newValues(section, layer), rowType, "output"),
+      },
+    );
+  });
+  const row = input(decodeBuffers.row(section), "int32", [1]);
+  plan.dispatch(
+    section,
+    `${section} logits`,
+    `${section}_logits`,
+    { hidden: hiddenAt(config.layerCount), row, ...weightInputs(model.head) },
+    { logits: decodeBuffers.logits },
+  );
+}

@@ -1,0 +1,125 @@
+import { afterAll, describe, expect, it } from "vitest";
+import { createReferenceEngine } from "../../src/engine/reference/index.ts";
+import type { LoadedPlan } from "../../src/engine/engine.ts";
+import { evaluateFunction } from "../../src/engine/reference/evaluate.ts";
+import { bucketFor, buildWeightsPlan, cacheBuckets } from "../../src/generate/decode-plan.ts";
+import { DecodeSession } from "../../src/generate/decode-session.ts";
+import { hostTensor } from "../../src/mil/host-tensor.ts";
+import type { HostTensor } from "../../src/mil/host-tensor.ts";
+import type { MilFunction } from "../../src/mil/program.ts";
+import { elementCount } from "../../src/mil/types.ts";
+import {
+  initialiseWeight,
+  modelOf,
+  modelWeights,
+  parseModelConfig,
+} from "../../src/model/index.ts";
+import type { Model, ModelConfig, StageInstance } from "../../src/model/index.ts";
+import { Random } from "../../src/util/random.ts";
+import { FAMILY_JSON } from "../model/configs.ts";
+
+const engine = createReferenceEngine();
+afterAll(() => engine.close());
+
+async function freshWeights(config: ModelConfig): Promise<LoadedPlan> {
+  const weights = await engine.load(buildWeightsPlan(config));
+  for (const weight of modelWeights(modelOf(config))) {
+    const view = weights.view(weight.name) as Float32Array;
+    initialiseWeight(weight, 5, view);
+    if (weight.decay) view.forEach((value, index) => (view[index] = value * 8));
+  }
+  return weights;
+}
+
+/** Logits [S, V] of a full forward: the training stages, without any cache. */
+function fullForward(model: Model, weights: LoadedPlan, tokens: readonly number[]): Float64Array[] {
+  const { config, functions } = model;
+  const S = tokens.length;
+  const run = (
+    fn: MilFunction,
+    stage: StageInstance,
+    given: Readonly<Record<string, ArrayLike<number>>>,
+  ): HostTensor => {
+    const names = new Map(stage.weights.map(({ parameter, name }) => [parameter, name]));
+    const inputs = new Map<string, HostTensor>();
+    for (const { name, type } of fn.inputs) {
+      if (type.kind !== "tensor") throw new Error("tensors only");
+      const shape = type.shape.map(Number);
+      const source = given[name] ?? weights.view(names.get(name) ?? name);
+      const data = Float64Array.from({ length: elementCount(shape) }, (_, i) => source[i] ?? NaN);
+      inputs.set(name, hostTensor(type.dataType, shape, data));
+    }
+    const [result] = evaluateFunction(fn, inputs).values();
+    if (result === undefined) throw new Error("no result");
+    return result;
+  };
+  const sizes = { batchSize: 1, sequenceLength: S, dataType: "fp32" } as const;
+  let hidden = run(functions.embed(sizes), model.embed, { tokens }).data;
+  const block = functions.block(sizes);
+  for (const stage of model.blocks) hidden = run(block, stage, { hidden }).data;
+  const logits = functions.logits({ rowCount: 1, dataType: "fp32" });
+  const C = config.channelCount;
+  return tokens.map(
+    (_, row) =>
+      run(logits, model.head, { hidden: hidden.subarray(row * C, (row + 1) * C), row: [0] }).data,
+  );
+}
+
+function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let largest = 0;
+  for (let i = 0; i < b.length; i++)
+    largest = Math.max(largest, Math.abs((a[i] ?? NaN) - (b[i] ?? NaN)));
+  return largest;
+}
+
+describe("decoding with a cache", () => {
+  it.each(FAMILY_JSON)(
+    "of $model_type gives the logits of a full forward at every position, across a bucket edge",
+    async (json) => {
+      const config = parseModelConfig(json);
+      const model = modelOf(config);
+      const weights = await freshWeights(config);
+      const random = new Random(1);
+      const tokens = Array.from({ length: 70 }, () => random.below(config.vocabularySize));
+      const expected = fullForward(model, weights, tokens);
+      const session = new DecodeSession({ engine, config, weights, prefillRowCount: 16 });
+      // A prompt of three prefill runs (one of them padded), then row by row over the edge at 64.
+      const prompt = tokens.slice(0, 41);
+      expect(largestDifference(await session.append(prompt), expected[40] ?? [])).toBeLessThan(
+        1e-4,
+      );
+      for (let position = 41; position < tokens.length; position++) {
+        const logits = await session.append(tokens.slice(position, position + 1));
+        const difference = largestDifference(logits, expected[position] ?? []);
+        expect(difference, `position ${position}`).toBeLessThan(1e-4);
+      }
+      expect(session.length).toBe(70);
+      // Forgetting rows and saying them again changes nothing.
+      session.truncate(50);
+      const again = await session.append(tokens.slice(50, 55));
+      expect(largestDifference(again, expected[54] ?? [])).toBeLessThan(1e-4);
+      await session.close();
+      await weights.close();
+    },
+  );
+
+  it("refuses tokens outside the vocabulary and sequences longer than the context", async () => {
+    const config = parseModelConfig({ ...FAMILY_JSON[0], max_position_embeddings: 8 });
+    const weights = await freshWeights(config);
+    const session = new DecodeSession({ engine, config, weights });
+    await expect(session.append([50])).rejects.toThrow("outside the vocabulary of 50");
+    await expect(session.append([])).rejects.toThrow("at least one token");
+    await expect(session.append([1, 2, 3, 4, 5, 6, 7, 8, 9])).rejects.toThrow("context of 8");
+    await session.append([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(session.remaining).toBe(0);
+    expect(() => session.truncate(9)).toThrow("cannot be cut to 9");
+    await session.close();
+  });
+
+  it("has buckets that double up to the context", () => {
+    expect(cacheBuckets(300)).toEqual([64, 128, 256, 300]);
+    expect(cacheBuckets(32)).toEqual([32]);
+    expect(bucketFor(65, 300)).toBe(128);
+    expect(bucketFor(64, 300)).toBe(64);
+  });
+});
