@@ -112,7 +112,9 @@ function show(config: TrainConfig, what: string, json: boolean): void {
   }
   const built = planOf(config, plannedModel(config));
   if (what === "plan") {
-    process.stdout.write(json ? `${JSON.stringify(planJson(built.plan))}\n` : printPlan(built.plan));
+    process.stdout.write(
+      json ? `${JSON.stringify(planJson(built.plan))}\n` : printPlan(built.plan),
+    );
     return;
   }
   for (const { name, function: fn } of built.plan.programs.values()) {

@@ -69,7 +69,7 @@ export const TRAIN_OPTIONS = {
   }),
   sampling: choiceOption(
     "windows at random places, epochs of all windows shuffled, or windows at document starts",
-    ["random", "epochs"],
+    SAMPLINGS,
     DATA,
   ),
   max_steps: numberOption("optimizer updates (an update may take several micro-batches)", {

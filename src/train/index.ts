@@ -8,6 +8,9 @@ export { listCheckpoints, newestWholeCheckpoint, verifyCheckpoint } from "./chec
 export { ControlBlock } from "./control.ts";
 export { PRESETS, presetOf } from "./presets.ts";
 export type { Preset } from "./presets.ts";
+export { evaluateModel } from "./evaluate.ts";
+export type { EvaluateOptions, EvaluationReport } from "./evaluate.ts";
+export { resolveModelFolder } from "./model-path.ts";
 export { plannedModel, prepareData } from "./prepare.ts";
 export type { PreparedData } from "./prepare.ts";
 export { planOf, runTraining } from "./run.ts";
@@ -18,3 +21,5 @@ export { trainInWorker } from "./session.ts";
 export type { SessionOptions } from "./session.ts";
 export { Trainer } from "./trainer.ts";
 export type { EvaluationResult, TrainerOptions, UpdateResult } from "./trainer.ts";
+export { buildEvaluationPlan, buildTrainingPlan } from "./step-plan.ts";
+export type { TrainingPlan, TrainingPlanOptions } from "./step-plan.ts";

@@ -34,12 +34,6 @@ export interface PreparedData {
 
 export type Report = (text: string) => void;
 
-/** A preset's config.json, whose vocabulary may follow from the tokenizer. */
-interface UnsizedModel {
-  readonly json: Record<string, unknown>;
-  readonly where: string;
-}
-
 /**
  * Everything of a run that is not the engine: tokenizer, tokens, and the model's configuration with the sizes
  * that follow from them. Reads what an earlier start of the same run left in its folder.
@@ -47,8 +41,7 @@ interface UnsizedModel {
 export function prepareData(config: TrainConfig, report: Report): PreparedData {
   const notices: string[] = [];
   const cacheFolder = join(config.output_dir, "data");
-  const shape = modelShape(config);
-  if (config.data === "random") return randomData(config, shape);
+  if (config.data === "random") return randomData(config);
 
   const path =
     config.data === "stories"
@@ -56,7 +49,12 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
       : config.data;
   const tokenizer = tokenizerFor(config, path, report);
   const tokenCount = tokenizer.tokenizer.vocabularySize;
-  const model = withSizes(shape, config, tokenCount);
+  const sized = sizedModel(config, tokenCount);
+  const { endOfText } = tokenizer.tokenizer.special;
+  const model =
+    sized.endTokenIds.length > 0 || endOfText === undefined
+      ? sized
+      : { ...sized, endTokenIds: [endOfText] };
   if (model.vocabularySize > tokenCount) {
     notices.push(
       `the model has room for ${model.vocabularySize} tokens, the tokenizer uses ${tokenCount} of them`,
@@ -88,35 +86,29 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
  * `vocab_size` stands in.
  */
 export function plannedModel(config: TrainConfig): ModelConfig {
-  const shape = modelShape(config);
-  return "json" in shape
-    ? withSizes({ ...shape, json: { vocab_size: config.vocab_size, ...shape.json } }, config, 0)
-    : withSizes(shape, config, 0);
+  return sizedModel(config, config.tokenizer === "char" ? undefined : config.vocab_size);
 }
 
-/** The configuration a run starts from, before the tokenizer is known. */
-function modelShape(
-  config: TrainConfig,
-): { readonly json: Record<string, unknown>; readonly where: string } | ModelConfig {
-  if (config.model !== undefined) return readModelConfig(config.model);
-  if (config.model_config !== undefined) {
-    const json = readJsonFile(config.model_config, CONFIG_BYTE_LIMIT);
-    return parseModelConfig(json, config.model_config);
+/**
+ * The model of a run: from a folder, a config.json or a preset, with the tokenizer's vocabulary where it follows it.
+ * Throws `TrainError` where the tokenizer or the sequence length does not fit.
+ */
+function sizedModel(config: TrainConfig, tokenCount: number | undefined): ModelConfig {
+  const preset =
+    config.model === undefined && config.model_config === undefined
+      ? presetOf(config.preset ?? "storyteller")
+      : undefined;
+  let model: ModelConfig;
+  if (preset !== undefined) model = preset.model;
+  else if (config.model !== undefined) model = readModelConfig(config.model);
+  else {
+    const path = config.model_config ?? "";
+    model = parseModelConfig(readJsonFile(path, CONFIG_BYTE_LIMIT), path);
   }
-  const preset = presetOf(config.preset ?? "storyteller");
-  return { json: { ...preset.model }, where: `preset ${preset.name}` };
-}
-
-function withSizes(
-  shape: UnsizedModel | ModelConfig,
-  config: TrainConfig,
-  tokenCount: number,
-): ModelConfig {
-  const model =
-    "json" in shape
-      ? parseModelConfig({ vocab_size: tokenCount, ...shape.json }, shape.where)
-      : shape;
-  if (model.vocabularySize < tokenCount) {
+  if (preset?.vocabularyFollowsTokenizer === true && tokenCount !== undefined) {
+    model = { ...model, vocabularySize: tokenCount };
+  }
+  if (tokenCount !== undefined && model.vocabularySize < tokenCount) {
     throw new TrainError(
       "train.vocabulary",
       `the tokenizer has ${tokenCount} tokens, the model ${model.vocabularySize}`,
@@ -162,8 +154,8 @@ function makeTokenizer(config: TrainConfig, path: string, report: Report): Descr
 }
 
 /** Token ids drawn at random: for measuring speed and memory of any vocabulary without a corpus. */
-function randomData(config: TrainConfig, shape: UnsizedModel | ModelConfig): PreparedData {
-  const model = withSizes(shape, config, 0);
+function randomData(config: TrainConfig): PreparedData {
+  const model = sizedModel(config, undefined);
   const tokenView = (name: string, tokenCount: number, seed: number): TokenView => ({
     name,
     tokenCount,

@@ -72,16 +72,17 @@ function claimFolder(config: TrainConfig): void {
 export async function runTraining(config: TrainConfig, context: RunContext): Promise<TrainEvent> {
   claimFolder(config);
   const data = prepareData(config, context.onProgress);
-  let engine: Engine | undefined;
   try {
-    engine = await createEngine(config.engine, {
+    const engine = await createEngine(config.engine, {
       ...(config.threads !== undefined && { threads: config.threads }),
     });
-    const run = new Run(config, context, data, engine);
-    return await run.go();
+    try {
+      return await new Run(config, context, data, engine).go();
+    } finally {
+      await engine.close();
+    }
   } finally {
     data.close();
-    await engine?.close();
   }
 }
 

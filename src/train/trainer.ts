@@ -63,14 +63,14 @@ export class Trainer {
     const tokenCount = batches.reduce((sum, batch) => sum + batch.validTargetCount, 0);
     let lossSum = 0;
     for (const [index, batch] of batches.entries()) {
-      this.#writeBatch(batch);
+      writeBatch(this.loaded, batch);
       this.#scalar("loss_scale", 1 / tokenCount);
       await this.loaded.run(index === 0 ? "forward_backward" : "forward_backward_accumulate");
-      lossSum += this.#readScalar("loss_sum");
+      lossSum += readScalar(this.loaded, "loss_sum");
     }
     const loss = lossSum / tokenCount;
     await this.loaded.run("gradient_norm");
-    const gradientNorm = Math.sqrt(this.#readScalar("gradient_square_sum"));
+    const gradientNorm = Math.sqrt(readScalar(this.loaded, "gradient_square_sum"));
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
       throw new TrainError(
         "train.not_finite",
@@ -96,32 +96,40 @@ export class Trainer {
   }
 
   /** Mean nats a token over batches, each token counted once. */
-  async evaluate(
-    batches: Iterable<Batch>,
-    shouldStop: () => boolean = () => false,
-  ): Promise<EvaluationResult> {
-    let lossSum = 0;
-    let tokenCount = 0;
-    for (const batch of batches) {
-      if (shouldStop()) break;
-      this.#writeBatch(batch);
-      await this.loaded.run("evaluate");
-      lossSum += this.#readScalar("loss_sum");
-      tokenCount += batch.validTargetCount;
-    }
-    return { loss: lossSum / tokenCount, tokenCount };
-  }
-
-  #writeBatch(batch: Batch): void {
-    this.loaded.view("tokens").set(batch.inputs);
-    this.loaded.view("targets").set(batch.targets);
+  async evaluate(batches: Iterable<Batch>): Promise<EvaluationResult> {
+    return evaluateBatches(this.loaded, batches);
   }
 
   #scalar(buffer: string, value: number): void {
     this.loaded.view(buffer)[0] = value;
   }
+}
 
-  #readScalar(buffer: string): number {
-    return this.loaded.view(buffer)[0] ?? Number.NaN;
+/**
+ * Runs a plan's `evaluate` section over batches. `onBatch` hears how many tokens are done and may end it.
+ */
+export async function evaluateBatches(
+  loaded: LoadedPlan,
+  batches: Iterable<Batch>,
+  onBatch: (tokenCount: number) => boolean = () => false,
+): Promise<EvaluationResult> {
+  let lossSum = 0;
+  let tokenCount = 0;
+  for (const batch of batches) {
+    writeBatch(loaded, batch);
+    await loaded.run("evaluate");
+    lossSum += readScalar(loaded, "loss_sum");
+    tokenCount += batch.validTargetCount;
+    if (onBatch(tokenCount)) break;
   }
+  return { loss: lossSum / tokenCount, tokenCount };
+}
+
+function writeBatch(loaded: LoadedPlan, batch: Batch): void {
+  loaded.view("tokens").set(batch.inputs);
+  loaded.view("targets").set(batch.targets);
+}
+
+function readScalar(loaded: LoadedPlan, buffer: string): number {
+  return loaded.view(buffer)[0] ?? Number.NaN;
 }

@@ -1,0 +1,58 @@
+import { numberOption, textOption } from "../util/options.ts";
+
+const SAMPLING = { group: "Sampling" };
+const MACHINE = { group: "Machine" };
+
+/** Settings of `anecdote generate`; names follow mlx-lm and Hugging Face. */
+export const GENERATE_OPTIONS = {
+  model: textOption("a model folder, or a run's folder (its newest checkpoint)", {
+    placeholder: "DIR",
+    aliases: ["model_name_or_path"],
+  }),
+  prompt: textOption("text to continue; without it the model begins a document", {
+    placeholder: "TEXT",
+  }),
+  max_tokens: numberOption("most tokens to write", {
+    ...SAMPLING,
+    integer: true,
+    minimum: 1,
+    aliases: ["max_new_tokens", "num_predict"],
+  }),
+  temperature: numberOption("0 takes the most likely token", {
+    ...SAMPLING,
+    minimum: 0,
+    aliases: ["temp"],
+  }),
+  top_k: numberOption("keep the K most likely tokens; 0 = all", { ...SAMPLING, integer: true, minimum: 0 }),
+  top_p: numberOption("keep the most likely tokens up to this probability", {
+    ...SAMPLING,
+    minimum: 0,
+    maximum: 1,
+  }),
+  min_p: numberOption("keep tokens at least this share as likely as the most likely", {
+    ...SAMPLING,
+    minimum: 0,
+    maximum: 1,
+  }),
+  repetition_penalty: numberOption("make tokens seen before less likely; 1 = off", {
+    ...SAMPLING,
+    minimum: 0,
+  }),
+  seed: numberOption("seed of the draws", { ...SAMPLING, integer: true, minimum: 0 }),
+  engine: textOption("cpu, reference, sim:<chip>, ane, or auto", { ...MACHINE, placeholder: "NAME" }),
+  threads: numberOption("threads of the CPU engine", { ...MACHINE, integer: true, minimum: 1, maximum: 256 }),
+} as const;
+
+/** Settings of `anecdote eval`. */
+export const EVAL_OPTIONS = {
+  model: GENERATE_OPTIONS.model,
+  data: textOption("text, jsonl, token ids or a folder of them", { placeholder: "FILE_OR_DIR" }),
+  batch_size: numberOption("windows at once", { integer: true, minimum: 1 }),
+  max_seq_length: numberOption("tokens of context; default: the model's, at most 1,024", {
+    integer: true,
+    minimum: 2,
+    aliases: ["max_length", "block_size"],
+  }),
+  engine: GENERATE_OPTIONS.engine,
+  threads: GENERATE_OPTIONS.threads,
+} as const;

@@ -1,0 +1,67 @@
+import type { Command } from "commander";
+import { generateFromFolder } from "../generate/index.ts";
+import { resolveModelFolder } from "../train/index.ts";
+import { resolveOptions } from "../util/options.ts";
+import type { Exit } from "./commands.ts";
+import { UsageError } from "./errors.ts";
+import { GENERATE_OPTIONS } from "./generate-options.ts";
+import { addOptions, commandLineLayer } from "./options.ts";
+import { styled } from "./terminal.ts";
+
+interface GenerateFlags {
+  readonly stop: readonly string[];
+  readonly json?: boolean;
+}
+
+export function register(program: Command, _exit: Exit): void {
+  const command = program
+    .command("generate")
+    .description("write text with a trained model")
+    .option("--stop <text>", "end where this text appears (may be given several times)", append, [])
+    .option("--json", "one JSON object instead of the text")
+    .addHelpText(
+      "after",
+      `
+Example:
+  anecdote generate --model runs/storyteller --prompt "Once upon a time" --max-tokens 150 --temperature 0.8`,
+    );
+  addOptions(command, GENERATE_OPTIONS);
+  command.action(async (flags: GenerateFlags) => {
+    const json = flags.json === true;
+    const { values } = resolveOptions(GENERATE_OPTIONS, [commandLineLayer(command, GENERATE_OPTIONS)]);
+    if (values.model === undefined) {
+      throw new UsageError("cli.model", "generate needs a model: --model DIR");
+    }
+    const folder = resolveModelFolder(values.model);
+    if (!json && values.prompt !== undefined) {
+      process.stdout.write(styled(process.stdout, "bold", values.prompt));
+    }
+    const result = await generateFromFolder(folder, values.prompt ?? "", {
+      maxTokens: values.max_tokens ?? 100,
+      stop: flags.stop,
+      ...(values.temperature !== undefined && { temperature: values.temperature }),
+      ...(values.top_k !== undefined && { topK: values.top_k }),
+      ...(values.top_p !== undefined && { topP: values.top_p }),
+      ...(values.min_p !== undefined && { minP: values.min_p }),
+      ...(values.repetition_penalty !== undefined && { repetitionPenalty: values.repetition_penalty }),
+      ...(values.seed !== undefined && { seed: values.seed }),
+      ...(values.engine !== undefined && { engine: values.engine }),
+      ...(values.threads !== undefined && { threads: values.threads }),
+      ...(!json && { onText: (piece: string) => process.stdout.write(piece) }),
+    });
+    if (json) {
+      process.stdout.write(
+        `${JSON.stringify({ text: result.text, tokens: result.tokenCount, tokens_per_second: result.tokensPerSecond, stop_reason: result.stopReason })}\n`,
+      );
+      return;
+    }
+    process.stdout.write("\n");
+    process.stderr.write(
+      `${styled(process.stderr, "dim", `${result.tokenCount} tokens, ${result.tokensPerSecond.toFixed(1)} tokens/s, ended by ${result.stopReason}`)}\n`,
+    );
+  });
+}
+
+function append(text: string, before: readonly string[]): readonly string[] {
+  return [...before, text];
+}

@@ -1,0 +1,94 @@
+import type { Command } from "commander";
+import {
+  byteTokenizer,
+  characterTokenizer,
+  loadTokenizer,
+  saveTokenizer,
+  trainBpe,
+  trainingTexts,
+} from "../text/index.ts";
+import type { DescribedTokenizer } from "../text/index.ts";
+import type { Exit } from "./commands.ts";
+import { UsageError } from "./errors.ts";
+import { StatusLine } from "./terminal.ts";
+
+interface TrainFlags {
+  readonly data: string;
+  readonly kind: string;
+  readonly vocabSize: string;
+  readonly output: string;
+  readonly json?: boolean;
+}
+
+export function register(program: Command, _exit: Exit): void {
+  const tokenizer = program
+    .command("tokenizer")
+    .description("train a tokenizer, or see what one does to a text");
+  tokenizer
+    .command("train")
+    .description("train a tokenizer and write tokenizer.json")
+    .requiredOption("--data <file_or_dir>", "text, jsonl or a folder of them")
+    .requiredOption("--output <dir>", "folder to write into")
+    .option("--kind <kind>", "bpe, char or byte", "bpe")
+    .option("--vocab-size <n>", "tokens, for bpe", "4096")
+    .option("--json", "one JSON object")
+    .addHelpText(
+      "after",
+      "\nExample:\n  anecdote tokenizer train --data corpus/ --vocab-size 8192 --output my-tokenizer",
+    )
+    .action((flags: TrainFlags) => {
+      const described = make(flags);
+      saveTokenizer(flags.output, described);
+      const { vocabularySize } = described.tokenizer;
+      process.stdout.write(
+        flags.json === true
+          ? `${JSON.stringify({ kind: flags.kind, vocabulary_size: vocabularySize, output: flags.output })}\n`
+          : `${flags.output}/tokenizer.json: ${vocabularySize} tokens\n`,
+      );
+    });
+  tokenizer
+    .command("encode")
+    .description("show the tokens of a text")
+    .requiredOption("--tokenizer <path>", "tokenizer.json or a model folder")
+    .argument("<text>", "the text")
+    .option("--json", "one JSON object")
+    .addHelpText(
+      "after",
+      '\nExample:\n  anecdote tokenizer encode --tokenizer my-tokenizer "Once upon a time"',
+    )
+    .action((text: string, flags: { readonly tokenizer: string; readonly json?: boolean }) => {
+      const { tokenizer: runner } = loadTokenizer(flags.tokenizer);
+      const ids = Array.from(runner.encode(text));
+      if (flags.json === true) {
+        process.stdout.write(
+          `${JSON.stringify({ ids, tokens: ids.map((id) => runner.tokenOf(id) ?? null) })}\n`,
+        );
+        return;
+      }
+      for (const id of ids) process.stdout.write(`${String(id).padStart(8)}  ${runner.tokenOf(id) ?? ""}\n`);
+    });
+}
+
+function make(flags: TrainFlags): DescribedTokenizer {
+  switch (flags.kind) {
+    case "byte":
+      return byteTokenizer();
+    case "char":
+      return characterTokenizer(trainingTexts(flags.data));
+    case "bpe": {
+      const vocabularySize = Number(flags.vocabSize);
+      if (!Number.isInteger(vocabularySize) || vocabularySize < 257) {
+        throw new UsageError("cli.vocab_size", `--vocab-size takes a whole number of at least 257, not "${flags.vocabSize}"`);
+      }
+      const status = new StatusLine();
+      const described = trainBpe(trainingTexts(flags.data), {
+        vocabularySize,
+        onProgress: (done, total) => status.show(`${done} of ${total} merges`),
+      });
+      status.clear();
+      return described;
+    }
+    default:
+      throw new UsageError("cli.tokenizer.kind", `--kind takes bpe, char or byte, not "${flags.kind}"`);
+  }
+}

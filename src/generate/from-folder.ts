@@ -1,0 +1,48 @@
+import { createEngine } from "../engine/create.ts";
+import { readModelConfig } from "../model/index.ts";
+import { loadTokenizer } from "../text/index.ts";
+import { loadWeightPlan } from "./weight-plan.ts";
+import { Generator } from "./generator.ts";
+import type { GenerateOptions, GeneratedText } from "./generator.ts";
+
+export interface FolderOptions {
+  readonly engine?: string;
+  readonly threads?: number;
+}
+
+/**
+ * Opens a model folder for writing text and hands the generator to `use`; everything is closed afterwards.
+ * Throws `ModelError` or `TextError` for what is wrong in the folder.
+ */
+export async function withGenerator<Result>(
+  folder: string,
+  options: FolderOptions,
+  use: (generator: Generator) => Promise<Result>,
+): Promise<Result> {
+  const model = readModelConfig(folder);
+  const { tokenizer } = loadTokenizer(folder);
+  const engine = await createEngine(options.engine ?? "auto", {
+    ...(options.threads !== undefined && { threads: options.threads }),
+  });
+  try {
+    const weights = await loadWeightPlan(engine, model, folder);
+    const generator = await Generator.open({ engine, model, tokenizer, weights });
+    try {
+      return await use(generator);
+    } finally {
+      await generator.close();
+      await weights.close();
+    }
+  } finally {
+    await engine.close();
+  }
+}
+
+/** Continues one prompt with the model of a folder. */
+export async function generateFromFolder(
+  folder: string,
+  prompt: string,
+  options: GenerateOptions & FolderOptions,
+): Promise<GeneratedText> {
+  return withGenerator(folder, options, (generator) => generator.generate(prompt, options));
+}

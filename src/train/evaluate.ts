@@ -1,0 +1,70 @@
+import { createEngine } from "../engine/create.ts";
+import { loadWeights, modelOf, readModelConfig } from "../model/index.ts";
+import { evaluationBatches, loadTokenizer, openDataset } from "../text/index.ts";
+import { tmpdir } from "node:os";
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { EngineError } from "../engine/errors.ts";
+import { resolveModelFolder } from "./model-path.ts";
+import { buildEvaluationPlan } from "./step-plan.ts";
+import { evaluateBatches } from "./trainer.ts";
+
+export interface EvaluateOptions {
+  /** A model folder, or a run's. */
+  readonly model: string;
+  /** Text, jsonl, token ids or a folder of them; all of it is judged (a folder's validation split, if it has one). */
+  readonly data: string;
+  readonly batchSize?: number;
+  /** Tokens of context; default: the model's, at most 1,024. */
+  readonly sequenceLength?: number;
+  readonly engine?: string;
+  readonly threads?: number;
+  readonly onProgress?: (tokenCount: number, tokenTotal: number) => void;
+}
+
+export interface EvaluationReport {
+  /** Mean nats a token. */
+  readonly loss: number;
+  readonly perplexity: number;
+  readonly tokens: number;
+}
+
+/** Judges a model on data in non-overlapping windows, each token counted once. */
+export async function evaluateModel(options: EvaluateOptions): Promise<EvaluationReport> {
+  const folder = resolveModelFolder(options.model);
+  const config = readModelConfig(folder);
+  const { tokenizer } = loadTokenizer(folder);
+  const sequenceLength = options.sequenceLength ?? Math.min(config.contextLength, 1024);
+  const batchSize = options.batchSize ?? Math.max(1, Math.floor(2048 / sequenceLength));
+  const cacheFolder = mkdtempSync(join(tmpdir(), "anecdote-eval-"));
+  const dataset = openDataset(options.data, { tokenizer, cacheFolder, validationFraction: 0 });
+  try {
+    const tokens = dataset.validation ?? dataset.train;
+    const engine = await createEngine(options.engine ?? "auto", {
+      ...(options.threads !== undefined && { threads: options.threads }),
+    });
+    try {
+      const loaded = await engine.load(buildEvaluationPlan({ config, batchSize, sequenceLength }));
+      loadWeights(folder, modelOf(config), (name) => {
+        const view = loaded.view(name);
+        if (view instanceof Float32Array) return view;
+        throw new EngineError("engine.view", `buffer ${name} does not hold fp32 numbers`);
+      });
+      const result = await evaluateBatches(
+        loaded,
+        evaluationBatches(tokens, { batchSize, contextLength: sequenceLength }),
+        (tokenCount) => {
+          options.onProgress?.(tokenCount, tokens.tokenCount - 1);
+          return false;
+        },
+      );
+      await loaded.close();
+      return { loss: result.loss, perplexity: Math.exp(result.loss), tokens: result.tokenCount };
+    } finally {
+      await engine.close();
+    }
+  } finally {
+    dataset.close();
+    rmSync(cacheFolder, { recursive: true, force: true });
+  }
+}
