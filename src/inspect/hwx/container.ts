@@ -346,7 +346,7 @@ const NOTE_TEXT_LIMIT = 4096;
 
 /** A note's bytes as far as they are text; everything else becomes a dot. */
 function printable(text: string): string {
-  return [...text.slice(0, NOTE_TEXT_LIMIT)]
+  return Array.from(text.slice(0, NOTE_TEXT_LIMIT))
     .map((mark) => (mark < " " || mark === "\u007f" || mark === "\ufffd" ? "." : mark))
     .join("");
 }

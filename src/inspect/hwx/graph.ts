@@ -251,7 +251,7 @@ const XML_MARKS: ReadonlyMap<string, string> = new Map([
 
 /** Escapes marks; XML 1.0 forbids control characters, so they become question marks. */
 function xmlText(text: string): string {
-  return [...text]
+  return Array.from(text)
     .map((mark) => XML_MARKS.get(mark) ?? (mark < " " && mark !== "\n" ? "?" : mark))
     .join("");
 }

@@ -1,0 +1,10 @@
+export { decodeE5Analytics, type E5Analytics, type E5Operation } from "./analytics.ts";
+export {
+  decodeAneHash,
+  decodeE5Bundle,
+  type E5Bundle,
+  type E5File,
+  type E5Hashes,
+} from "./bundle.ts";
+export { e5AnalyticsListing, e5BundleListing, e5ManifestListing } from "./listing.ts";
+export { decodeE5Manifest, type E5Manifest } from "./manifest.ts";
