@@ -1,0 +1,114 @@
+import { combinationCount, isHeldOut } from "./combinations.ts";
+import type { StorySplit } from "./combinations.ts";
+import { wordsOf } from "./generate.ts";
+import { ENTITIES, ENTITY_OF, GRAMMAR, valueOf } from "./grammar.ts";
+import type { Bindings } from "./grammar.ts";
+import { inForm } from "./template.ts";
+import type { TemplateNode } from "./template.ts";
+
+/** What the grammar makes of a text. */
+export interface Recognition {
+  /** In how many ways the grammar can write this text; 0 for a text outside it. */
+  readonly derivationCount: number;
+  /** Which split the story belongs to; undefined for a text outside the grammar. */
+  readonly split: StorySplit | undefined;
+  /** -ln of the text's probability in its split, summed over derivations; Infinity outside the grammar. */
+  readonly nats: number;
+  /** How many leading characters some derivation can explain: where a wrong text goes wrong. */
+  readonly explainedLength: number;
+}
+
+/** The rest of a derivation after some nodes. */
+type Continue = (position: number, bindings: Bindings, nats: number) => void;
+
+/**
+ * Reads a text as a story: every way in which the grammar could have written it, with its exact probability.
+ * Tells whether a model's sample is a story of the grammar, with names, pronouns and things used consistently.
+ */
+export function recogniseStory(text: string): Recognition {
+  const derivations: { readonly bindings: Bindings; readonly nats: number }[] = [];
+  let explainedLength = 0;
+
+  const matchWord = (word: string, position: number): number | undefined => {
+    if (!text.startsWith(word, position)) return undefined;
+    explainedLength = Math.max(explainedLength, position + word.length);
+    return position + word.length;
+  };
+
+  const match = (
+    nodes: readonly TemplateNode[],
+    index: number,
+    position: number,
+    bindings: Bindings,
+    nats: number,
+    then: Continue,
+  ): void => {
+    const node = nodes[index];
+    if (node === undefined) {
+      then(position, bindings, nats);
+      return;
+    }
+    const goOn: Continue = (end, bound, cost) => match(nodes, index + 1, end, bound, cost, then);
+    switch (node.kind) {
+      case "text": {
+        const end = matchWord(node.text, position);
+        if (end !== undefined) goOn(end, bindings, nats);
+        return;
+      }
+      case "choose": {
+        const cost = nats + Math.log(node.options.length);
+        for (const option of node.options) match(option, 0, position, bindings, cost, goOn);
+        return;
+      }
+      case "pick": {
+        const words = wordsOf(node.list);
+        const cost = nats + Math.log(words.length);
+        for (const word of words) {
+          const end = matchWord(inForm(word, node.form), position);
+          if (end === undefined) continue;
+          goOn(
+            end,
+            node.variable === undefined ? bindings : { ...bindings, [node.variable]: word },
+            cost,
+          );
+        }
+        return;
+      }
+      case "copy": {
+        const entity = ENTITY_OF[node.variable];
+        if (entity === undefined || bindings[node.variable] !== undefined) {
+          const end = matchWord(inForm(valueOf(node.variable, bindings), node.form), position);
+          if (end !== undefined) goOn(end, bindings, nats);
+          return;
+        }
+        // The combination's probability is not a product over entities; it is added at the end.
+        const cost = entity === "helper" ? nats + Math.log(ENTITIES.helper.length) : nats;
+        for (const entry of ENTITIES[entity]) {
+          const bound = { ...bindings, ...entry };
+          const end = matchWord(inForm(valueOf(node.variable, bound), node.form), position);
+          if (end !== undefined) goOn(end, bound, cost);
+        }
+        return;
+      }
+    }
+  };
+
+  match(GRAMMAR, 0, 0, {}, 0, (position, bindings, nats) => {
+    if (position === text.length) derivations.push({ bindings, nats });
+  });
+
+  let probability = 0;
+  let split: StorySplit | undefined;
+  for (const { bindings, nats } of derivations) {
+    split = isHeldOut({ hero: bindings, wish: bindings, mishap: bindings })
+      ? "validation"
+      : "train";
+    probability += Math.exp(-nats) / combinationCount(split);
+  }
+  return {
+    derivationCount: derivations.length,
+    split,
+    nats: -Math.log(probability),
+    explainedLength,
+  };
+}
