@@ -14,7 +14,6 @@ const MODULES: readonly (() => Promise<CommandModule>)[] = [
   () => import("./eval.ts"),
   () => import("./plan.ts"),
   () => import("./tokenizer.ts"),
-  () => import("./data.ts"),
   () => import("./doctor.ts"),
 ];
 

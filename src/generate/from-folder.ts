@@ -26,7 +26,7 @@ export async function withGenerator<Result>(
   });
   try {
     const weights = await loadWeightPlan(engine, model, folder);
-    const generator = await Generator.open({ engine, model, tokenizer, weights });
+    const generator = new Generator({ engine, model, tokenizer, weights });
     try {
       return await use(generator);
     } finally {

@@ -2,7 +2,7 @@ import type { Engine, LoadedPlan } from "../engine/engine.ts";
 import type { ModelConfig } from "../model/index.ts";
 import type { Tokenizer } from "../text/index.ts";
 import { Random } from "../util/random.ts";
-import { Decoder } from "./decoder.ts";
+import { DecodeSession } from "./decode-session.ts";
 import { GenerateError } from "./errors.ts";
 import { GREEDY, checkSampling, sampleToken } from "./sampling.ts";
 import type { SamplingOptions } from "./sampling.ts";
@@ -38,16 +38,16 @@ export interface GeneratorParts {
 export class Generator {
   readonly #tokenizer: Tokenizer;
   readonly #model: ModelConfig;
-  readonly #decoder: Decoder;
+  readonly #session: DecodeSession;
 
-  private constructor(parts: GeneratorParts, decoder: Decoder) {
+  constructor(parts: GeneratorParts) {
     this.#tokenizer = parts.tokenizer;
     this.#model = parts.model;
-    this.#decoder = decoder;
-  }
-
-  static async open(parts: GeneratorParts): Promise<Generator> {
-    return new Generator(parts, await Decoder.open(parts));
+    this.#session = new DecodeSession({
+      engine: parts.engine,
+      config: parts.model,
+      weights: parts.weights,
+    });
   }
 
   /** Continues a prompt; an empty one begins a document. Throws `GenerateError` for settings out of range. */
@@ -65,7 +65,8 @@ export class Generator {
     let tokenCount = 0;
     let stopReason: StopReason = room < options.maxTokens ? "end of context" : "max tokens";
     const startedMs = performance.now();
-    let logits = await this.#decoder.prefill(tokens);
+    this.#session.truncate();
+    let logits = await this.#session.append(tokens);
     const limit = Math.min(options.maxTokens, room);
     while (tokenCount < limit) {
       const next = sampleToken(logits, sampling, random, tokens);
@@ -79,7 +80,7 @@ export class Generator {
         stopReason = "stop string";
         break;
       }
-      if (tokenCount < limit) logits = await this.#decoder.decode(next);
+      if (tokenCount < limit) logits = await this.#session.append([next]);
     }
     if (stopReason !== "stop string" && watcher.push(stream.end())) stopReason = "stop string";
     const text = watcher.finish();
@@ -88,7 +89,7 @@ export class Generator {
   }
 
   async close(): Promise<void> {
-    await this.#decoder.close();
+    await this.#session.close();
   }
 
   #promptTokens(prompt: string): number[] {

@@ -256,7 +256,7 @@ class Run {
   async #sample(trainer: Trainer, prompt: string, seed: number): Promise<void> {
     const { tokenizer } = this.#data;
     if (tokenizer === undefined) return;
-    this.#generator ??= await Generator.open({
+    this.#generator ??= new Generator({
       engine: this.#engine,
       model: this.#data.model,
       tokenizer: tokenizer.tokenizer,

@@ -1,5 +1,6 @@
 import { differentiate } from "../grad/differentiate.ts";
 import type { Derivative } from "../grad/differentiate.ts";
+import { GradError } from "../grad/errors.ts";
 import { valueAndGradient } from "../grad/value-and-gradient.ts";
 import type { MilFunction } from "../mil/program.ts";
 import { tensorType } from "../mil/types.ts";
@@ -39,7 +40,7 @@ export interface TrainingPlanOptions {
   readonly accumulation?: boolean;
   /** Default "none": everything a derivative reads is kept. */
   readonly recompute?: Recompute;
-  /** Bytes that the taps of all layers may take together; needs recompute "auto". */
+  /** Bytes that what the backward pass reads of the forward one may take, all layers together. */
   readonly byteBudget?: number;
   /** Rows of the batch whose logits exist at once. Default: what fits 64 MiB of logits. */
   readonly headChunkRows?: number;
@@ -233,13 +234,32 @@ class StepPlan {
     if (this.#block !== undefined) return this.#block;
     const { recompute = "none", byteBudget, config } = this.#options;
     const [first] = this.#model.blocks;
-    this.#block = differentiate(this.#model.functions.block(this.#batchSizes), {
+    const request = {
       withRespectTo: ["hidden", ...(first?.weights ?? []).map(({ parameter }) => parameter)],
+      heldInputs: ["hidden"],
       recompute,
-      ...(byteBudget !== undefined && {
-        byteBudget: Math.floor(byteBudget / Math.max(1, config.layerCount)),
-      }),
-    });
+    };
+    const block = this.#model.functions.block(this.#batchSizes);
+    try {
+      this.#block = differentiate(block, {
+        ...request,
+        ...(byteBudget !== undefined && { byteBudget: Math.floor(byteBudget / config.layerCount) }),
+      });
+    } catch (error) {
+      if (!(error instanceof GradError) || error.code !== "grad.budget") throw error;
+      const smallest = differentiate(block, request).smallestBytes * config.layerCount;
+      throw new TrainError(
+        "train.plan.budget",
+        `${byteBudget} bytes are not enough for what the backward pass of ${config.layerCount} layers reads with recompute "${recompute}"; the smallest possible number is ${smallest}`,
+        {
+          remedy:
+            recompute === "auto"
+              ? `Allow ${smallest} bytes or more, or lower the batch size.`
+              : 'Use recompute "auto", which stays within the bytes allowed.',
+          cause: error,
+        },
+      );
+    }
     return this.#block;
   }
 
