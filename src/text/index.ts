@@ -1,9 +1,42 @@
-export * from "./batches.ts";
-export * from "./bpe-trainer.ts";
-export * from "./dataset.ts";
-export * from "./errors.ts";
-export * from "./simple-tokenizers.ts";
-export * from "./token-view.ts";
-export * from "./tokenizer-files.ts";
-export * from "./tokenizer.ts";
-export * from "./windows.ts";
+/** Text to token ids and back, data sets of tokens, windows and batches over them, and a built-in story corpus. */
+export { TextError } from "./errors.ts";
+
+export type {
+  DecodeOptions,
+  EncodeOptions,
+  SpecialTokenIds,
+  StreamDecoder,
+  Tokenizer,
+} from "./tokenizer.ts";
+export type { TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.ts";
+export { trainBpe } from "./bpe-trainer.ts";
+export type { BpeTrainingOptions } from "./bpe-trainer.ts";
+export { byteTokenizer, characterTokenizer, END_OF_TEXT } from "./simple-tokenizers.ts";
+export type { DescribedTokenizer } from "./simple-tokenizers.ts";
+export { loadTokenizer, saveTokenizer } from "./tokenizer-files.ts";
+
+export { findCorpusFiles } from "./corpus-files.ts";
+export type { CorpusFile, CorpusFiles, CorpusFormat } from "./corpus-files.ts";
+export { openDataset, trainingTexts } from "./dataset.ts";
+export type { Dataset, DatasetFileReport, OpenDatasetOptions } from "./dataset.ts";
+export { cachedTokens } from "./token-cache.ts";
+export type { CachedTokens, TokenFileFacts, TokenizeOptions } from "./token-cache.ts";
+export { openTokenFile } from "./token-file.ts";
+export type { TokenFile, TokenWidth } from "./token-file.ts";
+export { joinTokens, memoryTokens, scanTokens, sliceTokens } from "./token-view.ts";
+export type { TokenView } from "./token-view.ts";
+
+export { SAMPLINGS, windowSampler } from "./windows.ts";
+export type { SamplerOptions, SamplerState, Sampling, WindowSampler } from "./windows.ts";
+export { BatchSource, evaluationBatches, evaluationRowCount, IGNORED_TARGET } from "./batches.ts";
+export type { Batch, BatchOptions, EvaluationOptions } from "./batches.ts";
+
+export { COMBINATION_COUNT, combinationCount, isHeldOut } from "./stories/combinations.ts";
+export type { StorySplit } from "./stories/combinations.ts";
+export { storyEntropy } from "./stories/entropy.ts";
+export type { StoryEntropy, StoryEntropyOptions } from "./stories/entropy.ts";
+export { generateStories } from "./stories/generate.ts";
+export type { GenerateOptions, Story } from "./stories/generate.ts";
+export { NgramIndex, ngramOverlap } from "./stories/ngram-overlap.ts";
+export { recogniseStory } from "./stories/recognise.ts";
+export type { Recognition } from "./stories/recognise.ts";

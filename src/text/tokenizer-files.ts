@@ -43,7 +43,10 @@ export function loadTokenizer(path: string): DescribedTokenizer {
 }
 
 /** Writes `tokenizer.json` and `tokenizer_config.json` into a model folder, each aside and then renamed. */
-export function saveTokenizer(folder: string, described: Pick<DescribedTokenizer, "json" | "config">): void {
+export function saveTokenizer(
+  folder: string,
+  described: Pick<DescribedTokenizer, "json" | "config">,
+): void {
   writeWholeFile(
     join(folder, "tokenizer.json"),
     `${JSON.stringify(described.json, undefined, 1)}\n`,

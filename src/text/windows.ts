@@ -9,9 +9,9 @@ import type { TokenView } from "./token-view.ts";
  * random: windows anywhere, as nanoGPT draws them. epochs: non-overlapping windows, every one once an epoch, shuffled.
  * documents: windows that begin where a document begins, every one once an epoch, shuffled.
  */
-export type Sampling = "random" | "epochs" | "documents";
+export const SAMPLINGS = ["random", "epochs", "documents"] as const;
 
-export const SAMPLINGS: readonly Sampling[] = ["random", "epochs", "documents"];
+export type Sampling = (typeof SAMPLINGS)[number];
 
 /** Where a sampler stands: plain JSON. Restored, it gives the same windows as if it had never stopped. */
 export interface SamplerState {
