@@ -58,28 +58,30 @@ function smallProgram(subtype) {
   const task = 0x1000;
   if (isNew) {
     u32(task, 1, 0, 0, 0);
-    for (const [index, at] of [task + 16, task + 16 + 96].entries()) {
-      u32(at, (24 << 16) | index, 0, 0, 0, 0, 0, 0, 0x20001);
-      u32(
-        at + 32,
-        0x38000,
-        0x00040004,
-        1,
-        0x2a,
-        8,
-        8,
-        0x00040004,
-        0x00010000 | 0x240,
-        0x80004,
-        1,
-        0x22808444,
-        0,
-        0,
-        0x23008542,
-        0,
-        0,
-        0x80300640,
-      );
+    const headerWords = subtype >= 7 ? 9 : 8;
+    const peConfig = subtype >= 7 ? 0x1140 : 0x240;
+    const records = [
+      0x38000,
+      0x00040004,
+      4,
+      8,
+      8,
+      1,
+      0x00040004,
+      4,
+      8,
+      peConfig,
+      0x80004,
+      0x22808444,
+      0,
+      0,
+      0x23008542,
+      0,
+      0,
+    ];
+    for (const [index, at] of [task + 16, task + 16 + 112].entries()) {
+      u32(at, ((headerWords + records.length) << 16) | index);
+      u32(at + (headerWords - 1) * 4, 0x20001, ...records);
     }
   } else {
     for (const at of [task, task + 0x100]) {
