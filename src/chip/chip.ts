@@ -31,6 +31,8 @@ export interface Chip {
   readonly onChipMemory: readonly Figure[];
   readonly loadPower: Figure;
   readonly idlePower: Figure;
+  /** Of the whole package, shared with CPU and GPU. */
+  readonly memoryBandwidth: Figure;
   readonly rates: ChipRates;
   readonly notes: readonly string[];
 }

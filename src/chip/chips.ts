@@ -38,6 +38,23 @@ const MEMORY_CLAIMS: readonly Figure[] = [
   ),
 ];
 
+/** GB/s by generation: base, Pro, Max, Ultra. */
+const MEMORY_BANDWIDTH: Readonly<Record<string, readonly [number, number, number, number]>> = {
+  M1: [68, 200, 400, 800],
+  M2: [100, 200, 400, 800],
+  M3: [100, 150, 400, 819],
+  M4: [120, 273, 546, 1092],
+  M5: [153, 307, 614, 1228],
+};
+
+function memoryBandwidth(name: string): Figure {
+  const [generation = "", tier = ""] = name.split(" ");
+  const figures = MEMORY_BANDWIDTH[generation];
+  if (figures === undefined) return inferred(153, GBPS, "as M5");
+  const value = figures[["", "Pro", "Max", "Ultra"].indexOf(tier)] ?? figures[0];
+  return claimed(value, GBPS, SOURCES.apple);
+}
+
 function chip(draft: ChipDraft): Chip {
   const engines = draft.engineCount ?? 1;
   const units = (draft.advertisedTops.value * 1e12) / (2 * draft.clock.value * 1e6);
@@ -59,6 +76,7 @@ function chip(draft: ChipDraft): Chip {
     onChipMemory: draft.onChipMemory ?? MEMORY_CLAIMS,
     loadPower: draft.loadPower,
     idlePower: measured(0, "W", "powermetrics rail at rest, every published run"),
+    memoryBandwidth: memoryBandwidth(draft.name),
     rates: Object.freeze(draft.rates),
     notes: draft.notes ?? [],
   });

@@ -2,7 +2,7 @@ import { OpCall } from "../../mil/op-call.ts";
 import { opRow } from "../../mil/ops/index.ts";
 import { literalOf, operandsOf, tensorTypeOf } from "../../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
-import { byteLengthOf, elementCount, staticShape } from "../../mil/types.ts";
+import { byteLengthOf, elementCount, isFloat, staticShape } from "../../mil/types.ts";
 import type { TensorType } from "../../mil/types.ts";
 import { ChipError } from "../errors.ts";
 import { opTraffic } from "./op-traffic.ts";
@@ -124,7 +124,7 @@ function productWork(
   const weightShape = staticShape(weightType);
   const fromMemory =
     isConstant(kind.weight) || inputs.has(kind.weight) || storedBytes.has(kind.weight);
-  const bytes = storedBytes.get(kind.weight) ?? byteLengthOf(weightType);
+  const bytes = storedBytes.get(kind.weight) ?? sizedBytes(weightType);
   const resultShape = staticShape(resultType);
   const taps = kind.kind === "matmul" ? 1 : elementCount(weightShape.slice(2));
   const batch = kind.kind === "matmul" ? elementCount(weightShape.slice(0, -2)) : 1;
@@ -174,7 +174,9 @@ function sizedBytes(type: TensorType): number {
       { remedy: "Give every dimension a size (`--shape name=1x256`)." },
     );
   }
-  return byteLengthOf(type);
+  // The engine stores every float as fp16; a driver converts what a program declares wider.
+  const stored = isFloat(type.dataType) && type.dataType !== "fp16";
+  return stored ? 2 * elementCount(staticShape(type)) : byteLengthOf(type);
 }
 
 function sum(numbers: readonly number[]): number {

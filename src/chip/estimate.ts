@@ -1,0 +1,323 @@
+import type { MilFunction } from "../mil/program.ts";
+import { byteLengthOf } from "../mil/types.ts";
+import type { Dispatch, Plan, PlanProgram } from "../plan/plan.ts";
+import { didYouMean } from "../util/nearest.ts";
+import type { Chip, Driver } from "./chip.ts";
+import { callJoules, opJoules } from "./cost/energy.ts";
+import { HOST_WATTS, hostProgramMs } from "./cost/host.ts";
+import { largest, priceCall, pricingRates } from "./cost/model.ts";
+import type { Bound, CallPrice } from "./cost/model.ts";
+import { functionWork } from "./cost/work.ts";
+import { ChipError } from "./errors.ts";
+import { checkFunction } from "./legality/check.ts";
+
+/** One op's share; on a plan, all ops of one type together. */
+export interface EstimatedOp {
+  /** Name of the op's result; on a plan the op's type. */
+  readonly name: string;
+  readonly op: string;
+  readonly count: number;
+  readonly ms: number;
+  readonly joules: number;
+  readonly boundBy: Bound;
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+export interface Breakdown {
+  readonly dispatch: number;
+  readonly compute: number;
+  readonly streaming: number;
+  readonly host: number;
+}
+
+export interface Estimate {
+  readonly chip: string;
+  readonly driver: Driver;
+  readonly ms: number;
+  /** The engine's rail and, for host work, the CPU's. */
+  readonly joules: number;
+  readonly boundBy: Bound;
+  /** Milliseconds by what they go into. */
+  readonly breakdown: Breakdown;
+  readonly ops: readonly EstimatedOp[];
+}
+
+export interface EstimatedDispatch {
+  readonly label: string;
+  readonly program: string;
+  readonly place: "engine" | "host";
+  readonly count: number;
+  readonly ms: number;
+  readonly joules: number;
+  readonly boundBy: Bound;
+}
+
+export interface PlanEstimate extends Estimate {
+  readonly sections: readonly {
+    readonly section: string;
+    readonly runs: number;
+    readonly ms: number;
+  }[];
+  readonly dispatches: readonly EstimatedDispatch[];
+  /** Programs that stay on the host, and why. */
+  readonly onHost: readonly { readonly program: string; readonly reason: string }[];
+}
+
+/** Rules whose breaking keeps a program off the engine; types are converted on the way in. */
+const KEEPS_OFF = new Set(["unsupported-op", "integer-arithmetic", "symbolic"]);
+
+export interface EstimateOptions {
+  /** Count the conversion and the copies of inputs and outputs, as a caller without shared buffers pays them. */
+  readonly hostCopies?: boolean;
+}
+
+/** Time and energy of one call of a function. Throws `ChipError` `chip.symbolic` for unknown sizes. */
+export function estimateFunction(
+  fn: MilFunction,
+  chip: Chip,
+  driver: Driver,
+  options: EstimateOptions = {},
+): Estimate {
+  const price = priceFunction(fn, chip, driver, options.hostCopies === true);
+  const scale = chip.rates.energyScale.value;
+  return {
+    chip: chip.name,
+    driver,
+    ms: price.ms,
+    joules: callJoules(price, chip) + HOST_WATTS * price.hostMs * 1e-3,
+    boundBy: price.boundBy,
+    breakdown: breakdownOf(price),
+    ops: price.ops.map((op) => ({
+      name: op.work.name,
+      op: op.work.op,
+      count: 1,
+      ms: op.ms,
+      joules: opJoules(op.work, op.ms) * scale,
+      boundBy: op.boundBy,
+      flops: op.work.productFlops,
+      bytes: op.work.weightBytes + op.work.trafficBytes,
+    })),
+  };
+}
+
+function priceFunction(
+  fn: MilFunction,
+  chip: Chip,
+  driver: Driver,
+  hostCopies: boolean,
+): CallPrice {
+  const work = functionWork(fn);
+  return priceCall(work, pricingRates(chip, driver), {
+    hostBytes: hostCopies ? work.inputBytes + work.outputBytes : 0,
+  });
+}
+
+/** The whole step of a training plan: every section once, micro-batches after the first through `accumulate`. */
+export function trainingRuns(plan: Plan, microBatches = 1): Readonly<Record<string, number>> {
+  const runs: Record<string, number> = {};
+  for (const section of plan.sections.keys()) {
+    if (section === "evaluate") continue;
+    runs[section] = section === "forward_backward_accumulate" ? microBatches - 1 : 1;
+  }
+  return runs;
+}
+
+/**
+ * Time and energy of a plan's sections, each run as often as `runs` says (default: a training step with one
+ * micro-batch). Programs with a host kernel, and those the engine has no ops for, are priced on the CPU.
+ */
+export function estimatePlan(
+  plan: Plan,
+  chip: Chip,
+  driver: Driver,
+  runs: Readonly<Record<string, number>> = trainingRuns(plan),
+): PlanEstimate {
+  const pricing = new PlanPricing(plan, chip, driver);
+  for (const [section, count] of Object.entries(runs)) {
+    const dispatches = plan.sections.get(section);
+    if (dispatches === undefined) {
+      throw new ChipError(
+        "chip.section",
+        `plan "${plan.name}" has no section "${section}".${didYouMean(section, plan.sections.keys())}`,
+      );
+    }
+    if (count > 0) pricing.section(section, dispatches, count);
+  }
+  return pricing.finish();
+}
+
+type ProgramPrice =
+  | { readonly place: "engine"; readonly price: CallPrice; readonly joules: number }
+  | { readonly place: "host"; readonly ms: number; readonly reason: string };
+
+class PlanPricing {
+  readonly #plan: Plan;
+  readonly #chip: Chip;
+  readonly #driver: Driver;
+  readonly #prices = new Map<string, ProgramPrice>();
+  readonly #sections: { section: string; runs: number; ms: number }[] = [];
+  readonly #dispatches: EstimatedDispatch[] = [];
+  readonly #ops = new Map<string, EstimatedOp>();
+  readonly #opParts = new Map<string, Record<Bound, number>>();
+  readonly #parts: Record<Bound, number> = { dispatch: 0, compute: 0, streaming: 0, host: 0 };
+  #joules = 0;
+
+  constructor(plan: Plan, chip: Chip, driver: Driver) {
+    this.#plan = plan;
+    this.#chip = chip;
+    this.#driver = driver;
+  }
+
+  section(section: string, dispatches: readonly Dispatch[], runs: number): void {
+    let total = 0;
+    for (const dispatch of dispatches) total += this.#dispatch(dispatch, runs);
+    this.#sections.push({ section, runs, ms: total });
+  }
+
+  #dispatch(dispatch: Dispatch, runs: number): number {
+    const program = this.#plan.programs.get(dispatch.program);
+    if (program === undefined) return 0;
+    const priced = this.#program(program);
+    const accumulateMs = this.#accumulateMs(dispatch);
+    if (priced.place === "host") {
+      const ms = (priced.ms + accumulateMs) * runs;
+      this.#parts.host += ms;
+      const joules = HOST_WATTS * ms * 1e-3;
+      this.#joules += joules;
+      this.#addDispatch(dispatch, "host", runs, ms, joules, "host");
+      this.#addOp(dispatch.program, runs, ms, joules, "host", 0, 0);
+      return ms;
+    }
+    const { price } = priced;
+    const ms = (price.ms + accumulateMs) * runs;
+    this.#parts.dispatch += price.dispatchMs * runs;
+    this.#parts.compute += price.computeMs * runs;
+    this.#parts.streaming += price.streamingMs * runs;
+    this.#parts.host += accumulateMs * runs;
+    const joules = (priced.joules + HOST_WATTS * accumulateMs * 1e-3) * runs;
+    this.#joules += joules;
+    this.#addDispatch(dispatch, "engine", runs, ms, joules, price.boundBy);
+    const scale = this.#chip.rates.energyScale.value;
+    for (const { work, ms: opMs, boundBy } of price.ops) {
+      const opEnergy = opJoules(work, opMs) * scale * runs;
+      const bytes = (work.weightBytes + work.trafficBytes) * runs;
+      this.#addOp(work.op, runs, opMs * runs, opEnergy, boundBy, work.productFlops * runs, bytes);
+    }
+    return ms;
+  }
+
+  #program(program: PlanProgram): ProgramPrice {
+    const known = this.#prices.get(program.name);
+    if (known !== undefined) return known;
+    const price = this.#priceProgram(program);
+    this.#prices.set(program.name, price);
+    return price;
+  }
+
+  #priceProgram(program: PlanProgram): ProgramPrice {
+    const host = (reason: string): ProgramPrice => ({
+      place: "host",
+      ms: hostProgramMs(program, this.#chip),
+      reason,
+    });
+    if (program.hostKernel !== undefined) return host(`host kernel ${program.hostKernel.kind}`);
+    const blocking = checkFunction(program.function, this.#chip, this.#driver).find(
+      ({ rule, severity }) => severity === "error" && KEEPS_OFF.has(rule),
+    );
+    if (blocking !== undefined) return host(blocking.detail);
+    const price = priceFunction(program.function, this.#chip, this.#driver, false);
+    return { place: "engine", price, joules: callJoules(price, this.#chip) };
+  }
+
+  /** What the host adds to a buffer: both read, one written. */
+  #accumulateMs(dispatch: Dispatch): number {
+    let bytes = 0;
+    for (const output of dispatch.outputs.values()) {
+      const buffer = this.#plan.buffers.get(output.buffer);
+      if (output.mode === "accumulate" && buffer !== undefined)
+        bytes += 3 * byteLengthOf(buffer.type);
+    }
+    return bytes / (Math.min(this.#chip.memoryBandwidth.value / 2, 120) * 1e6);
+  }
+
+  #addDispatch(
+    { label, program }: Dispatch,
+    place: "engine" | "host",
+    count: number,
+    ms: number,
+    joules: number,
+    boundBy: Bound,
+  ): void {
+    this.#dispatches.push({ label, program, place, count, ms, joules, boundBy });
+  }
+
+  #addOp(
+    op: string,
+    count: number,
+    ms: number,
+    joules: number,
+    boundBy: Bound,
+    flops: number,
+    bytes: number,
+  ): void {
+    const old = this.#ops.get(op);
+    const parts = this.#opParts.get(op) ?? { dispatch: 0, compute: 0, streaming: 0, host: 0 };
+    parts[boundBy] += ms;
+    this.#opParts.set(op, parts);
+    this.#ops.set(op, {
+      name: op,
+      op,
+      count: (old?.count ?? 0) + count,
+      ms: (old?.ms ?? 0) + ms,
+      joules: (old?.joules ?? 0) + joules,
+      boundBy: largest(parts),
+      flops: (old?.flops ?? 0) + flops,
+      bytes: (old?.bytes ?? 0) + bytes,
+    });
+  }
+
+  finish(): PlanEstimate {
+    const { dispatch, compute, streaming, host } = this.#parts;
+    return {
+      chip: this.#chip.name,
+      driver: this.#driver,
+      ms: dispatch + compute + streaming + host,
+      joules: this.#joules,
+      boundBy: largest(this.#parts),
+      breakdown: { dispatch, compute, streaming, host },
+      ops: [...this.#ops.values()].sort((a, b) => b.ms - a.ms),
+      sections: this.#sections,
+      dispatches: this.#dispatches,
+      onHost: [...this.#prices].flatMap(([program, price]) =>
+        price.place === "host" ? [{ program, reason: price.reason }] : [],
+      ),
+    };
+  }
+}
+
+function breakdownOf(price: CallPrice): Breakdown {
+  return {
+    dispatch: price.dispatchMs,
+    compute: price.computeMs,
+    streaming: price.streamingMs,
+    host: price.hostMs,
+  };
+}
+
+/** The estimate as commands print it with `--json`. */
+export function estimateJson(estimate: Estimate | PlanEstimate): Readonly<Record<string, unknown>> {
+  return {
+    chip: estimate.chip,
+    driver: estimate.driver,
+    ms: estimate.ms,
+    joules: estimate.joules,
+    bound_by: estimate.boundBy,
+    breakdown_ms: estimate.breakdown,
+    ops: estimate.ops.map(({ boundBy, ...op }) => ({ ...op, bound_by: boundBy })),
+    ...("sections" in estimate && {
+      sections: estimate.sections,
+      on_host: estimate.onHost,
+    }),
+  };
+}

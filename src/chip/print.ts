@@ -1,0 +1,154 @@
+import type { Chip } from "./chip.ts";
+import { CHIPS } from "./chips.ts";
+import type { Estimate, PlanEstimate } from "./estimate.ts";
+import { formatFigure, formatNumber } from "./figure.ts";
+import type { Figure } from "./figure.ts";
+import type { Finding } from "./legality/check.ts";
+
+/** One line a chip. */
+export function formatChips(chips: readonly Chip[] = CHIPS): string {
+  const header = [
+    "chip",
+    "family",
+    "TOPS",
+    "fp16 TFLOP/s",
+    "weights GB/s",
+    "dispatch ms",
+    "load W",
+  ];
+  const rows = chips.map((chip) => [
+    chip.name,
+    chip.family,
+    `${formatNumber(chip.advertised.value)} (${chip.advertisedMeaning})`,
+    marked(chip.rates.pointwise),
+    marked(chip.rates.weightStream),
+    `${marked(chip.rates.e5rtFloor)} / ${marked(chip.rates.inMemoryFloor)}`,
+    marked(chip.loadPower),
+  ]);
+  return `${table([header, ...rows])}\n* inferred, not measured on this chip. dispatch: e5rt / in-memory. TOPS = 2 x multiply-accumulate units x clock.\n`;
+}
+
+function marked(figure: Figure): string {
+  return `${formatNumber(figure.value)}${figure.kind === "inferred" ? "*" : ""}`;
+}
+
+/** Everything known about one chip, with sources. */
+export function formatChip(chip: Chip): string {
+  const { rates } = chip;
+  const lines: readonly (readonly [string, Figure])[] = [
+    ["cores", chip.cores],
+    ["highest clock", chip.clock],
+    [`advertised (${chip.advertisedMeaning})`, chip.advertised],
+    ["multiply-accumulate units", chip.multiplyAccumulateUnits],
+    ["1x1 convolutions", rates.pointwise],
+    ["wider convolutions", rates.spatial],
+    ["matrix products", rates.matmul],
+    ["int8 against fp16", rates.int8Factor],
+    ["weights from memory", rates.weightStream],
+    ["activations between ops", rates.activationStream],
+    ["host copies, one thread", rates.hostCopy],
+    ["host products, fp32", rates.hostProducts],
+    ["memory of the package", chip.memoryBandwidth],
+    ["dispatch, e5rt", rates.e5rtFloor],
+    ["dispatch, in-memory", rates.inMemoryFloor],
+    ["power under load", chip.loadPower],
+    ["power at rest", chip.idlePower],
+    ...chip.onChipMemory.map((figure) => ["on-chip memory (contested)", figure] as const),
+  ];
+  const body = table(lines.map(([name, figure]) => [`  ${name}`, formatFigure(figure)]));
+  const notes = chip.notes.map((note) => `  ${note}\n`).join("");
+  return `${chip.name}: family ${chip.family}, architecture ${chip.architecture}\n${body}\n${notes}`;
+}
+
+export function chipJson(chip: Chip): Readonly<Record<string, unknown>> {
+  return { ...chip };
+}
+
+/** Totals, then the largest parts. */
+export function formatEstimate(estimate: Estimate | PlanEstimate, limit = 12): string {
+  const { breakdown } = estimate;
+  const total = Math.max(estimate.ms, Number.MIN_VALUE);
+  const share = (ms: number): string =>
+    `${formatNumber(ms)} ms (${Math.round((100 * ms) / total)} %)`;
+  const head =
+    `${formatNumber(estimate.ms)} ms, ${formatEnergy(estimate.joules)}, ${formatNumber(estimate.joules / (total * 1e-3))} W on ${estimate.chip} through ${estimate.driver}, bound by ${estimate.boundBy}\n` +
+    `  dispatch ${share(breakdown.dispatch)}, compute ${share(breakdown.compute)}, streaming ${share(breakdown.streaming)}, host ${share(breakdown.host)}\n`;
+  const sorted = [...estimate.ops].sort((a, b) => b.ms - a.ms);
+  const rows = sorted
+    .slice(0, limit)
+    .map((op) => [
+      `  ${op.name}`,
+      op.name === op.op ? "" : op.op,
+      `${op.count}`,
+      `${formatNumber(op.ms)} ms`,
+      formatEnergy(op.joules),
+      op.boundBy,
+    ]);
+  const rest = sorted.slice(limit).reduce((sum, op) => sum + op.ms, 0);
+  const more =
+    sorted.length > limit ? `  ${sorted.length - limit} more: ${formatNumber(rest)} ms\n` : "";
+  const sections =
+    "sections" in estimate
+      ? estimate.sections
+          .map(({ section, runs, ms }) => `  ${section} x ${runs}: ${share(ms)}\n`)
+          .join("") +
+        estimate.onHost
+          .map(({ program, reason }) => `  on the host: ${program} (${reason})\n`)
+          .join("")
+      : "";
+  return `${head}${sections}${rows.length > 0 ? `${table(rows)}\n` : ""}${more}`;
+}
+
+function formatEnergy(joules: number): string {
+  return joules < 0.1 ? `${formatNumber(joules * 1e3)} mJ` : `${formatNumber(joules)} J`;
+}
+
+/** Findings grouped by rule: each rule once, with the first places where it is broken. */
+export function formatFindings(findings: readonly Finding[], placesShown = 3): string {
+  if (findings.length === 0) return "no rule is broken\n";
+  const groups = new Map<string, Finding[]>();
+  for (const finding of findings) {
+    const group = groups.get(finding.rule) ?? [];
+    group.push(finding);
+    groups.set(finding.rule, group);
+  }
+  const order = ["error", "warning", "handled"];
+  return [...groups.values()]
+    .sort((a, b) => order.indexOf(a[0]?.severity ?? "") - order.indexOf(b[0]?.severity ?? ""))
+    .map((group) => formatGroup(group, placesShown))
+    .join("\n");
+}
+
+function formatGroup(group: readonly Finding[], placesShown: number): string {
+  const [first] = group;
+  if (first === undefined) return "";
+  const places = group.slice(0, placesShown).map((finding) => {
+    const op = finding.op === undefined ? "" : ` ${finding.op} "${finding.result ?? ""}"`;
+    return `    ${finding.where}${op}: ${finding.detail}\n`;
+  });
+  const more = group.length > placesShown ? `    and ${group.length - placesShown} more\n` : "";
+  const contradiction =
+    first.contradictedBy === undefined ? "" : `    contradicted by: ${first.contradictedBy}\n`;
+  return (
+    `${first.severity} ${first.rule} (${first.symptom}): ${first.says}\n` +
+    `${places.join("")}${more}    source: ${first.source}\n${contradiction}    remedy: ${first.remedy}\n`
+  );
+}
+
+/** Columns padded to their widest cell. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [column, cell] of row.entries()) {
+      widths[column] = Math.max(widths[column] ?? 0, cell.length);
+    }
+  }
+  return rows
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
