@@ -28,16 +28,16 @@ export function splitHeads(
   stage: StageBuilder,
   x: Value,
   sizes: AttentionSizes,
-  kind: "query" | "key-value",
+  kind: "query" | "key" | "value",
 ): Value {
   const { batchSize: B, rowCount: S, keyValueHeadCount: kv, headSize: D } = sizes;
   const group = groupSize(sizes);
   if (kind === "query" && group > 1) {
-    const heads = stage.op("reshape", { x, shape: [B, S, kv, group, D] });
-    return stage.op("transpose", { x: heads, perm: [0, 2, 3, 1, 4] });
+    const heads = stage.op("reshape", { x, shape: [B, S, kv, group, D] }, `${kind}_rows`);
+    return stage.op("transpose", { x: heads, perm: [0, 2, 3, 1, 4] }, `${kind}_heads`);
   }
-  const heads = stage.op("reshape", { x, shape: [B, S, kv, D] });
-  return stage.op("transpose", { x: heads, perm: [0, 2, 1, 3] });
+  const heads = stage.op("reshape", { x, shape: [B, S, kv, D] }, `${kind}_rows`);
+  return stage.op("transpose", { x: heads, perm: [0, 2, 1, 3] }, `${kind}_heads`);
 }
 
 /** The inverse for queries: [B, Hkv, G*S, D] to rows [B*S, H*D]. */
@@ -46,12 +46,12 @@ export function mergeHeads(stage: StageBuilder, x: Value, sizes: AttentionSizes)
   const group = groupSize(sizes);
   const shape = [B * S, headCount * D];
   if (group === 1) {
-    const rows = stage.op("transpose", { x, perm: [0, 2, 1, 3] });
-    return stage.op("reshape", { x: rows, shape });
+    const rows = stage.op("transpose", { x, perm: [0, 2, 1, 3] }, "mixed_rows");
+    return stage.op("reshape", { x: rows, shape }, "mixed");
   }
-  const heads = stage.op("reshape", { x, shape: [B, kv, group, S, D] });
-  const rows = stage.op("transpose", { x: heads, perm: [0, 3, 1, 2, 4] });
-  return stage.op("reshape", { x: rows, shape });
+  const heads = stage.op("reshape", { x, shape: [B, kv, group, S, D] }, "mixed_groups");
+  const rows = stage.op("transpose", { x: heads, perm: [0, 3, 1, 2, 4] }, "mixed_rows");
+  return stage.op("reshape", { x: rows, shape }, "mixed");
 }
 
 /** Queries of a group stand one below the other: [B, Hkv, G, S, D] to [B, Hkv, G*S, D]. */
@@ -110,12 +110,14 @@ export function causalAttention(
   const S = sizes.rowCount;
   const x = foldGroups(stage, query, sizes);
   const scores = stage.op("matmul", { x, y: key, transpose_y: true }, "scores");
-  const masked = stage.op("add", {
-    x: unfoldScores(stage, scores, sizes, S),
-    y: causalMask(stage, S),
-  });
+  const masked = stage.op(
+    "add",
+    { x: unfoldScores(stage, scores, sizes, S), y: causalMask(stage, S) },
+    "masked_scores",
+  );
   const weights = stage.op("softmax", { x: masked, axis: -1 }, "attention");
-  const mixed = stage.op("matmul", { x: foldScores(stage, weights, sizes, S), y: value });
+  const probabilities = foldScores(stage, weights, sizes, S);
+  const mixed = stage.op("matmul", { x: probabilities, y: value }, "mixed_heads");
   return mergeHeads(stage, mixed, sizes);
 }
 

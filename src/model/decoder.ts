@@ -131,8 +131,8 @@ function project(
   const value = linear(stage, rows, "self_attn_v_proj");
   return {
     query: splitHeads(stage, query, sizes, "query"),
-    key: splitHeads(stage, key, sizes, "key-value"),
-    value: splitHeads(stage, value, sizes, "key-value"),
+    key: splitHeads(stage, key, sizes, "key"),
+    value: splitHeads(stage, value, sizes, "value"),
   };
 }
 
@@ -143,10 +143,11 @@ function finishBlock(
   hidden: Value,
   mixed: Value,
 ): Value {
-  const attended = stage.op("add", { x: hidden, y: linear(stage, mixed, "self_attn_o_proj") });
+  const attention = linear(stage, mixed, "self_attn_o_proj");
+  const attended = stage.op("add", { x: hidden, y: attention }, "attended");
   const rows = rmsNorm(stage, attended, "post_attention_layernorm", config.normEpsilon);
-  const gate = stage.op("silu", { x: linear(stage, rows, "mlp_gate_proj") });
-  const inner = stage.op("mul", { x: gate, y: linear(stage, rows, "mlp_up_proj") });
+  const gate = stage.op("silu", { x: linear(stage, rows, "mlp_gate_proj") }, "mlp_gate");
+  const inner = stage.op("mul", { x: gate, y: linear(stage, rows, "mlp_up_proj") }, "mlp_inner");
   return stage.op("add", { x: attended, y: linear(stage, inner, "mlp_down_proj") });
 }
 
@@ -179,12 +180,14 @@ function decoderBlock(config: DecoderConfig, sizes: BatchSizes): MilFunction {
       query,
       table(forQuery.cosines, "query_cosines"),
       table(forQuery.signedSines, "query_sines"),
+      "query",
     ),
     rotate(
       stage,
       key,
       table(forKey.cosines, "key_cosines"),
       table(forKey.signedSines, "key_sines"),
+      "key",
     ),
     value,
     shape,
@@ -207,10 +210,10 @@ function decoderCachedBlock(config: DecoderConfig, sizes: CachedSizes): MilFunct
   const rows = rmsNorm(stage, hidden, "input_layernorm", config.normEpsilon);
   const { query, key, value } = project(stage, config, rows, shape);
   const scaled = stage.op("mul", {
-    x: rotate(stage, query, cosines, signedSines),
+    x: rotate(stage, query, cosines, signedSines, "query"),
     y: 1 / Math.sqrt(headSize),
   });
-  const rotatedKey = rotate(stage, key, cosines, signedSines);
+  const rotatedKey = rotate(stage, key, cosines, signedSines, "key");
   const cache = { keys, values, mask, length };
   const mixed = cachedAttention(stage, scaled, rotatedKey, value, cache, shape);
   return stage.finish({

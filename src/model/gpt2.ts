@@ -91,22 +91,28 @@ function project(
 ): readonly [Value, Value, Value] {
   const { batchSize: B, rowCount: S, headCount: H, headSize: D } = sizes;
   const together = transposedLinear(stage, rows, "attn_c_attn");
-  const heads = stage.op("reshape", { x: together, shape: [B, S, 3, H, D] });
-  const apart = stage.op("transpose", { x: heads, perm: [2, 0, 3, 1, 4] });
-  const parts = stage.many("split", { x: apart, num_splits: 3, axis: 0 });
-  const [query, key, value] = parts.map((x) => stage.op("reshape", { x, shape: [B, H, S, D] }));
+  const rowHeads = stage.op("reshape", { x: together, shape: [B, S, 3, H, D] }, "qkv_rows");
+  const apart = stage.op("transpose", { x: rowHeads, perm: [2, 0, 3, 1, 4] }, "qkv_heads");
+  const parts = stage.many("split", { x: apart, num_splits: 3, axis: 0 }, "qkv");
+  const shape = [B, H, S, D];
+  const [query, key, value] = parts.map((x, index) =>
+    stage.op("reshape", { x, shape }, ["query", "key", "value"][index]),
+  );
   if (query === undefined || key === undefined || value === undefined)
     throw new ModelError("model.stage.results", "split into 3 must have three results");
-  return [stage.op("mul", { x: query, y: 1 / Math.sqrt(D) }), key, value];
+  return [stage.op("mul", { x: query, y: 1 / Math.sqrt(D) }, "scaled_query"), key, value];
 }
 
 function finishBlock(stage: StageBuilder, config: Gpt2Config, hidden: Value, mixed: Value): Value {
-  const attended = stage.op("add", { x: hidden, y: transposedLinear(stage, mixed, "attn_c_proj") });
+  const attention = transposedLinear(stage, mixed, "attn_c_proj");
+  const attended = stage.op("add", { x: hidden, y: attention }, "attended");
   const rows = layerNorm(stage, attended, "ln_2", config.normEpsilon);
-  const inner = stage.op("gelu", {
-    x: transposedLinear(stage, rows, "mlp_c_fc"),
-    mode: config.activation === "gelu_new" ? "TANH_APPROXIMATION" : "EXACT",
-  });
+  const mode = config.activation === "gelu_new" ? "TANH_APPROXIMATION" : "EXACT";
+  const inner = stage.op(
+    "gelu",
+    { x: transposedLinear(stage, rows, "mlp_c_fc"), mode },
+    "mlp_inner",
+  );
   return stage.op("add", { x: attended, y: transposedLinear(stage, inner, "mlp_c_proj") });
 }
 

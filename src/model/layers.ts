@@ -3,19 +3,22 @@ import type { StageBuilder } from "./stage-builder.ts";
 
 /** x [N, in] times a weight [out, in], with a bias [out] where the stage has one. */
 export function linear(stage: StageBuilder, x: Value, layer: string): Value {
-  const product = stage.op("matmul", {
-    x,
-    y: stage.weight(`${layer}_weight`),
-    transpose_y: true,
-  });
   const bias = `${layer}_bias`;
-  return stage.hasWeight(bias) ? stage.op("add", { x: product, y: stage.weight(bias) }) : product;
+  const product = stage.op(
+    "matmul",
+    { x, y: stage.weight(`${layer}_weight`), transpose_y: true },
+    stage.hasWeight(bias) ? `${layer}_product` : layer,
+  );
+  return stage.hasWeight(bias)
+    ? stage.op("add", { x: product, y: stage.weight(bias) }, layer)
+    : product;
 }
 
 /** x [N, in] times a weight [in, out] plus a bias [out]: gpt2's Conv1D. */
 export function transposedLinear(stage: StageBuilder, x: Value, layer: string): Value {
-  const product = stage.op("matmul", { x, y: stage.weight(`${layer}_weight`) });
-  return stage.op("add", { x: product, y: stage.weight(`${layer}_bias`) });
+  const y = stage.weight(`${layer}_weight`);
+  const product = stage.op("matmul", { x, y }, `${layer}_product`);
+  return stage.op("add", { x: product, y: stage.weight(`${layer}_bias`) }, layer);
 }
 
 function lastAxis(x: Value): number {
@@ -24,16 +27,24 @@ function lastAxis(x: Value): number {
 
 /** x / sqrt(mean(x^2) + epsilon) * weight over the last axis. */
 export function rmsNorm(stage: StageBuilder, x: Value, layer: string, epsilon: number): Value {
-  const square = stage.op("mul", { x, y: x });
-  const mean = stage.op("reduce_mean", { x: square, axes: [lastAxis(x)], keep_dims: true });
-  const scale = stage.op("rsqrt", { x: mean, epsilon });
-  const normal = stage.op("mul", { x, y: scale });
-  return stage.op("mul", { x: normal, y: stage.weight(`${layer}_weight`) });
+  const square = stage.op("mul", { x, y: x }, `${layer}_square`);
+  const mean = stage.op(
+    "reduce_mean",
+    { x: square, axes: [lastAxis(x)], keep_dims: true },
+    `${layer}_mean_square`,
+  );
+  const scale = stage.op("rsqrt", { x: mean, epsilon }, `${layer}_scale`);
+  const normal = stage.op("mul", { x, y: scale }, `${layer}_normal`);
+  return stage.op("mul", { x: normal, y: stage.weight(`${layer}_weight`) }, layer);
 }
 
 /** Mean 0 and variance 1 over the last axis, then weight and bias. */
 export function layerNorm(stage: StageBuilder, x: Value, layer: string, epsilon: number): Value {
-  const normal = stage.op("layer_norm", { x, axes: [lastAxis(x)], epsilon });
-  const scaled = stage.op("mul", { x: normal, y: stage.weight(`${layer}_weight`) });
-  return stage.op("add", { x: scaled, y: stage.weight(`${layer}_bias`) });
+  const normal = stage.op("layer_norm", { x, axes: [lastAxis(x)], epsilon }, `${layer}_normal`);
+  const scaled = stage.op(
+    "mul",
+    { x: normal, y: stage.weight(`${layer}_weight`) },
+    `${layer}_scaled`,
+  );
+  return stage.op("add", { x: scaled, y: stage.weight(`${layer}_bias`) }, layer);
 }

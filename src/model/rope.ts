@@ -70,12 +70,22 @@ export function ropeTables(
 }
 
 /** Turns the last axis of x [..., S, D] by tables [S, D]: x * cos + swapped halves * signed sin. */
-export function rotate(stage: StageBuilder, x: Value, cosines: Value, signedSines: Value): Value {
+export function rotate(
+  stage: StageBuilder,
+  x: Value,
+  cosines: Value,
+  signedSines: Value,
+  name: string,
+): Value {
   const axis = x.type.kind === "tensor" ? x.type.shape.length - 1 : 0;
-  const [first, second] = stage.pair("split", { x, num_splits: 2, axis });
-  const swapped = stage.op("concat", { values: [second, first], axis });
-  return stage.op("add", {
-    x: stage.op("mul", { x, y: cosines }),
-    y: stage.op("mul", { x: swapped, y: signedSines }),
-  });
+  const [first, second] = stage.pair("split", { x, num_splits: 2, axis }, `${name}_half`);
+  const swapped = stage.op("concat", { values: [second, first], axis }, `${name}_swapped`);
+  return stage.op(
+    "add",
+    {
+      x: stage.op("mul", { x, y: cosines }, `${name}_kept`),
+      y: stage.op("mul", { x: swapped, y: signedSines }, `${name}_turned`),
+    },
+    name,
+  );
 }
