@@ -1,0 +1,79 @@
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { onTestFinished } from "vitest";
+
+const BIN = fileURLToPath(new URL("../../bin/anecdote.mjs", import.meta.url));
+
+export interface CliResult {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The command line as a real process. */
+export function startCli(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
+  return spawn(process.execPath, [BIN, ...args], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, NO_COLOR: "1", ...env },
+  });
+}
+
+export async function runCli(
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<CliResult> {
+  return finished(startCli(args, env));
+}
+
+/** Waits for a process's end and gives what it printed. */
+export async function finished(child: ChildProcess): Promise<CliResult> {
+  let stdout = "";
+  let stderr = "";
+  child.stdout?.on("data", (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr?.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+  const code = await new Promise<number | null>((resolve) => child.on("close", resolve));
+  return { code, stdout, stderr };
+}
+
+/** A folder that lives as long as the test. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "anecdote-test-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Events of a run with `--json`. */
+export function parseEvents(stdout: string): readonly Record<string, unknown>[] {
+  return stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+/** A gpt2 of some thousand parameters and a text to train it on: a step takes milliseconds. */
+export function tinyTask(folder: string): { readonly config: string; readonly data: string } {
+  const config = join(folder, "tiny.json");
+  writeFileSync(
+    config,
+    JSON.stringify({
+      model_type: "gpt2",
+      vocab_size: 257,
+      n_embd: 16,
+      n_layer: 2,
+      n_head: 2,
+      n_positions: 16,
+      activation_function: "gelu_new",
+    }),
+  );
+  const data = join(folder, "text.txt");
+  const words = ["the", "small", "cat", "sat", "by", "a", "warm", "old", "stove", "and", "slept"];
+  let text = "";
+  for (let index = 0; index < 3000; index++)
+    text += `${words[(index * index + 3 * index) % words.length] ?? ""} `;
+  writeFileSync(data, text);
+  return { config, data };
+}
