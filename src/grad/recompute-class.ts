@@ -100,6 +100,8 @@ const CLASSES = {
     "matmul",
     "linear",
     "conv",
+    "conv_quantized",
+    "conv_transpose",
     "scaled_dot_product_attention",
     "softmax",
     "layer_norm",

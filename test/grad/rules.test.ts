@@ -6,6 +6,7 @@ import { Random } from "../../src/util/random.ts";
 import { CaseBuilder, checkGradients } from "../helpers/finite-differences.ts";
 import { ARRANGEMENT_CASES, INDEXING_CASES } from "./cases/arrangement.ts";
 import type { DrawCase } from "./cases/case.ts";
+import { CONVOLUTION_CASES } from "./cases/convolution.ts";
 import { ELEMENTWISE_CASES } from "./cases/elementwise.ts";
 import { LINEAR_CASES } from "./cases/linear.ts";
 import { NORMALIZATION_CASES } from "./cases/normalization.ts";
@@ -18,6 +19,7 @@ const CASES: Readonly<Partial<Record<string, DrawCase>>> = {
   ...NORMALIZATION_CASES,
   ...ARRANGEMENT_CASES,
   ...INDEXING_CASES,
+  ...CONVOLUTION_CASES,
 };
 
 /** Double precision differences of second order reach this; a wrong factor or sign is 1e7 times as far off. */
