@@ -40,3 +40,8 @@ export type { GenerateOptions, Story } from "./stories/generate.ts";
 export { NgramIndex, ngramOverlap } from "./stories/ngram-overlap.ts";
 export { recogniseStory } from "./stories/recognise.ts";
 export type { Recognition } from "./stories/recognise.ts";
+
+export { downloadHubFile } from "./hub-download.ts";
+export type { DownloadedFile, DownloadOptions, DownloadProgress } from "./hub-download.ts";
+export type { HubEnvironment, HubFile } from "./hub-environment.ts";
+export { downloadTinyStories, TINY_STORIES } from "./tiny-stories.ts";

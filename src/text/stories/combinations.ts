@@ -1,4 +1,4 @@
-import { Random } from "../../util/random.ts";
+import type { Random } from "../../util/random.ts";
 import { ENTITIES } from "./grammar.ts";
 import type { Bindings } from "./grammar.ts";
 
