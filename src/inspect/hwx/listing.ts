@@ -1,5 +1,6 @@
 import { hex } from "../byte-view.ts";
 import { registerMap } from "./map/families.ts";
+import type { Provenance } from "./map/types.ts";
 import type {
   HwxCoverage,
   HwxExtent,
@@ -222,23 +223,25 @@ function writtenLine(register: DecodedRegister, block: string | undefined): stri
   if (place === undefined) {
     return `${head}- ${block === undefined ? "outside every block" : `${block}.?`}  raw ${hex(write.value)}`;
   }
-  const fields = register.fields.map(fieldText);
+  const fields = register.fields.map((field) => fieldText(field, place.source));
   if (register.unknownBits !== 0) fields.push(`unknown bits ${hex(register.unknownBits)}`);
   if (write.base !== undefined) fields.push(`+ address of base ${write.base}`);
   return `${head}${SOURCE_MARKS[place.source]} ${place.block}.${place.name}  ${fields.join(" ")}`.trimEnd();
 }
 
-function fieldText({ place, raw, meaning }: DecodedField): string {
+/** `Name=raw (meaning)`; a name of which only the place is inferred carries a question mark. */
+function fieldText(field: DecodedField, rowSource: Provenance): string {
+  const { place, raw, meaning } = field;
+  const name = place.source === rowSource ? place.name : `${place.name}?`;
   const value = Number.isInteger(meaning.value)
     ? String(meaning.value)
     : meaning.value.toPrecision(6);
   const unit =
     meaning.code ?? (meaning.unit === undefined ? undefined : `${value} ${meaning.unit}`);
   return unit === undefined
-    ? `${place.name}=${raw > 0xffff ? hex(raw) : raw}`
-    : `${place.name}=${raw} (${unit})`;
+    ? `${name}=${raw > 0xffff ? hex(raw) : raw}`
+    : `${name}=${raw} (${unit})`;
 }
-
 function coverageText(coverage: HwxCoverage): string {
   const registers = coverage.writtenWords + coverage.defaultRegisters;
   return (
@@ -275,6 +278,6 @@ function coverageLines(file: HwxFile): string[] {
     `; all registers of the map: ${shareText(total.namedWords, all)} named, ` +
       `${shareText(total.defaultRegisters, all)} default, ${shareText(total.unknownWords, all)} unknown`,
     `; file: ${file.byteLength} bytes, ${unknownBytes} of them unknown`,
-    "; marks: s seen in a sample, d documented, i inferred, - not in the map",
+    "; marks: s seen in a sample, d documented, i inferred, - not in the map; a field with ? is inferred",
   ];
 }

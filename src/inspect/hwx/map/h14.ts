@@ -55,8 +55,6 @@ export const H14_BLOCKS: readonly BlockRows[] = [
       },
       { at: 0x3c, name: "TaskInfo", fields: "TaskID:0-15 TaskQ:16-19 NID:20-31", source: "sample" },
       { at: 0x40, name: "DPE", fields: "Category:0-3", source: "documented" },
-      { at: 0x44, name: "Spare0", fields: "Value:0-31", source: "documented" },
-      { at: 0x48, name: "Spare1", fields: "Value:0-31", source: "documented" },
     ],
   },
   {
