@@ -106,7 +106,7 @@ export function build() {
       "--importMemory",
       "--sharedMemory",
       "--maximumMemory",
-      "32768",
+      "65536",
       "--use",
       "abort=",
     ]);

@@ -1,9 +1,6 @@
-import { byteLengthOf } from "../../mil/types.ts";
-import type { BufferSpec, Plan } from "../../plan/plan.ts";
-import { isTransient } from "../../plan/plan.ts";
+import type { Plan } from "../../plan/plan.ts";
 import { functionToOnnx } from "../../onnx/lower-function.ts";
 import { didYouMean } from "../../util/nearest.ts";
-import { viewClassOf } from "../engine.ts";
 import type {
   BufferView,
   DispatchTiming,
@@ -12,123 +9,75 @@ import type {
   MemoryReport,
 } from "../engine.ts";
 import { EngineError } from "../errors.ts";
+import { BufferStore } from "./buffer-store.ts";
+import type { StoreRequests } from "./buffer-store.ts";
 import { prepareGraph } from "./graph-step.ts";
-import type { PreparedGraph, RuntimePlace } from "./graph-step.ts";
-import { elementBytes, layOutPersistent } from "./layout.ts";
-import { SharedMemory } from "./memory.ts";
-import { packBlocks } from "./packing.ts";
-import type { Block, Packing } from "./packing.ts";
-import type { Region } from "./regions.ts";
+import type { PreparedGraph } from "./graph-step.ts";
+import { buffersTogether, kernelSuits, prepareKernel, scratchBytes } from "./host-kernels.ts";
+import type { KernelPool } from "./kernel-pool.ts";
+import { bindDispatch } from "./regions.ts";
+import type { BoundDispatch } from "./regions.ts";
 import type { OrtModule } from "./runtime.ts";
 import { planSection, regionsOf } from "./section.ts";
 import type { SectionStep } from "./section.ts";
 import type { SessionCache } from "./sessions.ts";
 
-/** Largest block of plain memory for transient buffers. */
-const ARENA_CAPACITY = 2 ** 32 - 65536;
-
-/** A persistent buffer's memory; `share` hands it from plan to plan. */
-interface Slot {
-  readonly spec: BufferSpec;
-  readonly memory: SharedMemory;
-  readonly byteOffset: number;
-}
-
-type PreparedStep = {
-  readonly label: string;
-  runs: number;
-  elapsedMs: number;
-  readonly run: () => Promise<void>;
-};
-
 export interface CpuPlanContext {
   readonly runtime: OrtModule;
+  /** Made when a plan first has a use for it. */
+  readonly kernels: () => KernelPool;
   readonly sessions: SessionCache;
   readonly useKoffi: boolean;
 }
 
+interface PreparedStep {
+  readonly label: string;
+  readonly run: () => Promise<void> | void;
+  runs: number;
+  elapsedMs: number;
+}
+
+type GraphStep = Extract<SectionStep, { readonly kind: "graph" }>;
+
+/** A plan on the CPU engine: buffers, compiled graphs and kernels bound to them. */
 export class CpuPlan implements LoadedPlan {
   readonly plan: Plan;
   readonly #context: CpuPlanContext;
-  readonly #slots = new Map<string, Slot>();
+  readonly #store: BufferStore;
   readonly #steps = new Map<string, readonly SectionStep[]>();
-  readonly #packings = new Map<string, Packing>();
   readonly #prepared = new Map<string, readonly PreparedStep[]>();
-  readonly #arenas: ArrayBuffer[] = [];
   readonly #acquired: string[] = [];
-  readonly #compiled = new Map<
-    string,
-    Promise<{ key: string; session: PreparedGraph["session"] }>
-  >();
+  readonly #compiled = new Map<string, Promise<PreparedGraph["session"]>>();
   readonly #onProgress: LoadOptions["onProgress"];
   #isClosed = false;
 
-  constructor(context: CpuPlanContext, plan: Plan, options: LoadOptions) {
-    this.plan = plan;
-    this.#context = context;
-    this.#onProgress = options.onProgress;
-    this.#placePersistent(options.share);
-    this.#placeTransient();
-  }
-
-  #placePersistent(share: LoadedPlan | undefined): void {
+  constructor(context: CpuPlanContext, plan: Plan, { share, onProgress }: LoadOptions) {
     if (share !== undefined && !(share instanceof CpuPlan)) {
       throw new EngineError(
         "engine.share",
         "buffers can only be shared with a plan of the same engine",
       );
     }
-    for (const spec of this.plan.buffers.values()) {
-      const shared = share?.slotFor(spec);
-      if (shared !== undefined) this.#slots.set(spec.name, shared);
-    }
-    const layout = layOutPersistent(this.plan, (spec) => !this.#slots.has(spec.name), []);
-    const memories = layout.memories.map(
-      (byteLength) => new SharedMemory(byteLength, this.#context.useKoffi),
-    );
-    for (const [name, { memory, byteOffset }] of layout.places) {
-      const spec = this.plan.buffers.get(name);
-      const held = memories[memory];
-      if (spec !== undefined && held !== undefined)
-        this.#slots.set(name, { spec, memory: held, byteOffset });
-    }
-  }
-
-  /** The memory of a persistent buffer of the same name and type. */
-  slotFor(spec: BufferSpec): Slot | undefined {
-    const slot = this.#slots.get(spec.name);
-    if (slot === undefined || isTransient(spec.role)) return undefined;
-    const same =
-      slot.spec.type.dataType === spec.type.dataType &&
-      slot.spec.type.shape.join() === spec.type.shape.join();
-    return same ? slot : undefined;
-  }
-
-  #placeTransient(): void {
-    for (const section of this.plan.sections.keys()) {
-      const steps = planSection(this.plan, section, false, () => false);
-      const lifetimes = new Map<string, { first: number; last: number }>();
-      steps.forEach((step, index) => {
-        for (const { buffer } of regionsOf(step)) {
-          const lifetime = lifetimes.get(buffer) ?? { first: index, last: index };
-          lifetime.last = index;
-          lifetimes.set(buffer, lifetime);
-        }
-      });
-      const blocks: Block[] = [];
-      for (const [name, { first, last }] of lifetimes) {
-        const spec = this.plan.buffers.get(name);
-        if (spec !== undefined && isTransient(spec.role))
-          blocks.push({ name, byteLength: byteLengthOf(spec.type), first, last });
-      }
-      const packing = packBlocks(blocks, ARENA_CAPACITY);
+    this.plan = plan;
+    this.#context = context;
+    this.#onProgress = onProgress;
+    const store = new BufferStore(plan, requestsOf(plan), context.useKoffi, share?.store);
+    this.#store = store;
+    const places = {
+      place: store.kernelPlace.bind(store),
+      scratch: store.scratch.bind(store),
+    };
+    for (const section of plan.sections.keys()) {
+      const steps = planSection(plan, section, false, (dispatch) =>
+        kernelSuits(plan, dispatch, places),
+      );
       this.#steps.set(section, steps);
-      this.#packings.set(section, packing);
-      packing.arenas.forEach((byteLength, index) => {
-        if ((this.#arenas[index]?.byteLength ?? -1) < byteLength)
-          this.#arenas[index] = new ArrayBuffer(byteLength);
-      });
+      store.packTransient(section, steps.map(regionsOf));
     }
+  }
+
+  get store(): BufferStore {
+    return this.#store;
   }
 
   async prepare(section: string): Promise<void> {
@@ -137,7 +86,11 @@ export class CpuPlan implements LoadedPlan {
     const prepared: PreparedStep[] = [];
     for (const [index, step] of steps.entries()) {
       this.#onProgress?.(index, steps.length, step.label);
-      prepared.push(await this.#prepareStep(section, step));
+      const run =
+        step.kind === "graph"
+          ? await this.#prepareGraph(section, step)
+          : this.#prepareKernel(section, step.dispatch);
+      prepared.push({ label: step.label, run, runs: 0, elapsedMs: 0 });
     }
     this.#onProgress?.(steps.length, steps.length, section);
     this.#prepared.set(section, prepared);
@@ -145,6 +98,7 @@ export class CpuPlan implements LoadedPlan {
 
   async run(section: string): Promise<void> {
     if (!this.#prepared.has(section)) await this.prepare(section);
+    this.#checkOpen();
     for (const step of this.#prepared.get(section) ?? []) {
       const started = performance.now();
       await step.run();
@@ -154,30 +108,12 @@ export class CpuPlan implements LoadedPlan {
   }
 
   view(buffer: string): BufferView {
-    const slot = this.#slots.get(buffer);
-    if (slot === undefined) {
-      const spec = this.plan.buffers.get(buffer);
-      throw new EngineError(
-        "engine.buffer",
-        spec === undefined
-          ? `there is no buffer "${buffer}".${didYouMean(buffer, this.plan.buffers.keys())}`
-          : `buffer "${buffer}" is transient (${spec.role}): it shares memory and holds nothing between runs`,
-      );
-    }
     this.#checkOpen();
-    const arrayClass = viewClassOf(slot.spec);
-    const byteLength = byteLengthOf(slot.spec.type);
-    return new arrayClass(
-      slot.memory.shared as unknown as ArrayBuffer,
-      slot.byteOffset,
-      byteLength / arrayClass.BYTES_PER_ELEMENT,
-    );
+    return this.#store.view(buffer);
   }
 
   memory(): MemoryReport {
-    let persistentBytes = 0;
-    for (const { spec } of this.#slots.values()) persistentBytes += byteLengthOf(spec.type);
-    const transientBytes = this.#arenas.reduce((total, arena) => total + arena.byteLength, 0);
+    const { persistentBytes, transientBytes } = this.#store;
     return { persistentBytes, transientBytes, runtimeBytes: 0 };
   }
 
@@ -211,60 +147,53 @@ export class CpuPlan implements LoadedPlan {
     return steps;
   }
 
-  async #prepareStep(section: string, step: SectionStep): Promise<PreparedStep> {
-    if (step.kind === "kernel") throw new EngineError("engine.kernel", "no kernels yet");
-    let compiled = this.#compiled.get(step.pattern);
-    if (compiled === undefined) {
-      compiled = this.#compile(step);
-      this.#compiled.set(step.pattern, compiled);
-    }
-    const { session } = await compiled;
-    const graph = prepareGraph(this.#context.runtime, session, step, (region) =>
-      this.#locate(section, region),
+  #prepareKernel(section: string, dispatch: BoundDispatch): () => void {
+    const store = this.#store;
+    return prepareKernel(this.plan, dispatch, {
+      pool: this.#context.kernels(),
+      place: store.kernelPlace.bind(store),
+      scratch: store.scratch.bind(store),
+      view: (region) => store.viewRegion(section, region),
+    });
+  }
+
+  async #prepareGraph(section: string, step: GraphStep): Promise<() => Promise<void>> {
+    const known = this.#compiled.get(step.pattern);
+    const compiled = known ?? this.#compile(step);
+    if (known === undefined) this.#compiled.set(step.pattern, compiled);
+    const graph = prepareGraph(this.#context.runtime, await compiled, step, (region) =>
+      this.#store.runtimePlace(section, region),
     );
-    const run = async (): Promise<void> => {
+    return async () => {
       for (const copy of graph.before) copy();
       await graph.session.run(graph.feeds, graph.fetches);
       for (const copy of graph.after) copy();
     };
-    return { label: step.label, runs: 0, elapsedMs: 0, run };
   }
 
-  async #compile(step: Extract<SectionStep, { readonly kind: "graph" }>) {
+  async #compile(step: GraphStep): Promise<PreparedGraph["session"]> {
     const { bytes } = functionToOnnx(step.joined.fn);
-    const acquired = await this.#context.sessions.acquire(bytes, `"${step.label}"`);
-    this.#acquired.push(acquired.key);
-    return acquired;
+    const { key, session } = await this.#context.sessions.acquire(bytes, `"${step.label}"`);
+    this.#acquired.push(key);
+    return session;
   }
+}
 
-  #locate(section: string, region: Region): RuntimePlace {
-    const spec = this.plan.buffers.get(region.buffer);
-    if (spec === undefined) {
-      throw new EngineError("engine.buffer", `there is no buffer "${region.buffer}"`);
+/** What the kernels of a plan ask of its buffers' memory. */
+function requestsOf(plan: Plan): StoreRequests {
+  const together: (readonly string[])[] = [];
+  const scratch = new Map<string, number>();
+  for (const dispatches of plan.sections.values()) {
+    for (const dispatch of dispatches) {
+      if (plan.programs.get(dispatch.program)?.hostKernel === undefined) continue;
+      const bound = bindDispatch(plan, dispatch);
+      together.push(...buffersTogether(plan, bound));
+      const wanted = scratchBytes(plan, bound);
+      if (wanted !== undefined) {
+        const before = scratch.get(wanted.buffer) ?? 0;
+        scratch.set(wanted.buffer, Math.max(before, wanted.byteLength));
+      }
     }
-    const skipped = region.offset * elementBytes(spec);
-    const slot = this.#slots.get(region.buffer);
-    if (slot !== undefined) {
-      const byteOffset = slot.byteOffset + skipped;
-      const { memory } = slot;
-      return {
-        buffer: memory.runtimeBuffer,
-        byteOffset,
-        ...(memory.isCopied && {
-          toRuntime: (byteLength: number) => {
-            memory.toRuntime(byteOffset, byteLength);
-          },
-          fromRuntime: (byteLength: number) => {
-            memory.fromRuntime(byteOffset, byteLength);
-          },
-        }),
-      };
-    }
-    const place = this.#packings.get(section)?.places.get(region.buffer);
-    const arena = place === undefined ? undefined : this.#arenas[place.arena];
-    if (place === undefined || arena === undefined) {
-      throw new EngineError("engine.buffer", `buffer "${region.buffer}" has no memory`);
-    }
-    return { buffer: arena, byteOffset: place.byteOffset + skipped };
   }
+  return { together, scratch };
 }

@@ -2,6 +2,7 @@ import { availableParallelism, cpus } from "node:os";
 import type { Plan } from "../../plan/plan.ts";
 import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
 import { CpuPlan } from "./cpu-plan.ts";
+import { KernelPool } from "./kernel-pool.ts";
 import { loadOnnxRuntime } from "./runtime.ts";
 import { SessionCache } from "./sessions.ts";
 
@@ -36,12 +37,17 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
     runtime: `onnxruntime-node ${runtime.env.versions.node ?? runtime.env.versions.common}`,
     threads,
   });
+  let pool: KernelPool | undefined;
+  const kernels = (): KernelPool => {
+    pool ??= new KernelPool(threads);
+    return pool;
+  };
   const open = new Set<LoadedPlan>();
   return {
     description,
     load: (plan: Plan, loadOptions: LoadOptions = {}) => {
       const loaded = new CpuPlan(
-        { runtime, sessions, useKoffi: options.useKoffi ?? true },
+        { runtime, sessions, kernels, useKoffi: options.useKoffi ?? true },
         plan,
         loadOptions,
       );
@@ -52,6 +58,7 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
       for (const loaded of open) await loaded.close();
       open.clear();
       await sessions.close();
+      await pool?.close();
     },
   };
 }

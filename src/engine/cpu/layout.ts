@@ -13,6 +13,8 @@ export interface Place {
 
 export interface PersistentLayout {
   readonly places: ReadonlyMap<string, Place>;
+  /** Room reserved beside buffers, by the buffer's name. */
+  readonly scratch: ReadonlyMap<string, Place>;
   /** Bytes of every memory. */
   readonly memories: readonly number[];
 }
@@ -35,12 +37,14 @@ export function elementBytes(spec: BufferSpec): number {
 /**
  * Places persistent buffers: those of one group in one memory (several where it would grow beyond 2 GiB), those
  * without a group together. What must stand in one memory (a parameter with its gradient and moments) is told
- * in `together`; such sets are never torn apart.
+ * in `together`; such sets are never torn apart. `scratch` asks for room in the memory of a buffer; a memory
+ * holds the largest such request once.
  */
 export function layOutPersistent(
   plan: Plan,
   isWanted: (spec: BufferSpec) => boolean,
   together: readonly (readonly string[])[],
+  scratch: ReadonlyMap<string, number>,
 ): PersistentLayout {
   const parent = new Map<string, string>();
   const find = (name: string): string => {
@@ -87,5 +91,25 @@ export function layOutPersistent(
       memories[memory] = byteOffset + alignUp(byteLengthOf(spec.type));
     }
   }
-  return { places, memories };
+  const largest = new Map<number, number>();
+  for (const [name, byteLength] of scratch) {
+    const memory = places.get(name)?.memory;
+    if (memory !== undefined)
+      largest.set(memory, Math.max(largest.get(memory) ?? 0, alignUp(byteLength)));
+  }
+  const starts = new Map<number, number>();
+  for (const [memory, size] of largest) {
+    const start = memories[memory] ?? 0;
+    // Where there is no room left, the kernel goes without and its function runs instead.
+    if (start + size > MAXIMUM_MEMORY_BYTES) continue;
+    starts.set(memory, start);
+    memories[memory] = start + size;
+  }
+  const scratchPlaces = new Map<string, Place>();
+  for (const name of scratch.keys()) {
+    const memory = places.get(name)?.memory ?? -1;
+    const byteOffset = starts.get(memory);
+    if (byteOffset !== undefined) scratchPlaces.set(name, { memory, byteOffset });
+  }
+  return { places, scratch: scratchPlaces, memories };
 }

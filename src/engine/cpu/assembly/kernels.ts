@@ -1,0 +1,197 @@
+// Kernels over one shared memory; every address is in bytes. None keeps state, so any thread may run any part.
+
+/** One AdamW step over `count` numbers; the arithmetic is that of the MIL function, op by op in fp32. */
+export function adamw(
+  weight: usize,
+  gradient: usize,
+  m: usize,
+  v: usize,
+  count: u32,
+  scale: f32,
+  beta1: f32,
+  beta1Rest: f32,
+  beta2: f32,
+  beta2Rest: f32,
+  inverse1: f32,
+  inverse2: f32,
+  epsilon: f32,
+  keep: f32,
+  rate: f32,
+): void {
+  const scales = f32x4.splat(scale);
+  const beta1s = f32x4.splat(beta1);
+  const beta1Rests = f32x4.splat(beta1Rest);
+  const beta2s = f32x4.splat(beta2);
+  const beta2Rests = f32x4.splat(beta2Rest);
+  const inverse1s = f32x4.splat(inverse1);
+  const inverse2s = f32x4.splat(inverse2);
+  const epsilons = f32x4.splat(epsilon);
+  const keeps = f32x4.splat(keep);
+  const rates = f32x4.splat(rate);
+  const bytes: usize = (<usize>count) << 2;
+  const whole: usize = bytes & ~(<usize>15);
+  let at: usize = 0;
+  while (at < whole) {
+    const g = f32x4.mul(v128.load(gradient + at), scales);
+    const newM = f32x4.add(f32x4.mul(v128.load(m + at), beta1s), f32x4.mul(g, beta1Rests));
+    const newV = f32x4.add(
+      f32x4.mul(v128.load(v + at), beta2s),
+      f32x4.mul(f32x4.mul(g, g), beta2Rests),
+    );
+    v128.store(m + at, newM);
+    v128.store(v + at, newV);
+    const root = f32x4.sqrt(f32x4.mul(newV, inverse2s));
+    const direction = f32x4.div(f32x4.mul(newM, inverse1s), f32x4.add(root, epsilons));
+    const kept = f32x4.mul(v128.load(weight + at), keeps);
+    v128.store(weight + at, f32x4.sub(kept, f32x4.mul(direction, rates)));
+    at += 16;
+  }
+  while (at < bytes) {
+    const g: f32 = load<f32>(gradient + at) * scale;
+    const newM: f32 = load<f32>(m + at) * beta1 + g * beta1Rest;
+    const newV: f32 = load<f32>(v + at) * beta2 + g * g * beta2Rest;
+    store<f32>(m + at, newM);
+    store<f32>(v + at, newV);
+    const root: f32 = sqrt<f32>(newV * inverse2);
+    const direction: f32 = (newM * inverse1) / (root + epsilon);
+    store<f32>(weight + at, load<f32>(weight + at) * keep - direction * rate);
+    at += 4;
+  }
+}
+
+/** The sum of squares of `count` fp32 numbers in double precision, always added in the same order. */
+export function sumOfSquares(x: usize, count: u32): f64 {
+  let sum0 = f64x2.splat(0);
+  let sum1 = f64x2.splat(0);
+  let sum2 = f64x2.splat(0);
+  let sum3 = f64x2.splat(0);
+  const bytes: usize = (<usize>count) << 2;
+  const whole: usize = bytes & ~(<usize>31);
+  let at: usize = 0;
+  while (at < whole) {
+    const a = v128.load(x + at);
+    const b = v128.load(x + at, 16);
+    const a0 = f64x2.promote_low_f32x4(a);
+    const a1 = f64x2.promote_low_f32x4(v128.shuffle<i32>(a, a, 2, 3, 2, 3));
+    const b0 = f64x2.promote_low_f32x4(b);
+    const b1 = f64x2.promote_low_f32x4(v128.shuffle<i32>(b, b, 2, 3, 2, 3));
+    sum0 = f64x2.add(sum0, f64x2.mul(a0, a0));
+    sum1 = f64x2.add(sum1, f64x2.mul(a1, a1));
+    sum2 = f64x2.add(sum2, f64x2.mul(b0, b0));
+    sum3 = f64x2.add(sum3, f64x2.mul(b1, b1));
+    at += 32;
+  }
+  const sums = f64x2.add(f64x2.add(sum0, sum1), f64x2.add(sum2, sum3));
+  let sum: f64 = f64x2.extract_lane(sums, 0) + f64x2.extract_lane(sums, 1);
+  while (at < bytes) {
+    const value = <f64>load<f32>(x + at);
+    sum += value * value;
+    at += 4;
+  }
+  return sum;
+}
+
+/**
+ * Rows of `gradient` [rows, columns] added at rows `indices` of `table`, as far as they lie in
+ * [firstRow, lastRow); that part of the table is set to zero before where `clear` is not 0.
+ * Threads that share a table take ranges of its rows, so every row is added in the order of the indices.
+ */
+export function embeddingGradient(
+  indices: usize,
+  gradient: usize,
+  table: usize,
+  rows: u32,
+  columns: u32,
+  firstRow: i32,
+  lastRow: i32,
+  vocabulary: i32,
+  clear: i32,
+): void {
+  const rowBytes: usize = (<usize>columns) << 2;
+  const whole: usize = rowBytes & ~(<usize>15);
+  if (clear) memory.fill(table + <usize>firstRow * rowBytes, 0, <usize>(lastRow - firstRow) * rowBytes);
+  for (let row: u32 = 0; row < rows; row++) {
+    let index = load<i32>(indices + ((<usize>row) << 2));
+    if (index < 0) index += vocabulary;
+    if (index < firstRow || index >= lastRow) continue;
+    const source = gradient + <usize>row * rowBytes;
+    const target = table + <usize>index * rowBytes;
+    let at: usize = 0;
+    while (at < whole) {
+      v128.store(target + at, f32x4.add(v128.load(target + at), v128.load(source + at)));
+      at += 16;
+    }
+    while (at < rowBytes) {
+      store<f32>(target + at, load<f32>(target + at) + load<f32>(source + at));
+      at += 4;
+    }
+  }
+}
+
+/** fp32 to fp16 bits, nearest-even; NaN becomes 0x7e00 with its sign. */
+export function float32ToFloat16(source: usize, target: usize, count: u32): void {
+  const whole: u32 = count & ~7;
+  let i: u32 = 0;
+  while (i < whole) {
+    const from = source + ((<usize>i) << 2);
+    const low = halves(v128.load(from));
+    const high = halves(v128.load(from, 16));
+    v128.store(target + ((<usize>i) << 1), i16x8.narrow_i32x4_u(low, high));
+    i += 8;
+  }
+  while (i < count) {
+    const bits = halves(i32x4.splat(load<i32>(source + ((<usize>i) << 2))));
+    store<u16>(target + ((<usize>i) << 1), <u16>i32x4.extract_lane(bits, 0));
+    i++;
+  }
+}
+
+/** Four fp32 bit patterns as fp16 bits, one in each 32-bit lane. */
+@inline
+function halves(word: v128): v128 {
+  const sign = v128.and(i32x4.shr_u(word, 16), i32x4.splat(0x8000));
+  const magnitude = v128.and(word, i32x4.splat(0x7fffffff));
+  // Normal results: the exponent is rebased and the fraction rounded to even by an integer addition.
+  const odd = v128.and(i32x4.shr_u(magnitude, 13), i32x4.splat(1));
+  const rebased = i32x4.add(magnitude, i32x4.splat(0xc8000fff));
+  const normal = i32x4.shr_u(i32x4.add(rebased, odd), 13);
+  // Results below 2^-14: adding 0.5 lets the addition of floats round to multiples of 2^-24.
+  const half = f32x4.splat(0.5);
+  const small = i32x4.sub(f32x4.add(magnitude, half), i32x4.splat(0x3f000000));
+  const isSmall = i32x4.lt_u(magnitude, i32x4.splat(0x38800000));
+  const finite = v128.bitselect(small, normal, isSmall);
+  const isLarge = i32x4.ge_u(magnitude, i32x4.splat(0x477ff000));
+  const isNan = i32x4.gt_u(magnitude, i32x4.splat(0x7f800000));
+  const special = v128.bitselect(i32x4.splat(0x7e00), i32x4.splat(0x7c00), isNan);
+  return v128.or(sign, v128.bitselect(special, finite, isLarge));
+}
+
+/** fp16 bits to fp32. */
+export function float16ToFloat32(source: usize, target: usize, count: u32): void {
+  const whole: u32 = count & ~3;
+  let i: u32 = 0;
+  while (i < whole) {
+    v128.store(
+      target + ((<usize>i) << 2),
+      singles(v128.load_ext<u16>(source + ((<usize>i) << 1))),
+    );
+    i += 4;
+  }
+  while (i < count) {
+    const word = singles(i32x4.splat(<i32>load<u16>(source + ((<usize>i) << 1))));
+    store<f32>(target + ((<usize>i) << 2), f32x4.extract_lane(word, 0));
+    i++;
+  }
+}
+
+/** Four fp16 bit patterns, one in each 32-bit lane, as fp32. */
+@inline
+function singles(bits: v128): v128 {
+  const sign = i32x4.shl(v128.and(bits, i32x4.splat(0x8000)), 16);
+  const magnitude = v128.and(bits, i32x4.splat(0x7fff));
+  // As fp32 with an exponent too small by 112, which an exact product repairs, subnormals included.
+  const scaled = f32x4.mul(i32x4.shl(magnitude, 13), f32x4.splat(5.192296858534828e33));
+  const isSpecial = i32x4.ge_u(magnitude, i32x4.splat(0x7c00));
+  const special = v128.or(scaled, i32x4.splat(0x7f800000));
+  return v128.or(sign, v128.bitselect(special, scaled, isSpecial));
+}

@@ -1,0 +1,154 @@
+import { readFileSync } from "node:fs";
+import { MessageChannel, Worker } from "node:worker_threads";
+import type { MessagePort } from "node:worker_threads";
+import { messageOf } from "../../util/errors.ts";
+import { compiledUrl } from "../../util/source-layout.ts";
+import { EngineError } from "../errors.ts";
+import {
+  allocateJobBuffers,
+  CONTROL_COMPLETED,
+  CONTROL_COUNT,
+  CONTROL_GENERATION,
+  CONTROL_KERNEL,
+  CONTROL_NEXT,
+  firstItem,
+  ITEM_WORDS,
+  MAXIMUM_ITEMS,
+  NO_JOB,
+  openJobBuffers,
+  runItems,
+} from "./kernel-job.ts";
+import type { JobArea, KernelExports } from "./kernel-job.ts";
+import type { KernelMessage, KernelWorkerData } from "./kernel-worker.ts";
+import type { SharedMemory } from "./memory.ts";
+import { Instance, Module } from "./webassembly.ts";
+import type { WasmModule } from "./webassembly.ts";
+
+interface PoolWorker {
+  readonly worker: Worker;
+  readonly port: MessagePort;
+}
+
+/**
+ * Runs WebAssembly kernels over shared memories on this thread and `threads - 1` workers. A job returns when all
+ * of its items are done. How items fall to threads never changes a result: each writes places of its own.
+ */
+export class KernelPool {
+  readonly #module: WasmModule;
+  readonly #area: JobArea;
+  readonly #workers: PoolWorker[] = [];
+  readonly #numbers = new Map<SharedMemory, number>();
+  readonly #kernels = new Map<number, KernelExports>();
+  #generation = 0;
+  #nextNumber = 0;
+
+  /** Throws `EngineError` where the compiled kernels are missing. */
+  constructor(threads: number) {
+    const wasm = compiledUrl(import.meta.url, "./kernels.wasm");
+    try {
+      this.#module = new Module(readFileSync(wasm));
+    } catch (error) {
+      throw new EngineError(
+        "engine.cpu.kernels",
+        `the engine's kernels cannot be loaded from ${wasm.pathname}: ${messageOf(error)}`,
+        { remedy: "Build them: npm run build", cause: error },
+      );
+    }
+    const buffers = allocateJobBuffers();
+    this.#area = openJobBuffers(buffers);
+    Atomics.store(this.#area.control, CONTROL_NEXT, NO_JOB);
+    for (let thread = 1; thread < threads; thread++) {
+      const { port1, port2 } = new MessageChannel();
+      const data: KernelWorkerData = { module: this.#module, buffers, port: port2 };
+      const worker = new Worker(compiledUrl(import.meta.url, "./kernel-worker.ts"), {
+        workerData: data,
+        transferList: [port2],
+      });
+      // A worker that cannot start leaves its share to the others.
+      worker.on("error", () => undefined);
+      worker.unref();
+      port1.unref();
+      this.#workers.push({ worker, port: port1 });
+    }
+  }
+
+  /** The number under which items name a memory. */
+  numberOf(memory: SharedMemory): number {
+    const known = this.#numbers.get(memory);
+    if (known !== undefined) return known;
+    const number = this.#nextNumber++;
+    this.#numbers.set(memory, number);
+    const instance = new Instance(this.#module, { env: { memory: memory.memory } });
+    this.#kernels.set(number, instance.exports as unknown as KernelExports);
+    this.#tell({ kind: "memory", number, memory: memory.memory });
+    return number;
+  }
+
+  forget(memory: SharedMemory): void {
+    const number = this.#numbers.get(memory);
+    if (number === undefined) return;
+    this.#numbers.delete(memory);
+    this.#kernels.delete(number);
+    this.#tell({ kind: "forget", number });
+  }
+
+  /**
+   * Runs a kernel over all items (`ITEM_WORDS` words each) and returns one number an item, valid until the next
+   * job.
+   */
+  run(kernel: number, items: Uint32Array, scalars: readonly number[]): Float64Array {
+    const count = items.length / ITEM_WORDS;
+    if (count <= MAXIMUM_ITEMS) return this.#runPart(kernel, items, scalars);
+    const results = new Float64Array(count);
+    for (let start = 0; start < count; start += MAXIMUM_ITEMS) {
+      const part = items.subarray(start * ITEM_WORDS, (start + MAXIMUM_ITEMS) * ITEM_WORDS);
+      results.set(this.#runPart(kernel, part, scalars), start);
+    }
+    return results;
+  }
+
+  #runPart(kernel: number, items: Uint32Array, scalars: readonly number[]): Float64Array {
+    const { control } = this.#area;
+    const count = items.length / ITEM_WORDS;
+    this.#area.items.set(items);
+    this.#area.scalars.set(scalars);
+    Atomics.store(control, CONTROL_KERNEL, kernel);
+    Atomics.store(control, CONTROL_COUNT, count);
+    Atomics.store(control, CONTROL_COMPLETED, 0);
+    this.#generation++;
+    Atomics.store(control, CONTROL_NEXT, firstItem(this.#generation));
+    if (count > 1) this.#wake();
+    runItems(this.#area, (memory) => {
+      const kernels = this.#kernels.get(memory);
+      if (kernels === undefined)
+        throw new EngineError("engine.cpu.kernels", "a memory is not known");
+      return kernels;
+    });
+    for (;;) {
+      const completed = Atomics.load(control, CONTROL_COMPLETED);
+      if (completed >= count) break;
+      Atomics.wait(control, CONTROL_COMPLETED, completed, 100);
+    }
+    Atomics.store(control, CONTROL_NEXT, NO_JOB);
+    return this.#area.results.subarray(0, count);
+  }
+
+  async close(): Promise<void> {
+    this.#tell({ kind: "stop" });
+    this.#wake();
+    for (const { worker, port } of this.#workers) {
+      await worker.terminate();
+      port.close();
+    }
+    this.#workers.length = 0;
+  }
+
+  #tell(message: KernelMessage): void {
+    for (const { port } of this.#workers) port.postMessage(message);
+  }
+
+  #wake(): void {
+    Atomics.add(this.#area.control, CONTROL_GENERATION, 1);
+    Atomics.notify(this.#area.control, CONTROL_GENERATION);
+  }
+}

@@ -1,0 +1,61 @@
+import { receiveMessageOnPort, workerData } from "node:worker_threads";
+import type { MessagePort } from "node:worker_threads";
+import { CONTROL_GENERATION, openJobBuffers, runItems } from "./kernel-job.ts";
+import type { JobBuffers, KernelExports } from "./kernel-job.ts";
+import { Instance } from "./webassembly.ts";
+import type { WasmMemory, WasmModule } from "./webassembly.ts";
+
+/** What a worker is told besides jobs: memories that come and go. */
+export type KernelMessage =
+  | { readonly kind: "memory"; readonly number: number; readonly memory: WasmMemory }
+  | { readonly kind: "forget"; readonly number: number }
+  | { readonly kind: "stop" };
+
+export interface KernelWorkerData {
+  readonly module: WasmModule;
+  readonly buffers: JobBuffers;
+  readonly port: MessagePort;
+}
+
+const { module, buffers, port } = workerData as KernelWorkerData;
+const area = openJobBuffers(buffers);
+const kernels = new Map<number, KernelExports>();
+let isStopped = false;
+
+/** Messages are read between jobs: the thread sleeps on the generation and never on its event loop. */
+function readMessages(): void {
+  for (;;) {
+    const received = receiveMessageOnPort(port) as { readonly message: KernelMessage } | undefined;
+    if (received === undefined) return;
+    const { message } = received;
+    switch (message.kind) {
+      case "memory": {
+        const instance = new Instance(module, { env: { memory: message.memory } });
+        kernels.set(message.number, instance.exports as unknown as KernelExports);
+        break;
+      }
+      case "forget":
+        kernels.delete(message.number);
+        break;
+      case "stop":
+        isStopped = true;
+        break;
+    }
+  }
+}
+
+function kernelsOf(memory: number): KernelExports {
+  const known = kernels.get(memory);
+  if (known !== undefined) return known;
+  readMessages();
+  const told = kernels.get(memory);
+  if (told === undefined) throw new Error(`kernel worker: memory ${memory} was never announced`);
+  return told;
+}
+
+while (!isStopped) {
+  const generation = Atomics.load(area.control, CONTROL_GENERATION);
+  readMessages();
+  runItems(area, kernelsOf);
+  if (!isStopped) Atomics.wait(area.control, CONTROL_GENERATION, generation);
+}
