@@ -1,11 +1,17 @@
 import { hostTensor } from "../host-tensor.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, optional, optionalTensor, tensor } from "../op-row.ts";
+import { constantTensor, defineOp, optional, optionalTensor, required, tensor } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
-import { agree, checkRank, formatShape } from "./dimensions.ts";
-import { coordinatesOf, forEachWindowElement, windowGeometry } from "./windows.ts";
+import { agree, checkRank, derive, formatShape } from "./dimensions.ts";
+import {
+  coordinatesOf,
+  forEachWindowElement,
+  padTypeOf,
+  perAxis,
+  windowGeometry,
+} from "./windows.ts";
 import type { WindowGeometry } from "./windows.ts";
 
 function kernelOf(call: OpCall): readonly number[] {
@@ -111,6 +117,151 @@ export const WINDOW_SETTINGS = {
   groups: optional("int", 1),
 } as const;
 
+/** Sizes of a transposed convolution. */
+interface TransposedGeometry {
+  readonly kernel: readonly number[];
+  readonly strides: readonly number[];
+  readonly dilations: readonly number[];
+  /** Elements cut off before each spatial axis of the full result. */
+  readonly cuts: readonly Dimension[];
+  readonly type: TensorType;
+}
+
+/**
+ * The full result of an axis is `(size - 1) * stride + (kernel - 1) * dilation + 1`; `custom` cuts `pad` off,
+ * `same` cuts it to `size * stride`, the odd element at the end, and `output_shape` overrules all sizes
+ * (what it leaves beyond the cut result is filled by the formula, as PyTorch's output_padding is).
+ */
+function transposedGeometry(call: OpCall): TransposedGeometry {
+  checkRank(call, "x", 3);
+  const [batch = 1, channels = 1, ...spatial] = call.shape("x");
+  const [inputs = 1, perGroup = 1] = call.shape("weight");
+  const kernel = kernelOf(call);
+  const groups = call.int("groups");
+  if (kernel.length !== spatial.length) {
+    throw call.fail(
+      `weight ${formatShape(call.shape("weight"))} needs ${spatial.length} kernel sizes`,
+    );
+  }
+  if (!agree(inputs, channels)) {
+    throw call.fail(`weight takes ${inputs} channels, x has ${channels}`);
+  }
+  if (inputs !== "?" && inputs % groups !== 0) {
+    throw call.fail(`${inputs} channels do not divide into ${groups} groups`);
+  }
+  const outputs = derive([perGroup], (size = 1) => size * groups);
+  checkBias(call, outputs);
+  const strides = perAxis(call, "strides", spatial.length, 1);
+  const dilations = perAxis(call, "dilations", spatial.length, 1);
+  const padType = padTypeOf(call, ["valid", "same", "custom"]);
+  const pad = padType === "custom" ? perAxis(call, "pad", 2 * spatial.length, 0) : [];
+  const cuts: Dimension[] = [];
+  const sizes = spatial.map((size, axis): Dimension => {
+    const stride = strides[axis] ?? 1;
+    const extent = ((kernel[axis] ?? 1) - 1) * (dilations[axis] ?? 1) + 1;
+    const full = derive([size], (count = 1) => (count - 1) * stride + extent);
+    if (padType === "same") {
+      const output = derive([size], (count = 1) => count * stride);
+      cuts.push(
+        derive([full, output], (all = 0, kept = 0) => Math.max(0, Math.floor((all - kept) / 2))),
+      );
+      return output;
+    }
+    const before = pad[2 * axis] ?? 0;
+    const after = pad[2 * axis + 1] ?? 0;
+    cuts.push(before);
+    return derive([full], (all = 0) => {
+      if (all - before - after < 1) throw call.fail(`pad leaves nothing of spatial axis ${axis}`);
+      return all - before - after;
+    });
+  });
+  const shape = [batch, outputs, ...sizes];
+  if (!call.has("output_shape")) {
+    return { kernel, strides, dilations, cuts, type: tensorType(call.dataType("x"), shape) };
+  }
+  const wanted = call.ints("output_shape");
+  if (
+    wanted.length !== shape.length ||
+    !agree(batch, wanted[0] ?? 1) ||
+    !agree(outputs, wanted[1] ?? 1)
+  ) {
+    throw call.fail(
+      `output_shape ${formatShape(wanted)} must start with batch ${batch} and ${outputs} channels`,
+    );
+  }
+  return { kernel, strides, dilations, cuts, type: tensorType(call.dataType("x"), wanted) };
+}
+
+/** Every input element adds `weight * element` to the window of outputs it belongs to. */
+function convolveTransposed(call: OpCall): HostTensor {
+  const { kernel, strides, dilations, cuts, type } = transposedGeometry(call);
+  const x = call.tensor("x");
+  const weight = call.tensor("weight");
+  const output = hostTensor(type.dataType, staticShape(type));
+  const [batch = 1, channels = 1, ...inputs] = x.shape;
+  const [, outputs = 1, ...places] = output.shape;
+  const groups = call.int("groups");
+  const inputSize = elementCount(inputs);
+  const outputSize = elementCount(places);
+  const kernelSize = elementCount(kernel);
+  const outputsPerGroup = outputs / groups;
+  if (call.has("bias")) {
+    const bias = call.tensor("bias").data;
+    output.data.forEach((_, index) => {
+      output.data[index] = bias[Math.floor(index / outputSize) % outputs] ?? 0;
+    });
+  }
+  for (let place = 0; place < inputSize; place++) {
+    const at = coordinatesOf(place, inputs);
+    for (let k = 0; k < kernelSize; k++) {
+      const within = coordinatesOf(k, kernel);
+      let target = 0;
+      const inside = places.every((size, axis) => {
+        const position =
+          (at[axis] ?? 0) * (strides[axis] ?? 1) +
+          (within[axis] ?? 0) * (dilations[axis] ?? 1) -
+          Number(cuts[axis] ?? 0);
+        target = target * size + position;
+        return position >= 0 && position < size;
+      });
+      if (!inside) continue;
+      for (let n = 0; n < batch; n++) {
+        for (let c = 0; c < channels; c++) {
+          const group = Math.floor(c / (channels / groups));
+          const value = x.data[(n * channels + c) * inputSize + place] ?? 0;
+          for (let o = 0; o < outputsPerGroup; o++) {
+            const index = (n * outputs + group * outputsPerGroup + o) * outputSize + target;
+            const factor = weight.data[(c * outputsPerGroup + o) * kernelSize + k] ?? 0;
+            output.data[index] = (output.data[index] ?? 0) + value * factor;
+          }
+        }
+      }
+    }
+  }
+  return output;
+}
+
+/** Weights of `conv_quantized` as numbers: `linear` is `w * scale + bias`, a channel's or one for all. */
+function quantizedWeight(call: OpCall): HostTensor {
+  if (call.string("quantization_type") !== "linear") {
+    throw call.fail('only quantization_type "linear" is defined');
+  }
+  const weight = call.tensor("weight");
+  const scale = call.tensor("quant_scale").data;
+  const offset = call.tensor("quant_bias").data;
+  const inner = elementCount(weight.shape.slice(1));
+  const pick = (values: Float64Array, channel: number): number =>
+    (values.length === 1 ? values[0] : values[channel]) ?? 0;
+  return hostTensor(
+    "fp32",
+    weight.shape,
+    weight.data.map((value, index) => {
+      const channel = Math.floor(index / inner);
+      return value * pick(scale, channel) + pick(offset, channel);
+    }),
+  );
+}
+
 export const CONVOLUTION = {
   conv: defineOp({
     parameters: { x: tensor(), weight: tensor(), bias: optionalTensor(), ...WINDOW_SETTINGS },
@@ -121,5 +272,42 @@ export const CONVOLUTION = {
       return [convolve(call, call.tensor("x"), call.tensor("weight"), bias)];
     },
     flops: convolutionFlops,
+  }),
+
+  conv_quantized: defineOp({
+    parameters: {
+      x: tensor(),
+      weight: tensor("uint8"),
+      bias: optionalTensor(),
+      quantization_type: required("string"),
+      nbits: optional("int", 8),
+      quant_scale: constantTensor(),
+      quant_bias: constantTensor(),
+      ...WINDOW_SETTINGS,
+    },
+    since: "ios13",
+    infer: (call) => [convolutionType(call)],
+    evaluate: (call) => {
+      const bias = call.has("bias") ? call.tensor("bias").data : undefined;
+      return [convolve(call, call.tensor("x"), quantizedWeight(call), bias)];
+    },
+    flops: convolutionFlops,
+  }),
+
+  conv_transpose: defineOp({
+    parameters: {
+      x: tensor(),
+      weight: tensor(),
+      bias: optionalTensor(),
+      output_shape: optional("ints"),
+      ...WINDOW_SETTINGS,
+    },
+    since: "ios13",
+    infer: (call) => [transposedGeometry(call).type],
+    evaluate: (call) => [convolveTransposed(call)],
+    flops: (call) => {
+      const [, perGroup = 1, ...kernel] = call.staticShape("weight");
+      return 2 * elementCount(call.staticShape("x")) * perGroup * elementCount(kernel);
+    },
   }),
 } as const;

@@ -1,14 +1,26 @@
 import type { OpRow } from "../op-row.ts";
 import { ACTIVATION } from "./activation.ts";
 import { ATTENTION } from "./attention.ts";
+import { CONSTEXPR } from "./constexpr.ts";
+import { CONTROL_FLOW } from "./control-flow.ts";
 import { CONVOLUTION } from "./convolution.ts";
+import { DETECTION } from "./detection.ts";
+import { EINSUM } from "./einsum.ts";
 import { ELEMENTWISE_BINARY } from "./elementwise-binary.ts";
 import { ELEMENTWISE_UNARY } from "./elementwise-unary.ts";
 import { GATHER_SCATTER } from "./gather-scatter.ts";
+import { IMAGE } from "./image.ts";
 import { LINEAR } from "./linear.ts";
+import { LISTS } from "./lists.ts";
 import { NORMALIZATION } from "./normalization.ts";
+import { POOLING } from "./pooling.ts";
+import { QUANTIZATION } from "./quantization.ts";
+import { RANDOM } from "./random.ts";
+import { RECURRENT } from "./recurrent.ts";
 import { REDUCTION } from "./reduction.ts";
 import { SLICING } from "./slicing.ts";
+import { SORTING } from "./sorting.ts";
+import { SPACE_DEPTH } from "./space-depth.ts";
 import { TENSOR_OPERATION } from "./tensor-operation.ts";
 import { TENSOR_TRANSFORMATION } from "./tensor-transformation.ts";
 
@@ -18,14 +30,26 @@ export const OPS = {
   ...ELEMENTWISE_UNARY,
   ...ACTIVATION,
   ...LINEAR,
+  ...EINSUM,
   ...REDUCTION,
   ...NORMALIZATION,
   ...TENSOR_TRANSFORMATION,
   ...SLICING,
+  ...SPACE_DEPTH,
   ...TENSOR_OPERATION,
+  ...SORTING,
   ...GATHER_SCATTER,
   ...ATTENTION,
   ...CONVOLUTION,
+  ...POOLING,
+  ...RECURRENT,
+  ...QUANTIZATION,
+  ...CONSTEXPR,
+  ...RANDOM,
+  ...CONTROL_FLOW,
+  ...LISTS,
+  ...IMAGE,
+  ...DETECTION,
 } as const satisfies Record<string, OpRow>;
 
 export type OpName = keyof typeof OPS;

@@ -1,0 +1,146 @@
+import { Random } from "../../util/random.ts";
+import { hostTensor } from "../host-tensor.ts";
+import type { OpCall } from "../op-call.ts";
+import { defineOp, optional, runtime, tensor } from "../op-row.ts";
+import { elementCount, staticShape, tensorType } from "../types.ts";
+import type { DataType, Dimension, TensorType } from "../types.ts";
+import { commonDataType } from "./dimensions.ts";
+import { shapeLength } from "./tensor-transformation.ts";
+
+/**
+ * The generator of one call: that of `seed`, or of the run's own seed where it is absent or -1. The language
+ * names no generator, so the numbers are Anecdote's; only their distribution is the language's.
+ */
+function generatorOf(call: OpCall): Random {
+  const seed = call.int("seed");
+  return new Random(seed === -1 ? (call.environment?.seed ?? 0) : seed);
+}
+
+function drawnType(call: OpCall, ...settings: readonly [string, ...string[]]): TensorType {
+  const given = settings.filter((name) => call.has(name));
+  const dataType: DataType = given.length === 0 ? "fp32" : commonDataType(call, ...given);
+  if (!call.isKnown("shape")) {
+    const rank = shapeLength(call, "shape");
+    return tensorType(
+      dataType,
+      Array.from({ length: rank }, (): Dimension => "?"),
+    );
+  }
+  const shape = call.ints("shape");
+  if (shape.some((size) => size < 0)) throw call.fail("shape must not be negative");
+  return tensorType(dataType, shape);
+}
+
+function draw(call: OpCall, type: TensorType, next: (random: Random) => number) {
+  const random = generatorOf(call);
+  const output = hostTensor(type.dataType, staticShape(type));
+  for (let i = 0; i < output.data.length; i++) output.data[i] = next(random);
+  return [output];
+}
+
+const SEED = { seed: optional("int", -1) } as const;
+
+const MODES = ["logits", "probs"] as const;
+
+function modeOf(call: OpCall): (typeof MODES)[number] {
+  const mode = call.string("mode");
+  const found = MODES.find((name) => name === mode);
+  if (found === undefined) throw call.fail(`mode "${mode}" is none of ${MODES.join(", ")}`);
+  return found;
+}
+
+function categoricalType(call: OpCall): TensorType {
+  const shape = call.shape("x");
+  const size = call.int("size");
+  modeOf(call);
+  if (shape.length === 0) throw call.fail("x must have rank 1 or more");
+  if (size < 1) throw call.fail("size must be 1 or more");
+  return tensorType(call.dataType("x"), [...shape.slice(0, -1), size]);
+}
+
+export const RANDOM = {
+  random_bernoulli: defineOp({
+    parameters: { shape: runtime("ints"), prob: optional("float", 0.5), ...SEED },
+    since: "ios13",
+    infer: (call) => [drawnType(call, "prob")],
+    evaluate: (call) => {
+      const probability = call.float("prob");
+      return draw(call, drawnType(call, "prob"), (random) =>
+        random.uniform() < probability ? 1 : 0,
+      );
+    },
+    flops: () => 0,
+  }),
+
+  random_categorical: defineOp({
+    parameters: {
+      x: tensor(),
+      mode: optional("string", "logits"),
+      size: optional("int", 1),
+      ...SEED,
+    },
+    since: "ios13",
+    infer: (call) => [categoricalType(call)],
+    evaluate: (call) => {
+      const type = categoricalType(call);
+      const x = call.tensor("x");
+      const random = generatorOf(call);
+      const logits = modeOf(call) === "logits";
+      const classes = x.shape.at(-1) ?? 1;
+      const samples = call.int("size");
+      const output = hostTensor(type.dataType, staticShape(type));
+      for (let row = 0; row < elementCount(x.shape.slice(0, -1)); row++) {
+        const values = x.data.subarray(row * classes, (row + 1) * classes);
+        const largest = values.reduce((a, b) => Math.max(a, b), -Infinity);
+        const weights = logits ? values.map((value) => Math.exp(value - largest)) : values;
+        const total = weights.reduce((a, b) => a + b, 0);
+        for (let s = 0; s < samples; s++) {
+          let rest = random.uniform() * total;
+          let pick = 0;
+          while (pick < classes - 1 && rest >= (weights[pick] ?? 0)) rest -= weights[pick++] ?? 0;
+          output.data[row * samples + s] = pick;
+        }
+      }
+      return [output];
+    },
+    flops: () => 0,
+  }),
+
+  random_normal: defineOp({
+    parameters: {
+      shape: runtime("ints"),
+      mean: optional("float", 0),
+      stddev: optional("float", 1),
+      ...SEED,
+    },
+    since: "ios13",
+    infer: (call) => [drawnType(call, "mean", "stddev")],
+    evaluate: (call) => {
+      const mean = call.float("mean");
+      const deviation = call.float("stddev");
+      return draw(
+        call,
+        drawnType(call, "mean", "stddev"),
+        (random) => mean + deviation * random.normal(),
+      );
+    },
+    flops: () => 0,
+  }),
+
+  random_uniform: defineOp({
+    parameters: {
+      shape: runtime("ints"),
+      low: optional("float", 0),
+      high: optional("float", 1),
+      ...SEED,
+    },
+    since: "ios13",
+    infer: (call) => [drawnType(call, "low", "high")],
+    evaluate: (call) => {
+      const low = call.float("low");
+      const range = call.float("high") - low;
+      return draw(call, drawnType(call, "low", "high"), (random) => low + range * random.uniform());
+    },
+    flops: () => 0,
+  }),
+} as const;

@@ -1,0 +1,149 @@
+import { hostTensor } from "../host-tensor.ts";
+import type { HostTensor } from "../host-tensor.ts";
+import type { OpCall } from "../op-call.ts";
+import { defineOp, optional, tensor } from "../op-row.ts";
+import { elementCount, tensorType } from "../types.ts";
+import type { DataType, TensorType } from "../types.ts";
+import { elementsOfX } from "./elementwise-unary.ts";
+import { spanOf } from "./strided.ts";
+
+/**
+ * For every run along `axis` the positions of its numbers in order. Equal numbers keep their order and NaN
+ * comes last, both as NumPy's stable sort; the language leaves both open.
+ */
+function sortedPositions(x: HostTensor, axis: number, ascending: boolean): HostTensor {
+  const { outer, size, inner } = spanOf(x.shape, axis);
+  const output = hostTensor("int32", x.shape);
+  for (let o = 0; o < outer; o++) {
+    for (let i = 0; i < inner; i++) {
+      const at = (index: number): number => x.data[(o * size + index) * inner + i] ?? 0;
+      const order = Array.from({ length: size }, (_, index) => index).toSorted((a, b) =>
+        ascending ? compare(at(a), at(b)) : compare(-at(a), -at(b)),
+      );
+      order.forEach((index, place) => {
+        output.data[(o * size + place) * inner + i] = index;
+      });
+    }
+  }
+  return output;
+}
+
+function compare(a: number, b: number): number {
+  if (Number.isNaN(a) || Number.isNaN(b)) return Number(Number.isNaN(a)) - Number(Number.isNaN(b));
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+const INDEX_TYPES = ["int32", "uint16"] as const;
+
+function topkTypes(call: OpCall): readonly TensorType[] {
+  const shape = call.shape("x");
+  const axis = call.axis("axis", shape.length);
+  const size = shape[axis] ?? 1;
+  const wanted = call.int("k");
+  if (!Number.isInteger(wanted) || wanted < -1 || (size !== "?" && wanted > size)) {
+    throw call.fail(`k is ${wanted}, axis ${axis} has ${size}`);
+  }
+  const result = shape.with(axis, wanted === -1 ? size : wanted);
+  const values = tensorType(call.dataType("x"), result);
+  if (!call.bool("return_indices")) {
+    if (call.has("output_indices_dtype")) {
+      throw call.fail("output_indices_dtype needs return_indices");
+    }
+    return [values];
+  }
+  return [values, tensorType(indexType(call), result)];
+}
+
+function indexType(call: OpCall): DataType {
+  const wanted = call.string("output_indices_dtype");
+  const found = INDEX_TYPES.find((name) => name === wanted);
+  if (found === undefined) {
+    throw call.fail(`output_indices_dtype "${wanted}" is none of ${INDEX_TYPES.join(", ")}`);
+  }
+  return found;
+}
+
+export const SORTING = {
+  argsort: defineOp({
+    parameters: {
+      x: tensor(),
+      axis: optional("int", -1),
+      ascending: optional("bool", false),
+    },
+    since: "ios13",
+    infer: (call) => {
+      call.axis("axis", call.shape("x").length);
+      return [tensorType("int32", call.shape("x"))];
+    },
+    evaluate: (call) => {
+      const x = call.tensor("x");
+      const axis = call.axis("axis", x.shape.length);
+      return [sortedPositions(x, axis, call.bool("ascending"))];
+    },
+    flops: elementsOfX,
+  }),
+
+  /** The k largest numbers, or smallest with `ascending`; sorted also where `sort` does not ask for it. */
+  topk: defineOp({
+    parameters: {
+      x: tensor(),
+      k: optional("int", 1),
+      axis: optional("int", -1),
+      ascending: optional("bool", false),
+      sort: optional("bool", true),
+      return_indices: optional("bool", true),
+      output_indices_dtype: optional("string", "int32"),
+    },
+    since: "ios13",
+    infer: topkTypes,
+    evaluate: (call) => {
+      const x = call.tensor("x");
+      const axis = call.axis("axis", x.shape.length);
+      const positions = sortedPositions(x, axis, call.bool("ascending"));
+      const { outer, size, inner } = spanOf(x.shape, axis);
+      const wanted = call.int("k");
+      const count = wanted === -1 ? size : wanted;
+      const shape = x.shape.with(axis, count);
+      const values = hostTensor(x.dataType, shape);
+      const indices = hostTensor(call.bool("return_indices") ? indexType(call) : "int32", shape);
+      for (let o = 0; o < outer; o++) {
+        for (let place = 0; place < count; place++) {
+          for (let i = 0; i < inner; i++) {
+            const target = (o * count + place) * inner + i;
+            const index = positions.data[(o * size + place) * inner + i] ?? 0;
+            indices.data[target] = index;
+            values.data[target] = x.data[(o * size + index) * inner + i] ?? 0;
+          }
+        }
+      }
+      return call.bool("return_indices") ? [values, indices] : [values];
+    },
+    flops: elementsOfX,
+  }),
+
+  /** Coordinates of the numbers that are not 0, one row each, in row-major order. */
+  non_zero: defineOp({
+    parameters: { x: tensor() },
+    since: "ios13",
+    infer: (call) => [tensorType("int32", ["?", call.shape("x").length])],
+    evaluate: (call) => {
+      const x = call.tensor("x");
+      const rank = x.shape.length;
+      const rows: number[] = [];
+      x.data.forEach((value, index) => {
+        if (value === 0) return;
+        let rest = index;
+        const row: number[] = [];
+        for (let axis = 0; axis < rank; axis++) {
+          const inner = elementCount(x.shape.slice(axis + 1));
+          row.push(Math.floor(rest / inner));
+          rest %= inner;
+        }
+        rows.push(...row);
+      });
+      const count = rank === 0 ? 0 : rows.length / rank;
+      return [hostTensor("int32", [count, rank], Float64Array.from(rows))];
+    },
+    flops: () => 0,
+  }),
+} as const;
