@@ -8,6 +8,7 @@ import {
   decodeE5Bundle,
   decodeE5Manifest,
   e5BundleListing,
+  e5BundleToJson,
   e5ManifestListing,
 } from "../../src/inspect/e5/index.ts";
 import { InspectError } from "../../src/inspect/inspect-error.ts";
@@ -232,6 +233,10 @@ describe("a bundle folder", () => {
     const listing = e5BundleListing(bundle);
     expect(listing).toContain("conv 3x3");
     expect(listing).toContain("espressoc-version: 3525.1.1");
+    expect(JSON.parse(JSON.stringify(e5BundleToJson(bundle)))).toMatchObject({
+      format: "e5-bundle",
+      programs: [{ program: { format: "hwx", tasks: [{ op: "conv" }] } }],
+    });
   });
 
   test("without a manifest is an error that says what a bundle looks like", () => {

@@ -449,6 +449,25 @@ describe("a container of the Linux driver", () => {
     );
     expect(file.layout.every((part) => part.accounted)).toBe(true);
   });
+
+  test("that is cut short or lies about its sizes is an error with its field", () => {
+    const bytes = build(0x1000);
+    const thrown = (damaged: Uint8Array): unknown => {
+      try {
+        return decodeHwx(memorySource(damaged, "test.ane"));
+      } catch (error) {
+        return error;
+      }
+    };
+    expect(thrown(bytes.slice(0, 9000))).toMatchObject({ field: "ane header.size", offset: 0 });
+    expect(thrown(bytes.slice(0, 100))).toMatchObject({ code: "inspect.range" });
+    const lying = bytes.slice();
+    new DataView(lying.buffer).setUint32(24, 0x7fffffff, true);
+    expect(thrown(lying)).toMatchObject({ field: "ane header.krn_size", offset: 24 });
+    const longTask = bytes.slice();
+    new DataView(longTask.buffer).setUint32(8, 0x7ffffffc, true);
+    expect(thrown(longTask)).toMatchObject({ field: "ane header.td_size", offset: 8 });
+  });
 });
 
 describe("what a program is shown as", () => {

@@ -6,5 +6,6 @@ export {
   type E5File,
   type E5Hashes,
 } from "./bundle.ts";
+export { e5BundleToJson } from "./json.ts";
 export { e5AnalyticsListing, e5BundleListing, e5ManifestListing } from "./listing.ts";
 export { decodeE5Manifest, type E5Manifest } from "./manifest.ts";

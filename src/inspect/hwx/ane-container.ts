@@ -49,6 +49,15 @@ export function readAneContainer(source: ByteSource): AneContainer {
   const view = viewOf(source, 0, HEADER_BYTES, { at: 0, field: "ane header" });
   const payloadBytes = view.u64(0, "ane header.size");
   const payloadOffset = source.byteLength - payloadBytes;
+  if (!PAYLOAD_OFFSETS.some((offset) => offset === payloadOffset)) {
+    throw view.fail(
+      "inspect.range",
+      0,
+      "ane header.size",
+      `${payloadBytes} bytes behind a header of 0x1000 or 0x800 bytes; the file has ${source.byteLength}`,
+      "The file is cut short, or it is no .ane container.",
+    );
+  }
   const firstTaskBytes = view.u32(8, "ane header.td_size");
   const taskBytes = view.u64(16, "ane header.tsk_size");
   const kernelBytes = view.u64(24, "ane header.krn_size");

@@ -46,7 +46,9 @@ export function decodeHwx(source: ByteSource): HwxFile {
   const magic = viewOf(source, 0, 4, { at: 0, field: "header.magic" }).u32(0, "header.magic");
   if (magic === HWX_MAGIC) return decodeContainer(source);
   const other = otherMagic(magic);
-  if (other === undefined && looksLikeAneContainer(source)) return decodeAne(source);
+  if (other === undefined && (looksLikeAneContainer(source) || source.name.endsWith(".ane"))) {
+    return decodeAne(source);
+  }
   throw new InspectError(
     "inspect.magic",
     { file: source.name, offset: 0, field: "header.magic" },
@@ -213,6 +215,7 @@ function programOf(thread: ProgramThread, container: Container): HwxProgram {
     taskCount: thread.taskCount,
     engineMask: thread.engineMask,
     commandOffset: thread.commandOffset,
+    unknownWords: thread.unknownWords,
   };
 }
 
@@ -297,6 +300,7 @@ function decodeAne(source: ByteSource): HwxFile {
         taskCount: ane.taskCount,
         engineMask: 0xffff,
         commandOffset: 0,
+        unknownWords: [],
       },
     ],
     surfaces: aneSurfaces(ane, bases),

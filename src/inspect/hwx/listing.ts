@@ -31,7 +31,7 @@ export function hwxListing(file: HwxFile, options: ListingOptions = {}): string 
   return `${[
     ...headLines(file),
     "",
-    ...bufferLines(file),
+    ...bufferLines(file, options),
     ...surfaceLines(file),
     "",
     ...file.tasks.flatMap((task) => [...taskLines(file, task, options), ""]),
@@ -105,13 +105,18 @@ function headLines(file: HwxFile): string[] {
   ];
 }
 
-function bufferLines(file: HwxFile): string[] {
+function bufferLines(file: HwxFile, options: ListingOptions): string[] {
   return file.programs.flatMap((program) => [
     `; program ${program.name === "" ? "(unnamed)" : program.name}: ${program.taskCount} tasks, engine mask ${hex(program.engineMask)}`,
     ...program.bases.map(
       (base) =>
         `;   base ${String(base.index).padStart(2)}  ${hex(base.address, 8)}  ${base.role.padEnd(8)} ${base.name}`,
     ),
+    ...(options.registers === true
+      ? program.unknownWords.map(
+          ({ offset, value }) => `;   LC_THREAD +${hex(offset)}: ${hex(value)} (unknown)`,
+        )
+      : []),
   ]);
 }
 

@@ -96,6 +96,8 @@ export interface HwxProgram {
   readonly taskCount: number;
   readonly engineMask: number;
   readonly commandOffset: number;
+  /** Words of the state that are not zero and that nobody has named. */
+  readonly unknownWords: readonly { readonly offset: number; readonly value: number }[];
 }
 
 export interface HwxBase {

@@ -18,7 +18,18 @@ export interface ProgramThread {
   readonly taskCount: number;
   readonly engineMask: number;
   readonly commandOffset: number;
+  /** Words that are not zero and have no name, by their offset in the command. */
+  readonly unknownWords: readonly { readonly offset: number; readonly value: number }[];
 }
+
+/** Offsets in the command of the named words behind the base addresses. */
+const NAMED_WORDS: Readonly<Record<1 | 4, ReadonlySet<number>>> = {
+  1: new Set([0x810, 0x814, 0x818, 0x81c, 0x820, 0x824, 0x83c]),
+  4: new Set([
+    0x810, 0x814, 0x818, 0x81c, 0x820, 0x824, 0x828, 0x82c, 0x830, 0x834, 0x838, 0x83c, 0x840,
+    0x844, 0x848,
+  ]),
+};
 
 /** Throws `InspectError` when the command is too short for its state. */
 export function readProgramThread(window: ByteView, flavor: 1 | 4): ProgramThread {
@@ -41,7 +52,24 @@ export function readProgramThread(window: ByteView, flavor: 1 | 4): ProgramThrea
     taskCount: window.u32(at + (flavor === 1 ? 0x81c : 0x830), field("task count")),
     engineMask: window.u32(at + (flavor === 1 ? 0x824 : 0x844), field("engine mask")),
     commandOffset: at,
+    unknownWords: unnamedWords(window, flavor, nameOffsetAt),
   };
+}
+
+function unnamedWords(
+  window: ByteView,
+  flavor: 1 | 4,
+  nameOffsetAt: number,
+): { offset: number; value: number }[] {
+  const nameAt = window.u32(nameOffsetAt, "LC_THREAD.name offset");
+  const length = window.bytes.byteLength;
+  const end = nameAt > 0x810 && nameAt < length ? nameAt : length;
+  const words: { offset: number; value: number }[] = [];
+  for (let offset = 0x810; offset + 4 <= end; offset += 4) {
+    const value = window.u32(window.start + offset, "LC_THREAD.state");
+    if (value !== 0 && !NAMED_WORDS[flavor].has(offset)) words.push({ offset, value });
+  }
+  return words;
 }
 
 function nameBehind(window: ByteView, offsetAt: number): string {
