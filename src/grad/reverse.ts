@@ -18,6 +18,8 @@ export interface GradientRequest {
   readonly withRespectTo: readonly string[];
   /** Float outputs whose gradients are given; all of them unless told otherwise. */
   readonly gradientOf?: readonly string[];
+  /** Stands before a value's name in that of its gradient. Another one than "d_" differentiates a derivative. */
+  readonly prefix?: string;
 }
 
 /** The ops of a function's derivative, which read the function's own values, and its results. */
@@ -29,8 +31,6 @@ export interface ReverseSweep {
   /** `d_<input>` by name, in the order they were asked for. */
   readonly gradients: readonly (readonly [name: string, value: Value])[];
 }
-
-export const gradientName = (name: string): string => `d_${name}`;
 
 function isFloatTensor(value: Operand): boolean {
   return value.type.kind === "tensor" && isFloat(value.type.dataType);
@@ -81,6 +81,8 @@ function outputsNamed(fn: MilFunction, names: readonly string[] | undefined): re
 
 /** Writes the derivative of a function, last op first. Throws `GradError`. */
 export function reverseSweep(fn: MilFunction, request: GradientRequest): ReverseSweep {
+  const { prefix = "d_" } = request;
+  const gradientName = (name: string): string => `${prefix}${name}`;
   const wanted = inputsNamed(fn, request.withRespectTo);
   const outputs = outputsNamed(fn, request.gradientOf);
   const taken = new Set([...fn.inputs, ...fn.outputs].map(({ name }) => name));
@@ -89,7 +91,7 @@ export function reverseSweep(fn: MilFunction, request: GradientRequest): Reverse
       throw new GradError(
         "grad.name",
         `function "${fn.name}" has an input or output named "${gradientName(name)}", which is the name of a gradient`,
-        { remedy: "Rename it before differentiating." },
+        { remedy: "Rename it, or give another prefix for the names of gradients." },
       );
     }
   }

@@ -47,6 +47,9 @@ export function reportTaps(
 /** Flops of one value anew, from the inputs and the kept values other than itself. */
 function flopsAgain(graph: ValueGraph, plan: TapPlan, value: Value): number {
   const others = new Set([...plan.kept].filter((kept) => kept !== value));
+  for (const { operation, price } of graph.operations) {
+    if (price === Infinity) for (const output of operation.outputs) others.add(output);
+  }
   const onlyThis = { ...graph, needed: new Set([value]) };
   if (graph.makers.get(value)?.price === Infinity) return Infinity;
   const { recomputed } = planOf(onlyThis, others);

@@ -6,6 +6,7 @@ import type { HostTensor } from "../../src/mil/host-tensor.ts";
 import type { MilFunction, Value } from "../../src/mil/program.ts";
 import { elementCount, isFloat, tensorType } from "../../src/mil/types.ts";
 import type { DataType } from "../../src/mil/types.ts";
+import { checkFunction, verifyFunction } from "../../src/mil/verify.ts";
 import type { Random } from "../../src/util/random.ts";
 
 /** Draws a function of random shapes together with the tensors to run it on. */
@@ -141,10 +142,12 @@ export function checkGradients(
     seeds.set(name, hostTensor(type.dataType, shape, numbers));
     gradientOf.push(name);
   }
-  const derivative = valueAndGradient(fn, { withRespectTo: checked, gradientOf });
+  const derivative = valueAndGradient(fn, { withRespectTo: checked, gradientOf, prefix: "slope_" });
+  // Rules may write nothing that the language forbids, unless the function itself does.
+  if (checkFunction(fn).problems.length === 0) verifyFunction(derivative);
   const withSeeds = new Map([
     ...tensors,
-    ...[...seeds].map(([name, tensor]) => [`d_${name}`, tensor] as const),
+    ...[...seeds].map(([name, tensor]) => [`slope_${name}`, tensor] as const),
   ]);
   const gradients = evaluateFunction(derivative, withSeeds, { precision: "float64" });
 
@@ -169,8 +172,9 @@ export function checkGradients(
   const found: { readonly numeric: number; readonly analytic: number }[] = [];
   for (const input of checked) {
     const source = tensors.get(input);
-    const gradient = gradients.get(`d_${input}`);
-    if (source === undefined || gradient === undefined) throw new RangeError(`no "d_${input}"`);
+    const gradient = gradients.get(`slope_${input}`);
+    if (source === undefined || gradient === undefined)
+      throw new RangeError(`no gradient of "${input}"`);
     for (let index = 0; index < source.data.length; index++) {
       const at = source.data[index] ?? 0;
       const middle = objective(input, index, at);

@@ -1,0 +1,5 @@
+/** Reverse-mode differentiation: MIL function in, MIL functions out. */
+export { differentiate } from "./differentiate.ts";
+export type { Derivative } from "./differentiate.ts";
+export { GradError } from "./errors.ts";
+export { valueAndGradient } from "./value-and-gradient.ts";
