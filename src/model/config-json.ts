@@ -11,8 +11,10 @@ import { ModelError } from "./errors.ts";
 /** `config.json` files are a few kilobytes; anything near this is not one. */
 const CONFIG_BYTE_LIMIT = 1 << 20;
 const LARGEST_SIZE = 1 << 24;
+const LARGEST_LAYER_COUNT = 10_000;
 
 const size = z.int().positive().max(LARGEST_SIZE);
+const layers = z.int().positive().max(LARGEST_LAYER_COUNT);
 const positive = z.number().positive();
 const tokenId = z.int().nonnegative().nullish();
 const tokenIds = z.union([z.int().nonnegative(), z.array(z.int().nonnegative())]).nullish();
@@ -41,7 +43,7 @@ const rotary = {
   ...common,
   hidden_size: size,
   intermediate_size: size,
-  num_hidden_layers: size,
+  num_hidden_layers: layers,
   num_attention_heads: size,
   num_key_value_heads: size.nullish(),
   head_dim: size.nullish(),
@@ -65,7 +67,7 @@ const qwen3Schema = z.looseObject({
 const gpt2Schema = z.looseObject({
   ...common,
   n_embd: size,
-  n_layer: size,
+  n_layer: layers,
   n_head: size,
   n_positions: size,
   n_inner: size.nullish(),
