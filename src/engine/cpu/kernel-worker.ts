@@ -25,9 +25,9 @@ let isStopped = false;
 /** Messages are read between jobs: the thread sleeps on the generation and never on its event loop. */
 function readMessages(): void {
   for (;;) {
-    const received = receiveMessageOnPort(port) as { readonly message: KernelMessage } | undefined;
+    const received = receiveMessageOnPort(port);
     if (received === undefined) return;
-    const { message } = received;
+    const message = received.message as KernelMessage;
     switch (message.kind) {
       case "memory": {
         const instance = new Instance(module, { env: { memory: message.memory } });

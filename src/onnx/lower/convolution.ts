@@ -1,7 +1,10 @@
 import { convolutionGeometry } from "../../mil/ops/convolution.ts";
+import { perAxis } from "../../mil/ops/windows.ts";
 import type { WindowGeometry } from "../../mil/ops/windows.ts";
+import { elementCount } from "../../mil/types.ts";
+import { computeTypeOf } from "../element-types.ts";
 import type { AttributeValue } from "../graph-writer.ts";
-import type { Lowering } from "./site.ts";
+import type { Lowering, LoweringSite } from "./site.ts";
 
 /** Window settings as ONNX attributes; pads are all beginnings, then all ends. */
 export function windowAttributes(
@@ -18,12 +21,66 @@ export function windowAttributes(
   };
 }
 
+/** Weights of a quantized convolution as numbers: `w * scale + bias`, a channel's or one for all. */
+function quantizedWeight(site: LoweringSite): string {
+  const perChannel = (name: string): string =>
+    elementCount(site.shape(name)) === 1
+      ? site.reshape(site.value(name), [])
+      : site.reshape(
+          site.value(name),
+          site.shape("weight").map((_, axis) => (axis === 0 ? -1 : 1)),
+        );
+  const numbers = site.cast(site.value("weight"), computeTypeOf(site.type("x")));
+  const scaled = site.node("Mul", [numbers, perChannel("quant_scale")]);
+  return site.node("Add", [scaled, perChannel("quant_bias")]);
+}
+
+function convolution(site: LoweringSite, weight: string): string {
+  const inputs = [site.value("x"), weight];
+  if (site.has("bias")) inputs.push(site.value("bias"));
+  return site.node("Conv", inputs, {
+    ...windowAttributes(convolutionGeometry(site.call)),
+    group: BigInt(site.call.int("groups")),
+  });
+}
+
 export const LOWER_CONVOLUTION = {
-  conv: (site) => {
+  conv: (site) => convolution(site, site.value("weight")),
+  conv_quantized: (site) => convolution(site, quantizedWeight(site)),
+  conv_transpose: (site) => {
+    const spatial = site.shape("x").slice(2);
+    const kernel = site.shape("weight").slice(2);
+    const strides = perAxis(site.call, "strides", spatial.length, 1);
+    const dilations = perAxis(site.call, "dilations", spatial.length, 1);
+    const outputs = site.resultShape().slice(2);
+    const isSame = site.call.string("pad_type") === "same";
+    const pads =
+      site.call.string("pad_type") === "custom" && site.call.has("pad")
+        ? site.call.ints("pad")
+        : [];
+    // Everything ONNX calls padding is cut off the full result; what lies beyond it is output_padding.
+    const begins: number[] = [];
+    const ends: number[] = [];
+    const beyond: number[] = [];
+    spatial.forEach((size, axis) => {
+      const stride = strides[axis] ?? 1;
+      const full = (size - 1) * stride + ((kernel[axis] ?? 1) - 1) * (dilations[axis] ?? 1) + 1;
+      const begin = isSame
+        ? Math.max(0, Math.floor((full - size * stride) / 2))
+        : (pads[2 * axis] ?? 0);
+      const rest = full - begin - (outputs[axis] ?? 1);
+      begins.push(begin);
+      ends.push(Math.max(0, rest));
+      beyond.push(Math.max(0, -rest));
+    });
     const inputs = [site.value("x"), site.value("weight")];
     if (site.has("bias")) inputs.push(site.value("bias"));
-    return site.node("Conv", inputs, {
-      ...windowAttributes(convolutionGeometry(site.call)),
+    return site.node("ConvTranspose", inputs, {
+      kernel_shape: kernel.map(BigInt),
+      strides: strides.map(BigInt),
+      dilations: dilations.map(BigInt),
+      pads: [...begins, ...ends].map(BigInt),
+      output_padding: beyond.map(BigInt),
       group: BigInt(site.call.int("groups")),
     });
   },

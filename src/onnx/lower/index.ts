@@ -1,15 +1,20 @@
 import type { OpName } from "../../mil/ops/index.ts";
 import { LOWER_ACTIVATION } from "./activation.ts";
 import { LOWER_ATTENTION } from "./attention.ts";
+import { LOWER_CONSTEXPR } from "./constexpr.ts";
 import { LOWER_CONVOLUTION } from "./convolution.ts";
 import { LOWER_ELEMENTWISE_BINARY } from "./elementwise-binary.ts";
 import { LOWER_ELEMENTWISE_UNARY } from "./elementwise-unary.ts";
 import { LOWER_GATHER_SCATTER } from "./gather-scatter.ts";
 import { LOWER_LINEAR } from "./linear.ts";
 import { LOWER_NORMALIZATION } from "./normalization.ts";
+import { NOT_LOWERED } from "./not-lowered.ts";
+import { LOWER_POOLING } from "./pooling.ts";
+import { LOWER_QUANTIZATION } from "./quantization.ts";
 import { LOWER_REDUCTION } from "./reduction.ts";
 import type { Lowering, NotLowered } from "./site.ts";
 import { LOWER_SLICING } from "./slicing.ts";
+import { LOWER_SPACE } from "./space.ts";
 import { LOWER_TENSOR_OPERATION } from "./tensor-operation.ts";
 import { LOWER_TENSOR_TRANSFORMATION } from "./tensor-transformation.ts";
 
@@ -27,6 +32,11 @@ export const LOWERINGS = {
   ...LOWER_GATHER_SCATTER,
   ...LOWER_ATTENTION,
   ...LOWER_CONVOLUTION,
+  ...LOWER_POOLING,
+  ...LOWER_QUANTIZATION,
+  ...LOWER_CONSTEXPR,
+  ...LOWER_SPACE,
+  ...NOT_LOWERED,
 } as const satisfies Record<OpName, Lowering | NotLowered>;
 
 const ROWS: ReadonlyMap<string, Lowering | NotLowered> = new Map(Object.entries(LOWERINGS));
