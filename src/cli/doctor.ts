@@ -21,15 +21,25 @@ export function register(program: Command, exit: Exit): void {
     .addHelpText("after", "\nExample:\n  anecdote doctor --json")
     .action(async (flags: { readonly json?: boolean }) => {
       const findings = await examine();
-      exit(findings.some(({ what, state }) => what === "cpu engine" && state === "missing") ? EXIT_CODES.deviceUnavailable : EXIT_CODES.ok);
+      exit(
+        findings.some(({ what, state }) => what === "cpu engine" && state === "missing")
+          ? EXIT_CODES.deviceUnavailable
+          : EXIT_CODES.ok,
+      );
       if (flags.json === true) {
         process.stdout.write(`${JSON.stringify({ version: VERSION, findings })}\n`);
         return;
       }
-      const marks = { ok: ["green", "ok     "], missing: ["red", "missing"], note: ["dim", "note   "] } as const;
+      const marks = {
+        ok: ["green", "ok     "],
+        missing: ["red", "missing"],
+        note: ["dim", "note   "],
+      } as const;
       for (const { what, state, detail } of findings) {
         const [style, mark] = marks[state];
-        process.stdout.write(`${styled(process.stdout, style, mark)}  ${what.padEnd(14)} ${detail.replaceAll("\n", `\n${" ".repeat(24)}`)}\n`);
+        process.stdout.write(
+          `${styled(process.stdout, style, mark)}  ${what.padEnd(14)} ${detail.replaceAll("\n", `\n${" ".repeat(24)}`)}\n`,
+        );
       }
     });
 }
@@ -43,13 +53,21 @@ function nodeFinding(): Finding {
   const system = `Node ${process.versions.node} on ${process.platform} ${process.arch}, ${os.cpus().length} × ${os.cpus()[0]?.model.trim() ?? "processor"}, ${Math.round(os.totalmem() / 2 ** 30)} GiB`;
   return major >= 22
     ? { what: "system", state: "ok", detail: system }
-    : { what: "system", state: "note", detail: `${system}; Node 20 works and is out of support since April 2026` };
+    : {
+        what: "system",
+        state: "note",
+        detail: `${system}; Node 20 works and is out of support since April 2026`,
+      };
 }
 
 async function koffiFinding(): Promise<Finding> {
   try {
     const { default: koffi } = await import("koffi");
-    return { what: "koffi", state: "ok", detail: `${koffi.version}: weights and kernels share memory without copies` };
+    return {
+      what: "koffi",
+      state: "ok",
+      detail: `${koffi.version}: weights and kernels share memory without copies`,
+    };
   } catch (error) {
     return {
       what: "koffi",
@@ -64,7 +82,11 @@ async function cpuFinding(): Promise<Finding> {
     const engine = await createEngine("cpu");
     const { device, runtime, threads } = engine.description;
     await engine.close();
-    return { what: "cpu engine", state: "ok", detail: `${runtime} on ${device}, ${threads} threads` };
+    return {
+      what: "cpu engine",
+      state: "ok",
+      detail: `${runtime} on ${device}, ${threads} threads`,
+    };
   } catch (error) {
     return { what: "cpu engine", state: "missing", detail: messageOf(error) };
   }
@@ -84,6 +106,7 @@ function siliconFinding(): Finding {
   return {
     what: "verified",
     state: "note",
-    detail: "nothing of Anecdote has run on a Neural Engine yet: programs for it are printed, not executed",
+    detail:
+      "nothing of Anecdote has run on a Neural Engine yet: programs for it are printed, not executed",
   };
 }

@@ -23,7 +23,11 @@ export const GENERATE_OPTIONS = {
     minimum: 0,
     aliases: ["temp"],
   }),
-  top_k: numberOption("keep the K most likely tokens; 0 = all", { ...SAMPLING, integer: true, minimum: 0 }),
+  top_k: numberOption("keep the K most likely tokens; 0 = all", {
+    ...SAMPLING,
+    integer: true,
+    minimum: 0,
+  }),
   top_p: numberOption("keep the most likely tokens up to this probability", {
     ...SAMPLING,
     minimum: 0,
@@ -39,8 +43,16 @@ export const GENERATE_OPTIONS = {
     minimum: 0,
   }),
   seed: numberOption("seed of the draws", { ...SAMPLING, integer: true, minimum: 0 }),
-  engine: textOption("cpu, reference, sim:<chip>, ane, or auto", { ...MACHINE, placeholder: "NAME" }),
-  threads: numberOption("threads of the CPU engine", { ...MACHINE, integer: true, minimum: 1, maximum: 256 }),
+  engine: textOption("cpu, reference, sim:<chip>, ane, or auto", {
+    ...MACHINE,
+    placeholder: "NAME",
+  }),
+  threads: numberOption("threads of the CPU engine", {
+    ...MACHINE,
+    integer: true,
+    minimum: 1,
+    maximum: 256,
+  }),
 } as const;
 
 /** Settings of `anecdote eval`. */

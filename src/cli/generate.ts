@@ -28,7 +28,9 @@ Example:
   addOptions(command, GENERATE_OPTIONS);
   command.action(async (flags: GenerateFlags) => {
     const json = flags.json === true;
-    const { values } = resolveOptions(GENERATE_OPTIONS, [commandLineLayer(command, GENERATE_OPTIONS)]);
+    const { values } = resolveOptions(GENERATE_OPTIONS, [
+      commandLineLayer(command, GENERATE_OPTIONS),
+    ]);
     if (values.model === undefined) {
       throw new UsageError("cli.model", "generate needs a model: --model DIR");
     }
@@ -43,7 +45,9 @@ Example:
       ...(values.top_k !== undefined && { topK: values.top_k }),
       ...(values.top_p !== undefined && { topP: values.top_p }),
       ...(values.min_p !== undefined && { minP: values.min_p }),
-      ...(values.repetition_penalty !== undefined && { repetitionPenalty: values.repetition_penalty }),
+      ...(values.repetition_penalty !== undefined && {
+        repetitionPenalty: values.repetition_penalty,
+      }),
       ...(values.seed !== undefined && { seed: values.seed }),
       ...(values.engine !== undefined && { engine: values.engine }),
       ...(values.threads !== undefined && { threads: values.threads }),

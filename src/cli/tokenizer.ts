@@ -65,7 +65,8 @@ export function register(program: Command, _exit: Exit): void {
         );
         return;
       }
-      for (const id of ids) process.stdout.write(`${String(id).padStart(8)}  ${runner.tokenOf(id) ?? ""}\n`);
+      for (const id of ids)
+        process.stdout.write(`${String(id).padStart(8)}  ${runner.tokenOf(id) ?? ""}\n`);
     });
 }
 
@@ -78,7 +79,10 @@ function make(flags: TrainFlags): DescribedTokenizer {
     case "bpe": {
       const vocabularySize = Number(flags.vocabSize);
       if (!Number.isInteger(vocabularySize) || vocabularySize < 257) {
-        throw new UsageError("cli.vocab_size", `--vocab-size takes a whole number of at least 257, not "${flags.vocabSize}"`);
+        throw new UsageError(
+          "cli.vocab_size",
+          `--vocab-size takes a whole number of at least 257, not "${flags.vocabSize}"`,
+        );
       }
       const status = new StatusLine();
       const described = trainBpe(trainingTexts(flags.data), {
@@ -89,6 +93,9 @@ function make(flags: TrainFlags): DescribedTokenizer {
       return described;
     }
     default:
-      throw new UsageError("cli.tokenizer.kind", `--kind takes bpe, char or byte, not "${flags.kind}"`);
+      throw new UsageError(
+        "cli.tokenizer.kind",
+        `--kind takes bpe, char or byte, not "${flags.kind}"`,
+      );
   }
 }

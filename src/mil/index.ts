@@ -1,0 +1,31 @@
+/** MIL: types, programs, the op table, a builder, a verifier, text. */
+export { FunctionBuilder, programOf, shaped } from "./builder.ts";
+export type { OpOptions } from "./builder.ts";
+export { MilError } from "./errors.ts";
+export { hostTensor } from "./host-tensor.ts";
+export type { HostTensor } from "./host-tensor.ts";
+export {
+  boolLiteral,
+  int32Literal,
+  int32sLiteral,
+  numericLiteral,
+  scalarLiteral,
+  stringLiteral,
+  tensorLiteral,
+} from "./literal.ts";
+export { OPS, isOpName, opRow } from "./ops/index.ts";
+export type { OpName } from "./ops/index.ts";
+export type {
+  Argument,
+  Block,
+  Literal,
+  MilFunction,
+  Operand,
+  Operation,
+  Program,
+  Value,
+} from "./program.ts";
+export { parseProgram, printProgram } from "./text/index.ts";
+export { DATA_TYPE_BITS, formatType, scalarType, tensorType } from "./types.ts";
+export type { DataType, MilType, TensorType } from "./types.ts";
+export { verifyFunction, verifyProgram } from "./verify.ts";
