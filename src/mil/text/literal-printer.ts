@@ -8,12 +8,22 @@ import { floatFormat, formatDecimalFloat, formatHexFloat } from "./float-format.
 export class LiteralPrinter {
   /** From dialect 1.3 on a scalar is `int32(1)`; before, `tensor<int32, []>(1)`. */
   readonly compactScalars: boolean;
+  readonly #types = new Map<MilType, string>();
 
   constructor(version: string) {
     this.compactScalars = hasCompactScalars(version);
   }
 
   type(type: MilType): string {
+    let text = this.#types.get(type);
+    if (text === undefined) {
+      text = this.#type(type);
+      this.#types.set(type, text);
+    }
+    return text;
+  }
+
+  #type(type: MilType): string {
     switch (type.kind) {
       case "tensor":
         return type.shape.length === 0 && this.compactScalars
@@ -141,12 +151,10 @@ function nested(shape: readonly number[], element: (index: number) => string): s
   let next = 0;
   const level = (depth: number): string => {
     const size = shape[depth] ?? 0;
-    let text = "[";
-    for (let i = 0; i < size; i++) {
-      if (i > 0) text += ", ";
-      text += depth === shape.length - 1 ? element(next++) : level(depth + 1);
-    }
-    return `${text}]`;
+    const isInnermost = depth === shape.length - 1;
+    const items: string[] = [];
+    for (let i = 0; i < size; i++) items.push(isInnermost ? element(next++) : level(depth + 1));
+    return `[${items.join(", ")}]`;
   };
   return level(0);
 }

@@ -1,3 +1,8 @@
+/** The hash of some bytes and one more. */
+export function nextHash(hash: number, byte: number): number {
+  return (Math.imul(hash, 31) + byte) | 0;
+}
+
 /**
  * Gives each distinct run of bytes one string, so that a name that stands in a program a thousand times is
  * decoded and kept once, and the program does not hold on to the text it came from.
@@ -15,11 +20,8 @@ export class NameTable {
     this.#bytes = bytes;
   }
 
-  /** The ASCII string of the bytes from `start` to `end`. */
-  intern(start: number, end: number): string {
-    const bytes = this.#bytes;
-    let hash = 0;
-    for (let i = start; i < end; i++) hash = (Math.imul(hash, 31) + (bytes[i] ?? 0)) | 0;
+  /** The ASCII string of the bytes from `start` to `end`; `hash` is what `nextHash` gives over them, from 0 on. */
+  intern(start: number, end: number, hash: number): string {
     const mask = this.#slots.length - 1;
     let slot = (hash ^ (hash >>> 15)) & mask;
     for (;;) {

@@ -181,7 +181,7 @@ class ProgramParser {
     const constant = type === "const" ? attributes.get("val") : undefined;
     const outputs = results.map((result): Value => {
       const value = Object.freeze(constant === undefined ? result : { ...result, constant });
-      if (scope.values.has(result.name)) {
+      if (results.length > 1 && scope.values.has(result.name)) {
         throw scanner.error(
           scanner.position - 1,
           `there is a value "${result.name}" already; a name is given once`,
@@ -190,14 +190,14 @@ class ProgramParser {
       scope.values.set(result.name, value);
       return value;
     });
-    return Object.freeze({
+    const operation = {
       type,
       inputs,
       outputs: outputs.length === 0 ? NO_VALUES : Object.freeze(outputs),
       blocks,
       attributes,
-      ...(opset !== undefined && { opset }),
-    });
+    };
+    return Object.freeze(opset === undefined ? operation : { ...operation, opset });
   }
 
   /** `(name = argument, ...)` */
@@ -231,17 +231,33 @@ class ProgramParser {
   }
 
   #operand(scope: Scope): Operand {
-    return this.#literals.atLiteral() ? this.#literals.literal() : this.#reference(scope);
+    const scanner = this.#scanner;
+    scanner.peek();
+    const start = scanner.position;
+    const name = scanner.name("a value");
+    if (isTypeWord(name)) {
+      const next = scanner.peek();
+      if (next === CHARACTER.open || next === CHARACTER.less) {
+        scanner.position = start;
+        return this.#literals.setting();
+      }
+    }
+    return this.#named(name, start, scope);
   }
 
   #reference(scope: Scope): Value {
     const scanner = this.#scanner;
-    const name = scanner.name("a value");
+    scanner.peek();
+    const start = scanner.position;
+    return this.#named(scanner.name("a value"), start, scope);
+  }
+
+  #named(name: string, start: number, scope: Scope): Value {
     const value = scope.find(name);
     if (value !== undefined) return value;
     const known = [...scope.values.keys()].slice(-NEAR_NAME_LIMIT);
-    throw scanner.error(
-      scanner.position - name.length,
+    throw this.#scanner.error(
+      start,
       `there is no value "${name.slice(0, 80)}" here.${didYouMean(name, known)}`,
     );
   }
@@ -258,7 +274,8 @@ class ProgramParser {
         throw scanner.error(scanner.position - name.length, `attribute "${name}" is given twice`);
       }
       scanner.take(CHARACTER.equals, '"=" and a value');
-      attributes.set(name, this.#literals.literal());
+      // Names are given once, other attributes often stand in many ops.
+      attributes.set(name, name === "name" ? this.#literals.literal() : this.#literals.setting());
     } while (scanner.tryTake(CHARACTER.comma));
     scanner.take(CHARACTER.closeBracket, '"," or "]"');
     return attributes;

@@ -160,10 +160,13 @@ class ProgramPrinter {
 }
 
 function joinEntries(entries: readonly (readonly [string, string])[]): string {
-  return entries
-    .toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
-    .map(([name, text]) => `${name} = ${text}`)
-    .join(", ");
+  const isSorted = entries.every(
+    ([name], index) => index === 0 || (entries[index - 1]?.[0] ?? "") < name,
+  );
+  const sorted = isSorted ? entries : entries.toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  let joined = "";
+  for (const [name, text] of sorted) joined += `${joined === "" ? "" : ", "}${name} = ${text}`;
+  return joined;
 }
 
 function checkedName(name: string, what: string): string {

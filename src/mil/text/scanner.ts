@@ -1,4 +1,4 @@
-import { NameTable } from "./name-table.ts";
+import { NameTable, nextHash } from "./name-table.ts";
 import { syntaxErrorAt } from "./syntax-error.ts";
 import type { MilSyntaxError } from "./syntax-error.ts";
 
@@ -41,6 +41,9 @@ for (let code = 0; code < 128; code++) {
 /** How deep types, values and blocks may stand in one another. */
 export const MAXIMUM_DEPTH = 128;
 
+/** Strings of up to so many bytes are kept once. */
+const INTERNED_LENGTH = 64;
+
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /** A position in the bytes of a text, with the small steps that the parsers are made of. */
@@ -68,6 +71,8 @@ export class Scanner {
   peek(): number {
     const { bytes, end } = this;
     let { position } = this;
+    const next = bytes[position] ?? 0;
+    if (next > 0x20 && next !== CHARACTER.slash) return next;
     for (;;) {
       while (position < end && CLASSES[bytes[position] ?? 0] === SPACE) position++;
       if (bytes[position] !== CHARACTER.slash || bytes[position + 1] !== CHARACTER.slash) break;
@@ -97,14 +102,26 @@ export class Scanner {
   name(expected: string): string {
     if (!this.atName()) throw this.expected(expected);
     const start = this.position;
-    this.position = this.#nameEnd(start);
-    return this.#names.intern(start, this.position);
+    const { bytes } = this;
+    let position = start;
+    let hash = 0;
+    for (;;) {
+      const byte = bytes[position] ?? 0;
+      if (((CLASSES[byte] ?? 0) & NAME_PART) === 0) break;
+      hash = nextHash(hash, byte);
+      position++;
+    }
+    this.position = position;
+    return this.#names.intern(start, position, hash);
   }
 
   /** The name here without taking it, or nothing. */
   peekName(): string | undefined {
     if (!this.atName()) return undefined;
-    return this.#names.intern(this.position, this.#nameEnd(this.position));
+    const start = this.position;
+    const name = this.name("a name");
+    this.position = start;
+    return name;
   }
 
   /** The byte after the blanks that follow the name here. */
@@ -122,8 +139,8 @@ export class Scanner {
   }
 
   /** The distinct string of a range of ASCII bytes. */
-  intern(start: number, end: number): string {
-    return this.#names.intern(start, end);
+  intern(start: number, end: number, hash: number): string {
+    return this.#names.intern(start, end, hash);
   }
 
   isNamePart(position: number): boolean {
@@ -137,17 +154,24 @@ export class Scanner {
     const start = this.position + 1;
     let position = start;
     let escaped = false;
+    let seen = 0;
+    let hash = 0;
     for (;;) {
-      const character = bytes[position];
+      const character = bytes[position] ?? 0;
+      seen |= character;
       if (position >= end) throw this.error(start - 1, "this string has no closing quote");
       if (character === CHARACTER.quote) break;
       if (character === CHARACTER.backslash) {
         escaped = true;
         position++;
       }
+      hash = nextHash(hash, character);
       position++;
     }
     this.position = position + 1;
+    if (!escaped && seen < 0x80 && position - start <= INTERNED_LENGTH) {
+      return this.#names.intern(start, position, hash);
+    }
     let text: string;
     try {
       text = utf8.decode(bytes.subarray(start, position));

@@ -15,49 +15,75 @@ interface ElementSink {
   finish(shape: readonly number[] | undefined): LiteralData;
 }
 
-/**
- * Reads a tensor literal's elements: one alone for a scalar, else brackets nested as deep as the shape, or one
- * flat list. The numbers go straight into their typed array, whose size follows the text and not the declared shape.
- */
-export function parseElements(scanner: Scanner, type: TensorType): LiteralData {
-  const { shape } = type;
-  const start = scanner.position;
-  let declared: number | undefined = 1;
-  for (const size of shape) {
-    declared = size === "?" || declared === undefined ? undefined : declared * size;
+type Store = (numbers: NumericData, index: number) => void;
+
+/** Reads the elements of tensor literals. */
+export class ElementParser {
+  readonly #scanner: Scanner;
+  readonly #stores = new Map<DataType, Store>();
+
+  constructor(scanner: Scanner) {
+    this.#scanner = scanner;
   }
-  const sink = createSink(scanner, type.dataType, declared);
-  if (shape.length === 0) {
-    scanner.peek();
-    sink.take();
-    return sink.finish(undefined);
-  }
-  const reader = new RowReader(scanner, sink, shape.length);
-  reader.rows(0);
-  const { sizes } = reader;
-  if (reader.isFlat || (sink.count === 0 && declared === 0)) {
-    if (declared === undefined || declared !== sink.count) {
-      throw scanner.error(
-        start,
-        `a ${formatType(type)} literal needs ${declared === undefined ? "nested brackets" : `${declared} elements, here are ${sink.count}`}`,
-      );
+
+  /**
+   * One literal's elements: one alone for a scalar, else brackets nested as deep as the shape, or one flat list. The
+   * numbers go straight into their typed array, whose size follows the text and not the declared shape.
+   */
+  parse(type: TensorType): LiteralData {
+    const scanner = this.#scanner;
+    const { shape } = type;
+    const start = scanner.position;
+    let declared: number | undefined = 1;
+    for (const size of shape) {
+      declared = size === "?" || declared === undefined ? undefined : declared * size;
     }
-    return sink.finish(undefined);
-  }
-  for (const [axis, size] of shape.entries()) {
-    const found = Math.max(sizes[axis] ?? 0, 0);
-    if (size !== "?" && size !== found) {
-      throw scanner.error(
-        start,
-        `a ${formatType(type)} literal needs ${size} elements in dimension ${axis}, here are ${found}`,
-      );
+    const sink = this.#sink(type.dataType, declared);
+    if (shape.length === 0) {
+      scanner.peek();
+      sink.take();
+      return sink.finish(undefined);
     }
+    const reader = new RowReader(scanner, sink, shape.length);
+    reader.rows(0);
+    const { sizes } = reader;
+    if (reader.isFlat || (sink.count === 0 && declared === 0)) {
+      if (declared === undefined || declared !== sink.count) {
+        throw scanner.error(
+          start,
+          `a ${formatType(type)} literal needs ${declared === undefined ? "nested brackets" : `${declared} elements, here are ${sink.count}`}`,
+        );
+      }
+      return sink.finish(undefined);
+    }
+    for (const [axis, size] of shape.entries()) {
+      const found = Math.max(sizes[axis] ?? 0, 0);
+      if (size !== "?" && size !== found) {
+        throw scanner.error(
+          start,
+          `a ${formatType(type)} literal needs ${size} elements in dimension ${axis}, here are ${found}`,
+        );
+      }
+    }
+    return sink.finish(
+      declared === undefined && shape.length > 1
+        ? Object.freeze(sizes.map((size) => Math.max(size, 0)))
+        : undefined,
+    );
   }
-  return sink.finish(
-    declared === undefined && shape.length > 1
-      ? Object.freeze(sizes.map((size) => Math.max(size, 0)))
-      : undefined,
-  );
+
+  #sink(dataType: DataType, declared: number | undefined): ElementSink {
+    const scanner = this.#scanner;
+    if (dataType === "string") return new StringSink(scanner);
+    let store = this.#stores.get(dataType);
+    if (store === undefined) {
+      store = storeFunction(scanner, dataType);
+      this.#stores.set(dataType, store);
+    }
+    // An element takes at least one character and the comma after it.
+    const room = Math.ceil((scanner.end - scanner.position) / 2) + 1;
+    return new NumberSink(scanner, dataType, Math.min(declared ?? 16, room), declared, store);
+  }
 }
 
 /** Walks nested brackets and checks that rows of one dimension are of one length. */
@@ -105,17 +131,6 @@ class RowReader {
   }
 }
 
-function createSink(
-  scanner: Scanner,
-  dataType: DataType,
-  declared: number | undefined,
-): ElementSink {
-  if (dataType === "string") return new StringSink(scanner);
-  // An element takes at least one character and the comma after it.
-  const room = Math.ceil((scanner.end - scanner.position) / 2) + 1;
-  return new NumberSink(scanner, dataType, Math.min(declared ?? 16, room), declared);
-}
-
 class StringSink implements ElementSink {
   readonly #scanner: Scanner;
   readonly #strings: string[] = [];
@@ -146,7 +161,7 @@ class NumberSink implements ElementSink {
   readonly #scanner: Scanner;
   readonly #dataType: DataType;
   readonly #declared: number | undefined;
-  readonly #store: (numbers: NumericData, index: number) => void;
+  readonly #store: Store;
   #numbers: NumericData;
 
   constructor(
@@ -154,12 +169,13 @@ class NumberSink implements ElementSink {
     dataType: DataType,
     capacity: number,
     declared: number | undefined,
+    store: Store,
   ) {
     this.#scanner = scanner;
     this.#dataType = dataType;
     this.#declared = declared;
     this.#numbers = allocateNumbers(dataType, capacity);
-    this.#store = storeFunction(scanner, dataType);
+    this.#store = store;
   }
 
   take(): void {
@@ -196,10 +212,7 @@ function copyInto(target: NumericData, source: NumericData): void {
   new Uint8Array(target.buffer, target.byteOffset, target.byteLength).set(bytes);
 }
 
-function storeFunction(
-  scanner: Scanner,
-  dataType: DataType,
-): (numbers: NumericData, index: number) => void {
+function storeFunction(scanner: Scanner, dataType: DataType): Store {
   const format = floatFormat(dataType);
   if (format !== undefined) {
     return (numbers, index) => {

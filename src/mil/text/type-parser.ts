@@ -1,6 +1,7 @@
 import { didYouMean } from "../../util/nearest.ts";
 import { DATA_TYPE_BITS, isDataType, scalarType, tensorType } from "../types.ts";
 import type { DataType, Dimension, MilType, TensorType } from "../types.ts";
+import { nextHash } from "./name-table.ts";
 import { CHARACTER } from "./scanner.ts";
 import type { Scanner } from "./scanner.ts";
 
@@ -65,10 +66,15 @@ export class TypeParser {
   #tensor(start: number): TensorType {
     const scanner = this.#scanner;
     const { bytes } = scanner;
-    let end = scanner.position;
-    while (end < scanner.end && end - start < 128 && bytes[end] !== CHARACTER.greater) end++;
-    const spelling =
-      bytes[end] === CHARACTER.greater && end - start < 128 ? scanner.intern(start, end) : "";
+    let end = start;
+    let hash = 0;
+    while (end < scanner.end && end - start < 128) {
+      const byte = bytes[end] ?? 0;
+      if (byte === CHARACTER.greater || byte >= 0x80) break;
+      hash = nextHash(hash, byte);
+      end++;
+    }
+    const spelling = bytes[end] === CHARACTER.greater ? scanner.intern(start, end, hash) : "";
     const known = this.#tensors.get(spelling);
     if (known !== undefined) {
       scanner.position = end + 1;

@@ -1,20 +1,27 @@
-import { literalNumbers } from "../literal.ts";
 import type { Literal, LiteralData } from "../program.ts";
-import { formatType, sameType } from "../types.ts";
+import { formatType, isInteger, sameType } from "../types.ts";
 import type { DictionaryType, ListType, MilType, TupleType } from "../types.ts";
+import { nextHash } from "./name-table.ts";
 import { CHARACTER } from "./scanner.ts";
 import type { Scanner } from "./scanner.ts";
-import { parseElements } from "./tensor-parser.ts";
+import { ElementParser } from "./tensor-parser.ts";
 import { isTypeWord, TypeParser } from "./type-parser.ts";
+
+/** Bytes and number of values that are kept to be found again. */
+const SETTING_LENGTH = 64;
+const SETTING_COUNT = 4096;
 
 /** Reads values with their types: `tensor<int32, [2]>([1, 1])`. */
 export class ValueParser {
   readonly types: TypeParser;
   readonly #scanner: Scanner;
+  readonly #elements: ElementParser;
+  readonly #settings = new Map<string, Literal>();
 
   constructor(scanner: Scanner) {
     this.#scanner = scanner;
     this.types = new TypeParser(scanner);
+    this.#elements = new ElementParser(scanner);
   }
 
   /** Whether a typed value starts here, rather than the name of a value. */
@@ -23,6 +30,43 @@ export class ValueParser {
     if (name === undefined || !isTypeWord(name)) return false;
     const after = this.#scanner.peekAfterName();
     return after === CHARACTER.open || after === CHARACTER.less;
+  }
+
+  /**
+   * A value that is likely to stand in the text again, such as `int32(1)`: spelt alike, it is one object. The scanner
+   * stands at its type.
+   */
+  setting(): Literal {
+    const scanner = this.#scanner;
+    const { bytes } = scanner;
+    scanner.peek();
+    const start = scanner.position;
+    let depth = 0;
+    let hash = 0;
+    let end = -1;
+    for (let position = start; position < start + SETTING_LENGTH; position++) {
+      const byte = bytes[position] ?? 0x80;
+      if (byte >= 0x80 || byte === CHARACTER.backslash) break;
+      if (byte === CHARACTER.slash || byte === CHARACTER.equals) break;
+      hash = nextHash(hash, byte);
+      if (byte === CHARACTER.open) depth++;
+      else if (byte === CHARACTER.close && --depth <= 0) {
+        end = position + 1;
+        break;
+      }
+    }
+    if (end === -1 || depth !== 0) return this.literal();
+    const spelling = scanner.intern(start, end, hash);
+    const known = this.#settings.get(spelling);
+    if (known !== undefined) {
+      scanner.position = end;
+      return known;
+    }
+    const literal = this.literal();
+    if (scanner.position === end && this.#settings.size < SETTING_COUNT) {
+      this.#settings.set(spelling, literal);
+    }
+    return literal;
   }
 
   literal(): Literal {
@@ -39,7 +83,7 @@ export class ValueParser {
     if (scanner.peekName() === "BLOBFILE") return this.#blob();
     switch (type.kind) {
       case "tensor":
-        return parseElements(scanner, type);
+        return this.#elements.parse(type);
       case "list":
         return scanner.deeper(() => this.#list(type));
       case "tuple":
@@ -144,20 +188,26 @@ export class ValueParser {
   #blobPath(): string {
     const scanner = this.#scanner;
     const start = scanner.position;
-    const { data } = this.literal();
-    const path = data.kind === "strings" ? data.strings[0] : undefined;
-    if (path === undefined) throw scanner.error(start, "the path of a BLOBFILE is a string");
+    const type = this.types.type();
+    if (type.kind !== "tensor" || type.dataType !== "string" || type.shape.length > 0) {
+      throw scanner.error(start, "the path of a BLOBFILE is a string");
+    }
+    scanner.take(CHARACTER.open);
+    const path = scanner.string();
+    scanner.take(CHARACTER.close);
     return path;
   }
 
   #blobOffset(): number {
     const scanner = this.#scanner;
     const start = scanner.position;
-    const literal = this.literal();
-    const [offset] = literal.data.kind === "numbers" ? literalNumbers(literal) : [];
-    if (offset === undefined || !Number.isSafeInteger(offset) || offset < 0) {
+    const type = this.types.type();
+    if (type.kind !== "tensor" || !isInteger(type.dataType) || type.shape.length > 0) {
       throw scanner.error(start, "the offset of a BLOBFILE is a whole number below 2^53");
     }
+    scanner.take(CHARACTER.open);
+    const offset = scanner.count("a whole number");
+    scanner.take(CHARACTER.close);
     return offset;
   }
 }
