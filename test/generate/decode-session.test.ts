@@ -1,6 +1,6 @@
-import { afterAll, describe, expect, it } from "vitest";
-import { createReferenceEngine } from "../../src/engine/reference/index.ts";
-import type { LoadedPlan } from "../../src/engine/engine.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createEngine } from "../../src/engine/create.ts";
+import type { Engine, LoadedPlan } from "../../src/engine/engine.ts";
 import { evaluateFunction } from "../../src/engine/reference/evaluate.ts";
 import { bucketFor, buildWeightsPlan, cacheBuckets } from "../../src/generate/decode-plan.ts";
 import { DecodeSession } from "../../src/generate/decode-session.ts";
@@ -18,10 +18,7 @@ import type { Model, ModelConfig, StageInstance } from "../../src/model/index.ts
 import { Random } from "../../src/util/random.ts";
 import { FAMILY_JSON } from "../model/configs.ts";
 
-const engine = createReferenceEngine();
-afterAll(() => engine.close());
-
-async function freshWeights(config: ModelConfig): Promise<LoadedPlan> {
+async function freshWeights(engine: Engine, config: ModelConfig): Promise<LoadedPlan> {
   const weights = await engine.load(buildWeightsPlan(config));
   for (const weight of modelWeights(modelOf(config))) {
     const view = weights.view(weight.name) as Float32Array;
@@ -72,13 +69,19 @@ function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return largest;
 }
 
-describe("decoding with a cache", () => {
+describe.each(["reference", "cpu"])("decoding with a cache on the %s engine", (engineName) => {
+  let engine: Engine;
+  beforeAll(async () => {
+    engine = await createEngine(engineName, { threads: 1 });
+  });
+  afterAll(() => engine.close());
+
   it.each(FAMILY_JSON)(
     "of $model_type gives the logits of a full forward at every position, across a bucket edge",
     async (json) => {
       const config = parseModelConfig(json);
       const model = modelOf(config);
-      const weights = await freshWeights(config);
+      const weights = await freshWeights(engine, config);
       const random = new Random(1);
       const tokens = Array.from({ length: 70 }, () => random.below(config.vocabularySize));
       const expected = fullForward(model, weights, tokens);
@@ -105,7 +108,7 @@ describe("decoding with a cache", () => {
 
   it("refuses tokens outside the vocabulary and sequences longer than the context", async () => {
     const config = parseModelConfig({ ...FAMILY_JSON[0], max_position_embeddings: 8 });
-    const weights = await freshWeights(config);
+    const weights = await freshWeights(engine, config);
     const session = new DecodeSession({ engine, config, weights });
     await expect(session.append([50])).rejects.toThrow("outside the vocabulary of 50");
     await expect(session.append([])).rejects.toThrow("at least one token");
