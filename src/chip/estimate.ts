@@ -4,7 +4,7 @@ import type { Dispatch, Plan, PlanProgram } from "../plan/plan.ts";
 import { didYouMean } from "../util/nearest.ts";
 import type { Chip, Driver } from "./chip.ts";
 import { callJoules, opJoules } from "./cost/energy.ts";
-import { HOST_WATTS, hostProgramMs } from "./cost/host.ts";
+import { HOST_WATTS, hostBytesPerMs, hostProgramMs } from "./cost/host.ts";
 import { largest, priceCall, pricingRates } from "./cost/model.ts";
 import type { Bound, CallPrice } from "./cost/model.ts";
 import { functionWork } from "./cost/work.ts";
@@ -179,7 +179,9 @@ class PlanPricing {
     const program = this.#plan.programs.get(dispatch.program);
     if (program === undefined) return 0;
     const priced = this.#program(program);
-    const accumulateMs = this.#accumulateMs(dispatch);
+    // An embedding's rows are added in place by its kernel.
+    const inPlace = program.hostKernel?.kind === "embedding_gradient";
+    const accumulateMs = inPlace ? 0 : this.#accumulateMs(dispatch);
     if (priced.place === "host") {
       const ms = (priced.ms + accumulateMs) * runs;
       this.#parts.host += ms;
@@ -238,7 +240,7 @@ class PlanPricing {
       if (output.mode === "accumulate" && buffer !== undefined)
         bytes += 3 * byteLengthOf(buffer.type);
     }
-    return bytes / (Math.min(this.#chip.memoryBandwidth.value / 2, 120) * 1e6);
+    return bytes / hostBytesPerMs(this.#chip);
   }
 
   #addDispatch(

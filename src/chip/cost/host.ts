@@ -7,7 +7,7 @@ import type { PlanProgram } from "../../plan/plan.ts";
 import type { Chip } from "../chip.ts";
 
 /** Share of the package's bandwidth that kernels on the CPU's cores reach, and their ceiling in GB/s. */
-const HOST_SHARE = 0.5;
+const HOST_SHARE = 0.7;
 const HOST_CEILING = 120;
 /** Power of the package while the CPU works for the engine, W: the roofline suite's CPU rail, M4. */
 export const HOST_WATTS = 4;

@@ -1,0 +1,145 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { chipByName } from "../../src/chip/chips.ts";
+import { checkAccuracy } from "../../src/chip/cost/accuracy.ts";
+import { parseMeasuredRows } from "../../src/chip/cost/measured-row.ts";
+import { priceCall, priceOp, pricingRates } from "../../src/chip/cost/model.ts";
+import { accuracyScatter } from "../../src/chip/cost/scatter.ts";
+import { functionWork } from "../../src/chip/cost/work.ts";
+import { estimateFunction, estimateJson, estimatePlan } from "../../src/chip/estimate.ts";
+import { formatEstimate } from "../../src/chip/print.ts";
+import { FunctionBuilder } from "../../src/mil/builder.ts";
+import { tensorLiteral } from "../../src/mil/literal.ts";
+import { tensorType } from "../../src/mil/types.ts";
+import { PlanBuilder } from "../../src/plan/builder.ts";
+
+const published = parseMeasuredRows(
+  JSON.parse(readFileSync(new URL("../../bench/data/measurements.json", import.meta.url), "utf8")),
+);
+
+function product(rows: number, inner: number, columns: number) {
+  const f = new FunctionBuilder("product");
+  const x = f.input("x", tensorType("fp16", [rows, inner]));
+  const w = f.input("w", tensorType("fp16", [inner, columns]));
+  return f.finish({ y: f.op("matmul", { x, y: w }) });
+}
+
+describe("the cost model against published rows", () => {
+  test("half of the predictions are within 10 % and nine tenths within 25 %", () => {
+    const report = checkAccuracy(published);
+    expect(report.rows.length).toBeGreaterThan(150);
+    expect(report.medianRelativeError).toBeLessThan(0.1);
+    expect(report.p90RelativeError).toBeLessThan(0.25);
+    expect(accuracyScatter(report)).toContain("</svg>");
+  });
+
+  test("bad rows are named by number, kind and field", () => {
+    expect(() => parseMeasuredRows({})).toThrow(/JSON array/);
+    expect(() => parseMeasuredRows([{ kind: "gem" }])).toThrow(/row 0: .*Did you mean "gemm"/);
+    expect(() =>
+      parseMeasuredRows([{ kind: "gemm", chip: "M4", m: -1, k: 2, n: 2, ms: 1 }]),
+    ).toThrow(/row 0 \(gemm\): m/);
+    expect(() =>
+      parseMeasuredRows([{ kind: "gemm", chip: "M44", m: 1, k: 2, n: 2, ms: 1 }]),
+    ).toThrow(/no chip "M44"/);
+  });
+});
+
+describe("prices", () => {
+  test("more work never costs less", () => {
+    const rates = pricingRates(chipByName("m4"), "e5rt");
+    let last = 0;
+    for (const size of [64, 128, 256, 512, 1024, 2048]) {
+      const { ms } = priceCall(functionWork(product(size, size, size)), rates);
+      expect(ms).toBeGreaterThan(last);
+      last = ms;
+    }
+  });
+
+  test("weights of 2 MiB a core hit the notch of M4 and not of M5", () => {
+    const [op] = functionWork(product(64, 4096, 4096)).ops;
+    const [near] = functionWork(product(64, 4096, 3968)).ops;
+    if (op === undefined || near === undefined) throw new Error("no op");
+    const m4 = pricingRates(chipByName("m4"), "e5rt");
+    const m5 = pricingRates(chipByName("m5"), "e5rt");
+    expect(priceOp(op, m4).streamMs / priceOp(near, m4).streamMs).toBeGreaterThan(1.4);
+    expect(priceOp(op, m5).streamMs / priceOp(near, m5).streamMs).toBeLessThan(1.1);
+  });
+
+  test("a small product is bound by dispatch, a thin one by streaming, a large one by compute", () => {
+    const m4 = chipByName("m4");
+    expect(estimateFunction(product(64, 64, 64), m4, "e5rt").boundBy).toBe("dispatch");
+    expect(estimateFunction(product(1, 4096, 11008), m4, "e5rt").boundBy).toBe("streaming");
+    expect(estimateFunction(product(2048, 2048, 2048), m4, "e5rt").boundBy).toBe("compute");
+  });
+
+  test("an estimate's parts add up and its JSON has the documented fields", () => {
+    const estimate = estimateFunction(product(512, 512, 512), chipByName("m4"), "in-memory");
+    const { dispatch, compute, streaming, host } = estimate.breakdown;
+    expect(dispatch + compute + streaming + host).toBeCloseTo(estimate.ms, 9);
+    expect(estimateJson(estimate)).toMatchObject({
+      ms: estimate.ms,
+      joules: estimate.joules,
+      bound_by: estimate.boundBy,
+      ops: [{ op: "matmul", bound_by: expect.any(String) }],
+    });
+    expect(formatEstimate(estimate)).toContain("on M4 through in-memory");
+  });
+
+  test("compressed constants stream their stored bytes only", () => {
+    const f = new FunctionBuilder("dequantized");
+    const x = f.input("x", tensorType("fp16", [64, 256]));
+    const w = f.append(
+      {
+        type: "constexpr_affine_dequantize",
+        inputs: new Map([
+          ["quantized_data", tensorLiteral("int8", [256, 256], new Int8Array(65536))],
+          ["scale", tensorLiteral("fp16", [], [1])],
+        ]),
+        blocks: [],
+        attributes: new Map(),
+      },
+      "w",
+      [tensorType("fp16", [256, 256])],
+    )[0];
+    if (w === undefined) throw new Error("no result");
+    const work = functionWork(f.finish({ y: f.op("matmul", { x, y: w }) }));
+    expect(work.ops.find(({ op }) => op === "matmul")?.weightBytes).toBe(65536 + 2);
+  });
+
+  test("an unknown size is asked for instead of priced", () => {
+    const f = new FunctionBuilder("open");
+    const x = f.input("x", tensorType("fp16", ["?", 4]));
+    const fn = f.finish({ y: f.op("add", { x, y: 1 }) });
+    expect(() => estimateFunction(fn, chipByName("m4"), "e5rt")).toThrow(/unknown size/);
+  });
+});
+
+describe("plans", () => {
+  test("a plan is priced by section, with host work on the host", () => {
+    const b = new PlanBuilder("two");
+    b.program("product", product(256, 256, 256));
+    const g = new FunctionBuilder("lookup");
+    const ids = g.input("ids", tensorType("int32", [256]));
+    const table = g.input("table", tensorType("fp16", [1000, 256]));
+    b.program("lookup", g.finish({ rows: g.op("gather", { x: table, indices: ids, axis: 0 }) }));
+    b.buffer("ids", tensorType("int32", [256]), "input");
+    b.buffer("table", tensorType("fp16", [1000, 256]), "weight");
+    b.buffer("x", tensorType("fp16", [256, 256]), "activation");
+    b.buffer("w", tensorType("fp16", [256, 256]), "weight");
+    b.buffer("y", tensorType("fp16", [256, 256]), "output");
+    b.dispatch("step", "look up", "lookup", { ids: "ids", table: "table" }, { rows: "x" });
+    b.dispatch("step", "multiply", "product", { x: "x", w: "w" }, { y: "y" });
+    const plan = b.finish();
+    const estimate = estimatePlan(plan, chipByName("m4"), "e5rt", { step: 3 });
+    expect(estimate.sections).toEqual([
+      { section: "step", runs: 3, ms: expect.closeTo(estimate.ms, 9) },
+    ]);
+    expect(estimate.onHost.map(({ program }) => program)).toEqual(["lookup"]);
+    expect(estimate.breakdown.host).toBeGreaterThan(0);
+    expect(estimate.breakdown.dispatch).toBeCloseTo(3 * 0.09, 9);
+    expect(() => estimatePlan(plan, chipByName("m4"), "e5rt", { stap: 1 })).toThrow(
+      /Did you mean "step"/,
+    );
+  });
+});
