@@ -148,6 +148,7 @@ export function* trainingTexts(
           ? readJsonlDocuments(source, options.textField ?? "text")
           : readTextDocuments(source);
       for (const { text } of pieces) {
+        if (text === "") continue;
         yield text;
         left -= Buffer.byteLength(text);
         if (left <= 0) return;

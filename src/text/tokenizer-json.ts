@@ -90,14 +90,38 @@ export function parseJsonObject(text: string, where: string): JsonRecord {
     : fail(where, "json", `expected an object, found ${kindOf(value)}`);
 }
 
+/** The library runs a pattern it does not know as one that matches nothing, which would lose the text. */
+function checkPattern(part: JsonRecord, name: string, where: string): void {
+  if (part["type"] !== "Split" && part["type"] !== "Replace") return;
+  const pattern = part["pattern"];
+  const source = isRecord(pattern) ? (pattern["Regex"] ?? pattern["String"]) : undefined;
+  if (typeof source !== "string") {
+    fail(
+      where,
+      "shape",
+      `${name}.pattern must be {"Regex": "..."} or {"String": "..."}, found ${kindOf(pattern)}`,
+    );
+  }
+}
+
 function component(file: JsonRecord, name: string, where: string): ComponentJson | null {
   const value = file[name] ?? null;
   if (value === null) return null;
-  if (!isRecord(value))
+  if (!isRecord(value)) {
     return fail(where, "shape", `${name} must be an object or null, found ${kindOf(value)}`);
+  }
   const type = value["type"];
-  if (typeof type !== "string")
+  if (typeof type !== "string") {
     return fail(where, "shape", `${name}.type must be a string, found ${kindOf(type)}`);
+  }
+  checkPattern(value, name, where);
+  for (const list of ["normalizers", "pretokenizers", "processors", "decoders"]) {
+    const parts = value[list];
+    if (!Array.isArray(parts)) continue;
+    for (const [index, part] of parts.entries()) {
+      component({ [`${name}.${list}[${index}]`]: part }, `${name}.${list}[${index}]`, where);
+    }
+  }
   return { ...value, type };
 }
 

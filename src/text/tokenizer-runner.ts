@@ -153,7 +153,7 @@ const PADDING_NAMES = ["<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>"]
 const UNKNOWN_NAMES = ["<|unknown|>", "<unk>", "[UNK]"];
 
 function escapePattern(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&");
+  return text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
 }
 
 /** Alternatives in order of length, so that the longest token at a place wins. */
