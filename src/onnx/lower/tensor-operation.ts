@@ -95,11 +95,11 @@ export const LOWER_TENSOR_OPERATION = {
     site.expand(site.scalarOf("value", site.resultType().dataType), site.resultShape()),
   select: (site) => {
     const condition = site.value("cond");
-    const isBool = site.type("cond") === "bool";
-    return site.node("Where", [
-      isBool ? condition : site.cast(condition, "bool"),
-      site.value("a"),
-      site.value("b"),
+    const [a, b] = [site.value("a"), site.value("b")];
+    if (site.type("a") !== "bool") return site.node("Where", [condition, a, b]);
+    return site.node("Or", [
+      site.node("And", [condition, a]),
+      site.node("And", [site.node("Not", [condition]), b]),
     ]);
   },
   band_part: (site) => {
@@ -134,19 +134,22 @@ export const LOWER_TENSOR_OPERATION = {
     return site.constant(site.resultType().dataType, [count], values);
   },
   one_hot: (site) => {
-    const depth = site.call.int("one_hot_vector_size");
+    // ONNX Runtime's OneHot lacks most types, and there indices below 0 count from the end.
+    const shape = site.resultShape();
+    const axis = site.call.axis("axis", shape.length);
+    const depth = shape[axis] ?? 0;
     const type = site.resultType().dataType;
-    const values = site.constant(
-      type,
-      [2],
-      [
-        site.has("off_value") ? site.call.float("off_value") : 0,
-        site.has("on_value") ? site.call.float("on_value") : 1,
-      ],
+    const places = site.constant(
+      "int32",
+      shape.map((_, place) => (place === axis ? depth : 1)),
+      Int32Array.from({ length: depth }, (_, index) => index),
     );
-    const indices = site.cast(site.value("indices"), "int64");
-    const size = site.graph.constant("int64", [], BigInt64Array.of(BigInt(depth)));
-    return site.node("OneHot", [indices, size, values], { axis: BigInt(site.call.int("axis")) });
+    const indices = site.reshape(site.value("indices"), shape.with(axis, 1));
+    return site.node("Where", [
+      site.node("Equal", [indices, places]),
+      site.scalarOf("on_value", type),
+      site.scalarOf("off_value", type),
+    ]);
   },
   topk: (site) => {
     const shape = site.shape("x");
