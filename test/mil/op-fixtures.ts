@@ -1,0 +1,88 @@
+import { readFileSync, readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { hostTensor } from "../../src/mil/host-tensor.ts";
+import type { HostTensor } from "../../src/mil/host-tensor.ts";
+import { stringLiteral, tensorLiteral } from "../../src/mil/literal.ts";
+import type { Literal } from "../../src/mil/program.ts";
+import { isDataType } from "../../src/mil/types.ts";
+import type { DataType } from "../../src/mil/types.ts";
+
+/** A tensor as the fixtures spell it: floats that JSON cannot hold are strings. */
+export interface FixtureTensor {
+  readonly dtype: string;
+  readonly shape: readonly number[];
+  readonly data: readonly (number | string)[];
+}
+
+export interface FixtureCase {
+  /** Who computed the results. */
+  readonly source: string;
+  readonly opset: string;
+  /** MIL text of a whole program, for ops that need blocks, lists or states. */
+  readonly program?: string;
+  readonly inputs: Readonly<Record<string, FixtureTensor | readonly FixtureTensor[]>>;
+  readonly constants: Readonly<Record<string, FixtureTensor | readonly FixtureTensor[]>>;
+  /** Contents before and after. */
+  readonly states?: Readonly<Record<string, readonly [FixtureTensor, FixtureTensor]>>;
+  readonly outputs: readonly FixtureTensor[];
+}
+
+export interface OpFixture {
+  readonly op: string;
+  readonly cases: readonly FixtureCase[];
+}
+
+const FOLDER = fileURLToPath(new URL("../fixtures/ops/", import.meta.url));
+
+export function readOpFixtures(): readonly OpFixture[] {
+  return readdirSync(FOLDER)
+    .filter((name) => name.endsWith(".json"))
+    .toSorted()
+    .map((name) => JSON.parse(readFileSync(FOLDER + name, "utf8")) as OpFixture);
+}
+
+const SPECIAL: Readonly<Record<string, number>> = { nan: NaN, inf: Infinity, "-inf": -Infinity };
+
+export function fixtureDataType({ dtype }: FixtureTensor): DataType {
+  if (!isDataType(dtype)) throw new Error(`fixture with element type ${dtype}`);
+  return dtype;
+}
+
+export function fixtureNumbers({ data }: FixtureTensor): Float64Array {
+  return Float64Array.from(data, (value) =>
+    typeof value === "number" ? value : (SPECIAL[value] ?? NaN),
+  );
+}
+
+export function fixtureHostTensor(tensor: FixtureTensor): HostTensor {
+  return hostTensor(fixtureDataType(tensor), tensor.shape, fixtureNumbers(tensor));
+}
+
+export function fixtureLiteral(tensor: FixtureTensor): Literal {
+  if (tensor.dtype === "string") return stringLiteral(String(tensor.data[0]));
+  return tensorLiteral(fixtureDataType(tensor), tensor.shape, fixtureNumbers(tensor));
+}
+
+/**
+ * How far a result may be off, as `absolute + relative * |expected|`. Expected numbers are rounded from double
+ * precision, so one unit in the last place is what remains; integers and bools are exact.
+ */
+export const TOLERANCES: Partial<Record<DataType, readonly [absolute: number, relative: number]>> =
+  {
+    fp32: [1e-7, 5e-7],
+    fp16: [1e-6, 1e-3],
+  };
+
+/** Where two tensors differ by more than the tolerance of their type, or nothing. */
+export function firstDifference(actual: HostTensor, expected: FixtureTensor): string | undefined {
+  const [absolute, relative] = TOLERANCES[actual.dataType] ?? [0, 0];
+  const wanted = fixtureNumbers(expected);
+  for (let i = 0; i < wanted.length; i++) {
+    const a = actual.data[i] ?? NaN;
+    const e = wanted[i] ?? NaN;
+    if (Object.is(a, e) || a === e || Math.abs(a - e) <= absolute + relative * Math.abs(e))
+      continue;
+    return `element ${i} is ${a}, expected ${e}`;
+  }
+  return undefined;
+}
