@@ -63,8 +63,8 @@ export class NgramIndex {
         high = Math.imul(high + word, 0xc2b2ae35);
         high ^= high >>> 13;
       }
-      // The pair (0, 0) marks an empty slot.
-      yield [(low >>> 0) | 1, high >>> 0];
+      // A low half of 0 marks an empty slot.
+      yield [(low | 1) >>> 0, high >>> 0];
     }
   }
 
