@@ -3,6 +3,7 @@ import { isOpName, opRow } from "../mil/ops/index.ts";
 import { isOperandList, operandsOf } from "../mil/program.ts";
 import type { Argument, MilFunction, Operand, Operation, Opset, Value } from "../mil/program.ts";
 import { OPSETS } from "../mil/program.ts";
+import { replaceOperands } from "../mil/traverse.ts";
 import { formatType, isFloat } from "../mil/types.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { CommoningBuilder } from "./commoning-builder.ts";
@@ -254,7 +255,58 @@ function contextOf(
       if (argument === undefined) return false;
       return isActive(isOperandList(argument) ? argument[index] : argument);
     },
+    through: (simpler) =>
+      throughFunction(
+        emit,
+        simpler,
+        (name) => call.operand(name),
+        gradients,
+        simpler.inputs.filter(({ name }) => isActive(call.operand(name))),
+      ),
   };
+}
+
+/** Writes a function and its derivative in place; its outputs' gradients are given, its inputs' are returned. */
+function throughFunction(
+  emit: CommoningBuilder,
+  fn: MilFunction,
+  operand: (name: string) => Operand,
+  gradients: readonly (Value | undefined)[],
+  wanted: readonly Value[],
+): InputGradients<string> {
+  const replaced = new Map<Value, Operand>(fn.inputs.map((input) => [input, operand(input.name)]));
+  const known = fn.outputs.filter((_, index) => gradients[index] !== undefined);
+  const sweep = reverseSweep(fn, {
+    withRespectTo: wanted.map(({ name }) => name),
+    gradientOf: known.map(({ name }) => name),
+  });
+  sweep.seeds.forEach((seed, index) => {
+    const output = known[index];
+    const gradient = output === undefined ? undefined : gradients[fn.outputs.indexOf(output)];
+    if (gradient !== undefined) replaced.set(seed, gradient);
+  });
+  const results = sweep.gradients.map(([, value]) => value);
+  for (const operation of liveOperations([...fn.operations, ...sweep.operations], results)) {
+    const [constant] = operation.outputs;
+    if (constant?.constant !== undefined) {
+      replaced.set(constant, emit.constant(constant.constant));
+      continue;
+    }
+    const copy = replaceOperands(operation, (read) =>
+      read.kind === "value" ? (replaced.get(read) ?? read) : read,
+    );
+    emit.append(copy).forEach((value, index) => {
+      const output = operation.outputs[index];
+      if (output !== undefined) replaced.set(output, value);
+    });
+  }
+  return Object.fromEntries(
+    wanted.map((input, index) => {
+      const result = results[index];
+      const value = result === undefined ? undefined : replaced.get(result);
+      return [input.name, value?.kind === "value" ? value : undefined];
+    }),
+  );
 }
 
 /** The ops that some of the values need, in their order. */

@@ -1,7 +1,7 @@
 import type { FunctionBuilder } from "../mil/builder.ts";
 import type { OpCall } from "../mil/op-call.ts";
 import type { OPS, OpName } from "../mil/ops/index.ts";
-import type { Operand, Operation, Value } from "../mil/program.ts";
+import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 
 /** One op on its way back: its operands and results are forward values, free to be used by what is emitted. */
 export interface GradientContext<Parameter extends string> {
@@ -21,6 +21,11 @@ export interface GradientContext<Parameter extends string> {
   readonly shape: (name: Parameter) => readonly number[];
   /** Whether anybody asks for this input's gradient; of a variadic one, for that of its `index`-th value. */
   readonly wants: (name: Parameter, index?: number) => boolean;
+  /**
+   * The gradient through the same computation written in simpler ops: a function whose inputs are named as
+   * the op's parameters and whose outputs stand in the order of its results.
+   */
+  readonly through: (simpler: MilFunction) => InputGradients<Parameter>;
 }
 
 /** A gradient that is zero outside a run of one axis: neighbours are joined by `concat` instead of added. */

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import { assert, integer, property } from "fast-check";
 import { describe, expect, test } from "vitest";
 import { evaluateFunction } from "../../src/engine/reference/evaluate.ts";
 import { differentiate } from "../../src/grad/differentiate.ts";
@@ -337,8 +337,8 @@ describe("differentiation", () => {
 });
 
 test("a function with unused, shared and passed-through values survives every mode", () => {
-  fc.assert(
-    fc.property(fc.integer({ min: 0, max: 2 ** 30 }), (seed) => {
+  assert(
+    property(integer({ min: 0, max: 2 ** 30 }), (seed) => {
       const fn = randomGraph(seed);
       const request = { withRespectTo: ["x", "w"] };
       const inputs = randomInputs(valueAndGradient(fn, request), new Random(seed));

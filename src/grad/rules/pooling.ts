@@ -11,7 +11,6 @@ import {
   int32s,
   mul,
   reshapeTo,
-  shapeOf,
   sliceAxis,
   tensorDataType,
   where,

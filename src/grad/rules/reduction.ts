@@ -72,9 +72,14 @@ export const REDUCTION_RULES = {
     const sum = emit.op("reduce_sum", { x, axes, keep_dims: true });
     return { x: broadcastTo(emit, div(emit, gradient, sum), shape) };
   },
-  reduce_log_sum_exp: reduction(({ emit }, gradient, x, output) =>
-    mul(emit, gradient, emit.op("exp", { x: sub(emit, x, output()) })),
-  ),
+  reduce_log_sum_exp: reduction(({ emit }, gradient, x, output, axes) => {
+    const [axis, ...others] = axes;
+    const share =
+      axis !== undefined && others.length === 0
+        ? emit.op("softmax", { x, axis })
+        : emit.op("exp", { x: sub(emit, x, output()) });
+    return mul(emit, gradient, share);
+  }),
   reduce_max: extremum,
   reduce_mean: (context) => {
     const { shape, axes, gradient } = keptAxes(context);

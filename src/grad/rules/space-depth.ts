@@ -1,3 +1,4 @@
+import { scalarLiteral } from "../../mil/literal.ts";
 import { padWithZeros, reshapeTo } from "../emit.ts";
 import type { GradientTable } from "../rule.ts";
 
@@ -12,7 +13,7 @@ export const SPACE_DEPTH_RULES = {
   pixel_shuffle: ({ emit, gradient, call }) => ({
     x: emit.op("pixel_unshuffle", {
       x: gradient,
-      downscale_factor: call.int("upscale_factor"),
+      downscale_factor: scalarLiteral("uint32", call.int("upscale_factor")),
     }),
   }),
   pixel_unshuffle: ({ emit, gradient, call }) => ({
