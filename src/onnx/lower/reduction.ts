@@ -18,6 +18,22 @@ const reduction =
     });
   };
 
+/**
+ * ONNX Runtime's own ReduceLogSumExp takes one number at a time; Softmax is vectorized, and a derivative
+ * needs it anyway. The largest probability is 1 / sum(exp(x - max)).
+ */
+const logSumExp: Lowering = (site) => {
+  const [axis, ...others] = site.call.axes("axes", site.shape("x").length);
+  if (axis === undefined || others.length > 0) return reduction("ReduceLogSumExp")(site);
+  const x = site.value("x");
+  const over = site.graph.ints([axis]);
+  const keepdims = site.call.bool("keep_dims") ? 1n : 0n;
+  const probabilities = site.node("Softmax", [x], { axis: BigInt(axis) });
+  const largest = site.node("ReduceMax", [probabilities, over], { keepdims });
+  const maximum = site.node("ReduceMax", [x, over], { keepdims });
+  return site.node("Sub", [maximum, site.node("Log", [largest])]);
+};
+
 const position =
   (opType: string): Lowering =>
   (site) => {
@@ -36,7 +52,7 @@ export const LOWER_REDUCTION = {
   reduce_l1_norm: reduction("ReduceL1"),
   reduce_l2_norm: reduction("ReduceL2"),
   reduce_log_sum: reduction("ReduceLogSum"),
-  reduce_log_sum_exp: reduction("ReduceLogSumExp"),
+  reduce_log_sum_exp: logSumExp,
   reduce_max: reduction("ReduceMax"),
   reduce_mean: reduction("ReduceMean"),
   reduce_min: reduction("ReduceMin"),
