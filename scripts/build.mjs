@@ -42,16 +42,13 @@ function run(command, args) {
 
 /** The path of a package's command, whether or not npm linked node_modules/.bin. */
 function binOf(packageName, binName) {
-  let folder = dirname(require.resolve(packageName));
-  while (
-    !existsSync(join(folder, "package.json")) ||
-    JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).name !== packageName
-  ) {
-    folder = dirname(folder);
+  for (const folder of require.resolve.paths(packageName)) {
+    const manifestPath = join(folder, packageName, "package.json");
+    if (!existsSync(manifestPath)) continue;
+    const { bin } = JSON.parse(readFileSync(manifestPath, "utf8"));
+    return join(folder, packageName, typeof bin === "string" ? bin : bin[binName]);
   }
-  const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-  const bin = typeof manifest.bin === "string" ? manifest.bin : manifest.bin[binName];
-  return join(folder, bin);
+  throw new Error(`anecdote: ${packageName} is not installed; run npm ci`);
 }
 
 /** The list of every file under src/: a deleted or added source also makes dist/ stale. */
@@ -79,7 +76,6 @@ export function build() {
   const sources = sourceList();
   if (before !== sources.join("\n")) rmSync(join(root, "dist"), { recursive: true, force: true });
   mkdirSync(join(root, "dist"), { recursive: true });
-  run(binOf("typescript", "tsc"), ["-p", "tsconfig.json"]);
   for (const source of sources.filter(
     (path) => path.includes("/assembly/") && /\/assembly\/[^/]+\.ts$/.test(path),
   )) {
@@ -111,6 +107,7 @@ export function build() {
       "abort=",
     ]);
   }
+  run(binOf("typescript", "tsc"), ["-p", "tsconfig.json"]);
   writeFileSync(STAMP, sources.join("\n"));
   if (process.env.CI || process.stderr.isTTY)
     process.stderr.write(`built dist/ in ${((Date.now() - startedMs) / 1000).toFixed(1)} s\n`);
