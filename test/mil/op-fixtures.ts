@@ -1,6 +1,6 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { hostTensor } from "../../src/mil/host-tensor.ts";
+import { hostTensor, roundTo } from "../../src/mil/host-tensor.ts";
 import type { HostTensor } from "../../src/mil/host-tensor.ts";
 import { stringLiteral, tensorLiteral } from "../../src/mil/literal.ts";
 import type { Literal } from "../../src/mil/program.ts";
@@ -25,6 +25,8 @@ export interface FixtureCase {
   /** Contents before and after. */
   readonly states?: Readonly<Record<string, readonly [FixtureTensor, FixtureTensor]>>;
   readonly outputs: readonly FixtureTensor[];
+  /** Absolute, in place of that of the type: for shares of random numbers. */
+  readonly tolerance?: number;
 }
 
 export interface OpFixture {
@@ -64,24 +66,31 @@ export function fixtureLiteral(tensor: FixtureTensor): Literal {
 }
 
 /**
- * How far a result may be off, as `absolute + relative * |expected|`. Expected numbers are rounded from double
- * precision, so one unit in the last place is what remains; integers and bools are exact.
+ * How far a result may be off, relative to the expected number. Expected numbers are computed in double
+ * precision and rounded, so two units in the last place remain; integers and bools are exact.
  */
-export const TOLERANCES: Partial<Record<DataType, readonly [absolute: number, relative: number]>> =
-  {
-    fp32: [1e-7, 5e-7],
-    fp16: [1e-6, 1e-3],
-  };
+export const TOLERANCES: Partial<Record<DataType, number>> = {
+  fp32: 2 ** -22,
+  fp16: 2 ** -9,
+};
+
+/** Sums of terms that cancel leave this much, the terms being of size 1. */
+const ABSOLUTE_TOLERANCES: Partial<Record<DataType, number>> = { fp32: 1e-12, fp16: 2 ** -24 };
 
 /** Where two tensors differ by more than the tolerance of their type, or nothing. */
-export function firstDifference(actual: HostTensor, expected: FixtureTensor): string | undefined {
-  const [absolute, relative] = TOLERANCES[actual.dataType] ?? [0, 0];
+export function firstDifference(
+  actual: HostTensor,
+  expected: FixtureTensor,
+  tolerance?: number,
+): string | undefined {
+  const relative = TOLERANCES[actual.dataType] ?? 0;
+  const absolute = tolerance ?? ABSOLUTE_TOLERANCES[actual.dataType] ?? 0;
   const wanted = fixtureNumbers(expected);
   for (let i = 0; i < wanted.length; i++) {
     const a = actual.data[i] ?? NaN;
-    const e = wanted[i] ?? NaN;
-    if (Object.is(a, e) || a === e || Math.abs(a - e) <= absolute + relative * Math.abs(e))
-      continue;
+    const e = roundTo(actual.dataType, wanted[i] ?? NaN);
+    if (Object.is(a, e)) continue;
+    if (Number.isFinite(e) && Math.abs(a - e) <= absolute + relative * Math.abs(e)) continue;
     return `element ${i} is ${a}, expected ${e}`;
   }
   return undefined;

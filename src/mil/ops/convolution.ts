@@ -1,7 +1,15 @@
 import { hostTensor } from "../host-tensor.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { constantTensor, defineOp, optional, optionalTensor, required, tensor } from "../op-row.ts";
+import {
+  constantTensor,
+  defineOp,
+  optional,
+  optionalConstantTensor,
+  optionalTensor,
+  required,
+  tensor,
+} from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
 import { agree, checkRank, derive, formatShape } from "./dimensions.ts";
@@ -278,7 +286,7 @@ export const CONVOLUTION = {
     parameters: {
       x: tensor(),
       weight: tensor("uint8"),
-      bias: optionalTensor(),
+      bias: optionalConstantTensor(),
       quantization_type: required("string"),
       nbits: optional("int", 8),
       quant_scale: constantTensor(),
