@@ -116,6 +116,57 @@ function store8(s0: v128, s1: v128, out: usize, count: u32, truncate: bool): voi
   if (count > 7) put(<i64>i32x4.extract_lane(s1, 3), out + 14, truncate);
 }
 
+/** The same where the sum of magnitudes stays below 2^53 grid units: products and sums in doubles, exactly. */
+export function medium(
+  left: usize,
+  right: usize,
+  result: usize,
+  rows: u32,
+  depth: u32,
+  columns: u32,
+  resultStride: u32,
+  truncate: bool,
+): void {
+  const kept = f64x2.splat(1.5);
+  const leftStride: usize = (<usize>depth) << 2;
+  const panelBytes: usize = (<usize>depth) << 5;
+  for (let row: u32 = 0; row < rows; row++) {
+    const a0 = left + <usize>row * leftStride;
+    for (let column: u32 = 0; column < columns; column += 8) {
+      let s0 = f64x2.splat(0);
+      let s1 = f64x2.splat(0);
+      let s2 = f64x2.splat(0);
+      let s3 = f64x2.splat(0);
+      let b = right + <usize>(column >> 3) * panelBytes;
+      for (let k: usize = 0; k < leftStride; k += 4) {
+        const a = f64x2.splat(<f64>load<f32>(a0 + k));
+        s0 = f64x2.add(s0, wideTerm(a, b, kept));
+        s1 = f64x2.add(s1, wideTerm(a, b + 8, kept));
+        s2 = f64x2.add(s2, wideTerm(a, b + 16, kept));
+        s3 = f64x2.add(s3, wideTerm(a, b + 24, kept));
+        b += 32;
+      }
+      const out = result + <usize>row * resultStride + ((<usize>column) << 1);
+      const count = min<u32>(8, columns - column);
+      put2(s0, out, count, truncate);
+      if (count > 2) put2(s1, out + 4, count - 2, truncate);
+      if (count > 4) put2(s2, out + 8, count - 4, truncate);
+      if (count > 6) put2(s3, out + 12, count - 6, truncate);
+    }
+  }
+}
+
+@inline
+function wideTerm(a: v128, b: usize, kept: v128): v128 {
+  const p = f64x2.mul(a, f64x2.promote_low_f32x4(v128.load64_zero(b)));
+  return f64x2.nearest(v128.and(p, f64x2.ge(f64x2.abs(p), kept)));
+}
+
+function put2(sums: v128, out: usize, count: u32, truncate: bool): void {
+  put(<i64>f64x2.extract_lane(sums, 0), out, truncate);
+  if (count > 1) put(<i64>f64x2.extract_lane(sums, 1), out + 2, truncate);
+}
+
 /** The same for any finite operands: products in doubles, sums in 64 bits. */
 export function wide(
   left: usize,
@@ -173,22 +224,84 @@ function put(sum: i64, out: usize, truncate: bool): void {
   store<u16>(out, <u16>(sign | (((<u32>(top - 1)) << 10) + mantissa - 1024)));
 }
 
-/** fp16 bits to fp32, times `scale`. */
-export function expand(source: usize, target: usize, count: u32, scale: f32): void {
-  for (let i: u32 = 0; i < count; i++) {
-    const bits: u32 = load<u16>(source + ((<usize>i) << 1));
-    const sign = (bits & 0x8000) << 16;
-    const exponent = (bits >> 10) & 31;
-    const mantissa = bits & 1023;
-    let value: f32;
-    if (exponent == 0) {
-      value = <f32>mantissa * 5.9604644775390625e-8;
-      if (sign != 0) value = -value;
-    } else if (exponent == 31) {
-      value = reinterpret<f32>(sign | 0x7f800000 | (mantissa << 13));
-    } else {
-      value = reinterpret<f32>(sign | ((exponent + 112) << 23) | (mantissa << 13));
+/** Ordinary fp32 products, rounded to fp16 once: the approximate mode. `right` is not scaled here. */
+export function plain(
+  left: usize,
+  right: usize,
+  result: usize,
+  rows: u32,
+  depth: u32,
+  columns: u32,
+  resultStride: u32,
+): void {
+  const leftStride: usize = (<usize>depth) << 2;
+  const panelBytes: usize = (<usize>depth) << 5;
+  for (let row: u32 = 0; row < rows; row += 4) {
+    const last: u32 = rows - 1;
+    const a0 = left + <usize>row * leftStride;
+    const a1 = left + <usize>min<u32>(row + 1, last) * leftStride;
+    const a2 = left + <usize>min<u32>(row + 2, last) * leftStride;
+    const a3 = left + <usize>min<u32>(row + 3, last) * leftStride;
+    for (let column: u32 = 0; column < columns; column += 8) {
+      let s00 = f32x4.splat(0);
+      let s01 = f32x4.splat(0);
+      let s10 = f32x4.splat(0);
+      let s11 = f32x4.splat(0);
+      let s20 = f32x4.splat(0);
+      let s21 = f32x4.splat(0);
+      let s30 = f32x4.splat(0);
+      let s31 = f32x4.splat(0);
+      let b = right + <usize>(column >> 3) * panelBytes;
+      for (let k: usize = 0; k < leftStride; k += 4) {
+        const b0 = v128.load(b);
+        const b1 = v128.load(b, 16);
+        b += 32;
+        let a = v128.load32_splat(a0 + k);
+        s00 = f32x4.add(s00, f32x4.mul(a, b0));
+        s01 = f32x4.add(s01, f32x4.mul(a, b1));
+        a = v128.load32_splat(a1 + k);
+        s10 = f32x4.add(s10, f32x4.mul(a, b0));
+        s11 = f32x4.add(s11, f32x4.mul(a, b1));
+        a = v128.load32_splat(a2 + k);
+        s20 = f32x4.add(s20, f32x4.mul(a, b0));
+        s21 = f32x4.add(s21, f32x4.mul(a, b1));
+        a = v128.load32_splat(a3 + k);
+        s30 = f32x4.add(s30, f32x4.mul(a, b0));
+        s31 = f32x4.add(s31, f32x4.mul(a, b1));
+      }
+      const out = result + <usize>row * resultStride + ((<usize>column) << 1);
+      const count = min<u32>(8, columns - column);
+      half8(s00, s01, out, count);
+      if (row + 1 < rows) half8(s10, s11, out + resultStride, count);
+      if (row + 2 < rows) half8(s20, s21, out + 2 * resultStride, count);
+      if (row + 3 < rows) half8(s30, s31, out + 3 * resultStride, count);
     }
-    store<f32>(target + ((<usize>i) << 2), value * scale);
+  }
+}
+
+function half8(s0: v128, s1: v128, out: usize, count: u32): void {
+  half(f32x4.extract_lane(s0, 0), out);
+  if (count > 1) half(f32x4.extract_lane(s0, 1), out + 2);
+  if (count > 2) half(f32x4.extract_lane(s0, 2), out + 4);
+  if (count > 3) half(f32x4.extract_lane(s0, 3), out + 6);
+  if (count > 4) half(f32x4.extract_lane(s1, 0), out + 8);
+  if (count > 5) half(f32x4.extract_lane(s1, 1), out + 10);
+  if (count > 6) half(f32x4.extract_lane(s1, 2), out + 12);
+  if (count > 7) half(f32x4.extract_lane(s1, 3), out + 14);
+}
+
+function half(value: f32, out: usize): void {
+  const bits = reinterpret<u32>(value);
+  const sign = (bits >> 16) & 0x8000;
+  const magnitude = bits & 0x7fffffff;
+  if (magnitude >= 0x477ff000) {
+    store<u16>(out, <u16>(sign | (magnitude > 0x7f800000 ? 0x7e00 : 0x7c00)));
+  } else if (magnitude < 0x38800000) {
+    // Adding 0.5 leaves the number in units of 2^-24 in the low bits.
+    const shifted = reinterpret<u32>(reinterpret<f32>(magnitude) + 0.5);
+    store<u16>(out, <u16>(sign | (shifted - 0x3f000000)));
+  } else {
+    const rounded = magnitude + 0xfff + ((magnitude >> 13) & 1);
+    store<u16>(out, <u16>(sign | ((rounded - 0x38000000) >> 13)));
   }
 }

@@ -1,0 +1,118 @@
+import { MilError } from "../../mil/errors.ts";
+import { hostTensorOfLiteral } from "../../mil/host-tensor.ts";
+import type { HostTensor } from "../../mil/host-tensor.ts";
+import type { CallEnvironment } from "../../mil/op-call.ts";
+import { isOperandList, literalOf } from "../../mil/program.ts";
+import type { Argument, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
+import { isFloat } from "../../mil/types.ts";
+import { simulateOperation } from "./kernels.ts";
+import type { SimContext } from "./kernels.ts";
+import { roundToHalf } from "./rounding.ts";
+
+/** Constants longer than this are read once and kept; shorter ones are settings. */
+const KEPT_CONSTANT = 16;
+
+/** A function ready to run many times: its constants as numbers, and when each value is last used. */
+export class SimulatedFunction {
+  readonly fn: MilFunction;
+  readonly #constants = new Map<string, HostTensor>();
+  readonly #operations: readonly Operation[];
+  readonly #lastUses: readonly (readonly string[])[];
+
+  /** Throws `MilError` for constants that stand in a weight file. */
+  constructor(fn: MilFunction, place: SimContext["place"]) {
+    this.fn = fn;
+    this.#operations = fn.operations
+      .filter(({ type }) => type !== "const")
+      .map((operation) => this.#withConstants(operation, place));
+    this.#lastUses = lastUses(this.#operations, fn.outputs);
+  }
+
+  /** Inputs are fp16 numbers on the engine; the caller rounds them. */
+  run(
+    inputs: ReadonlyMap<string, HostTensor>,
+    context: SimContext,
+  ): ReadonlyMap<string, HostTensor> {
+    const values = new Map<string, HostTensor>(inputs);
+    const valueOf = (operand: Operand): HostTensor => {
+      const name = operand.kind === "value" ? operand.name : "";
+      const tensor = values.get(name) ?? this.#constants.get(name);
+      if (tensor !== undefined) return tensor;
+      const literal = literalOf(operand);
+      if (literal !== undefined) return hostTensorOfLiteral(literal);
+      throw new MilError("mil.evaluate.value", `value "${name}" is used before it is computed`);
+    };
+    const environment: CallEnvironment = {
+      resolve: valueOf,
+      runBlock: () => {
+        throw new MilError("mil.evaluate.block", "the simulator runs no nested blocks");
+      },
+      writeState: () => {
+        throw new MilError("mil.evaluate.state", "the simulator has no states");
+      },
+      seed: 0,
+      iterationLimit: 0,
+    };
+    for (const [index, operation] of this.#operations.entries()) {
+      const results = simulateOperation(operation, environment, context);
+      operation.outputs.forEach((output, place) => {
+        const result = results[place];
+        if (result !== undefined) values.set(output.name, result);
+      });
+      for (const name of this.#lastUses[index] ?? []) values.delete(name);
+    }
+    return new Map(this.fn.outputs.map((output) => [output.name, valueOf(output)]));
+  }
+
+  #withConstants(operation: Operation, place: SimContext["place"]): Operation {
+    const inputs = new Map<string, Argument>();
+    for (const [name, argument] of operation.inputs) {
+      inputs.set(
+        name,
+        isOperandList(argument)
+          ? argument.map((operand) => this.#kept(operand, place))
+          : this.#kept(argument, place),
+      );
+    }
+    return { ...operation, inputs };
+  }
+
+  /** The operand itself, or a value without a literal whose numbers are kept. */
+  #kept(operand: Operand, place: SimContext["place"]): Operand {
+    const literal = literalOf(operand);
+    if (literal?.data.kind !== "numbers") return operand;
+    const isFloating = literal.type.kind === "tensor" && isFloat(literal.type.dataType);
+    if (literal.data.numbers.length <= KEPT_CONSTANT && !isFloating) return operand;
+    const name = operand.kind === "value" ? operand.name : `literal ${this.#constants.size}`;
+    if (!this.#constants.has(name)) {
+      const tensor = hostTensorOfLiteral(literal);
+      if (place === "engine" && isFloating) roundToHalf(tensor.data);
+      this.#constants.set(name, tensor);
+    }
+    // A setting such as an epsilon must stay readable as a literal.
+    if (literal.data.numbers.length === 1) return operand;
+    const kept: Value = { kind: "value", name, type: literal.type };
+    return kept;
+  }
+}
+
+function lastUses(
+  operations: readonly Operation[],
+  outputs: readonly Value[],
+): readonly (readonly string[])[] {
+  const last = new Map<string, number>();
+  for (const [index, operation] of operations.entries()) {
+    for (const argument of operation.inputs.values()) {
+      for (const operand of isOperandList(argument) ? argument : [argument]) {
+        if (operand.kind === "value") last.set(operand.name, index);
+      }
+    }
+    for (const output of operation.outputs) {
+      if (!last.has(output.name)) last.set(output.name, index);
+    }
+  }
+  for (const output of outputs) last.delete(output.name);
+  const byOperation: string[][] = operations.map(() => []);
+  for (const [name, index] of last) byOperation[index]?.push(name);
+  return byOperation;
+}

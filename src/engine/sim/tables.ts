@@ -1,0 +1,112 @@
+/**
+ * Functions the engine takes from tables. Nobody published the tables, only the errors: relative L2 against
+ * exact results (ANEForge's sweep, M5). Each function here is a straight line between knots, with the
+ * spacing at which that error comes out for inputs spread evenly over [-3, 3], rounding to fp16 included.
+ */
+export interface FunctionTable {
+  readonly exact: (x: number) => number;
+  /** Distance between knots, and where the table ends on both sides. */
+  readonly spacing: number;
+  readonly limit: number;
+  /** Published relative error. */
+  readonly error: number;
+}
+
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+
+export const FUNCTION_TABLES: Readonly<Record<string, FunctionTable>> = {
+  sigmoid: { exact: sigmoid, spacing: 0.58, limit: 12, error: 3.8e-3 },
+  silu: { exact: (x) => x * sigmoid(x), spacing: 0.67, limit: 16, error: 1e-2 },
+  tanh: { exact: Math.tanh, spacing: 0.165, limit: 8, error: 1.3e-3 },
+  erf: { exact: erf, spacing: 0.11, limit: 6, error: 7e-4 },
+  gelu: {
+    exact: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
+    spacing: 0.295,
+    limit: 16,
+    error: 2.4e-3,
+  },
+};
+
+/** Errors of functions whose tables run over the mantissa: the same relative error everywhere. */
+export const MANTISSA_SEGMENTS = {
+  /** Published 4.7e-4. */
+  exp: 10,
+  /** Published 8e-4; softmax, which uses exp and a reciprocal, 1.05e-3. */
+  log: 6,
+  /** Published 1.0e-3. */
+  rsqrt: 8,
+} as const;
+
+/** A table function ready for many numbers. */
+export function tabulate({ exact, spacing, limit }: FunctionTable): (x: number) => number {
+  // 0 is a knot.
+  const side = Math.ceil(limit / spacing);
+  const knots = Float64Array.from({ length: 2 * side + 2 }, (_, i) => exact((i - side) * spacing));
+  return (x) => {
+    if (Number.isNaN(x)) return NaN;
+    const clamped = Math.min(limit, Math.max(-limit, x));
+    if (clamped !== x) return exact(x);
+    const position = x / spacing + side;
+    const knot = Math.floor(position);
+    const low = knots[knot] ?? 0;
+    return low + ((knots[knot + 1] ?? low) - low) * (position - knot);
+  };
+}
+
+/** 2^x by a table of straight lines over the fraction; the exponent is exact. */
+export function tableExp2(x: number, segments: number): number {
+  const whole = Math.floor(x);
+  const position = (x - whole) * segments;
+  const knot = Math.floor(position);
+  const low = 2 ** (knot / segments);
+  const high = 2 ** ((knot + 1) / segments);
+  return (low + (high - low) * (position - knot)) * 2 ** whole;
+}
+
+export function tableExp(x: number): number {
+  if (!Number.isFinite(x)) return Math.exp(x);
+  return tableExp2(x * Math.LOG2E, MANTISSA_SEGMENTS.exp);
+}
+
+/** log and rsqrt: straight lines over the mantissa in [1, 2) or [1, 4). */
+export function tableLog(x: number): number {
+  if (!(x > 0) || !Number.isFinite(x)) return Math.log(x);
+  const exponent = Math.floor(Math.log2(x));
+  const mantissa = x / 2 ** exponent;
+  return exponent * Math.LN2 + between(mantissa, 1, 1 / MANTISSA_SEGMENTS.log, Math.log);
+}
+
+export function tableRsqrt(x: number): number {
+  if (!(x > 0) || !Number.isFinite(x)) return 1 / Math.sqrt(x);
+  const exponent = 2 * Math.floor(Math.log2(x) / 2);
+  const mantissa = x / 2 ** exponent;
+  const spacing = 3 / (2 * MANTISSA_SEGMENTS.rsqrt);
+  return between(mantissa, 1, spacing, (m) => 1 / Math.sqrt(m)) / 2 ** (exponent / 2);
+}
+
+function between(x: number, start: number, spacing: number, exact: (x: number) => number): number {
+  const position = (x - start) / spacing;
+  const knot = Math.floor(position);
+  const low = exact(start + knot * spacing);
+  const high = exact(start + (knot + 1) * spacing);
+  return low + (high - low) * (position - knot);
+}
+
+/** Abramowitz and Stegun 7.1.26 is too coarse here; the series and the continued fraction are not. */
+function erf(x: number): number {
+  const magnitude = Math.abs(x);
+  if (magnitude > 6) return Math.sign(x);
+  if (magnitude < 2.5) {
+    let term = magnitude;
+    let sum = magnitude;
+    for (let n = 1; n < 60 && Math.abs(term) > 1e-17; n++) {
+      term *= -(magnitude * magnitude) / n;
+      sum += term / (2 * n + 1);
+    }
+    return (Math.sign(x) * 2 * sum) / Math.sqrt(Math.PI);
+  }
+  let fraction = 0;
+  for (let n = 40; n > 0; n--) fraction = n / 2 / (magnitude + fraction);
+  const tail = Math.exp(-magnitude * magnitude) / (magnitude + fraction) / Math.sqrt(Math.PI);
+  return Math.sign(x) * (1 - tail);
+}
