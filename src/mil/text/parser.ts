@@ -165,7 +165,10 @@ class ProgramParser {
     const word = scanner.peekName();
     if (word === undefined) throw scanner.expected('an operation or "}"');
     const results: Omit<Value, "constant">[] = [];
-    if (scanner.peekAfterName() !== CHARACTER.open && isTypeWord(word)) {
+    if (
+      scanner.peekAfterName() !== CHARACTER.open &&
+      (isTypeWord(word) || this.#atMisspeltType())
+    ) {
       do {
         const type = this.#literals.types.type();
         results.push({ kind: "value", type, name: this.#newName(scope) });
@@ -198,6 +201,18 @@ class ProgramParser {
       attributes,
     };
     return Object.freeze(opset === undefined ? operation : { ...operation, opset });
+  }
+
+  /** Whether the name here is followed by what only stands in a type, as in `tensr<fp16, [1]>`. */
+  #atMisspeltType(): boolean {
+    const scanner = this.#scanner;
+    if (scanner.peekAfterName() !== CHARACTER.less) return false;
+    const start = scanner.position;
+    scanner.name("a type");
+    scanner.take(CHARACTER.less);
+    const inner = scanner.peekName();
+    scanner.position = start;
+    return inner !== undefined && isTypeWord(inner);
   }
 
   /** `(name = argument, ...)` */
