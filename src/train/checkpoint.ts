@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { syncFolder, writeWholeFile } from "../util/atomic-file.ts";
+import { makeFolders, syncFolder, writeWholeFile } from "../util/atomic-file.ts";
 import { openFileSource, readSmallFile } from "../util/byte-source.ts";
 import { FileError, messageOf } from "../util/errors.ts";
 import { TrainError } from "./errors.ts";
@@ -96,7 +96,7 @@ export function writeCheckpoint(
 
 function makeFolder(folder: string): void {
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolders(folder);
   } catch (error) {
     throw new FileError("file.folder", `cannot make the folder ${folder}: ${messageOf(error)}`, {
       remedy: "Choose another folder with --output-dir.",

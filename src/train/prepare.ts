@@ -86,7 +86,9 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
  * `vocab_size` stands in.
  */
 export function plannedModel(config: TrainConfig): ModelConfig {
-  return sizedModel(config, config.tokenizer === "char" ? undefined : config.vocab_size);
+  const ownShape = config.model !== undefined || config.model_config !== undefined;
+  const follows = !ownShape && presetOf(config.preset ?? "storyteller").vocabularyFollowsTokenizer;
+  return sizedModel(config, follows && config.tokenizer === "bpe" ? config.vocab_size : undefined);
 }
 
 /**

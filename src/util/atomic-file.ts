@@ -1,9 +1,33 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { FileError, messageOf } from "./errors.ts";
 
 /** Appends chunks to a file that is still aside. */
 export type WriteChunk = (bytes: Uint8Array) => void;
+
+/**
+ * Makes a folder and those above it. Unlike Node's recursive `mkdir`, which says ENOENT on a read-only mount,
+ * it throws the system's own reason.
+ */
+export function makeFolders(folder: string): void {
+  if (existsSync(folder)) return;
+  const parent = dirname(folder);
+  if (parent !== folder) makeFolders(parent);
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if (!existsSync(folder)) throw error; // another process may have made it
+  }
+}
 
 /** Flushes a folder's entry list, so that a rename inside it survives a power cut. */
 export function syncFolder(folder: string): void {
@@ -26,7 +50,7 @@ export function writeFileAtomically(path: string, produce: (write: WriteChunk) =
   const aside = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
   let handle: number | undefined;
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolders(dirname(path));
     const opened = openSync(aside, "w");
     handle = opened;
     produce((bytes) => {
