@@ -32,13 +32,20 @@ function fill(initialisation: Initialisation, random: Random, target: Float32Arr
   }
 }
 
-/** Normal numbers in pairs (Box and Muller). */
+/** Normal numbers in pairs, from points drawn in the unit disc (Marsaglia's polar method). */
 function fillNormal(random: Random, standardDeviation: number, target: Float32Array): void {
   for (let i = 0; i < target.length; i += 2) {
-    const radius = standardDeviation * Math.sqrt(-2 * Math.log((random.uint32() + 1) / 4294967296));
-    const angle = (random.uint32() / 4294967296) * 2 * Math.PI;
-    target[i] = radius * Math.cos(angle);
-    if (i + 1 < target.length) target[i + 1] = radius * Math.sin(angle);
+    let x = 0;
+    let y = 0;
+    let square = 0;
+    do {
+      x = random.uint32() / 2147483648 - 1;
+      y = random.uint32() / 2147483648 - 1;
+      square = x * x + y * y;
+    } while (square >= 1 || square === 0);
+    const scale = standardDeviation * Math.sqrt((-2 * Math.log(square)) / square);
+    target[i] = x * scale;
+    if (i + 1 < target.length) target[i + 1] = y * scale;
   }
 }
 
