@@ -23,7 +23,6 @@ type Split = keyof CorpusFiles;
 const FORMATS: ReadonlyMap<string, CorpusFormat> = new Map([
   [".txt", "text"],
   [".text", "text"],
-  [".md", "text"],
   [".jsonl", "jsonl"],
   [".ndjson", "jsonl"],
   [".bin", "tokens"],

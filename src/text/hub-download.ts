@@ -326,6 +326,7 @@ class Download {
     const found = hash.digest("hex");
     if (found === etag) return;
     rmSync(this.#part, { force: true });
+    rmSync(`${this.#part}.json`, { force: true });
     throw new TextError(
       "text.download.checksum",
       `${this.#url}: the bytes that came do not have the file's checksum (${found}, announced ${etag})`,

@@ -448,7 +448,9 @@ describe("a folder of data", () => {
   });
 
   it("takes the only data file there is", () => {
-    expect(namesIn(folderOf({ "input.txt": "a", "prepare.py": "" }))[0]).toEqual(["input.txt"]);
+    expect(namesIn(folderOf({ "input.txt": "a", "prepare.py": "", "README.md": "x" }))[0]).toEqual([
+      "input.txt",
+    ]);
   });
 
   it.each([

@@ -4,7 +4,7 @@ import { wordsOf } from "./generate.ts";
 import { ENTITIES, ENTITY_OF, GRAMMAR, valueOf } from "./grammar.ts";
 import type { Bindings } from "./grammar.ts";
 import { inForm } from "./template.ts";
-import type { TemplateNode } from "./template.ts";
+import type { Form, TemplateNode } from "./template.ts";
 
 /** What the grammar makes of a text. */
 export interface Recognition {
@@ -17,6 +17,33 @@ export interface Recognition {
   /** How many leading characters some derivation can explain: where a wrong text goes wrong. */
   readonly explainedLength: number;
 }
+
+/** A word of a list and how it is written in its sentence. */
+interface WrittenWord {
+  readonly word: string;
+  readonly written: string;
+}
+
+const writtenWords = new Map<string, ReadonlyMap<string, readonly WrittenWord[]>>();
+
+/** The words of a list by their first two characters, so that only a few are compared with a text. */
+function wordsByBeginning(list: string, form: Form): ReadonlyMap<string, readonly WrittenWord[]> {
+  const key = `${list} ${form.article} ${form.capital}`;
+  let found = writtenWords.get(key);
+  if (found === undefined) {
+    const grouped = new Map<string, WrittenWord[]>();
+    for (const word of wordsOf(list)) {
+      const written = inForm(word, form);
+      const beginning = written.slice(0, BEGINNING);
+      grouped.set(beginning, [...(grouped.get(beginning) ?? []), { word, written }]);
+    }
+    writtenWords.set(key, (found = grouped));
+  }
+  return found;
+}
+
+/** No written word is shorter than this. */
+const BEGINNING = 2;
 
 /** The rest of a derivation after some nodes. */
 type Continue = (position: number, bindings: Bindings, nats: number) => void;
@@ -61,10 +88,11 @@ export function recogniseStory(text: string): Recognition {
         return;
       }
       case "pick": {
-        const words = wordsOf(node.list);
-        const cost = nats + Math.log(words.length);
-        for (const word of words) {
-          const end = matchWord(inForm(word, node.form), position);
+        const cost = nats + Math.log(wordsOf(node.list).length);
+        const beginning = text.slice(position, position + BEGINNING);
+        for (const { word, written } of wordsByBeginning(node.list, node.form).get(beginning) ??
+          []) {
+          const end = matchWord(written, position);
           if (end === undefined) continue;
           goOn(
             end,
