@@ -73,7 +73,8 @@ export function chooseHeadChunkRows(
   if (fitting >= rowCount) return rowCount;
   // Chunks of nearly equal size; a multiple of 16 suits the matrix kernels.
   const even = Math.ceil(rowCount / Math.ceil(rowCount / fitting));
-  return Math.min(fitting, Math.ceil(even / 16) * 16);
+  const rounded = Math.ceil(even / 16) * 16;
+  return rounded <= fitting ? rounded : even;
 }
 
 /** Names of a weight's companions in the plan. */
