@@ -17,15 +17,23 @@ const { values, tokens } = parseArgs({
     steps: { type: "string", default: "4" },
     out: { type: "string" },
     ...Object.fromEntries(
-      ["layers", "heads", "channels", "vocab", "batch", "context", "threads"].map((name) => [name, { type: "string" }]),
+      ["layers", "heads", "channels", "vocab", "batch", "context", "threads"].map((name) => [
+        name,
+        { type: "string" },
+      ]),
     ),
   },
 });
-const shape = tokens.filter(({ name }) => !["turns", "steps", "out"].includes(name)).flatMap(({ name, value }) => [`--${name}`, value]);
+const shape = tokens
+  .filter(({ name }) => !["turns", "steps", "out"].includes(name))
+  .flatMap(({ name, value }) => [`--${name}`, value]);
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
 
 function start(command, args, env) {
-  const child = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"], env: { ...process.env, ...env } });
+  const child = spawn(command, args, {
+    stdio: ["pipe", "pipe", "inherit"],
+    env: { ...process.env, ...env },
+  });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const next = async () => {
     const { value, done } = await lines.next();
@@ -48,7 +56,10 @@ const median = (numbers) => {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 };
 
-const jemalloc = ["/usr/lib/x86_64-linux-gnu/libjemalloc.so.2", "/usr/lib/aarch64-linux-gnu/libjemalloc.so.2"].find(existsSync);
+const jemalloc = [
+  "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2",
+  "/usr/lib/aarch64-linux-gnu/libjemalloc.so.2",
+].find(existsSync);
 const steps = Number(values.steps);
 const ours = start(process.execPath, [here("anecdote-step.mjs"), ...shape]);
 const oursReady = await ours.ready;
@@ -70,19 +81,28 @@ for (let turn = 0; turn < Number(values.turns); turn++) {
   b.push(...other.ms);
   ratios.push(median(mine.ms) / median(other.ms));
   memory = { anecdote: mine.peak_memory_bytes, pytorch: other.peak_memory_bytes };
-  console.error(`turn ${turn + 1}: anecdote ${median(mine.ms).toFixed(1)} ms, pytorch ${median(other.ms).toFixed(1)} ms, ratio ${ratios.at(-1).toFixed(3)}`);
+  console.error(
+    `turn ${turn + 1}: anecdote ${median(mine.ms).toFixed(1)} ms, pytorch ${median(other.ms).toFixed(1)} ms, ratio ${ratios.at(-1).toFixed(3)}`,
+  );
 }
 ours.stop();
 theirs.stop();
 let commit = "unknown";
 try {
-  commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: here("."), encoding: "utf8" }).trim();
+  commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], {
+    cwd: here("."),
+    encoding: "utf8",
+  }).trim();
 } catch {}
 const result = {
   date: new Date().toISOString().slice(0, 10),
   commit,
   machine: `${os.cpus()[0]?.model}, ${os.cpus().length} cores`,
-  shape: Object.fromEntries(shape.map((value, i) => (i % 2 ? undefined : [value.slice(2), Number(shape[i + 1])])).filter(Boolean)),
+  shape: Object.fromEntries(
+    shape
+      .map((value, i) => (i % 2 ? undefined : [value.slice(2), Number(shape[i + 1])]))
+      .filter(Boolean),
+  ),
   anecdote: { ms: median(a), minimum: Math.min(...a), runtime: oursReady.runtime },
   pytorch: { ms: median(b), minimum: Math.min(...b), version: theirsReady.torch },
   ratio: { of_medians: median(a) / median(b), median_of_turns: median(ratios), turns: ratios },

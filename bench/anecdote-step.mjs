@@ -53,15 +53,27 @@ const tokens = {
 };
 const trainer = new Trainer({
   loaded,
-  batches: new BatchSource(tokens, { batchSize: size.batch, contextLength: size.context, sampling: "random", seed: 1 }),
-  schedule: { kind: "constant", learningRate: 3e-4, minimumLearningRate: 3e-4, warmupSteps: 0, maxSteps: 1e9 },
+  batches: new BatchSource(tokens, {
+    batchSize: size.batch,
+    contextLength: size.context,
+    sampling: "random",
+    seed: 1,
+  }),
+  schedule: {
+    kind: "constant",
+    learningRate: 3e-4,
+    minimumLearningRate: 3e-4,
+    warmupSteps: 0,
+    maxSteps: 1e9,
+  },
   accumulationSteps: 1,
   beta1: 0.9,
   beta2: 0.95,
   weightDecay: 0.1,
   maxGradientNorm: 1,
 });
-for (const section of ["forward_backward", "gradient_norm", "update"]) await loaded.prepare(section);
+for (const section of ["forward_backward", "gradient_norm", "update"])
+  await loaded.prepare(section);
 console.log(JSON.stringify({ ready: true, ...engine.description, memory: loaded.memory() }));
 for await (const line of createInterface({ input: process.stdin })) {
   const ms = [];
@@ -71,7 +83,9 @@ for await (const line of createInterface({ input: process.stdin })) {
     ({ loss } = await trainer.update(() => undefined));
     ms.push(performance.now() - started);
   }
-  console.log(JSON.stringify({ ms, loss, peak_memory_bytes: process.resourceUsage().maxRSS * 1024 }));
+  console.log(
+    JSON.stringify({ ms, loss, peak_memory_bytes: process.resourceUsage().maxRSS * 1024 }),
+  );
 }
 await loaded.close();
 await engine.close();
