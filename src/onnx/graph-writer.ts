@@ -47,6 +47,8 @@ export class GraphWriter {
   readonly #inputs: ValueInfoProto[] = [];
   readonly #outputs: ValueInfoProto[] = [];
   readonly #constants = new Map<string, string>();
+  readonly #makers = new Map<string, NodeProto>();
+  readonly #renamed = new Map<string, string>();
   #counter = 0;
   #usesMicrosoft = false;
 
@@ -74,18 +76,18 @@ export class GraphWriter {
     const outputs = options.outputs ?? [this.fresh(opType.toLowerCase())];
     const domain = options.domain ?? "";
     if (domain === MICROSOFT_DOMAIN) this.#usesMicrosoft = true;
-    this.#nodes.push(
-      create(NodeProtoSchema, {
-        opType,
-        domain,
-        name: `${opType}.${this.#counter++}`,
-        input: [...inputs],
-        output: [...outputs],
-        attribute: Object.entries(attributes).flatMap(([name, value]) =>
-          value === undefined ? [] : [attribute(name, value)],
-        ),
-      }),
-    );
+    const node = create(NodeProtoSchema, {
+      opType,
+      domain,
+      name: `${opType}.${this.#counter++}`,
+      input: [...inputs],
+      output: [...outputs],
+      attribute: Object.entries(attributes).flatMap(([name, value]) =>
+        value === undefined ? [] : [attribute(name, value)],
+      ),
+    });
+    this.#nodes.push(node);
+    for (const output of outputs) this.#makers.set(output, node);
     return outputs;
   }
 
@@ -127,9 +129,17 @@ export class GraphWriter {
     return this.constant("int64", [values.length], BigInt64Array.from(values, BigInt));
   }
 
-  /** Gives a value the name it must have outside: by an Identity node. */
+  /**
+   * Gives a value the name it must have outside. What a node makes is renamed everywhere; inputs, constants and
+   * values with an outside name already are copied by an Identity node.
+   */
   rename(from: string, to: string): void {
-    this.nodes("Identity", [from], {}, { outputs: [to] });
+    const maker = this.#makers.get(from);
+    if (maker === undefined || this.#renamed.has(from)) {
+      this.nodes("Identity", [from], {}, { outputs: [to] });
+      return;
+    }
+    this.#renamed.set(from, to);
   }
 
   get nodeCount(): number {
@@ -138,6 +148,11 @@ export class GraphWriter {
 
   /** The encoded model. */
   finish(name: string): Uint8Array {
+    const renamed = (value: string): string => this.#renamed.get(value) ?? value;
+    for (const node of this.#nodes) {
+      node.input = node.input.map(renamed);
+      node.output = node.output.map(renamed);
+    }
     return toBinary(
       ModelProtoSchema,
       create(ModelProtoSchema, {

@@ -1,27 +1,8 @@
-import { literalOf } from "../../mil/program.ts";
 import type { Operand, Operation } from "../../mil/program.ts";
-import { computeTypeOf } from "../element-types.ts";
-import { elementCount, staticShape } from "../../mil/types.ts";
 import { lowerProduct } from "../lower/linear.ts";
 import type { LoweringSite } from "../lower/site.ts";
+import { flagOf, isFloat32, numberOf, operandOf, shapeOf } from "./operands.ts";
 import type { FindFusion } from "./table.ts";
-
-function operandOf(operation: Operation, name: string): Operand | undefined {
-  const argument = operation.inputs.get(name);
-  return argument !== undefined && "kind" in argument ? argument : undefined;
-}
-
-const shapeOf = (operand: Operand): readonly number[] =>
-  operand.type.kind === "tensor" ? staticShape(operand.type) : [];
-
-const isFloat32 = (operand: Operand): boolean =>
-  operand.type.kind === "tensor" && computeTypeOf(operand.type.dataType) === "fp32";
-
-const flag = (operation: Operation, name: string): boolean => {
-  const operand = operandOf(operation, name);
-  const literal = operand === undefined ? undefined : literalOf(operand);
-  return literal?.data.kind === "numbers" && Number(literal.data.numbers[0]) !== 0;
-};
 
 /** Whether a tensor broadcasts to [rows, columns] by Gemm's rules, without changing that shape. */
 function fitsAddend(shape: readonly number[], rows: number, columns: number): boolean {
@@ -53,8 +34,8 @@ function emitProduct(
     y: site.of(y),
     xShape: shapeOf(x),
     yShape: shapeOf(y),
-    transposeX: flag(product, "transpose_x"),
-    transposeY: flag(product, "transpose_y"),
+    transposeX: flagOf(product, "transpose_x"),
+    transposeY: flagOf(product, "transpose_y"),
     alpha,
     ...(addend !== undefined && { addend: site.of(addend) }),
   });
@@ -94,13 +75,12 @@ export const scaledProduct: FindFusion = (root, uses) => {
   ] as const) {
     const product = uses.maker(operandOf(root, name), "matmul");
     const factor = operandOf(root, otherName);
-    const literal = factor === undefined ? undefined : literalOf(factor);
-    if (product === undefined || factor === undefined || literal?.data.kind !== "numbers") continue;
+    const alpha = numberOf(factor);
+    if (product === undefined || factor === undefined || alpha === undefined) continue;
     const operands = operandsOfProduct(product);
-    if (operands === undefined || elementCount(shapeOf(factor)) !== 1) continue;
+    if (operands === undefined) continue;
     if (shapeOf(factor).length > shapeOf(operands.x).length) continue;
     if (shapeOf(operands.x).length < 2 || shapeOf(operands.y).length < 2) continue;
-    const alpha = Number(literal.data.numbers[0]);
     return {
       inner: [product],
       emit: (site, give) => {
