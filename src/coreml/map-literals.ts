@@ -79,11 +79,11 @@ class FunctionMapper {
       return replaced;
     };
     const attributes = new Map<string, Literal>();
-    for (const [name, original] of operation.attributes) {
+    for (const [name, original] of inOrder(operation.attributes)) {
       attributes.set(name, literal(name, original));
     }
     const inputs = new Map<string, Argument>();
-    for (const [name, argument] of operation.inputs) {
+    for (const [name, argument] of inOrder(operation.inputs)) {
       const operand = (original: Operand): Operand => {
         if (original.kind === "literal") return literal(name, original);
         const replaced = this.#values.get(original);
@@ -119,4 +119,9 @@ class FunctionMapper {
     carryOver(operation, mapped);
     return mapped;
   }
+}
+
+/** Entries by name, so that literals are met in the same order in equal programs. */
+function inOrder<Item>(map: ReadonlyMap<string, Item>): (readonly [string, Item])[] {
+  return [...map].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
 }

@@ -40,7 +40,7 @@ describe("readers of damaged files", () => {
   it("read text or refuse it, and what they read they print so that it reads the same", () => {
     const mutator = new Mutator(new Random(11));
     let read = 0;
-    for (let i = 0; i < 1500; i++) {
+    for (let i = 0; i < 600; i++) {
       const bytes =
         i % 4 === 0
           ? mutator.bytes(TEXT_SEEDS.map((text) => Buffer.from(text)))
@@ -51,7 +51,7 @@ describe("readers of damaged files", () => {
       });
       if (!wasRefused) read++;
     }
-    expect(read).toBeGreaterThan(50);
+    expect(read).toBeGreaterThan(20);
     for (const text of nastyTexts()) refused(() => parseProgram(text));
   });
 
@@ -59,7 +59,7 @@ describe("readers of damaged files", () => {
     const mutator = new Mutator(new Random(12));
     const seeds = modelSeeds();
     let read = 0;
-    for (let i = 0; i < 1500; i++) {
+    for (let i = 0; i < 600; i++) {
       const bytes = i % 4 === 0 ? mutator.bytes(seeds) : mutator.message(seeds);
       const wasRefused = refused(() => {
         const { model, program } = parseModel(bytes);
@@ -68,7 +68,7 @@ describe("readers of damaged files", () => {
       });
       if (!wasRefused) read++;
     }
-    expect(read).toBeGreaterThan(100);
+    expect(read).toBeGreaterThan(50);
     expect(refused(() => parseModel(deepMessage(10_000)))).toBe(true);
   });
 
@@ -80,7 +80,7 @@ describe("readers of damaged files", () => {
     const chunks: Buffer[] = [];
     blobs.produce((bytes) => chunks.push(Buffer.from(bytes)));
     const seeds = [Buffer.concat(chunks)];
-    for (let i = 0; i < 1500; i++) {
+    for (let i = 0; i < 600; i++) {
       refused(() => {
         const file = new BlobFile(memorySource(mutator.bytes(seeds), "weight.bin"));
         for (const record of file.records()) file.readNumbers(record);

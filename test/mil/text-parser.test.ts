@@ -159,6 +159,21 @@ describe("parseProgram", () => {
     expect(parseProgram(printProgram(program))).toEqual(program);
   });
 
+  it("reads nested blocks that have names or stand after the semicolon", () => {
+    const block = "tensor<fp32, [2]> a = relu(x = x); } -> (a)";
+    const spellings = [
+      `tensor<fp32, [2]> y = cond(pred = p) { ${block}, { ${block};`,
+      `tensor<fp32, [2]> y = cond(pred = p) block0() { ${block} block1() { ${block};`,
+      `tensor<fp32, [2]> y = cond(pred = p);\nblock() { ${block};\nblock() { ${block};`,
+    ];
+    const programs = spellings.map((text) =>
+      parseProgram(body(text, "y", "bool p, tensor<fp32, [2]> x")),
+    );
+    expect(programs[0]?.functions[0]?.operations[0]?.blocks).toHaveLength(2);
+    expect(programs[1]).toEqual(programs[0]);
+    expect(programs[2]).toEqual(programs[0]);
+  });
+
   it("keeps the shape of a literal whose type leaves it open", () => {
     const text = "tensor<int32, [?, ?]>([[1, 2, 3], [4, 5, 6]])";
     const program = parseProgram(`program(1.3)\n[a = ${text}]\n{\n}`);

@@ -179,8 +179,9 @@ class ProgramParser {
     const opset = scanner.peek() === CHARACTER.less ? this.#version() : undefined;
     const inputs = this.#inputs(scope);
     const attributes = scanner.peek() === CHARACTER.openBracket ? this.#attributes() : NOTHING;
-    const blocks = this.#blocks(scope);
+    let blocks = this.#blocks(scope, CHARACTER.comma);
     scanner.take(CHARACTER.semicolon, '";" after the operation');
+    if (blocks.length === 0) blocks = this.#blocks(scope, CHARACTER.semicolon);
     const constant = type === "const" ? attributes.get("val") : undefined;
     const outputs = results.map((result): Value => {
       const value = Object.freeze(constant === undefined ? result : { ...result, constant });
@@ -296,17 +297,30 @@ class ProgramParser {
     return attributes;
   }
 
-  /** Nested blocks, each `(parameters) { operations } -> (names)` with the parameters where it has some. */
-  #blocks(scope: Scope): readonly Block[] {
+  /**
+   * Nested blocks, each `(parameters) { operations } -> (names)` with the parameters where it has some. How Apple's
+   * compiler spells them is not known: a name `block...` may stand in front, and they may follow the semicolon.
+   */
+  #blocks(scope: Scope, separator: number): readonly Block[] {
     const scanner = this.#scanner;
     const blocks: Block[] = [];
     for (;;) {
+      if (this.#atBlockName()) scanner.name("a block");
+      else if (separator === CHARACTER.semicolon) break;
       const next = scanner.peek();
       if (next !== CHARACTER.openBrace && next !== CHARACTER.open) break;
       blocks.push(scanner.deeper(() => this.#block(scope)));
-      scanner.tryTake(CHARACTER.comma);
+      scanner.tryTake(separator);
     }
     return blocks.length === 0 ? NO_BLOCKS : Object.freeze(blocks);
+  }
+
+  #atBlockName(): boolean {
+    const scanner = this.#scanner;
+    const name = scanner.peekName();
+    if (name === undefined || !/^block\d*$/.test(name)) return false;
+    const next = scanner.peekAfterName();
+    return next === CHARACTER.open || next === CHARACTER.openBrace;
   }
 
   #block(outer: Scope): Block {
