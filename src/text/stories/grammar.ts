@@ -76,7 +76,7 @@ const BEATS = {
     "On {a #weather} {#weekday}, {he} wrapped some {flavor=flavor} {snack=baked} in {a #wishAdjective} cloth and {#setOff} toward the {#place}.",
     "The next {#weather} {#daypart}, {his} {kin} gave {him} some {flavor=flavor} {snack=baked}, and {he} {#setOff} toward the {#placeAdjective} {#place}.",
     "When {a #weather} {#weekday} came, {name} put some {flavor=flavor} {snack=baked} in {a #boxAdjective} {#box} and {#setOff} toward the {#place}.",
-    "In {#season}, on {a #weather} {#daypart}, {he} {#setOff} toward the {#placeAdjective} {#place} with {#number} {flavor=flavor} {snack=countable}.",
+    "On {a #weather} {#weekday} {#daypart}, {he} {#setOff} toward the {#placeAdjective} {#place} with {#number} {flavor=flavor} {snack=countable}.",
   ],
   scenery: [
     "The air smelled of {#smell}, and {a #birdAdjective} {#bird} {#birdVerb} in {a #tree} tree.",

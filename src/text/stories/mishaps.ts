@@ -57,7 +57,7 @@ const MISHAPS = `
   squashed {his} tomatoes flat; the tomatoes; turned them into sauce
   pulled a thread from {his} sweater; the thread; knitted it back in place
   lost {his} shadow puppet in the dark; the puppet; held up a torch and found it
-  got {his} wagon stuck in a rut; the wagon; pushed with all might
+  got {his} wagon stuck in a rut; the wagon; pushed until it rolled free
   dropped {his} brush behind a wardrobe; the brush; reached it with a bent hanger
   broke {his} chalk into crumbs; the chalk; pressed it into a new stick
   spilled {his} tea on a stranger; the tea; offered everyone dry towels

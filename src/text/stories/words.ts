@@ -62,7 +62,7 @@ export const WORDS: Readonly<Record<string, readonly string[]>> = {
     chapel, clearing, coast, courtyard, cornfield, crossroads, dock, dunes, fort, gallery,
     gardens, gorge, greenhouse, hilltop, hollow, junction, lookout, monument, mine, moor,
     outpost, parade, peak, peninsula, pool, racetrack, ranch, ravine, ridge, shop, spring,
-    tavern, terrace, thicket, village green, wilderness, workshop`),
+    tavern, terrace, thicket, wilderness, workshop`),
   collecting: items(`
     collecting, counting, painting, drawing, polishing, sorting, finding, admiring, gathering, studying, trading,
     arranging, sketching, hiding, stacking, naming, balancing, washing, wrapping, borrowing, rolling, inspecting,
@@ -185,7 +185,7 @@ export const WORDS: Readonly<Record<string, readonly string[]>> = {
   hideout: items(`
     stump, boulder, haystack, fence, barrel, bush, wall, gate, log, post, shed, cart, tent, pillar, statue,
     chimney, hedge, tree, well, crate, bench, bridge, arch, stairway, doorway, signpost, lamppost, mailbox, wagon,
-    trough, woodpile, beehive, scarecrow, kennel, hut, rowboat, anchor, tombstone, milestone, curtain`),
+    trough, woodpile, beehive, scarecrow, kennel, hut, rowboat, anchor, flagpole, milestone, curtain`),
   askVerb: items(`
     asked, wondered, inquired, whispered, said, murmured, called, questioned`),
   sayVerb: items(`
