@@ -1,0 +1,278 @@
+import type { OpCall } from "../../mil/op-call.ts";
+import type { Operation, Value } from "../../mil/program.ts";
+import { isFloat } from "../../mil/types.ts";
+import type { Lowered, Parts } from "./lowered-value.ts";
+import { partSizes } from "./lowered-value.ts";
+import type { Lowering } from "./lowering.ts";
+import {
+  elementwiseParts,
+  logSumExpOfParts,
+  matrixProduct,
+  softmaxOfParts,
+  sumOfParts,
+} from "./parts.ts";
+
+/** What becomes of an op on the way to the engine; nothing where it is copied as it is. */
+export type LoweringRule = (
+  lowering: Lowering,
+  call: OpCall,
+  operation: Operation,
+) => Lowered | undefined;
+
+/** The shape an op's result was declared with. */
+function declaredShape(operation: Operation): readonly number[] {
+  const type = operation.outputs[0]?.type;
+  return type?.kind === "tensor" ? type.shape.map(Number) : [];
+}
+
+const binary: LoweringRule = (lowering, call, operation) => {
+  const x = lowering.lookup(call, "x");
+  const y = lowering.lookup(call, "y");
+  const shape = declaredShape(operation);
+  if (operation.type === "maximum" && (x.kind === "index" || y.kind === "index")) {
+    return { ...(x.kind === "index" ? x : y), shape };
+  }
+  if (x.kind === "parts" || y.kind === "parts") {
+    return elementwiseParts(lowering, operation.type, x, y, shape);
+  }
+  const [value] = lowering.builder.append(
+    {
+      type: operation.type,
+      inputs: new Map([
+        ["x", lowering.broadcastable(x)],
+        ["y", lowering.broadcastable(y)],
+      ]),
+      blocks: [],
+      attributes: new Map(),
+    },
+    operation.outputs[0]?.name,
+  );
+  return value === undefined ? undefined : lowering.plain(value, shape);
+};
+
+const unary: LoweringRule = (lowering, call, operation) => {
+  const x = lowering.lookup(call, "x");
+  if (x.kind !== "parts") return undefined;
+  return { ...x, values: x.values.map((part) => applyTo(lowering, operation, part)) };
+};
+
+function applyTo(lowering: Lowering, operation: Operation, part: Value): Value {
+  const inputs = new Map(operation.inputs);
+  inputs.set("x", part);
+  const [value] = lowering.builder.append({ ...operation, inputs });
+  if (value === undefined) throw lowering.refuse(`${operation.type} has no result`);
+  return value;
+}
+
+/** Comparisons of indices with 0 tell which rows count. */
+const comparison: LoweringRule = (lowering, call, operation) => {
+  const x = lowering.lookup(call, "x");
+  if (x.kind !== "index") return undefined;
+  return { kind: "valid", input: x.input, shape: declaredShape(operation) };
+};
+
+const cast: LoweringRule = (lowering, call, operation) => {
+  const x = lowering.lookup(call, "x");
+  const result = operation.outputs[0]?.type;
+  const toFloat = result?.kind === "tensor" && isFloat(result.dataType);
+  if (x.kind === "valid" && toFloat) return x;
+  if (x.kind === "index") return toFloat ? undefined : x;
+  return toFloat ? x : undefined;
+};
+
+const reshape: LoweringRule = (lowering, call, operation) => {
+  const x = lowering.lookup(call, "x");
+  const shape = declaredShape(operation);
+  if (x.kind === "index" || x.kind === "valid" || x.kind === "uniform") return { ...x, shape };
+  if (x.kind === "parts") return undefined;
+  return lowering.plain(lowering.reshape(lowering.whole(x), shape), shape);
+};
+
+/** Repetitions of one element are left to the next op's broadcast. */
+const tile: LoweringRule = (lowering, call, operation) => {
+  const x = lowering.lookup(call, "x");
+  const repetitions = call.ints("reps");
+  const before = x.shape;
+  const shape = declaredShape(operation);
+  if (x.kind === "uniform") return { ...x, shape };
+  if (x.kind !== "plain") return undefined;
+  const single = repetitions.every((count, axis) => count === 1 || before[axis] === 1);
+  return single ? { kind: "plain", value: x.value, shape } : undefined;
+};
+
+const fill: LoweringRule = (_lowering, call, operation) => ({
+  kind: "uniform",
+  number: call.has("value") ? call.float("value") : 0,
+  shape: declaredShape(operation),
+});
+
+/** A square joined with a nonlinearity fails at some widths: x * x does not. */
+const square: LoweringRule = (lowering, call, operation) => {
+  const x = lowering.lookup(call, "x");
+  if (x.kind === "parts") {
+    const values = x.values.map((part) => lowering.builder.op("mul", { x: part, y: part }));
+    return { ...x, values };
+  }
+  const value = lowering.broadcastable(x);
+  return lowering.plain(
+    lowering.builder.op("mul", { x: value, y: value }),
+    declaredShape(operation),
+  );
+};
+
+const identity: LoweringRule = (lowering, call) => lowering.lookup(call, "x");
+
+/** The parts of the axis that indices point along. */
+function indexedSizes(lowering: Lowering, x: Lowered, axis: number): readonly number[] {
+  if (x.kind === "parts") return x.sizes;
+  return partSizes(x.shape[axis] ?? 1, lowering.axisLimit);
+}
+
+function oneHotParts(
+  lowering: Lowering,
+  input: string,
+  rows: number,
+  sizes: readonly number[],
+): readonly Value[] {
+  let first = 0;
+  return sizes.map((depth) => {
+    const port = lowering.hostPort(input, rows, { kind: "one-hot", first, depth });
+    first += depth;
+    return port;
+  });
+}
+
+/** x[i, index[i]]: the sum over x times a one-hot row, of which one term is not 0. */
+const gatherAlongAxis: LoweringRule = (lowering, call) => {
+  const x = lowering.lookup(call, "x");
+  const indices = lowering.lookup(call, "indices");
+  const axis = call.axis("axis", x.shape.length);
+  if (indices.kind !== "index" || x.shape.length !== 2 || axis !== 1 || indices.shape[1] !== 1) {
+    throw lowering.refuse("gather_along_axis other than one element a row");
+  }
+  const sizes = indexedSizes(lowering, x, axis);
+  const hot = oneHotParts(lowering, indices.input, x.shape[0] ?? 1, sizes);
+  const values = x.kind === "parts" ? x.values : [lowering.whole(x)];
+  const sums = values.map((part, index) =>
+    lowering.builder.op("reduce_sum", {
+      x: lowering.builder.op("mul", { x: part, y: hot[index] ?? part }),
+      axes: [1],
+      keep_dims: true,
+    }),
+  );
+  return lowering.plain(sumOfParts(lowering, sums));
+};
+
+/** Zeros with updates at one column a row: the updates times a one-hot row. */
+const scatterAlongAxis: LoweringRule = (lowering, call) => {
+  const data = lowering.lookup(call, "data");
+  const indices = lowering.lookup(call, "indices");
+  const updates = lowering.lookup(call, "updates");
+  const axis = call.axis("axis", data.shape.length);
+  const isZero = data.kind === "uniform" && data.number === 0;
+  if (!isZero || indices.kind !== "index" || data.shape.length !== 2 || axis !== 1) {
+    throw lowering.refuse("scatter_along_axis other than into zeros, one element a row");
+  }
+  const sizes = indexedSizes(lowering, data, axis);
+  const hot = oneHotParts(lowering, indices.input, data.shape[0] ?? 1, sizes);
+  const factor = lowering.broadcastable(updates);
+  const values = hot.map((part) => lowering.builder.op("mul", { x: part, y: factor }));
+  const [only] = values;
+  if (only !== undefined && values.length === 1) return lowering.plain(only);
+  return { kind: "parts", values, axis: -1, sizes, shape: data.shape };
+};
+
+/** Is the axis that is in parts reduced? */
+function reducesParts(x: Parts, call: OpCall): boolean {
+  return call.axes("axes", x.shape.length).includes(x.shape.length + x.axis);
+}
+
+const reduceSum: LoweringRule = (lowering, call, operation) => {
+  const x = lowering.lookup(call, "x");
+  if (x.kind === "parts") {
+    const values = x.values.map((part) => applyTo(lowering, operation, part));
+    if (reducesParts(x, call))
+      return lowering.plain(sumOfParts(lowering, values), declaredShape(operation));
+    return undefined;
+  }
+  const value = lowering.builder.op("reduce_sum", {
+    x: lowering.whole(x),
+    axes: call.axes("axes", x.shape.length),
+    keep_dims: call.bool("keep_dims"),
+  });
+  return lowering.plain(value, declaredShape(operation));
+};
+
+/** gelu is refused by the in-memory path: x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))). */
+const gelu: LoweringRule = (lowering, call) => {
+  if (lowering.driver === "e5rt" && lowering.chip.family !== "H13") return undefined;
+  const x = lowering.whole(lowering.lookup(call, "x"));
+  const { builder } = lowering;
+  const cube = builder.op("mul", { x: builder.op("mul", { x, y: x }), y: x });
+  const inner = builder.op("add", { x, y: builder.op("mul", { x: cube, y: 0.044715 }) });
+  const bent = builder.op("tanh", {
+    x: builder.op("mul", { x: inner, y: Math.sqrt(2 / Math.PI) }),
+  });
+  const half = builder.op("mul", { x, y: 0.5 });
+  return lowering.plain(builder.op("mul", { x: half, y: builder.op("add", { x: bent, y: 1 }) }));
+};
+
+/** Gamma and beta as ops of their own: with them inside, layer_norm fails at some widths. */
+const layerNorm: LoweringRule = (lowering, call) => {
+  if (!call.has("gamma") && !call.has("beta")) return undefined;
+  const x = lowering.whole(lowering.lookup(call, "x"));
+  const axes = call.axes("axes", x.type.kind === "tensor" ? x.type.shape.length : 1);
+  let value = lowering.builder.op("layer_norm", { x, axes, epsilon: call.float("epsilon") });
+  if (call.has("gamma"))
+    value = lowering.builder.op("mul", {
+      x: value,
+      y: lowering.whole(lowering.lookup(call, "gamma")),
+    });
+  if (call.has("beta"))
+    value = lowering.builder.op("add", {
+      x: value,
+      y: lowering.whole(lowering.lookup(call, "beta")),
+    });
+  return lowering.plain(value);
+};
+
+/** softplus collapses from 11.09 on. */
+const softplus: LoweringRule = (lowering, call) => {
+  const x = lowering.whole(lowering.lookup(call, "x"));
+  const { builder } = lowering;
+  const bent = builder.op("softplus", { x: builder.op("minimum", { x, y: 10 }) });
+  const rest = builder.op("relu", { x: builder.op("sub", { x, y: 10 }) });
+  return lowering.plain(builder.op("add", { x: bent, y: rest }));
+};
+
+const UNARY = ["exp", "tanh", "sigmoid", "silu", "relu", "sqrt", "abs"] as const;
+
+/** Ops that are not copied as they are. */
+export const LOWERING_RULES: Readonly<Record<string, LoweringRule>> = {
+  add: binary,
+  sub: binary,
+  mul: binary,
+  real_div: binary,
+  maximum: binary,
+  minimum: binary,
+  ...Object.fromEntries(UNARY.map((name) => [name, unary])),
+  greater_equal: comparison,
+  greater: comparison,
+  cast,
+  reshape,
+  expand_dims: reshape,
+  squeeze: reshape,
+  tile,
+  fill,
+  square,
+  identity,
+  gather_along_axis: gatherAlongAxis,
+  scatter_along_axis: scatterAlongAxis,
+  reduce_sum: reduceSum,
+  reduce_log_sum_exp: logSumExpOfParts,
+  softmax: softmaxOfParts,
+  matmul: matrixProduct,
+  gelu,
+  layer_norm: layerNorm,
+  softplus,
+};

@@ -1,0 +1,60 @@
+import { evaluateOperation } from "../mil/evaluate-operation.ts";
+import { copyNumbers } from "../mil/host-tensor.ts";
+import { allocateNumbers, numericLiteral } from "../mil/literal.ts";
+import { OpCall } from "../mil/op-call.ts";
+import { opRow } from "../mil/ops/index.ts";
+import { literalOf, operandsOf } from "../mil/program.ts";
+import type { Operation, Value } from "../mil/program.ts";
+import { isPure } from "../mil/traverse.ts";
+import { elementCount, tensorType } from "../mil/types.ts";
+import { PassError } from "./errors.ts";
+import { knownShape } from "./match.ts";
+import { rewriting } from "./rewrite.ts";
+
+/** Larger results are left to the engine: the program's text and every engine's copy of it would grow. */
+const LARGEST_RESULT = 4096;
+/** Work that is done at once instead of at every run. */
+const LARGEST_WORK = 1 << 20;
+
+/** Ops of constants alone become constants, where the result is small. */
+export const foldConstants = rewriting("fold constants", (operation, { emit }) => {
+  if (!isFoldable(operation)) return undefined;
+  const results = evaluateOperation(operation, {
+    resolve: (operand) => {
+      throw new PassError("pass.fold", `${operation.type} reads ${operand.kind}, no constant`);
+    },
+    runBlock: () => [],
+    writeState: () => undefined,
+  });
+  return results.map((result): Value => {
+    const numbers = allocateNumbers(result.dataType, result.data.length);
+    copyNumbers(result, numbers);
+    return emit.constant(numericLiteral(tensorType(result.dataType, result.shape), numbers));
+  });
+});
+
+function isFoldable(operation: Operation): boolean {
+  const row = opRow(operation.type);
+  if (row?.evaluate === undefined || !isPure(operation) || operation.blocks.length > 0)
+    return false;
+  // Compressed weights stay compressed.
+  if (operation.type.startsWith("constexpr_")) return false;
+  let operandElements = 0;
+  for (const operand of operandsOf(operation)) {
+    const literal = literalOf(operand);
+    if (literal === undefined) return false;
+    if (literal.data.kind === "strings") continue;
+    if (literal.data.kind !== "numbers") return false;
+    operandElements += literal.data.numbers.length;
+  }
+  let resultElements = 0;
+  for (const output of operation.outputs) {
+    const shape = knownShape(output);
+    if (shape === undefined) return false;
+    resultElements += elementCount(shape);
+  }
+  // A short op that makes a long constant (fill, tile) is the better text.
+  if (resultElements > LARGEST_RESULT || resultElements > Math.max(64, operandElements))
+    return false;
+  return row.flops(new OpCall(operation, row)) <= LARGEST_WORK;
+}
