@@ -38,11 +38,9 @@ function inferAndEvaluate(
   tensors: Record<string, HostTensor>,
   settings: Record<string, Argument> = {},
 ) {
-  const names = Object.keys(tensors);
-  const values = names.map((name) => {
-    const { dataType = "fp32", shape = [] } = tensors[name] ?? {};
-    return value(name, dataType, shape);
-  });
+  const values = Object.entries(tensors).map(([name, { dataType, shape }]) =>
+    value(name, dataType, shape),
+  );
   const inputs = Object.fromEntries(values.map((v) => [v.name, v]));
   const exact = infer(op, { ...inputs, ...settings });
   const open = Object.fromEntries(

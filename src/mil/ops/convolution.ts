@@ -12,6 +12,7 @@ import {
 } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
+import { addProduct } from "./dense-product.ts";
 import { agree, checkRank, derive, formatShape } from "./dimensions.ts";
 import {
   coordinatesOf,
@@ -66,7 +67,13 @@ export function convolutionType(call: OpCall): TensorType {
   return tensorType(call.dataType("x"), [batch, outputs, ...convolutionGeometry(call).outputs]);
 }
 
-/** Direct convolution of x [N, C, ...] with weight [O, C / groups, ...]. */
+/** Output places that are worked on together; bounds the memory of the unfolded windows. */
+const CHUNK = 1024;
+
+/**
+ * Convolution of x [N, C, ...] with weight [O, C / groups, ...]: the windows of some output places are unfolded
+ * into a matrix [C / groups * kernel, places], which the weights of a group are multiplied with.
+ */
 export function convolve(
   call: OpCall,
   x: HostTensor,
@@ -84,27 +91,43 @@ export function convolve(
   const kernelSize = elementCount(geometry.kernel);
   const perGroup = channels / groups;
   const outputsPerGroup = outputs / groups;
-  for (let place = 0; place < outputSize; place++) {
-    // The elements of the window are the same for every batch and channel.
-    const kernelAt: number[] = [];
-    const inputAt: number[] = [];
-    forEachWindowElement(geometry, inputs, coordinatesOf(place, places), (kernel, input) => {
-      kernelAt.push(kernel);
-      inputAt.push(input);
-    });
+  const depth = perGroup * kernelSize;
+  for (let start = 0; start < outputSize; start += CHUNK) {
+    const width = Math.min(CHUNK, outputSize - start);
+    // Where each window element of each place lies in the input, and in the unfolded matrix of one channel.
+    const from: number[] = [];
+    const to: number[] = [];
+    for (let place = 0; place < width; place++) {
+      const at = coordinatesOf(start + place, places);
+      forEachWindowElement(geometry, inputs, at, (kernel, input) => {
+        from.push(input);
+        to.push(kernel * width + place);
+      });
+    }
     for (let n = 0; n < batch; n++) {
-      for (let o = 0; o < outputs; o++) {
-        const group = Math.floor(o / outputsPerGroup);
-        let total = bias?.[o] ?? 0;
+      for (let group = 0; group < groups; group++) {
+        const unfolded = new Float64Array(depth * width);
         for (let c = 0; c < perGroup; c++) {
-          const xStart = (n * channels + group * perGroup + c) * inputSize;
-          const weightStart = (o * perGroup + c) * kernelSize;
-          for (let i = 0; i < kernelAt.length; i++) {
-            const left = x.data[xStart + (inputAt[i] ?? 0)] ?? 0;
-            total += left * (weight.data[weightStart + (kernelAt[i] ?? 0)] ?? 0);
+          const source = (n * channels + group * perGroup + c) * inputSize;
+          const target = c * kernelSize * width;
+          for (let i = 0; i < from.length; i++) {
+            unfolded[target + (to[i] ?? 0)] = x.data[source + (from[i] ?? 0)] ?? 0;
           }
         }
-        output.data[(n * outputs + o) * outputSize + place] = total;
+        const firstOutput = group * outputsPerGroup;
+        const result = new Float64Array(outputsPerGroup * width);
+        result.forEach((_, i) => {
+          result[i] = bias?.[firstOutput + Math.floor(i / width)] ?? 0;
+        });
+        const rows = weight.data.subarray(
+          firstOutput * depth,
+          (firstOutput + outputsPerGroup) * depth,
+        );
+        addProduct(result, rows, unfolded, outputsPerGroup, depth, width);
+        for (let o = 0; o < outputsPerGroup; o++) {
+          const target = (n * outputs + firstOutput + o) * outputSize + start;
+          output.data.set(result.subarray(o * width, (o + 1) * width), target);
+        }
       }
     }
   }

@@ -5,6 +5,7 @@ import { literalOf } from "../program.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { DataType, Dimension, TensorType } from "../types.ts";
 import { broadcastShapes } from "./broadcast.ts";
+import { addProduct, transposed } from "./dense-product.ts";
 import { agree, commonDataType } from "./dimensions.ts";
 import { expandTo } from "./strided.ts";
 
@@ -60,11 +61,6 @@ function matmulType(call: OpCall): TensorType {
   return tensorType(matmulDataType(call), shape);
 }
 
-/** Strides of one matrix of a dense stack, transposed or not. */
-function matrixStrides(rows: number, columns: number, transposed: boolean) {
-  return transposed ? { row: 1, column: rows } : { row: columns, column: 1 };
-}
-
 function linearType(call: OpCall): TensorType {
   const x = call.shape("x");
   const [outputs, inputs, ...rest] = call.shape("weight");
@@ -110,22 +106,20 @@ export const LINEAR = {
       };
       const x = spread("x", rows * inner);
       const y = spread("y", inner * columns);
-      const xStride = matrixStrides(rows, inner, call.bool("transpose_x"));
-      const yStride = matrixStrides(inner, columns, call.bool("transpose_y"));
       const output = hostTensor(type.dataType, staticShape(type));
-      const row = new Float64Array(columns);
+      const matrix = (all: Float64Array, index: number, size: number): Float64Array =>
+        all.subarray(index * size, (index + 1) * size);
       for (let b = 0; b < elementCount(batch); b++) {
-        for (let i = 0; i < rows; i++) {
-          row.fill(0);
-          for (let k = 0; k < inner; k++) {
-            const left = x[b * rows * inner + i * xStride.row + k * xStride.column] ?? 0;
-            const start = b * inner * columns + k * yStride.row;
-            for (let j = 0; j < columns; j++) {
-              row[j] = (row[j] ?? 0) + left * (y[start + j * yStride.column] ?? 0);
-            }
-          }
-          output.data.set(row, (b * rows + i) * columns);
-        }
+        const left = matrix(x, b, rows * inner);
+        const right = matrix(y, b, inner * columns);
+        addProduct(
+          matrix(output.data, b, rows * columns),
+          call.bool("transpose_x") ? transposed(left, inner, rows) : left,
+          call.bool("transpose_y") ? transposed(right, columns, inner) : right,
+          rows,
+          inner,
+          columns,
+        );
       }
       return [output];
     },
@@ -144,17 +138,16 @@ export const LINEAR = {
       const x = call.tensor("x").data;
       const weight = call.tensor("weight");
       const [outputs = 1, inputs = 1] = weight.shape;
-      const bias = call.has("bias") ? call.tensor("bias").data : undefined;
       const output = hostTensor(type.dataType, staticShape(type));
-      for (let row = 0; row < output.data.length / outputs; row++) {
-        for (let o = 0; o < outputs; o++) {
-          let total = bias?.[o] ?? 0;
-          for (let i = 0; i < inputs; i++) {
-            total += (x[row * inputs + i] ?? 0) * (weight.data[o * inputs + i] ?? 0);
-          }
-          output.data[row * outputs + o] = total;
-        }
+      if (call.has("bias")) {
+        const bias = call.tensor("bias").data;
+        output.data.forEach((_, index) => {
+          output.data[index] = bias[index % outputs] ?? 0;
+        });
       }
+      const rows = output.data.length / outputs;
+      const right = transposed(weight.data, outputs, inputs);
+      addProduct(output.data, x, right, rows, inputs, outputs);
       return [output];
     },
     flops: (call) => {
