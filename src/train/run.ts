@@ -157,6 +157,7 @@ class Run {
         return this.#state(trainer);
       });
       const { step } = trainer;
+      this.#context.onProgress(`step ${step}/${config.max_steps}  loss ${result.loss.toFixed(4)}`);
       if (step % config.logging_steps === 0 || step === config.max_steps) {
         const nowMs = Date.now();
         const stepsPerSecond = (step - reportedStep) / Math.max(1e-3, (nowMs - reportedMs) / 1000);
