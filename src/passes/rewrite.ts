@@ -1,6 +1,7 @@
 import { assembleFunction } from "../mil/assemble.ts";
 import { FunctionBuilder, freezeOperation } from "../mil/builder.ts";
 import { OpCall } from "../mil/op-call.ts";
+import type { OpRow } from "../mil/op-row.ts";
 import { opRow } from "../mil/ops/index.ts";
 import { OPSETS } from "../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
@@ -27,6 +28,9 @@ export interface RewriteContext {
   readonly isInput: (value: Value) => boolean;
   readonly isOutput: (value: Value) => boolean;
 }
+
+/** For `const` and for ops outside the table, which have no settings to read. */
+const NO_ROW: OpRow = { parameters: {}, since: "ios13", infer: () => [], flops: () => 0 };
 
 /** What takes the place of an op's results, or nothing where the rule does not apply. */
 export type RewriteRule = (
@@ -164,10 +168,7 @@ class Rewriting {
     this.#emit.baseName = operation.outputs[0]?.name ?? operation.type;
     const result = rule(operation, {
       emit: this.#emit,
-      get call() {
-        if (row !== undefined) return new OpCall(operation, row);
-        throw new PassError("pass.op", `there is no op "${operation.type}" in the table`);
-      },
+      call: new OpCall(operation, row ?? NO_ROW),
       makerOf: (operand, type) => {
         const maker = operand?.kind === "value" ? this.#makers.get(operand) : undefined;
         return type === undefined || maker?.type === type ? maker : undefined;
