@@ -77,7 +77,11 @@ export function describeProgram(program: Program, options: DescribeOptions = {})
   if (first === undefined) {
     throw new CoreMlError("coreml.model.empty", "a model has at least one function");
   }
-  const isSingle = program.functions.length === 1 && (base?.functions.length ?? 0) === 0;
+  // Only a lone "main" can do without descriptions by function.
+  const isSingle =
+    program.functions.length === 1 &&
+    (base?.functions.length ?? 0) === 0 &&
+    (first.name === "main" || base !== undefined);
   if (isSingle) {
     const interfaceOf = describeFunction(first, base);
     description.input = interfaceOf.input;
@@ -104,7 +108,10 @@ export function describeProgram(program: Program, options: DescribeOptions = {})
   return description;
 }
 
-type KnownFeatures = Pick<FunctionDescription, "input" | "output" | "state">;
+type KnownFeatures = Pick<
+  FunctionDescription,
+  "input" | "output" | "state" | "predictedFeatureName" | "predictedProbabilitiesName" | "$unknown"
+>;
 
 function describeFunction(
   milFunction: MilFunction,
@@ -120,16 +127,39 @@ function describeFunction(
     if (original !== undefined && stillFits(original, value)) return original;
     return describeValue(value, flexible.get(value.name), original, what);
   };
-  return create(FunctionDescriptionSchema, {
+  const describeAll = (
+    values: readonly Value[],
+    known: readonly FeatureDescription[] | undefined,
+    what: string,
+  ): FeatureDescription[] =>
+    inOrderOf(
+      known,
+      values.map((value) => describe(value, known, what)),
+    );
+  const isState = ({ type }: Value): boolean => type.kind === "state";
+  const inputs = milFunction.inputs.filter((value) => !isState(value));
+  const message = create(FunctionDescriptionSchema, {
     name: milFunction.name,
-    input: milFunction.inputs
-      .filter(({ type }) => type.kind !== "state")
-      .map((value) => describe(value, base?.input, "input")),
-    output: milFunction.outputs.map((value) => describe(value, base?.output, "output")),
-    state: milFunction.inputs
-      .filter(({ type }) => type.kind === "state")
-      .map((value) => describe(value, base?.state, "state")),
+    input: describeAll(inputs, base?.input, "input"),
+    output: describeAll(milFunction.outputs, base?.output, "output"),
+    state: describeAll(milFunction.inputs.filter(isState), base?.state, "state"),
+    predictedFeatureName: base?.predictedFeatureName ?? "",
+    predictedProbabilitiesName: base?.predictedProbabilitiesName ?? "",
   });
+  if (base?.$unknown !== undefined) message.$unknown = base.$unknown;
+  return message;
+}
+
+/** Features in the order in which a description lists them, new ones last. */
+function inOrderOf(
+  known: readonly FeatureDescription[] | undefined,
+  features: readonly FeatureDescription[],
+): FeatureDescription[] {
+  const place = (feature: FeatureDescription): number => {
+    const index = known?.findIndex(({ name }) => name === feature.name) ?? -1;
+    return index === -1 ? features.length : index;
+  };
+  return features.toSorted((a, b) => place(a) - place(b));
 }
 
 function stillFits(original: FeatureDescription, value: Value): boolean {

@@ -120,7 +120,7 @@ export function buildModel(program: Program, options: ModelOptions = {}): Model 
     ...part.input,
     ...part.output,
   ]);
-  const needed = neededSpecification(program, features);
+  const needed = neededSpecification(program, description.functions.length > 0, features);
   const model = create(ModelSchema, {
     specificationVersion:
       options.specificationVersion ?? Math.max(needed, original?.specificationVersion ?? 0),
@@ -144,7 +144,11 @@ export function serializeModel(model: Model): Uint8Array {
 }
 
 /** The lowest specification that has all a program uses (facts: formats, sections 5.3 and 6.2). */
-function neededSpecification(program: Program, features: readonly FeatureDescription[]): number {
+function neededSpecification(
+  program: Program,
+  hasFunctions: boolean,
+  features: readonly FeatureDescription[],
+): number {
   let version = OLDEST_SPECIFICATION + 1;
   for (const milFunction of program.functions) {
     const opset = OPSET_NAMES.find(({ text }) => text === milFunction.opset);
@@ -152,7 +156,7 @@ function neededSpecification(program: Program, features: readonly FeatureDescrip
     if (milFunction.inputs.some(({ type }) => type.kind === "state"))
       version = Math.max(version, 9);
   }
-  if (program.functions.length > 1) version = Math.max(version, 9);
+  if (hasFunctions) version = Math.max(version, 9);
   for (const { type } of features) {
     if (type?.type.case !== "multiArrayType") continue;
     const { dataType } = type.type.value;
