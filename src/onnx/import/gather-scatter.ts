@@ -1,0 +1,115 @@
+import type { Operand } from "../../mil/program.ts";
+import type { ScatterMode } from "../../mil/ops/gather-scatter.ts";
+import type { Import, ImportSite } from "./site.ts";
+
+const axisOf = (site: ImportSite): number => site.axis(site.int("axis", 0), site.shape(0).length);
+
+const MODES: Readonly<Record<string, ScatterMode>> = {
+  none: "update",
+  add: "add",
+  mul: "mul",
+  max: "max",
+  min: "min",
+};
+
+function scatterMode(site: ImportSite): ScatterMode {
+  const spelled = site.text("reduction", "none");
+  const mode = MODES[spelled];
+  if (mode === undefined) throw site.fail(`reduction "${spelled}" is not known`);
+  return mode;
+}
+
+const scatterElements: Import = (site) =>
+  site.op("scatter_along_axis", {
+    data: site.input(0),
+    indices: site.input(1),
+    updates: site.input(2),
+    axis: axisOf(site),
+    mode: scatterMode(site),
+  });
+
+/** A gather by one number drops its axis, which MIL does with an index of rank 0 as well. */
+const gather: Import = (site) =>
+  site.op("gather", { x: site.input(0), indices: site.input(1), axis: axisOf(site) });
+
+/** `GatherElements` may take fewer places along the other axes than the data have. */
+const gatherElements: Import = (site) => {
+  const shape = site.shape(0);
+  const wanted = site.shape(1);
+  const axis = axisOf(site);
+  const kept = shape.map((size, place) => (place === axis ? size : (wanted[place] ?? size)));
+  const isCut = kept.some((size, place) => size !== shape[place]);
+  const x: Operand = isCut
+    ? site.op("slice_by_size", { x: site.input(0), begin: shape.map(() => 0), size: kept })
+    : site.input(0);
+  return site.op("gather_along_axis", { x, indices: site.input(1), axis });
+};
+
+const oneHot: Import = (site) => {
+  const indices = site.input(0);
+  const depth = site.number(1);
+  const values = site.known(site.input(2));
+  if (values === undefined || values.data.kind !== "numbers") {
+    throw site.fail("its values are computed while the model runs");
+  }
+  const [off = 0, on = 1] = Array.from(values.data.numbers, Number);
+  const type = site.type(2);
+  // Negative indices count from the end.
+  const whole = site.cast(indices, "int32");
+  const isNegative = site.op("less", { x: whole, y: site.scalar("int32", 0) });
+  const positive = site.op("select", {
+    cond: isNegative,
+    a: site.op("add", { x: whole, y: site.scalar("int32", depth) }),
+    b: whole,
+  });
+  return site.op("one_hot", {
+    indices: positive,
+    one_hot_vector_size: depth,
+    axis: site.int("axis", -1),
+    on_value: site.scalar(type, on),
+    off_value: site.scalar(type, off),
+  });
+};
+
+export const IMPORT_GATHER_SCATTER = {
+  Gather: gather,
+  GatherElements: gatherElements,
+  GatherND: (site) =>
+    site.op("gather_nd", {
+      x: site.input(0),
+      indices: site.input(1),
+      batch_dims: site.int("batch_dims", 0),
+    }),
+  Scatter: scatterElements,
+  ScatterElements: scatterElements,
+  ScatterND: (site) =>
+    site.op("scatter_nd", {
+      data: site.input(0),
+      indices: site.input(1),
+      updates: site.input(2),
+      mode: scatterMode(site),
+    }),
+  OneHot: oneHot,
+  TopK: (site) =>
+    site.many("topk", {
+      x: site.input(0),
+      k: site.opset < 10 ? site.int("k", 1) : site.number(1),
+      axis: site.axis(site.int("axis", -1), site.shape(0).length),
+      ascending: !site.flag("largest", true),
+    }),
+  NonZero: (site) => {
+    const literal = site.known(site.input(0));
+    if (literal === undefined || literal.data.kind !== "numbers") {
+      throw site.fail("the number of its results is not known when the model is converted");
+    }
+    const shape = site.shape(0);
+    const places = Array.from(literal.data.numbers, Number).flatMap((value, index) =>
+      value === 0 ? [] : [index],
+    );
+    const rows = shape.map((size, axis) => {
+      const inner = shape.slice(axis + 1).reduce((product, one) => product * one, 1);
+      return places.map((place) => Math.floor(place / inner) % size);
+    });
+    return site.constant("int32", [shape.length, places.length], rows.flat());
+  },
+} as const satisfies Record<string, Import>;

@@ -1,0 +1,351 @@
+import { FunctionBuilder, programOf } from "../../mil/builder.ts";
+import { evaluateOperation } from "../../mil/evaluate-operation.ts";
+import { copyNumbers } from "../../mil/host-tensor.ts";
+import { allocateNumbers, numericLiteral } from "../../mil/literal.ts";
+import type { OpInputs } from "../../mil/op-row.ts";
+import type { OPS, OpName } from "../../mil/ops/index.ts";
+import { isOperandList, isValue, literalOf } from "../../mil/program.ts";
+import type { Literal, Operand, Opset, Program, Value } from "../../mil/program.ts";
+import { isPure } from "../../mil/traverse.ts";
+import { elementCount, formatType, staticShape, tensorType } from "../../mil/types.ts";
+import type { TensorType } from "../../mil/types.ts";
+import { didYouMean } from "../../util/nearest.ts";
+import { OnnxError } from "../errors.ts";
+import type { GraphProto, NodeProto, ValueInfoProto } from "../generated/onnx_pb.ts";
+import { literalOfTensor, milTypeOf, portOf } from "../read-model.ts";
+import type { OnnxFile } from "../read-model.ts";
+import { IMPORTERS, importerOf } from "./table.ts";
+import { ImportSite } from "./site.ts";
+import type { ImportContext } from "./site.ts";
+
+export interface ImportOptions {
+  /** Sizes of inputs, by the input's name; needed where the model leaves them open. */
+  readonly shapes?: ReadonlyMap<string, readonly number[]>;
+  /** Sizes by the names that the model gives them ("batch_size"). */
+  readonly dimensions?: ReadonlyMap<string, number>;
+  readonly opset?: Opset;
+  readonly functionName?: string;
+}
+
+/** Constants of so many elements get a name and a place in the weight file; smaller ones stand in place. */
+const NAMED_CONSTANT_ELEMENTS = 10;
+/** Larger results of ops over constants are left to the program, so that conversion stays quick. */
+const FOLDED_ELEMENTS = 2 ** 24;
+const DOMAINS: ReadonlySet<string> = new Set(["", "ai.onnx", "com.microsoft"]);
+const NESTING_LIMIT = 32;
+
+/**
+ * An ONNX model as a MIL program of one function. Shape arithmetic and other ops over constants are done here.
+ * int64 becomes int32 and double fp32. Throws `OnnxError` that names what is missing: an operator, with the
+ * nearest one that can be imported, or sizes that the model leaves open.
+ */
+export function importOnnx(file: OnnxFile, options: ImportOptions = {}): Program {
+  return programOf(new GraphImporter(file, options).run());
+}
+
+class GraphImporter {
+  readonly #file: OnnxFile;
+  readonly #options: ImportOptions;
+  readonly #builder: FunctionBuilder;
+  readonly #values = new Map<string, Operand>();
+  readonly #named = new Map<Literal, Value>();
+  readonly #names = new Map<Literal, string>();
+  readonly #reads = new Set<string>();
+  readonly #results: ReadonlySet<string>;
+  readonly #portNames: ReadonlyMap<string, string>;
+  #depth = 0;
+
+  constructor(file: OnnxFile, options: ImportOptions) {
+    this.#file = file;
+    this.#options = options;
+    this.#builder = new FunctionBuilder(options.functionName ?? "main", options.opset ?? "ios18");
+    this.#results = new Set(file.graph.output.map(({ name }) => name));
+    this.#portNames = portNames(file.graph);
+    collectReads(file.graph, this.#reads, 0);
+  }
+
+  run() {
+    const { graph } = this.#file;
+    const initialized = new Set(graph.initializer.map(({ name }) => name));
+    checkOptions(graph, initialized, this.#options);
+    for (const info of graph.input) {
+      if (initialized.has(info.name)) continue;
+      const type = this.#inputType(info);
+      this.#values.set(info.name, this.#builder.input(this.#portName(info.name), type));
+    }
+    this.#graph(graph);
+    const outputs = graph.output.map(({ name }): readonly [string, Value] => {
+      const operand = this.#resolve(name);
+      return [this.#portName(name), this.#asResult(operand, this.#portName(name))];
+    });
+    return this.#builder.finish(Object.fromEntries(outputs));
+  }
+
+  #graph(graph: GraphProto): void {
+    if (graph.$unknown?.some(({ no }) => no === 15) === true) {
+      throw new OnnxError("onnx.import.sparse", `${this.#file.name} has sparse initializers`);
+    }
+    for (const tensor of graph.initializer) {
+      const literal = literalOfTensor(tensor, this.#file);
+      this.#names.set(literal, tensor.name);
+      this.#values.set(tensor.name, literal);
+    }
+    for (const node of graph.node) this.#node(node);
+  }
+
+  #node(node: NodeProto): void {
+    const importer = DOMAINS.has(node.domain) ? importerOf(node.opType) : undefined;
+    if (importer === undefined) {
+      const spelled = node.domain === "" ? node.opType : `${node.domain}.${node.opType}`;
+      const nearest = didYouMean(node.opType, Object.keys(IMPORTERS)).replace(
+        "Did you mean",
+        "The nearest operator that can:",
+      );
+      throw new OnnxError(
+        "onnx.import.unsupported",
+        `${this.#file.name}: the operator ${spelled} (node "${node.name || (node.output[0] ?? "")}") cannot be imported.${nearest.replace("?", ".")}`,
+      );
+    }
+    const context: ImportContext = {
+      opset: this.#file.opset,
+      resolve: (name) => this.#resolve(name),
+      emit: (type, inputs, hint) => this.#emit(type, inputs, hint),
+      literalOfTensor: (tensor) => literalOfTensor(tensor, this.#file),
+      milTypeOf,
+      inline: (graph) => this.#inline(graph),
+      isRead: (name) => this.#reads.has(name),
+    };
+    const site = new ImportSite(node, context);
+    const results = importer(site);
+    const operands = isOperandList(results) ? results : [results];
+    site.onlyResults(operands.length);
+    operands.forEach((operand, index) => {
+      const name = node.output[index] ?? "";
+      if (name === "") return;
+      if (operand.kind === "literal" && !this.#names.has(operand)) this.#names.set(operand, name);
+      this.#values.set(name, operand);
+    });
+  }
+
+  /** A branch whose condition is known: its nodes as if they stood here. */
+  #inline(graph: GraphProto): readonly Operand[] {
+    if (++this.#depth > NESTING_LIMIT) {
+      throw new OnnxError(
+        "onnx.import.depth",
+        `${this.#file.name}: graphs are nested deeper than ${NESTING_LIMIT}`,
+      );
+    }
+    this.#graph(graph);
+    this.#depth--;
+    return graph.output.map(({ name }) => this.#resolve(name));
+  }
+
+  #resolve(name: string): Operand {
+    const operand = this.#values.get(name);
+    if (operand === undefined) {
+      throw new OnnxError(
+        "onnx.import.value",
+        `${this.#file.name}: "${name}" is read before anything makes it.${didYouMean(name, this.#values.keys())}`,
+      );
+    }
+    return operand;
+  }
+
+  #emit<Name extends OpName>(
+    type: Name,
+    inputs: OpInputs<(typeof OPS)[Name]>,
+    hint: string,
+  ): readonly Operand[] {
+    const folded = this.#fold(type, inputs);
+    if (folded !== undefined) return folded;
+    const operands = this.#withNamedConstants(inputs);
+    return this.#builder.many(type, operands, { name: this.#hint(hint) });
+  }
+
+  /** The results as literals, where everything that decides them is known. */
+  #fold<Name extends OpName>(
+    type: Name,
+    inputs: OpInputs<(typeof OPS)[Name]>,
+  ): readonly Literal[] | undefined {
+    const isKnown = (argument: unknown): boolean =>
+      !isOperand(argument) || literalOf(argument)?.data.kind === "numbers";
+    const all = Object.values(inputs).flatMap((argument: unknown): unknown =>
+      Array.isArray(argument) ? argument : [argument],
+    );
+    const isData = all.some(isOperand) || type === "fill" || type === "range_1d";
+    if (!isData || !all.every(isKnown)) return undefined;
+    const scratch = new FunctionBuilder("constants");
+    const outputs = scratch.many(type, inputs);
+    const [operation] = scratch.finish({}).operations;
+    if (operation === undefined || !isPure(operation) || type.startsWith("constexpr_"))
+      return undefined;
+    const types = outputs.map((output) => output.type);
+    const tensors = types.filter((one): one is TensorType => one.kind === "tensor");
+    const size = tensors.reduce((sum, one) => sum + elementCount(staticShape(one)), 0);
+    if (tensors.length < types.length || size > FOLDED_ELEMENTS) return undefined;
+    const results = evaluateOperation(operation, {
+      resolve: (operand) => {
+        throw new OnnxError("onnx.import.fold", `${formatType(operand.type)} is not a constant`);
+      },
+      runBlock: () => [],
+      writeState: () => undefined,
+    });
+    return results.map((result) => {
+      const numbers = allocateNumbers(result.dataType, result.data.length);
+      copyNumbers(result, numbers);
+      return numericLiteral(tensorType(result.dataType, result.shape), numbers);
+    });
+  }
+
+  /** The inputs with large literals as `const` ops, each made once. */
+  #withNamedConstants<Inputs extends object>(inputs: Inputs): Inputs {
+    const named = (operand: unknown): unknown =>
+      isOperand(operand) && operand.kind === "literal" ? this.#constant(operand) : operand;
+    return Object.fromEntries(
+      Object.entries(inputs).map(([name, argument]: [string, unknown]) => [
+        name,
+        Array.isArray(argument) ? argument.map(named) : named(argument),
+      ]),
+    ) as Inputs;
+  }
+
+  #constant(literal: Literal): Operand {
+    if (literal.data.kind !== "numbers" || literal.data.numbers.length < NAMED_CONSTANT_ELEMENTS)
+      return literal;
+    const known = this.#named.get(literal);
+    if (known !== undefined) return known;
+    const value = this.#builder.constant(
+      literal,
+      this.#hint(this.#names.get(literal) ?? "constant"),
+    );
+    this.#named.set(literal, value);
+    return value;
+  }
+
+  /** A name for an intermediate value, so that results keep theirs. */
+  #hint(name: string): string {
+    const clean = identifier(name);
+    return this.#results.has(name) || [...this.#portNames.values()].includes(clean)
+      ? `${clean}_value`
+      : clean;
+  }
+
+  #portName(name: string): string {
+    return this.#portNames.get(name) ?? identifier(name);
+  }
+
+  /** A value that can stand among the function's results. */
+  #asResult(operand: Operand, name: string): Value {
+    if (isValue(operand) && operand.constant === undefined) return operand;
+    const [copy] = this.#builder.many("identity", { x: this.#constantOperand(operand) }, { name });
+    if (copy === undefined) throw new OnnxError("onnx.import.result", `"${name}" has no value`);
+    return copy;
+  }
+
+  #constantOperand(operand: Operand): Operand {
+    return operand.kind === "literal" ? this.#constant(operand) : operand;
+  }
+
+  #inputType(info: ValueInfoProto): TensorType {
+    const port = portOf(info);
+    const { shapes, dimensions } = this.#options;
+    const given = shapes?.get(port.name) ?? shapes?.get(this.#portName(port.name));
+    const dataType = milTypeOf(port.elementType, `input "${port.name}"`);
+    if (given !== undefined) {
+      const declared = port.shape;
+      const fits =
+        declared === undefined ||
+        (declared.length === given.length &&
+          declared.every((size, axis) => typeof size === "string" || size === given[axis]));
+      if (!fits) {
+        throw new OnnxError(
+          "onnx.import.shape",
+          `input "${port.name}" is declared [${declared.join(", ")}]; [${given.join(", ")}] does not fit`,
+        );
+      }
+      return tensorType(dataType, given);
+    }
+    const sizes = port.shape?.map((size) =>
+      typeof size === "string" ? (dimensions?.get(size) ?? size) : size,
+    );
+    if (sizes === undefined || sizes.some((size) => typeof size === "string" || size < 0)) {
+      const open = sizes?.map((size) => (typeof size === "number" ? size : 1)) ?? [1];
+      throw new OnnxError(
+        "onnx.import.symbolic",
+        `input "${port.name}" has open sizes: [${sizes?.join(", ") ?? "any rank"}]`,
+        { remedy: `Give them all, as in --shape ${port.name}=${open.join("x")}.` },
+      );
+    }
+    return tensorType(
+      dataType,
+      sizes.map((size) => Number(size)),
+    );
+  }
+}
+
+function isOperand(candidate: unknown): candidate is Operand {
+  return (
+    typeof candidate === "object" &&
+    candidate !== null &&
+    "kind" in candidate &&
+    "type" in candidate &&
+    !Array.isArray(candidate)
+  );
+}
+
+/** Letters, digits and underscores, as Core ML wants names. */
+function identifier(name: string): string {
+  const clean = name.replaceAll(/[^A-Za-z0-9_]/g, "_");
+  return /^[A-Za-z_]/.test(clean) ? clean : `_${clean}`;
+}
+
+/** Names of inputs and outputs as MIL can spell them, all different. */
+function portNames(graph: GraphProto): ReadonlyMap<string, string> {
+  const names = new Map<string, string>();
+  const taken = new Set<string>();
+  for (const { name } of [...graph.input, ...graph.output]) {
+    if (names.has(name)) continue;
+    let unique = identifier(name);
+    while (taken.has(unique)) unique = `${unique}_`;
+    taken.add(unique);
+    names.set(name, unique);
+  }
+  return names;
+}
+
+function collectReads(graph: GraphProto, reads: Set<string>, depth: number): void {
+  if (depth > NESTING_LIMIT) return;
+  for (const { name } of graph.output) reads.add(name);
+  for (const node of graph.node) {
+    for (const name of node.input) reads.add(name);
+    for (const { g } of node.attribute) if (g !== undefined) collectReads(g, reads, depth + 1);
+  }
+}
+
+/** A size for an input or a dimension that the model does not have is a slip of the pen. */
+function checkOptions(
+  graph: GraphProto,
+  initialized: ReadonlySet<string>,
+  { shapes, dimensions }: ImportOptions,
+): void {
+  const ports = graph.input.filter(({ name }) => !initialized.has(name)).map(portOf);
+  const names = ports.flatMap(({ name }) => [name, identifier(name)]);
+  for (const name of shapes?.keys() ?? []) {
+    if (!names.includes(name)) {
+      throw new OnnxError(
+        "onnx.import.shape",
+        `the model has no input "${name}".${didYouMean(name, names)}`,
+        { remedy: `Inputs: ${ports.map((port) => port.name).join(", ")}.` },
+      );
+    }
+  }
+  const open = ports.flatMap(({ shape }) => shape ?? []).filter((size) => typeof size === "string");
+  for (const name of dimensions?.keys() ?? []) {
+    if (!open.includes(name)) {
+      throw new OnnxError(
+        "onnx.import.dimension",
+        `the model has no size "${name}".${didYouMean(name, open)}`,
+      );
+    }
+  }
+}

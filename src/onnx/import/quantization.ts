@@ -1,0 +1,170 @@
+import { literalNumbers } from "../../mil/literal.ts";
+import type { Literal, Operand } from "../../mil/program.ts";
+import { elementCount } from "../../mil/types.ts";
+import type { DataType } from "../../mil/types.ts";
+import type { Import, ImportSite } from "./site.ts";
+
+type Small = "int8" | "uint8";
+
+interface Scheme {
+  readonly scale: Operand;
+  readonly zeroPoint: Operand | undefined;
+  /** Absent where one scale serves all elements. */
+  readonly axis: number | undefined;
+}
+
+/** A vector of one element as the scalar that MIL wants for a tensor-wide scale. */
+function asScalar(site: ImportSite, operand: Operand): Operand {
+  return site.shapeOf(operand).length === 0 ? operand : site.reshape(operand, []);
+}
+
+/** Scale and zero point at two inputs, for data of `rank`. */
+function schemeOf(site: ImportSite, scaleAt: number, zeroAt: number, rank: number): Scheme {
+  if (site.int("block_size", 0) !== 0) throw site.fail("blocks of scales have no MIL form here");
+  const count = elementCount(site.shape(scaleAt));
+  const zero = site.has(zeroAt) ? site.input(zeroAt) : undefined;
+  if (count === 1) {
+    return {
+      scale: asScalar(site, site.input(scaleAt)),
+      zeroPoint: zero === undefined ? undefined : asScalar(site, zero),
+      axis: undefined,
+    };
+  }
+  return {
+    scale: site.input(scaleAt),
+    zeroPoint: zero,
+    axis: site.axis(site.int("axis", 1), rank),
+  };
+}
+
+function isSmall(type: DataType): type is Small {
+  return type === "int8" || type === "uint8";
+}
+
+const isKnown = (site: ImportSite, { scale, zeroPoint }: Scheme): boolean =>
+  site.known(scale) !== undefined &&
+  (zeroPoint === undefined || site.known(zeroPoint) !== undefined);
+
+const isAllZero = (literal: Literal): boolean => literalNumbers(literal).every((n) => n === 0);
+
+/** A vector of scales shaped to broadcast along its axis. */
+function spread(site: ImportSite, operand: Operand, { axis }: Scheme, rank: number): Operand {
+  if (axis === undefined) return operand;
+  const count = elementCount(site.shapeOf(operand));
+  return site.reshape(
+    operand,
+    Array.from({ length: rank }, (_, place) => (place === axis ? count : 1)),
+  );
+}
+
+function dequantized(site: ImportSite, x: Operand, scheme: Scheme): Operand {
+  const type = site.typeOf(x);
+  const rank = site.shapeOf(x).length;
+  const axis = scheme.axis === undefined ? {} : { axis: scheme.axis };
+  const zero = scheme.zeroPoint === undefined ? undefined : site.known(scheme.zeroPoint);
+  // A zero point of nothing but zeros says no more than its absence.
+  const zeroPoint = zero === undefined || isAllZero(zero) ? {} : { zero_point: zero };
+  if (isSmall(type) && isKnown(site, scheme)) {
+    const stored = site.known(x);
+    if (stored === undefined) {
+      return site.op("dequantize", { input: x, scale: scheme.scale, ...zeroPoint, ...axis });
+    }
+    return site.op("constexpr_affine_dequantize", {
+      quantized_data: stored,
+      scale: scheme.scale,
+      zero_point: zero ?? site.constant(type, [], [0]),
+      axis: scheme.axis ?? 0,
+    });
+  }
+  const wide = site.typeOf(scheme.scale);
+  const numbers = site.cast(x, wide);
+  const shifted =
+    scheme.zeroPoint === undefined
+      ? numbers
+      : site.op("sub", {
+          x: numbers,
+          y: spread(site, site.cast(scheme.zeroPoint, wide), scheme, rank),
+        });
+  return site.op("mul", { x: shifted, y: spread(site, scheme.scale, scheme, rank) });
+}
+
+const RANGES: Readonly<Record<Small, readonly [number, number]>> = {
+  int8: [-128, 127],
+  uint8: [0, 255],
+};
+
+function quantized(site: ImportSite, x: Operand, scheme: Scheme, target?: DataType): Operand {
+  const type = target ?? (scheme.zeroPoint === undefined ? "uint8" : site.typeOf(scheme.zeroPoint));
+  if (!isSmall(type)) throw site.fail(`quantizing to ${type} has no MIL form`);
+  if (isKnown(site, scheme)) {
+    const zero = scheme.zeroPoint === undefined ? undefined : site.known(scheme.zeroPoint);
+    return site.op("quantize", {
+      input: x,
+      scale: site.cast(scheme.scale, site.typeOf(x)),
+      ...(zero !== undefined && !isAllZero(zero) && { zero_point: zero }),
+      ...(scheme.axis !== undefined && { axis: scheme.axis }),
+      output_dtype: type,
+    });
+  }
+  const rank = site.shapeOf(x).length;
+  const [low, high] = RANGES[type];
+  const wide = site.typeOf(x);
+  const scale = spread(site, site.cast(scheme.scale, wide), scheme, rank);
+  const rounded = site.op("round", { x: site.op("real_div", { x, y: scale }) });
+  const shifted =
+    scheme.zeroPoint === undefined
+      ? rounded
+      : site.op("add", {
+          x: rounded,
+          y: spread(site, site.cast(scheme.zeroPoint, wide), scheme, rank),
+        });
+  return site.cast(site.op("clip", { x: shifted, alpha: low, beta: high }), type);
+}
+
+/** uint8 numbers with scale and zero point from the range of the data, which always includes 0. */
+const dynamicQuantize: Import = (site) => {
+  const x = site.input(0);
+  const axes = site.shape(0).map((_, axis) => axis);
+  const low = site.op("minimum", {
+    x: site.op("reduce_min", { x, axes, keep_dims: false }),
+    y: site.scalar("fp32", 0),
+  });
+  const high = site.op("maximum", {
+    x: site.op("reduce_max", { x, axes, keep_dims: false }),
+    y: site.scalar("fp32", 0),
+  });
+  const range = site.op("sub", { x: high, y: low });
+  // Data of nothing but zeros have no range; any scale does.
+  const scale = site.op("select", {
+    cond: site.op("equal", { x: range, y: 0 }),
+    a: site.scalar("fp32", 1),
+    b: site.op("mul", { x: range, y: 1 / 255 }),
+  });
+  const start = site.op("real_div", { x: low, y: scale });
+  const zero = site.op("round", {
+    x: site.op("clip", { x: site.op("mul", { x: start, y: -1 }), alpha: 0, beta: 255 }),
+  });
+  const scheme = { scale, zeroPoint: site.cast(zero, "uint8"), axis: undefined };
+  return [quantized(site, x, scheme), scale, scheme.zeroPoint];
+};
+
+const quantizedMatmul: Import = (site) => {
+  const a = dequantized(site, site.input(0), schemeOf(site, 1, 2, site.shape(0).length));
+  const b = dequantized(site, site.input(3), schemeOf(site, 4, 5, site.shape(3).length));
+  const product = site.op("matmul", { x: a, y: b });
+  return quantized(site, product, schemeOf(site, 6, 7, site.shapeOf(product).length));
+};
+
+export const IMPORT_QUANTIZATION = {
+  QuantizeLinear: (site) => {
+    const target = site.hasAttribute("output_dtype")
+      ? site.elementType("output_dtype", 2)
+      : undefined;
+    const scheme = schemeOf(site, 1, 2, site.shape(0).length);
+    return quantized(site, site.input(0), scheme, target);
+  },
+  DequantizeLinear: (site) =>
+    dequantized(site, site.input(0), schemeOf(site, 1, 2, site.shape(0).length)),
+  DynamicQuantizeLinear: dynamicQuantize,
+  QLinearMatMul: quantizedMatmul,
+} as const satisfies Record<string, Import>;

@@ -1,0 +1,64 @@
+import type { OpName } from "../../mil/ops/index.ts";
+import type { Import } from "./site.ts";
+
+type Reduction = Extract<
+  OpName,
+  | "reduce_l1_norm"
+  | "reduce_l2_norm"
+  | "reduce_log_sum"
+  | "reduce_log_sum_exp"
+  | "reduce_max"
+  | "reduce_mean"
+  | "reduce_min"
+  | "reduce_prod"
+  | "reduce_sum"
+  | "reduce_sum_square"
+>;
+
+const reduction =
+  (type: Reduction): Import =>
+  (site) => {
+    const x = site.input(0);
+    const rank = site.shape(0).length;
+    const given = site.axes(1, rank);
+    const isEmpty = given === undefined || given.length === 0;
+    if (isEmpty && site.flag("noop_with_empty_axes", false)) return x;
+    const axes = isEmpty ? Array.from({ length: rank }, (_, axis) => axis) : given;
+    if (rank === 0) return x;
+    return site.op(type, { x, axes, keep_dims: site.flag("keepdims", true) });
+  };
+
+const position =
+  (type: "reduce_argmax" | "reduce_argmin"): Import =>
+  (site) => {
+    if (site.flag("select_last_index", false)) {
+      throw site.fail("select_last_index has no MIL form: the first of equal numbers is taken");
+    }
+    return site.op(type, {
+      x: site.input(0),
+      axis: site.axis(site.int("axis", 0), site.shape(0).length),
+      keep_dims: site.flag("keepdims", true),
+    });
+  };
+
+export const IMPORT_REDUCTION = {
+  ReduceL1: reduction("reduce_l1_norm"),
+  ReduceL2: reduction("reduce_l2_norm"),
+  ReduceLogSum: reduction("reduce_log_sum"),
+  ReduceLogSumExp: reduction("reduce_log_sum_exp"),
+  ReduceMax: reduction("reduce_max"),
+  ReduceMean: reduction("reduce_mean"),
+  ReduceMin: reduction("reduce_min"),
+  ReduceProd: reduction("reduce_prod"),
+  ReduceSum: reduction("reduce_sum"),
+  ReduceSumSquare: reduction("reduce_sum_square"),
+  ArgMax: position("reduce_argmax"),
+  ArgMin: position("reduce_argmin"),
+  CumSum: (site) =>
+    site.op("cumsum", {
+      x: site.input(0),
+      axis: site.axis(site.number(1), site.shape(0).length),
+      exclusive: site.flag("exclusive", false),
+      reverse: site.flag("reverse", false),
+    }),
+} as const satisfies Record<string, Import>;

@@ -1,0 +1,274 @@
+import { int32sLiteral, literalNumbers, scalarLiteral, tensorLiteral } from "../../mil/literal.ts";
+import type { OpInputs } from "../../mil/op-row.ts";
+import type { OPS, OpName } from "../../mil/ops/index.ts";
+import { literalOf } from "../../mil/program.ts";
+import type { Literal, Operand } from "../../mil/program.ts";
+import { elementCount, isFloat, staticShape } from "../../mil/types.ts";
+import type { DataType } from "../../mil/types.ts";
+import { OnnxError } from "../errors.ts";
+import { AttributeProto_AttributeType } from "../generated/onnx_pb.ts";
+import type { AttributeProto, GraphProto, NodeProto, TensorProto } from "../generated/onnx_pb.ts";
+
+/** What one ONNX op becomes: the operands that stand for its results, in order. */
+export type Import = (site: ImportSite) => Operand | readonly Operand[];
+
+/** What a node's importer needs of the graph it stands in. */
+export interface ImportContext {
+  /** Version of the operator set that the node is written for. */
+  readonly opset: number;
+  readonly resolve: (name: string) => Operand;
+  /** Appends an op; ops over constants are evaluated at once. */
+  readonly emit: <Name extends OpName>(
+    type: Name,
+    inputs: OpInputs<(typeof OPS)[Name]>,
+    hint: string,
+  ) => readonly Operand[];
+  readonly literalOfTensor: (tensor: TensorProto) => Literal;
+  readonly milTypeOf: (code: number, what: string) => DataType;
+  /** Imports a nested graph in place and gives its results. */
+  readonly inline: (graph: GraphProto) => readonly Operand[];
+  /** Whether somebody reads a value of the graph. */
+  readonly isRead: (name: string) => boolean;
+}
+
+/** One node while it is being written as MIL ops. All sizes are known. */
+export class ImportSite {
+  readonly node: NodeProto;
+  readonly opset: number;
+  readonly #context: ImportContext;
+  readonly #attributes: ReadonlyMap<string, AttributeProto>;
+
+  constructor(node: NodeProto, context: ImportContext) {
+    this.node = node;
+    this.opset = context.opset;
+    this.#context = context;
+    this.#attributes = new Map(node.attribute.map((attribute) => [attribute.name, attribute]));
+  }
+
+  fail(rule: string, remedy?: string): OnnxError {
+    const name = this.node.output[0] ?? this.node.name;
+    return new OnnxError(
+      "onnx.import.op",
+      `${this.node.opType} ("${name}"): ${rule}`,
+      remedy === undefined ? {} : { remedy },
+    );
+  }
+
+  // Inputs
+
+  has(index: number): boolean {
+    return (this.node.input[index] ?? "") !== "";
+  }
+
+  input(index: number): Operand {
+    const name = this.node.input[index] ?? "";
+    if (name === "") throw this.fail(`input ${index} is missing`);
+    return this.#context.resolve(name);
+  }
+
+  /** Every input, as variadic ops take them. */
+  inputs(): readonly Operand[] {
+    return this.node.input.map((_, index) => this.input(index));
+  }
+
+  shapeOf(operand: Operand): readonly number[] {
+    if (operand.type.kind !== "tensor") throw this.fail("an input is not a tensor");
+    return staticShape(operand.type, `${this.node.opType}'s input`);
+  }
+
+  shape(index: number): readonly number[] {
+    return this.shapeOf(this.input(index));
+  }
+
+  typeOf(operand: Operand): DataType {
+    if (operand.type.kind !== "tensor") throw this.fail("an input is not a tensor");
+    return operand.type.dataType;
+  }
+
+  type(index: number): DataType {
+    return this.typeOf(this.input(index));
+  }
+
+  isFloat(index: number): boolean {
+    return isFloat(this.type(index));
+  }
+
+  /** The literal behind an operand, when its numbers are known. */
+  known(operand: Operand): Literal | undefined {
+    const literal = literalOf(operand);
+    return literal?.data.kind === "numbers" ? literal : undefined;
+  }
+
+  /** Numbers of an input that must be known when the model is converted. */
+  numbers(index: number): readonly number[] {
+    const literal = this.known(this.input(index));
+    if (literal === undefined) {
+      throw this.fail(
+        `input ${index} ("${this.node.input[index] ?? ""}") is computed while the model runs; MIL needs it as a constant`,
+      );
+    }
+    return literalNumbers(literal);
+  }
+
+  /** The one number of an input, or the fallback where it is left out. */
+  number(index: number, fallback?: number): number {
+    if (!this.has(index) && fallback !== undefined) return fallback;
+    const [value, ...rest] = this.numbers(index);
+    if (value === undefined || rest.length > 0)
+      throw this.fail(`input ${index} must be one number`);
+    return value;
+  }
+
+  // Attributes
+
+  hasAttribute(name: string): boolean {
+    return this.#attributes.has(name);
+  }
+
+  #attribute(name: string, ...types: readonly AttributeProto_AttributeType[]) {
+    const found = this.#attributes.get(name);
+    // Very old writers leave the type out.
+    const undefinedType = AttributeProto_AttributeType.UNDEFINED;
+    if (found !== undefined && found.type !== undefinedType && !types.includes(found.type))
+      throw this.fail(`attribute "${name}" is of another kind than the operator has`);
+    return found;
+  }
+
+  int(name: string, fallback: number): number {
+    const found = this.#attribute(name, AttributeProto_AttributeType.INT);
+    return found === undefined ? fallback : Number(found.i ?? 0n);
+  }
+
+  flag(name: string, fallback: boolean): boolean {
+    return this.int(name, fallback ? 1 : 0) !== 0;
+  }
+
+  ints(name: string): readonly number[] | undefined {
+    return this.#attribute(name, AttributeProto_AttributeType.INTS)?.ints.map(Number);
+  }
+
+  float(name: string, fallback: number): number {
+    const found = this.#attribute(name, AttributeProto_AttributeType.FLOAT);
+    return found === undefined ? fallback : (found.f ?? 0);
+  }
+
+  floats(name: string): readonly number[] | undefined {
+    return this.#attribute(name, AttributeProto_AttributeType.FLOATS)?.floats;
+  }
+
+  text(name: string, fallback: string): string {
+    const found = this.#attribute(name, AttributeProto_AttributeType.STRING);
+    return found?.s === undefined ? fallback : new TextDecoder().decode(found.s);
+  }
+
+  tensor(name: string): Literal | undefined {
+    const found = this.#attribute(name, AttributeProto_AttributeType.TENSOR)?.t;
+    return found === undefined ? undefined : this.#context.literalOfTensor(found);
+  }
+
+  graph(name: string): readonly Operand[] {
+    const found = this.#attribute(name, AttributeProto_AttributeType.GRAPH)?.g;
+    if (found === undefined) throw this.fail(`attribute "${name}" is missing`);
+    return this.#context.inline(found);
+  }
+
+  /** The MIL type behind an element type that an attribute names. */
+  elementType(name: string, fallback: number): DataType {
+    return this.#context.milTypeOf(this.int(name, fallback), `${this.node.opType}'s ${name}`);
+  }
+
+  // Axes
+
+  axis(value: number, rank: number): number {
+    const positive = value < 0 ? value + rank : value;
+    if (!Number.isInteger(value) || positive < 0 || positive >= rank) {
+      throw this.fail(`axis ${value} is outside rank ${rank}`);
+    }
+    return positive;
+  }
+
+  /** Axes from an attribute or, in later operator sets, an input; absent where neither is given. */
+  axes(index: number, rank: number): readonly number[] | undefined {
+    const given = this.ints("axes") ?? (this.has(index) ? this.numbers(index) : undefined);
+    return given?.map((axis) => this.axis(axis, rank));
+  }
+
+  // Results
+
+  /** Refuses a node of which more results are read than the importer makes. */
+  onlyResults(count: number): void {
+    const extra = this.node.output.slice(count).find((name) => this.#context.isRead(name));
+    if (extra !== undefined) {
+      throw this.fail(`its result ${this.node.output.indexOf(extra)} ("${extra}") has no MIL form`);
+    }
+  }
+
+  many<Name extends OpName>(type: Name, inputs: OpInputs<(typeof OPS)[Name]>): readonly Operand[] {
+    return this.#context.emit(type, inputs, this.node.output[0] ?? this.node.name);
+  }
+
+  op<Name extends OpName>(type: Name, inputs: OpInputs<(typeof OPS)[Name]>): Operand {
+    const [result] = this.many(type, inputs);
+    if (result === undefined) throw this.fail(`${type} gave no result`);
+    return result;
+  }
+
+  reshape(x: Operand, shape: readonly number[]): Operand {
+    const now = this.shapeOf(x);
+    if (now.length === shape.length && now.every((size, axis) => size === shape[axis])) return x;
+    return this.op("reshape", { x, shape: int32sLiteral(shape) });
+  }
+
+  transpose(x: Operand, order: readonly number[]): Operand {
+    if (order.every((axis, place) => axis === place)) return x;
+    return this.op("transpose", { x, perm: order });
+  }
+
+  cast(x: Operand, to: DataType): Operand {
+    return this.typeOf(x) === to ? x : this.op("cast", { x, dtype: to });
+  }
+
+  scalar(dataType: DataType, value: number): Literal {
+    return scalarLiteral(dataType, value);
+  }
+
+  constant(dataType: DataType, shape: readonly number[], values: ArrayLike<number>): Literal {
+    return tensorLiteral(dataType, shape, values);
+  }
+
+  /** A vector of one number a channel, shaped to broadcast over axis 1 of a tensor of `rank`. */
+  perChannel(vector: Operand, rank: number): Operand {
+    const count = elementCount(this.shapeOf(vector));
+    return this.reshape(
+      vector,
+      Array.from({ length: rank }, (_, axis) => (axis === 1 ? count : 1)),
+    );
+  }
+
+  /** x repeated along axes of size 1, with leading axes added. Throws where the shapes do not go together. */
+  expand(x: Operand, shape: readonly number[]): Operand {
+    const now = this.shapeOf(x);
+    const padded = [...Array.from({ length: shape.length - now.length }, () => 1), ...now];
+    const reps = shape.map((size, axis) => {
+      const from = padded[axis] ?? 1;
+      if (from !== size && from !== 1) {
+        throw this.fail(`[${now.join(", ")}] cannot be expanded to [${shape.join(", ")}]`);
+      }
+      return from === size ? 1 : size;
+    });
+    const shaped = this.reshape(x, padded);
+    return reps.every((count) => count === 1)
+      ? shaped
+      : this.op("tile", { x: shaped, reps: int32sLiteral(reps) });
+  }
+}
+
+/** NumPy's rule for the shape of two operands together. */
+export function broadcastShape(a: readonly number[], b: readonly number[]): readonly number[] {
+  const rank = Math.max(a.length, b.length);
+  return Array.from({ length: rank }, (_, axis) => {
+    const left = a[axis - rank + a.length] ?? 1;
+    const right = b[axis - rank + b.length] ?? 1;
+    return left === 1 ? right : left;
+  });
+}

@@ -1,0 +1,251 @@
+import type { Operand } from "../../mil/program.ts";
+import { elementCount } from "../../mil/types.ts";
+import type { Import, ImportSite } from "./site.ts";
+
+interface WindowSettings {
+  readonly pad_type: "valid" | "same" | "same_lower" | "custom";
+  readonly pad?: readonly number[];
+  readonly strides: readonly number[];
+}
+
+/** ONNX lists all beginnings, then all ends; MIL a pair for each axis. */
+function pairs(pads: readonly number[], count: number): readonly number[] {
+  return Array.from({ length: count }).flatMap((_, axis) => [
+    pads[axis] ?? 0,
+    pads[axis + count] ?? 0,
+  ]);
+}
+
+function windowSettings(site: ImportSite, count: number): WindowSettings {
+  const strides = site.ints("strides") ?? Array.from({ length: count }, () => 1);
+  const automatic = site.text("auto_pad", "NOTSET");
+  switch (automatic) {
+    case "SAME_UPPER":
+      return { pad_type: "same", strides };
+    case "SAME_LOWER":
+      return { pad_type: "same_lower", strides };
+    case "VALID":
+      return { pad_type: "valid", strides };
+    case "NOTSET": {
+      const pads = site.ints("pads") ?? [];
+      if (pads.some((pad) => pad < 0)) throw site.fail("negative pads have no MIL form");
+      return pads.every((pad) => pad === 0)
+        ? { pad_type: "valid", strides }
+        : { pad_type: "custom", pad: pairs(pads, count), strides };
+    }
+    default:
+      throw site.fail(`auto_pad "${automatic}" is not known`);
+  }
+}
+
+const biasOf = (site: ImportSite): { readonly bias?: Operand } =>
+  site.has(2) ? { bias: site.input(2) } : {};
+
+function dilationsOf(site: ImportSite, count: number): readonly number[] {
+  return site.ints("dilations") ?? Array.from({ length: count }, () => 1);
+}
+
+const convolution: Import = (site) => {
+  const count = site.shape(0).length - 2;
+  return site.op("conv", {
+    x: site.input(0),
+    weight: site.input(1),
+    ...biasOf(site),
+    ...windowSettings(site, count),
+    dilations: dilationsOf(site, count),
+    groups: site.int("group", 1),
+  });
+};
+
+const transposedConvolution: Import = (site) => {
+  const [batch = 1, , ...spatial] = site.shape(0);
+  const [, perGroup = 1, ...kernel] = site.shape(1);
+  const count = spatial.length;
+  const strides = site.ints("strides") ?? spatial.map(() => 1);
+  const dilations = dilationsOf(site, count);
+  const beyond = site.ints("output_padding") ?? spatial.map(() => 0);
+  const groups = site.int("group", 1);
+  const wanted = site.ints("output_shape");
+  const automatic = site.text("auto_pad", "NOTSET");
+  const given = site.ints("pads") ?? [];
+  const pads: number[] = [];
+  const sizes = spatial.map((size, axis) => {
+    const stride = strides[axis] ?? 1;
+    const extent = ((kernel[axis] ?? 1) - 1) * (dilations[axis] ?? 1) + 1;
+    const full = (size - 1) * stride + extent + (beyond[axis] ?? 0);
+    const target =
+      wanted?.slice(-count)[axis] ?? (automatic.startsWith("SAME") ? size * stride : undefined);
+    if (target === undefined) {
+      const [before, after] =
+        automatic === "VALID" ? [0, 0] : [given[axis] ?? 0, given[axis + count] ?? 0];
+      pads.push(before, after);
+      return full - before - after;
+    }
+    const total = Math.max(0, full - target);
+    const small = Math.floor(total / 2);
+    // The odd element is cut off at the end for SAME_UPPER, at the beginning otherwise.
+    pads.push(automatic === "SAME_UPPER" ? small : total - small);
+    pads.push(automatic === "SAME_UPPER" ? total - small : small);
+    return target;
+  });
+  const isPadded = pads.some((pad) => pad !== 0);
+  return site.op("conv_transpose", {
+    x: site.input(0),
+    weight: site.input(1),
+    ...biasOf(site),
+    strides,
+    dilations,
+    groups,
+    pad_type: isPadded ? "custom" : "valid",
+    ...(isPadded && { pad: pads }),
+    ...((wanted !== undefined || beyond.some((size) => size !== 0)) && {
+      output_shape: [batch, perGroup * groups, ...sizes],
+    }),
+  });
+};
+
+function kernelSizes(site: ImportSite): readonly number[] {
+  const kernel = site.ints("kernel_shape");
+  if (kernel === undefined) throw site.fail('attribute "kernel_shape" is missing');
+  if (site.ints("dilations")?.some((step) => step !== 1) === true) {
+    throw site.fail("dilated pooling has no MIL form");
+  }
+  return kernel;
+}
+
+const pool =
+  (type: "max_pool" | "avg_pool" | "l2_pool"): Import =>
+  (site) => {
+    const kernel = kernelSizes(site);
+    const inputs = {
+      x: site.input(0),
+      kernel_sizes: kernel,
+      ...windowSettings(site, kernel.length),
+      ceil_mode: site.flag("ceil_mode", false),
+    };
+    switch (type) {
+      case "avg_pool":
+        return site.op("avg_pool", {
+          ...inputs,
+          exclude_padding_from_average: !site.flag("count_include_pad", false),
+        });
+      case "l2_pool":
+        if (site.int("p", 2) !== 2) throw site.fail("only p = 2 has a MIL form");
+        return site.op("l2_pool", inputs);
+      case "max_pool":
+        return site.op("max_pool", inputs);
+    }
+  };
+
+const globalPool =
+  (type: "reduce_mean" | "reduce_max"): Import =>
+  (site) => {
+    const axes = site
+      .shape(0)
+      .map((_, axis) => axis)
+      .slice(2);
+    return site.op(type, { x: site.input(0), axes, keep_dims: true });
+  };
+
+/** Sizes of a resized image, and the factors that lead to them. */
+function scalesOf(site: ImportSite): {
+  readonly sizes: readonly number[];
+  readonly factors: readonly number[];
+} {
+  const shape = site.shape(0);
+  const sizesInput = 3;
+  const scalesInput = site.opset < 11 ? 1 : 2;
+  const axes = site.axes(-1, shape.length) ?? shape.map((_, axis) => axis);
+  if (site.has(sizesInput)) {
+    const sizes = [...shape];
+    site.numbers(sizesInput).forEach((size, index) => (sizes[axes[index] ?? 0] = size));
+    return { sizes, factors: sizes.map((size, axis) => size / (shape[axis] ?? 1)) };
+  }
+  const listed = site.floats("scales") ?? (site.has(scalesInput) ? site.numbers(scalesInput) : []);
+  const factors = shape.map(() => 1);
+  listed.forEach((factor, index) => (factors[axes[index] ?? 0] = factor));
+  return { sizes: shape.map((size, axis) => Math.floor(size * (factors[axis] ?? 1))), factors };
+}
+
+const resize: Import = (site) => {
+  const shape = site.shape(0);
+  const { sizes, factors } = scalesOf(site);
+  const isImage =
+    shape.length === 4 && sizes.slice(0, 2).every((size, axis) => size === shape[axis]);
+  if (!isImage) throw site.fail("only the last two axes of images [N, C, H, W] can be resized");
+  const [height = 1, width = 1] = factors.slice(2);
+  const mode = site.text("mode", "nearest");
+  const coordinates = site.text(
+    "coordinate_transformation_mode",
+    site.opset < 11 ? "asymmetric" : "half_pixel",
+  );
+  const x = site.input(0);
+  const scale = { scale_factor_height: height, scale_factor_width: width };
+  if (mode === "nearest") {
+    // With whole factors every way of counting pixels picks the same ones, but for rounding at ties.
+    const isWhole = Number.isInteger(height) && Number.isInteger(width);
+    const rounding = site.text("nearest_mode", site.opset < 11 ? "floor" : "round_prefer_floor");
+    const isPlain =
+      (coordinates === "asymmetric" && rounding === "floor") ||
+      (coordinates === "half_pixel" && rounding.startsWith("round"));
+    if (!isWhole || !isPlain) {
+      throw site.fail(
+        `nearest by ${height} x ${width} with ${coordinates} and ${rounding} has no MIL form`,
+        "Whole factors have one, counted as asymmetric with floor or as half_pixel with rounding.",
+      );
+    }
+    return site.op("upsample_nearest_neighbor", { x, ...scale });
+  }
+  if (mode !== "linear") throw site.fail(`mode "${mode}" has no MIL form`);
+  switch (coordinates) {
+    case "align_corners":
+      return site.op("upsample_bilinear", { x, ...scale, align_corners: true });
+    case "half_pixel":
+    case "pytorch_half_pixel":
+      return site.op("upsample_bilinear", {
+        x,
+        ...scale,
+        align_corners: false,
+        half_pixel_centers: true,
+      });
+    case "asymmetric":
+      return site.op("upsample_bilinear", {
+        x,
+        ...scale,
+        align_corners: false,
+        half_pixel_centers: false,
+      });
+    default:
+      throw site.fail(`linear resizing with ${coordinates} has no MIL form`);
+  }
+};
+
+export const IMPORT_WINDOWS = {
+  Conv: convolution,
+  ConvTranspose: transposedConvolution,
+  MaxPool: pool("max_pool"),
+  AveragePool: pool("avg_pool"),
+  LpPool: pool("l2_pool"),
+  GlobalAveragePool: globalPool("reduce_mean"),
+  GlobalMaxPool: globalPool("reduce_max"),
+  Resize: resize,
+  Upsample: resize,
+  DepthToSpace: (site) => {
+    const x = site.input(0);
+    const block = site.int("blocksize", 1);
+    return site.text("mode", "DCR") === "CRD"
+      ? site.op("pixel_shuffle", { x, upscale_factor: block })
+      : site.op("depth_to_space", { x, block_size: block });
+  },
+  SpaceToDepth: (site) =>
+    site.op("space_to_depth", { x: site.input(0), block_size: site.int("blocksize", 1) }),
+  Flatten: (site) => {
+    const shape = site.shape(0);
+    const given = site.int("axis", 1);
+    const axis = given < 0 ? given + shape.length : given;
+    return site.reshape(site.input(0), [
+      elementCount(shape.slice(0, axis)),
+      elementCount(shape.slice(axis)),
+    ]);
+  },
+} as const satisfies Record<string, Import>;
