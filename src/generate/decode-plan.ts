@@ -2,6 +2,7 @@ import type { MilFunction } from "../mil/program.ts";
 import { tensorType } from "../mil/types.ts";
 import { modelOf } from "../model/index.ts";
 import type { Model, ModelConfig, StageInstance } from "../model/index.ts";
+import { optimize as runPasses } from "../passes/pipeline.ts";
 import { PlanBuilder } from "../plan/builder.ts";
 import type { BindingInput } from "../plan/builder.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -30,6 +31,7 @@ export interface DecodePlanOptions {
   readonly bucket: number;
   /** Rows that a run of `prefill` takes, R. */
   readonly prefillRowCount: number;
+  /** Default: the passes of passes/pipeline.ts. */
   readonly optimize?: (fn: MilFunction) => MilFunction;
 }
 
@@ -99,7 +101,7 @@ function weightInputs(stage: StageInstance): Record<string, BindingInput> {
 function addSection(
   plan: PlanBuilder,
   model: Model,
-  { config, bucket, optimize = (fn) => fn }: DecodePlanOptions,
+  { config, bucket, optimize = runPasses }: DecodePlanOptions,
   section: DecodeSection,
   rowCount: number,
 ): void {

@@ -9,6 +9,7 @@ import type { ModelConfig } from "../model/config.ts";
 import { modelOf } from "../model/model.ts";
 import type { Model } from "../model/model.ts";
 import type { StageInstance, WeightSpec } from "../model/weights.ts";
+import { optimize } from "../passes/pipeline.ts";
 import { PlanBuilder } from "../plan/builder.ts";
 import type { BindingInput, OutputBindingInput } from "../plan/builder.ts";
 import type { Plan } from "../plan/plan.ts";
@@ -45,7 +46,7 @@ export interface TrainingPlanOptions {
   /** Rows of the batch whose logits exist at once. Default: what fits 64 MiB of logits. */
   readonly headChunkRows?: number;
   readonly adamw?: AdamwSettings;
-  /** Applied to every program; the pass pipeline in use, nothing in tests of the plan itself. */
+  /** Applied to every program without a host kernel. Default: the passes of passes/pipeline.ts. */
   readonly optimize?: (fn: MilFunction) => MilFunction;
 }
 
@@ -192,7 +193,7 @@ class StepPlan {
   }
 
   #optimized(fn: MilFunction): MilFunction {
-    return this.#options.optimize?.(fn) ?? fn;
+    return (this.#options.optimize ?? optimize)(fn);
   }
 
   /** A buffer made once under its name. */
