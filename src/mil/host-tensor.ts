@@ -14,10 +14,25 @@ export interface HostTensor {
   readonly data: Float64Array;
 }
 
+/** Elements of the largest tensor that is evaluated: 8 GiB of doubles. */
+const MAXIMUM_ELEMENTS = 2 ** 30;
+
+/** Zeros for a tensor of `shape`. Throws `MilError` for one that cannot be held. */
+export function zeros(shape: readonly number[]): Float64Array {
+  const count = elementCount(shape);
+  if (!(count <= MAXIMUM_ELEMENTS) || shape.some((size) => !Number.isInteger(size) || size < 0)) {
+    throw new MilError(
+      "mil.tensor.size",
+      `a tensor of shape [${shape.join(", ")}] cannot be evaluated: ${count} elements, the limit is ${MAXIMUM_ELEMENTS}`,
+    );
+  }
+  return new Float64Array(count);
+}
+
 export function hostTensor(
   dataType: DataType,
   shape: readonly number[],
-  data: Float64Array = new Float64Array(elementCount(shape)),
+  data: Float64Array = zeros(shape),
 ): HostTensor {
   if (data.length !== elementCount(shape)) {
     throw new MilError(

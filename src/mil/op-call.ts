@@ -127,35 +127,46 @@ export class OpCall {
     return this.environment !== undefined || literal?.data.kind === "numbers";
   }
 
+  /** Whole numbers. Throws where one is not. */
   ints(name: string): readonly number[] {
-    if (!this.has(name)) {
-      const fallback = this.#fallback(name);
-      if (typeof fallback === "object") return fallback;
-      if (typeof fallback === "number") return [fallback];
-      throw this.fail(`parameter "${name}" is missing`);
-    }
-    return Array.from(this.tensor(name).data);
-  }
-
-  /** The fallback of an absent setting counts as rounded to `dataType`, as a typed default is. */
-  floatOf(name: string, dataType: DataType): number {
-    return this.has(name) ? this.int(name) : roundTo(dataType, this.int(name));
+    const numbers = this.numbers(name);
+    const wrong = numbers.find((value) => !Number.isInteger(value));
+    if (wrong !== undefined) throw this.fail(`parameter "${name}" takes integers, not ${wrong}`);
+    return numbers;
   }
 
   int(name: string): number {
-    const [value, ...rest] = this.ints(name);
-    if (value === undefined || rest.length > 0)
-      throw this.fail(`parameter "${name}" takes one number`);
+    const value = this.float(name);
+    if (!Number.isInteger(value)) {
+      throw this.fail(`parameter "${name}" takes an integer, not ${value}`);
+    }
     return value;
   }
 
   float(name: string): number {
-    return this.int(name);
+    const [value, ...rest] = this.numbers(name);
+    if (value === undefined || rest.length > 0) {
+      throw this.fail(`parameter "${name}" takes one number`);
+    }
+    return value;
+  }
+
+  /** A number whose fallback counts as rounded to `dataType`, as a typed default is. */
+  floatOf(name: string, dataType: DataType): number {
+    return this.has(name) ? this.float(name) : roundTo(dataType, this.float(name));
+  }
+
+  numbers(name: string): readonly number[] {
+    if (this.has(name)) return Array.from(this.tensor(name).data);
+    const fallback = this.#fallback(name);
+    if (typeof fallback === "object") return fallback;
+    if (typeof fallback === "number") return [fallback];
+    throw this.fail(`parameter "${name}" is missing`);
   }
 
   bool(name: string): boolean {
     if (!this.has(name)) return this.#fallback(name) === true;
-    return this.int(name) !== 0;
+    return this.float(name) !== 0;
   }
 
   bools(name: string): readonly boolean[] {

@@ -6,7 +6,7 @@ import { opRow } from "./ops/index.ts";
 import { agree } from "./ops/dimensions.ts";
 import { literalOf } from "./program.ts";
 import type { Block, MilFunction, Operation, Program, Value } from "./program.ts";
-import { formatType, sameType } from "./types.ts";
+import { formatType, MAXIMUM_RANK, sameType } from "./types.ts";
 import type { MilType } from "./types.ts";
 import { checkParameters } from "./verify-parameters.ts";
 
@@ -200,7 +200,20 @@ class Checker {
     const constant = isConstant(operation, scope);
     if (operation.type === "const") this.#const(fn, operation);
     else this.#typed(fn, operation, scope);
-    for (const output of operation.outputs) this.#define(fn, operation, output, scope, constant);
+    for (const output of operation.outputs) {
+      this.#define(fn, operation, output, scope, constant);
+      if (!constant) this.#rank(fn, operation, output);
+    }
+  }
+
+  #rank(fn: MilFunction, operation: Operation, { name, type }: Value): void {
+    if (type.kind !== "tensor" || type.shape.length <= MAXIMUM_RANK) return;
+    this.#report(
+      fn,
+      operation,
+      "mil.verify.rank",
+      `"${name}" has rank ${type.shape.length}; Core ML takes at most ${MAXIMUM_RANK}`,
+    );
   }
 
   #const(fn: MilFunction, operation: Operation): void {

@@ -5,6 +5,7 @@ import { constantTensor, defineOp, optional, optionalConstantTensor, required } 
 import { DATA_TYPE_BITS, elementCount, isFloat, staticShape, tensorType } from "../types.ts";
 import type { DataType, Dimension, TensorType } from "../types.ts";
 import { derive, formatShape, product } from "./dimensions.ts";
+import { openShape } from "./tensor-transformation.ts";
 import { coordinatesOf } from "./windows.ts";
 
 // Weights that are stored compressed. ios16 stores packed bits in bytes and names the shape; ios18 has
@@ -25,9 +26,7 @@ function unpackBits(bytes: Float64Array, bits: number, count: number): number[] 
 
 /** The shape an ios16 op states; its bytes must be as many as it needs. */
 function statedShape(call: OpCall, packed: string, bits: number): readonly Dimension[] {
-  if (!call.isKnown("shape")) {
-    return Array.from({ length: Number(call.shape("shape")[0] ?? 0) }, (): Dimension => "?");
-  }
+  if (!call.isKnown("shape")) return openShape(call, "shape");
   const shape = call.ints("shape");
   const bytes = call.shape(packed)[0];
   const needed = Math.ceil((bits * elementCount(shape)) / 8);

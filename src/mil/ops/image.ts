@@ -5,6 +5,7 @@ import { defineOp, optional, optionalTensor, required, runtime, tensor } from ".
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
 import { agree, checkRank, derive, formatShape } from "./dimensions.ts";
+import { openShape } from "./tensor-transformation.ts";
 
 const SAMPLING_MODES = [
   "STRICT_ALIGN_CORNERS",
@@ -126,7 +127,7 @@ function resizedType(call: OpCall): TensorType {
   choose(call, "interpolation_mode", ["LINEAR", "NEAREST_NEIGHBOR"]);
   const wanted: readonly Dimension[] = call.isKnown("shape")
     ? call.ints("shape")
-    : Array.from({ length: Number(call.shape("shape")[0] ?? 0) }, (): Dimension => "?");
+    : openShape(call, "shape");
   if (count > wanted.length || wanted.length > shape.length) {
     throw call.fail(
       `resized_dims ${count} must not exceed shape's ${wanted.length} sizes, nor these x's rank ${shape.length}`,

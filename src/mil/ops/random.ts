@@ -3,9 +3,9 @@ import { hostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
 import { defineOp, optional, runtime, tensor } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
-import type { DataType, Dimension, TensorType } from "../types.ts";
+import type { DataType, TensorType } from "../types.ts";
 import { commonDataType } from "./dimensions.ts";
-import { shapeLength } from "./tensor-transformation.ts";
+import { openShape } from "./tensor-transformation.ts";
 
 /**
  * The generator of one call: that of `seed`, or of the run's own seed where it is absent or -1. The language
@@ -20,11 +20,7 @@ function drawnType(call: OpCall, ...settings: readonly [string, ...string[]]): T
   const given = settings.filter((name) => call.has(name));
   const dataType: DataType = given.length === 0 ? "fp32" : commonDataType(call, ...given);
   if (!call.isKnown("shape")) {
-    const rank = shapeLength(call, "shape");
-    return tensorType(
-      dataType,
-      Array.from({ length: rank }, (): Dimension => "?"),
-    );
+    return tensorType(dataType, openShape(call, "shape"));
   }
   const shape = call.ints("shape");
   if (shape.some((size) => size < 0)) throw call.fail("shape must not be negative");

@@ -1,4 +1,4 @@
-import { stridesOf } from "../host-tensor.ts";
+import { stridesOf, zeros } from "../host-tensor.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import { elementCount } from "../types.ts";
 
@@ -13,7 +13,7 @@ export function stridedCopy(
   strides: readonly number[],
   offset = 0,
 ): Float64Array {
-  const copy = new Float64Array(elementCount(shape));
+  const copy = zeros(shape);
   forEachRow(shape, (target, coordinates) => {
     const inner = shape.at(-1) ?? 1;
     const step = strides.at(-1) ?? 0;

@@ -8,7 +8,7 @@ import { broadcastShapes } from "./broadcast.ts";
 import { agree, commonDataType, derive, formatShape, known, sum } from "./dimensions.ts";
 import { elementsOfX } from "./elementwise-unary.ts";
 import { expandTo, spanOf, stridedCopy } from "./strided.ts";
-import { shapeLength } from "./tensor-transformation.ts";
+import { openShape, shapeLength } from "./tensor-transformation.ts";
 
 /** Types of a variadic parameter, which must agree in element type and rank. */
 function variadicTypes(call: OpCall): readonly TensorType[] {
@@ -245,10 +245,7 @@ const settingType = (call: OpCall, name: string, fallback: DataType): DataType =
 function fillType(call: OpCall): TensorType {
   const dataType = settingType(call, "value", "fp32");
   if (!call.isKnown("shape")) {
-    return tensorType(
-      dataType,
-      Array.from({ length: shapeLength(call, "shape") }, (): Dimension => "?"),
-    );
+    return tensorType(dataType, openShape(call, "shape"));
   }
   const shape = call.ints("shape");
   if (shape.some((size) => size < 0)) throw call.fail(`shape ${formatShape(shape)} is negative`);

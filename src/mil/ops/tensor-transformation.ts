@@ -14,19 +14,28 @@ const reshaped = (call: OpCall, type: TensorType): readonly HostTensor[] => [
   hostTensor(type.dataType, staticShape(type), call.tensor("x").data),
 ];
 
+/** No format has more axes; a longer vector is no shape. */
+const LONGEST_SHAPE = 32;
+
 /** An unknown number of unknown sizes cannot be expressed; a shape tensor must have a known length. */
 export function shapeLength(call: OpCall, name: string): number {
   const [length, ...rest] = call.shape(name);
   if (typeof length !== "number" || rest.length > 0) {
     throw call.fail(`${name} must be a vector of known length`);
   }
+  if (length > LONGEST_SHAPE) throw call.fail(`${name} of ${length} sizes is no shape`);
   return length;
+}
+
+/** A shape that is only known when running: its rank is, its sizes are not. */
+export function openShape(call: OpCall, name: string): readonly Dimension[] {
+  return Array.from({ length: shapeLength(call, name) }, (): Dimension => "?");
 }
 
 /** 0 copies the size of x at the same place, -1 (once) takes what is left. */
 export function reshapeTarget(call: OpCall, from: readonly Dimension[]): readonly Dimension[] {
   if (!call.isKnown("shape")) {
-    return Array.from({ length: shapeLength(call, "shape") }, (): Dimension => "?");
+    return openShape(call, "shape");
   }
   const wanted = call.ints("shape");
   const target = wanted.map((size, axis): Dimension => {
