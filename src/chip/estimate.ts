@@ -1,5 +1,6 @@
 import type { MilFunction } from "../mil/program.ts";
 import { byteLengthOf } from "../mil/types.ts";
+import { isTransient } from "../plan/plan.ts";
 import type { Dispatch, Plan, PlanProgram } from "../plan/plan.ts";
 import { didYouMean } from "../util/nearest.ts";
 import type { Chip, Driver } from "./chip.ts";
@@ -67,6 +68,18 @@ export interface PlanEstimate extends Estimate {
 /** Rules whose breaking keeps a program off the engine; types are converted on the way in. */
 const KEEPS_OFF = new Set(["unsupported-op", "integer-arithmetic", "symbolic"]);
 
+/** Where a program of a plan runs; on the engine as the function that was made for it. */
+export type Placement =
+  | { readonly place: "engine"; readonly function: MilFunction }
+  | { readonly place: "host"; readonly reason: string };
+
+export interface PlanEstimateOptions {
+  /** How often each section runs. Default: a training step with one micro-batch. */
+  readonly runs?: Readonly<Record<string, number>>;
+  /** Default: programs as they stand, those with ops the engine lacks on the host. */
+  readonly place?: (program: PlanProgram) => Placement;
+}
+
 export interface EstimateOptions {
   /** Count the conversion and the copies of inputs and outputs, as a caller without shared buffers pays them. */
   readonly hostCopies?: boolean;
@@ -124,16 +137,16 @@ export function trainingRuns(plan: Plan, microBatches = 1): Readonly<Record<stri
 }
 
 /**
- * Time and energy of a plan's sections, each run as often as `runs` says (default: a training step with one
- * micro-batch). Programs with a host kernel, and those the engine has no ops for, are priced on the CPU.
+ * Time and energy of a plan's sections. Programs with a host kernel, and those that stay on the host, are
+ * priced on the CPU, and so is the conversion of results that leave the engine for an fp32 buffer.
  */
 export function estimatePlan(
   plan: Plan,
   chip: Chip,
   driver: Driver,
-  runs: Readonly<Record<string, number>> = trainingRuns(plan),
+  { runs = trainingRuns(plan), place }: PlanEstimateOptions = {},
 ): PlanEstimate {
-  const pricing = new PlanPricing(plan, chip, driver);
+  const pricing = new PlanPricing(plan, chip, driver, place ?? placeAsWritten(chip, driver));
   for (const [section, count] of Object.entries(runs)) {
     const dispatches = plan.sections.get(section);
     if (dispatches === undefined) {
@@ -145,6 +158,17 @@ export function estimatePlan(
     if (count > 0) pricing.section(section, dispatches, count);
   }
   return pricing.finish();
+}
+
+function placeAsWritten(chip: Chip, driver: Driver): (program: PlanProgram) => Placement {
+  return (program) => {
+    const blocking = checkFunction(program.function, chip, driver).find(
+      ({ rule, severity }) => severity === "error" && KEEPS_OFF.has(rule),
+    );
+    return blocking === undefined
+      ? { place: "engine", function: program.function }
+      : { place: "host", reason: blocking.detail };
+  };
 }
 
 type ProgramPrice =
@@ -163,7 +187,10 @@ class PlanPricing {
   readonly #parts: Record<Bound, number> = { dispatch: 0, compute: 0, streaming: 0, host: 0 };
   #joules = 0;
 
-  constructor(plan: Plan, chip: Chip, driver: Driver) {
+  readonly #place: (program: PlanProgram) => Placement;
+
+  constructor(plan: Plan, chip: Chip, driver: Driver, place: (program: PlanProgram) => Placement) {
+    this.#place = place;
     this.#plan = plan;
     this.#chip = chip;
     this.#driver = driver;
@@ -179,9 +206,9 @@ class PlanPricing {
     const program = this.#plan.programs.get(dispatch.program);
     if (program === undefined) return 0;
     const priced = this.#program(program);
-    // An embedding's rows are added in place by its kernel.
+    // An embedding's rows are added in place by its kernel; what the engine gives is fp16.
     const inPlace = program.hostKernel?.kind === "embedding_gradient";
-    const accumulateMs = inPlace ? 0 : this.#accumulateMs(dispatch);
+    const accumulateMs = inPlace ? 0 : this.#resultMs(dispatch, priced.place === "engine");
     if (priced.place === "host") {
       const ms = (priced.ms + accumulateMs) * runs;
       this.#parts.host += ms;
@@ -224,21 +251,22 @@ class PlanPricing {
       reason,
     });
     if (program.hostKernel !== undefined) return host(`host kernel ${program.hostKernel.kind}`);
-    const blocking = checkFunction(program.function, this.#chip, this.#driver).find(
-      ({ rule, severity }) => severity === "error" && KEEPS_OFF.has(rule),
-    );
-    if (blocking !== undefined) return host(blocking.detail);
-    const price = priceFunction(program.function, this.#chip, this.#driver, false);
+    const placement = this.#place(program);
+    if (placement.place === "host") return host(placement.reason);
+    const price = priceFunction(placement.function, this.#chip, this.#driver, false);
     return { place: "engine", price, joules: callJoules(price, this.#chip) };
   }
 
-  /** What the host adds to a buffer: both read, one written. */
-  #accumulateMs(dispatch: Dispatch): number {
+  /** What the host moves after a dispatch: sums into buffers, and fp16 results into fp32 buffers that stay. */
+  #resultMs(dispatch: Dispatch, isHalf: boolean): number {
     let bytes = 0;
     for (const output of dispatch.outputs.values()) {
       const buffer = this.#plan.buffers.get(output.buffer);
-      if (output.mode === "accumulate" && buffer !== undefined)
-        bytes += 3 * byteLengthOf(buffer.type);
+      if (buffer === undefined) continue;
+      const held = byteLengthOf(buffer.type);
+      const result = isHalf ? held / 2 : held;
+      if (output.mode === "accumulate") bytes += result + 2 * held;
+      else if (isHalf && !isTransient(buffer.role)) bytes += result + held;
     }
     return bytes / hostBytesPerMs(this.#chip);
   }

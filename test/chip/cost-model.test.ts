@@ -131,14 +131,14 @@ describe("plans", () => {
     b.dispatch("step", "look up", "lookup", { ids: "ids", table: "table" }, { rows: "x" });
     b.dispatch("step", "multiply", "product", { x: "x", w: "w" }, { y: "y" });
     const plan = b.finish();
-    const estimate = estimatePlan(plan, chipByName("m4"), "e5rt", { step: 3 });
+    const estimate = estimatePlan(plan, chipByName("m4"), "e5rt", { runs: { step: 3 } });
     expect(estimate.sections).toEqual([
       { section: "step", runs: 3, ms: expect.closeTo(estimate.ms, 9) },
     ]);
     expect(estimate.onHost.map(({ program }) => program)).toEqual(["lookup"]);
     expect(estimate.breakdown.host).toBeGreaterThan(0);
     expect(estimate.breakdown.dispatch).toBeCloseTo(3 * 0.09, 9);
-    expect(() => estimatePlan(plan, chipByName("m4"), "e5rt", { stap: 1 })).toThrow(
+    expect(() => estimatePlan(plan, chipByName("m4"), "e5rt", { runs: { stap: 1 } })).toThrow(
       /Did you mean "step"/,
     );
   });

@@ -1,0 +1,176 @@
+import { describe, expect, test } from "vitest";
+import { chipByName } from "../../src/chip/chips.ts";
+import { DRIVERS } from "../../src/chip/chip.ts";
+import { hostTensor } from "../../src/mil/host-tensor.ts";
+import type { HostTensor } from "../../src/mil/host-tensor.ts";
+import { FunctionBuilder } from "../../src/mil/builder.ts";
+import { tensorType } from "../../src/mil/types.ts";
+import type { MilFunction } from "../../src/mil/program.ts";
+import { MODEL_PRESETS, isModelPreset, modelPreset } from "../../src/model/presets.ts";
+import { evaluateFunction } from "../../src/engine/reference/evaluate.ts";
+import { lowerFunction } from "../../src/passes/engine/lower-function.ts";
+import {
+  checkPlacedPlan,
+  estimatePlacedPlan,
+  placePlan,
+} from "../../src/passes/engine/place-plan.ts";
+import type { EngineProgram } from "../../src/passes/engine/ports.ts";
+import { buildTrainingPlan } from "../../src/train/step-plan.ts";
+import { valueAndGradient } from "../../src/grad/value-and-gradient.ts";
+import { modelOf } from "../../src/model/model.ts";
+
+const asWritten = (fn: MilFunction): MilFunction => fn;
+
+function planOf(preset: string) {
+  if (!isModelPreset(preset)) throw new Error(preset);
+  const config = modelPreset(preset);
+  const sequenceLength = Math.min(256, config.contextLength);
+  const options = { config, batchSize: 1, sequenceLength, accumulation: false };
+  return buildTrainingPlan({ ...options, optimize: asWritten }).plan;
+}
+
+/** The host's side of a program's ports, in double precision. */
+function runLowered(
+  program: EngineProgram,
+  inputs: ReadonlyMap<string, HostTensor>,
+  original: MilFunction,
+): ReadonlyMap<string, number[]> {
+  const ports = new Map<string, HostTensor>();
+  for (const { name, from, conversion } of program.inputs) {
+    const source = inputs.get(from);
+    const type = program.function.inputs.find((input) => input.name === name)?.type;
+    if (source === undefined || type?.kind !== "tensor") throw new Error(name);
+    const target = hostTensor("fp16", type.shape.map(Number));
+    if (conversion.kind === "half")
+      target.data.set(source.data.subarray(conversion.start, conversion.start + conversion.count));
+    if (conversion.kind === "valid")
+      for (let i = 0; i < target.data.length; i++)
+        target.data[i] = Number((source.data[i] ?? -1) >= 0);
+    if (conversion.kind === "one-hot")
+      for (const [row, index] of source.data.entries()) {
+        const column = index - conversion.first;
+        if (index >= 0 && column >= 0 && column < conversion.depth)
+          target.data[row * conversion.depth + column] = 1;
+      }
+    ports.set(name, target);
+  }
+  const results = evaluateFunction(program.function, ports, { precision: "float64" });
+  const outputs = new Map<string, number[]>();
+  for (const { name, to, conversion } of program.outputs) {
+    const result = results.get(name);
+    const type = original.outputs.find((output) => output.name === to)?.type;
+    if (result === undefined || type?.kind !== "tensor") throw new Error(name);
+    const held =
+      outputs.get(to) ??
+      Array.from({ length: hostTensor("fp32", type.shape.map(Number)).data.length }, () => 0);
+    if (conversion.kind === "sum") held[0] = result.data.reduce((sum, value) => sum + value, 0);
+    else result.data.forEach((value, i) => (held[conversion.start + i] = value));
+    outputs.set(to, held);
+  }
+  return outputs;
+}
+
+function randomInputs(fn: MilFunction, vocabularySize: number): Map<string, HostTensor> {
+  let state = 1;
+  const next = (): number => (state = (state * 48271) % 2147483647) / 2147483647 - 0.5;
+  return new Map(
+    fn.inputs.map(({ name, type }) => {
+      if (type.kind !== "tensor") throw new Error(name);
+      const tensor = hostTensor(type.dataType, type.shape.map(Number));
+      for (let i = 0; i < tensor.data.length; i++) {
+        tensor.data[i] =
+          type.dataType === "int32" ? (i % 5 === 4 ? -100 : (i * 37) % vocabularySize) : next();
+      }
+      return [name, tensor];
+    }),
+  );
+}
+
+describe("training plans on the engine", () => {
+  test.each(Object.keys(MODEL_PRESETS))(
+    "%s breaks no rule on M1 to M6 through either driver",
+    (preset) => {
+      const plan = planOf(preset);
+      // Chips of a group are lowered alike; rules differ within it.
+      for (const group of [["m1"], ["m2", "m3"], ["m4", "m5", "m6"]]) {
+        for (const driver of DRIVERS) {
+          const placed = placePlan(plan, chipByName(group[0] ?? ""), driver);
+          for (const name of group) {
+            const broken = checkPlacedPlan(plan, placed, chipByName(name), driver).filter(
+              ({ severity }) => severity === "error",
+            );
+            expect(broken, `${name} ${driver}`).toEqual([]);
+          }
+          // Blocks and head run on the engine; only table look-ups and optimizer kernels stay.
+          for (const [program, { place }] of placed) {
+            if (/^(block|head)_/.test(program)) expect(place, program).toBe("engine");
+          }
+        }
+      }
+    },
+    60_000,
+  );
+
+  test("a stories110M step takes at most 45 ms on M4 without its optimizer step", () => {
+    const plan = planOf("stories110M");
+    const { ms } = estimatePlacedPlan(plan, chipByName("m4"), "e5rt", { forward_backward: 1 });
+    expect(ms).toBeGreaterThan(15);
+    expect(ms).toBeLessThan(45);
+  });
+});
+
+describe("lowering", () => {
+  test("a head and its gradients compute the same with the vocabulary whole and in parts", () => {
+    const config = {
+      ...modelPreset("stories15M"),
+      vocabularySize: 40_000,
+      channelCount: 8,
+      headCount: 2,
+      keyValueHeadCount: 2,
+      headSize: 4,
+    };
+    const model = modelOf(config);
+    const fn = valueAndGradient(model.functions.head({ rowCount: 6, dataType: "fp32" }), {
+      withRespectTo: ["hidden", ...model.head.weights.map(({ parameter }) => parameter)],
+      gradientOf: ["loss_sum"],
+    });
+    const inputs = randomInputs(fn, config.vocabularySize);
+    const wanted = evaluateFunction(fn, inputs, { precision: "float64" });
+    for (const chip of ["m1", "m4"]) {
+      const program = lowerFunction(fn, chipByName(chip), "e5rt");
+      expect(program.inputs.filter(({ conversion }) => conversion.kind === "one-hot").length).toBe(
+        chip === "m1" ? 3 : 2,
+      );
+      const got = runLowered(program, inputs, fn);
+      for (const [name, tensor] of wanted) {
+        const values = got.get(name) ?? [];
+        expect(values.length, name).toBe(tensor.data.length);
+        const scale = tensor.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        const worst = tensor.data.reduce(
+          (most, value, i) => Math.max(most, Math.abs(value - (values[i] ?? NaN))),
+          0,
+        );
+        expect(worst / scale, `${chip} ${name}`).toBeLessThan(2e-3);
+      }
+    }
+  });
+
+  test("what cannot run on the engine says so and stays on the host", () => {
+    const f = new FunctionBuilder("lookup");
+    const table = f.input("table", tensorType("fp32", [10, 4]));
+    const ids = f.input("ids", tensorType("int32", [3]));
+    const fn = f.finish({ rows: f.op("gather", { x: table, indices: ids, axis: 0 }) });
+    expect(() => lowerFunction(fn, chipByName("m4"), "e5rt")).toThrow(/stays on the host: gather/);
+  });
+
+  test("masks beyond fp16 become large numbers, not infinities", () => {
+    const f = new FunctionBuilder("masked");
+    const x = f.input("x", tensorType("fp32", [2, 2]));
+    const fn = f.finish({ y: f.op("add", { x, y: -1e9 }) });
+    const program = lowerFunction(fn, chipByName("m4"), "e5rt");
+    const y = evaluateFunction(program.function, new Map([["x", hostTensor("fp16", [2, 2])]]));
+    expect([...(y.get("result_y")?.data ?? [])]).toEqual(
+      [-30000, -30000, -30000, -30000].map((n) => Math.fround(n)),
+    );
+  });
+});
