@@ -16,6 +16,7 @@ import type { Plan } from "../plan/plan.ts";
 import { ADAMW_SCALARS, adamwNames, adamwProgram } from "./adamw.ts";
 import type { AdamwSettings } from "./adamw.ts";
 import { TrainError } from "./errors.ts";
+import { checkStepSizes, chooseHeadChunkRows } from "./step-sizes.ts";
 import { embeddingGradient, sumOfSquares } from "./gradient-functions.ts";
 
 /** Sections of a training plan, in the order a step runs them. */
@@ -62,22 +63,6 @@ export interface TrainingPlan {
 
 export const DEFAULT_ADAMW: AdamwSettings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8 };
 
-const LOGITS_BYTE_BUDGET = 64 * 2 ** 20;
-
-/** Rows a chunk of the head takes, so that its logits stay within `byteBudget`. */
-export function chooseHeadChunkRows(
-  rowCount: number,
-  vocabularySize: number,
-  byteBudget = LOGITS_BYTE_BUDGET,
-): number {
-  const fitting = Math.max(1, Math.floor(byteBudget / (4 * vocabularySize)));
-  if (fitting >= rowCount) return rowCount;
-  // Chunks of nearly equal size; a multiple of 16 suits the matrix kernels.
-  const even = Math.ceil(rowCount / Math.ceil(rowCount / fitting));
-  const rounded = Math.ceil(even / 16) * 16;
-  return rounded <= fitting ? rounded : even;
-}
-
 /** Names of a weight's companions in the plan. */
 export const gradientName = (weight: string): string => `gradient:${weight}`;
 export const firstMomentName = (weight: string): string => `m:${weight}`;
@@ -89,7 +74,7 @@ export const secondMomentName = (weight: string): string => `v:${weight}`;
  * Throws `TrainError` for sizes the model does not allow, `GradError` where the taps cannot fit the budget.
  */
 export function buildTrainingPlan(options: TrainingPlanOptions): TrainingPlan {
-  checkSizes(options);
+  checkStepSizes(options);
   const step = new StepPlan(options);
   step.forwardBackward("forward_backward", false);
   if (options.accumulation !== false) step.forwardBackward("forward_backward_accumulate", true);
@@ -106,32 +91,10 @@ export function buildEvaluationPlan(
     "config" | "batchSize" | "sequenceLength" | "headChunkRows" | "optimize"
   >,
 ): Plan {
-  checkSizes(options);
+  checkStepSizes(options);
   const step = new StepPlan(options);
   step.evaluate();
   return step.finishPlan();
-}
-
-function checkSizes({
-  config,
-  batchSize,
-  sequenceLength,
-  headChunkRows,
-}: Pick<TrainingPlanOptions, "config" | "batchSize" | "sequenceLength" | "headChunkRows">): void {
-  for (const [name, value] of [
-    ["batch size", batchSize],
-    ["sequence length", sequenceLength],
-    ["head chunk", headChunkRows ?? 1],
-  ] as const) {
-    if (!Number.isInteger(value) || value < 1)
-      throw new TrainError("train.plan.sizes", `the ${name} must be 1 or more, not ${value}`);
-  }
-  if (sequenceLength > config.contextLength)
-    throw new TrainError(
-      "train.plan.sizes",
-      `sequences of ${sequenceLength} tokens do not fit the model's context of ${config.contextLength}`,
-      { remedy: "Lower --max-seq-length, or give the model a longer context." },
-    );
 }
 
 /** Puts the sections together; buffers and programs are made when first needed. */
