@@ -59,9 +59,9 @@ interface Lookup {
 function lookupOf(call: OpCall, indicesName: string, indexType: DataType): Lookup {
   const indices = call.staticShape(indicesName);
   const lut = call.staticShape("lut");
-  if (lut.length !== indices.length + 2) {
+  if (indices.length === 0 || lut.length !== indices.length + 2) {
     throw call.fail(
-      `lut ${formatShape(lut)} must have two axes more than ${indicesName} ${formatShape(indices)}`,
+      `lut ${formatShape(lut)} must have two axes more than ${indicesName} ${formatShape(indices)}, which has at least one`,
     );
   }
   indices.forEach((size, axis) => {
