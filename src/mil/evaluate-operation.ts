@@ -4,9 +4,9 @@ import type { HostTensor } from "./host-tensor.ts";
 import { OpCall } from "./op-call.ts";
 import type { CallEnvironment } from "./op-call.ts";
 import { opRow } from "./ops/index.ts";
-import { agree, formatShape } from "./ops/dimensions.ts";
+import { formatShape, typeFits } from "./ops/dimensions.ts";
 import type { Operation, Value } from "./program.ts";
-import { isFloat } from "./types.ts";
+import { isFloat, tensorType } from "./types.ts";
 import type { DataType } from "./types.ts";
 
 /**
@@ -63,14 +63,11 @@ function roundNumbers(dataType: DataType, data: Float64Array): Float64Array {
 function checkResult(operation: Operation, output: Value, result: HostTensor): void {
   const { type } = output;
   if (type.kind !== "tensor") return;
-  const fits =
-    type.dataType === result.dataType &&
-    type.shape.length === result.shape.length &&
-    type.shape.every((size, axis) => agree(size, result.shape[axis] ?? 1));
-  if (!fits) {
+  const { dataType, shape } = result;
+  if (!typeFits(tensorType(dataType, shape), type)) {
     throw new MilError(
       "mil.op.results",
-      `${describe(operation)} gave ${result.dataType}${formatShape(result.shape)}, "${output.name}" is declared ${type.dataType}${formatShape(type.shape)}`,
+      `${describe(operation)} gave ${dataType}${formatShape(shape)}, "${output.name}" is declared ${type.dataType}${formatShape(type.shape)}`,
     );
   }
 }

@@ -3,11 +3,12 @@ import { didYouMean } from "../util/nearest.ts";
 import { MilError } from "./errors.ts";
 import { OpCall } from "./op-call.ts";
 import { opRow } from "./ops/index.ts";
-import { agree } from "./ops/dimensions.ts";
+import { typeFits } from "./ops/dimensions.ts";
 import { literalOf } from "./program.ts";
 import type { Block, MilFunction, Operation, Program, Value } from "./program.ts";
 import { formatType, MAXIMUM_RANK, sameType } from "./types.ts";
 import type { MilType } from "./types.ts";
+import { checkOpsetRules } from "./verify-opset-rules.ts";
 import { checkParameters } from "./verify-parameters.ts";
 
 /** One rule of the language that a program breaks. */
@@ -223,7 +224,7 @@ class Checker {
       this.#report(fn, operation, "mil.verify.results", "const has one result");
     } else if (literal === undefined) {
       this.#report(fn, operation, "mil.verify.const", 'const needs the attribute "val"');
-    } else if (!fitsDeclared(literal.type, output.type)) {
+    } else if (!typeFits(literal.type, output.type)) {
       this.#report(
         fn,
         operation,
@@ -239,7 +240,7 @@ class Checker {
       this.#unknownOps.add(operation.type);
       return;
     }
-    const problems = checkParameters(operation, row, fn.opset, (operand) =>
+    const problems = checkParameters(operation, row, operation.opset ?? fn.opset, (operand) =>
       operand.kind === "literal" || literalOf(operand) !== undefined
         ? true
         : scope.get(operand.name)?.constant === true,
@@ -247,7 +248,9 @@ class Checker {
     for (const { code, message } of problems) this.#report(fn, operation, code, message);
     if (problems.length > 0) return;
     try {
-      this.#results(fn, operation, row.infer(new OpCall(operation, row)));
+      const call = new OpCall(operation, row);
+      checkOpsetRules(call, operation.opset ?? fn.opset);
+      this.#results(fn, operation, row.infer(call));
     } catch (error) {
       const code = error instanceof AnecdoteError ? error.code : "mil.verify.internal";
       this.#report(fn, operation, code, messageOf(error));
@@ -267,7 +270,7 @@ class Checker {
     }
     outputs.forEach((output, index) => {
       const type = inferred[index];
-      if (type !== undefined && !fitsDeclared(type, output.type)) {
+      if (type !== undefined && !typeFits(type, output.type)) {
         this.#report(
           fn,
           operation,
@@ -299,19 +302,4 @@ function isConstant(operation: Operation, scope: Scope): boolean {
     }
   }
   return true;
-}
-
-/** Types are equal up to sizes that one side does not know. */
-export function fitsDeclared(type: MilType, declared: MilType): boolean {
-  if (type.kind === "tensor" && declared.kind === "tensor") {
-    return (
-      type.dataType === declared.dataType &&
-      type.shape.length === declared.shape.length &&
-      type.shape.every((size, axis) => agree(size, declared.shape[axis] ?? 1))
-    );
-  }
-  if (type.kind === "list" && declared.kind === "list") {
-    return agree(type.length, declared.length) && fitsDeclared(type.element, declared.element);
-  }
-  return sameType(type, declared);
 }

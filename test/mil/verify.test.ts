@@ -128,6 +128,17 @@ describe("the verifier", () => {
     ]);
   });
 
+  it("knows rules that depend on the opset", () => {
+    const i8 = value("y", tensorType("int8", [2, 3]));
+    const cast = operation("cast", { x, dtype: stringLiteral("int8") }, i8);
+    expect(messages(fn([x], [cast], [i8], "ios16"))[0]).toContain("in opset ios16, not int8");
+    expect(messages(fn([x], [cast], [i8], "ios17"))).toEqual([]);
+    const one = scalarLiteral("fp32", 1);
+    const clip = operation("clip", { x, alpha: one, beta: one }, y);
+    expect(messages(fn([x], [clip], [y], "ios16"))).toEqual([]);
+    expect(messages(fn([x], [clip], [y], "ios17"))[0]).toContain("alpha must be below beta");
+  });
+
   it("asks for constants, and counts what is computed from constants as one", () => {
     const weight = value("w", tensorType("fp32", [4, 3]));
     const result = value("r", tensorType("fp32", [2, 4]));

@@ -4,7 +4,7 @@ import { defineOp, tensor, tensors } from "../op-row.ts";
 import type { Block } from "../program.ts";
 import { formatType, tensorType } from "../types.ts";
 import type { MilType } from "../types.ts";
-import { agree } from "./dimensions.ts";
+import { typeFits } from "./dimensions.ts";
 
 function blocksOf(call: OpCall, first: string, second: string): readonly [Block, Block] {
   const [a, b, ...rest] = call.blocks;
@@ -69,24 +69,13 @@ function loopTypes(call: OpCall): readonly MilType[] {
   }
   return body.outputs.map(({ type }, index) => {
     const input = body.inputs[index]?.type ?? type;
-    if (!fits(type, input)) {
+    if (!typeFits(type, input)) {
       throw call.fail(
         `loop variable ${index} is ${formatType(input)} and becomes ${formatType(type)} in the body`,
       );
     }
     return type;
   });
-}
-
-function fits(type: MilType, wanted: MilType): boolean {
-  if (type.kind === "tensor" && wanted.kind === "tensor") {
-    return (
-      type.dataType === wanted.dataType &&
-      type.shape.length === wanted.shape.length &&
-      type.shape.every((size, axis) => agree(size, wanted.shape[axis] ?? 1))
-    );
-  }
-  return type.kind === wanted.kind;
 }
 
 function run(call: OpCall, block: Block, inputs: readonly HostTensor[]): readonly HostTensor[] {
@@ -146,7 +135,7 @@ export const CONTROL_FLOW = {
     infer: (call) => {
       const { type } = call.operand("input");
       if (type.kind !== "state") throw call.fail("input must be a state");
-      if (!fits(call.tensorType("data"), type.wrapped)) {
+      if (!typeFits(call.tensorType("data"), type.wrapped)) {
         throw call.fail(
           `data is ${formatType(call.tensorType("data"))}, the state holds ${formatType(type.wrapped)}`,
         );

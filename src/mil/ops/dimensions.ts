@@ -1,5 +1,6 @@
 import type { OpCall } from "../op-call.ts";
-import type { DataType, Dimension } from "../types.ts";
+import { sameType } from "../types.ts";
+import type { DataType, Dimension, MilType } from "../types.ts";
 
 /** Sizes agree when they are equal or one is not known yet. */
 export function agree(a: Dimension, b: Dimension): boolean {
@@ -8,6 +9,17 @@ export function agree(a: Dimension, b: Dimension): boolean {
 
 export function sameOrUnknown(a: readonly Dimension[], b: readonly Dimension[]): boolean {
   return a.length === b.length && a.every((size, axis) => agree(size, b[axis] ?? 1));
+}
+
+/** Types are equal up to sizes that one side does not know. */
+export function typeFits(type: MilType, declared: MilType): boolean {
+  if (type.kind === "tensor" && declared.kind === "tensor") {
+    return type.dataType === declared.dataType && sameOrUnknown(type.shape, declared.shape);
+  }
+  if (type.kind === "list" && declared.kind === "list") {
+    return agree(type.length, declared.length) && typeFits(type.element, declared.element);
+  }
+  return sameType(type, declared);
 }
 
 /** The better known of two sizes that agree. */

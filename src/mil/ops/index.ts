@@ -10,9 +10,11 @@ import { ELEMENTWISE_BINARY } from "./elementwise-binary.ts";
 import { ELEMENTWISE_UNARY } from "./elementwise-unary.ts";
 import { GATHER_SCATTER } from "./gather-scatter.ts";
 import { IMAGE } from "./image.ts";
+import { JOINING } from "./joining.ts";
 import { LINEAR } from "./linear.ts";
 import { LISTS } from "./lists.ts";
 import { NORMALIZATION } from "./normalization.ts";
+import { PADDING } from "./padding.ts";
 import { POOLING } from "./pooling.ts";
 import { QUANTIZATION } from "./quantization.ts";
 import { RANDOM } from "./random.ts";
@@ -36,6 +38,8 @@ export const OPS = {
   ...TENSOR_TRANSFORMATION,
   ...SLICING,
   ...SPACE_DEPTH,
+  ...JOINING,
+  ...PADDING,
   ...TENSOR_OPERATION,
   ...SORTING,
   ...GATHER_SCATTER,

@@ -5,7 +5,7 @@ import { defineOp, optional, runtime, tensor, tensors } from "../op-row.ts";
 import { literalOf } from "../program.ts";
 import { elementCount, formatType, isDataType, scalarType, tensorType } from "../types.ts";
 import type { DataType, Dimension, ListType, TensorType } from "../types.ts";
-import { agree, derive } from "./dimensions.ts";
+import { derive, typeFits } from "./dimensions.ts";
 
 // While evaluating, a list is one tensor whose first axis counts its elements. Elements whose shape the
 // program leaves open have no numbers until the first one is written.
@@ -23,11 +23,7 @@ function listType(call: OpCall): TensorList {
 }
 
 function checkElement(call: OpCall, value: TensorType, element: TensorType): void {
-  const fits =
-    value.dataType === element.dataType &&
-    value.shape.length === element.shape.length &&
-    value.shape.every((size, axis) => agree(size, element.shape[axis] ?? 1));
-  if (!fits) {
+  if (!typeFits(value, element)) {
     throw call.fail(`an element is ${formatType(value)}, the list holds ${formatType(element)}`);
   }
 }
