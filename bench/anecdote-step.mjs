@@ -6,6 +6,7 @@ import { createEngine } from "../dist/engine/create.js";
 import { initialiseWeights, modelWeights, parseModelConfig } from "../dist/model/index.js";
 import { BatchSource } from "../dist/text/index.js";
 import { Random } from "../dist/util/random.js";
+import { optimize } from "../dist/passes/pipeline.js";
 import { buildTrainingPlan } from "../dist/train/step-plan.js";
 import { Trainer } from "../dist/train/trainer.js";
 
@@ -39,6 +40,7 @@ const { plan, model } = buildTrainingPlan({
   batchSize: size.batch,
   sequenceLength: size.context,
   accumulation: false,
+  optimize: (fn) => optimize(fn),
   recompute: size.recompute,
 });
 const loaded = await engine.load(plan);

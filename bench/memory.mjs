@@ -4,6 +4,7 @@ import { parseArgs } from "node:util";
 import { readFileSync } from "node:fs";
 import { createEngine } from "../dist/engine/create.js";
 import { initialiseWeights, modelPreset, modelWeights } from "../dist/model/index.js";
+import { optimize } from "../dist/passes/pipeline.js";
 import { buildTrainingPlan } from "../dist/train/step-plan.js";
 
 const { values } = parseArgs({
@@ -30,6 +31,7 @@ const { plan, model } = buildTrainingPlan({
   batchSize: Number(values.batch),
   sequenceLength: Number(values.context),
   accumulation: false,
+  optimize: (fn) => optimize(fn),
   recompute: values.recompute,
 });
 globalThis.gc?.();

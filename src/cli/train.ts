@@ -113,7 +113,7 @@ function show(config: TrainConfig, what: string, json: boolean): void {
   const built = planOf(config, plannedModel(config));
   if (what === "plan") {
     process.stdout.write(
-      json ? `${JSON.stringify(planJson(built.plan))}\n` : printPlan(built.plan),
+      json ? `${JSON.stringify(planJson(built))}\n` : printPlan(built),
     );
     return;
   }

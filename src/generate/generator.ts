@@ -1,5 +1,6 @@
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
 import type { ModelConfig } from "../model/index.ts";
+import { optimize } from "../passes/pipeline.ts";
 import type { Tokenizer } from "../text/index.ts";
 import { Random } from "../util/random.ts";
 import { DecodeSession } from "./decode-session.ts";
@@ -47,6 +48,7 @@ export class Generator {
       engine: parts.engine,
       config: parts.model,
       weights: parts.weights,
+      optimize: (fn) => optimize(fn),
     });
   }
 
@@ -97,7 +99,11 @@ export class Generator {
     const tokens = Array.from(this.#tokenizer.encode(prompt, { addSpecialTokens: true }));
     const start = beginOfText ?? endOfText;
     // A model of documents joined by end-of-text begins one after that token.
-    if (start !== undefined && tokens[0] !== start && (prompt === "" || beginOfText === undefined)) {
+    if (
+      start !== undefined &&
+      tokens[0] !== start &&
+      (prompt === "" || beginOfText === undefined)
+    ) {
       tokens.unshift(start);
     }
     if (tokens.length === 0) {

@@ -1,5 +1,6 @@
 import { createEngine } from "../engine/create.ts";
 import { loadWeights, modelOf, readModelConfig } from "../model/index.ts";
+import { optimize } from "../passes/pipeline.ts";
 import { evaluationBatches, loadTokenizer, openDataset } from "../text/index.ts";
 import { tmpdir } from "node:os";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -44,7 +45,9 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
       ...(options.threads !== undefined && { threads: options.threads }),
     });
     try {
-      const loaded = await engine.load(buildEvaluationPlan({ config, batchSize, sequenceLength }));
+      const loaded = await engine.load(
+        buildEvaluationPlan({ config, batchSize, sequenceLength, optimize: (fn) => optimize(fn) }),
+      );
       loadWeights(folder, modelOf(config), (name) => {
         const view = loaded.view(name);
         if (view instanceof Float32Array) return view;

@@ -6,6 +6,7 @@ import type { Engine, LoadedPlan } from "../engine/engine.ts";
 import { Generator } from "../generate/index.ts";
 import { modelOf, parameterCount } from "../model/index.ts";
 import type { ModelConfig } from "../model/index.ts";
+import { optimize } from "../passes/pipeline.ts";
 import { BatchSource, evaluationBatches } from "../text/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import type { TrainConfig } from "./config.ts";
@@ -46,6 +47,7 @@ export function planOf(config: TrainConfig, model: ModelConfig): TrainingPlan {
     sequenceLength: config.max_seq_length,
     accumulation: config.gradient_accumulation_steps > 1,
     recompute: config.recompute,
+    optimize: (fn) => optimize(fn),
     adamw: { beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: config.adam_epsilon },
     ...(config.tap_bytes !== undefined && { byteBudget: config.tap_bytes }),
     ...(config.head_chunk_rows !== undefined && { headChunkRows: config.head_chunk_rows }),
