@@ -1,7 +1,7 @@
 import { OpCall } from "../mil/op-call.ts";
 import { opRow } from "../mil/ops/index.ts";
 import { scalarLiteral } from "../mil/literal.ts";
-import type { Argument, Operand, Operation } from "../mil/program.ts";
+import type { Argument, Operand, Operation, Value } from "../mil/program.ts";
 import { isOperandList } from "../mil/program.ts";
 import { sameType } from "../mil/types.ts";
 import type { MilType } from "../mil/types.ts";
@@ -32,6 +32,24 @@ const BROADCASTING: ReadonlySet<string> = new Set([
   "select",
 ]);
 
+/** Ops of one tensor that take every number by itself. */
+const ELEMENTWISE: ReadonlySet<string> = new Set([
+  "cast",
+  "exp",
+  "log",
+  "sqrt",
+  "rsqrt",
+  "square",
+  "inverse",
+  "sigmoid",
+  "silu",
+  "gelu",
+  "tanh",
+  "relu",
+  "erf",
+  "abs",
+]);
+
 /** What a `tile` of axes of size 1, or a `fill`, repeats. */
 function beforeBroadcast(operand: Operand, { makerOf }: RewriteContext): Operand | undefined {
   const maker = makerOf(operand);
@@ -49,11 +67,15 @@ function beforeBroadcast(operand: Operand, { makerOf }: RewriteContext): Operand
   return undefined;
 }
 
-/** Operands that were spread out for an op that broadcasts anyway are read as they were. */
+/**
+ * Operands that were spread out for an op that broadcasts anyway are read as they were, and what is computed
+ * from spread-out operands alone is spread out afterwards.
+ */
 export const dropBroadcasts = rewriting("drop broadcasts", (operation, context) => {
-  if (!BROADCASTING.has(operation.type)) return undefined;
   const [result] = operation.outputs;
   if (result === undefined) return undefined;
+  if (ELEMENTWISE.has(operation.type)) return spreadLater(operation, context, result);
+  if (!BROADCASTING.has(operation.type)) return undefined;
   for (const [name, argument] of operation.inputs) {
     if (isOperandList(argument)) continue;
     const source = beforeBroadcast(argument, context);
@@ -61,16 +83,44 @@ export const dropBroadcasts = rewriting("drop broadcasts", (operation, context) 
     const inputs = new Map<string, Argument>([...operation.inputs, [name, source]]);
     if (![...inputs.values()].some((input) => "kind" in input && input.kind === "value")) continue;
     // The other operands must still spread the result out to its shape.
-    if (!stillFits({ ...operation, inputs }, result.type)) continue;
+    const type = inferredType({ ...operation, inputs });
+    if (type === undefined || !sameType(type, result.type)) continue;
     const [value] = context.emit.append({ ...operation, inputs });
     return value;
   }
-  return undefined;
+  return spreadLater(operation, context, result);
 });
 
-function stillFits(operation: Operation, type: MilType): boolean {
+function inferredType(operation: Operation): MilType | undefined {
   const row = opRow(operation.type);
-  if (row === undefined) return false;
-  const [inferred] = row.infer(new OpCall(operation, row));
-  return inferred !== undefined && sameType(inferred, type);
+  return row?.infer(new OpCall(operation, row))[0];
+}
+
+/** f(tile(x)) is tile(f(x)). */
+function spreadLater(
+  operation: Operation,
+  context: RewriteContext,
+  result: Value,
+): Value | undefined {
+  const inputs = new Map(operation.inputs);
+  let isSpread = false;
+  for (const [name, argument] of operation.inputs) {
+    if (isOperandList(argument)) return undefined;
+    const isTiled = context.makerOf(argument, "tile") !== undefined;
+    const source = isTiled ? beforeBroadcast(argument, context) : undefined;
+    if (source === undefined) continue;
+    inputs.set(name, source);
+    isSpread = true;
+  }
+  if (!isSpread) return undefined;
+  const type = inferredType({ ...operation, inputs });
+  const target = knownShape(result);
+  if (type?.kind !== "tensor" || target === undefined || type.shape.length !== target.length)
+    return undefined;
+  const isSmaller = type.shape.every((size, axis) => size === 1 || size === target[axis]);
+  if (!isSmaller || sameType(type, result.type)) return undefined;
+  const [value] = context.emit.append({ ...operation, inputs });
+  if (value === undefined) return undefined;
+  const reps = target.map((size, axis) => (type.shape[axis] === size ? 1 : size));
+  return context.emit.op("tile", { x: value, reps });
 }

@@ -22,7 +22,7 @@ function between(e: FunctionBuilder, x: Operand, low: number, high: number): Val
 }
 
 /** Slopes of the three curves called gelu. */
-const GELU_SLOPES: Readonly<Record<string, (e: FunctionBuilder, x: Operand) => Value>> = {
+const GELU_SLOPES: Readonly<Record<string, (e: FunctionBuilder, x: Operand, y: Value) => Value>> = {
   // P(x) + x p(x), with P and p the normal distribution and its density.
   EXACT: (e, x) => {
     const distribution = mul(e, add(e, e.op("erf", { x: mul(e, x, Math.SQRT1_2) }), 1), 0.5);
@@ -33,22 +33,20 @@ const GELU_SLOPES: Readonly<Record<string, (e: FunctionBuilder, x: Operand) => V
     );
     return add(e, distribution, mul(e, x, density));
   },
-  // With t = tanh(k (x + a x^3)): (1 + t) / 2 + x (1 - t^2) k (1 + 3 a x^2) / 2.
-  TANH_APPROXIMATION: (e, x) => {
-    const k = Math.sqrt(2 / Math.PI);
-    const a = 0.044715;
+  // x s with s = sigmoid(v), v = x (b + c x^2), which is (1 + tanh(v / 2)) / 2 with fewer steps:
+  // s + x s (1 - s) (b + 3 c x^2).
+  TANH_APPROXIMATION: (e, x, y) => {
+    const b = 2 * Math.sqrt(2 / Math.PI);
+    const c = 0.044715 * b;
     const squared = square(e, x);
-    const inner = mul(e, x, add(e, mul(e, squared, k * a), k));
-    const t = e.op("tanh", { x: inner });
-    const rise = mul(e, x, add(e, mul(e, squared, 1.5 * k * a), 0.5 * k));
-    const steep = mul(e, sub(e, 1, square(e, t)), rise);
-    return add(e, add(e, mul(e, t, 0.5), 0.5), steep);
+    const s = sigmoid(e, mul(e, x, add(e, mul(e, squared, c), b)));
+    const steepness = add(e, mul(e, squared, 3 * c), b);
+    return add(e, s, mul(e, mul(e, y, sub(e, 1, s)), steepness));
   },
-  // With s = sigmoid(1.702 x): s + 1.702 x s (1 - s).
-  SIGMOID_APPROXIMATION: (e, x) => {
-    const scaled = mul(e, x, 1.702);
-    const s = sigmoid(e, scaled);
-    return mul(e, s, add(e, mul(e, scaled, sub(e, 1, s)), 1));
+  // y = x s with s = sigmoid(1.702 x): s + 1.702 y (1 - s).
+  SIGMOID_APPROXIMATION: (e, x, y) => {
+    const s = sigmoid(e, mul(e, x, 1.702));
+    return add(e, s, mul(e, mul(e, y, 1.702), sub(e, 1, s)));
   },
 };
 
@@ -76,11 +74,11 @@ export const ACTIVATION_RULES = {
   }),
   softplus: unary((e, g, x) => mul(e, g, sigmoid(e, x))),
   softsign: unary((e, g, x) => div(e, g, square(e, add(e, e.op("abs", { x }), 1)))),
-  gelu: ({ emit, gradient, operand, call }) => {
+  gelu: ({ emit, gradient, operand, output, call }) => {
     const mode = call.string("mode");
     const slope = GELU_SLOPES[mode];
     if (slope === undefined) throw call.fail(`mode "${mode}" has no derivative`);
-    return { x: mul(emit, gradient, slope(emit, operand("x"))) };
+    return { x: mul(emit, gradient, slope(emit, operand("x"), output)) };
   },
   clamped_relu: ({ emit, gradient, operand, output, call }) => {
     const leaking = where(

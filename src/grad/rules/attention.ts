@@ -2,8 +2,9 @@ import { add, mul, reduceToShape, shapeOf, sub, tensorDataType, where } from "..
 import type { GradientTable } from "../rule.ts";
 
 export const ATTENTION_RULES = {
-  // P = softmax(S), S = scale Q K' + mask; the gradient of S is P (G V' - sum(P (G V'))).
-  scaled_dot_product_attention: ({ emit, gradient, operand, call, wants }) => {
+  // P = softmax(S), S = scale Q K' + mask, Y = P V; the gradient of S is P (G V' - sum(P (G V'))), and that
+  // sum over the sources is the sum of G Y over the channels, of which there are fewer.
+  scaled_dot_product_attention: ({ emit, gradient, operand, output, call, wants }) => {
     const query = operand("query");
     const key = operand("key");
     const value = operand("value");
@@ -21,8 +22,8 @@ export const ATTENTION_RULES = {
     const weights = emit.op("softmax", { x: scores, axis: -1 });
     const toWeights = emit.op("matmul", { x: gradient, y: value, transpose_y: true });
     const level = emit.op("reduce_sum", {
-      x: mul(emit, toWeights, weights),
-      axes: [shapeOf(weights).length - 1],
+      x: mul(emit, gradient, output),
+      axes: [shapeOf(output).length - 1],
       keep_dims: true,
     });
     const toScores = mul(emit, weights, sub(emit, toWeights, level));

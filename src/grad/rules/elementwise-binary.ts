@@ -21,10 +21,16 @@ export const ELEMENTWISE_BINARY_RULES = {
     x: gradient,
     y: wants("y") ? negate(emit, gradient) : undefined,
   }),
-  mul: ({ emit, gradient, operand, wants }) => ({
-    x: wants("x") ? mul(emit, gradient, operand("y")) : undefined,
-    y: wants("y") ? mul(emit, gradient, operand("x")) : undefined,
-  }),
+  mul: ({ emit, gradient, operand, wants }) => {
+    const x = operand("x");
+    const y = operand("y");
+    // A square: one product instead of two equal ones and their sum.
+    if (x === y) return { x: mul(emit, mul(emit, gradient, 2), x) };
+    return {
+      x: wants("x") ? mul(emit, gradient, y) : undefined,
+      y: wants("y") ? mul(emit, gradient, x) : undefined,
+    };
+  },
   real_div: ({ emit, gradient, operand, output, wants }) => {
     const quotient = div(emit, gradient, operand("y"));
     return { x: quotient, y: wants("y") ? negate(emit, mul(emit, quotient, output)) : undefined };

@@ -1,6 +1,6 @@
 import type { FunctionBuilder } from "../../mil/builder.ts";
 import type { Operand, Value } from "../../mil/program.ts";
-import { add, asValue, div, mul, padWithZeros, reshapeTo, shapeOf } from "../emit.ts";
+import { add, asValue, countOver, div, mul, padWithZeros, reshapeTo, shapeOf } from "../emit.ts";
 import { sliceAxis, square, sub, tensorDataType } from "../emit.ts";
 import type { GradientTable } from "../rule.ts";
 
@@ -17,11 +17,19 @@ function inverseRoot(e: FunctionBuilder, x: Operand, epsilon: number): Value {
   return e.op("rsqrt", { x, epsilon });
 }
 
-/** (x - mean) / sqrt(variance + epsilon) and the divisor's inverse. */
-function normalized(e: FunctionBuilder, x: Operand, axes: readonly number[], epsilon: number) {
+/** (x - mean) / sqrt(variance + epsilon), which may be at hand, and the divisor's inverse. */
+function normalized(
+  e: FunctionBuilder,
+  x: Operand,
+  axes: readonly number[],
+  epsilon: number,
+  normal?: Value,
+) {
   const centered = sub(e, x, mean(e, x, axes));
-  const scale = inverseRoot(e, mean(e, square(e, centered), axes), epsilon);
-  return { normal: mul(e, centered, scale), scale };
+  const squares = e.op("reduce_sum_square", { x: centered, axes, keep_dims: true });
+  const variance = mul(e, squares, 1 / countOver(shapeOf(x), axes));
+  const scale = inverseRoot(e, variance, epsilon);
+  return { normal: normal ?? mul(e, centered, scale), scale };
 }
 
 /** scale (g - mean(g) - normal mean(g normal)): the gradient through a normalization to mean 0, variance 1. */
@@ -76,12 +84,13 @@ function channelWindowSum(e: FunctionBuilder, x: Value, before: number, after: n
 }
 
 export const NORMALIZATION_RULES = {
-  layer_norm: ({ emit, gradient, operand, call, wants }) => {
+  layer_norm: ({ emit, gradient, operand, output, call, wants }) => {
     const x = operand("x");
     const shape = shapeOf(x);
     const axes = call.axes("axes", shape.length).toSorted((a, b) => a - b);
     const epsilon = call.floatOf("epsilon", tensorDataType(x));
-    const { normal, scale } = normalized(emit, x, axes, epsilon);
+    const isPlain = !call.has("gamma") && !call.has("beta");
+    const { normal, scale } = normalized(emit, x, axes, epsilon, isPlain ? output : undefined);
     const scaled = call.has("gamma")
       ? mul(emit, gradient, along(emit, operand("gamma"), shape, axes))
       : gradient;
