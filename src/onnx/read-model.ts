@@ -76,8 +76,8 @@ const ELEMENT_TYPES: Readonly<Record<number, readonly [name: string, mil: DataTy
   12: ["UINT32", "int32"],
   13: ["UINT64", "int32"],
   16: ["BFLOAT16", "fp32"],
-  21: ["UINT4", "uint8"],
-  22: ["INT4", "int8"],
+  21: ["UINT4", "uint4"],
+  22: ["INT4", "int4"],
 };
 
 /** How the format spells an element type. */
@@ -209,9 +209,6 @@ function storedBits(code: number): number {
       return 32;
     case 16:
       return 16;
-    case 21:
-    case 22:
-      return 4;
     default:
       return DATA_TYPE_BITS[ELEMENT_TYPES[code]?.[1] ?? "uint8"];
   }
@@ -223,7 +220,8 @@ function numbersOfBytes(
   bytes: Uint8Array,
   count: number,
 ): NumericData {
-  const buffer = bytes.slice().buffer;
+  // A copy starts at an offset that every array class takes; a Buffer's own slice would not be one.
+  const buffer = new Uint8Array(bytes).buffer;
   switch (code) {
     case 10: {
       const numbers = new Float32Array(count);

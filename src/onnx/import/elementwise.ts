@@ -17,7 +17,6 @@ type Unary = Extract<
   | "erf"
   | "exp"
   | "floor"
-  | "log"
   | "round"
   | "sign"
   | "sin"
@@ -37,39 +36,46 @@ const unary =
   (site) =>
     site.op(type, { x: site.input(0) });
 
-type Binary = Extract<
+type Arithmetic = Extract<OpName, "add" | "sub" | "mul" | "real_div" | "maximum" | "minimum">;
+
+/** Small integers are computed as int32 and wrapped afterwards. */
+const arithmetic =
+  (type: Arithmetic): Import =>
+  (site) => {
+    const [x, y] = [site.widened(site.input(0)), site.widened(site.input(1))];
+    return site.cast(site.op(type, { x, y }), site.type(0));
+  };
+
+type Comparison = Extract<
   OpName,
-  | "add"
-  | "sub"
-  | "mul"
-  | "real_div"
-  | "maximum"
-  | "minimum"
-  | "equal"
-  | "less"
-  | "less_equal"
-  | "greater"
-  | "greater_equal"
-  | "logical_and"
-  | "logical_or"
-  | "logical_xor"
+  "equal" | "not_equal" | "less" | "less_equal" | "greater" | "greater_equal"
 >;
 
-const binary =
-  (type: Binary): Import =>
+const comparison =
+  (type: Comparison): Import =>
+  (site) =>
+    site.op(type, { x: site.widened(site.input(0)), y: site.widened(site.input(1)) });
+
+type Logical = Extract<OpName, "logical_and" | "logical_or" | "logical_xor">;
+
+const logical =
+  (type: Logical): Import =>
   (site) =>
     site.op(type, { x: site.input(0), y: site.input(1) });
 
+type Joining = "add" | "maximum" | "minimum";
+
 /** Any number of operands, joined from the left. */
 const variadic =
-  (type: "add" | "maximum" | "minimum"): Import =>
+  (type: Joining): Import =>
   (site) =>
     joined(site, type);
 
-function joined(site: ImportSite, type: "add" | "maximum" | "minimum"): Operand {
-  const [first, ...rest] = site.inputs();
+function joined(site: ImportSite, type: Joining): Operand {
+  const [first, ...rest] = site.inputs().map((operand) => site.widened(operand));
   if (first === undefined) throw site.fail("it has no inputs");
-  return rest.reduce((x, y) => site.op(type, { x, y }), first);
+  const result = rest.reduce((x, y) => site.op(type, { x, y }), first);
+  return site.cast(result, site.type(0));
 }
 
 const scaled = (site: ImportSite, x: Operand, factor: number): Operand =>
@@ -119,17 +125,21 @@ const clip: Import = (site) => {
         : site.op("clip", { x, alpha, beta });
     }
   }
-  const raised = low === undefined ? x : site.op("maximum", { x, y: low });
-  return high === undefined ? raised : site.op("minimum", { x: raised, y: high });
+  const bounded = (value: Operand, type: "maximum" | "minimum", limit: Operand | undefined) =>
+    limit === undefined ? value : site.op(type, { x: value, y: site.widened(limit) });
+  const raised = bounded(site.widened(x), "maximum", low);
+  return site.cast(bounded(raised, "minimum", high), site.type(0));
 };
 
 /** The remainder: with the sign of the divisor, or under `fmod` with that of the dividend. */
 const remainder: Import = (site) => {
-  const x = site.input(0);
-  const y = site.input(1);
-  if (!site.flag("fmod", false)) return site.op("mod", { x, y });
-  const rest = site.op("mod", { x: site.op("abs", { x }), y: site.op("abs", { x: y }) });
-  return site.op("mul", { x: rest, y: site.op("sign", { x }) });
+  const x = site.widened(site.input(0));
+  const y = site.widened(site.input(1));
+  if (!site.flag("fmod", false)) return site.cast(site.op("mod", { x, y }), site.type(0));
+  const magnitude = (value: Operand): Operand =>
+    site.op("maximum", { x: value, y: site.op("mul", { x: value, y: -1 }) });
+  const rest = site.op("mod", { x: magnitude(x), y: magnitude(y) });
+  return site.cast(site.op("mul", { x: rest, y: site.op("sign", { x }) }), site.type(0));
 };
 
 const softmaxAxis = (site: ImportSite): number =>
@@ -165,7 +175,8 @@ export const IMPORT_ELEMENTWISE = {
   Erf: unary("erf"),
   Exp: unary("exp"),
   Floor: unary("floor"),
-  Log: unary("log"),
+  /** MIL's own default adds a little to its input, so that 0 does not become -inf. */
+  Log: (site) => site.op("log", { x: site.input(0), epsilon: 0 }),
   Round: unary("round"),
   Sign: unary("sign"),
   Sin: unary("sin"),
@@ -185,32 +196,39 @@ export const IMPORT_ELEMENTWISE = {
   /** Only in training does it drop anything. */
   Dropout: (site) => site.input(0),
 
-  Add: binary("add"),
-  Sub: binary("sub"),
-  Mul: binary("mul"),
+  Add: arithmetic("add"),
+  Sub: arithmetic("sub"),
+  Mul: arithmetic("mul"),
   /** Quotients of integers are cut towards zero in both languages. */
-  Div: binary("real_div"),
-  Equal: binary("equal"),
-  Less: binary("less"),
-  LessOrEqual: binary("less_equal"),
-  Greater: binary("greater"),
-  GreaterOrEqual: binary("greater_equal"),
-  And: binary("logical_and"),
-  Or: binary("logical_or"),
-  Xor: binary("logical_xor"),
+  Div: arithmetic("real_div"),
+  Equal: comparison("equal"),
+  Less: comparison("less"),
+  LessOrEqual: comparison("less_equal"),
+  Greater: comparison("greater"),
+  GreaterOrEqual: comparison("greater_equal"),
+  And: logical("logical_and"),
+  Or: logical("logical_or"),
+  Xor: logical("logical_xor"),
   Max: variadic("maximum"),
   Min: variadic("minimum"),
   Sum: variadic("add"),
   Mean: (site) => scaled(site, joined(site, "add"), 1 / site.node.input.length),
   Pow: (site) => site.op("pow", { x: site.input(0), y: site.cast(site.input(1), site.type(0)) }),
   Mod: remainder,
-  Where: (site) => site.op("select", { cond: site.input(0), a: site.input(1), b: site.input(2) }),
+  Where: (site) => {
+    const keeps = site.isFloat(1) || site.type(1) === "bool";
+    const [a, b] = [1, 2].map((index) =>
+      keeps ? site.input(index) : site.widened(site.input(index)),
+    );
+    if (a === undefined || b === undefined) throw site.fail("it has three inputs");
+    return site.cast(site.op("select", { cond: site.input(0), a, b }), site.type(1));
+  },
   Clip: clip,
   Cast: (site) => {
     const x = site.input(0);
     const to = site.elementType("to", 1);
     return to === "bool" && site.type(0) !== "bool"
-      ? site.op("not_equal", { x, y: site.scalar(site.type(0), 0) })
+      ? site.op("not_equal", { x: site.widened(x), y: 0 })
       : site.cast(x, to);
   },
   CastLike: (site) => site.cast(site.input(0), site.type(1)),

@@ -1,4 +1,5 @@
 import type { Operand } from "../../mil/program.ts";
+import { importEinsum } from "./einsum.ts";
 import type { Import, ImportSite } from "./site.ts";
 
 /** `linear` takes inputs of rank 1 to 3. */
@@ -93,9 +94,5 @@ export const IMPORT_LINEAR = {
   },
   MatMulInteger: (site) =>
     site.op("matmul", { x: centred(site, 0, 2, true), y: centred(site, 1, 3, false) }),
-  Einsum: (site) =>
-    site.op("einsum", {
-      values: site.inputs(),
-      equation: site.text("equation", "").replaceAll(" ", ""),
-    }),
+  Einsum: importEinsum,
 } as const satisfies Record<string, Import>;

@@ -162,7 +162,9 @@ export const IMPORT_NORMALIZATION = {
       axes,
       keep_dims: true,
     });
-    return site.op("real_div", { x, y: norm });
+    // Where everything is 0 the result is 0 as well.
+    const smallest = site.type(0) === "fp16" ? 2 ** -24 : 2 ** -126;
+    return site.op("real_div", { x, y: site.op("maximum", { x: norm, y: smallest }) });
   },
   LRN: (site) => {
     const size = site.int("size", 1);

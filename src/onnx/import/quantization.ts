@@ -3,6 +3,7 @@ import type { Literal, Operand } from "../../mil/program.ts";
 import { elementCount } from "../../mil/types.ts";
 import type { DataType } from "../../mil/types.ts";
 import type { Import, ImportSite } from "./site.ts";
+import { convolved } from "./windows.ts";
 
 type Small = "int8" | "uint8";
 
@@ -19,7 +20,13 @@ function asScalar(site: ImportSite, operand: Operand): Operand {
 }
 
 /** Scale and zero point at two inputs, for data of `rank`. */
-function schemeOf(site: ImportSite, scaleAt: number, zeroAt: number, rank: number): Scheme {
+function schemeOf(
+  site: ImportSite,
+  scaleAt: number,
+  zeroAt: number,
+  rank: number,
+  fallbackAxis = 1,
+): Scheme {
   if (site.int("block_size", 0) !== 0) throw site.fail("blocks of scales have no MIL form here");
   const count = elementCount(site.shape(scaleAt));
   const zero = site.has(zeroAt) ? site.input(zeroAt) : undefined;
@@ -33,7 +40,7 @@ function schemeOf(site: ImportSite, scaleAt: number, zeroAt: number, rank: numbe
   return {
     scale: site.input(scaleAt),
     zeroPoint: zero,
-    axis: site.axis(site.int("axis", 1), rank),
+    axis: site.axis(site.int("axis", fallbackAxis), rank),
   };
 }
 
@@ -57,7 +64,19 @@ function spread(site: ImportSite, operand: Operand, { axis }: Scheme, rank: numb
   );
 }
 
-function dequantized(site: ImportSite, x: Operand, scheme: Scheme): Operand {
+/** Constants of 4 bits as those of 8 that hold the same numbers. */
+function unpacked(site: ImportSite, operand: Operand): Operand {
+  const literal = site.known(operand);
+  const type = site.typeOf(operand);
+  if (literal === undefined || (type !== "int4" && type !== "uint4")) return operand;
+  const wide = type === "int4" ? "int8" : "uint8";
+  return site.constant(wide, site.shapeOf(operand), literalNumbers(literal));
+}
+
+function dequantized(site: ImportSite, packed: Operand, given: Scheme): Operand {
+  const x = unpacked(site, packed);
+  const { zeroPoint: stored } = given;
+  const scheme = { ...given, zeroPoint: stored && unpacked(site, stored) };
   const type = site.typeOf(x);
   const rank = site.shapeOf(x).length;
   const axis = scheme.axis === undefined ? {} : { axis: scheme.axis };
@@ -65,24 +84,24 @@ function dequantized(site: ImportSite, x: Operand, scheme: Scheme): Operand {
   // A zero point of nothing but zeros says no more than its absence.
   const zeroPoint = zero === undefined || isAllZero(zero) ? {} : { zero_point: zero };
   if (isSmall(type) && isKnown(site, scheme)) {
-    const stored = site.known(x);
-    if (stored === undefined) {
+    const numbers = site.known(x);
+    if (numbers === undefined) {
       return site.op("dequantize", { input: x, scale: scheme.scale, ...zeroPoint, ...axis });
     }
     return site.op("constexpr_affine_dequantize", {
-      quantized_data: stored,
+      quantized_data: numbers,
       scale: scheme.scale,
       zero_point: zero ?? site.constant(type, [], [0]),
       axis: scheme.axis ?? 0,
     });
   }
   const wide = site.typeOf(scheme.scale);
-  const numbers = site.cast(x, wide);
+  const cast = site.cast(x, wide);
   const shifted =
     scheme.zeroPoint === undefined
-      ? numbers
+      ? cast
       : site.op("sub", {
-          x: numbers,
+          x: cast,
           y: spread(site, site.cast(scheme.zeroPoint, wide), scheme, rank),
         });
   return site.op("mul", { x: shifted, y: spread(site, scheme.scale, scheme, rank) });
@@ -155,6 +174,37 @@ const quantizedMatmul: Import = (site) => {
   return quantized(site, product, schemeOf(site, 6, 7, site.shapeOf(product).length));
 };
 
+/** Numbers of the inputs, convolved as floats; the bias has the scale of both together. */
+const quantizedConvolution: Import = (site) => {
+  const rank = site.shape(0).length;
+  const x = dequantized(site, site.input(0), schemeOf(site, 1, 2, rank));
+  const weight = dequantized(site, site.input(3), schemeOf(site, 4, 5, rank, 0));
+  const bias = site.has(8)
+    ? site.op("mul", {
+        x: site.cast(site.input(8), "fp32"),
+        y: site.op("mul", {
+          x: asScalar(site, site.input(1)),
+          y: elementCount(site.shape(4)) === 1 ? asScalar(site, site.input(4)) : site.input(4),
+        }),
+      })
+    : undefined;
+  const result = convolved(site, { x, weight, ...(bias !== undefined && { bias }) });
+  return quantized(site, result, schemeOf(site, 6, 7, rank));
+};
+
+/** Products of 8-bit numbers are exact in fp32 up to sums of 2^24. */
+const integerConvolution: Import = (site) => {
+  const centred = (index: number, zeroAt: number): Operand => {
+    const numbers = site.cast(site.input(index), "fp32");
+    if (!site.has(zeroAt)) return numbers;
+    const zero = site.cast(site.input(zeroAt), "fp32");
+    const count = elementCount(site.shape(zeroAt));
+    const shaped = count === 1 ? asScalar(site, zero) : site.reshape(zero, [count, 1, 1, 1]);
+    return site.op("sub", { x: numbers, y: shaped });
+  };
+  return site.cast(convolved(site, { x: centred(0, 2), weight: centred(1, 3) }), "int32");
+};
+
 export const IMPORT_QUANTIZATION = {
   QuantizeLinear: (site) => {
     const target = site.hasAttribute("output_dtype")
@@ -167,4 +217,6 @@ export const IMPORT_QUANTIZATION = {
     dequantized(site, site.input(0), schemeOf(site, 1, 2, site.shape(0).length)),
   DynamicQuantizeLinear: dynamicQuantize,
   QLinearMatMul: quantizedMatmul,
+  QLinearConv: quantizedConvolution,
+  ConvInteger: integerConvolution,
 } as const satisfies Record<string, Import>;

@@ -25,7 +25,11 @@ const reduction =
     if (isEmpty && site.flag("noop_with_empty_axes", false)) return x;
     const axes = isEmpty ? Array.from({ length: rank }, (_, axis) => axis) : given;
     if (rank === 0) return x;
-    return site.op(type, { x, axes, keep_dims: site.flag("keepdims", true) });
+    const keepDims = site.flag("keepdims", true);
+    return site.cast(
+      site.op(type, { x: site.widened(x), axes, keep_dims: keepDims }),
+      site.type(0),
+    );
   };
 
 const position =

@@ -98,6 +98,21 @@ const split: Import = (site) => {
   return site.many("split", { x: site.input(0), split_sizes: sizes, axis });
 };
 
+/** Integers are padded by joining, since MIL's own op takes floats only. */
+function padByConcat(site: ImportSite, amounts: readonly (readonly number[])[], value: number) {
+  if (site.text("mode", "constant") !== "constant") {
+    throw site.fail("only constant padding of integers has a MIL form");
+  }
+  return amounts.reduce<Operand>((x, [before = 0, after = 0], axis) => {
+    if (before + after === 0) return x;
+    const block = (size: number): readonly Operand[] =>
+      size === 0
+        ? []
+        : [filled(site, site.shapeOf(x).with(axis, size), site.scalar(site.type(0), value))];
+    return site.op("concat", { values: [...block(before), x, ...block(after)], axis });
+  }, site.input(0));
+}
+
 const MODES = { constant: "constant", reflect: "reflect", edge: "replicate" } as const;
 
 const pad: Import = (site) => {
@@ -118,6 +133,7 @@ const pad: Import = (site) => {
   if (!Object.hasOwn(MODES, spelled)) throw site.fail(`mode "${spelled}" has no MIL form`);
   const value = site.hasAttribute("value") ? site.float("value", 0) : site.number(2, 0);
   if (amounts.flat().every((amount) => amount === 0)) return x;
+  if (!site.isFloat(0)) return padByConcat(site, amounts, value);
   return site.op("pad", {
     x,
     pad: amounts.flat(),

@@ -228,6 +228,12 @@ export class ImportSite {
     return this.typeOf(x) === to ? x : this.op("cast", { x, dtype: to });
   }
 
+  /** Small integers and bools as int32, which arithmetic in MIL takes; all else as it is. */
+  widened(x: Operand): Operand {
+    const type = this.typeOf(x);
+    return isFloat(type) || type === "int32" ? x : this.cast(x, "int32");
+  }
+
   scalar(dataType: DataType, value: number): Literal {
     return scalarLiteral(dataType, value);
   }

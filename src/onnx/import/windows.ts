@@ -45,17 +45,25 @@ function dilationsOf(site: ImportSite, count: number): readonly number[] {
   return site.ints("dilations") ?? Array.from({ length: count }, () => 1);
 }
 
-const convolution: Import = (site) => {
-  const count = site.shape(0).length - 2;
+const convolution: Import = (site) =>
+  convolved(site, { x: site.input(0), weight: site.input(1), ...biasOf(site) });
+
+interface Convolved {
+  readonly x: Operand;
+  readonly weight: Operand;
+  readonly bias?: Operand;
+}
+
+/** A convolution with the settings of the node, over operands that may have been prepared. */
+export function convolved(site: ImportSite, operands: Convolved): Operand {
+  const count = site.shapeOf(operands.x).length - 2;
   return site.op("conv", {
-    x: site.input(0),
-    weight: site.input(1),
-    ...biasOf(site),
+    ...operands,
     ...windowSettings(site, count),
     dilations: dilationsOf(site, count),
     groups: site.int("group", 1),
   });
-};
+}
 
 const transposedConvolution: Import = (site) => {
   const [batch = 1, , ...spatial] = site.shape(0);
@@ -113,27 +121,44 @@ function kernelSizes(site: ImportSite): readonly number[] {
   return kernel;
 }
 
+/** Padding at the end that makes a window for what would be left over, as `ceil_mode` counts windows. */
+function ceilPads(site: ImportSite, kernel: readonly number[]): readonly number[] {
+  const spatial = site.shape(0).slice(2);
+  const given = site.ints("pads") ?? [];
+  const strides = site.ints("strides") ?? [];
+  return spatial.flatMap((size, axis) => {
+    const [before, after] = [given[axis] ?? 0, given[axis + spatial.length] ?? 0];
+    const stride = strides[axis] ?? 1;
+    const window = kernel[axis] ?? 1;
+    let count = Math.ceil((size + before + after - window) / stride) + 1;
+    // A window may not begin in the padding at the end.
+    if ((count - 1) * stride >= size + before) count--;
+    return [before, Math.max(after, (count - 1) * stride + window - size - before)];
+  });
+}
+
 const pool =
   (type: "max_pool" | "avg_pool" | "l2_pool"): Import =>
   (site) => {
     const kernel = kernelSizes(site);
+    const isCeil = site.flag("ceil_mode", false) && site.text("auto_pad", "NOTSET") === "NOTSET";
+    const countsPadding = type === "avg_pool" && site.flag("count_include_pad", false);
+    const isExtended = isCeil && !countsPadding;
     const inputs = {
-      x: site.input(0),
+      x: site.isFloat(0) ? site.input(0) : site.cast(site.input(0), "fp32"),
       kernel_sizes: kernel,
       ...windowSettings(site, kernel.length),
-      ceil_mode: site.flag("ceil_mode", false),
+      ...(isExtended && { pad_type: "custom" as const, pad: ceilPads(site, kernel) }),
+      ceil_mode: isCeil && countsPadding,
     };
     switch (type) {
       case "avg_pool":
-        return site.op("avg_pool", {
-          ...inputs,
-          exclude_padding_from_average: !site.flag("count_include_pad", false),
-        });
+        return site.op("avg_pool", { ...inputs, exclude_padding_from_average: !countsPadding });
       case "l2_pool":
         if (site.int("p", 2) !== 2) throw site.fail("only p = 2 has a MIL form");
         return site.op("l2_pool", inputs);
       case "max_pool":
-        return site.op("max_pool", inputs);
+        return site.cast(site.op("max_pool", inputs), site.type(0));
     }
   };
 
@@ -197,27 +222,37 @@ const resize: Import = (site) => {
     return site.op("upsample_nearest_neighbor", { x, ...scale });
   }
   if (mode !== "linear") throw site.fail(`mode "${mode}" has no MIL form`);
-  switch (coordinates) {
-    case "align_corners":
-      return site.op("upsample_bilinear", { x, ...scale, align_corners: true });
-    case "half_pixel":
-    case "pytorch_half_pixel":
-      return site.op("upsample_bilinear", {
-        x,
-        ...scale,
-        align_corners: false,
-        half_pixel_centers: true,
-      });
-    case "asymmetric":
-      return site.op("upsample_bilinear", {
-        x,
-        ...scale,
-        align_corners: false,
-        half_pixel_centers: false,
-      });
-    default:
-      throw site.fail(`linear resizing with ${coordinates} has no MIL form`);
+  const sampling = SAMPLING[coordinates];
+  if (sampling === undefined || site.flag("antialias", false)) {
+    const how = site.flag("antialias", false) ? "antialiasing" : coordinates;
+    throw site.fail(`linear resizing with ${how} has no MIL form`);
   }
+  const [targetHeight = 1, targetWidth = 1] = sizes.slice(2);
+  // Factors that lead to a fraction of a pixel move the grid, which MIL derives from the sizes.
+  const isExact = sizes.every((size, axis) => {
+    const product = (shape[axis] ?? 1) * (factors[axis] ?? 1);
+    return Math.abs(size - product) < 1e-4;
+  });
+  if (!isExact || (coordinates === "pytorch_half_pixel" && sizes.slice(2).includes(1))) {
+    throw site.fail(
+      `linear resizing by ${height} x ${width} with ${coordinates} has no MIL form`,
+      "Give the sizes of the result instead of factors.",
+    );
+  }
+  return site.op("resize_bilinear", {
+    x,
+    target_size_height: targetHeight,
+    target_size_width: targetWidth,
+    sampling_mode: sampling,
+  });
+};
+
+/** MIL's names of the ways to lay the grid of results over the image. */
+const SAMPLING: Readonly<Record<string, string>> = {
+  align_corners: "STRICT_ALIGN_CORNERS",
+  half_pixel: "UNALIGN_CORNERS",
+  pytorch_half_pixel: "UNALIGN_CORNERS",
+  asymmetric: "DEFAULT",
 };
 
 export const IMPORT_WINDOWS = {
@@ -237,8 +272,13 @@ export const IMPORT_WINDOWS = {
       ? site.op("pixel_shuffle", { x, upscale_factor: block })
       : site.op("depth_to_space", { x, block_size: block });
   },
-  SpaceToDepth: (site) =>
-    site.op("space_to_depth", { x: site.input(0), block_size: site.int("blocksize", 1) }),
+  SpaceToDepth: (site) => {
+    const x = site.input(0);
+    const block = site.int("blocksize", 1);
+    return site.text("mode", "DCR") === "CRD"
+      ? site.op("pixel_unshuffle", { x, downscale_factor: site.scalar("uint32", block) })
+      : site.op("space_to_depth", { x, block_size: block });
+  },
   Flatten: (site) => {
     const shape = site.shape(0);
     const given = site.int("axis", 1);
