@@ -6,7 +6,9 @@ import { didYouMean } from "../util/nearest.ts";
 import { computeTypeOf, elementTypeOf } from "./element-types.ts";
 import { OnnxError } from "./errors.ts";
 import { findFusions } from "./fuse/index.ts";
+import type { Fusions } from "./fuse/index.ts";
 import { GraphWriter } from "./graph-writer.ts";
+import { intermediateBytes } from "./intermediates.ts";
 import { LOWERINGS, loweringOf } from "./lower/index.ts";
 import { LoweringSite } from "./lower/site.ts";
 
@@ -14,6 +16,8 @@ export interface OnnxModel {
   readonly bytes: Uint8Array;
   /** ONNX nodes, for reports. */
   readonly nodeCount: number;
+  /** What the runtime's arena is estimated to grow to. */
+  readonly intermediateBytes: number;
 }
 
 /** Ops whose results hold only numbers their operands hold: small integers need no wrapping after them. */
@@ -62,8 +66,13 @@ const KEEPS_NUMBERS: ReadonlySet<string> = new Set([
 export function functionToOnnx(fn: MilFunction): OnnxModel {
   const graph = new GraphWriter();
   const lowered = new FunctionLowering(fn, graph);
-  lowered.run();
-  return { bytes: graph.finish(fn.name), nodeCount: graph.nodeCount };
+  const fusions = findFusions(fn);
+  lowered.run(fusions);
+  return {
+    bytes: graph.finish(fn.name),
+    nodeCount: graph.nodeCount,
+    intermediateBytes: intermediateBytes(fn, fusions),
+  };
 }
 
 class FunctionLowering {
@@ -77,7 +86,7 @@ class FunctionLowering {
     this.#graph = graph;
   }
 
-  run(): void {
+  run(fusions: Fusions): void {
     const graph = this.#graph;
     const used = new Set<Operand>(
       this.#fn.operations.flatMap((operation) => [...operandsOf(operation)]),
@@ -104,7 +113,6 @@ class FunctionLowering {
           : graph.node("Cast", [`in:${name}`], { to: BigInt(elementTypeOf(computed)) }),
       );
     }
-    const fusions = findFusions(this.#fn);
     for (const operation of this.#fn.operations) {
       if (fusions.consumed.has(operation)) continue;
       const fused = fusions.roots.get(operation);

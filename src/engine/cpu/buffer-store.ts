@@ -5,7 +5,7 @@ import { didYouMean } from "../../util/nearest.ts";
 import { viewClassOf } from "../engine.ts";
 import type { BufferView } from "../engine.ts";
 import { EngineError } from "../errors.ts";
-import type { RuntimePlace } from "./graph-step.ts";
+import type { MemoryPlace } from "./graph-step.ts";
 import type { KernelPlace } from "./host-kernels.ts";
 import { elementBytes, layOutPersistent } from "./layout.ts";
 import { SharedMemory } from "./memory.ts";
@@ -42,7 +42,7 @@ export class BufferStore {
   readonly #packings = new Map<string, Packing>();
   readonly #arenas: ArrayBuffer[] = [];
 
-  constructor(plan: Plan, requests: StoreRequests, useKoffi: boolean, share?: BufferStore) {
+  constructor(plan: Plan, requests: StoreRequests, share?: BufferStore) {
     this.#plan = plan;
     for (const spec of plan.buffers.values()) {
       const shared = share?.slotFor(spec);
@@ -54,7 +54,7 @@ export class BufferStore {
       requests.together,
       requests.scratch,
     );
-    const memories = layout.memories.map((byteLength) => new SharedMemory(byteLength, useKoffi));
+    const memories = layout.memories.map((byteLength) => new SharedMemory(byteLength));
     this.#ownMemories = memories;
     for (const [name, { memory, byteOffset }] of layout.places) {
       const spec = plan.buffers.get(name);
@@ -158,23 +158,12 @@ export class BufferStore {
     return this.#scratch.get(buffer);
   }
 
-  /** Where the runtime finds a region. */
-  runtimePlace(section: string, region: Region): RuntimePlace {
+  /** Where a region stands, in shared memory or an arena. */
+  place(section: string, region: Region): MemoryPlace {
     const place = this.kernelPlace(region);
-    if (place === undefined) return this.#transientPlace(section, region, this.#specOf(region));
-    const { memory, byteOffset } = place;
-    return {
-      buffer: memory.runtimeBuffer,
-      byteOffset,
-      ...(memory.isCopied && {
-        toRuntime: (byteLength: number) => {
-          memory.toRuntime(byteOffset, byteLength);
-        },
-        fromRuntime: (byteLength: number) => {
-          memory.fromRuntime(byteOffset, byteLength);
-        },
-      }),
-    };
+    return place === undefined
+      ? this.#transientPlace(section, region, this.#specOf(region))
+      : { buffer: place.memory.shared, byteOffset: place.byteOffset };
   }
 
   #specOf(region: Region): BufferSpec {

@@ -11,23 +11,26 @@ import type {
 import { EngineError } from "../errors.ts";
 import { BufferStore } from "./buffer-store.ts";
 import type { StoreRequests } from "./buffer-store.ts";
+import type { CompiledGraph, GraphRuntime } from "./graph-runtime.ts";
 import { prepareGraph } from "./graph-step.ts";
-import type { PreparedGraph } from "./graph-step.ts";
 import { buffersTogether, kernelSuits, prepareKernel, scratchBytes } from "./host-kernels.ts";
 import type { KernelPool } from "./kernel-pool.ts";
 import { bindDispatch } from "./regions.ts";
 import type { BoundDispatch } from "./regions.ts";
-import type { OrtModule } from "./runtime.ts";
 import { planSection, regionsOf } from "./section.ts";
 import type { SectionStep } from "./section.ts";
 import type { SessionCache } from "./sessions.ts";
 
+/** How long a section may run before the event loop gets a turn. */
+const TURN_MS = 20;
+
 export interface CpuPlanContext {
-  readonly runtime: OrtModule;
+  readonly runtime: GraphRuntime;
   /** Made when a plan first has a use for it. */
   readonly kernels: () => KernelPool;
   readonly sessions: SessionCache;
-  readonly useKoffi: boolean;
+  /** Whether a graph's threads wait busily between its nodes. */
+  readonly spins: (step: GraphStep) => boolean;
 }
 
 interface PreparedStep {
@@ -37,7 +40,7 @@ interface PreparedStep {
   elapsedMs: number;
 }
 
-type GraphStep = Extract<SectionStep, { readonly kind: "graph" }>;
+export type GraphStep = Extract<SectionStep, { readonly kind: "graph" }>;
 
 /** A plan on the CPU engine: buffers, compiled graphs and kernels bound to them. */
 export class CpuPlan implements LoadedPlan {
@@ -46,8 +49,12 @@ export class CpuPlan implements LoadedPlan {
   readonly #store: BufferStore;
   readonly #steps = new Map<string, readonly SectionStep[]>();
   readonly #prepared = new Map<string, readonly PreparedStep[]>();
-  readonly #acquired: string[] = [];
-  readonly #compiled = new Map<string, Promise<PreparedGraph["session"]>>();
+  /** Compiled sessions by key, with the bytes their arenas are estimated to hold. */
+  readonly #acquired = new Map<string, { users: number; readonly arenaBytes: number }>();
+  readonly #compiled = new Map<string, Promise<CompiledGraph>>();
+  readonly #releases: (() => void)[] = [];
+  #asideBytes = 0;
+  #hasKernels = false;
   readonly #onProgress: LoadOptions["onProgress"];
   #isClosed = false;
 
@@ -61,7 +68,7 @@ export class CpuPlan implements LoadedPlan {
     this.plan = plan;
     this.#context = context;
     this.#onProgress = onProgress;
-    const store = new BufferStore(plan, requestsOf(plan), context.useKoffi, share?.store);
+    const store = new BufferStore(plan, requestsOf(plan), share?.store);
     this.#store = store;
     const places = {
       place: store.kernelPlace.bind(store),
@@ -99,11 +106,19 @@ export class CpuPlan implements LoadedPlan {
   async run(section: string): Promise<void> {
     if (!this.#prepared.has(section)) await this.prepare(section);
     this.#checkOpen();
+    let lastTurn = performance.now();
     for (const step of this.#prepared.get(section) ?? []) {
       const started = performance.now();
       await step.run();
+      const ended = performance.now();
       step.runs++;
-      step.elapsedMs += performance.now() - started;
+      step.elapsedMs += ended - started;
+      // The event loop gets its turn: signals and messages must not wait for a whole section.
+      if (ended - lastTurn < TURN_MS) continue;
+      await new Promise((resolve) => {
+        setImmediate(resolve);
+      });
+      lastTurn = performance.now();
     }
   }
 
@@ -114,7 +129,11 @@ export class CpuPlan implements LoadedPlan {
 
   memory(): MemoryReport {
     const { persistentBytes, transientBytes } = this.#store;
-    return { persistentBytes, transientBytes, runtimeBytes: 0 };
+    // Sessions run in turn over one arena; results that cannot stand in their place are held beside it.
+    let estimate = 0;
+    for (const { arenaBytes } of this.#acquired.values()) estimate = Math.max(estimate, arenaBytes);
+    const arena = Math.max(estimate, this.#context.runtime.arenaBytes() ?? 0);
+    return { persistentBytes, transientBytes, runtimeBytes: arena + this.#asideBytes };
   }
 
   timings(): readonly DispatchTiming[] {
@@ -127,7 +146,14 @@ export class CpuPlan implements LoadedPlan {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#prepared.clear();
-    for (const key of this.#acquired) await this.#context.sessions.release(key);
+    for (const release of this.#releases) release();
+    for (const [key, { users }] of this.#acquired) {
+      for (let user = 0; user < users; user++) await this.#context.sessions.release(key);
+    }
+    if (this.#hasKernels) {
+      const pool = this.#context.kernels();
+      for (const memory of this.#store.ownMemories) pool.forget(memory);
+    }
   }
 
   #checkOpen(): void {
@@ -149,6 +175,7 @@ export class CpuPlan implements LoadedPlan {
 
   #prepareKernel(section: string, dispatch: BoundDispatch): () => void {
     const store = this.#store;
+    this.#hasKernels = true;
     return prepareKernel(this.plan, dispatch, {
       pool: this.#context.kernels(),
       place: store.kernelPlace.bind(store),
@@ -157,25 +184,26 @@ export class CpuPlan implements LoadedPlan {
     });
   }
 
-  async #prepareGraph(section: string, step: GraphStep): Promise<() => Promise<void>> {
+  async #prepareGraph(section: string, step: GraphStep): Promise<() => Promise<void> | void> {
     const known = this.#compiled.get(step.pattern);
     const compiled = known ?? this.#compile(step);
     if (known === undefined) this.#compiled.set(step.pattern, compiled);
-    const graph = prepareGraph(this.#context.runtime, await compiled, step, (region) =>
-      this.#store.runtimePlace(section, region),
+    const graph = prepareGraph(await compiled, step, (region) =>
+      this.#store.place(section, region),
     );
-    return async () => {
-      for (const copy of graph.before) copy();
-      await graph.session.run(graph.feeds, graph.fetches);
-      for (const copy of graph.after) copy();
-    };
+    this.#asideBytes += graph.asideBytes;
+    this.#releases.push(graph.release);
+    return graph.run;
   }
 
-  async #compile(step: GraphStep): Promise<PreparedGraph["session"]> {
-    const { bytes } = functionToOnnx(step.joined.fn);
-    const { key, session } = await this.#context.sessions.acquire(bytes, `"${step.label}"`);
-    this.#acquired.push(key);
-    return session;
+  async #compile(step: GraphStep): Promise<CompiledGraph> {
+    const { bytes, intermediateBytes } = functionToOnnx(step.joined.fn);
+    const options = { spins: this.#context.spins(step) };
+    const { key, graph } = await this.#context.sessions.acquire(bytes, `"${step.label}"`, options);
+    const known = this.#acquired.get(key);
+    if (known === undefined) this.#acquired.set(key, { users: 1, arenaBytes: intermediateBytes });
+    else known.users++;
+    return graph;
   }
 }
 

@@ -1,17 +1,23 @@
-import { availableParallelism, cpus } from "node:os";
+import { availableParallelism, cpus, loadavg } from "node:os";
 import type { Plan } from "../../plan/plan.ts";
 import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
 import { CpuPlan } from "./cpu-plan.ts";
 import { KernelPool } from "./kernel-pool.ts";
-import { loadOnnxRuntime } from "./runtime.ts";
+import { openBindingRuntime } from "./ort-binding.ts";
+import { openNativeRuntime } from "./ort-native.ts";
 import { SessionCache } from "./sessions.ts";
 
 export interface CpuEngineOptions {
   /** Threads of the runtime and of the engine's own kernels. Default: what the system offers. */
   readonly threads?: number;
-  /** `false` makes the runtime work on copies, as it must where koffi is missing. */
-  readonly useKoffi?: boolean;
+  /** `false` goes through onnxruntime-node's JavaScript binding, as where koffi is missing. */
+  readonly useNative?: boolean;
+  /** Writes ONNX Runtime's own profile of every session to files with this prefix. */
+  readonly profilePrefix?: string;
 }
+
+/** Load of the machine per core above which threads that wait busily do more harm than good. */
+const BUSY_LOAD = 1.25;
 
 /**
  * The CPU engine: ONNX Runtime for graphs, WebAssembly for optimizer and reductions.
@@ -19,24 +25,18 @@ export interface CpuEngineOptions {
  * Throws `EngineError` (`engine.cpu.runtime`) where onnxruntime-node is not installed.
  */
 export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<Engine> {
-  const runtime = await loadOnnxRuntime();
   const threads = options.threads ?? availableParallelism();
-  const sessions = new SessionCache(runtime, {
-    executionProviders: ["cpu"],
-    intraOpNumThreads: threads,
-    interOpNumThreads: 1,
-    executionMode: "sequential",
-    // Patterns keep one block for each shape beside the arena: 250 MB more on a 6-layer model, no faster.
-    enableMemPattern: false,
-    graphOptimizationLevel: "all",
-    logSeverityLevel: 3,
-    // Without this the pools of sessions that just ran keep the cores busy: 0.1 to 0.4 of the speed.
-    extra: { session: { force_spinning_stop: "1" } },
-  });
+  const runtimeOptions = {
+    threads,
+    ...(options.profilePrefix !== undefined && { profilePrefix: options.profilePrefix }),
+  };
+  const native = options.useNative === false ? undefined : openNativeRuntime(runtimeOptions);
+  const runtime = native ?? (await openBindingRuntime(runtimeOptions));
+  const sessions = new SessionCache(runtime);
   const description: EngineDescription = Object.freeze({
     name: "cpu",
     device: cpus()[0]?.model.trim() ?? process.arch,
-    runtime: `onnxruntime-node ${runtime.env.versions.node ?? runtime.env.versions.common}`,
+    runtime: runtime.version,
     threads,
   });
   let pool: KernelPool | undefined;
@@ -44,12 +44,14 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
     pool ??= new KernelPool(threads);
     return pool;
   };
+  // Threads that wait busily for a core another program has stretch a step to many times its length.
+  const isBusy = (loadavg()[0] ?? 0) > BUSY_LOAD * cpus().length;
   const open = new Set<LoadedPlan>();
   return {
     description,
     load: (plan: Plan, loadOptions: LoadOptions = {}) => {
       const loaded = new CpuPlan(
-        { runtime, sessions, kernels, useKoffi: options.useKoffi ?? true },
+        { runtime, sessions, kernels, spins: () => !isBusy },
         plan,
         loadOptions,
       );
@@ -61,6 +63,7 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
       open.clear();
       await sessions.close();
       await pool?.close();
+      await runtime.close();
     },
   };
 }

@@ -1,34 +1,38 @@
 import { createHash } from "node:crypto";
 import { messageOf } from "../../util/errors.ts";
 import { EngineError } from "../errors.ts";
-import type { OrtModule, OrtSession } from "./runtime.ts";
+import type { CompiledGraph, CompileOptions, GraphRuntime } from "./graph-runtime.ts";
 
 interface Entry {
-  readonly session: Promise<OrtSession>;
+  readonly graph: Promise<CompiledGraph>;
   users: number;
+}
+
+export interface AcquiredGraph {
+  readonly key: string;
+  readonly graph: CompiledGraph;
 }
 
 /** Compiled models by content, shared by every plan of an engine, released when the last user leaves. */
 export class SessionCache {
-  readonly #runtime: OrtModule;
-  readonly #options: Readonly<Record<string, unknown>>;
+  readonly #runtime: GraphRuntime;
   readonly #entries = new Map<string, Entry>();
 
-  constructor(runtime: OrtModule, options: Readonly<Record<string, unknown>>) {
+  constructor(runtime: GraphRuntime) {
     this.#runtime = runtime;
-    this.#options = options;
   }
 
-  async acquire(model: Uint8Array, what: string): Promise<{ key: string; session: OrtSession }> {
-    const key = createHash("sha256").update(model).digest("hex");
+  async acquire(model: Uint8Array, what: string, options: CompileOptions): Promise<AcquiredGraph> {
+    const hash = createHash("sha256").update(model).digest("hex");
+    const key = options.spins ? hash : `${hash} sleeping`;
     let entry = this.#entries.get(key);
     if (entry === undefined) {
-      entry = { session: this.#runtime.InferenceSession.create(model, this.#options), users: 0 };
+      entry = { graph: this.#runtime.compile(model, options), users: 0 };
       this.#entries.set(key, entry);
     }
     entry.users++;
     try {
-      return { key, session: await entry.session };
+      return { key, graph: await entry.graph };
     } catch (error) {
       this.#entries.delete(key);
       throw new EngineError(
@@ -43,12 +47,12 @@ export class SessionCache {
     const entry = this.#entries.get(key);
     if (entry === undefined || --entry.users > 0) return;
     this.#entries.delete(key);
-    await (await entry.session).release();
+    await (await entry.graph).release();
   }
 
   async close(): Promise<void> {
     const entries = [...this.#entries.values()];
     this.#entries.clear();
-    for (const entry of entries) await (await entry.session).release();
+    for (const entry of entries) await (await entry.graph).release();
   }
 }
