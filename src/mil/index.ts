@@ -28,4 +28,12 @@ export type {
 export { parseProgram, printProgram } from "./text/index.ts";
 export { DATA_TYPE_BITS, formatType, scalarType, tensorType } from "./types.ts";
 export type { DataType, MilType, TensorType } from "./types.ts";
-export { verifyFunction, verifyProgram } from "./verify.ts";
+export { missingOps } from "./missing-ops.ts";
+export { PUBLIC_OPS, isPublicOp, signatureIn, signaturesOf } from "./op-signature.ts";
+export {
+  checkFunction,
+  checkProgram,
+  formatProblem,
+  verifyFunction,
+  verifyProgram,
+} from "./verify.ts";
