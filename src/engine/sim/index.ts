@@ -1,0 +1,80 @@
+import { availableParallelism } from "node:os";
+import { familyIndex } from "../../chip/chip.ts";
+import type { Driver } from "../../chip/chip.ts";
+import { chipByName } from "../../chip/chips.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { VERSION } from "../../util/version.ts";
+import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
+import { GridProducts } from "./grid-products.ts";
+import type { Numerics } from "./grid-products.ts";
+import { SimPlan } from "./sim-plan.ts";
+import type { SimulatedClock } from "./sim-plan.ts";
+
+export interface SimEngineOptions {
+  readonly threads?: number;
+  /** Default "e5rt". */
+  readonly driver?: Driver;
+  /** "exact" (default) is the engine's arithmetic bit for bit, "fp16" an approximation without grid and tables. */
+  readonly numerics?: Numerics;
+  /** Miscompiles and clamps of older chips; on unless switched off. */
+  readonly clampSlices?: boolean;
+}
+
+/** An engine that says what the simulated chip would have taken. */
+export interface SimEngine extends Engine {
+  /** Predicted milliseconds, joules and watts of everything run so far. */
+  readonly clock: () => SimulatedClock;
+  /** Multiply-accumulates so far, by the kernel that ran them. */
+  readonly products: () => Readonly<Record<string, number>>;
+}
+
+/**
+ * The Neural Engine of a chip on this machine's processor: its arithmetic, its refusals, and a clock by the cost
+ * model. `chip` is a chip's name ("m4"). Throws `ChipError` for an unknown one.
+ */
+export function createSimEngine(chip: string, options: SimEngineOptions = {}): SimEngine {
+  const record = chipByName(chip);
+  const driver = options.driver ?? "e5rt";
+  const threads = options.threads ?? availableParallelism();
+  const products = new GridProducts(threads);
+  const family = familyIndex(record.family);
+  const context = {
+    numerics: options.numerics ?? "exact",
+    products,
+    truncateConvolutions: family >= familyIndex("H17"),
+    clampSlices: options.clampSlices ?? family <= familyIndex("H14"),
+  };
+  const description: EngineDescription = Object.freeze({
+    name: `sim:${record.id}`,
+    device: `${record.name} (simulated, ${driver})`,
+    runtime: `anecdote ${VERSION}, node ${process.version}`,
+    threads,
+  });
+  let elapsedMs = 0;
+  let joules = 0;
+  const advance = (ms: number, energy: number): void => {
+    elapsedMs += ms;
+    joules += energy;
+  };
+  const open = new Set<LoadedPlan>();
+  return {
+    description,
+    load: (plan: Plan, loadOptions: LoadOptions = {}) =>
+      Promise.resolve().then(() => {
+        const loaded = new SimPlan(plan, { chip: record, driver, context, advance }, loadOptions);
+        open.add(loaded);
+        return loaded;
+      }),
+    clock: () => ({
+      elapsedMs,
+      joules,
+      watts: elapsedMs === 0 ? 0 : joules / (elapsedMs * 1e-3),
+    }),
+    products: () => ({ ...products.counts }),
+    close: async () => {
+      for (const loaded of open) await loaded.close();
+      open.clear();
+      await products.close();
+    },
+  };
+}
