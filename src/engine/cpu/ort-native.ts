@@ -103,8 +103,11 @@ const MEMORY_DEFAULT = 0;
 
 type Pointer = bigint;
 type NativeFunction = (...operands: readonly unknown[]) => unknown;
+interface Library {
+  func(prototype: string): NativeFunction;
+}
 interface Koffi {
-  load(path: string): { func(prototype: string): NativeFunction };
+  load(path: string): Library;
   proto(prototype: string): object;
   decode(pointer: unknown, offset: number, type: string): unknown;
   decode(pointer: unknown, type: object): unknown;
@@ -143,6 +146,9 @@ export function findNativeLibrary(): string | undefined {
   return undefined;
 }
 
+/** koffi unloads a library that nothing refers to any more, under the feet of its threads. */
+const loadedLibraries: Library[] = [];
+
 /** The library's functions, with statuses turned into errors. */
 class NativeApi {
   readonly version: string;
@@ -151,7 +157,9 @@ class NativeApi {
 
   constructor(koffi: Koffi, path: string) {
     this.#koffi = koffi;
-    const base = koffi.load(path).func("void *OrtGetApiBase()")();
+    const library = koffi.load(path);
+    loadedLibraries.push(library);
+    const base = library.func("void *OrtGetApiBase()")();
     const getApi = at(koffi, base, 0, "void *OrtGetApi(uint32_t)");
     const getVersion = at(koffi, base, 1, "const char *OrtGetVersionString()");
     this.version = String(getVersion());
