@@ -354,3 +354,10 @@ test("a function with unused, shared and passed-through values survives every mo
     { numRuns: 60 },
   );
 });
+
+test("a point on a kink is noticed by the checker, so that it can be drawn again", () => {
+  const random = new Random(1);
+  const c = new CaseBuilder(random);
+  const fn = c.f.finish({ y: c.f.op("abs", { x: c.floats("x", [2], (index) => index * 1e-6) }) });
+  expect(checkGradients(fn, c.tensors, c.checked, random)).toBeUndefined();
+});

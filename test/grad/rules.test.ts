@@ -28,7 +28,7 @@ const CASES: Readonly<Partial<Record<string, DrawCase>>> = {
 
 /** The constants of a program are fp32 and so good to 6e-8; a wrong factor or sign is a million times as far off. */
 const LARGEST_ERROR = 1e-6;
-const RUNS = 24;
+const RUNS = 10;
 
 const worst = new Map<string, { error: number; elements: number; redrawn: number }>();
 
