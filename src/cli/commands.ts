@@ -13,6 +13,7 @@ const MODULES: readonly (() => Promise<CommandModule>)[] = [
   () => import("./generate.ts"),
   () => import("./eval.ts"),
   () => import("./plan.ts"),
+  () => import("./inspect.ts"),
   () => import("./tokenizer.ts"),
   () => import("./doctor.ts"),
 ];

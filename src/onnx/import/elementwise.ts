@@ -89,10 +89,12 @@ const parametricRelu: Import = (site) => {
   const slopeShape = site.shape(1);
   const known = site.known(slope);
   const channels = shape[1] ?? 1;
+  // Old models give a vector of one slope a channel, which no broadcasting rule covers.
+  const isVector = slopeShape.length === 1 && shape.at(-1) !== channels;
   const isPerChannel =
     shape.length >= 3 &&
     elementCount(slopeShape) === channels &&
-    slopeShape[slopeShape.length - (shape.length - 1)] === channels;
+    (isVector || slopeShape[slopeShape.length - (shape.length - 1)] === channels);
   if (
     known !== undefined &&
     (isPerChannel || elementCount(slopeShape) === 1) &&

@@ -1,0 +1,125 @@
+import { table } from "../chip/print.ts";
+import { formatBytes, styled } from "./terminal.ts";
+
+/** What `inspect` tells of a program or weight file, whatever its format. */
+export interface Summary {
+  readonly format: string;
+  readonly path: string;
+  readonly specification?: number;
+  readonly version?: string;
+  readonly producer?: string;
+  readonly functions: readonly {
+    readonly name: string;
+    readonly opset: string;
+    readonly inputs: readonly PortLine[];
+    readonly outputs: readonly PortLine[];
+    readonly ops: Readonly<Record<string, number>>;
+    readonly op_count: number;
+  }[];
+  readonly weights: readonly {
+    readonly name: string;
+    readonly dtype: string;
+    readonly shape: readonly (number | string)[];
+    readonly bytes: number;
+    readonly file?: string;
+    readonly offset?: number;
+  }[];
+  readonly weight_bytes: number;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+interface PortLine {
+  readonly name: string;
+  readonly type: string;
+  readonly flexible?: {
+    readonly ranges?: readonly (readonly [number, number])[];
+    readonly shapes?: readonly (readonly number[])[];
+  };
+}
+
+const WEIGHTS_SHOWN = 20;
+
+export function formatSummary(summary: Summary): string {
+  const bold = (text: string): string => styled(process.stdout, "bold", text);
+  const lines = [`${bold(summary.path)}: ${describe(summary)}`];
+  for (const [name, text] of Object.entries(summary.metadata ?? {})) {
+    lines.push(`  ${name}: ${text.replaceAll(/\s+/g, " ").slice(0, 200)}`);
+  }
+  for (const { name, opset, inputs, outputs, ops, op_count: count } of summary.functions) {
+    lines.push("", `function ${bold(name)} (${opset})`);
+    lines.push("  inputs", ...portLines(inputs), "  outputs", ...portLines(outputs));
+    const histogram = Object.entries(ops)
+      .map(([op, times]) => (times === 1 ? op : `${op} ×${times}`))
+      .join(", ");
+    lines.push(...wrapped(`  ${count} ops: ${histogram}`));
+  }
+  const { weights } = summary;
+  if (weights.length > 0) {
+    lines.push("", `${weights.length} weights, ${formatBytes(summary.weight_bytes)}`);
+    const largest = weights.toSorted((a, b) => b.bytes - a.bytes).slice(0, WEIGHTS_SHOWN);
+    const shown = weights.length > WEIGHTS_SHOWN ? largest : weights;
+    lines.push(
+      table(
+        shown.map(({ name, dtype, shape, bytes, file, offset }) => [
+          `  ${name}`,
+          `${dtype}[${shape.join(", ")}]`,
+          formatBytes(bytes),
+          file === undefined
+            ? offset === undefined
+              ? ""
+              : `@${offset}`
+            : `${file} @${offset ?? 0}`,
+        ]),
+      ),
+    );
+    const more = weights.length - shown.length;
+    if (more > 0) lines.push(`  and ${more} smaller ones (--json lists all)`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function describe({ format, specification, version, producer, functions }: Summary): string {
+  return [
+    format,
+    ...(specification === undefined ? [] : [`specification ${specification}`]),
+    ...(version === undefined ? [] : [`program(${version})`]),
+    ...(producer === undefined || producer === "" ? [] : [`written by ${producer}`]),
+    ...(functions.length > 1 ? [`${functions.length} functions`] : []),
+  ].join(", ");
+}
+
+function portLines(ports: readonly PortLine[]): string[] {
+  if (ports.length === 0) return ["    none"];
+  const rows = ports.map(({ name, type, flexible }) => [
+    `    ${name}`,
+    type,
+    flexible === undefined ? "" : flexibleText(flexible),
+  ]);
+  return [table(rows)];
+}
+
+function flexibleText({ ranges, shapes }: NonNullable<PortLine["flexible"]>): string {
+  if (ranges !== undefined) {
+    const sizes = ranges.map(([low, high]) =>
+      low === high ? String(low) : `${low}..${high < 0 ? "" : high}`,
+    );
+    return `any of [${sizes.join(", ")}]`;
+  }
+  return shapes === undefined
+    ? ""
+    : `one of ${shapes.map((shape) => `[${shape.join(", ")}]`).join(" ")}`;
+}
+
+/** Breaks a long line at its commas. */
+function wrapped(line: string, width = 100): string[] {
+  const lines: string[] = [];
+  let current = "";
+  for (const part of line.split(/(?<=, )/)) {
+    if (current !== "" && current.length + part.length > width) {
+      lines.push(current.trimEnd());
+      current = "    ";
+    }
+    current += part;
+  }
+  return [...lines, current.trimEnd()];
+}

@@ -1,0 +1,119 @@
+import { dirname } from "node:path";
+import { loadWeights, openModel } from "../coreml/index.ts";
+import type { Model, ModelMetadata, Weights } from "../coreml/index.ts";
+import type { MilFunction, Program } from "../mil/program.ts";
+import { importOnnx } from "../onnx/import/import-model.ts";
+import type { ImportOptions } from "../onnx/import/import-model.ts";
+import { openOnnx } from "../onnx/read-model.ts";
+import type { OnnxFile } from "../onnx/read-model.ts";
+import { didYouMean } from "../util/nearest.ts";
+import { UsageError } from "./errors.ts";
+import { fileKindOf } from "./file-kind.ts";
+import type { FileKind } from "./file-kind.ts";
+
+/** A file that holds a program, whatever its format. */
+export interface OpenedProgram {
+  readonly format: Extract<FileKind, "mil" | "mlpackage" | "mlmodelc" | "mlmodel" | "onnx">;
+  readonly path: string;
+  readonly program: Program;
+  /** Where tensors of weight files are read; absent where the program holds all of its own. */
+  readonly weights: Weights | undefined;
+  readonly model: Model | undefined;
+  readonly metadata: ModelMetadata;
+  close(): void;
+}
+
+const PROGRAM_KINDS = ["mil", "mlpackage", "mlmodelc", "mlmodel", "onnx"] as const;
+
+export function isProgramKind(kind: FileKind): kind is OpenedProgram["format"] {
+  return PROGRAM_KINDS.some((name) => name === kind);
+}
+
+/** Opens a file that must hold a program. Throws `UsageError` naming the format where it holds something else. */
+export function openProgram(path: string, options: ImportOptions = {}): OpenedProgram {
+  const kind = fileKindOf(path);
+  if (!isProgramKind(kind)) {
+    throw new UsageError("cli.file.program", `${path} is a ${kind} file, which holds no program`, {
+      remedy: "Programs are MIL text, .mlpackage, .mlmodel, .mlmodelc and .onnx.",
+    });
+  }
+  if (kind === "onnx") {
+    return {
+      format: "onnx",
+      path,
+      program: importOnnx(openOnnxFile(path), options),
+      weights: undefined,
+      model: undefined,
+      metadata: {},
+      close: () => undefined,
+    };
+  }
+  if (options.shapes !== undefined || options.dimensions !== undefined) {
+    throw new UsageError("cli.shape", `--shape is for .onnx files; ${path} is a ${kind}`);
+  }
+  const opened = openModel(path);
+  const { format, program, weights, model, metadata } = opened;
+  return { format, path, program, weights, model, metadata, close: () => opened.close() };
+}
+
+export function openOnnxFile(path: string): OnnxFile {
+  return openOnnx(path, dirname(path));
+}
+
+/** The program with the numbers of its weight files in it. */
+export function wholeProgram(opened: OpenedProgram): Program {
+  return opened.weights === undefined
+    ? opened.program
+    : loadWeights(opened.program, opened.weights);
+}
+
+/** A function by name; without one the only function, or "main". Throws `UsageError`. */
+export function functionOf(program: Program, name: string | undefined): MilFunction {
+  const names = program.functions.map((fn) => fn.name);
+  const wanted = name ?? (names.length === 1 ? names[0] : "main");
+  const found = program.functions.find((fn) => fn.name === wanted);
+  if (found !== undefined) return found;
+  const message =
+    name === undefined
+      ? `the file has ${names.length} functions and none is "main"`
+      : `there is no function "${name}".${didYouMean(name, names)}`;
+  throw new UsageError("cli.function", message, {
+    remedy: `Choose one with --function: ${names.join(", ")}.`,
+  });
+}
+
+/** `NAME=2x3x4` of `--shape` and `NAME=4` of `--dim`, each several times. Throws `UsageError`. */
+export function parseShapes(
+  given: readonly string[],
+  givenDimensions: readonly string[] = [],
+): ImportOptions {
+  const shapes = new Map(given.map((text) => sized("--shape", text)));
+  const dimensions = new Map(
+    givenDimensions.map((text): [string, number] => {
+      const [name, sizes] = sized("--dim", text);
+      const [size, ...rest] = sizes;
+      if (size === undefined || rest.length > 0) {
+        throw new UsageError("cli.shape", `--dim takes NAME=4, not "${text}"`);
+      }
+      return [name, size];
+    }),
+  );
+  return {
+    ...(shapes.size > 0 && { shapes }),
+    ...(dimensions.size > 0 && { dimensions }),
+  };
+}
+
+function sized(flag: string, text: string): [string, readonly number[]] {
+  const at = text.lastIndexOf("=");
+  const sizes = text.slice(at + 1).split(/[x,]/);
+  if (at < 1 || !sizes.every((size) => /^\d{1,9}$/.test(size))) {
+    throw new UsageError("cli.shape", `${flag} takes NAME=2x3x4, not "${text}"`);
+  }
+  return [text.slice(0, at), sizes.map(Number)];
+}
+
+/** Collects an option that may be given several times. */
+export function append(text: string, before: readonly string[]): readonly string[] {
+  return [...before, text];
+}

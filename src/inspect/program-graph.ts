@@ -1,0 +1,86 @@
+import { isOperandList, isValue } from "../mil/program.ts";
+import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
+import { formatType } from "../mil/types.ts";
+import { capturesOf } from "../mil/traverse.ts";
+import type { HwxGraph } from "./hwx/graph.ts";
+
+type Node = HwxGraph["nodes"][number];
+type Edge = HwxGraph["edges"][number];
+
+/** Ops drawn at most; the rest is told in one node. */
+const OPERATION_LIMIT = 400;
+
+/**
+ * The data flow of a function: inputs, ops and outputs as nodes, values as edges. Constants are told inside the op
+ * that takes them.
+ */
+export function programGraph(fn: MilFunction): HwxGraph {
+  const nodes: Node[] = [];
+  const edges: Edge[] = [];
+  const maker = new Map<Value, string>();
+  const operations = fn.operations.filter(({ type }) => type !== "const");
+  const shown = operations.slice(0, OPERATION_LIMIT);
+  fn.inputs.forEach((value, index) => {
+    const id = `i${index}`;
+    nodes.push({ id, kind: "input", lines: [value.name, formatType(value.type)] });
+    maker.set(value, id);
+  });
+  shown.forEach((operation, index) => {
+    const id = `n${index}`;
+    nodes.push({ id, kind: "task", lines: linesOf(operation) });
+    for (const value of valuesOf(operation)) {
+      const from = maker.get(value);
+      if (from !== undefined) edges.push({ from, to: id, label: labelOf(value, from) });
+    }
+    for (const output of operation.outputs) maker.set(output, id);
+  });
+  const left = operations.length - shown.length;
+  if (left > 0) {
+    nodes.push({ id: "more", kind: "more", lines: [`${left} more ops`] });
+    const last = nodes.at(-2);
+    if (last !== undefined) edges.push({ from: last.id, to: "more", label: "" });
+  }
+  fn.outputs.forEach((value, index) => {
+    const id = `o${index}`;
+    nodes.push({ id, kind: "output", lines: [value.name, formatType(value.type)] });
+    const from = maker.get(value) ?? (left > 0 ? "more" : undefined);
+    if (from !== undefined) edges.push({ from, to: id, label: "" });
+  });
+  return { nodes, edges: distinct(edges) };
+}
+
+/** The type of a value, where its maker's box does not tell it already. */
+function labelOf(value: Value, from: string): string {
+  return from.startsWith("i") ? "" : formatType(value.type);
+}
+
+function linesOf(operation: Operation): string[] {
+  const names = operation.outputs.map(({ name }) => name).join(", ");
+  const constants = [...operation.inputs].flatMap(([name, argument]) => {
+    const operands: readonly Operand[] = isOperandList(argument) ? argument : [argument];
+    return operands.flatMap((operand) => {
+      const literal = isValue(operand) ? operand.constant : operand;
+      const isLarge = literal?.type.kind === "tensor" && literal.type.shape.length > 0;
+      return literal !== undefined && isLarge ? [`${name} ${formatType(literal.type)}`] : [];
+    });
+  });
+  const blocks = operation.blocks.length > 0 ? [`${operation.blocks.length} nested blocks`] : [];
+  const settings = constants.slice(0, 3);
+  return [operation.type, names, ...settings, ...blocks].filter((line) => line !== "");
+}
+
+function valuesOf(operation: Operation): readonly Value[] {
+  const read = [...operation.inputs.values()].flatMap((argument): readonly Operand[] =>
+    isOperandList(argument) ? argument : [argument],
+  );
+  return [
+    ...read.filter((operand) => isValue(operand)),
+    ...operation.blocks.flatMap((block) => capturesOf(block)),
+  ];
+}
+
+function distinct(edges: readonly Edge[]): Edge[] {
+  return [
+    ...new Map(edges.map((edge) => [`${edge.from} ${edge.to} ${edge.label}`, edge])).values(),
+  ];
+}
