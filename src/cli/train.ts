@@ -65,8 +65,11 @@ export function resolveFromCommandLine(
 ): ResolvedTrainConfig {
   const layers: OptionLayer[] = [];
   const flags = commandLineLayer(command, TRAIN_OPTIONS);
-  const saved = join(String(flags.values["output_dir"] ?? ""), "config.yaml");
-  if (flags.values["resume"] === true && existsSync(saved)) layers.push(fileLayer(saved));
+  const folder = flags.values["output_dir"];
+  if (flags.values["resume"] === true && typeof folder === "string") {
+    const saved = join(folder, "config.yaml");
+    if (existsSync(saved)) layers.push(fileLayer(saved));
+  }
   if (configFile !== undefined) layers.push(fileLayer(configFile));
   layers.push(flags);
   const presetName = layers
@@ -78,7 +81,7 @@ export function resolveFromCommandLine(
   const settings =
     presetName === undefined && ownShape
       ? {}
-      : presetOf(String(presetName ?? "storyteller")).settings;
+      : presetOf(typeof presetName === "string" ? presetName : "storyteller").settings;
   return resolveTrainConfig(settings, layers);
 }
 
@@ -112,9 +115,7 @@ function show(config: TrainConfig, what: string, json: boolean): void {
   }
   const built = planOf(config, plannedModel(config));
   if (what === "plan") {
-    process.stdout.write(
-      json ? `${JSON.stringify(planJson(built))}\n` : printPlan(built),
-    );
+    process.stdout.write(json ? `${JSON.stringify(planJson(built))}\n` : printPlan(built));
     return;
   }
   for (const { name, function: fn } of built.plan.programs.values()) {

@@ -16,7 +16,7 @@ import {
   pruneCheckpoints,
   writeCheckpoint,
 } from "./checkpoint.ts";
-import { ControlBlock } from "./control.ts";
+import type { ControlBlock } from "./control.ts";
 import { TrainError } from "./errors.ts";
 import { EventLog, rewindEvents } from "./event-log.ts";
 import type { TrainEvent, UntimedEvent } from "./events.ts";
@@ -432,7 +432,7 @@ class Run {
   }
 
   #emit(untimed: UntimedEvent): TrainEvent {
-    const event = { t: Date.now() / 1000, ...untimed } as TrainEvent;
+    const event = { t: Date.now() / 1000, ...untimed };
     this.#log?.append(event);
     this.#context.onEvent(event);
     return event;

@@ -12,7 +12,7 @@ export const trainerStateSchema = z.object({
   version: z.literal(1),
   step: word,
   sampler: z.object({
-    sampling: z.enum(SAMPLINGS as unknown as readonly ["random", "epochs", "documents"]),
+    sampling: z.enum(SAMPLINGS),
     seed: z.number(),
     epoch: word,
     position: word,

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { fileURLToPath } from "node:url";
 import { verifyCheckpoint } from "../../src/train/checkpoint.ts";
-import { runCli, temporaryFolder, tinyTask } from "../helpers/cli.ts";
+import { runCli, temporaryFolder, tinyTask, tinyTraining } from "../helpers/cli.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/anecdote.mjs", import.meta.url));
 
@@ -42,22 +42,8 @@ function expectOneClearError(
 }
 
 async function trainedRun(folder: string): Promise<{ run: string; args: string[] }> {
-  const { config, data } = tinyTask(folder);
   const run = join(folder, "run");
-  const args = [
-    ...[
-      "train",
-      "--model-config",
-      config,
-      "--data",
-      data,
-      "--tokenizer",
-      "byte",
-      "--output-dir",
-      run,
-    ],
-    ...["--batch-size", "2", "--max-seq-length", "16", "--threads", "1"],
-  ];
+  const args = tinyTraining(folder, run, []);
   const { code, stderr } = await runCli([...args, "--max-steps", "4"]);
   expect(code, stderr).toBe(0);
   return { run, args };
@@ -128,23 +114,12 @@ describe("bad input", () => {
     const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", "size=400k", "tmpfs", small]);
     if (mounted.status !== 0) context.skip("no small tmpfs can be mounted here");
     onTestFinished(() => void spawnSync("umount", ["-l", small]));
-    const { config, data } = tinyTask(folder);
     const run = join(small, "run");
-    const result = await runCli([
-      ...[
-        "train",
-        "--model-config",
-        config,
-        "--data",
-        data,
-        "--tokenizer",
-        "byte",
-        "--output-dir",
-        run,
-      ],
-      ...["--batch-size", "2", "--max-seq-length", "16", "--threads", "1", "--max-steps", "60"],
-      ...["--save-steps", "10", "--save-total-limit", "0"],
-    ]);
+    const result = await runCli(
+      tinyTraining(folder, run, [
+        ...["--max-steps", "60", "--save-steps", "10", "--save-total-limit", "0"],
+      ]),
+    );
     expectOneClearError(result, /No space left|ENOSPC|disk is full/i);
     const kept = readdirSync(run).filter((name) => name.startsWith("checkpoint-"));
     expect(kept.length).toBeGreaterThan(0);
@@ -168,7 +143,6 @@ describe("bad input", () => {
 
   it("a read-only mount", async (context) => {
     const folder = temporaryFolder();
-    const { config, data } = tinyTask(folder);
     const mount = join(folder, "mount");
     mkdirSync(mount);
     try {
@@ -179,10 +153,7 @@ describe("bad input", () => {
       context.skip("nothing can be mounted here");
     }
     onTestFinished(() => void spawnSync("umount", ["-l", mount]));
-    const result = await runCli([
-      ...["train", "--model-config", config, "--data", data, "--tokenizer", "byte"],
-      ...["--output-dir", join(mount, "run"), "--max-steps", "2", "--max-seq-length", "16"],
-    ]);
+    const result = await runCli(tinyTraining(folder, join(mount, "run"), ["--max-steps", "2"]));
     expectOneClearError(result, /read-only/i);
   });
 });

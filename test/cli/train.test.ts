@@ -9,27 +9,14 @@ import {
   startCli,
   temporaryFolder,
   tinyTask,
+  tinyTraining,
 } from "../helpers/cli.ts";
 
-function tinyArguments(folder: string, run: string, steps: number): string[] {
-  const { config, data } = tinyTask(folder);
-  return [
-    ...[
-      "train",
-      "--model-config",
-      config,
-      "--data",
-      data,
-      "--tokenizer",
-      "byte",
-      "--output-dir",
-      run,
-    ],
-    ...["--max-steps", String(steps), "--batch-size", "2", "--max-seq-length", "16"],
-    ...["--save-steps", "10", "--eval-steps", "10", "--eval-batches", "2", "--logging-steps", "5"],
-    ...["--threads", "1"],
-  ];
-}
+const tinyArguments = (folder: string, run: string, steps: number): string[] =>
+  tinyTraining(folder, run, [
+    ...["--max-steps", String(steps), "--save-steps", "10", "--eval-steps", "10"],
+    ...["--eval-batches", "2", "--logging-steps", "5"],
+  ]);
 
 describe("anecdote train", () => {
   it("writes only events of the exported schema under --json, and ends with the model's folder", async () => {

@@ -77,3 +77,13 @@ export function tinyTask(folder: string): { readonly config: string; readonly da
   writeFileSync(data, text);
   return { config, data };
 }
+
+/** `train` on the tiny task, by bytes, on one thread; further flags follow. */
+export function tinyTraining(folder: string, run: string, more: readonly string[]): string[] {
+  const { config, data } = tinyTask(folder);
+  return [
+    ...["train", "--model-config", config, "--data", data, "--tokenizer", "byte"],
+    ...["--output-dir", run, "--batch-size", "2", "--max-seq-length", "16", "--threads", "1"],
+    ...more,
+  ];
+}

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { readEvents } from "../../src/train/event-log.ts";
 import { Random } from "../../src/util/random.ts";
-import { finished, runCli, startCli, temporaryFolder, tinyTask } from "../helpers/cli.ts";
+import { finished, runCli, startCli, temporaryFolder, tinyTraining } from "../helpers/cli.ts";
 
 const MAX_STEPS = 240;
 const KILLS_INSIDE_SAVES = 6;
@@ -57,33 +57,13 @@ function finalState(run: string): unknown {
 describe("a run that is killed", () => {
   it(`goes on bit for bit after ${KILLS} kills, ${KILLS_INSIDE_SAVES} of them inside a save`, async () => {
     const folder = temporaryFolder();
-    const { config, data } = tinyTask(folder);
-    const args = (run: string) => [
-      ...[
-        "train",
-        "--model-config",
-        config,
-        "--data",
-        data,
-        "--tokenizer",
-        "byte",
-        "--output-dir",
-        run,
-      ],
-      ...["--max-steps", String(MAX_STEPS), "--batch-size", "2", "--max-seq-length", "16"],
-      ...["--gradient-accumulation-steps", "2", "--save-steps", "10", "--eval-steps", "15"],
-      ...[
-        "--eval-batches",
-        "4",
-        "--sample-steps",
-        "25",
-        "--sample-tokens",
-        "8",
-        "--logging-steps",
-        "3",
-      ],
-      ...["--seed", "3", "--threads", "1", "--resume", "--json", "--engine", "cpu"],
-    ];
+    const args = (run: string) =>
+      tinyTraining(folder, run, [
+        ...["--max-steps", String(MAX_STEPS), "--gradient-accumulation-steps", "2"],
+        ...["--save-steps", "10", "--eval-steps", "15", "--eval-batches", "4"],
+        ...["--sample-steps", "25", "--sample-tokens", "8", "--logging-steps", "3"],
+        ...["--seed", "3", "--resume", "--json", "--engine", "cpu"],
+      ]);
     const undisturbed = join(folder, "undisturbed");
     expect((await runCli(args(undisturbed))).code).toBe(0);
 
