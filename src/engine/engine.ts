@@ -35,6 +35,23 @@ export interface DispatchTiming {
   readonly elapsedMs: number;
 }
 
+/** How an engine runs a part of a section. */
+export interface ExecutionStep {
+  /** Label of the dispatch, or of the first and last that run as one. */
+  readonly label: string;
+  /** "graph", "kernel", ... */
+  readonly kind: string;
+  /** Labels of the dispatches in it. */
+  readonly dispatches: readonly string[];
+}
+
+export interface SectionExecution {
+  readonly section: string;
+  readonly steps: readonly ExecutionStep[];
+  /** Why the steps are as they are, as a sentence. */
+  readonly reason: string;
+}
+
 export interface MemoryReport {
   /** Bytes of buffers with memory of their own, by role. */
   readonly persistentBytes: number;
@@ -63,6 +80,8 @@ export interface LoadedPlan {
   view(buffer: string): BufferView;
   memory(): MemoryReport;
   timings(): readonly DispatchTiming[];
+  /** What a section's dispatches become here, for engines that join or replace them. */
+  describeExecution?(section: string): SectionExecution;
   close(): Promise<void>;
 }
 

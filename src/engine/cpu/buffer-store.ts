@@ -38,7 +38,6 @@ export class BufferStore {
   readonly #plan: Plan;
   readonly #slots = new Map<string, Slot>();
   readonly #scratch = new Map<string, KernelPlace>();
-  readonly #ownMemories: readonly SharedMemory[];
   readonly #packings = new Map<string, Packing>();
   readonly #arenas: ArrayBuffer[] = [];
 
@@ -55,7 +54,6 @@ export class BufferStore {
       requests.scratch,
     );
     const memories = layout.memories.map((byteLength) => new SharedMemory(byteLength));
-    this.#ownMemories = memories;
     for (const [name, { memory, byteOffset }] of layout.places) {
       const spec = plan.buffers.get(name);
       const held = memories[memory];
@@ -68,8 +66,9 @@ export class BufferStore {
     }
   }
 
-  get ownMemories(): readonly SharedMemory[] {
-    return this.#ownMemories;
+  /** Every memory that a persistent buffer stands in, shared ones included. */
+  get memories(): ReadonlySet<SharedMemory> {
+    return new Set([...this.#slots.values()].map(({ memory }) => memory));
   }
 
   /** The memory of a persistent buffer of the same name and type. */

@@ -1,4 +1,5 @@
 import type { Plan } from "../../plan/plan.ts";
+import { functionCost } from "../../plan/function-cost.ts";
 import { functionToOnnx } from "../../onnx/lower-function.ts";
 import { didYouMean } from "../../util/nearest.ts";
 import type {
@@ -7,6 +8,7 @@ import type {
   LoadedPlan,
   LoadOptions,
   MemoryReport,
+  SectionExecution,
 } from "../engine.ts";
 import { EngineError } from "../errors.ts";
 import { BufferStore } from "./buffer-store.ts";
@@ -15,6 +17,7 @@ import type { CompiledGraph, GraphRuntime } from "./graph-runtime.ts";
 import { prepareGraph } from "./graph-step.ts";
 import { buffersTogether, kernelSuits, prepareKernel, scratchBytes } from "./host-kernels.ts";
 import type { KernelPool } from "./kernel-pool.ts";
+import type { SharedMemory } from "./memory.ts";
 import { bindDispatch } from "./regions.ts";
 import type { BoundDispatch } from "./regions.ts";
 import { planSection, regionsOf } from "./section.ts";
@@ -30,8 +33,20 @@ export interface CpuPlanContext {
   readonly kernels: () => KernelPool;
   readonly sessions: SessionCache;
   /** Whether a graph's threads wait busily between its nodes. */
-  readonly spins: (step: GraphStep) => boolean;
+  readonly spins: boolean;
+  readonly join: JoinRule;
 }
+
+/**
+ * Whether neighbouring dispatches become one graph. A graph more costs some tens of microseconds a run: its call,
+ * and waking its threads, which sleep while another graph runs. Nothing beside the work of a large section, a
+ * tenth of the time of a small one; large sections are not joined because a graph for each layer would
+ * have to be compiled.
+ */
+export type JoinRule = "auto" | "always" | "never";
+
+/** Sections of fewer floating-point operations are joined under "auto". */
+export const JOIN_FLOPS = 8e9;
 
 interface PreparedStep {
   readonly label: string;
@@ -54,7 +69,9 @@ export class CpuPlan implements LoadedPlan {
   readonly #compiled = new Map<string, Promise<CompiledGraph>>();
   readonly #releases: (() => void)[] = [];
   #asideBytes = 0;
-  #hasKernels = false;
+  /** Memories this plan's kernels hold on to. */
+  readonly #kernelMemories = new Set<SharedMemory>();
+  readonly #reasons = new Map<string, string>();
   readonly #onProgress: LoadOptions["onProgress"];
   #isClosed = false;
 
@@ -75,10 +92,12 @@ export class CpuPlan implements LoadedPlan {
       scratch: store.scratch.bind(store),
     };
     for (const section of plan.sections.keys()) {
-      const steps = planSection(plan, section, false, (dispatch) =>
+      const { isJoined, reason } = joinChoice(plan, section, context.join);
+      const steps = planSection(plan, section, isJoined, (dispatch) =>
         kernelSuits(plan, dispatch, places),
       );
       this.#steps.set(section, steps);
+      this.#reasons.set(section, reason);
       store.packTransient(section, steps.map(regionsOf));
     }
   }
@@ -142,6 +161,16 @@ export class CpuPlan implements LoadedPlan {
     );
   }
 
+  describeExecution(section: string): SectionExecution {
+    const steps = this.#stepsOf(section).map((step) => ({
+      label: step.label,
+      kind: step.kind,
+      dispatches:
+        step.kind === "graph" ? step.dispatches.map(({ label }) => label) : [step.dispatch.label],
+    }));
+    return { section, steps, reason: this.#reasons.get(section) ?? "" };
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -150,10 +179,7 @@ export class CpuPlan implements LoadedPlan {
     for (const [key, { users }] of this.#acquired) {
       for (let user = 0; user < users; user++) await this.#context.sessions.release(key);
     }
-    if (this.#hasKernels) {
-      const pool = this.#context.kernels();
-      for (const memory of this.#store.ownMemories) pool.forget(memory);
-    }
+    for (const memory of this.#kernelMemories) this.#context.kernels().release(memory);
   }
 
   #checkOpen(): void {
@@ -175,9 +201,14 @@ export class CpuPlan implements LoadedPlan {
 
   #prepareKernel(section: string, dispatch: BoundDispatch): () => void {
     const store = this.#store;
-    this.#hasKernels = true;
+    const pool = this.#context.kernels();
+    for (const memory of store.memories) {
+      if (this.#kernelMemories.has(memory)) continue;
+      this.#kernelMemories.add(memory);
+      pool.retain(memory);
+    }
     return prepareKernel(this.plan, dispatch, {
-      pool: this.#context.kernels(),
+      pool,
       place: store.kernelPlace.bind(store),
       scratch: store.scratch.bind(store),
       view: (region) => store.viewRegion(section, region),
@@ -198,13 +229,38 @@ export class CpuPlan implements LoadedPlan {
 
   async #compile(step: GraphStep): Promise<CompiledGraph> {
     const { bytes, intermediateBytes } = functionToOnnx(step.joined.fn);
-    const options = { spins: this.#context.spins(step) };
+    const options = { spins: this.#context.spins };
     const { key, graph } = await this.#context.sessions.acquire(bytes, `"${step.label}"`, options);
     const known = this.#acquired.get(key);
     if (known === undefined) this.#acquired.set(key, { users: 1, arenaBytes: intermediateBytes });
     else known.users++;
     return graph;
   }
+}
+
+function joinChoice(
+  plan: Plan,
+  section: string,
+  rule: JoinRule,
+): { readonly isJoined: boolean; readonly reason: string } {
+  if (rule !== "auto") return { isJoined: rule === "always", reason: `joining is set to ${rule}` };
+  const costs = new Map<string, number>();
+  let flops = 0;
+  for (const { program } of plan.sections.get(section) ?? []) {
+    const fn = plan.programs.get(program)?.function;
+    const cost = costs.get(program) ?? (fn === undefined ? 0 : functionCost(fn).flops);
+    costs.set(program, cost);
+    flops += cost;
+  }
+  const isJoined = flops < JOIN_FLOPS;
+  const size = `${(flops / 1e9).toPrecision(3)} GFLOP`;
+  const limit = `${JOIN_FLOPS / 1e9} GFLOP`;
+  return {
+    isJoined,
+    reason: isJoined
+      ? `${size} are below ${limit}: neighbouring dispatches run as one graph`
+      : `${size} are not below ${limit}: every dispatch is a graph of its own`,
+  };
 }
 
 /** What the kernels of a plan ask of its buffers' memory. */

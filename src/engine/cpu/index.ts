@@ -2,6 +2,7 @@ import { availableParallelism, cpus, loadavg } from "node:os";
 import type { Plan } from "../../plan/plan.ts";
 import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
 import { CpuPlan } from "./cpu-plan.ts";
+import type { JoinRule } from "./cpu-plan.ts";
 import { KernelPool } from "./kernel-pool.ts";
 import { openBindingRuntime } from "./ort-binding.ts";
 import { openNativeRuntime } from "./ort-native.ts";
@@ -12,6 +13,8 @@ export interface CpuEngineOptions {
   readonly threads?: number;
   /** `false` goes through onnxruntime-node's JavaScript binding, as where koffi is missing. */
   readonly useNative?: boolean;
+  /** Whether neighbouring dispatches become one graph. Default "auto": in small sections. */
+  readonly join?: JoinRule;
   /** Writes ONNX Runtime's own profile of every session to files with this prefix. */
   readonly profilePrefix?: string;
 }
@@ -49,14 +52,14 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
   const open = new Set<LoadedPlan>();
   return {
     description,
-    load: (plan: Plan, loadOptions: LoadOptions = {}) => {
+    load: async (plan: Plan, loadOptions: LoadOptions = {}) => {
       const loaded = new CpuPlan(
-        { runtime, sessions, kernels, spins: () => !isBusy },
+        { runtime, sessions, kernels, spins: !isBusy, join: options.join ?? "auto" },
         plan,
         loadOptions,
       );
       open.add(loaded);
-      return Promise.resolve(loaded);
+      return loaded;
     },
     close: async () => {
       for (const loaded of open) await loaded.close();

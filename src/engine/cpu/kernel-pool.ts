@@ -38,6 +38,7 @@ export class KernelPool {
   readonly #area: JobArea;
   readonly #workers: PoolWorker[] = [];
   readonly #numbers = new Map<SharedMemory, number>();
+  readonly #users = new Map<SharedMemory, number>();
   readonly #kernels = new Map<number, KernelExports>();
   #generation = 0;
   #nextNumber = 0;
@@ -84,7 +85,19 @@ export class KernelPool {
     return number;
   }
 
-  forget(memory: SharedMemory): void {
+  /** Says that a plan's kernels work on a memory; plans may share one. */
+  retain(memory: SharedMemory): void {
+    this.#users.set(memory, (this.#users.get(memory) ?? 0) + 1);
+  }
+
+  /** Says that a plan is done with a memory; after the last one no thread holds on to it. */
+  release(memory: SharedMemory): void {
+    const users = (this.#users.get(memory) ?? 1) - 1;
+    if (users > 0) {
+      this.#users.set(memory, users);
+      return;
+    }
+    this.#users.delete(memory);
     const number = this.#numbers.get(memory);
     if (number === undefined) return;
     this.#numbers.delete(memory);

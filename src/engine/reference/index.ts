@@ -38,10 +38,10 @@ export function createReferenceEngine(options: ReferenceEngineOptions = {}): Eng
   const open = new Set<LoadedPlan>();
   return {
     description,
-    load: (plan: Plan, loadOptions: LoadOptions = {}) => {
+    load: async (plan: Plan, loadOptions: LoadOptions = {}) => {
       const loaded = new ReferencePlan(plan, options.precision ?? "declared", loadOptions);
       open.add(loaded);
-      return Promise.resolve(loaded);
+      return loaded;
     },
     close: async () => {
       for (const loaded of open) await loaded.close();

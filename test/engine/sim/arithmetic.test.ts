@@ -1,0 +1,333 @@
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
+import {
+  GRID,
+  gridDot,
+  gridMatmul,
+  gridProduct,
+  gridResult,
+  narrowSum,
+  PRODUCT_CEILING,
+  truncatedFloat16Bits,
+} from "../../../src/engine/sim/arithmetic.ts";
+import { GridProducts } from "../../../src/engine/sim/grid-products.ts";
+import { roundToHalf } from "../../../src/engine/sim/rounding.ts";
+import { narrowSums } from "../../../src/engine/sim/sums.ts";
+import {
+  FUNCTION_TABLES,
+  tableExp,
+  tableLog,
+  tableRsqrt,
+  tabulate,
+} from "../../../src/engine/sim/tables.ts";
+import { float16Bits, float16Value, roundToFloat16 } from "../../../src/util/float16.ts";
+import { Random } from "../../../src/util/random.ts";
+
+const half = fc.integer({ min: 0, max: 65535 }).map(float16Value);
+const finiteHalf = half.filter(Number.isFinite);
+const smallHalf = fc.double({ min: -2, max: 2, noNaN: true }).map(roundToFloat16);
+
+function normals(seed: number, count: number, deviation: number): Float64Array {
+  const random = new Random(seed);
+  return new Float64Array(count).map(() => random.normal() * deviation);
+}
+
+/** The published measurement: rows of N(0, 1/N) times columns of N(0, 1/N), relative L2 error against doubles. */
+function productError(products: GridProducts, size: number, rows: number, columns: number): number {
+  const x = normals(1, rows * size, 1 / Math.sqrt(size));
+  const w = normals(2, size * columns, 1 / Math.sqrt(size));
+  const got = new Float64Array(rows * columns);
+  products.multiply(
+    { data: x.map(roundToFloat16), start: 0, rowStep: size, columnStep: 1 },
+    { data: w.map(roundToFloat16), start: 0, rowStep: 1, columnStep: size },
+    { rows, depth: size, columns },
+    got,
+    0,
+    "nearest",
+    "exact",
+  );
+  let error = 0;
+  let norm = 0;
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < columns; j++) {
+      let exact = 0;
+      for (let k = 0; k < size; k++) exact += (x[i * size + k] ?? 0) * (w[j * size + k] ?? 0);
+      error += ((got[i * columns + j] ?? 0) - exact) ** 2;
+      norm += exact ** 2;
+    }
+  }
+  return Math.sqrt(error / norm);
+}
+
+describe("the product grid", () => {
+  test("products below one and a half units vanish, ties go to even", () => {
+    const unit = 2 ** -16;
+    expect(gridProduct(unit, 1)).toBe(0);
+    expect(gridProduct(-unit, 1)).toBe(0);
+    expect(gridProduct(1.5 * unit, 1)).toBe(2);
+    expect(gridProduct(1.4990234375 * unit, 1)).toBe(0);
+    expect(gridProduct(2.5 * unit, 1)).toBe(2);
+    expect(gridProduct(3.5 * unit, 1)).toBe(4);
+    expect(gridProduct(NaN, 1)).toBe(0);
+  });
+
+  test("the sum decides over infinity, at the published ceiling, whatever its length", () => {
+    expect(gridResult(Math.floor(PRODUCT_CEILING * GRID), "nearest")).toBe(float16Bits(32752));
+    expect(gridResult(Math.ceil(PRODUCT_CEILING * GRID), "nearest")).toBe(0x7c00);
+    for (const length of [4, 8, 32, 64, 128]) {
+      const ones = new Float64Array(length).fill(1);
+      const at = (total: number): number =>
+        gridDot(
+          ones,
+          0,
+          new Float64Array(length).fill(roundToFloat16(total / length)),
+          0,
+          length,
+          1,
+          "nearest",
+        );
+      expect(float16Value(at(32736))).toBe(32736);
+      expect(float16Value(at(32768))).toBe(Infinity);
+    }
+    // A partial sum beyond it does no harm.
+    expect(
+      float16Value(gridDot([200, 200, -200, 1], 0, [200, 200, 200, 1], 0, 4, 1, "nearest")),
+    ).toBe(Infinity);
+    expect(float16Value(gridDot([200, -200, 1], 0, [200, 200, 1], 0, 3, 1, "nearest"))).toBe(1);
+  });
+
+  test("the order of the terms never matters", () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(finiteHalf, finiteHalf), { maxLength: 40 }), (pairs) => {
+        const dot = (terms: readonly (readonly [number, number])[]): number =>
+          gridDot(
+            terms.map(([a]) => a),
+            0,
+            terms.map(([, b]) => b),
+            0,
+            terms.length,
+            1,
+            "nearest",
+          );
+        expect(dot(pairs.toReversed())).toBe(dot(pairs));
+      }),
+    );
+  });
+
+  test("truncation never leaves zero's side and stays within one step", () => {
+    fc.assert(
+      fc.property(fc.double({ min: -60000, max: 60000, noNaN: true }), (value) => {
+        const cut = float16Value(truncatedFloat16Bits(value));
+        expect(Math.abs(cut)).toBeLessThanOrEqual(Math.abs(value));
+        expect(Math.abs(cut - value)).toBeLessThanOrEqual(
+          Math.max(2 ** -24, Math.abs(value) * 2 ** -10),
+        );
+      }),
+    );
+  });
+});
+
+describe("the kernel", () => {
+  const products = new GridProducts(2);
+  afterAll(() => products.close());
+
+  function kernelBits(
+    left: Float64Array,
+    right: Float64Array,
+    rows: number,
+    depth: number,
+    columns: number,
+    rounding: "nearest" | "truncate",
+  ): number[] {
+    const result = new Float64Array(rows * columns);
+    products.multiply(
+      { data: left, start: 0, rowStep: depth, columnStep: 1 },
+      { data: right, start: 0, rowStep: columns, columnStep: 1 },
+      { rows, depth, columns },
+      result,
+      0,
+      rounding,
+      "exact",
+    );
+    return Array.from(result, float16Bits);
+  }
+
+  const sizes = fc.tuple(
+    fc.integer({ min: 1, max: 9 }),
+    fc.integer({ min: 1, max: 20 }),
+    fc.integer({ min: 1, max: 19 }),
+  );
+
+  test.each(["nearest", "truncate"] as const)(
+    "gives the reference's bits for any numbers, %s",
+    (rounding) => {
+      for (const number of [smallHalf, finiteHalf, half]) {
+        fc.assert(
+          fc.property(
+            sizes.chain(([rows, depth, columns]) =>
+              fc.record({
+                rows: fc.constant(rows),
+                depth: fc.constant(depth),
+                columns: fc.constant(columns),
+                left: fc.array(number, { minLength: rows * depth, maxLength: rows * depth }),
+                right: fc.array(number, { minLength: depth * columns, maxLength: depth * columns }),
+              }),
+            ),
+            ({ rows, depth, columns, left, right }) => {
+              const wanted = gridMatmul(left, right, rows, depth, columns, rounding);
+              const got = kernelBits(
+                Float64Array.from(left),
+                Float64Array.from(right),
+                rows,
+                depth,
+                columns,
+                rounding,
+              );
+              const same = (bits: number): number => ((bits & 0x7fff) === 0 ? 0 : bits);
+              expect(got.map(same)).toEqual(Array.from(wanted, same));
+            },
+          ),
+          { numRuns: 60 },
+        );
+      }
+    },
+  );
+
+  test("each of its three paths runs, and gives the same bits on larger products", () => {
+    const before = { ...products.counts };
+    for (const deviation of [0.05, 3, 60]) {
+      const left = normals(5, 70 * 150, deviation).map(roundToFloat16);
+      const right = normals(6, 150 * 140, deviation).map(roundToFloat16);
+      const got = kernelBits(left, right, 70, 150, 140, "nearest");
+      expect(got).toEqual([...gridMatmul(left, right, 70, 150, 140)]);
+    }
+    expect(products.counts.narrow).toBeGreaterThan(before.narrow);
+    expect(products.counts.medium).toBeGreaterThan(before.medium);
+  });
+
+  test.each([
+    [512, 0.00257800397, 256, 384],
+    [1024, 0.005528353, 256, 384],
+    [2048, 0.01213192, 256, 256],
+    [4096, 0.02723762, 192, 192],
+  ])(
+    "reproduces the published error of GEMM at N = %i within 2 % (%f)",
+    (size, published, rows, columns) => {
+      const error = productError(products, size, rows, columns);
+      expect(Math.abs(error / published - 1)).toBeLessThan(0.02);
+    },
+  );
+
+  test("transposed and offset operands are read where they stand", () => {
+    const data = normals(9, 100, 1).map(roundToFloat16);
+    const result = new Float64Array(3 * 4);
+    products.multiply(
+      { data, start: 10, rowStep: 1, columnStep: 3 },
+      { data, start: 40, rowStep: 1, columnStep: 5 },
+      { rows: 3, depth: 5, columns: 4 },
+      result,
+      0,
+      "nearest",
+      "exact",
+    );
+    const left = Array.from(
+      { length: 15 },
+      (_, i) => data[10 + Math.floor(i / 5) + (i % 5) * 3] ?? 0,
+    );
+    const right = Array.from(
+      { length: 20 },
+      (_, i) => data[40 + Math.floor(i / 4) + (i % 4) * 5] ?? 0,
+    );
+    expect(Array.from(result, float16Bits)).toEqual([...gridMatmul(left, right, 3, 5, 4)]);
+  });
+});
+
+describe("narrow sums and tables", () => {
+  test("integer sums of eight terms are exact up to 2048, and 2049 becomes 2048 or 2050", () => {
+    expect(narrowSum([1024, 512, 256, 128, 64, 32, 16, 16])).toBe(2048);
+    expect([2048, 2050]).toContain(narrowSum([1025, 512, 256, 128, 64, 32, 16, 16]));
+  });
+
+  test("a narrow sum of 4096 normal numbers is off by about the published 8e-4", () => {
+    const values = normals(3, 4096 * 64, 1).map(roundToFloat16);
+    const sums = narrowSums(values, 4096);
+    let error = 0;
+    let norm = 0;
+    for (let run = 0; run < 64; run++) {
+      const exact = values
+        .subarray(run * 4096, (run + 1) * 4096)
+        .reduce((sum, value) => sum + value, 0);
+      error += ((sums[run] ?? 0) - exact) ** 2;
+      norm += exact ** 2;
+    }
+    expect(Math.sqrt(error / norm)).toBeGreaterThan(4e-4);
+    expect(Math.sqrt(error / norm)).toBeLessThan(1.6e-3);
+  });
+
+  test("sums of many runs agree with sums one by one", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.array(finiteHalf, { minLength: 7, maxLength: 7 }), { minLength: 1 }),
+        (runs) => {
+          const sums = narrowSums(Float64Array.from(runs.flat()), 7);
+          expect([...sums]).toEqual(runs.map(narrowSum));
+        },
+      ),
+    );
+  });
+
+  test("rounding whole arrays is rounding each number", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.double({ min: -70000, max: 70000, noNaN: true }).map(Math.fround)),
+        (numbers) => {
+          const rounded = Float64Array.from(numbers);
+          roundToHalf(rounded);
+          expect([...rounded].map(float16Bits)).toEqual(numbers.map(float16Bits));
+        },
+      ),
+    );
+    const subnormal = Float64Array.of(
+      2 ** -25,
+      1.5 * 2 ** -24,
+      -(2 ** -24),
+      2.5 * 2 ** -24,
+      3e-8,
+      -3e-8,
+    );
+    const wanted = [...subnormal].map(roundToFloat16);
+    roundToHalf(subnormal);
+    expect([...subnormal].map((value) => value + 0)).toEqual(wanted.map((value) => value + 0));
+  });
+
+  test.each(Object.entries(FUNCTION_TABLES))("%s is off by the published size", (_name, table) => {
+    const compute = tabulate(table);
+    const relative = relativeError(compute, table.exact, -3, 3);
+    expect(relative / table.error).toBeGreaterThan(0.7);
+    expect(relative / table.error).toBeLessThan(1.4);
+    expect(compute(0)).toBe(table.exact(0));
+  });
+
+  test("functions over the mantissa are off by the published sizes", () => {
+    expect(relativeError(tableExp, Math.exp, -4, 4) / 4.7e-4).toBeCloseTo(1, 0);
+    expect(relativeError(tableLog, Math.log, 0.1, 20) / 8e-4).toBeCloseTo(1, 0);
+    expect(relativeError(tableRsqrt, (x) => 1 / Math.sqrt(x), 0.01, 20) / 1e-3).toBeCloseTo(1, 0);
+  });
+});
+
+function relativeError(
+  compute: (x: number) => number,
+  exact: (x: number) => number,
+  from: number,
+  to: number,
+): number {
+  let error = 0;
+  let norm = 0;
+  for (let i = 0; i < 5000; i++) {
+    const x = roundToFloat16(from + ((to - from) * i) / 5000);
+    const wanted = exact(x);
+    error += (roundToFloat16(compute(x)) - wanted) ** 2;
+    norm += wanted ** 2;
+  }
+  return Math.sqrt(error / norm);
+}
