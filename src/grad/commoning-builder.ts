@@ -11,6 +11,12 @@ import type { MilType } from "../mil/types.ts";
 export class CommoningBuilder extends FunctionBuilder {
   readonly #known = new Map<string, readonly Value[]>();
   readonly #keys = new OperationKeys();
+  readonly #writers = new Map<Value, Operation>();
+
+  /** The op that was written for a value; nothing for the values of other functions. */
+  writerOf(value: Value): Operation | undefined {
+    return this.#writers.get(value);
+  }
 
   /** Ops whose results may be used in place of new ones. */
   know(operations: readonly Operation[]): void {
@@ -34,6 +40,7 @@ export class CommoningBuilder extends FunctionBuilder {
     if (known !== undefined) return known;
     const outputs = super.append(operation, name, types);
     this.#known.set(key, outputs);
+    for (const output of outputs) this.#writers.set(output, { ...operation, outputs });
     return outputs;
   }
 }

@@ -3,7 +3,7 @@ import { isOpName, opRow } from "../mil/ops/index.ts";
 import { isOperandList, operandsOf } from "../mil/program.ts";
 import type { Argument, MilFunction, Operand, Operation, Opset, Value } from "../mil/program.ts";
 import { OPSETS } from "../mil/program.ts";
-import { replaceOperands } from "../mil/traverse.ts";
+import { replaceOperands, valuesReadBy } from "../mil/traverse.ts";
 import { formatType, isFloat } from "../mil/types.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { CommoningBuilder } from "./commoning-builder.ts";
@@ -99,7 +99,7 @@ export function reverseSweep(fn: MilFunction, request: GradientRequest): Reverse
   const opset: Opset = OPSETS.find((name) => name === fn.opset) ?? "ios18";
   const emit = new CommoningBuilder(fn.name, opset);
   emit.know(fn.operations);
-  const active = activeValues(fn, wanted);
+  const sweep: Sweep = { emit, active: activeValues(fn, wanted), readers: readersIn(fn) };
   const pending = new Map<Value, Contribution[]>();
   const seeds = outputs.map((output) => {
     const seed = emit.input(gradientName(output.name), output.type);
@@ -107,8 +107,8 @@ export function reverseSweep(fn: MilFunction, request: GradientRequest): Reverse
     return seed;
   });
   for (const operation of fn.operations.toReversed()) {
-    if (operation.outputs.some((output) => active.has(output))) {
-      reverseOperation(emit, operation, active, pending);
+    if (operation.outputs.some((output) => sweep.active.has(output))) {
+      reverseOperation(sweep, operation, pending);
     }
   }
   const gradients = wanted.map((input): readonly [string, Value] => {
@@ -124,6 +124,28 @@ export function reverseSweep(fn: MilFunction, request: GradientRequest): Reverse
     ),
     gradients,
   };
+}
+
+/** What the rules of one sweep share. */
+interface Sweep {
+  readonly emit: CommoningBuilder;
+  readonly active: ReadonlySet<Value>;
+  readonly readers: ReadonlyMap<Value, readonly (Operation | undefined)[]>;
+}
+
+/** The ops that read each value, and `undefined` for the function's end. */
+function readersIn(fn: MilFunction): ReadonlyMap<Value, readonly (Operation | undefined)[]> {
+  const readers = new Map<Value, (Operation | undefined)[]>();
+  const add = (value: Value, reader: Operation | undefined): void => {
+    const list = readers.get(value);
+    if (list === undefined) readers.set(value, [reader]);
+    else list.push(reader);
+  };
+  for (const operation of fn.operations) {
+    for (const value of valuesReadBy(operation)) add(value, operation);
+  }
+  for (const output of fn.outputs) add(output, undefined);
+  return readers;
 }
 
 /** Float values that depend on the inputs asked for. */
@@ -164,11 +186,11 @@ function contribute(
 }
 
 function reverseOperation(
-  emit: CommoningBuilder,
+  sweep: Sweep,
   operation: Operation,
-  active: ReadonlySet<Value>,
   pending: Map<Value, Contribution[]>,
 ): void {
+  const { emit, active } = sweep;
   const gradients = operation.outputs.map((output) => {
     const contributions = pending.get(output);
     pending.delete(output);
@@ -194,7 +216,7 @@ function reverseOperation(
     );
   }
   const rule: (context: GradientContext<string>) => InputGradients<string> = entry;
-  const results = rule(contextOf(emit, operation, new OpCall(operation, row), gradients, active));
+  const results = rule(contextOf(sweep, operation, new OpCall(operation, row), gradients));
   for (const [name, result] of Object.entries(results)) {
     const argument = operation.inputs.get(name);
     if (result === undefined || argument === undefined) continue;
@@ -227,11 +249,10 @@ function* pairs(
 }
 
 function contextOf(
-  emit: CommoningBuilder,
+  { emit, active, readers }: Sweep,
   operation: Operation,
   call: OpCall,
   gradients: readonly (Value | undefined)[],
-  active: ReadonlySet<Value>,
 ): GradientContext<string> {
   const [output] = operation.outputs;
   if (output === undefined) throw new GradError("grad.rule", `${operation.type} has no result`);
@@ -255,6 +276,8 @@ function contextOf(
       if (argument === undefined) return false;
       return isActive(isOperandList(argument) ? argument[index] : argument);
     },
+    readersOf: (value) => readers.get(value) ?? [],
+    writerOf: (value) => emit.writerOf(value),
     through: (simpler) =>
       throughFunction(
         emit,

@@ -21,6 +21,10 @@ export interface GradientContext<Parameter extends string> {
   readonly shape: (name: Parameter) => readonly number[];
   /** Whether anybody asks for this input's gradient; of a variadic one, for that of its `index`-th value. */
   readonly wants: (name: Parameter, index?: number) => boolean;
+  /** Ops of the function that read a value, and the function's end where it is a result. */
+  readonly readersOf: (value: Value) => readonly (Operation | undefined)[];
+  /** The op of the derivative that made a value. */
+  readonly writerOf: (value: Value) => Operation | undefined;
   /**
    * The gradient through the same computation written in simpler ops: a function whose inputs are named as
    * the op's parameters and whose outputs stand in the order of its results.

@@ -13,6 +13,7 @@ import { hostTensor } from "../../src/mil/host-tensor.ts";
 import type { HostTensor } from "../../src/mil/host-tensor.ts";
 import { tensorLiteral } from "../../src/mil/literal.ts";
 import type { MilFunction, Value } from "../../src/mil/program.ts";
+import { formatType } from "../../src/mil/types.ts";
 import { verifyFunction } from "../../src/mil/verify.ts";
 import { Random } from "../../src/util/random.ts";
 import { CaseBuilder, checkGradients } from "../helpers/finite-differences.ts";
@@ -360,4 +361,28 @@ test("a point on a kink is noticed by the checker, so that it can be drawn again
   const c = new CaseBuilder(random);
   const fn = c.f.finish({ y: c.f.op("abs", { x: c.floats("x", [2], (index) => index * 1e-6) }) });
   expect(checkGradients(fn, c.tensors, c.checked, random)).toBeUndefined();
+});
+
+test("attention's softmax takes its sum over the channels instead of the positions", () => {
+  const c = new CaseBuilder(new Random(8));
+  const scores = c.float("scores", [2, 2, 3, 5]);
+  const values = c.float("values", [2, 5, 4]);
+  const weights = c.f.op("softmax", { x: scores, axis: -1 });
+  const folded = c.f.op("reshape", { x: weights, shape: [2, 6, 5] });
+  const fn = c.f.finish({ y: c.f.op("matmul", { x: folded, y: values }) });
+  const { operations } = valueAndGradient(fn, { withRespectTo: ["scores"] });
+  const [sum] = operations.filter(({ type }) => type === "reduce_sum");
+  const x = sum?.inputs.get("x");
+  expect(x !== undefined && "type" in x && formatType(x.type)).toBe("fp32[2, 6, 4]");
+  const check = checkGradients(fn, c.tensors, c.checked, new Random(9));
+  expect(check?.worstError).toBeLessThan(1e-7);
+});
+
+test("a softmax that is also read elsewhere takes its sum as it is", () => {
+  const c = new CaseBuilder(new Random(8));
+  const weights = c.f.op("softmax", { x: c.float("scores", [3, 5]), axis: -1 });
+  const y = c.f.op("matmul", { x: weights, y: c.float("values", [5, 4]) });
+  const fn = c.f.finish({ y, weights: c.f.op("square", { x: weights }) });
+  const check = checkGradients(fn, c.tensors, c.checked, new Random(9));
+  expect(check?.worstError).toBeLessThan(1e-7);
 });

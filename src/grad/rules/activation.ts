@@ -2,6 +2,7 @@ import type { FunctionBuilder } from "../../mil/builder.ts";
 import type { Operand, Value } from "../../mil/program.ts";
 import { add, div, mul, reshapeTo, asValue, shapeOf, square, sub, where } from "../emit.ts";
 import type { GradientRule, GradientTable } from "../rule.ts";
+import { weightedSum } from "../weighted-sum.ts";
 
 function unary(
   derivative: (e: FunctionBuilder, g: Value, x: Operand, y: Value) => Value,
@@ -150,10 +151,13 @@ export const ACTIVATION_RULES = {
     };
   },
   // y (g - sum(g y))
-  softmax: ({ emit, gradient, output, call }) => {
-    const axis = call.axis("axis", shapeOf(output).length);
-    const product = mul(emit, gradient, output);
-    const sum = emit.op("reduce_sum", { x: product, axes: [axis], keep_dims: true });
+  softmax: (context) => {
+    const { emit, gradient, output, call } = context;
+    const rank = shapeOf(output).length;
+    const axis = call.axis("axis", rank);
+    const sum =
+      (axis === rank - 1 ? weightedSum(context) : undefined) ??
+      emit.op("reduce_sum", { x: mul(emit, gradient, output), axes: [axis], keep_dims: true });
     return { x: mul(emit, output, sub(emit, gradient, sum)) };
   },
 } as const satisfies Partial<GradientTable>;
