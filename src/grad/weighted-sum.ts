@@ -18,6 +18,7 @@ export function weightedSum(context: GradientContext<never>): Value | undefined 
   const values = operandOf(product, "y");
   const back = writerBeforeReshapes(gradient, context);
   if (result === undefined || values === undefined || back?.type !== "matmul") return undefined;
+  const [backResult] = back.outputs;
   const resultGradient = operandOf(back, "x");
   const isTransposed = flag(product, "transpose_y");
   const isGradientOfProduct =
@@ -27,10 +28,8 @@ export function weightedSum(context: GradientContext<never>): Value | undefined 
     !flag(product, "transpose_x") &&
     resultGradient !== undefined &&
     sameShape(shapeOf(resultGradient), shapeOf(result)) &&
-    sameShape(
-      back.outputs[0]?.type.kind === "tensor" ? shapeOf(back.outputs[0]) : [],
-      shapeOf(weights),
-    );
+    backResult !== undefined &&
+    sameShape(shapeOf(backResult), shapeOf(weights));
   if (!isGradientOfProduct) return undefined;
   const shape = shapeOf(output);
   if ((shapeOf(result).at(-1) ?? 1) > (shape.at(-1) ?? 1)) return undefined;
@@ -40,7 +39,7 @@ export function weightedSum(context: GradientContext<never>): Value | undefined 
     axes: [axis],
     keep_dims: true,
   });
-  return reshapeTo(emit, sum, shape.with(-1, 1));
+  return reshapeTo(emit, sum, [...shape.slice(0, -1), 1]);
 }
 
 /** The value behind reshapes that leave the rows of the last axis whole and have no other reader. */
