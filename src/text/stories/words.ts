@@ -29,8 +29,7 @@ export const WORDS: Readonly<Record<string, readonly string[]>> = {
     humble, lively, modest, playful, polite, talented`),
   relative: items(`
     mother, father, grandmother, grandfather, aunt, uncle, sister, brother, cousin, parents,
-    grandparents, godmother, godfather, stepmother, stepfather, nanny, neighbors, guardian,
-    family, great-aunt, great-uncle, foster parents, grandma, grandpa, older brother, older sister`),
+    neighbors, nanny, grandpa, grandma`),
   homeAdjective: items(`
     cozy, crooked, narrow, tiny, wooden, white, yellow, round, snug, sunny, drafty, tall, painted, tidy,
     mossy, humble, rickety, creaky, leafy, thatched, pink, blue, green, red, gray, brown, purple, orange, lopsided,
@@ -291,10 +290,12 @@ export const WORDS: Readonly<Record<string, readonly string[]>> = {
     near, beside, behind, by, under, below`),
   longed: items(`
     hoped, longed, planned, wanted, meant, wished, yearned`),
-  together: items(`
-    under, beside, below, near`),
   countable: items(`
     cookies, cakes, muffins, pies, tarts, buns, rolls, pancakes, waffles, biscuits, dumplings,
     crackers, scones, pastries, doughnuts, sandwiches, wafers, fritters, cupcakes, brownies,
     pretzels, bagels, tartlets, turnovers, macaroons`),
+  stranger: items(`
+    the stranger, the newcomer, the helper, the new friend`),
+  treats: items(`
+    treats, snack, picnic, food, lunch`),
 };
