@@ -14,6 +14,8 @@ const MODULES: readonly (() => Promise<CommandModule>)[] = [
   () => import("./eval.ts"),
   () => import("./plan.ts"),
   () => import("./inspect.ts"),
+  () => import("./check.ts"),
+  () => import("./run.ts"),
   () => import("./tokenizer.ts"),
   () => import("./doctor.ts"),
 ];

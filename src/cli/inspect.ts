@@ -35,6 +35,7 @@ import { formatSummary } from "./format-summary.ts";
 import type { Summary } from "./format-summary.ts";
 import {
   append,
+  defaultFunctionOf,
   functionOf,
   isProgramKind,
   openOnnxFile,
@@ -158,7 +159,10 @@ function inspectProgram(path: string, flags: InspectFlags): void {
   try {
     const { program, format, model, metadata } = opened;
     if (flags.graph !== undefined) {
-      writeGraph(flags.graph, programGraph(functionOf(program, flags.function)));
+      writeGraph(
+        flags.graph,
+        programGraph(functionOf(program, flags.function, defaultFunctionOf(opened))),
+      );
       if (flags.text !== true) return told(flags, flags.graph);
     }
     if (flags.text === true) {

@@ -67,10 +67,20 @@ export function wholeProgram(opened: OpenedProgram): Program {
     : loadWeights(opened.program, opened.weights);
 }
 
-/** A function by name; without one the only function, or "main". Throws `UsageError`. */
-export function functionOf(program: Program, name: string | undefined): MilFunction {
+/** The function that a model says runs when none is named. */
+export function defaultFunctionOf({ model }: OpenedProgram): string | undefined {
+  const name = model?.description?.defaultFunctionName;
+  return name === "" ? undefined : name;
+}
+
+/** A function by name; without one the only function, the model's default or "main". Throws `UsageError`. */
+export function functionOf(
+  program: Program,
+  name: string | undefined,
+  fallback = "main",
+): MilFunction {
   const names = program.functions.map((fn) => fn.name);
-  const wanted = name ?? (names.length === 1 ? names[0] : "main");
+  const wanted = name ?? (names.length === 1 ? names[0] : fallback);
   const found = program.functions.find((fn) => fn.name === wanted);
   if (found !== undefined) return found;
   const message =

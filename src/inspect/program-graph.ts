@@ -1,5 +1,6 @@
+import { literalNumbers } from "../mil/literal.ts";
 import { isOperandList, isValue } from "../mil/program.ts";
-import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
+import type { Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { formatType } from "../mil/types.ts";
 import { capturesOf } from "../mil/traverse.ts";
 import type { HwxGraph } from "./hwx/graph.ts";
@@ -30,7 +31,7 @@ export function programGraph(fn: MilFunction): HwxGraph {
     nodes.push({ id, kind: "task", lines: linesOf(operation) });
     for (const value of valuesOf(operation)) {
       const from = maker.get(value);
-      if (from !== undefined) edges.push({ from, to: id, label: labelOf(value, from) });
+      if (from !== undefined) edges.push({ from, to: id, label: formatType(value.type) });
     }
     for (const output of operation.outputs) maker.set(output, id);
   });
@@ -38,21 +39,21 @@ export function programGraph(fn: MilFunction): HwxGraph {
   if (left > 0) {
     nodes.push({ id: "more", kind: "more", lines: [`${left} more ops`] });
     const last = nodes.at(-2);
-    if (last !== undefined) edges.push({ from: last.id, to: "more", label: "" });
+    if (last !== undefined) edges.push({ from: last.id, to: "more", label: "…" });
   }
   fn.outputs.forEach((value, index) => {
     const id = `o${index}`;
     nodes.push({ id, kind: "output", lines: [value.name, formatType(value.type)] });
     const from = maker.get(value) ?? (left > 0 ? "more" : undefined);
-    if (from !== undefined) edges.push({ from, to: id, label: "" });
+    if (from !== undefined) edges.push({ from, to: id, label: value.name });
   });
   return { nodes, edges: distinct(edges) };
 }
 
-/** The type of a value, where its maker's box does not tell it already. */
-function labelOf(value: Value, from: string): string {
-  return from.startsWith("i") ? "" : formatType(value.type);
-}
+/** Constants told inside one box. */
+const CONSTANTS_SHOWN = 4;
+/** Numbers of a setting that are written out. */
+const NUMBERS_SHOWN = 10;
 
 function linesOf(operation: Operation): string[] {
   const names = operation.outputs.map(({ name }) => name).join(", ");
@@ -60,13 +61,34 @@ function linesOf(operation: Operation): string[] {
     const operands: readonly Operand[] = isOperandList(argument) ? argument : [argument];
     return operands.flatMap((operand) => {
       const literal = isValue(operand) ? operand.constant : operand;
-      const isLarge = literal?.type.kind === "tensor" && literal.type.shape.length > 0;
-      return literal !== undefined && isLarge ? [`${name} ${formatType(literal.type)}`] : [];
+      return literal === undefined ? [] : [{ name, literal, isSetting: isSetting(literal) }];
     });
   });
-  const blocks = operation.blocks.length > 0 ? [`${operation.blocks.length} nested blocks`] : [];
-  const settings = constants.slice(0, 3);
-  return [operation.type, names, ...settings, ...blocks].filter((line) => line !== "");
+  // Weights say more than settings do.
+  const shown = constants.toSorted((a, b) => Number(a.isSetting) - Number(b.isSetting));
+  return [
+    operation.type,
+    names,
+    ...shown.slice(0, CONSTANTS_SHOWN).map(({ name, literal }) => `${name} ${valueText(literal)}`),
+    ...(operation.blocks.length > 0 ? [`${operation.blocks.length} nested blocks`] : []),
+  ].filter((line) => line !== "");
+}
+
+function isSetting({ data }: Literal): boolean {
+  return (
+    data.kind === "strings" || (data.kind === "numbers" && data.numbers.length < NUMBERS_SHOWN)
+  );
+}
+
+function valueText(literal: Literal): string {
+  const { data, type } = literal;
+  if (!isSetting(literal)) return formatType(type);
+  if (data.kind === "strings") return data.strings.join(", ");
+  if (data.kind !== "numbers" || type.kind !== "tensor") return formatType(type);
+  const numbers = literalNumbers(literal).map((number) =>
+    type.dataType === "bool" ? String(number !== 0) : String(Number(number.toPrecision(5))),
+  );
+  return type.shape.length === 0 ? numbers.join() : `[${numbers.join(", ")}]`;
 }
 
 function valuesOf(operation: Operation): readonly Value[] {

@@ -1,0 +1,326 @@
+import { join } from "node:path";
+import type { Command } from "commander";
+import { readFlexibleShapes } from "../coreml/index.ts";
+import { createEngine } from "../engine/create.ts";
+import type { BufferView } from "../engine/engine.ts";
+import { runFunction } from "../engine/run-function.ts";
+import type { MilFunction, Value } from "../mil/program.ts";
+import { withInputShapes } from "../mil/specialize.ts";
+import { elementCount, formatType, isFloat, staticShape } from "../mil/types.ts";
+import type { DataType, TensorType } from "../mil/types.ts";
+import { float16Bits, float16Value } from "../util/float16.ts";
+import { didYouMean } from "../util/nearest.ts";
+import { readNpyFile, writeNpyFile } from "../util/npy.ts";
+import type { NpyArray, NpyData, NpyType } from "../util/npy.ts";
+import { Random } from "../util/random.ts";
+import type { Exit } from "./commands.ts";
+import { UsageError } from "./errors.ts";
+import {
+  append,
+  defaultFunctionOf,
+  functionOf,
+  openProgram,
+  parseShapes,
+  wholeProgram,
+} from "./open-program.ts";
+
+interface RunFlags {
+  readonly input: readonly string[];
+  readonly output?: string;
+  readonly engine: string;
+  readonly function?: string;
+  readonly random?: string;
+  readonly shape: readonly string[];
+  readonly dim: readonly string[];
+  readonly json?: boolean;
+}
+
+export function register(program: Command, _exit: Exit): void {
+  program
+    .command("run")
+    .description("run a program once, with arrays from and to .npy files")
+    .argument("<file>", "MIL text, .mlpackage, .mlmodel, .mlmodelc or .onnx")
+    .option("--input <name=file.npy>", "an input's array (may be given several times)", append, [])
+    .option("--output <dir>", "folder for the results, one .npy each")
+    .option("--random <seed>", "fill missing inputs: floats normal, integers and bools 0 or 1")
+    .option("--engine <name>", "cpu or reference", "cpu")
+    .option("--function <name>", "which function, where the file has several")
+    .option("--shape <name=2x3>", "sizes of an input that the file leaves open", append, [])
+    .option("--dim <name=4>", "a size that an .onnx file leaves open, by its name", append, [])
+    .option("--json", "one JSON object")
+    .addHelpText(
+      "after",
+      "\nExample:\n  anecdote run model.mlpackage --input image=image.npy --output results",
+    )
+    .action(async (path: string, flags: RunFlags) => {
+      await run(path, flags);
+    });
+}
+
+async function run(path: string, flags: RunFlags): Promise<void> {
+  const given = new Map(flags.input.map(namedFile));
+  const options = parseShapes(flags.shape, flags.dim);
+  const isOnnx = path.toLowerCase().endsWith(".onnx");
+  const arrays = new Map([...given].map(([name, file]) => [name, readNpyFile(file)]));
+  const shapes = new Map([
+    ...[...arrays].map(([name, { shape }]): [string, readonly number[]] => [name, shape]),
+    ...(options.shapes ?? []),
+  ]);
+  const opened = openProgram(
+    path,
+    isOnnx ? { ...options, ...(shapes.size > 0 && { shapes }) } : {},
+  );
+  try {
+    const open = functionOf(wholeProgram(opened), flags.function, defaultFunctionOf(opened));
+    checkNames(open, given.keys());
+    for (const [name, { defaultShape }] of readFlexibleShapes(open)) {
+      if (!shapes.has(name)) shapes.set(name, defaultShape);
+    }
+    const fn = withInputShapes(open, shapes);
+    const random = flags.random === undefined ? undefined : new Random(seedOf(flags.random));
+    const inputs: Record<string, ArrayLike<number>> = {};
+    for (const value of fn.inputs) {
+      const type = portType(fn, value);
+      const array = arrays.get(value.name);
+      if (array !== undefined) inputs[value.name] = converted(value.name, array, type);
+      else if (random !== undefined) inputs[value.name] = drawn(value.name, type, random);
+      else throw missing(fn, value);
+    }
+    const engine = await createEngine(flags.engine);
+    try {
+      const started = performance.now();
+      const results = await runFunction(engine, fn, inputs);
+      const elapsedMs = performance.now() - started;
+      const outputs = fn.outputs.map((value) => {
+        const view = results.get(value.name) ?? new Float32Array();
+        return report(value, portType(fn, value), view, flags.output);
+      });
+      if (flags.json === true) {
+        process.stdout.write(
+          `${JSON.stringify({ function: fn.name, engine: engine.description.name, elapsed_ms: elapsedMs, outputs })}\n`,
+        );
+        return;
+      }
+      for (const { name, type, file, minimum, maximum, mean } of outputs) {
+        process.stdout.write(
+          `${name}  ${type}  ${rounded(minimum)} … ${rounded(maximum)}, mean ${rounded(mean)}${file === undefined ? "" : `  -> ${file}`}\n`,
+        );
+      }
+    } finally {
+      await engine.close();
+    }
+  } finally {
+    opened.close();
+  }
+}
+
+function namedFile(text: string): [string, string] {
+  const at = text.indexOf("=");
+  if (at < 1 || at === text.length - 1) {
+    throw new UsageError("cli.run.input", `--input takes NAME=FILE.npy, not "${text}"`);
+  }
+  return [text.slice(0, at), text.slice(at + 1)];
+}
+
+function seedOf(text: string): number {
+  const seed = Number(text);
+  if (text.trim() === "" || !Number.isSafeInteger(seed) || seed < 0) {
+    throw new UsageError("cli.run.seed", `--random takes a whole number from 0, not "${text}"`);
+  }
+  return seed;
+}
+
+function checkNames(fn: MilFunction, given: Iterable<string>): void {
+  const names = fn.inputs.map(({ name }) => name);
+  for (const name of given) {
+    if (names.includes(name)) continue;
+    throw new UsageError(
+      "cli.run.input",
+      `${fn.name} has no input "${name}".${didYouMean(name, names)}`,
+      { remedy: `Inputs: ${names.join(", ")}.` },
+    );
+  }
+}
+
+function missing(fn: MilFunction, { name, type }: Value): UsageError {
+  return new UsageError(
+    "cli.run.missing",
+    `${fn.name} needs the input "${name}": ${formatType(type)}`,
+    {
+      remedy: `Give it with --input ${name}=FILE.npy, or draw it with --random SEED.`,
+    },
+  );
+}
+
+function portType(fn: MilFunction, { name, type }: Value): TensorType {
+  if (type.kind !== "tensor") {
+    throw new UsageError("cli.run.type", `"${name}" is ${formatType(type)}; only tensors are run`, {
+      remedy:
+        type.kind === "state"
+          ? "Make the state an input and an output of the program."
+          : "Choose another function.",
+    });
+  }
+  if (type.shape.includes("?")) {
+    throw new UsageError(
+      "cli.run.open",
+      `"${name}" of ${fn.name} has open sizes: ${formatType(type)}`,
+      {
+        remedy: `Give them with --shape ${name}=${type.shape.map((size) => (size === "?" ? 1 : size)).join("x")}.`,
+      },
+    );
+  }
+  return type;
+}
+
+/** NumPy's type of the same elements. */
+const NPY_TYPES: Readonly<Partial<Record<DataType, NpyType>>> = {
+  fp16: "f2",
+  fp32: "f4",
+  fp64: "f8",
+  int8: "i1",
+  int16: "i2",
+  int32: "i4",
+  int64: "i8",
+  uint8: "u1",
+  uint16: "u2",
+  uint32: "u4",
+  uint64: "u8",
+  bool: "b1",
+};
+
+function npyTypeOf(name: string, dataType: DataType): NpyType {
+  const type = NPY_TYPES[dataType];
+  if (type === undefined) {
+    throw new UsageError(
+      "cli.run.type",
+      `"${name}" is of ${dataType}, which .npy files cannot hold`,
+    );
+  }
+  return type;
+}
+
+/** An array as the engine takes it: floats to floats, integers to integers that hold them. */
+function converted(name: string, array: NpyArray, type: TensorType): ArrayLike<number> {
+  const shape = staticShape(type);
+  if (array.shape.join() !== shape.join()) {
+    throw new UsageError(
+      "cli.run.shape",
+      `input "${name}" is ${formatType(type)}, the array has the shape [${array.shape.join(", ")}]`,
+    );
+  }
+  const wanted = npyTypeOf(name, type.dataType);
+  const numbers = new Float64Array(array.data.length);
+  for (let i = 0; i < numbers.length; i++) {
+    const number = Number(array.data[i] ?? 0);
+    numbers[i] = array.type === "f2" ? float16Value(number) : number;
+  }
+  const isFloatArray = array.type.startsWith("f");
+  if (isFloatArray && !isFloat(type.dataType)) {
+    throw new UsageError(
+      "cli.run.type",
+      `input "${name}" is ${formatType(type)}, the array holds ${array.type}`,
+      { remedy: `Convert it first, as in numpy.save(file, array.astype("${wanted}")).` },
+    );
+  }
+  if (!isFloat(type.dataType)) checkRange(name, numbers, type);
+  return type.dataType === "fp16" ? numbers.map((number) => float16Bits(number)) : numbers;
+}
+
+const RANGES: Readonly<Partial<Record<DataType, readonly [number, number]>>> = {
+  bool: [0, 1],
+  int8: [-128, 127],
+  uint8: [0, 255],
+  int16: [-32768, 32767],
+  uint16: [0, 65535],
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint32: [0, 2 ** 32 - 1],
+};
+
+function checkRange(name: string, numbers: Float64Array, type: TensorType): void {
+  const [low, high] = RANGES[type.dataType] ?? [-Infinity, Infinity];
+  const outside = numbers.find((number) => number < low || number > high);
+  if (outside !== undefined) {
+    throw new UsageError(
+      "cli.run.range",
+      `input "${name}" is ${formatType(type)}, the array holds ${outside}`,
+    );
+  }
+}
+
+function drawn(name: string, type: TensorType, random: Random): ArrayLike<number> {
+  npyTypeOf(name, type.dataType);
+  const count = elementCount(staticShape(type));
+  const isHalf = type.dataType === "fp16";
+  if (isFloat(type.dataType)) {
+    return Float64Array.from({ length: count }, () => {
+      const number = random.normal();
+      return isHalf ? float16Bits(number) : number;
+    });
+  }
+  return Float64Array.from({ length: count }, () => random.below(2));
+}
+
+interface OutputReport {
+  readonly name: string;
+  readonly type: string;
+  readonly dtype: DataType;
+  readonly shape: readonly number[];
+  readonly minimum: number | null;
+  readonly maximum: number | null;
+  readonly mean: number | null;
+  readonly file?: string;
+}
+
+function report(
+  { name }: Value,
+  type: TensorType,
+  view: BufferView,
+  folder: string | undefined,
+): OutputReport {
+  const shape = staticShape(type);
+  const numbers =
+    type.dataType === "fp16"
+      ? Float64Array.from(view, (bits) => float16Value(bits))
+      : Float64Array.from(view);
+  let minimum = Infinity;
+  let maximum = -Infinity;
+  let sum = 0;
+  for (const number of numbers) {
+    minimum = Math.min(minimum, number);
+    maximum = Math.max(maximum, number);
+    sum += number;
+  }
+  const isEmpty = numbers.length === 0;
+  const file = folder === undefined ? undefined : join(folder, `${fileName(name)}.npy`);
+  if (file !== undefined) {
+    const npyType = npyTypeOf(name, type.dataType);
+    writeNpyFile(file, { type: npyType, shape, data: stored(view, type.dataType) });
+  }
+  return {
+    name,
+    type: formatType(type),
+    dtype: type.dataType,
+    shape,
+    minimum: isEmpty ? null : minimum,
+    maximum: isEmpty ? null : maximum,
+    mean: isEmpty ? null : sum / numbers.length,
+    ...(file !== undefined && { file }),
+  };
+}
+
+/** Views hold 64-bit integers as doubles. */
+function stored(view: BufferView, dataType: DataType): NpyData {
+  if (dataType === "int64") return BigInt64Array.from(view, (number) => BigInt(number));
+  if (dataType === "uint64") return BigUint64Array.from(view, (number) => BigInt(number));
+  return view.slice();
+}
+
+/** A value's name as one file name. */
+function fileName(name: string): string {
+  return name.replaceAll(/[^\w.@-]/g, "_").replace(/^\.+/, "_");
+}
+
+function rounded(value: number | null): string {
+  return value === null ? "-" : String(Number(value.toPrecision(6)));
+}
