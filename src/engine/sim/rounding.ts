@@ -20,7 +20,9 @@ export function roundToHalf(numbers: Float64Array): void {
         // Below 2^-14 fp16 counts in 2^-24: adding and taking away 0.75 rounds there in fp32.
         const value = scratch[i] ?? 0;
         const anchor = value < 0 ? -0.75 : 0.75;
-        scratch[i] = Math.fround(value + anchor) - anchor;
+        const rounded = Math.fround(value + anchor) - anchor;
+        // A zero keeps the sign.
+        scratch[i] = rounded === 0 && value < 0 ? -0 : rounded;
       }
     }
     part.set(part.length === CHUNK ? scratch : scratch.subarray(0, part.length));

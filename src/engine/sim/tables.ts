@@ -5,6 +5,8 @@
  */
 export interface FunctionTable {
   readonly exact: (x: number) => number;
+  /** What the table holds where the result is x times it; near 0 the relative error then stays small. */
+  readonly factor?: (x: number) => number;
   /** Distance between knots, and where the table ends on both sides. */
   readonly spacing: number;
   readonly limit: number;
@@ -13,15 +15,17 @@ export interface FunctionTable {
 }
 
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+const normalShare = (x: number): number => 0.5 * (1 + erf(x / Math.SQRT2));
 
 export const FUNCTION_TABLES: Readonly<Record<string, FunctionTable>> = {
   sigmoid: { exact: sigmoid, spacing: 0.58, limit: 12, error: 3.8e-3 },
-  silu: { exact: (x) => x * sigmoid(x), spacing: 0.67, limit: 16, error: 1e-2 },
+  silu: { exact: (x) => x * sigmoid(x), factor: sigmoid, spacing: 1, limit: 16, error: 1e-2 },
   tanh: { exact: Math.tanh, spacing: 0.165, limit: 8, error: 1.3e-3 },
   erf: { exact: erf, spacing: 0.11, limit: 6, error: 7e-4 },
   gelu: {
-    exact: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
-    spacing: 0.295,
+    exact: (x) => x * normalShare(x),
+    factor: normalShare,
+    spacing: 0.41,
     limit: 16,
     error: 2.4e-3,
   },
@@ -38,18 +42,19 @@ export const MANTISSA_SEGMENTS = {
 } as const;
 
 /** A table function ready for many numbers. */
-export function tabulate({ exact, spacing, limit }: FunctionTable): (x: number) => number {
+export function tabulate({ exact, factor, spacing, limit }: FunctionTable): (x: number) => number {
+  const held = factor ?? exact;
   // 0 is a knot.
   const side = Math.ceil(limit / spacing);
-  const knots = Float64Array.from({ length: 2 * side + 2 }, (_, i) => exact((i - side) * spacing));
+  const knots = Float64Array.from({ length: 2 * side + 2 }, (_, i) => held((i - side) * spacing));
   return (x) => {
     if (Number.isNaN(x)) return NaN;
-    const clamped = Math.min(limit, Math.max(-limit, x));
-    if (clamped !== x) return exact(x);
+    if (Math.abs(x) > limit) return exact(x);
     const position = x / spacing + side;
     const knot = Math.floor(position);
     const low = knots[knot] ?? 0;
-    return low + ((knots[knot + 1] ?? low) - low) * (position - knot);
+    const value = low + ((knots[knot + 1] ?? low) - low) * (position - knot);
+    return factor === undefined ? value : x * value;
   };
 }
 

@@ -16,9 +16,21 @@ export type Lowered =
   | { readonly kind: "index"; readonly input: string; readonly shape: readonly number[] }
   /** 1 where such an index is not negative. */
   | { readonly kind: "valid"; readonly input: string; readonly shape: readonly number[] }
+  /**
+   * A product that has not been written out because of its powers of a reciprocal root: y^3 of a small
+   * activation is beyond fp16, although the whole product is not. `scales` are those roots.
+   */
+  | {
+      readonly kind: "product";
+      readonly others: readonly Value[];
+      readonly scales: readonly Value[];
+      readonly constant: number;
+      readonly shape: readonly number[];
+    }
   | { readonly kind: "uniform"; readonly number: number; readonly shape: readonly number[] };
 
 export type Parts = Extract<Lowered, { kind: "parts" }>;
+export type Product = Extract<Lowered, { kind: "product" }>;
 
 /** How long the parts of an axis are: as even as possible, multiples of 32 but for the last. */
 export function partSizes(size: number, limit: number): readonly number[] {

@@ -16,6 +16,7 @@ import type { Chip, Driver } from "../../chip/chip.ts";
 import { PassError } from "../errors.ts";
 import { partSizes } from "./lowered-value.ts";
 import type { Lowered } from "./lowered-value.ts";
+import { writeProduct } from "./scaled-products.ts";
 import type { EngineInput, EngineOutput, EngineProgram } from "./ports.ts";
 import { roundToFloat16 } from "../../util/float16.ts";
 
@@ -131,6 +132,8 @@ export class Lowering {
     switch (lowered.kind) {
       case "plain":
         return this.#materialize(lowered.value, lowered.shape);
+      case "product":
+        return this.#materialize(writeProduct(this, lowered), lowered.shape);
       case "uniform":
         return this.full(lowered.shape, lowered.number);
       case "valid": {
@@ -148,6 +151,7 @@ export class Lowering {
   /** The same for elementwise ops, which broadcast themselves. */
   broadcastable(lowered: Lowered): Operand {
     if (lowered.kind === "plain") return lowered.value;
+    if (lowered.kind === "product") return writeProduct(this, lowered);
     if (lowered.kind === "uniform") return tensorLiteral("fp16", [], [lowered.number]);
     return this.whole(lowered);
   }

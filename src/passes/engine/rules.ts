@@ -1,5 +1,7 @@
 import type { OpCall } from "../../mil/op-call.ts";
+import { literalOf } from "../../mil/program.ts";
 import type { Operation, Value } from "../../mil/program.ts";
+import { asProduct, isRowStatistic, multiplyProducts } from "./scaled-products.ts";
 import { isFloat } from "../../mil/types.ts";
 import type { Lowered, Parts } from "./lowered-value.ts";
 import { partSizes } from "./lowered-value.ts";
@@ -32,6 +34,10 @@ const binary: LoweringRule = (lowering, call, operation) => {
   if (operation.type === "maximum" && (x.kind === "index" || y.kind === "index")) {
     return { ...(x.kind === "index" ? x : y), shape };
   }
+  if (operation.type === "mul") {
+    const product = productOf(call, x, y, shape);
+    if (product !== undefined) return product;
+  }
   if (x.kind === "parts" || y.kind === "parts") {
     return elementwiseParts(lowering, operation.type, x, y, shape);
   }
@@ -48,6 +54,37 @@ const binary: LoweringRule = (lowering, call, operation) => {
     operation.outputs[0]?.name,
   );
   return value === undefined ? undefined : lowering.plain(value, shape);
+};
+
+/** A product that is put off: one with powers of a reciprocal root in it. */
+function productOf(
+  call: OpCall,
+  x: Lowered,
+  y: Lowered,
+  shape: readonly number[],
+): Lowered | undefined {
+  for (const [side, name] of [
+    [x, "y"],
+    [y, "x"],
+  ] as const) {
+    const literal = literalOf(call.operand(name));
+    const isNumber = literal?.data.kind === "numbers" && literal.data.numbers.length === 1;
+    if (side.kind === "product" && isNumber) {
+      return { ...side, constant: side.constant * call.float(name), shape };
+    }
+  }
+  const left = asProduct(x);
+  const right = asProduct(y);
+  if (left === undefined || right === undefined) return undefined;
+  return multiplyProducts(left, right, shape);
+}
+
+/** The root itself is a product of one: its powers are put off. */
+const rsqrt: LoweringRule = (lowering, _call, operation) => {
+  const [value] = lowering.copy(operation);
+  if (value === undefined) return undefined;
+  const shape = declaredShape(operation);
+  return { kind: "product", others: [], scales: [value], constant: 1, shape };
 };
 
 const unary: LoweringRule = (lowering, call, operation) => {
@@ -95,9 +132,9 @@ const tile: LoweringRule = (lowering, call, operation) => {
   const before = x.shape;
   const shape = declaredShape(operation);
   if (x.kind === "uniform") return { ...x, shape };
-  if (x.kind !== "plain") return undefined;
+  if (x.kind !== "plain" && x.kind !== "product") return undefined;
   const single = repetitions.every((count, axis) => count === 1 || before[axis] === 1);
-  return single ? { kind: "plain", value: x.value, shape } : undefined;
+  return single ? { ...x, shape } : undefined;
 };
 
 const fill: LoweringRule = (_lowering, call, operation) => ({
@@ -112,6 +149,12 @@ const square: LoweringRule = (lowering, call, operation) => {
   if (x.kind === "parts") {
     const values = x.values.map((part) => lowering.builder.op("mul", { x: part, y: part }));
     return { ...x, values };
+  }
+  const product = x.kind === "product" ? multiplyProducts(x, x, x.shape) : undefined;
+  if (product !== undefined) return product;
+  if (x.kind === "plain" && isRowStatistic(x)) {
+    const scales = [x.value, x.value];
+    return { kind: "product", others: [], scales, constant: 1, shape: x.shape };
   }
   const value = lowering.broadcastable(x);
   return lowering.plain(
@@ -265,6 +308,7 @@ export const LOWERING_RULES: Readonly<Record<string, LoweringRule>> = {
   tile,
   fill,
   square,
+  rsqrt,
   identity,
   gather_along_axis: gatherAlongAxis,
   scatter_along_axis: scatterAlongAxis,
