@@ -185,17 +185,18 @@ export function checkGradients(
       }));
       const [wide, near] = slopes;
       if (wide === undefined || near === undefined) throw new RangeError("two steps");
-      const bend = Math.abs(near.up - near.down);
-      // The two sides of a smooth function come together as the step shrinks; those of a kink do not.
-      if (bend > 1e-4 * (1 + Math.abs(near.up)) && bend > 0.75 * Math.abs(wide.up - wide.down)) {
-        return undefined;
-      }
+      // The two sides of a smooth function differ by the step times its curvature: half as much at half the
+      // step. A kink within the wider step shows as another ratio.
+      const wideBend = Math.abs(wide.up - wide.down);
+      const nearBend = Math.abs(near.up - near.down);
+      const isNoticeable = Math.max(wideBend, nearBend) > 1e-7 * (1 + Math.abs(near.up));
+      if (isNoticeable && Math.abs(nearBend / wideBend - 0.5) > 0.2) return undefined;
       // Richardson's combination cancels the error of second order.
       const numeric = (4 * (near.up + near.down) - (wide.up + wide.down)) / 6;
       found.push({ numeric, analytic: gradient.data[index] ?? Number.NaN });
     }
   }
-  const size = Math.max(1e-2, ...found.map(({ numeric }) => Math.abs(numeric)));
+  const size = Math.max(0.1, ...found.map(({ numeric }) => Math.abs(numeric)));
   let worstError = 0;
   for (const { numeric, analytic } of found) {
     const error = Math.abs(numeric - analytic) / size;
