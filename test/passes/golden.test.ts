@@ -199,7 +199,10 @@ const EXAMPLES: readonly Example[] = [
       return {
         swish: f.op("mul", { x: f.op("sigmoid", { x }), y: x }),
         exact: f.op("mul", { x: f.op("mul", { x, y: 0.5 }), y: share }),
-        approximate: f.op("mul", { x: 0.5, y: f.op("mul", { x, y: f.op("add", { x: 1, y: bent }) }) }),
+        approximate: f.op("mul", {
+          x: 0.5,
+          y: f.op("mul", { x, y: f.op("add", { x: 1, y: bent }) }),
+        }),
       };
     },
   },
