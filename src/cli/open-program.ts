@@ -2,6 +2,7 @@ import { dirname } from "node:path";
 import { loadWeights, openModel } from "../coreml/index.ts";
 import type { Model, ModelMetadata, Weights } from "../coreml/index.ts";
 import type { MilFunction, Program } from "../mil/program.ts";
+import { formatType } from "../mil/types.ts";
 import { importOnnx } from "../onnx/import/import-model.ts";
 import type { ImportOptions } from "../onnx/import/import-model.ts";
 import { openOnnx } from "../onnx/read-model.ts";
@@ -90,6 +91,19 @@ export function functionOf(
   throw new UsageError("cli.function", message, {
     remedy: `Choose one with --function: ${names.join(", ")}.`,
   });
+}
+
+/** Throws `UsageError` with the flag to give where a function leaves sizes open. */
+export function requireSizes(fn: MilFunction): void {
+  for (const { name, type } of fn.inputs) {
+    if (type.kind !== "tensor" || !type.shape.includes("?")) continue;
+    const sizes = type.shape.map((size) => (size === "?" ? 1 : size)).join("x");
+    throw new UsageError(
+      "cli.open",
+      `"${name}" of ${fn.name} has open sizes: ${formatType(type)}`,
+      { remedy: `Give them with --shape ${name}=${sizes}.` },
+    );
+  }
 }
 
 /** `NAME=2x3x4` of `--shape` and `NAME=4` of `--dim`, each several times. Throws `UsageError`. */

@@ -21,6 +21,7 @@ import {
   functionOf,
   openProgram,
   parseShapes,
+  requireSizes,
   wholeProgram,
 } from "./open-program.ts";
 
@@ -77,10 +78,11 @@ async function run(path: string, flags: RunFlags): Promise<void> {
       if (!shapes.has(name)) shapes.set(name, defaultShape);
     }
     const fn = withInputShapes(open, shapes);
+    requireSizes(fn);
     const random = flags.random === undefined ? undefined : new Random(seedOf(flags.random));
     const inputs: Record<string, ArrayLike<number>> = {};
     for (const value of fn.inputs) {
-      const type = portType(fn, value);
+      const type = portType(value);
       const array = arrays.get(value.name);
       if (array !== undefined) inputs[value.name] = converted(value.name, array, type);
       else if (random !== undefined) inputs[value.name] = drawn(value.name, type, random);
@@ -93,7 +95,7 @@ async function run(path: string, flags: RunFlags): Promise<void> {
       const elapsedMs = performance.now() - started;
       const outputs = fn.outputs.map((value) => {
         const view = results.get(value.name) ?? new Float32Array();
-        return report(value, portType(fn, value), view, flags.output);
+        return report(value, portType(value), view, flags.output);
       });
       if (flags.json === true) {
         process.stdout.write(
@@ -152,7 +154,7 @@ function missing(fn: MilFunction, { name, type }: Value): UsageError {
   );
 }
 
-function portType(fn: MilFunction, { name, type }: Value): TensorType {
+function portType({ name, type }: Value): TensorType {
   if (type.kind !== "tensor") {
     throw new UsageError("cli.run.type", `"${name}" is ${formatType(type)}; only tensors are run`, {
       remedy:
@@ -160,15 +162,6 @@ function portType(fn: MilFunction, { name, type }: Value): TensorType {
           ? "Make the state an input and an output of the program."
           : "Choose another function.",
     });
-  }
-  if (type.shape.includes("?")) {
-    throw new UsageError(
-      "cli.run.open",
-      `"${name}" of ${fn.name} has open sizes: ${formatType(type)}`,
-      {
-        remedy: `Give them with --shape ${name}=${type.shape.map((size) => (size === "?" ? 1 : size)).join("x")}.`,
-      },
-    );
   }
   return type;
 }

@@ -1,0 +1,19 @@
+import type { Command } from "commander";
+import { CLAIMS_NOT_REPEATED, formatPaper, paperRows } from "../chip/paper.ts";
+import type { Exit } from "./commands.ts";
+
+export function register(program: Command, _exit: Exit): void {
+  const bench = program.command("bench").description("published results beside this project's");
+  bench
+    .command("paper")
+    .description("what others published about the engine, and what the cost model predicts for it")
+    .option("--json", "one JSON object")
+    .addHelpText("after", "\nExample:\n  anecdote bench paper --json")
+    .action((flags: { readonly json?: boolean }) => {
+      process.stdout.write(
+        flags.json === true
+          ? `${JSON.stringify({ rows: paperRows(), not_repeated: CLAIMS_NOT_REPEATED })}\n`
+          : formatPaper(),
+      );
+    });
+}

@@ -1,0 +1,45 @@
+import type { Command } from "commander";
+import { CHIPS, chipByName } from "../chip/chips.ts";
+import { chipJson, formatChip, formatChips } from "../chip/print.ts";
+import { rooflineOf, rooflineSvg, rooflineText } from "../chip/roofline.ts";
+import { writeWholeFile } from "../util/atomic-file.ts";
+import type { Exit } from "./commands.ts";
+import { UsageError } from "./errors.ts";
+
+interface ChipsFlags {
+  readonly svg?: string;
+  readonly json?: boolean;
+}
+
+export function register(program: Command, _exit: Exit): void {
+  program
+    .command("chips")
+    .description("what is known of each Neural Engine, with sources")
+    .argument("[name]", "one chip: m1 to m6, m4-max, …")
+    .option("--svg <file>", "write the chip's roofline as a picture")
+    .option("--json", "one JSON object")
+    .addHelpText("after", "\nExamples:\n  anecdote chips\n  anecdote chips m4 --svg m4.svg")
+    .action((name: string | undefined, flags: ChipsFlags) => {
+      if (name === undefined) {
+        if (flags.svg !== undefined) {
+          throw new UsageError(
+            "cli.chips.svg",
+            "--svg draws one chip: anecdote chips m4 --svg FILE",
+          );
+        }
+        process.stdout.write(
+          flags.json === true
+            ? `${JSON.stringify({ chips: CHIPS.map(chipJson) })}\n`
+            : formatChips(),
+        );
+        return;
+      }
+      const chip = chipByName(name);
+      if (flags.svg !== undefined) writeWholeFile(flags.svg, rooflineSvg(chip));
+      process.stdout.write(
+        flags.json === true
+          ? `${JSON.stringify({ ...chipJson(chip), roofline: rooflineOf(chip) })}\n`
+          : `${formatChip(chip)}\n${rooflineText(chip)}`,
+      );
+    });
+}

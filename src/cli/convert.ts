@@ -1,0 +1,182 @@
+import { extname } from "node:path";
+import type { Command } from "commander";
+import { saveModelFile, savePackage, saveText } from "../coreml/index.ts";
+import { OPSETS } from "../mil/program.ts";
+import type { MilFunction, Opset, Program } from "../mil/program.ts";
+import { withInputShapes } from "../mil/specialize.ts";
+import { verifyProgram } from "../mil/verify.ts";
+import { ONNX_OPSET } from "../onnx/graph-writer.ts";
+import { exportOnnx } from "../onnx/export-model.ts";
+import type { ImportOptions } from "../onnx/import/import-model.ts";
+import { writeWholeFile } from "../util/atomic-file.ts";
+import { didYouMean } from "../util/nearest.ts";
+import type { Exit } from "./commands.ts";
+import { UsageError } from "./errors.ts";
+import { fileKindOf } from "./file-kind.ts";
+import {
+  append,
+  defaultFunctionOf,
+  functionOf,
+  openProgram,
+  parseShapes,
+  requireSizes,
+  wholeProgram,
+} from "./open-program.ts";
+import type { OpenedProgram } from "./open-program.ts";
+
+interface ConvertFlags {
+  readonly function?: string;
+  readonly opset?: string;
+  readonly shape: readonly string[];
+  readonly dim: readonly string[];
+  readonly json?: boolean;
+}
+
+const TARGETS = ["mil", "mlpackage", "mlmodel", "onnx"] as const;
+type Target = (typeof TARGETS)[number];
+
+export function register(program: Command, _exit: Exit): void {
+  program
+    .command("convert")
+    .description("turn a model into another format: .mil, .mlpackage, .mlmodel or .onnx")
+    .argument("<in>", "a program in any format")
+    .argument("<out>", "where to write it; the ending says the format")
+    .option("--function <name>", "which function becomes an .onnx file")
+    .option("--opset <name>", `opset of a program made from .onnx: ${OPSETS.slice(2).join(", ")}`)
+    .option("--shape <name=2x3>", "sizes of an input that the file leaves open", append, [])
+    .option("--dim <name=4>", "a size that an .onnx file leaves open, by its name", append, [])
+    .option("--json", "one JSON object")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  anecdote convert model.onnx model.mlpackage --shape input=1x3x224x224
+  anecdote convert model.mlpackage model.onnx`,
+    )
+    .action((from: string, to: string, flags: ConvertFlags) => convert(from, to, flags));
+}
+
+function convert(from: string, to: string, flags: ConvertFlags): void {
+  const target = targetOf(to);
+  const sizes = parseShapes(flags.shape, flags.dim);
+  const isOnnx = fileKindOf(from) === "onnx";
+  const opset = opsetOf(flags.opset, isOnnx);
+  const opened = openProgram(
+    from,
+    isOnnx ? { ...sizes, ...(opset !== undefined && { opset }) } : {},
+  );
+  try {
+    const program = isOnnx ? opened.program : resized(opened.program, sizes);
+    const { unknownOps } = verifyProgram(program);
+    const notes =
+      unknownOps.length === 0
+        ? []
+        : [`carried over unchecked: ${unknownOps.join(", ")} (not in the op table)`];
+    if (target === "onnx") {
+      const whole =
+        program === opened.program ? wholeProgram(opened) : resized(wholeProgram(opened), sizes);
+      const fn = functionOf(whole, flags.function, defaultFunctionOf(opened));
+      notes.push(...writeOnnx(to, fn, whole));
+    } else writeCoreMl(target, to, program, opened);
+    const [ops, functions] = [countOps(program), program.functions.map(({ name }) => name)];
+    if (flags.json === true) {
+      process.stdout.write(
+        `${JSON.stringify({ input: from, from: opened.format, output: to, to: target, functions, ops, notes })}\n`,
+      );
+      return;
+    }
+    process.stdout.write(
+      `${to}: ${target} from ${opened.format}, ${ops} ops in ${functions.join(", ")}\n`,
+    );
+    for (const note of notes) process.stdout.write(`  ${note}\n`);
+  } finally {
+    opened.close();
+  }
+}
+
+function targetOf(path: string): Target {
+  const ending = extname(path.replace(/[/\\]+$/, ""))
+    .slice(1)
+    .toLowerCase();
+  const found = TARGETS.find((name) => name === ending);
+  if (found !== undefined) return found;
+  throw new UsageError(
+    "cli.convert.target",
+    `"${path}" does not say a format that is written.${didYouMean(ending, TARGETS)}`,
+    { remedy: `Endings: ${TARGETS.map((name) => `.${name}`).join(", ")}.` },
+  );
+}
+
+function opsetOf(name: string | undefined, isOnnx: boolean): Opset | undefined {
+  if (name === undefined) return undefined;
+  if (!isOnnx) throw new UsageError("cli.convert.opset", "--opset is for programs made from .onnx");
+  const found = OPSETS.find((opset) => opset === name);
+  if (found === undefined) {
+    throw new UsageError(
+      "cli.convert.opset",
+      `there is no opset "${name}".${didYouMean(name, OPSETS)}`,
+    );
+  }
+  return found;
+}
+
+function resized(program: Program, { shapes, dimensions }: ImportOptions): Program {
+  if (dimensions !== undefined) {
+    throw new UsageError("cli.convert.dim", "--dim is for .onnx files; use --shape");
+  }
+  if (shapes === undefined) return program;
+  const names = program.functions.flatMap(({ inputs }) => inputs.map(({ name }) => name));
+  for (const name of shapes.keys()) {
+    if (!names.includes(name)) {
+      throw new UsageError(
+        "cli.shape",
+        `no function has an input "${name}".${didYouMean(name, names)}`,
+      );
+    }
+  }
+  return {
+    ...program,
+    functions: program.functions.map((fn) => withInputShapes(fn, shapes)),
+  };
+}
+
+function writeOnnx(path: string, fn: MilFunction, program: Program): string[] {
+  requireSizes(fn);
+  const { bytes, nodeCount, renamed } = exportOnnx(fn);
+  writeWholeFile(path, bytes);
+  const others = program.functions.length - 1;
+  return [
+    `${nodeCount} nodes of operator set ${ONNX_OPSET}${computesHalf(fn) ? "; fp16 values are computed in fp32" : ""}`,
+    ...(others > 0 ? [`of the functions only "${fn.name}" was written (--function)`] : []),
+    ...[...renamed].map(([name, now]) => `"${name}" is called "${now}" in the file`),
+  ];
+}
+
+function computesHalf(fn: MilFunction): boolean {
+  return fn.operations.some(({ outputs }) =>
+    outputs.some(({ type }) => type.kind === "tensor" && type.dataType === "fp16"),
+  );
+}
+
+function writeCoreMl(
+  target: Exclude<Target, "onnx">,
+  path: string,
+  program: Program,
+  { weights, model }: OpenedProgram,
+): void {
+  switch (target) {
+    case "mil":
+      return saveText(path, program, { weights });
+    case "mlpackage":
+      return savePackage(path, program, { weights, original: model });
+    case "mlmodel":
+      return saveModelFile(path, program, { weights, original: model });
+  }
+}
+
+function countOps(program: Program): number {
+  return program.functions.reduce(
+    (sum, { operations }) => sum + operations.filter(({ type }) => type !== "const").length,
+    0,
+  );
+}

@@ -1,0 +1,137 @@
+import type { Command } from "commander";
+import type { Driver, Chip } from "../chip/chip.ts";
+import { chipByName } from "../chip/chips.ts";
+import { estimateFunction, estimateJson, trainingRuns } from "../chip/estimate.ts";
+import type { Estimate, PlanEstimate } from "../chip/estimate.ts";
+import { formatEstimate } from "../chip/print.ts";
+import { rooflineSvg } from "../chip/roofline.ts";
+import { buildDecodePlan, bucketFor } from "../generate/decode-plan.ts";
+import { withInputShapes } from "../mil/specialize.ts";
+import { estimatePlacedPlan } from "../passes/engine/place-plan.ts";
+import { TRAIN_OPTIONS, planOf, plannedModel } from "../train/index.ts";
+import type { TrainConfig } from "../train/index.ts";
+import { writeWholeFile } from "../util/atomic-file.ts";
+import { driverOf } from "./check.ts";
+import type { Exit } from "./commands.ts";
+import { UsageError } from "./errors.ts";
+import { fileKindOf } from "./file-kind.ts";
+import {
+  append,
+  defaultFunctionOf,
+  functionOf,
+  openProgram,
+  parseShapes,
+  requireSizes,
+} from "./open-program.ts";
+import { addOptions, commandLineLayer } from "./options.ts";
+import { resolveFromCommandLine } from "./train.ts";
+
+interface EstimateFlags {
+  readonly chip: string;
+  readonly driver: string;
+  readonly token?: boolean;
+  readonly function?: string;
+  readonly shape: readonly string[];
+  readonly dim: readonly string[];
+  readonly hostCopies?: boolean;
+  readonly svg?: string;
+  readonly json?: boolean;
+}
+
+/** Settings of a training run that change what a step costs. */
+const STEP_OPTIONS = {
+  preset: TRAIN_OPTIONS.preset,
+  model: TRAIN_OPTIONS.model,
+  model_config: TRAIN_OPTIONS.model_config,
+  vocab_size: TRAIN_OPTIONS.vocab_size,
+  max_seq_length: TRAIN_OPTIONS.max_seq_length,
+  batch_size: TRAIN_OPTIONS.batch_size,
+  gradient_accumulation_steps: TRAIN_OPTIONS.gradient_accumulation_steps,
+  recompute: TRAIN_OPTIONS.recompute,
+} as const;
+
+export function register(program: Command, _exit: Exit): void {
+  const command = program
+    .command("estimate")
+    .description("predict time and energy on a chip: of a program, a training step or a token")
+    .argument("[file]", "MIL text, .mlpackage, .mlmodel or .onnx; or give --preset or --model")
+    .option("--chip <name>", "m1 to m6, m4-max, … (anecdote chips)", "m4")
+    .option("--driver <name>", "the way into the engine: e5rt or in-memory", "e5rt")
+    .option("--token", "one generated token instead of a training step")
+    .option("--function <name>", "which function, where the file has several")
+    .option("--shape <name=2x3>", "sizes of an input that the file leaves open", append, [])
+    .option("--dim <name=4>", "a size that an .onnx file leaves open, by its name", append, [])
+    .option("--host-copies", "count the copies of inputs and outputs of a file's function")
+    .option("--svg <file>", "write the chip's roofline with the ops on it")
+    .option("--json", "one JSON object")
+    .addHelpText(
+      "after",
+      `
+The numbers are predictions of a model whose accuracy is measured (npm run bench:cost-model).
+
+Examples:
+  anecdote estimate --preset stories110M --chip m4 --max-seq-length 256
+  anecdote estimate model.mlpackage --chip m1`,
+    );
+  addOptions(command, STEP_OPTIONS);
+  command.action((file: string | undefined, flags: EstimateFlags) => {
+    const chip = chipByName(flags.chip);
+    const driver = driverOf(flags.driver);
+    const settings = Object.keys(commandLineLayer(command, STEP_OPTIONS).values);
+    if (file !== undefined && settings.length > 0) {
+      throw new UsageError(
+        "cli.estimate",
+        `a file has no ${settings.join(", ")}: give a file, or settings of a model`,
+      );
+    }
+    const shapesModel = ["preset", "model", "model_config"].some((key) => settings.includes(key));
+    if (file === undefined && !shapesModel) {
+      throw new UsageError("cli.estimate", "estimate needs a file, --preset NAME or --model DIR");
+    }
+    const { estimate, what } =
+      file === undefined
+        ? estimateModel(resolveFromCommandLine(command, undefined).config, chip, driver, flags)
+        : { estimate: estimateFile(file, chip, driver, flags), what: file };
+    if (flags.svg !== undefined) writeWholeFile(flags.svg, rooflineSvg(chip, estimate.ops));
+    process.stdout.write(
+      flags.json === true
+        ? `${JSON.stringify({ what, ...estimateJson(estimate) })}\n`
+        : `${what}: predicted, not measured\n${formatEstimate(estimate)}`,
+    );
+  });
+}
+
+function estimateFile(path: string, chip: Chip, driver: Driver, flags: EstimateFlags): Estimate {
+  const sizes = parseShapes(flags.shape, flags.dim);
+  const opened = openProgram(path, fileKindOf(path) === "onnx" ? sizes : {});
+  try {
+    const open = functionOf(opened.program, flags.function, defaultFunctionOf(opened));
+    const fn = withInputShapes(open, sizes.shapes ?? new Map<string, readonly number[]>());
+    requireSizes(fn);
+    return estimateFunction(fn, chip, driver, { hostCopies: flags.hostCopies === true });
+  } finally {
+    opened.close();
+  }
+}
+
+function estimateModel(
+  config: TrainConfig,
+  chip: Chip,
+  driver: Driver,
+  flags: EstimateFlags,
+): { readonly estimate: PlanEstimate; readonly what: string } {
+  const model = plannedModel(config);
+  const name = config.preset ?? config.model ?? config.model_config ?? model.family;
+  if (flags.token === true) {
+    const length = Math.min(config.max_seq_length, model.contextLength);
+    const bucket = bucketFor(length, model.contextLength);
+    const plan = buildDecodePlan({ config: model, bucket, prefillRowCount: 1 });
+    const estimate = estimatePlacedPlan(plan, chip, driver, { decode: 1 });
+    return { estimate, what: `${name}, one token with a cache of ${bucket} positions` };
+  }
+  const { plan } = planOf(config, model);
+  const microBatches = config.gradient_accumulation_steps;
+  const estimate = estimatePlacedPlan(plan, chip, driver, trainingRuns(plan, microBatches));
+  const tokens = config.batch_size * config.max_seq_length * microBatches;
+  return { estimate, what: `${name}, one training step of ${tokens} tokens` };
+}

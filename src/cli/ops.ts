@@ -1,0 +1,155 @@
+import type { Command } from "commander";
+import { table } from "../chip/print.ts";
+import { signaturesOf, PUBLIC_OPS } from "../mil/op-signature.ts";
+import type { OpSignature } from "../mil/op-signature.ts";
+import { missingOps } from "../mil/missing-ops.ts";
+import { isOpName, OPS, opRow } from "../mil/ops/index.ts";
+import { GRADIENT_RULES } from "../grad/rules/index.ts";
+import { hasOnnxForm } from "../onnx/lower/index.ts";
+import { didYouMean } from "../util/nearest.ts";
+import type { Exit } from "./commands.ts";
+import { UsageError } from "./errors.ts";
+import { styled } from "./terminal.ts";
+
+interface OpsFlags {
+  readonly missing?: boolean;
+  readonly json?: boolean;
+}
+
+/** What this version can do with one op. */
+interface OpReport {
+  readonly name: string;
+  /** First opset that has it. */
+  readonly since: string | null;
+  /** In the public vocabulary of coremltools. */
+  readonly public: boolean;
+  /** Executed on the reference engine by a fixture of another library. */
+  readonly tested: boolean;
+  readonly evaluated: boolean;
+  /** "zero": constant almost everywhere, so that nothing flows back. */
+  readonly derivative: "rule" | "zero" | "none";
+  /** Runs on the CPU engine and converts to ONNX. */
+  readonly onnx: boolean;
+}
+
+export function register(program: Command, _exit: Exit): void {
+  program
+    .command("ops")
+    .description("list the ops of MIL, and what can be done with each")
+    .argument("[name]", "one op: its parameters in every opset")
+    .option("--missing", "only ops that no test of another library executes")
+    .option("--json", "one JSON object")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  anecdote ops\n  anecdote ops conv\n  anecdote ops --missing",
+    )
+    .action((name: string | undefined, flags: OpsFlags) => {
+      if (name !== undefined) showOne(name, flags.json === true);
+      else if (flags.missing === true) showMissing(flags.json === true);
+      else showAll(flags.json === true);
+    });
+}
+
+function reportOf(name: string): OpReport {
+  const row = opRow(name);
+  const signatures = signaturesOf(name);
+  return {
+    name,
+    since: signatures[0]?.since ?? row?.since ?? null,
+    public: signatures.length > 0,
+    tested: signatures.length > 0 && !missingOps().some((missing) => missing === name),
+    evaluated: row?.evaluate !== undefined || name === "const",
+    derivative: derivativeOf(name),
+    onnx: hasOnnxForm(name),
+  };
+}
+
+function derivativeOf(name: string): OpReport["derivative"] {
+  if (!isOpName(name)) return "none";
+  const entry: object = GRADIENT_RULES[name];
+  if (typeof entry === "function") return "rule";
+  return "kind" in entry && entry.kind === "zero" ? "zero" : "none";
+}
+
+function allNames(): readonly string[] {
+  return [...new Set([...PUBLIC_OPS, ...Object.keys(OPS)])].toSorted();
+}
+
+function showAll(json: boolean): void {
+  const reports = allNames().map(reportOf);
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ ops: reports, missing: missingOps() })}\n`);
+    return;
+  }
+  const mark = (yes: boolean): string => (yes ? "yes" : "-");
+  const rows = reports.map((op) => [
+    op.name,
+    op.since ?? "",
+    mark(op.evaluated),
+    mark(op.tested),
+    { rule: "yes", zero: "zero", none: "-" }[op.derivative],
+    mark(op.onnx),
+  ]);
+  const header = ["op", "since", "evaluated", "tested", "derivative", "cpu engine"];
+  process.stdout.write(`${table([header, ...rows])}\n`);
+  const count = (has: (op: OpReport) => boolean): number => reports.filter(has).length;
+  process.stdout.write(
+    `\n${reports.length} ops: ${count((op) => op.evaluated)} evaluated, ${count((op) => op.tested)} tested against another library, ${count((op) => op.derivative === "rule")} with a derivative, ${count((op) => op.onnx)} on the CPU engine\n`,
+  );
+}
+
+function showMissing(json: boolean): void {
+  const missing = missingOps();
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ missing })}\n`);
+    return;
+  }
+  for (const name of missing) process.stdout.write(`${name}\n`);
+  process.stderr.write(
+    `${missing.length} of ${PUBLIC_OPS.length} public ops are executed by no test of another library\n`,
+  );
+}
+
+function showOne(name: string, json: boolean): void {
+  const names = allNames();
+  if (!names.includes(name)) {
+    throw new UsageError("cli.ops.unknown", `there is no op "${name}".${didYouMean(name, names)}`);
+  }
+  const report = reportOf(name);
+  const signatures = signaturesOf(name);
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ ...report, signatures })}\n`);
+    return;
+  }
+  const can = [
+    ["evaluated on the reference engine", report.evaluated],
+    ["tested against another library", report.tested],
+    ["has a derivative", report.derivative === "rule"],
+    ["runs on the CPU engine", report.onnx],
+  ] as const;
+  process.stdout.write(`${styled(process.stdout, "bold", name)}\n`);
+  for (const [what, yes] of can) process.stdout.write(`  ${yes ? "yes" : "no "} ${what}\n`);
+  const fallbacks: Readonly<Record<string, { readonly fallback?: unknown }>> =
+    opRow(name)?.parameters ?? {};
+  for (const signature of signatures) {
+    process.stdout.write(`\nfrom ${signature.since}\n${signatureTable(signature, fallbacks)}\n`);
+  }
+}
+
+function signatureTable(
+  { parameters }: OpSignature,
+  fallbacks: Readonly<Record<string, { readonly fallback?: unknown }>>,
+): string {
+  return table(
+    parameters.map(({ name, constant, optional, types }) => {
+      const fallback = Object.hasOwn(fallbacks, name) ? fallbacks[name]?.fallback : undefined;
+      const words = [
+        ...(constant ? ["constant"] : []),
+        ...(optional
+          ? [fallback === undefined ? "optional" : `default ${JSON.stringify(fallback)}`]
+          : []),
+      ];
+      return [`  ${name}`, types?.join(" ") ?? "any", words.join(", ")];
+    }),
+  );
+}

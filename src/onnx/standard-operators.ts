@@ -1,0 +1,96 @@
+import { create } from "@bufbuild/protobuf";
+import { OnnxError } from "./errors.ts";
+import {
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  NodeProtoSchema,
+  TensorProtoSchema,
+} from "./generated/onnx_pb.ts";
+import type { AttributeProto, GraphProto, NodeProto } from "./generated/onnx_pb.ts";
+
+/** Adds a scalar of fp32 to the graph and returns its name. */
+type MakeScalar = (value: number) => string;
+
+/** How an operator of ONNX Runtime's own is written with those of the standard. */
+type Expand = (node: NodeProto, scalar: MakeScalar) => readonly NodeProto[];
+
+const EXPANSIONS: Readonly<Record<string, Expand>> = {
+  FastGelu: (node) => [step(node, "Gelu", node.input, "", [text("approximate", "tanh")])],
+  /** x * sigmoid(alpha * x) */
+  QuickGelu: (node, scalar) => {
+    const [x = ""] = node.input;
+    const alpha = float(node, "alpha", 1.702);
+    const inner = alpha === 1 ? [] : [step(node, "Mul", [x, scalar(alpha)], "scaled")];
+    const gated = inner[0]?.output[0] ?? x;
+    const gate = step(node, "Sigmoid", [gated], "gate");
+    return [...inner, gate, step(node, "Mul", [x, ...gate.output], "")];
+  },
+  /** A transposed factor is spelled by the letters of an Einsum, which needs no rank. */
+  FusedMatMul: (node, scalar) => {
+    const alpha = float(node, "alpha", 1);
+    const left = flag(node, "transA") ? "...ki" : "...ik";
+    const right = flag(node, "transB") ? "...jk" : "...kj";
+    const equation = [text("equation", `${left},${right}->...ij`)];
+    if (alpha === 1) return [step(node, "Einsum", node.input, "", equation)];
+    const product = step(node, "Einsum", node.input, "product", equation);
+    return [product, step(node, "Mul", [...product.output, scalar(alpha)], "")];
+  },
+};
+
+/** Replaces operators of ONNX Runtime's own, which only it knows, by standard ones. */
+export function writeWithStandardOperators(graph: GraphProto): void {
+  const scalars = new Map<number, string>();
+  const scalar: MakeScalar = (value) => {
+    const name = scalars.get(value) ?? `scalar.${scalars.size}`;
+    if (!scalars.has(value)) {
+      scalars.set(value, name);
+      graph.initializer.push(create(TensorProtoSchema, { name, dataType: 1, floatData: [value] }));
+    }
+    return name;
+  };
+  graph.node = graph.node.flatMap((node) => {
+    if (node.domain === "") return [node];
+    const expand = EXPANSIONS[node.opType];
+    if (expand === undefined) {
+      throw new OnnxError(
+        "onnx.export.operator",
+        `${node.domain}.${node.opType} has no standard form`,
+      );
+    }
+    return expand(node, scalar);
+  });
+}
+
+/** A node in place of another: the last one has its result, those before it results of their own. */
+function step(
+  node: NodeProto,
+  opType: string,
+  input: readonly string[],
+  suffix: string,
+  attribute: readonly AttributeProto[] = [],
+): NodeProto {
+  const [result = ""] = node.output;
+  return create(NodeProtoSchema, {
+    opType,
+    name: suffix === "" ? node.name : `${node.name}.${suffix}`,
+    input: [...input],
+    output: [suffix === "" ? result : `${result}.${suffix}`],
+    attribute: [...attribute],
+  });
+}
+
+function text(name: string, value: string): AttributeProto {
+  return create(AttributeProtoSchema, {
+    name,
+    type: AttributeProto_AttributeType.STRING,
+    s: new TextEncoder().encode(value),
+  });
+}
+
+function float({ attribute }: NodeProto, name: string, fallback: number): number {
+  return attribute.find((one) => one.name === name)?.f ?? fallback;
+}
+
+function flag({ attribute }: NodeProto, name: string): boolean {
+  return (attribute.find((one) => one.name === name)?.i ?? 0n) !== 0n;
+}
