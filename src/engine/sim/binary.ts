@@ -4,19 +4,43 @@ import { expandTo } from "../../mil/ops/strided.ts";
 import { elementCount } from "../../mil/types.ts";
 import type { SimKernel } from "./kernels.ts";
 
-const COMPUTE = {
-  add: (x: number, y: number) => x + y,
-  sub: (x: number, y: number) => x - y,
-  mul: (x: number, y: number) => x * y,
-  real_div: (x: number, y: number) => x / y,
-  maximum: (x: number, y: number) => Math.max(x, y),
-  minimum: (x: number, y: number) => Math.min(x, y),
+const ADD = 0;
+const SUBTRACT = 1;
+const MULTIPLY = 2;
+const DIVIDE = 3;
+const MAXIMUM = 4;
+const MINIMUM = 5;
+
+const CODES = {
+  add: ADD,
+  sub: SUBTRACT,
+  mul: MULTIPLY,
+  real_div: DIVIDE,
+  maximum: MAXIMUM,
+  minimum: MINIMUM,
 } as const;
 
+/** A branch that is always the same costs less than a call that is not. */
+function compute(code: number, x: number, y: number): number {
+  switch (code) {
+    case ADD:
+      return x + y;
+    case SUBTRACT:
+      return x - y;
+    case MULTIPLY:
+      return x * y;
+    case DIVIDE:
+      return x / y;
+    case MAXIMUM:
+      return Math.max(x, y);
+    default:
+      return Math.min(x, y);
+  }
+}
+
 /** Elementwise ops of two operands, with the broadcasts of transformers as plain loops. */
-export function binaryKernel(name: keyof typeof COMPUTE): SimKernel {
-  // One closure an op, so that each loop below is compiled for its own arithmetic.
-  const compute = COMPUTE[name];
+export function binaryKernel(name: keyof typeof CODES): SimKernel {
+  const code = CODES[name];
   return (call) => {
     const x = call.tensor("x");
     const y = call.tensor("y");
@@ -25,10 +49,10 @@ export function binaryKernel(name: keyof typeof COMPUTE): SimKernel {
     const left = period(x, shape);
     const right = period(y, shape);
     if (left !== undefined && right !== undefined) {
-      fill(data, x.data, left, y.data, right, compute);
+      fill(data, x.data, left, y.data, right, code);
     } else {
       const whole = { each: 1, count: data.length };
-      fill(data, expandTo(x, shape), whole, expandTo(y, shape), whole, compute);
+      fill(data, expandTo(x, shape), whole, expandTo(y, shape), whole, code);
     }
     return hostTensor(x.dataType, shape, data);
   };
@@ -71,16 +95,16 @@ function fill(
   left: Period,
   y: Float64Array,
   right: Period,
-  compute: (x: number, y: number) => number,
+  code: number,
 ): void {
   const total = data.length;
   if (left.each === 1 && right.each === 1) {
     if (left.count === total && right.count === total) {
-      for (let i = 0; i < total; i++) data[i] = compute(x[i] ?? 0, y[i] ?? 0);
+      for (let i = 0; i < total; i++) data[i] = compute(code, x[i] ?? 0, y[i] ?? 0);
       return;
     }
     for (let i = 0, l = 0, r = 0; i < total; i++) {
-      data[i] = compute(x[l] ?? 0, y[r] ?? 0);
+      data[i] = compute(code, x[l] ?? 0, y[r] ?? 0);
       if (++l === left.count) l = 0;
       if (++r === right.count) r = 0;
     }
@@ -95,7 +119,7 @@ function fill(
     const leftStep = left.each === 1 ? 1 : 0;
     const rightStep = right.each === 1 ? 1 : 0;
     for (let i = start; i < end; i++) {
-      data[i] = compute(x[l] ?? 0, y[r] ?? 0);
+      data[i] = compute(code, x[l] ?? 0, y[r] ?? 0);
       l += leftStep;
       r += rightStep;
       if (l === left.count) l = 0;

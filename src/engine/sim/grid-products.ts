@@ -114,7 +114,7 @@ export class GridProducts {
     const leftAt = PAGE_BYTES;
     const rightAt = leftAt + align(rows * depth * 4);
     const resultAt = rightAt + align(panels * depth * PANEL * 4);
-    this.#reserve(resultAt + rows * columns * 2);
+    this.#reserve(resultAt + rows * columns * 4);
     const numbers = new Float32Array(this.#memory.buffer);
     const scale = numerics === "exact" ? GRID : 1;
     const rowRanges = packLeft(left, sizes, numbers, leftAt / 4);
@@ -141,11 +141,11 @@ export class GridProducts {
               GRID_KERNELS.indexOf(kernel),
               leftAt + row * depth * 4,
               rightAt + column * depth * 4,
-              resultAt + (row * columns + column) * 2,
+              resultAt + (row * columns + column) * 4,
               rowCount,
               depth,
               columnCount,
-              columns * 2,
+              columns * 4,
               rounding === "truncate" ? 1 : 0,
             ],
             count * TASK_WORDS,
@@ -157,9 +157,7 @@ export class GridProducts {
         }
       }
       this.#run(count);
-      const halves = new Uint16Array(this.#memory.buffer, resultAt, rows * columns);
-      for (let i = 0; i < halves.length; i++)
-        result[resultStart + i] = float16Value(halves[i] ?? 0);
+      result.set(new Float32Array(this.#memory.buffer, resultAt, rows * columns), resultStart);
       return;
     }
     this.#slow(left, right, sizes, result, resultStart, rounding);

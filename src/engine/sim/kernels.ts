@@ -43,7 +43,8 @@ export function simulateOperation(
     return results;
   }
   const result = kernel(new OpCall(operation, row, environment), context);
-  round(result, context);
+  // Products come rounded.
+  if (operation.type !== "matmul" || context.place === "host") round(result, context);
   return [result];
 }
 
@@ -145,6 +146,36 @@ const softmax: SimKernel = (call, { place, numerics }) => {
   return hostTensor(x.dataType, x.shape, data);
 };
 
+/** log of the sum of exponentials over the last axis, which is how heads use it; others take the row's way. */
+const logSumExp: SimKernel = (call, { place, numerics }) => {
+  const x = call.tensor("x");
+  const axes = call.axes("axes", x.shape.length);
+  const size = elementCount(axes.map((axis) => x.shape[axis] ?? 1));
+  const kept = x.shape.map((_, axis) => axis).filter((axis) => !axes.includes(axis));
+  const values = isInOrder([...kept, ...axes]) ? x.data : permute(x, [...kept, ...axes]);
+  const isTabled = place === "engine" && numerics === "exact";
+  const exp = isTabled ? tableExp : Math.exp;
+  const log = isTabled ? tableLog : Math.log;
+  const results = new Float64Array(values.length / size);
+  for (let run = 0; run < results.length; run++) {
+    const start = run * size;
+    let largest = -Infinity;
+    for (let i = start; i < start + size; i++) largest = Math.max(largest, values[i] ?? 0);
+    let sum = 0;
+    for (let i = start; i < start + size; i++) sum += exp((values[i] ?? 0) - largest);
+    results[run] = largest + log(sum);
+  }
+  const keep = call.bool("keep_dims");
+  const shape = x.shape.flatMap((extent, axis) =>
+    axes.includes(axis) ? (keep ? [1] : []) : [extent],
+  );
+  return hostTensor(x.dataType, shape, results);
+};
+
+function isInOrder(axes: readonly number[]): boolean {
+  return axes.every((axis, index) => axis === index);
+}
+
 /** A reduction that sums: narrow on the engine, wide on the host. */
 function summing(
   term: ((x: number) => number) | undefined,
@@ -154,9 +185,8 @@ function summing(
     const x = call.tensor("x");
     const axes = call.axes("axes", x.shape.length);
     const kept = x.shape.map((_, axis) => axis).filter((axis) => !axes.includes(axis));
-    const inOrder = [...kept, ...axes];
-    const isSorted = inOrder.every((axis, index) => axis === index);
-    const source = isSorted ? x.data : permute(x, inOrder);
+    const order = [...kept, ...axes];
+    const source = isInOrder(order) ? x.data : permute(x, order);
     const values = term === undefined ? source : source.map(term);
     const count = elementCount(axes.map((axis) => x.shape[axis] ?? 1));
     const keep = call.bool("keep_dims");
@@ -188,6 +218,7 @@ const KERNELS: Readonly<Record<string, SimKernel>> = {
   log: logarithm,
   rsqrt,
   softmax,
+  reduce_log_sum_exp: logSumExp,
   reduce_sum: summing(undefined, (sum) => sum),
   reduce_mean: summing(undefined, (sum, count) => sum / count),
   reduce_sum_square: summing(

@@ -58,19 +58,23 @@ export function tabulate({ exact, factor, spacing, limit }: FunctionTable): (x: 
   };
 }
 
-/** 2^x by a table of straight lines over the fraction; the exponent is exact. */
-export function tableExp2(x: number, segments: number): number {
-  const whole = Math.floor(x);
-  const position = (x - whole) * segments;
-  const knot = Math.floor(position);
-  const low = 2 ** (knot / segments);
-  const high = 2 ** ((knot + 1) / segments);
-  return (low + (high - low) * (position - knot)) * 2 ** whole;
-}
+const EXP_KNOTS = Float64Array.from(
+  { length: MANTISSA_SEGMENTS.exp + 2 },
+  (_, knot) => 2 ** (knot / MANTISSA_SEGMENTS.exp),
+);
+const LEAST_POWER = -1080;
+const POWERS = Float64Array.from({ length: 2110 }, (_, i) => 2 ** (i + LEAST_POWER));
 
+/** exp by a table of straight lines over the fraction of x * log2(e); the exponent is exact. */
 export function tableExp(x: number): number {
-  if (!Number.isFinite(x)) return Math.exp(x);
-  return tableExp2(x * Math.LOG2E, MANTISSA_SEGMENTS.exp);
+  const scaled = x * Math.LOG2E;
+  if (!(scaled > LEAST_POWER && scaled < 1024)) return Math.exp(x);
+  const whole = Math.floor(scaled);
+  const position = (scaled - whole) * MANTISSA_SEGMENTS.exp;
+  const knot = Math.floor(position);
+  const low = EXP_KNOTS[knot] ?? 1;
+  const high = EXP_KNOTS[knot + 1] ?? low;
+  return (low + (high - low) * (position - knot)) * (POWERS[whole - LEAST_POWER] ?? 0);
 }
 
 /** log and rsqrt: straight lines over the mantissa in [1, 2) or [1, 4). */

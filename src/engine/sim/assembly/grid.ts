@@ -21,7 +21,7 @@ function term(a: v128, b: v128, kept: v128, magic: v128): v128 {
 
 /**
  * Products small enough for 32-bit sums: every |a * b| < 64 and the sum of any prefix below 2^15 in
- * magnitude. `result` is fp16 bits, row stride `resultStride` bytes.
+ * magnitude. `result` is fp16 numbers as fp32, row stride `resultStride` bytes.
  */
 export function narrow(
   left: usize,
@@ -71,7 +71,7 @@ export function narrow(
         s30 = i32x4.add(s30, term(a, b0, kept, magic));
         s31 = i32x4.add(s31, term(a, b1, kept, magic));
       }
-      const out = result + <usize>row * resultStride + ((<usize>column) << 1);
+      const out = result + <usize>row * resultStride + ((<usize>column) << 2);
       const count = min<u32>(8, columns - column);
       flush(s00, s01, bias, out, count, truncate);
       flush(s10, s11, bias, out + resultStride, count, truncate);
@@ -92,7 +92,7 @@ export function narrow(
         s1 = i32x4.add(s1, term(a, v128.load(b, 16), kept, magic));
         b += 32;
       }
-      const out = result + <usize>row * resultStride + ((<usize>column) << 1);
+      const out = result + <usize>row * resultStride + ((<usize>column) << 2);
       flush(s0, s1, bias, out, min<u32>(8, columns - column), truncate);
     }
     row++;
@@ -107,13 +107,13 @@ function flush(s0: v128, s1: v128, bias: i32, out: usize, count: u32, truncate: 
 
 function store8(s0: v128, s1: v128, out: usize, count: u32, truncate: bool): void {
   put(<i64>i32x4.extract_lane(s0, 0), out, truncate);
-  if (count > 1) put(<i64>i32x4.extract_lane(s0, 1), out + 2, truncate);
-  if (count > 2) put(<i64>i32x4.extract_lane(s0, 2), out + 4, truncate);
-  if (count > 3) put(<i64>i32x4.extract_lane(s0, 3), out + 6, truncate);
-  if (count > 4) put(<i64>i32x4.extract_lane(s1, 0), out + 8, truncate);
-  if (count > 5) put(<i64>i32x4.extract_lane(s1, 1), out + 10, truncate);
-  if (count > 6) put(<i64>i32x4.extract_lane(s1, 2), out + 12, truncate);
-  if (count > 7) put(<i64>i32x4.extract_lane(s1, 3), out + 14, truncate);
+  if (count > 1) put(<i64>i32x4.extract_lane(s0, 1), out + 4, truncate);
+  if (count > 2) put(<i64>i32x4.extract_lane(s0, 2), out + 8, truncate);
+  if (count > 3) put(<i64>i32x4.extract_lane(s0, 3), out + 12, truncate);
+  if (count > 4) put(<i64>i32x4.extract_lane(s1, 0), out + 16, truncate);
+  if (count > 5) put(<i64>i32x4.extract_lane(s1, 1), out + 20, truncate);
+  if (count > 6) put(<i64>i32x4.extract_lane(s1, 2), out + 24, truncate);
+  if (count > 7) put(<i64>i32x4.extract_lane(s1, 3), out + 28, truncate);
 }
 
 /** The same where the sum of magnitudes stays below 2^53 grid units: products and sums in doubles, exactly. */
@@ -146,12 +146,12 @@ export function medium(
         s3 = f64x2.add(s3, wideTerm(a, b + 24, kept));
         b += 32;
       }
-      const out = result + <usize>row * resultStride + ((<usize>column) << 1);
+      const out = result + <usize>row * resultStride + ((<usize>column) << 2);
       const count = min<u32>(8, columns - column);
       put2(s0, out, count, truncate);
-      if (count > 2) put2(s1, out + 4, count - 2, truncate);
-      if (count > 4) put2(s2, out + 8, count - 4, truncate);
-      if (count > 6) put2(s3, out + 12, count - 6, truncate);
+      if (count > 2) put2(s1, out + 8, count - 2, truncate);
+      if (count > 4) put2(s2, out + 16, count - 4, truncate);
+      if (count > 6) put2(s3, out + 24, count - 6, truncate);
     }
   }
 }
@@ -164,7 +164,7 @@ function wideTerm(a: v128, b: usize, kept: v128): v128 {
 
 function put2(sums: v128, out: usize, count: u32, truncate: bool): void {
   put(<i64>f64x2.extract_lane(sums, 0), out, truncate);
-  if (count > 1) put(<i64>f64x2.extract_lane(sums, 1), out + 2, truncate);
+  if (count > 1) put(<i64>f64x2.extract_lane(sums, 1), out + 4, truncate);
 }
 
 /** The same for any finite operands: products in doubles, sums in 64 bits. */
@@ -190,38 +190,32 @@ export function wide(
         if (q > 1 || q < -1) sum += q;
         b += 32;
       }
-      put(sum, result + <usize>row * resultStride + ((<usize>column) << 1), truncate);
+      put(sum, result + <usize>row * resultStride + ((<usize>column) << 2), truncate);
     }
   }
 }
 
-/** A sum in units of 2^-16 as fp16 bits. */
+/** A sum in units of 2^-16 as an fp16 number, stored as fp32. */
 function put(sum: i64, out: usize, truncate: bool): void {
-  const sign: u32 = sum < 0 ? 0x8000 : 0;
   const magnitude: u64 = <u64>(sum < 0 ? -sum : sum);
   if (magnitude > CEILING) {
-    store<u16>(out, <u16>(sign | 0x7c00));
+    store<f32>(out, sum < 0 ? -Infinity : Infinity);
     return;
   }
-  if (magnitude < 4) {
-    // Below 2^-14 fp16 counts in 2^-24.
-    store<u16>(out, <u16>(sign | (<u32>magnitude << 8)));
-    return;
-  }
-  const top: i32 = 63 - <i32>clz<u64>(magnitude);
-  const shift: i32 = top - 10;
-  let mantissa: u32;
-  if (shift <= 0) {
-    mantissa = <u32>magnitude << -shift;
-  } else {
-    mantissa = <u32>(magnitude >> shift);
+  // fp16 keeps the top 11 bits; units of 2^-16 are never below its smallest step.
+  let kept: u64 = magnitude;
+  const shift: i32 = 53 - <i32>clz<u64>(magnitude | 1);
+  if (shift > 0) {
+    const step: u64 = <u64>1 << shift;
+    const rest = magnitude & (step - 1);
+    kept = magnitude - rest;
     if (!truncate) {
-      const rest = magnitude & ((<u64>1 << shift) - 1);
-      const half = <u64>1 << (shift - 1);
-      if (rest > half || (rest == half && (mantissa & 1) == 1)) mantissa++;
+      const half = step >> 1;
+      if (rest > half || (rest == half && (kept & step) != 0)) kept += step;
     }
   }
-  store<u16>(out, <u16>(sign | (((<u32>(top - 1)) << 10) + mantissa - 1024)));
+  const value: f32 = <f32>kept * 0.0000152587890625;
+  store<f32>(out, sum < 0 ? -value : value);
 }
 
 /** Ordinary fp32 products, rounded to fp16 once: the approximate mode. `right` is not scaled here. */
@@ -269,7 +263,7 @@ export function plain(
         s30 = f32x4.add(s30, f32x4.mul(a, b0));
         s31 = f32x4.add(s31, f32x4.mul(a, b1));
       }
-      const out = result + <usize>row * resultStride + ((<usize>column) << 1);
+      const out = result + <usize>row * resultStride + ((<usize>column) << 2);
       const count = min<u32>(8, columns - column);
       half8(s00, s01, out, count);
       if (row + 1 < rows) half8(s10, s11, out + resultStride, count);
@@ -285,23 +279,22 @@ function half8(s0: v128, s1: v128, out: usize, count: u32): void {
   if (count > 2) half(f32x4.extract_lane(s0, 2), out + 4);
   if (count > 3) half(f32x4.extract_lane(s0, 3), out + 6);
   if (count > 4) half(f32x4.extract_lane(s1, 0), out + 8);
-  if (count > 5) half(f32x4.extract_lane(s1, 1), out + 10);
-  if (count > 6) half(f32x4.extract_lane(s1, 2), out + 12);
-  if (count > 7) half(f32x4.extract_lane(s1, 3), out + 14);
+  if (count > 5) half(f32x4.extract_lane(s1, 1), out + 20);
+  if (count > 6) half(f32x4.extract_lane(s1, 2), out + 24);
+  if (count > 7) half(f32x4.extract_lane(s1, 3), out + 28);
 }
 
 function half(value: f32, out: usize): void {
   const bits = reinterpret<u32>(value);
-  const sign = (bits >> 16) & 0x8000;
   const magnitude = bits & 0x7fffffff;
   if (magnitude >= 0x477ff000) {
-    store<u16>(out, <u16>(sign | (magnitude > 0x7f800000 ? 0x7e00 : 0x7c00)));
+    store<f32>(out, magnitude > 0x7f800000 ? NaN : value < 0 ? -Infinity : Infinity);
   } else if (magnitude < 0x38800000) {
-    // Adding 0.5 leaves the number in units of 2^-24 in the low bits.
-    const shifted = reinterpret<u32>(reinterpret<f32>(magnitude) + 0.5);
-    store<u16>(out, <u16>(sign | (shifted - 0x3f000000)));
+    // Adding 0.75 rounds to units of 2^-24.
+    const rounded = reinterpret<f32>(magnitude) + 0.75 - 0.75;
+    store<f32>(out, value < 0 ? -rounded : rounded);
   } else {
-    const rounded = magnitude + 0xfff + ((magnitude >> 13) & 1);
-    store<u16>(out, <u16>(sign | ((rounded - 0x38000000) >> 13)));
+    const rounded = (bits + 0xfff + ((bits >> 13) & 1)) & 0xffffe000;
+    store<f32>(out, reinterpret<f32>(rounded));
   }
 }
