@@ -25,6 +25,9 @@ export type {
   Program,
   Value,
 } from "./program.ts";
+export { withInputShapes } from "./specialize.ts";
+export { statesAsValues } from "./states-as-values.ts";
+export type { StatelessFunction, StateValue } from "./states-as-values.ts";
 export { parseProgram, printProgram } from "./text/index.ts";
 export { DATA_TYPE_BITS, formatType, scalarType, tensorType } from "./types.ts";
 export type { DataType, MilType, TensorType } from "./types.ts";

@@ -15,6 +15,7 @@ import {
 } from "./generated/onnx_pb.ts";
 import type {
   AttributeProto,
+  GraphProto,
   NodeProto,
   TensorProto,
   ValueInfoProto,
@@ -27,12 +28,20 @@ export const MICROSOFT_DOMAIN = "com.microsoft";
 
 /** Integers are `bigint`, reals `number`: the two attribute kinds of ONNX are told apart by that. */
 export type AttributeValue =
+  | GraphProto
   | bigint
   | number
   | string
   | readonly bigint[]
   | readonly number[]
   | undefined;
+
+/** A value that a nested graph results in. */
+export interface SubgraphResult {
+  readonly value: string;
+  readonly dataType: DataType;
+  readonly shape: readonly number[];
+}
 
 export interface NodeOptions {
   readonly domain?: string;
@@ -49,12 +58,32 @@ export class GraphWriter {
   readonly #constants = new Map<string, string>();
   readonly #makers = new Map<string, NodeProto>();
   readonly #renamed = new Map<string, string>();
-  #counter = 0;
-  #usesMicrosoft = false;
+  /** What a graph and the graphs inside its nodes have in common. */
+  readonly #model: { counter: number; nodeCount: number; usesMicrosoft: boolean };
+  readonly #outer: GraphWriter | undefined;
 
-  /** A name no other value of this graph has. */
+  constructor(outer?: GraphWriter) {
+    this.#outer = outer;
+    this.#model =
+      outer !== undefined ? outer.#model : { counter: 0, nodeCount: 0, usesMicrosoft: false };
+  }
+
+  /** A name no other value of this model has. */
   fresh(base = "t"): string {
-    return `${base}.${this.#counter++}`;
+    return `${base}.${this.#model.counter++}`;
+  }
+
+  /**
+   * A graph for a node that holds one (`If`, `Loop`, `Scan`). What is appended to `inner` stands in it; it may
+   * read the values of this graph, and its constants are this graph's. `build` returns the values it results in.
+   */
+  subgraph(build: (inner: GraphWriter) => readonly SubgraphResult[]): GraphProto {
+    const inner = new GraphWriter(this);
+    for (const { value, dataType, shape } of build(inner)) {
+      // A result must be made inside, and under a name of its own.
+      inner.output(inner.node("Identity", [value]), dataType, shape);
+    }
+    return inner.#graph(this.fresh("body"));
   }
 
   input(name: string, dataType: DataType, shape: readonly number[]): string {
@@ -75,11 +104,11 @@ export class GraphWriter {
   ): readonly string[] {
     const outputs = options.outputs ?? [this.fresh(opType.toLowerCase())];
     const domain = options.domain ?? "";
-    if (domain === MICROSOFT_DOMAIN) this.#usesMicrosoft = true;
+    if (domain === MICROSOFT_DOMAIN) this.#model.usesMicrosoft = true;
     const node = create(NodeProtoSchema, {
       opType,
       domain,
-      name: `${opType}.${this.#counter++}`,
+      name: `${opType}.${this.#model.counter++}`,
       input: [...inputs],
       output: [...outputs],
       attribute: Object.entries(attributes).flatMap(([name, value]) =>
@@ -87,6 +116,7 @@ export class GraphWriter {
       ),
     });
     this.#nodes.push(node);
+    this.#model.nodeCount++;
     for (const output of outputs) this.#makers.set(output, node);
     return outputs;
   }
@@ -105,6 +135,7 @@ export class GraphWriter {
 
   /** A constant; small equal ones are kept once. */
   constant(dataType: DataType, shape: readonly number[], numbers: NumericData): string {
+    if (this.#outer !== undefined) return this.#outer.constant(dataType, shape, numbers);
     const key =
       numbers.length <= 16
         ? `${dataType}[${shape.join(",")}]${Array.from(numbers, tell).join(",")}`
@@ -142,35 +173,47 @@ export class GraphWriter {
     this.#renamed.set(from, to);
   }
 
+  /** Nodes of the model, those of nested graphs included. */
   get nodeCount(): number {
-    return this.#nodes.length;
+    return this.#model.nodeCount;
   }
 
   /** The encoded model. */
   finish(name: string): Uint8Array {
-    const renamed = (value: string): string => this.#renamed.get(value) ?? value;
-    for (const node of this.#nodes) {
-      node.input = node.input.map(renamed);
-      node.output = node.output.map(renamed);
-    }
+    renameIn(this.#nodes, this.#renamed);
     return toBinary(
       ModelProtoSchema,
       create(ModelProtoSchema, {
         irVersion: BigInt(IR_VERSION),
         producerName: "anecdote",
-        graph: create(GraphProtoSchema, {
-          name,
-          node: this.#nodes,
-          initializer: this.#initializers,
-          input: this.#inputs,
-          output: this.#outputs,
-        }),
+        graph: this.#graph(name),
         opsetImport: [
           { domain: "", version: BigInt(ONNX_OPSET) },
-          ...(this.#usesMicrosoft ? [{ domain: MICROSOFT_DOMAIN, version: 1n }] : []),
+          ...(this.#model.usesMicrosoft ? [{ domain: MICROSOFT_DOMAIN, version: 1n }] : []),
         ],
       }),
     );
+  }
+
+  #graph(name: string): GraphProto {
+    return create(GraphProtoSchema, {
+      name,
+      node: this.#nodes,
+      initializer: this.#initializers,
+      input: this.#inputs,
+      output: this.#outputs,
+    });
+  }
+}
+
+/** Gives values their outside names, in nested graphs too: names are unique in the whole model. */
+function renameIn(nodes: readonly NodeProto[], renamed: ReadonlyMap<string, string>): void {
+  if (renamed.size === 0) return;
+  const rename = (value: string): string => renamed.get(value) ?? value;
+  for (const node of nodes) {
+    node.input = node.input.map(rename);
+    node.output = node.output.map(rename);
+    for (const { g } of node.attribute) if (g !== undefined) renameIn(g.node, renamed);
   }
 }
 
@@ -214,6 +257,13 @@ function attribute(name: string, value: Exclude<AttributeValue, undefined>): Att
       name,
       type: AttributeProto_AttributeType.STRING,
       s: new TextEncoder().encode(value),
+    });
+  }
+  if ("$typeName" in value) {
+    return create(AttributeProtoSchema, {
+      name,
+      type: AttributeProto_AttributeType.GRAPH,
+      g: value,
     });
   }
   const floats: number[] = [];

@@ -1,5 +1,6 @@
 import { isValue, operandsOf } from "../mil/program.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
+import { valuesReadBy } from "../mil/traverse.ts";
 import { DATA_TYPE_BITS, elementCount, staticShape } from "../mil/types.ts";
 import { computeTypeOf } from "./element-types.ts";
 import type { Fusions } from "./fuse/index.ts";
@@ -98,7 +99,7 @@ function readers(fn: MilFunction, fusions: Fusions): (operation: Operation) => r
     for (const output of operation.outputs) makers.set(output, operation);
   }
   const read = (operation: Operation): Value[] =>
-    [...operandsOf(operation)].filter(isValue).flatMap((value) => {
+    [...valuesReadBy(operation)].flatMap((value) => {
       const maker = makers.get(value);
       return maker !== undefined && fusions.consumed.has(maker) ? read(maker) : [value];
     });

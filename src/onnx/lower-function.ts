@@ -1,7 +1,12 @@
-import { operandsOf, isValue } from "../mil/program.ts";
-import type { Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
+import { MilError } from "../mil/errors.ts";
+import { evaluateOperation } from "../mil/evaluate-operation.ts";
+import { hostTensorOfLiteral } from "../mil/host-tensor.ts";
+import type { HostTensor } from "../mil/host-tensor.ts";
+import { isValue, literalOf } from "../mil/program.ts";
+import type { Block, Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
+import { valuesReadBy } from "../mil/traverse.ts";
 import { formatType, staticShape } from "../mil/types.ts";
-import { allocateNumbers } from "../mil/literal.ts";
+import { allocateNumbers, tensorLiteral } from "../mil/literal.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { computeTypeOf, elementTypeOf } from "./element-types.ts";
 import { OnnxError } from "./errors.ts";
@@ -11,6 +16,7 @@ import { GraphWriter } from "./graph-writer.ts";
 import { intermediateBytes } from "./intermediates.ts";
 import { LOWERINGS, loweringOf } from "./lower/index.ts";
 import { LoweringSite } from "./lower/site.ts";
+import type { Lowering } from "./lower/site.ts";
 
 export interface OnnxModel {
   readonly bytes: Uint8Array;
@@ -77,9 +83,12 @@ export function functionToOnnx(fn: MilFunction): OnnxModel {
 
 class FunctionLowering {
   readonly #fn: MilFunction;
-  readonly #graph: GraphWriter;
+  /** The graph that nodes are written into: the function's, or that of a nested block. */
+  #graph: GraphWriter;
   readonly #names = new Map<Value, string>();
   readonly #literals = new Map<Literal, string>();
+  /** Results of ops over constants. */
+  readonly #numbers = new Map<Value, HostTensor>();
 
   constructor(fn: MilFunction, graph: GraphWriter) {
     this.#fn = fn;
@@ -89,7 +98,7 @@ class FunctionLowering {
   run(fusions: Fusions): void {
     const graph = this.#graph;
     const used = new Set<Operand>(
-      this.#fn.operations.flatMap((operation) => [...operandsOf(operation)]),
+      this.#fn.operations.flatMap((operation) => [...valuesReadBy(operation)]),
     );
     for (const input of this.#fn.inputs) {
       const { type, name } = input;
@@ -140,7 +149,23 @@ class FunctionLowering {
   }
 
   #site(operation: Operation): LoweringSite {
-    return new LoweringSite(this.#graph, operation, (operand) => this.#resolve(operand));
+    return new LoweringSite(this.#graph, operation, {
+      resolve: (operand) => this.#resolve(operand),
+      block: (graph, block, inputs) => this.#block(graph, block, inputs),
+    });
+  }
+
+  #block(graph: GraphWriter, block: Block, inputs: readonly string[]): readonly string[] {
+    const outer = this.#graph;
+    this.#graph = graph;
+    block.inputs.forEach((input, index) => {
+      const name = inputs[index];
+      if (name !== undefined) this.#names.set(input, name);
+    });
+    for (const operation of block.operations) this.#lower(operation);
+    const results = block.outputs.map((output) => this.#resolve(output));
+    this.#graph = outer;
+    return results;
   }
 
   #lower(operation: Operation): void {
@@ -153,12 +178,16 @@ class FunctionLowering {
       );
     }
     if (typeof lowering !== "function") {
+      if ("evaluatedNow" in lowering) {
+        this.#evaluate(operation);
+        return;
+      }
       throw new OnnxError(
         "onnx.op.refused",
         `${this.#fn.name}: "${operation.type}" (${operation.outputs[0]?.name ?? ""}) has no ONNX form: ${lowering.notLowered}`,
       );
     }
-    const results = lowering(this.#site(operation));
+    const results = this.#written(operation, lowering);
     const names = typeof results === "string" ? [results] : results;
     operation.outputs.forEach((output, index) => {
       const name = names[index];
@@ -166,6 +195,43 @@ class FunctionLowering {
         throw new OnnxError("onnx.op.results", `${operation.type} lacks results`);
       this.#names.set(output, this.#wrapped(operation, output, name));
     });
+  }
+
+  /** Results of ops over constants become constants where an op that runs reads them; masks and codes never do. */
+  #evaluate(operation: Operation): void {
+    const only = (what: string) => () => {
+      throw new OnnxError("onnx.op.constant", `${this.#fn.name}: ${operation.type} has ${what}`);
+    };
+    const results = evaluateOperation(operation, {
+      resolve: (operand) => {
+        const known = isValue(operand) ? this.#numbers.get(operand) : undefined;
+        if (known !== undefined) return known;
+        const literal = literalOf(operand);
+        if (literal?.data.kind === "numbers") return hostTensorOfLiteral(literal);
+        const name = isValue(operand) ? `"${operand.name}"` : "a literal";
+        throw new OnnxError(
+          "onnx.op.constant",
+          `${this.#fn.name}: ${operation.type} needs constants, ${name} is none`,
+          literal?.data.kind === "blob" ? { remedy: "Load the program's weights first." } : {},
+        );
+      },
+      runBlock: only("no blocks"),
+      writeState: only("no state"),
+    });
+    operation.outputs.forEach((output, index) => {
+      const result = results[index];
+      if (result !== undefined) this.#numbers.set(output, result);
+    });
+  }
+
+  #written(operation: Operation, lowering: Lowering): string | readonly string[] {
+    try {
+      return lowering(this.#site(operation));
+    } catch (error) {
+      // Sizes and settings that are only known at run time.
+      if (!(error instanceof MilError)) throw error;
+      throw new OnnxError("onnx.op.open", `${this.#fn.name}: ${error.message}`, { cause: error });
+    }
   }
 
   /** Small integers are computed in int32; what overflows is wrapped where it arises. */
@@ -182,11 +248,21 @@ class FunctionLowering {
   #resolve(operand: Operand): string {
     const literal = isValue(operand) ? operand.constant : operand;
     if (literal !== undefined) return this.#constant(literal);
-    const name = isValue(operand) ? this.#names.get(operand) : undefined;
+    const name = isValue(operand) ? (this.#names.get(operand) ?? this.#known(operand)) : undefined;
     if (name === undefined) {
       const what = isValue(operand) ? `"${operand.name}"` : "an operand";
       throw new OnnxError("onnx.value", `${this.#fn.name}: ${what} is used before it is made`);
     }
+    return name;
+  }
+
+  /** The numbers of an op over constants as a constant of the model. */
+  #known(value: Value): string | undefined {
+    const tensor = this.#numbers.get(value);
+    if (tensor === undefined) return undefined;
+    const literal = tensorLiteral(tensor.dataType, tensor.shape, tensor.data);
+    const name = this.#constant(literal);
+    this.#names.set(value, name);
     return name;
   }
 

@@ -1,7 +1,11 @@
+import { FunctionBuilder, shaped } from "../../src/mil/builder.ts";
 import { tensorLiteral } from "../../src/mil/literal.ts";
 import type { OpName } from "../../src/mil/ops/index.ts";
+import type { Block, Literal, Value } from "../../src/mil/program.ts";
+import { elementCount, tensorType } from "../../src/mil/types.ts";
 import type { NOT_LOWERED } from "../../src/onnx/lower/not-lowered.ts";
-import type { Recipe } from "./case-builder.ts";
+import { Random } from "../../src/util/random.ts";
+import type { CaseBuilder, Recipe } from "./case-builder.ts";
 
 const unary = (type: "abs" | "exp" | "tanh", low = -2, high = 2): readonly Recipe[] => [
   (b) => b.op(type, { x: b.x([3, 5], { low, high }) }),
@@ -577,4 +581,160 @@ export const OP_CASES: Readonly<Record<Lowered, readonly Recipe[]>> = {
   ],
   constexpr_lut_to_sparse: [],
   constexpr_sparse_blockwise_shift_scale: [],
+  cond: [
+    (b) => {
+      const x = b.x([2, 3]);
+      const pred = b.op("greater", { x: b.op("reduce_sum", { x }), y: 0 });
+      return b.f.op("cond", { pred }, { blocks: [scaled(x, 2), scaled(x, -3)] });
+    },
+    // Both branches read a value from outside; one gives it as it is.
+    (b) => {
+      const x = b.x([4]);
+      const pred = b.op("less", { x: b.op("reduce_max", { x }), y: -9 });
+      const y = b.op("exp", { x });
+      return b.f.op("cond", { pred }, { blocks: [scaled(y, 1.5), passed(y)] });
+    },
+  ],
+  while_loop: [
+    // Doubles until the sum reaches a limit.
+    (b) => {
+      const x = b.x([3], { low: 0.5, high: 1 });
+      const rounds = b.op("mul", { x: b.i([1], { values: [0] }), y: 1 });
+      return b.f.many("while_loop", { loop_vars: [x, rounds] }, { blocks: loop(b, 50) });
+    },
+    // Ends before the first round.
+    (b) => {
+      const x = b.x([3], { low: 60, high: 61 });
+      const rounds = b.op("add", { x: b.i([1], { values: [5] }), y: 0 });
+      return b.f.many("while_loop", { loop_vars: [x, rounds] }, { blocks: loop(b, 50) });
+    },
+  ],
+  lstm: ["forward", "reverse", "bidirectional"].map((direction): Recipe => (b) => {
+    const width = direction === "bidirectional" ? 6 : 3;
+    const sizes = { weight_ih: weights(b, [12, 4], 1), weight_hh: weights(b, [12, 3], 2) };
+    const back =
+      width === 3
+        ? {}
+        : { weight_ih_back: weights(b, [12, 4], 3), weight_hh_back: weights(b, [12, 3], 4) };
+    return b.f.many("lstm", {
+      x: b.x([5, 2, 4]),
+      initial_h: b.x([2, width]),
+      initial_c: b.x([2, width]),
+      ...sizes,
+      ...back,
+      bias: weights(b, [12], 5),
+      direction,
+      output_sequence: direction !== "reverse",
+    });
+  }),
+  gru: [false, true].map(
+    (resetAfter): Recipe =>
+      (b) =>
+        b.f.many("gru", {
+          x: b.x([4, 2, 3]),
+          initial_h: b.x([2, 2]),
+          weight_ih: weights(b, [6, 3], 1),
+          weight_hh: weights(b, [6, 2], 2),
+          bias: weights(b, [6], 3),
+          reset_after: resetAfter,
+          output_sequence: true,
+        }),
+  ),
+  rnn: [
+    (b) =>
+      b.f.many("rnn", {
+        x: b.x([4, 2, 3]),
+        initial_h: b.x([2, 2]),
+        weight_ih: weights(b, [2, 3], 1),
+        weight_hh: weights(b, [2, 2], 2),
+        activation: "relu",
+        output_sequence: true,
+      }),
+  ],
+  upsample_nearest_neighbor: [
+    (b) =>
+      b.op("upsample_nearest_neighbor", {
+        x: b.x([1, 2, 3, 4]),
+        scale_factor_height: 2,
+        scale_factor_width: 1.5,
+      }),
+  ],
+  resize_nearest_neighbor: [
+    (b) =>
+      b.op("resize_nearest_neighbor", {
+        x: b.x([1, 2, 5, 4]),
+        target_size_height: 3,
+        target_size_width: 9,
+      }),
+  ],
+  upsample_bilinear: [true, false].map(
+    (align): Recipe =>
+      (b) =>
+        b.op("upsample_bilinear", {
+          x: b.x([1, 2, 3, 4]),
+          scale_factor_height: 2,
+          scale_factor_width: 3,
+          align_corners: align,
+        }),
+  ),
+  resize_bilinear: (["DEFAULT", "ALIGN_CORNERS", "UNALIGN_CORNERS"] as const).map(
+    (mode): Recipe =>
+      (b) =>
+        b.op("resize_bilinear", {
+          x: b.x([1, 2, 5, 4]),
+          target_size_height: 3,
+          target_size_width: 9,
+          sampling_mode: mode,
+        }),
+  ),
+  resize: (["LINEAR", "NEAREST_NEIGHBOR"] as const).map(
+    (mode): Recipe =>
+      (b) =>
+        b.op("resize", {
+          x: b.x([1, 2, 3, 4]),
+          shape: [6, 7],
+          resized_dims: 2,
+          interpolation_mode: mode,
+          sampling_mode: "UNALIGN_CORNERS",
+        }),
+  ),
 };
+
+/** A block that gives a value of the outer function times a number. */
+function scaled(x: Value, factor: number): Block {
+  const block = new FunctionBuilder("branch");
+  return block.finish({ y: block.op("mul", { x, y: factor }) });
+}
+
+function passed(x: Value): Block {
+  return { inputs: [], operations: [], outputs: [x] };
+}
+
+/** Blocks of a loop over (x [3], rounds [1]) that doubles x until it sums to a limit. */
+function loop({ dataType }: CaseBuilder, limit: number): readonly Block[] {
+  const variables = (name: string): readonly [FunctionBuilder, Value, Value] => {
+    const block = new FunctionBuilder(name);
+    return [
+      block,
+      block.input("v", tensorType(dataType, [3])),
+      block.input("r", shaped("int32", 1)),
+    ];
+  };
+  const [condition, v] = variables("condition");
+  const sum = condition.op("reduce_sum", { x: v });
+  const [body, x, rounds] = variables("body");
+  return [
+    condition.finish({ goes: condition.op("less", { x: sum, y: limit }) }),
+    body.finish({
+      x: body.op("add", { x, y: x }),
+      rounds: body.op("add", { x: rounds, y: 1 }),
+    }),
+  ];
+}
+
+/** Constants in [-1, 1) that differ from seed to seed. */
+function weights({ dataType }: CaseBuilder, shape: readonly number[], seed: number): Literal {
+  const random = new Random(seed);
+  const numbers = Array.from({ length: elementCount(shape) }, () => random.uniform() * 2 - 1);
+  return tensorLiteral(dataType, shape, numbers);
+}

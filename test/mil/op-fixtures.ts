@@ -3,9 +3,12 @@ import { fileURLToPath } from "node:url";
 import { hostTensor, roundTo } from "../../src/mil/host-tensor.ts";
 import type { HostTensor } from "../../src/mil/host-tensor.ts";
 import { stringLiteral, tensorLiteral } from "../../src/mil/literal.ts";
-import type { Literal } from "../../src/mil/program.ts";
-import { isDataType } from "../../src/mil/types.ts";
-import type { DataType } from "../../src/mil/types.ts";
+import type { Argument, Literal, MilFunction, Operation, Value } from "../../src/mil/program.ts";
+import { OpCall } from "../../src/mil/op-call.ts";
+import { opRow } from "../../src/mil/ops/index.ts";
+import { parseProgram } from "../../src/mil/text/index.ts";
+import { isDataType, tensorType } from "../../src/mil/types.ts";
+import type { DataType, MilType } from "../../src/mil/types.ts";
 
 /** A tensor as the fixtures spell it: floats that JSON cannot hold are strings. */
 export interface FixtureTensor {
@@ -94,4 +97,65 @@ export function firstDifference(
     return `element ${i} is ${a}, expected ${e}`;
   }
   return undefined;
+}
+
+/** A function of the case's inputs that holds the one op, with constants in place. */
+export function fixtureFunction(op: string, example: FixtureCase): MilFunction {
+  if (example.program !== undefined) {
+    const [fn] = parseProgram(example.program).functions;
+    if (fn === undefined) throw new Error("the program has no function");
+    return fn;
+  }
+  const inputs: Value[] = [];
+  const argumentsByName = new Map<string, Argument>();
+  const valueOf = (name: string, tensor: FixtureTensor): Value => {
+    const value: Value = {
+      kind: "value",
+      name,
+      type: tensorType(fixtureDataType(tensor), tensor.shape),
+    };
+    inputs.push(value);
+    return value;
+  };
+  for (const [name, tensor] of Object.entries(example.inputs)) {
+    const argument = isList(tensor)
+      ? tensor.map((item, index) => valueOf(`${name}_${index}`, item))
+      : valueOf(name, tensor);
+    argumentsByName.set(name, argument);
+  }
+  for (const [name, tensor] of Object.entries(example.constants)) {
+    argumentsByName.set(name, isList(tensor) ? tensor.map(fixtureLiteral) : fixtureLiteral(tensor));
+  }
+  const row = opRow(op);
+  if (row === undefined) throw new Error(`no op ${op}`);
+  const bare = { type: op, inputs: argumentsByName, blocks: [], attributes: new Map() };
+  const outputs = row
+    .infer(new OpCall(bare, row))
+    .map((type: MilType, index): Value => ({ kind: "value", name: `result_${index}`, type }));
+  const operation: Operation = { ...bare, outputs };
+  return {
+    name: "main",
+    opset: example.opset,
+    inputs,
+    operations: [operation],
+    outputs,
+    attributes: new Map(),
+  };
+}
+
+function isList(
+  tensor: FixtureTensor | readonly FixtureTensor[],
+): tensor is readonly FixtureTensor[] {
+  return Array.isArray(tensor);
+}
+
+/** The numbers of the case's inputs, by the names they have in its function. */
+export function fixtureInputs(example: FixtureCase): ReadonlyMap<string, HostTensor> {
+  return new Map(
+    Object.entries(example.inputs).flatMap(([name, tensor]) =>
+      isList(tensor)
+        ? tensor.map((item, index) => [`${name}_${index}`, fixtureHostTensor(item)] as const)
+        : [[name, fixtureHostTensor(tensor)] as const],
+    ),
+  );
 }

@@ -143,6 +143,36 @@ function resizedType(call: OpCall): TensorType {
   );
 }
 
+/** Where an axis of `input` elements is sampled for `output` results. */
+export type SamplingPoints = (input: number, output: number) => readonly number[];
+
+/** The sampling points of the ops that resize the last axes; every axis is sampled on its own, linearly. */
+export const RESIZE_POINTS = {
+  upsample_nearest_neighbor: () => nearestPoints,
+  resize_nearest_neighbor: () => nearestPoints,
+  upsample_bilinear: (call: OpCall) => {
+    const align = call.bool("align_corners");
+    // half_pixel_centers is by default the opposite of align_corners; without either, samples start at 0.
+    const half = call.has("half_pixel_centers") ? call.bool("half_pixel_centers") : !align;
+    if (align && half) throw call.fail("align_corners excludes half_pixel_centers");
+    const mode = align ? "STRICT_ALIGN_CORNERS" : half ? "UNALIGN_CORNERS" : "DEFAULT";
+    return (input, output) => gridPoints(input, output, mode);
+  },
+  resize_bilinear: (call: OpCall) => {
+    const mode = choose(call, "sampling_mode", SAMPLING_MODES);
+    return (input, output) => gridPoints(input, output, mode);
+  },
+  /** Nearest takes the grid point rounded, ties to even: coremltools' tests have 2 rows become a, b, b. */
+  resize: (call: OpCall) => {
+    const mode = choose(call, "sampling_mode", SAMPLING_MODES);
+    const nearest = call.string("interpolation_mode") === "NEAREST_NEIGHBOR";
+    return (input, output) => {
+      const points = gridPoints(input, output, mode);
+      return nearest ? points.map(roundHalfToEven) : points;
+    };
+  },
+} as const satisfies Record<string, (call: OpCall) => SamplingPoints>;
+
 const RESAMPLE_SETTINGS = {
   sampling_mode: required("string"),
   padding_mode: required("string"),
@@ -336,14 +366,7 @@ export const IMAGE = {
     },
     since: "ios13",
     infer: (call) => [scaledType(call)],
-    evaluate: (call) => {
-      const align = call.bool("align_corners");
-      // half_pixel_centers is by default the opposite of align_corners; without either, samples start at 0.
-      const half = call.has("half_pixel_centers") ? call.bool("half_pixel_centers") : !align;
-      if (align && half) throw call.fail("align_corners excludes half_pixel_centers");
-      const mode = align ? "STRICT_ALIGN_CORNERS" : half ? "UNALIGN_CORNERS" : "DEFAULT";
-      return resizeTo(call, scaledType(call), (input, output) => gridPoints(input, output, mode));
-    },
+    evaluate: (call) => resizeTo(call, scaledType(call), RESIZE_POINTS.upsample_bilinear(call)),
     flops: interpolated(scaledType),
   }),
 
@@ -359,14 +382,10 @@ export const IMAGE = {
       choose(call, "sampling_mode", SAMPLING_MODES);
       return [targetType(call)];
     },
-    evaluate: (call) => {
-      const mode = choose(call, "sampling_mode", SAMPLING_MODES);
-      return resizeTo(call, targetType(call), (input, output) => gridPoints(input, output, mode));
-    },
+    evaluate: (call) => resizeTo(call, targetType(call), RESIZE_POINTS.resize_bilinear(call)),
     flops: interpolated(targetType),
   }),
 
-  /** Nearest takes the grid point rounded, ties to even: coremltools' tests have 2 rows become a, b, b. */
   resize: defineOp({
     parameters: {
       x: tensor(),
@@ -377,14 +396,7 @@ export const IMAGE = {
     },
     since: "ios17",
     infer: (call) => [resizedType(call)],
-    evaluate: (call) => {
-      const mode = choose(call, "sampling_mode", SAMPLING_MODES);
-      const nearest = call.string("interpolation_mode") === "NEAREST_NEIGHBOR";
-      return resizeTo(call, resizedType(call), (input, output) => {
-        const points = gridPoints(input, output, mode);
-        return nearest ? points.map(roundHalfToEven) : points;
-      });
-    },
+    evaluate: (call) => resizeTo(call, resizedType(call), RESIZE_POINTS.resize(call)),
     flops: interpolated(resizedType),
   }),
 

@@ -1,5 +1,6 @@
-import { isValue, literalOf, operandsOf } from "../../mil/program.ts";
+import { isValue, literalOf } from "../../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
+import { valuesReadBy } from "../../mil/traverse.ts";
 import { FUSIONS } from "./table.ts";
 import type { LoweringSite } from "../lower/site.ts";
 
@@ -34,11 +35,10 @@ export class Uses {
     this.#places = new Map(fn.operations.map((operation, place) => [operation, place]));
     for (const operation of fn.operations) {
       for (const output of operation.outputs) this.#maker.set(output, operation);
-      for (const operand of operandsOf(operation)) {
-        if (!isValue(operand)) continue;
-        const readers = this.#readers.get(operand) ?? new Set();
+      for (const value of valuesReadBy(operation)) {
+        const readers = this.#readers.get(value) ?? new Set();
         readers.add(operation);
-        this.#readers.set(operand, readers);
+        this.#readers.set(value, readers);
       }
     }
   }

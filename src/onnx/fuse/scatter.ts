@@ -2,7 +2,6 @@ import { literalOf } from "../../mil/program.ts";
 import type { Operand, Operation } from "../../mil/program.ts";
 import { sameType } from "../../mil/types.ts";
 import { LOWER_GATHER_SCATTER } from "../lower/gather-scatter.ts";
-import { LoweringSite } from "../lower/site.ts";
 import { operandOf } from "./operands.ts";
 import type { Uses } from "./index.ts";
 import type { FindFusion } from "./table.ts";
@@ -52,7 +51,7 @@ export const addScattered: FindFusion = (root, uses) => {
     return {
       inner: [scatter],
       emit: (site, give) => {
-        const inner = new LoweringSite(site.graph, onto, (operand) => site.of(operand));
+        const inner = site.at(onto);
         give(sum, LOWER_GATHER_SCATTER[type](inner));
       },
     };

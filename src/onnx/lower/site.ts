@@ -1,7 +1,7 @@
 import { allocateNumbers } from "../../mil/literal.ts";
 import { OpCall } from "../../mil/op-call.ts";
 import { opRow } from "../../mil/ops/index.ts";
-import type { Operand, Operation } from "../../mil/program.ts";
+import type { Block, Operand, Operation } from "../../mil/program.ts";
 import { isOperandList } from "../../mil/program.ts";
 import { elementCount, isInteger, staticShape } from "../../mil/types.ts";
 import type { DataType, TensorType } from "../../mil/types.ts";
@@ -17,6 +17,22 @@ export interface NotLowered {
   readonly notLowered: string;
 }
 
+/** An op over constants: its results are numbers that the model holds, if anything reads them there. */
+export interface EvaluatedNow {
+  readonly evaluatedNow: true;
+}
+
+/** What surrounds an op: the values in sight, and a way to write a nested block. */
+export interface LoweringScope {
+  readonly resolve: (operand: Operand) => string;
+  /** Writes a block's ops into `graph`, its inputs standing for the values given; returns its results. */
+  readonly block: (
+    graph: GraphWriter,
+    block: Block,
+    inputs: readonly string[],
+  ) => readonly string[];
+}
+
 /**
  * One MIL op while it is being written as ONNX nodes. Values have their compute type here
  * (`computeTypeOf`): fp16 is fp32, small integers are int32.
@@ -25,9 +41,9 @@ export class LoweringSite {
   readonly graph: GraphWriter;
   readonly call: OpCall;
   readonly operation: Operation;
-  readonly #resolve: (operand: Operand) => string;
+  readonly #scope: LoweringScope;
 
-  constructor(graph: GraphWriter, operation: Operation, resolve: (operand: Operand) => string) {
+  constructor(graph: GraphWriter, operation: Operation, scope: LoweringScope) {
     const row = opRow(operation.type);
     if (row === undefined) {
       throw new OnnxError("onnx.op.unknown", `"${operation.type}" is not in the op table`);
@@ -35,7 +51,12 @@ export class LoweringSite {
     this.graph = graph;
     this.operation = operation;
     this.call = new OpCall(operation, row);
-    this.#resolve = resolve;
+    this.#scope = scope;
+  }
+
+  /** Another op at the same place. */
+  at(operation: Operation): LoweringSite {
+    return new LoweringSite(this.graph, operation, this.#scope);
   }
 
   fail(rule: string): OnnxError {
@@ -48,15 +69,20 @@ export class LoweringSite {
 
   /** The ONNX value of an operand. */
   value(name: string): string {
-    return this.#resolve(this.call.operand(name));
+    return this.#scope.resolve(this.call.operand(name));
   }
 
   of(operand: Operand): string {
-    return this.#resolve(operand);
+    return this.#scope.resolve(operand);
   }
 
   values(name: string): readonly string[] {
-    return this.call.operands(name).map((operand) => this.#resolve(operand));
+    return this.call.operands(name).map((operand) => this.#scope.resolve(operand));
+  }
+
+  /** Writes a nested block of this op into a graph and returns the block's results. */
+  block(graph: GraphWriter, block: Block, inputs: readonly string[]): readonly string[] {
+    return this.#scope.block(graph, block, inputs);
   }
 
   /** A scalar parameter (`epsilon`, `alpha`) as ONNX value, from its operand or its default. */
