@@ -25,6 +25,7 @@ export function register(program: Command, _exit: Exit): void {
       data: values.data,
       ...(values.batch_size !== undefined && { batchSize: values.batch_size }),
       ...(values.max_seq_length !== undefined && { sequenceLength: values.max_seq_length }),
+      ...(values.by_document !== undefined && { byDocument: values.by_document }),
       ...(values.engine !== undefined && { engine: values.engine }),
       ...(values.threads !== undefined && { threads: values.threads }),
       onProgress: (done, total) => status.show(`${done} of ${total} tokens`),

@@ -1,4 +1,4 @@
-import { numberOption, textOption } from "../util/options.ts";
+import { flagOption, numberOption, textOption } from "../util/options.ts";
 
 const SAMPLING = { group: "Sampling" };
 const MACHINE = { group: "Machine" };
@@ -65,6 +65,7 @@ export const EVAL_OPTIONS = {
     minimum: 2,
     aliases: ["max_length", "block_size"],
   }),
+  by_document: flagOption("judge each document with nothing but itself as context"),
   engine: GENERATE_OPTIONS.engine,
   threads: GENERATE_OPTIONS.threads,
 } as const;

@@ -18,6 +18,8 @@ export interface EvaluateOptions {
   readonly batchSize?: number;
   /** Tokens of context; default: the model's, at most 1,024. */
   readonly sequenceLength?: number;
+  /** Judge each document with nothing but itself as context, as stories are trained; default: windows anywhere. */
+  readonly byDocument?: boolean;
   readonly engine?: string;
   readonly threads?: number;
   readonly onProgress?: (tokenCount: number, tokenTotal: number) => void;
@@ -55,7 +57,11 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
       });
       const result = await evaluateBatches(
         loaded,
-        evaluationBatches(tokens, { batchSize, contextLength: sequenceLength }),
+        evaluationBatches(tokens, {
+          batchSize,
+          contextLength: sequenceLength,
+          ...(options.byDocument === true && { endOfText: tokenizer.special.endOfText }),
+        }),
         (tokenCount) => {
           options.onProgress?.(tokenCount, tokens.tokenCount - 1);
           return false;

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { END_OF_TEXT, generateStories } from "../text/index.ts";
@@ -20,12 +21,19 @@ export function writeStoryCorpus(
   report: (text: string) => void,
 ): string {
   const count = storyCount ?? DEFAULT_STORY_COUNT;
-  const target = join(folder, `stories-${count}`);
+  const target = join(folder, `stories-${count}-${grammarKey()}`);
   if (existsSync(join(target, "complete"))) return target;
   writeSplit(join(target, "train.txt"), "train", count, report);
   writeSplit(join(target, "validation.txt"), "validation", VALIDATION_STORY_COUNT, report);
   writeWholeFile(join(target, "complete"), "");
   return target;
+}
+
+/** Changes with the grammar, so that a folder of older stories is not taken for these. */
+function grammarKey(): string {
+  const hash = createHash("sha256");
+  for (const { text } of generateStories({ seed: 1, count: 20 })) hash.update(text);
+  return hash.digest("hex").slice(0, 8);
 }
 
 function writeSplit(
