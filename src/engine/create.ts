@@ -3,6 +3,7 @@ import { createCpuEngine } from "./cpu/index.ts";
 import type { Engine } from "./engine.ts";
 import { EngineError } from "./errors.ts";
 import { createReferenceEngine } from "./reference/index.ts";
+import { createSimEngine } from "./sim/index.ts";
 
 export interface EngineOptions {
   /** Default: what the system offers. */
@@ -17,8 +18,10 @@ const ENGINES: Readonly<Record<string, CreateEngine>> = {
   reference: () => createReferenceEngine(),
 };
 
-/** What `--engine` accepts. */
-export const ENGINE_NAMES: readonly string[] = ["auto", ...Object.keys(ENGINES)];
+/** What `--engine` accepts; `sim:` goes before the name of any chip. */
+export const ENGINE_NAMES: readonly string[] = ["auto", ...Object.keys(ENGINES), "sim:m4"];
+
+const SIMULATED = "sim:";
 
 /**
  * Makes an engine by name; "auto" takes the best one this machine has.
@@ -32,6 +35,7 @@ export async function createEngine(name: string, options: EngineOptions = {}): P
       `threads must be a whole number from 1, not ${threads}`,
     );
   }
+  if (name.startsWith(SIMULATED)) return createSimEngine(name.slice(SIMULATED.length), options);
   const create = ENGINES[name === "auto" ? "cpu" : name];
   if (create === undefined) {
     throw new EngineError(

@@ -27,6 +27,29 @@ export interface SimContext {
 
 export type SimKernel = (call: OpCall, context: SimContext) => HostTensor;
 
+/** Ops that only move numbers: what is rounded stays rounded. */
+const MOVES: ReadonlySet<string> = new Set([
+  "reshape",
+  "transpose",
+  "expand_dims",
+  "squeeze",
+  "concat",
+  "split",
+  "stack",
+  "tile",
+  "slice_by_index",
+  "slice_by_size",
+  "select",
+  "pad",
+  "reverse",
+  "reduce_max",
+  "reduce_min",
+  "relu",
+  "abs",
+]);
+
+const ROUNDED: ReadonlySet<string> = new Set(["matmul", "maximum", "minimum"]);
+
 /** One op. Results on the engine are fp16 numbers whatever type the program declares. */
 export function simulateOperation(
   operation: Operation,
@@ -37,14 +60,15 @@ export function simulateOperation(
   const kernel = Object.hasOwn(KERNELS, operation.type) ? KERNELS[operation.type] : undefined;
   if (row === undefined || kernel === undefined) {
     const results = evaluateOperation(operation, environment, "float64");
-    for (const result of results) round(result, context);
+    if (!MOVES.has(operation.type)) for (const result of results) round(result, context);
     if (context.clampSlices && operation.type.startsWith("slice_by_"))
       clampSlice(operation, environment, results);
     return results;
   }
   const result = kernel(new OpCall(operation, row, environment), context);
-  // Products come rounded.
-  if (operation.type !== "matmul" || context.place === "host") round(result, context);
+  // Products and the larger of two come rounded.
+  const isRounded = ROUNDED.has(operation.type) && context.place === "engine";
+  if (!isRounded) round(result, context);
   return [result];
 }
 
