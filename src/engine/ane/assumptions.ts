@@ -1,0 +1,163 @@
+import type { Driver } from "../../chip/chip.ts";
+
+/**
+ * How well something is known. `measured`: on silicon, by the source. `read`: in the source's code that runs on
+ * silicon. `claimed`: in prose. `inferred`: our own conclusion. `contradicted`: sources disagree; the value here is
+ * the one we act on.
+ */
+export type Evidence = "measured" | "read" | "claimed" | "inferred" | "contradicted";
+
+export interface Assumption {
+  readonly says: string;
+  readonly evidence: Evidence;
+  readonly source: string;
+  readonly driver: Driver | "both";
+  /** Where a source saw something else. */
+  readonly contradictedBy?: string;
+}
+
+const ANEFORGE_SHIM = "ANEForge (github.com/sbryngelson/ANEForge), Objective-C++ shim";
+const ANEFORGE_DOCS = "ANEForge documentation";
+const ANEFORGE_BENCH = "ANEForge measurements on M1 to M6, macOS 15.6 to 27.0";
+
+/**
+ * Everything the drivers take for granted about the real thing, none of which this project could try on a Mac.
+ * Code names an entry where it relies on it; the self-test on a Mac re-checks them one by one.
+ */
+export const ASSUMPTIONS = {
+  "e5rt.library": {
+    says: "e5rt_* are plain C functions of /System/Library/PrivateFrameworks/Espresso.framework/Espresso and need no entitlement",
+    evidence: "read",
+    source: ANEFORGE_SHIM,
+    driver: "e5rt",
+  },
+  "e5rt.status": {
+    says: "functions return a signed 64-bit code; 0 is success",
+    evidence: "read",
+    source: ANEFORGE_SHIM,
+    driver: "e5rt",
+  },
+  "e5rt.out-first": {
+    says: "create and alloc take the out pointer first; compile, retain and get take it last",
+    evidence: "contradicted",
+    source: ANEFORGE_SHIM,
+    contradictedBy: "the preamble of the shim's own header says out pointers go last",
+    driver: "e5rt",
+  },
+  "e5rt.release-address": {
+    says: "release functions take the address of the handle",
+    evidence: "read",
+    source: ANEFORGE_SHIM,
+    driver: "e5rt",
+  },
+  "e5rt.error-text": {
+    says: "the readable reason of a failure is only written to stderr",
+    evidence: "read",
+    source: ANEFORGE_SHIM,
+    driver: "e5rt",
+  },
+  "e5rt.mask": {
+    says: "device mask 0x4 is the Neural Engine alone: what it cannot run fails to compile instead of falling back",
+    evidence: "measured",
+    source: ANEFORGE_BENCH,
+    driver: "e5rt",
+  },
+  "e5rt.segmenter": {
+    says: 'the segmenter option is "graph"',
+    evidence: "read",
+    source: ANEFORGE_SHIM,
+    driver: "e5rt",
+  },
+  "e5rt.weights-path": {
+    says: "constants stand in weights.bin beside model.mil, named @model_path/weights.bin and the offset of the blob's descriptor",
+    evidence: "contradicted",
+    source: "ANEForge compiler",
+    contradictedBy: "two ANEForge pages say that e5rt takes no weight files",
+    driver: "e5rt",
+  },
+  "e5rt.cache-reuse": {
+    says: "without forced recompilation, compile takes what the cache folder already holds",
+    evidence: "inferred",
+    source: "the option's name; ANEForge always forces recompilation",
+    driver: "e5rt",
+  },
+  "e5rt.cache-process": {
+    says: "a bundle another process compiled may be refused; compiling again with force helps",
+    evidence: "claimed",
+    source: ANEFORGE_DOCS,
+    driver: "e5rt",
+  },
+  "e5rt.function-name": {
+    says: 'the function and the operation are named "main"; ports are named as the MIL parameters and results',
+    evidence: "read",
+    source: ANEFORGE_SHIM,
+    driver: "e5rt",
+  },
+  "e5rt.many-operations": {
+    says: "one program function makes several operations, each with ports of its own",
+    evidence: "inferred",
+    source:
+      "the API's split of functions and operations; ANEForge compiles one library an operation",
+    driver: "e5rt",
+  },
+  "e5rt.release-early": {
+    says: "compiler, its configuration and its options may be released once the operation exists",
+    evidence: "read",
+    source: ANEFORGE_SHIM,
+    driver: "e5rt",
+  },
+  "e5rt.buffer": {
+    says: "buffer objects of type 0 are plain memory at a stable address, sized up to a multiple of 64 bytes, at least 64",
+    evidence: "measured",
+    source: ANEFORGE_BENCH,
+    driver: "e5rt",
+  },
+  "e5rt.shared-buffer": {
+    says: "one buffer object may be bound to an output port of one operation and to input ports of others",
+    evidence: "inferred",
+    source: "ANEForge binds one buffer object to an output and an input port of the same operation",
+    driver: "e5rt",
+  },
+  "e5rt.event-name": {
+    says: "an operation's completion event has a name, is bound before encoding, and binding it may fail without harm",
+    evidence: "read",
+    source: ANEFORGE_SHIM,
+    driver: "e5rt",
+  },
+  "e5rt.stream-order": {
+    says: "operations encoded on one stream run one after the other in the order of encoding",
+    evidence: "measured",
+    source: ANEFORGE_BENCH,
+    driver: "e5rt",
+  },
+  "e5rt.execute-thread": {
+    says: "execute_sync may be called from another thread than the one that made the stream, one call at a time",
+    evidence: "inferred",
+    source: "ANEForge promises no thread safety a program and keeps one dispatch in flight",
+    driver: "e5rt",
+  },
+  "e5rt.dense-ports": {
+    says: "port memory is dense and row-major in the declared shape",
+    evidence: "read",
+    source: ANEFORGE_SHIM,
+    driver: "e5rt",
+  },
+  "e5rt.program-cap": {
+    says: "a process loads at most 128 programs; each operation counts as one; releasing frees its place at once",
+    evidence: "contradicted",
+    source: `${ANEFORGE_BENCH}; that operations of one function count one by one is our cautious reading`,
+    contradictedBy: "other projects see 110 to 226 loaded programs, depending on the system",
+    driver: "e5rt",
+  },
+  "e5rt.release-order": {
+    says: "stream, then each operation's ports, its event, the operation, its options, function, library; buffers outlive the ports they were bound to",
+    evidence: "inferred",
+    source: `${ANEFORGE_SHIM}, which releases each buffer just before its port`,
+    driver: "e5rt",
+  },
+} as const satisfies Readonly<Record<string, Assumption>>;
+
+export type AssumptionId = keyof typeof ASSUMPTIONS;
+
+/** Programs loaded at once; below 128, since other users of the process may load some too (`e5rt.program-cap`). */
+export const LOADED_PROGRAM_LIMIT = 120;

@@ -1,0 +1,58 @@
+import type { Driver } from "../../chip/chip.ts";
+import type { MilFunction } from "../../mil/program.ts";
+
+/** Memory the engine reads and writes in place. */
+export interface DeviceBuffer {
+  readonly byteLength: number;
+  /** Valid until `release`. fp16 as bits, dense, in the declared shape of the port it is bound to. */
+  readonly halves: Uint16Array;
+  release(): void;
+}
+
+/** A function ready for the engine: `main`, canonical port names, constants named. */
+export interface EngineSource {
+  /** For people: the plan's name of the program. */
+  readonly label: string;
+  readonly main: MilFunction;
+}
+
+/** A compiled function; any number of operations are made from it. */
+export interface DriverProgram {
+  readonly label: string;
+  release(): void;
+}
+
+/** A program loaded on the engine with a buffer at every port, in the order of the function's inputs and outputs. */
+export interface DriverOperation {
+  readonly label: string;
+  release(): void;
+}
+
+/** Operations that one call runs in order. */
+export interface DriverStream {
+  release(): void;
+}
+
+/** One way into the Neural Engine. All calls come from one thread. */
+export interface AneDriver {
+  readonly name: Driver;
+  /** Library and version, as far as it tells. */
+  readonly runtime: string;
+  /** Operations that may be loaded at once. */
+  readonly operationLimit: number;
+  /** Bytes every buffer must have at least; `equal` asks for one size a side of a program. */
+  readonly buffers: { readonly minimumBytes: number; readonly equalSizes: boolean };
+  allocate(byteLength: number): DeviceBuffer;
+  /** Throws `EngineError` `engine.ane.compile` with the runtime's reason. */
+  compile(source: EngineSource): Promise<DriverProgram>;
+  load(
+    program: DriverProgram,
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly DeviceBuffer[],
+    label: string,
+  ): DriverOperation;
+  encode(operations: readonly DriverOperation[]): DriverStream;
+  /** Throws `EngineError`: `engine.ane.execute` with the runtime's reason, `engine.ane.timeout` when it hangs. */
+  execute(stream: DriverStream, label: string): Promise<void>;
+  close(): void;
+}

@@ -1,0 +1,156 @@
+import { createHash } from "node:crypto";
+import { isBlobDataType } from "../../coreml/blob-file.ts";
+import { BlobBuilder } from "../../coreml/blob-builder.ts";
+import { programOf } from "../../mil/builder.ts";
+import { isOperandList, literalOf } from "../../mil/program.ts";
+import type {
+  Argument,
+  Literal,
+  MilFunction,
+  Operand,
+  Operation,
+  Value,
+} from "../../mil/program.ts";
+import { printProgram } from "../../mil/text/index.ts";
+import type { EngineSource } from "./driver.ts";
+
+/** Float constants of so many elements go to the weight file; shorter ones read better in the text. */
+const FILE_MINIMUM_ELEMENTS = 17;
+
+/** The text and the weight file of a program as the runtime takes them. */
+export interface ProgramFiles {
+  readonly text: string;
+  /** Absent where no constant is long enough. */
+  readonly weights: Uint8Array | undefined;
+  /** SHA-256 of both, hexadecimal. */
+  readonly hash: string;
+}
+
+/**
+ * A lowered function in canonical form: named `main`, ports numbered in the order of their binding (which is the
+ * alphabetical order too), every constant an op of its own, names that MIL can spell. Programs that differ in
+ * names only become equal, and share what is compiled for them.
+ */
+export function canonicalSource(label: string, fn: MilFunction): EngineSource {
+  const renamed = new Map<Value, Value>();
+  const operations: Operation[] = [];
+  const constants = new Map<string, Value>();
+  let counter = 0;
+  const rename = (value: Value, name: string): Value => {
+    const next = Object.freeze({ ...value, name });
+    renamed.set(value, next);
+    return next;
+  };
+  const constant = (literal: Literal): Value => {
+    const key = shortKey(literal);
+    const known = key === undefined ? undefined : constants.get(key);
+    if (known !== undefined) return known;
+    const value: Value = Object.freeze({
+      kind: "value",
+      name: `c${counter++}`,
+      type: literal.type,
+      constant: literal,
+    });
+    operations.push(constantOperation(value, literal));
+    if (key !== undefined) constants.set(key, value);
+    return value;
+  };
+  const swap = (operand: Operand): Operand => {
+    const known = operand.kind === "value" ? renamed.get(operand) : undefined;
+    if (known !== undefined) return known;
+    const literal = literalOf(operand);
+    return literal === undefined ? operand : constant(literal);
+  };
+  const inputs = fn.inputs.map((input, index) => rename(input, portName("input", index)));
+  const results = new Map(fn.outputs.map((output, index) => [output, portName("output", index)]));
+  for (const operation of fn.operations) {
+    if (operation.type === "const") continue;
+    const swapped = new Map<string, Argument>();
+    for (const [name, argument] of operation.inputs) {
+      swapped.set(name, isOperandList(argument) ? argument.map(swap) : swap(argument));
+    }
+    const outputs = operation.outputs.map((output) =>
+      rename(output, results.get(output) ?? `v${counter++}`),
+    );
+    operations.push(
+      Object.freeze({
+        ...operation,
+        inputs: swapped,
+        outputs,
+        attributes: new Map<string, Literal>(),
+      }),
+    );
+  }
+  const main: MilFunction = Object.freeze({
+    name: "main",
+    opset: fn.opset,
+    attributes: new Map<string, Literal>(),
+    inputs: Object.freeze(inputs),
+    operations: Object.freeze(operations),
+    outputs: Object.freeze(fn.outputs.map((output) => renamed.get(output) ?? output)),
+  });
+  return { label, main };
+}
+
+/** Numbered with leading zeros: the order of numbers is that of letters. */
+export function portName(side: "input" | "output", index: number): string {
+  return `${side}_${String(index).padStart(4, "0")}`;
+}
+
+/** Text and weight file of a source; `weightsPath` is how the text names the file. */
+export function programFiles({ main }: EngineSource, weightsPath: string): ProgramFiles {
+  const blobs = new BlobBuilder();
+  const operations = main.operations.map((operation) => moveToFile(operation, blobs, weightsPath));
+  const text = printProgram(programOf({ ...main, operations }), { forRuntime: true });
+  let weights: Uint8Array | undefined;
+  if (blobs.blobCount > 0) {
+    const chunks: Uint8Array[] = [];
+    blobs.produce((bytes) => chunks.push(Uint8Array.from(bytes)));
+    weights = Buffer.concat(chunks);
+  }
+  const hash = createHash("sha256")
+    .update(text)
+    .update("\0")
+    .update(weights ?? "");
+  return { text, weights, hash: hash.digest("hex") };
+}
+
+function moveToFile(operation: Operation, blobs: BlobBuilder, path: string): Operation {
+  const literal = operation.attributes.get("val");
+  if (operation.type !== "const" || literal?.data.kind !== "numbers") return operation;
+  const { type, data } = literal;
+  if (
+    type.kind !== "tensor" ||
+    type.dataType !== "fp16" ||
+    !isBlobDataType(type.dataType) ||
+    data.numbers.length < FILE_MINIMUM_ELEMENTS
+  )
+    return operation;
+  const offset = blobs.addNumbers(type.dataType, data.numbers);
+  const reference: Literal = Object.freeze({
+    kind: "literal",
+    type,
+    data: Object.freeze({ kind: "blob", path, offset }),
+  });
+  return Object.freeze({ ...operation, attributes: new Map([["val", reference]]) });
+}
+
+function constantOperation(value: Value, literal: Literal): Operation {
+  return Object.freeze({
+    type: "const",
+    inputs: new Map(),
+    outputs: [value],
+    blocks: [],
+    attributes: new Map([["val", literal]]),
+  });
+}
+
+/** Equal for short constants that are the same; long ones are told apart by the weight file. */
+function shortKey({ type, data }: Literal): string | undefined {
+  if (data.kind === "strings") return `${JSON.stringify(type)} ${JSON.stringify(data.strings)}`;
+  if (data.kind !== "numbers" || data.numbers.length > 64) return undefined;
+  const numbers = Array.from(data.numbers as Iterable<number | bigint>, (number) =>
+    Object.is(number, -0) ? "-0" : String(number),
+  );
+  return `${JSON.stringify(type)} ${numbers.join()}`;
+}

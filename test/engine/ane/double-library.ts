@@ -1,0 +1,73 @@
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export type DoubleName = "e5rt" | "objc";
+
+const SOURCES = fileURLToPath(new URL("../../doubles", import.meta.url));
+
+/** Why the doubles cannot be built here, if they cannot: tests say so and are skipped. */
+export const NO_COMPILER: string | undefined =
+  spawnSync("cc", ["--version"]).status === 0 ? undefined : "there is no C compiler (cc)";
+
+const WARNINGS_AND_KIND = [
+  ..."-std=gnu11 -O1 -Wall -Wextra -Werror".split(" "),
+  ..."-shared -fPIC -fvisibility=hidden".split(" "),
+];
+
+/** Builds a double with the system's compiler, once for every state of its sources. */
+export function buildDouble(name: DoubleName, definitions: readonly string[] = []): string {
+  const hash = createHash("sha256").update(definitions.join());
+  for (const file of ["double.h", `${name}.c`]) hash.update(readFileSync(join(SOURCES, file)));
+  const folder = join(tmpdir(), "anecdote-doubles");
+  mkdirSync(folder, { recursive: true });
+  const path = join(folder, `${name}-${hash.digest("hex").slice(0, 16)}.so`);
+  if (existsSync(path)) return path;
+  const aside = `${path}.${process.pid}`;
+  const { status, stderr } = spawnSync(
+    "cc",
+    [...WARNINGS_AND_KIND, ...definitions, "-o", aside, join(SOURCES, `${name}.c`)],
+    { encoding: "utf8" },
+  );
+  if (status !== 0) throw new Error(`cc: ${stderr}`);
+  renameSync(aside, path);
+  return path;
+}
+
+interface Koffi {
+  load(path: string): { func(prototype: string): (...operands: readonly unknown[]) => unknown };
+}
+
+/** A double's own functions: orders, and what it saw. */
+export interface Double {
+  readonly path: string;
+  order(key: "fail" | "hang" | "garbage" | "refuse" | "trace", value: string): void;
+  count(what: string): number;
+  /** Breaches of the protocol since the last time asked, and the first of them. */
+  violations(): { readonly count: number; readonly first: string };
+}
+
+export function openDouble(name: DoubleName): Double {
+  const path = buildDouble(name);
+  const koffi = createRequire(import.meta.url)("koffi") as Koffi;
+  const library = koffi.load(path);
+  const order = library.func("void anecdote_double_control(const char *, const char *)");
+  const count = library.func("int64_t anecdote_double_count(const char *)");
+  const violations = library.func("int64_t anecdote_double_violations()");
+  const first = library.func("const char *anecdote_double_first_violation()");
+  const forget = library.func("void anecdote_double_forget_violations()");
+  return {
+    path,
+    order: (key, value) => void order(key, value),
+    count: (what) => Number(count(what)),
+    violations: () => {
+      const seen = { count: Number(violations()), first: String(first()) };
+      forget();
+      return seen;
+    },
+  };
+}
