@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { readFlexibleShapes } from "../coreml/index.ts";
 import { createEngine } from "../engine/create.ts";
 import type { BufferView } from "../engine/engine.ts";
-import { runFunction } from "../engine/run-function.ts";
+import { runForTensors } from "../engine/run-function.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
 import { withInputShapes } from "../mil/specialize.ts";
 import { elementCount, formatType, isFloat, staticShape } from "../mil/types.ts";
@@ -80,10 +80,13 @@ async function run(path: string, flags: RunFlags): Promise<void> {
     const fn = withInputShapes(open, shapes);
     requireSizes(fn);
     const random = flags.random === undefined ? undefined : new Random(seedOf(flags.random));
-    const inputs: Record<string, ArrayLike<number>> = {};
+    // Without a prototype every name is a plain one.
+    const inputs = Object.create(null) as Record<string, ArrayLike<number>>;
     for (const value of fn.inputs) {
       const type = portType(value);
       const array = arrays.get(value.name);
+      // A state that is not given starts as zeros.
+      if (array === undefined && value.type.kind === "state") continue;
       if (array !== undefined) inputs[value.name] = converted(value.name, array, type);
       else if (random !== undefined) inputs[value.name] = drawn(value.name, type, random);
       else throw missing(fn, value);
@@ -91,15 +94,25 @@ async function run(path: string, flags: RunFlags): Promise<void> {
     const engine = await createEngine(flags.engine);
     try {
       const started = performance.now();
-      const results = await runFunction(engine, fn, inputs);
-      const elapsedMs = performance.now() - started;
-      const outputs = fn.outputs.map((value) => {
-        const view = results.get(value.name) ?? new Float32Array();
-        return report(value, portType(value), view, flags.output);
+      let fallback: string | undefined;
+      const results = await runForTensors(engine, fn, inputs, {
+        onFallback: (reason) => {
+          fallback = reason;
+        },
       });
+      const elapsedMs = performance.now() - started;
+      const ran = fallback === undefined ? engine.description.name : "reference";
+      const outputs = [...results].map(([name, { type, view }]) =>
+        report(name, type, view, flags.output),
+      );
+      if (fallback !== undefined) {
+        process.stderr.write(
+          `note: run on the reference engine, ${engine.description.name} cannot: ${fallback}\n`,
+        );
+      }
       if (flags.json === true) {
         process.stdout.write(
-          `${JSON.stringify({ function: fn.name, engine: engine.description.name, elapsed_ms: elapsedMs, outputs })}\n`,
+          `${JSON.stringify({ function: fn.name, engine: ran, ...(fallback !== undefined && { fallback }), elapsed_ms: elapsedMs, outputs })}\n`,
         );
         return;
       }
@@ -154,16 +167,13 @@ function missing(fn: MilFunction, { name, type }: Value): UsageError {
   );
 }
 
+/** The tensor an input takes: a state's is the one it holds. */
 function portType({ name, type }: Value): TensorType {
-  if (type.kind !== "tensor") {
-    throw new UsageError("cli.run.type", `"${name}" is ${formatType(type)}; only tensors are run`, {
-      remedy:
-        type.kind === "state"
-          ? "Make the state an input and an output of the program."
-          : "Choose another function.",
-    });
-  }
-  return type;
+  if (type.kind === "tensor") return type;
+  if (type.kind === "state") return type.wrapped;
+  throw new UsageError("cli.run.type", `"${name}" is ${formatType(type)}; only tensors are run`, {
+    remedy: "Choose another function.",
+  });
 }
 
 /** NumPy's type of the same elements. */
@@ -266,7 +276,7 @@ interface OutputReport {
 }
 
 function report(
-  { name }: Value,
+  name: string,
   type: TensorType,
   view: BufferView,
   folder: string | undefined,

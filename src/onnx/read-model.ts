@@ -166,7 +166,7 @@ function tensorNumbers(
   }
   const listed = listedNumbers(tensor);
   const isPacked = storedBits(tensor.dataType) < 8;
-  if (!isPacked && listed.length !== count) {
+  if (listed.length !== (isPacked ? Math.ceil(count / 2) : count)) {
     throw new OnnxError(
       "onnx.tensor.length",
       `${what} of shape [${tensor.dims.join(", ")}] holds ${count} numbers, ${listed.length} are there`,

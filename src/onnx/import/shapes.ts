@@ -6,6 +6,8 @@ import type { Import, ImportSite } from "./site.ts";
 
 /** Elements of a constant that is made here rather than by a `fill`. */
 const INLINE_ELEMENTS = 4096;
+/** Elements of a mask that is made when a model is converted. */
+const MASK_ELEMENTS = 2 ** 24;
 
 const reshape: Import = (site) => {
   const shape = site.shape(0);
@@ -162,7 +164,7 @@ function filled(site: ImportSite, shape: readonly number[], value: Operand): Ope
   const [element = 0] = literalNumbers(literal);
   const count = elementCount(shape);
   const type = site.typeOf(value);
-  if (count <= INLINE_ELEMENTS || type === "bool") {
+  if (count <= INLINE_ELEMENTS) {
     return site.constant(
       type,
       shape,
@@ -172,15 +174,23 @@ function filled(site: ImportSite, shape: readonly number[], value: Operand): Ope
   return site.op("fill", { shape, value });
 }
 
+/** The last two sizes of a matrix of which a constant as large is made. */
+function matrixSizes(site: ImportSite): readonly number[] {
+  const sizes = site.shape(0).slice(-2);
+  if (elementCount(sizes) > MASK_ELEMENTS) {
+    throw site.fail(`a constant of ${sizes.join(" x ")} would be needed, which is too large`);
+  }
+  return sizes;
+}
+
 /** Which elements of a matrix `Trilu` keeps. */
 const triangle: Import = (site) => {
-  const shape = site.shape(0);
-  const [rows = 1, columns = 1] = shape.slice(-2);
   const diagonal = site.number(1, 0);
   const isUpper = site.flag("upper", true);
   const x = site.input(0);
   if (isUpper && diagonal <= 0) return site.op("band_part", { x, lower: -diagonal, upper: -1 });
   if (!isUpper && diagonal >= 0) return site.op("band_part", { x, lower: -1, upper: diagonal });
+  const [rows = 1, columns = 1] = matrixSizes(site);
   const mask = Array.from({ length: rows * columns }, (_, index) => {
     const offset = (index % columns) - Math.floor(index / columns);
     return Number(isUpper ? offset >= diagonal : offset <= diagonal);
@@ -242,12 +252,13 @@ export const IMPORT_SHAPES = {
   Range: (site) => {
     const [start, limit, step] = [site.number(0), site.number(1), site.number(2)];
     const count = Math.max(0, Math.ceil((limit - start) / step));
-    if (!Number.isFinite(count) || count > 2 ** 24) throw site.fail(`it makes ${count} numbers`);
+    if (!Number.isFinite(count) || count > MASK_ELEMENTS)
+      throw site.fail(`it makes ${count} numbers`);
     const values = Array.from({ length: count }, (_, index) => start + index * step);
     return site.constant(site.type(0), [count], values);
   },
   EyeLike: (site) => {
-    const [rows = 1, columns = 1] = site.shape(0);
+    const [rows = 1, columns = 1] = matrixSizes(site);
     const diagonal = site.int("k", 0);
     const type = site.hasAttribute("dtype") ? site.elementType("dtype", 1) : site.type(0);
     const ones = Array.from({ length: rows * columns }, (_, index) =>
