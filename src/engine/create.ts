@@ -1,4 +1,7 @@
 import { didYouMean } from "../util/nearest.ts";
+import { hasNeuralEngine } from "./ane/library.ts";
+import { createAneEngine } from "./ane/index.ts";
+import type { AneEngineOptions } from "./ane/index.ts";
 import { createCpuEngine } from "./cpu/index.ts";
 import type { Engine } from "./engine.ts";
 import { EngineError } from "./errors.ts";
@@ -8,12 +11,15 @@ import { createSimEngine } from "./sim/index.ts";
 export interface EngineOptions {
   /** Default: what the system offers. */
   readonly threads?: number;
+  /** For "ane" alone. */
+  readonly ane?: AneEngineOptions;
 }
 
 type CreateEngine = (options: EngineOptions) => Engine | Promise<Engine>;
 
 /** Engines by the name `--engine` takes. */
 const ENGINES: Readonly<Record<string, CreateEngine>> = {
+  ane: (options) => createAneEngine({ ...options.ane, ...cpuOptions(options) }),
   cpu: createCpuEngine,
   reference: () => createReferenceEngine(),
 };
@@ -36,7 +42,8 @@ export async function createEngine(name: string, options: EngineOptions = {}): P
     );
   }
   if (name.startsWith(SIMULATED)) return createSimEngine(name.slice(SIMULATED.length), options);
-  const create = ENGINES[name === "auto" ? "cpu" : name];
+  if (name === "auto") return bestEngine(options);
+  const create = ENGINES[name];
   if (create === undefined) {
     throw new EngineError(
       "engine.unknown",
@@ -45,4 +52,20 @@ export async function createEngine(name: string, options: EngineOptions = {}): P
     );
   }
   return create(options);
+}
+
+/** The Neural Engine where there is one and it can be reached, else the CPU. */
+async function bestEngine(options: EngineOptions): Promise<Engine> {
+  if (hasNeuralEngine()) {
+    try {
+      return await createAneEngine({ ...options.ane, ...cpuOptions(options) });
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+    }
+  }
+  return createCpuEngine(cpuOptions(options));
+}
+
+function cpuOptions({ threads }: EngineOptions): { readonly threads?: number } {
+  return threads === undefined ? {} : { threads };
 }

@@ -25,9 +25,7 @@ export function findLibrary(named?: string): AneLibrary {
       remedy: `Unset ${LIBRARY_VARIABLE}, or let it name a library.`,
     });
   }
-  if (process.platform === "darwin" && process.arch === "arm64") {
-    return { path: ESPRESSO, isNamed: false };
-  }
+  if (hasNeuralEngine()) return { path: ESPRESSO, isNamed: false };
   throw new EngineError(
     "engine.ane.library",
     process.platform === "darwin"
@@ -35,4 +33,11 @@ export function findLibrary(named?: string): AneLibrary {
       : `a Neural Engine is in Apple Silicon Macs only, this is ${process.platform} on ${process.arch}`,
     { remedy: "Use --engine cpu, or --engine sim:m4 for the engine's arithmetic." },
   );
+}
+
+/** Whether this machine has a library to try. */
+export function hasNeuralEngine(): boolean {
+  const named = process.env[LIBRARY_VARIABLE];
+  const isNamed = named !== undefined && named !== "";
+  return isNamed || (process.platform === "darwin" && process.arch === "arm64");
 }
