@@ -1,5 +1,5 @@
 #!/bin/sh
-# Generates src/coreml/generated from proto/. Needs protoc (Debian: protobuf-compiler, macOS: brew install protobuf);
+# Generates src/coreml/generated and src/onnx/generated from proto/. Needs protoc (Debian: protobuf-compiler, macOS: brew install protobuf);
 # the plugin is installed into a temporary folder.
 set -eu
 cd "$(dirname "$0")/.."
@@ -11,3 +11,9 @@ mkdir -p src/coreml/generated
 protoc --plugin="protoc-gen-es=$tools/node_modules/.bin/protoc-gen-es" \
   --es_out=src/coreml/generated --es_opt=target=ts,import_extension=ts \
   --proto_path=proto proto/mil.proto proto/model.proto
+
+rm -rf src/onnx/generated
+mkdir -p src/onnx/generated
+protoc --plugin="protoc-gen-es=$tools/node_modules/.bin/protoc-gen-es" \
+  --es_out=src/onnx/generated --es_opt=target=ts,import_extension=ts,erasable_syntax=true \
+  --proto_path=proto proto/onnx.proto

@@ -33,13 +33,15 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
     threads,
     ...(options.profilePrefix !== undefined && { profilePrefix: options.profilePrefix }),
   };
-  const native = options.useNative === false ? undefined : openNativeRuntime(runtimeOptions);
-  const runtime = native ?? (await openBindingRuntime(runtimeOptions));
+  const native = options.useNative === false ? "not asked for" : openNativeRuntime(runtimeOptions);
+  const runtime = typeof native === "string" ? await openBindingRuntime(runtimeOptions) : native;
   const sessions = new SessionCache(runtime);
   const description: EngineDescription = Object.freeze({
     name: "cpu",
     device: cpus()[0]?.model.trim() ?? process.arch,
-    runtime: runtime.version,
+    // The binding copies every input and output: whoever wonders why it is slow finds the reason here.
+    runtime:
+      typeof native === "string" ? `${runtime.version} (C interface: ${native})` : runtime.version,
     threads,
   });
   let pool: KernelPool | undefined;

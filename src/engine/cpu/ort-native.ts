@@ -1,7 +1,9 @@
+import { randomUUID } from "node:crypto";
 import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { elementTypeOf } from "../../onnx/element-types.ts";
+import { messageOf } from "../../util/errors.ts";
 import { EngineError } from "../errors.ts";
 import type {
   BoundGraph,
@@ -107,7 +109,7 @@ interface Library {
   func(prototype: string): NativeFunction;
 }
 interface Koffi {
-  load(path: string): Library;
+  load(path: string | null): Library;
   proto(prototype: string): object;
   decode(pointer: unknown, offset: number, type: string): unknown;
   decode(pointer: unknown, type: object): unknown;
@@ -149,6 +151,23 @@ export function findNativeLibrary(): string | undefined {
 /** koffi unloads a library that nothing refers to any more, under the feet of its threads. */
 const loadedLibraries: Library[] = [];
 
+/** RTLD_NOW; the handle is never closed. */
+const RESOLVE_NOW = 2;
+
+/**
+ * Keeps the library in the process when a worker thread ends and koffi unloads what that thread loaded: sessions
+ * of other threads live in it. Where the system's loader is not reachable this is left to the reference above.
+ */
+function pinLibrary(koffi: Koffi, path: string): void {
+  if (process.platform === "win32") return;
+  try {
+    const open = koffi.load(null).func("void *dlopen(const char *, int)");
+    open(path, RESOLVE_NOW);
+  } catch {
+    // An old libc keeps dlopen in a library of its own.
+  }
+}
+
 /** The library's functions, with statuses turned into errors. */
 class NativeApi {
   readonly version: string;
@@ -159,6 +178,7 @@ class NativeApi {
     this.#koffi = koffi;
     const library = koffi.load(path);
     loadedLibraries.push(library);
+    pinLibrary(koffi, path);
     const base = library.func("void *OrtGetApiBase()")();
     const getApi = at(koffi, base, 0, "void *OrtGetApi(uint32_t)");
     const getVersion = at(koffi, base, 1, "const char *OrtGetVersionString()");
@@ -203,23 +223,24 @@ function at(koffi: Koffi, table: unknown, place: number, prototype: string): Nat
   return koffi.decode(pointer, prototypeOf(koffi, prototype)) as NativeFunction;
 }
 
-/** koffi keeps prototypes by name for the whole process. */
+/** koffi refuses a second prototype of a name, and this module may be loaded twice in a process. */
+const suffix = randomUUID().replaceAll("-", "");
 const prototypes = new Map<string, object>();
 function prototypeOf(koffi: Koffi, text: string): object {
-  const known = prototypes.get(text) ?? koffi.proto(text);
+  const known = prototypes.get(text) ?? koffi.proto(text.replace("(", `_${suffix}(`));
   prototypes.set(text, known);
   return known;
 }
 
-/** The runtime through its C interface, or nothing where the library or koffi is missing. */
-export function openNativeRuntime(options: GraphRuntimeOptions): GraphRuntime | undefined {
+/** The runtime through its C interface, or the reason why it cannot be had. */
+export function openNativeRuntime(options: GraphRuntimeOptions): GraphRuntime | string {
   const path = findNativeLibrary();
-  if (path === undefined) return undefined;
+  if (path === undefined) return "onnxruntime-node has no library for this machine";
   try {
     const koffi = createRequire(import.meta.url)("koffi") as Koffi;
     return new NativeRuntime(new NativeApi(koffi, path), options);
-  } catch {
-    return undefined;
+  } catch (error) {
+    return messageOf(error).split("\n")[0] ?? "it cannot be loaded";
   }
 }
 
