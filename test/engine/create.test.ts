@@ -1,0 +1,31 @@
+import { describe, expect, it } from "vitest";
+import { createEngine } from "../../src/engine/create.ts";
+import { missingRuntime } from "../../src/engine/cpu/ort-binding.ts";
+
+describe("engines by name", () => {
+  it("are made, described and closed", async () => {
+    for (const name of ["cpu", "reference", "auto"]) {
+      const engine = await createEngine(name, { threads: 1 });
+      expect(engine.description.threads).toBe(1);
+      expect(engine.description.device).not.toBe("");
+      expect(engine.description.runtime).toMatch(/\d+\.\d+/);
+      await engine.close();
+    }
+  });
+
+  it("answer a misspelt name with the nearest", async () => {
+    await expect(createEngine("refrence")).rejects.toThrow(/Did you mean "reference"/);
+  });
+
+  it("refuse a thread count that is none", async () => {
+    await expect(createEngine("cpu", { threads: 0 })).rejects.toThrow(/threads/);
+  });
+
+  it("say how to install a runtime that is missing", () => {
+    const error = missingRuntime("Cannot find package 'onnxruntime-node'\nmore");
+    expect(error.code).toBe("engine.cpu.runtime");
+    expect(error.message).toContain(
+      "ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node@1.30.0",
+    );
+  });
+});
