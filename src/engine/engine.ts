@@ -1,3 +1,4 @@
+import type { DataType } from "../mil/types.ts";
 import type { BufferSpec, Plan } from "../plan/plan.ts";
 
 /** A buffer's elements as the host sees them: fp16 as 16-bit patterns, bool as bytes. */
@@ -94,7 +95,12 @@ export interface Engine {
 
 /** The array class of a buffer's view. */
 export function viewClassOf(spec: BufferSpec) {
-  switch (spec.type.dataType) {
+  return viewClassFor(spec.type.dataType);
+}
+
+/** The array class of elements of a type as the host sees them. */
+export function viewClassFor(dataType: DataType) {
+  switch (dataType) {
     case "fp64":
       return Float64Array;
     case "fp32":

@@ -11,4 +11,5 @@ export type {
 } from "./engine.ts";
 export { EngineError } from "./errors.ts";
 export { evaluateFunction } from "./reference/evaluate.ts";
-export { runFunction } from "./run-function.ts";
+export { runForTensors, runFunction } from "./run-function.ts";
+export type { FunctionResult, RunFunctionOptions } from "./run-function.ts";

@@ -1,28 +1,148 @@
 import { MilError } from "../mil/errors.ts";
-import type { MilFunction } from "../mil/program.ts";
-import { elementCount, staticShape } from "../mil/types.ts";
+import { hostTensor } from "../mil/host-tensor.ts";
+import type { HostTensor } from "../mil/host-tensor.ts";
+import type { MilFunction, Value } from "../mil/program.ts";
+import { statesAsValues } from "../mil/states-as-values.ts";
+import { elementCount, formatType, staticShape, tensorType } from "../mil/types.ts";
 import type { TensorType } from "../mil/types.ts";
+import { OnnxError } from "../onnx/errors.ts";
 import { PlanBuilder } from "../plan/builder.ts";
-import type { BufferView, Engine } from "./engine.ts";
+import { float16Bits, float16Value } from "../util/float16.ts";
+import { didYouMean } from "../util/nearest.ts";
+import { viewClassFor } from "./engine.ts";
+import type { BufferView, Engine, LoadedPlan } from "./engine.ts";
 import { EngineError } from "./errors.ts";
+import { evaluateFunction } from "./reference/evaluate.ts";
+import { createReferenceEngine } from "./reference/index.ts";
+
+export interface RunFunctionOptions {
+  /**
+   * Where the engine has no form for an op of the function, the reference engine runs the function instead, and
+   * this is told why. Without it such a function is refused.
+   */
+  readonly onFallback?: (reason: string) => void;
+}
+
+/** A result of one run: its type with every size known, and its elements (fp16 as 16-bit patterns). */
+export interface FunctionResult {
+  readonly type: TensorType;
+  readonly view: BufferView;
+}
 
 function typeOf(value: MilFunction["inputs"][number]): TensorType {
   if (value.type.kind === "tensor") return value.type;
-  throw new MilError("mil.function.port", `"${value.name}" is not a tensor`);
+  throw new MilError(
+    "mil.function.port",
+    `"${value.name}" is ${formatType(value.type)}, not a tensor`,
+  );
 }
 
 /**
  * Runs one function once: inputs by name, outputs by name. For many runs, load a plan.
- * fp16 tensors are given and returned as 16-bit patterns. Throws `EngineError` for a missing or wrongly sized input.
+ * fp16 tensors are given and returned as 16-bit patterns. A state is given like an input (zeros where it is left
+ * out) and its contents after the run stand among the results under its own name. Results whose sizes are only
+ * known afterwards are computed by the reference engine.
+ * Throws `EngineError` for a missing, unknown or wrongly sized input, and what the engine refuses.
  */
 export async function runFunction(
   engine: Engine,
   fn: MilFunction,
   inputs: Readonly<Record<string, ArrayLike<number>>>,
+  options: RunFunctionOptions = {},
 ): Promise<ReadonlyMap<string, BufferView>> {
+  const results = await runForTensors(engine, fn, inputs, options);
+  return new Map([...results].map(([name, { view }]) => [name, view]));
+}
+
+/** `runFunction` with the results' types, whose sizes the function may leave open. */
+export async function runForTensors(
+  engine: Engine,
+  fn: MilFunction,
+  inputs: Readonly<Record<string, ArrayLike<number>>>,
+  options: RunFunctionOptions = {},
+): Promise<ReadonlyMap<string, FunctionResult>> {
+  const stateless = statesAsValues(fn);
+  const stateNames = new Set(stateless.states.map(({ input }) => input));
+  const given = checkInputs(stateless.fn, inputs, stateNames);
+  const results = await runStateless(engine, stateless.fn, given, options);
+  const states = stateless.states.flatMap(({ input, output }) => {
+    const contents = results.get(output);
+    return contents === undefined ? [] : [[input, contents] as const];
+  });
+  return new Map([
+    ...fn.outputs.flatMap(({ name }) => {
+      const result = results.get(name);
+      return result === undefined ? [] : [[name, result] as const];
+    }),
+    ...states,
+  ]);
+}
+
+function checkInputs(
+  fn: MilFunction,
+  inputs: Readonly<Record<string, ArrayLike<number>>>,
+  stateNames: ReadonlySet<string>,
+): ReadonlyMap<string, ArrayLike<number>> {
+  const names = fn.inputs.map(({ name }) => name);
+  for (const name of Object.keys(inputs)) {
+    if (names.includes(name)) continue;
+    throw new EngineError(
+      "engine.input",
+      `${fn.name} has no input "${name}".${didYouMean(name, names)}`,
+    );
+  }
+  return new Map(
+    fn.inputs.map((value) => {
+      const wanted = elementCount(staticShape(typeOf(value), `input "${value.name}"`));
+      const numbers = Object.hasOwn(inputs, value.name) ? inputs[value.name] : undefined;
+      const held = numbers ?? (stateNames.has(value.name) ? new Float64Array(wanted) : undefined);
+      if (held?.length !== wanted) {
+        throw new EngineError(
+          "engine.input",
+          `input "${value.name}" of ${fn.name} needs ${wanted} numbers, ${held?.length ?? 0} were given`,
+        );
+      }
+      return [value.name, held];
+    }),
+  );
+}
+
+async function runStateless(
+  engine: Engine,
+  fn: MilFunction,
+  inputs: ReadonlyMap<string, ArrayLike<number>>,
+  { onFallback }: RunFunctionOptions,
+): Promise<ReadonlyMap<string, FunctionResult>> {
+  const open = fn.outputs.find((value) => typeOf(value).shape.includes("?"));
+  if (open !== undefined) {
+    if (engine.description.name !== "reference") {
+      const reason = `the size of the result "${open.name}" (${formatType(open.type)}) is only known after the run`;
+      if (onFallback === undefined) throw new EngineError("engine.open", `${fn.name}: ${reason}`);
+      onFallback(reason);
+    }
+    return evaluated(fn, inputs);
+  }
+  let loaded: LoadedPlan;
+  try {
+    loaded = await load(engine, fn);
+  } catch (error) {
+    if (!(error instanceof OnnxError) || onFallback === undefined) throw error;
+    onFallback(error.message);
+    const reference = createReferenceEngine();
+    try {
+      return await runLoaded(await load(reference, fn), fn, inputs);
+    } finally {
+      await reference.close();
+    }
+  }
+  return runLoaded(loaded, fn, inputs);
+}
+
+/** A plan of one dispatch, compiled. */
+async function load(engine: Engine, fn: MilFunction): Promise<LoadedPlan> {
   const builder = new PlanBuilder(fn.name);
   builder.program(fn.name, fn);
-  const bindings = (values: MilFunction["inputs"], role: "input" | "output", prefix: string) =>
+  const bindings = (values: readonly Value[], role: "input" | "output", prefix: string) =>
     Object.fromEntries(
       values.map((value) => [
         value.name,
@@ -38,20 +158,51 @@ export async function runFunction(
   );
   const loaded = await engine.load(builder.finish());
   try {
-    for (const value of fn.inputs) {
-      const numbers = inputs[value.name];
-      const wanted = elementCount(staticShape(typeOf(value)));
-      if (numbers === undefined || numbers.length !== wanted) {
-        throw new EngineError(
-          "engine.input",
-          `input "${value.name}" of ${fn.name} needs ${wanted} numbers, ${numbers?.length ?? 0} were given`,
-        );
-      }
-      loaded.view(`in:${value.name}`).set(numbers);
-    }
+    await loaded.prepare("run");
+    return loaded;
+  } catch (error) {
+    await loaded.close();
+    throw error;
+  }
+}
+
+async function runLoaded(
+  loaded: LoadedPlan,
+  fn: MilFunction,
+  inputs: ReadonlyMap<string, ArrayLike<number>>,
+): Promise<ReadonlyMap<string, FunctionResult>> {
+  try {
+    for (const [name, numbers] of inputs) loaded.view(`in:${name}`).set(numbers);
     await loaded.run("run");
-    return new Map(fn.outputs.map(({ name }) => [name, loaded.view(`out:${name}`).slice()]));
+    return new Map(
+      fn.outputs.map((value) => [
+        value.name,
+        { type: typeOf(value), view: loaded.view(`out:${value.name}`).slice() },
+      ]),
+    );
   } finally {
     await loaded.close();
   }
+}
+
+/** Runs a function whose results have open sizes, which no plan can have buffers for. */
+function evaluated(
+  fn: MilFunction,
+  inputs: ReadonlyMap<string, ArrayLike<number>>,
+): ReadonlyMap<string, FunctionResult> {
+  const tensors = new Map<string, HostTensor>(
+    fn.inputs.map((value) => {
+      const type = typeOf(value);
+      const numbers = Float64Array.from(inputs.get(value.name) ?? []);
+      const data = type.dataType === "fp16" ? numbers.map((bits) => float16Value(bits)) : numbers;
+      return [value.name, hostTensor(type.dataType, staticShape(type), data)];
+    }),
+  );
+  return new Map(
+    [...evaluateFunction(fn, tensors)].map(([name, { dataType, shape, data }]) => {
+      const type = tensorType(dataType, shape);
+      const numbers = dataType === "fp16" ? data.map((value) => float16Bits(value)) : data;
+      return [name, { type, view: viewClassFor(dataType).from(numbers) }];
+    }),
+  );
 }

@@ -1,15 +1,28 @@
-import { FunctionBuilder } from "./builder.ts";
-import { MilError } from "./errors.ts";
-import { isOperandList } from "./program.ts";
-import type { Argument, MilFunction, Operand, Opset, Value } from "./program.ts";
-import { formatType, tensorType } from "./types.ts";
-import type { MilType } from "./types.ts";
 import { assembleFunction } from "./assemble.ts";
+import { MilError } from "./errors.ts";
+import { evaluateOperation } from "./evaluate-operation.ts";
+import { hostTensor, hostTensorOfLiteral } from "./host-tensor.ts";
+import type { HostTensor } from "./host-tensor.ts";
+import { tensorLiteral } from "./literal.ts";
+import { OpCall } from "./op-call.ts";
+import { opRow } from "./ops/index.ts";
+import { isOperandList, literalOf, operandsOf } from "./program.ts";
+import type { Argument, Block, MilFunction, Operand, Operation, Value } from "./program.ts";
+import { isPure } from "./traverse.ts";
+import { elementCount, formatType, sameType, tensorType } from "./types.ts";
+import type { MilType, TensorType } from "./types.ts";
+
+/** The attribute that tells how far shapes may change; a function of known sizes has none. */
+const FLEXIBLE = "FlexibleShapeInformation";
+
+/** Sizes are computed with in vectors; larger results are left to the run. */
+const FOLDED_ELEMENTS = 1024;
 
 /**
  * The function for inputs of known sizes: open sizes of the inputs named in `shapes` are filled in, and the types
- * of all values follow from them. Throws `MilError` where a shape does not fit an input's type, or where sizes of
- * a nested block would have to change.
+ * of all values follow from them, in nested blocks too. What is computed from sizes alone becomes a constant, so
+ * that shapes made of them are known as well. Throws `MilError` where a shape does not fit an input's type, or
+ * where an op refuses the sizes.
  */
 export function withInputShapes(
   fn: MilFunction,
@@ -17,57 +30,169 @@ export function withInputShapes(
 ): MilFunction {
   const inputs = fn.inputs.map((input) => withShape(input, shapes.get(input.name)));
   if (inputs.every((input, index) => input === fn.inputs[index])) return fn;
-  const replaced = new Map<Operand, Operand>();
+  const scope = new SpecializedScope();
   inputs.forEach((input, index) => {
     const old = fn.inputs[index];
-    if (old !== undefined) replaced.set(old, input);
+    if (old !== undefined) scope.replace(old, input);
   });
-  const swap = (operand: Operand): Operand => replaced.get(operand) ?? operand;
-  const builder = new FunctionBuilder(fn.name, fn.opset as Opset);
-  const operations = fn.operations.map((operation) => {
-    if (operation.blocks.length > 0) {
-      throw new MilError(
-        "mil.specialize.block",
-        `${operation.type} has nested blocks, whose sizes cannot be filled in`,
-      );
-    }
-    const operands = new Map<string, Argument>();
-    for (const [name, argument] of operation.inputs) {
-      operands.set(name, isOperandList(argument) ? argument.map(swap) : swap(argument));
-    }
-    if (operation.type === "const") return operation;
-    const types = builder
-      .append(
-        { ...operation, inputs: operands },
-        undefined,
-        operation.outputs.map(({ type }) => type),
-      )
-      .map(({ type }) => type);
-    const outputs = operation.outputs.map((output, index) => retyped(output, types[index]));
-    outputs.forEach((output, index) => {
-      const old = operation.outputs[index];
-      if (old !== undefined) replaced.set(old, output);
-    });
-    return Object.freeze({ ...operation, inputs: operands, outputs: Object.freeze(outputs) });
-  });
+  const operations = fn.operations.map((operation) => scope.specialize(operation));
   return assembleFunction({
     name: fn.name,
     opset: fn.opset,
     inputs,
     operations,
-    outputs: fn.outputs.map((output) => {
-      const result = swap(output);
-      if (result.kind !== "value") {
-        throw new MilError("mil.specialize.output", `output "${output.name}" is a literal`);
-      }
-      return [output.name, result];
-    }),
+    outputs: fn.outputs.map((output) => [output.name, scope.value(output)]),
     attributes: new Map([...fn.attributes].filter(([name]) => name !== FLEXIBLE)),
   });
 }
 
-/** The attribute that tells how far shapes may change; a function of known sizes has none. */
-const FLEXIBLE = "FlexibleShapeInformation";
+/** What values have become so far. */
+class SpecializedScope {
+  readonly #replaced = new Map<Operand, Value>();
+  /** Values that only depend on sizes. */
+  readonly #sizes = new Set<Operand>();
+
+  replace(old: Operand, value: Value): void {
+    if (old === value) this.#replaced.delete(old);
+    else this.#replaced.set(old, value);
+  }
+
+  value(old: Value): Value {
+    return this.#replaced.get(old) ?? old;
+  }
+
+  specialize(original: Operation): Operation {
+    if (original.type === "const") return original;
+    const inputs = new Map<string, Argument>();
+    for (const [name, argument] of original.inputs) {
+      inputs.set(
+        name,
+        isOperandList(argument)
+          ? argument.map((operand) => this.#current(operand))
+          : this.#current(argument),
+      );
+    }
+    const blocks = this.#blocks({ ...original, inputs });
+    const operation = { ...original, inputs, blocks };
+    const row = opRow(operation.type);
+    const types = row?.infer(new OpCall(operation, row));
+    const outputs = original.outputs.map((output, index) => {
+      const type = refined(types?.[index], output.type);
+      return sameType(type, output.type) ? output : Object.freeze({ ...output, type });
+    });
+    const folded = this.#folded({ ...operation, outputs });
+    const results = folded?.outputs ?? outputs;
+    results.forEach((result, index) => {
+      const old = original.outputs[index];
+      if (old === undefined) return;
+      if (folded !== undefined) this.#sizes.add(result);
+      this.replace(old, result);
+    });
+    return folded ?? Object.freeze({ ...operation, outputs: Object.freeze(outputs) });
+  }
+
+  #current(operand: Operand): Operand {
+    return this.#replaced.get(operand) ?? operand;
+  }
+
+  /** A `const` in place of an op whose result follows from sizes. */
+  #folded(operation: Operation): Operation | undefined {
+    const [output, ...rest] = operation.outputs;
+    if (output?.type.kind !== "tensor" || rest.length > 0 || !isPure(operation)) return undefined;
+    const tensor = this.#sizeTensor(operation, output.type);
+    if (tensor === undefined) return undefined;
+    const literal = tensorLiteral(tensor.dataType, tensor.shape, tensor.data);
+    const value: Value = Object.freeze({ ...output, type: literal.type, constant: literal });
+    return Object.freeze({
+      type: "const",
+      inputs: new Map<string, Argument>(),
+      outputs: Object.freeze([value]),
+      blocks: Object.freeze([]),
+      attributes: new Map([["val", literal]]),
+    });
+  }
+
+  #sizeTensor(operation: Operation, type: TensorType): HostTensor | undefined {
+    const operands = [...operandsOf(operation)];
+    if (operation.type === "shape") {
+      const [x] = operands;
+      const sizes = x?.type.kind === "tensor" ? x.type.shape : ["?" as const];
+      const known = sizes.filter((size) => size !== "?");
+      if (known.length !== sizes.length) return undefined;
+      return hostTensor(type.dataType, [known.length], Float64Array.from(known));
+    }
+    const known = type.shape.filter((size) => size !== "?");
+    if (known.length === type.shape.length && elementCount(known) > FOLDED_ELEMENTS)
+      return undefined;
+    if (!operands.some((operand) => this.#sizes.has(operand))) return undefined;
+    if (
+      !operands.every((operand) => literalOf(operand)?.data.kind === "numbers" || isText(operand))
+    )
+      return undefined;
+    const never = (): never => {
+      throw new MilError("mil.specialize.fold", `${operation.type} needs more than constants`);
+    };
+    const [result] = evaluateOperation(operation, {
+      resolve: (operand) => {
+        const literal = literalOf(operand);
+        return literal === undefined ? never() : hostTensorOfLiteral(literal);
+      },
+      runBlock: never,
+      writeState: never,
+    });
+    return result;
+  }
+
+  #blocks(operation: Operation): readonly Block[] {
+    if (operation.blocks.length === 0) return operation.blocks;
+    if (operation.type !== "while_loop") return operation.blocks.map((block) => this.#block(block));
+    const argument = operation.inputs.get("loop_vars");
+    const variables = argument === undefined ? [] : isOperandList(argument) ? argument : [argument];
+    const closed = operation.blocks.map((block) =>
+      this.#block(
+        block,
+        variables.map(({ type }) => type),
+      ),
+    );
+    const body = closed[1];
+    const keepsSizes =
+      body?.outputs.every(({ type }, index) => {
+        const variable = variables[index];
+        return variable !== undefined && sameType(type, variable.type);
+      }) ?? false;
+    // A variable whose size changes from round to round stays as open as it was.
+    return keepsSizes ? closed : operation.blocks.map((block) => this.#block(block));
+  }
+
+  #block(block: Block, types: readonly MilType[] = []): Block {
+    const inputs = block.inputs.map((input, index) => {
+      const type = types[index];
+      const isSame = type === undefined || sameType(type, input.type);
+      const value: Value = isSame ? input : Object.freeze({ ...input, type });
+      this.replace(input, value);
+      return value;
+    });
+    const operations = block.operations.map((operation) => this.specialize(operation));
+    return Object.freeze({
+      inputs: Object.freeze(inputs),
+      operations: Object.freeze(operations),
+      outputs: Object.freeze(block.outputs.map((output) => this.value(output))),
+    });
+  }
+}
+
+const isText = (operand: Operand): boolean =>
+  operand.type.kind === "tensor" && operand.type.dataType === "string";
+
+/** The inferred type, with what only the declared one knows. */
+function refined(inferred: MilType | undefined, declared: MilType): MilType {
+  if (inferred?.kind !== "tensor" || declared.kind !== "tensor") return inferred ?? declared;
+  if (inferred.shape.length !== declared.shape.length) return inferred;
+  return tensorType(
+    inferred.dataType,
+    inferred.shape.map((size, axis) => (size === "?" ? (declared.shape[axis] ?? size) : size)),
+  );
+}
 
 function withShape(input: Value, shape: readonly number[] | undefined): Value {
   const { type } = input;
@@ -82,8 +207,4 @@ function withShape(input: Value, shape: readonly number[] | undefined): Value {
     );
   }
   return Object.freeze({ ...input, type: tensorType(type.dataType, shape) });
-}
-
-function retyped(output: Value, type: MilType | undefined): Value {
-  return type === undefined ? output : Object.freeze({ ...output, type });
 }
