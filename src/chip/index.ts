@@ -1,0 +1,24 @@
+export { DRIVERS, FAMILIES } from "./chip.ts";
+export type { Chip, Driver, Family } from "./chip.ts";
+export { chipByName, CHIPS, findChip } from "./chips.ts";
+export { ChipError } from "./errors.ts";
+export { estimateFunction, estimateJson, estimatePlan, trainingRuns } from "./estimate.ts";
+export type {
+  Estimate,
+  EstimatedDispatch,
+  EstimatedOp,
+  Placement,
+  PlanEstimate,
+  PlanEstimateOptions,
+} from "./estimate.ts";
+export { formatFigure } from "./figure.ts";
+export type { Figure, FigureKind } from "./figure.ts";
+export { allRules, checkFunction, checkPlan, isLegal } from "./legality/check.ts";
+export type { Finding } from "./legality/check.ts";
+export type { Severity, Symptom } from "./legality/rule.ts";
+export { formatPaper, paperRows } from "./paper.ts";
+export type { PaperRow } from "./paper.ts";
+export { chipJson, formatChip, formatChips, formatEstimate, formatFindings } from "./print.ts";
+export { rooflineOf, rooflineSvg, rooflineText } from "./roofline.ts";
+export { COMPILE_TARGETS, compileTarget } from "./targets.ts";
+export type { CompileTarget } from "./targets.ts";
