@@ -37,16 +37,17 @@ export interface CpuPlanContext {
   readonly join: JoinRule;
 }
 
-/**
- * Whether neighbouring dispatches become one graph. A graph more costs some tens of microseconds a run: its call,
- * and waking its threads, which sleep while another graph runs. Nothing beside the work of a large section, a
- * tenth of the time of a small one; large sections are not joined because a graph for each layer would
- * have to be compiled.
- */
+/** Whether neighbouring dispatches become one graph; "auto" decides by the size of the section. */
 export type JoinRule = "auto" | "always" | "never";
 
-/** Sections of fewer floating-point operations are joined under "auto". */
-export const JOIN_FLOPS = 8e9;
+/**
+ * Sections of this many floating-point operations are joined under "auto". Values that stay inside a graph are
+ * written over sooner, while they are still in the cache, and threads need not be woken for every dispatch.
+ * Measured on two Zen 4 cores, joined against apart, forward and backward of gpt2 shapes: 0.1 GFLOP -3 %,
+ * 1.3 GFLOP +6 %, 4 GFLOP +10 %, 8 GFLOP +6 %, 92 GFLOP 0 %. A joined graph has every layer's nodes and takes
+ * three times as long to compile, so the rest stays apart.
+ */
+export const JOINED_FLOPS = { from: 5e8, to: 1.6e10 } as const;
 
 interface PreparedStep {
   readonly label: string;
@@ -252,14 +253,14 @@ function joinChoice(
     costs.set(program, cost);
     flops += cost;
   }
-  const isJoined = flops < JOIN_FLOPS;
+  const isJoined = flops >= JOINED_FLOPS.from && flops < JOINED_FLOPS.to;
   const size = `${(flops / 1e9).toPrecision(3)} GFLOP`;
-  const limit = `${JOIN_FLOPS / 1e9} GFLOP`;
+  const range = `${JOINED_FLOPS.from / 1e9} to ${JOINED_FLOPS.to / 1e9} GFLOP`;
   return {
     isJoined,
     reason: isJoined
-      ? `${size} are below ${limit}: neighbouring dispatches run as one graph`
-      : `${size} are not below ${limit}: every dispatch is a graph of its own`,
+      ? `${size} lie within ${range}: neighbouring dispatches run as one graph`
+      : `${size} lie outside ${range}: every dispatch is a graph of its own`,
   };
 }
 
