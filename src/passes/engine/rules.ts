@@ -206,23 +206,37 @@ const gatherAlongAxis: LoweringRule = (lowering, call) => {
   return lowering.plain(sumOfParts(lowering, sums));
 };
 
-/** Zeros with updates at one column a row: the updates times a one-hot row. */
-const scatterAlongAxis: LoweringRule = (lowering, call) => {
+/** One element a row added to (or written into zeros): the updates times a one-hot row, added. */
+const scatterAlongAxis: LoweringRule = (lowering, call, operation) => {
   const data = lowering.lookup(call, "data");
   const indices = lowering.lookup(call, "indices");
   const updates = lowering.lookup(call, "updates");
   const axis = call.axis("axis", data.shape.length);
   const isZero = data.kind === "uniform" && data.number === 0;
-  if (!isZero || indices.kind !== "index" || data.shape.length !== 2 || axis !== 1) {
-    throw lowering.refuse("scatter_along_axis other than into zeros, one element a row");
+  const isAdded = isZero || call.string("mode") === "add";
+  const [rows = 1] = data.shape;
+  const isOneEach = data.shape.length === 2 && axis === 1 && updates.shape[1] === 1;
+  if (!isAdded || indices.kind !== "index" || !isOneEach) {
+    throw lowering.refuse("scatter_along_axis other than adding one element a row");
   }
   const sizes = indexedSizes(lowering, data, axis);
-  const hot = oneHotParts(lowering, indices.input, data.shape[0] ?? 1, sizes);
+  const hot = oneHotParts(lowering, indices.input, rows, sizes);
   const factor = lowering.broadcastable(updates);
   const values = hot.map((part) => lowering.builder.op("mul", { x: part, y: factor }));
   const [only] = values;
-  if (only !== undefined && values.length === 1) return lowering.plain(only);
-  return { kind: "parts", values, axis: -1, sizes, shape: data.shape };
+  const placed: Lowered =
+    only !== undefined && values.length === 1
+      ? lowering.plain(only)
+      : { kind: "parts", values, axis: -1, sizes, shape: data.shape };
+  if (isZero) return placed;
+  if (placed.kind === "parts" || data.kind === "parts") {
+    return elementwiseParts(lowering, "add", data, placed, data.shape);
+  }
+  const sum = lowering.builder.op("add", {
+    x: lowering.broadcastable(data),
+    y: lowering.whole(placed),
+  });
+  return lowering.plain(sum, declaredShape(operation));
 };
 
 /** Is the axis that is in parts reduced? */
