@@ -13,6 +13,14 @@ describe("engines by name", () => {
     }
   });
 
+  it("may be closed twice, and load nothing afterwards", async () => {
+    const engine = await createEngine("cpu", { threads: 1 });
+    await engine.close();
+    await engine.close();
+    const empty = { name: "empty", programs: new Map(), buffers: new Map(), sections: new Map() };
+    await expect(engine.load(empty)).rejects.toThrow(/closed/);
+  });
+
   it("answer a misspelt name with the nearest", async () => {
     await expect(createEngine("refrence")).rejects.toThrow(/Did you mean "reference"/);
   });

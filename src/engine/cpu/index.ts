@@ -1,6 +1,7 @@
 import { availableParallelism, cpus, loadavg } from "node:os";
 import type { Plan } from "../../plan/plan.ts";
 import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
+import { EngineError } from "../errors.ts";
 import { CpuPlan } from "./cpu-plan.ts";
 import type { JoinRule } from "./cpu-plan.ts";
 import { KernelPool } from "./kernel-pool.ts";
@@ -52,9 +53,11 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
   // Threads that wait busily for a core another program has stretch a step to many times its length.
   const isBusy = (loadavg()[0] ?? 0) > BUSY_LOAD * cpus().length;
   const open = new Set<LoadedPlan>();
+  let isClosed = false;
   return {
     description,
     load: async (plan: Plan, loadOptions: LoadOptions = {}) => {
+      if (isClosed) throw new EngineError("engine.closed", "the CPU engine is closed");
       const loaded = new CpuPlan(
         { runtime, sessions, kernels, spins: !isBusy, join: options.join ?? "auto" },
         plan,
@@ -64,6 +67,8 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
       return loaded;
     },
     close: async () => {
+      if (isClosed) return;
+      isClosed = true;
       for (const loaded of open) await loaded.close();
       open.clear();
       await sessions.close();
