@@ -4,6 +4,7 @@ import { saveModelFile, savePackage, saveText } from "../coreml/index.ts";
 import { OPSETS } from "../mil/program.ts";
 import type { MilFunction, Opset, Program } from "../mil/program.ts";
 import { withInputShapes } from "../mil/specialize.ts";
+import { statesAsValues } from "../mil/states-as-values.ts";
 import { verifyProgram } from "../mil/verify.ts";
 import { ONNX_OPSET } from "../onnx/graph-writer.ts";
 import { exportOnnx } from "../onnx/export-model.ts";
@@ -140,14 +141,19 @@ function resized(program: Program, { shapes, dimensions }: ImportOptions): Progr
   };
 }
 
-function writeOnnx(path: string, fn: MilFunction, program: Program): string[] {
-  requireSizes(fn);
+function writeOnnx(path: string, original: MilFunction, program: Program): string[] {
+  requireSizes(original);
+  const { fn, states } = statesAsValues(original);
   const { bytes, nodeCount, renamed } = exportOnnx(fn);
   writeWholeFile(path, bytes);
   const others = program.functions.length - 1;
   return [
     `${nodeCount} nodes of operator set ${ONNX_OPSET}${computesHalf(fn) ? "; fp16 values are computed in fp32" : ""}`,
     ...(others > 0 ? [`of the functions only "${fn.name}" was written (--function)`] : []),
+    ...states.map(
+      ({ input, output }) =>
+        `state "${input}" is an input; its contents after the run are the output "${output}"`,
+    ),
     ...[...renamed].map(([name, now]) => `"${name}" is called "${now}" in the file`),
   ];
 }

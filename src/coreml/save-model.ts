@@ -1,8 +1,10 @@
 import { dirname, join } from "node:path";
+import { formatType } from "../mil/types.ts";
 import type { Program } from "../mil/program.ts";
 import { printProgram } from "../mil/text/printer.ts";
 import type { PrintOptions } from "../mil/text/printer.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
+import { CoreMlError } from "./errors.ts";
 import { buildModel, serializeModel } from "./model-message.ts";
 import type { ModelOptions } from "./model-message.ts";
 import { writePackageFiles } from "./package.ts";
@@ -20,14 +22,31 @@ export interface SaveOptions extends ModelOptions {
  * stood there before stays then.
  */
 export function savePackage(path: string, program: Program, options: SaveOptions = {}): void {
+  checkInputs(program, options);
   const { program: moved, blobs } = moveWeights(program, options.weights);
   writePackageFiles(path, serializeModel(buildModel(moved, options)), blobs);
 }
 
 /** Writes a program as one `.mlmodel` file, all tensors inside. Throws as `savePackage` does. */
 export function saveModelFile(path: string, program: Program, options: SaveOptions = {}): void {
+  checkInputs(program, options);
   const whole = options.weights === undefined ? program : loadWeights(program, options.weights);
   writeWholeFile(path, serializeModel(buildModel(whole, options)));
+}
+
+/** Apple's tools refuse a model whose inputs have no dimensions; one that is rewritten stays as it was. */
+function checkInputs(program: Program, { original }: SaveOptions): void {
+  if (original !== undefined) return;
+  for (const milFunction of program.functions) {
+    for (const { name, type } of milFunction.inputs) {
+      if (type.kind !== "tensor" || type.shape.length > 0) continue;
+      throw new CoreMlError(
+        "coreml.feature.rank",
+        `input "${name}" of "${milFunction.name}" is ${formatType(type)}; models take tensors with at least one dimension`,
+        { remedy: "Give it the shape [1] and put a squeeze behind it." },
+      );
+    }
+  }
 }
 
 export interface SaveTextOptions extends PrintOptions {

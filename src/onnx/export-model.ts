@@ -2,6 +2,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { MilFunction } from "../mil/program.ts";
 import { OnnxError } from "./errors.ts";
 import { ModelProtoSchema } from "./generated/onnx_pb.ts";
+import type { GraphProto } from "./generated/onnx_pb.ts";
 import { writeWithStandardOperators } from "./standard-operators.ts";
 import { functionToOnnx } from "./lower-function.ts";
 
@@ -26,7 +27,7 @@ export function exportOnnx(fn: MilFunction): ExportedModel {
   if (graph === undefined) throw new OnnxError("onnx.export", `"${fn.name}" became no graph`);
   writeWithStandardOperators(graph);
   model.opsetImport = model.opsetImport.filter(({ domain }) => domain === "");
-  const taken = new Set(graph.node.flatMap(({ output }) => output));
+  const taken = new Set(namesIn(graph));
   const names = new Map<string, string>();
   const renamed = new Map<string, string>();
   const claim = (from: string, wanted: string): void => {
@@ -40,11 +41,27 @@ export function exportOnnx(fn: MilFunction): ExportedModel {
   for (const { name } of fn.outputs) claim(`out:${name}`, name);
   const rename = (name: string): string => names.get(name) ?? name;
   for (const port of [...graph.input, ...graph.output]) port.name = rename(port.name);
+  renameIn(graph, rename);
+  return { bytes: toBinary(ModelProtoSchema, model), nodeCount: graph.node.length, renamed };
+}
+
+/** Names of values that nodes make, in the graphs inside nodes too. */
+function namesIn(graph: GraphProto): readonly string[] {
+  return [
+    ...graph.input.map(({ name }) => name),
+    ...graph.node.flatMap(({ output, attribute }) => [
+      ...output,
+      ...attribute.flatMap(({ g }) => (g === undefined ? [] : namesIn(g))),
+    ]),
+  ];
+}
+
+function renameIn(graph: GraphProto, rename: (name: string) => string): void {
   for (const node of graph.node) {
     node.input = node.input.map(rename);
     node.output = node.output.map(rename);
+    for (const { g } of node.attribute) if (g !== undefined) renameIn(g, rename);
   }
-  return { bytes: toBinary(ModelProtoSchema, model), nodeCount: graph.node.length, renamed };
 }
 
 function checkSize(fn: MilFunction): void {

@@ -48,7 +48,13 @@ export function writeWithStandardOperators(graph: GraphProto): void {
     }
     return name;
   };
+  expandIn(graph, scalar);
+}
+
+/** Nested graphs read the scalars of the outermost. */
+function expandIn(graph: GraphProto, scalar: MakeScalar): void {
   graph.node = graph.node.flatMap((node) => {
+    for (const { g } of node.attribute) if (g !== undefined) expandIn(g, scalar);
     if (node.domain === "") return [node];
     const expand = EXPANSIONS[node.opType];
     if (expand === undefined) {

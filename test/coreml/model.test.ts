@@ -135,7 +135,7 @@ describe("savePackage and openModel", () => {
     savePackage(first, smallProgram());
     savePackage(
       second,
-      parseProgram(TEXT_SEEDS[2]?.replace("tensor<bool, []> p", "tensor<int32, []> p") ?? ""),
+      parseProgram(TEXT_SEEDS[2]?.replace("tensor<bool, []> p", "tensor<int32, [1]> p") ?? ""),
     );
     savePackage(second, smallProgram());
     expect(filesIn(second)).toEqual(filesIn(first));
@@ -236,6 +236,13 @@ describe("savePackage and openModel", () => {
     );
     const buffer = parseProgram(TEXT_SEEDS[3] ?? "");
     expect(() => buildModel(buffer)).toThrow(CoreMlError);
+    // coremltools refuses to load such a model.
+    const scalar = parseProgram(
+      "program(1.3)\n{\nfunc main<ios18>(fp32 p) {\n fp32 q = relu(x = p);\n} -> (q);\n}",
+    );
+    expect(() => savePackage(join(scratch, "scalar.mlpackage"), scalar)).toThrow(
+      'input "p" of "main" is fp32[]; models take tensors with at least one dimension',
+    );
   });
 });
 
@@ -390,7 +397,7 @@ describe("weights", () => {
     saveText(path, smallProgram());
     writeFileSync(
       path,
-      `program(1.3)\n{\nfunc main<ios18>(int32 x) {\n ${type} w = const()[val = ${type}(BLOBFILE(${reference}))];\n} -> (w);\n}`,
+      `program(1.3)\n{\nfunc main<ios18>(tensor<int32, [1]> x) {\n ${type} w = const()[val = ${type}(BLOBFILE(${reference}))];\n} -> (w);\n}`,
     );
     return openModel(path);
   };
