@@ -40,7 +40,7 @@ export function fileKindOf(path: string): FileKind {
 function folderKind(path: string): FileKind {
   if (existsSync(join(path, "Manifest.json"))) return "mlpackage";
   if (existsSync(join(path, "model.mil"))) return "mlmodelc";
-  if (holdsE5(path, 0)) return "e5-bundle";
+  if (holdsE5(path)) return "e5-bundle";
   throw new FileError(
     "file.kind",
     `${path} is a folder, but no .mlpackage, .mlmodelc or E5 bundle: it has no Manifest.json, model.mil or .e5 file`,
@@ -49,14 +49,23 @@ function folderKind(path: string): FileKind {
 }
 
 const FOLDER_DEPTH = 4;
+/** Entries looked at before a folder counts as something else. */
+const ENTRY_LIMIT = 2000;
 
-function holdsE5(path: string, depth: number): boolean {
-  const entries = readdirSync(path, { withFileTypes: true });
-  return entries.some(
-    (entry) =>
-      /\.(?:e5|anehash)$/.test(entry.name) ||
-      (entry.isDirectory() && depth < FOLDER_DEPTH && holdsE5(join(path, entry.name), depth + 1)),
-  );
+/** Whether a folder holds a manifest or hash of the runtime, some levels down. */
+function holdsE5(root: string): boolean {
+  const open: { readonly path: string; readonly depth: number }[] = [{ path: root, depth: 0 }];
+  let seen = 0;
+  for (const { path, depth } of open) {
+    for (const entry of readdirSync(path, { withFileTypes: true })) {
+      if (/\.(?:e5|anehash)$/.test(entry.name)) return true;
+      if (++seen > ENTRY_LIMIT) return false;
+      if (entry.isDirectory() && depth < FOLDER_DEPTH) {
+        open.push({ path: join(path, entry.name), depth: depth + 1 });
+      }
+    }
+  }
+  return false;
 }
 
 function kindOfBytes(source: ByteSource): FileKind {
