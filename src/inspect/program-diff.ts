@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Weights } from "../coreml/index.ts";
+import { literalNumbers } from "../mil/literal.ts";
 import { printLiteral } from "../mil/text/index.ts";
 import { isOperandList, isValue } from "../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Program, Value } from "../mil/program.ts";
@@ -218,6 +219,12 @@ class FunctionComparison {
   #describe(literal: Literal, weights: Weights | undefined): string {
     const { type, data } = literal;
     const isLarge = data.kind === "blob" || (data.kind === "numbers" && data.numbers.length > 16);
+    if (!isLarge && data.kind === "numbers" && type.kind === "tensor") {
+      const numbers = literalNumbers(literal).join(", ");
+      return type.shape.length === 0
+        ? `${type.dataType} ${numbers}`
+        : `${formatType(type)} (${numbers})`;
+    }
     if (!isLarge || type.kind !== "tensor") return printLiteral(literal);
     const hash = createHash("sha256");
     if (data.kind === "blob") {
