@@ -60,11 +60,17 @@ const jemalloc = [
   "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2",
   "/usr/lib/aarch64-linux-gnu/libjemalloc.so.2",
 ].find(existsSync);
+// Debian's default BLAS has threads of its own that fight PyTorch's: 1,497 instead of 747 ms (docs/log.md).
+const openmpBlas = [
+  "/usr/lib/x86_64-linux-gnu/openblas-openmp",
+  "/usr/lib/aarch64-linux-gnu/openblas-openmp",
+].find(existsSync);
 const steps = Number(values.steps);
 const ours = start(process.execPath, [here("anecdote-step.mjs"), ...shape]);
 const oursReady = await ours.ready;
 const theirs = start("/usr/bin/python3", [here("pytorch_step.py"), ...shape], {
   ...(jemalloc && { LD_PRELOAD: jemalloc }),
+  ...(openmpBlas && { LD_LIBRARY_PATH: openmpBlas }),
   ...(process.arch === "x64" && { ATEN_CPU_CAPABILITY: "avx512" }),
 });
 const theirsReady = await theirs.ready;
