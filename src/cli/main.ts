@@ -1,10 +1,17 @@
 import { Command, CommanderError } from "commander";
 import { EXIT_CODES, exitCodeOf, reportError } from "./errors.ts";
 import { registerCommands } from "./commands.ts";
+import { exitAtOnce, hasStuckThread } from "../util/stuck-thread.ts";
 import { VERSION } from "../util/version.ts";
 
 /** Runs the command line and returns the exit code; never throws. */
 export async function main(argv: readonly string[]): Promise<number> {
+  const code = await run(argv);
+  if (hasStuckThread()) await exitAtOnce(code);
+  return code;
+}
+
+async function run(argv: readonly string[]): Promise<number> {
   const program = new Command("anecdote")
     .description(
       "Trains language models on the Apple Neural Engine, and the same programs anywhere.",

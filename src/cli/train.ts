@@ -14,6 +14,7 @@ import {
   trainInWorker,
 } from "../train/index.ts";
 import type { ResolvedTrainConfig, TrainConfig } from "../train/index.ts";
+import { exitAtOnce } from "../util/stuck-thread.ts";
 import type { OptionLayer } from "../util/options.ts";
 import type { Exit } from "./commands.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
@@ -132,7 +133,7 @@ async function train(config: TrainConfig, json: boolean): Promise<number> {
     if (presses === 1) {
       process.stderr.write("\nsaving after this step; Ctrl-C again to stop at once\n");
       abort.abort();
-    } else process.exit(EXIT_CODES.interrupted);
+    } else void exitAtOnce(EXIT_CODES.interrupted);
   };
   process.on("SIGINT", onInterrupt);
   process.on("SIGTERM", onInterrupt);

@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { AnecdoteError } from "../util/errors.ts";
 import { compiledUrl } from "../util/source-layout.ts";
+import { noteStuckThread } from "../util/stuck-thread.ts";
 import type { TrainConfig } from "./config.ts";
 import { ControlBlock } from "./control.ts";
 import type { TrainEvent } from "./events.ts";
@@ -45,17 +46,21 @@ export async function trainInWorker(
   let shared: SharedRun | undefined;
   let stuckTimer: NodeJS.Timeout | undefined;
   let rescued = false;
+  let hangs = false;
+  let giveUp = (): void => undefined;
   const stop = (): void => {
     control.requestInterrupt();
     stuckTimer ??= setTimeout(() => {
       rescued = true;
-      void worker.terminate();
+      hangs = true;
+      giveUp();
     }, options.stuckAfterMs ?? 30_000);
   };
   if (options.signal?.aborted === true) stop();
   options.signal?.addEventListener("abort", stop);
   try {
     await new Promise<void>((resolve, reject) => {
+      giveUp = resolve;
       worker.on("message", (message: WorkerMessage) => {
         switch (message.kind) {
           case "event":
@@ -69,6 +74,8 @@ export async function trainInWorker(
             shared = message.run;
             break;
           case "error":
+            hangs = message.code === "engine.ane.timeout";
+            if (hangs) saveIfWhole(control, shared, options);
             reject(revive(message));
             break;
         }
@@ -79,7 +86,11 @@ export async function trainInWorker(
   } finally {
     clearTimeout(stuckTimer);
     options.signal?.removeEventListener("abort", stop);
-    await worker.terminate();
+    // A thread that hangs in native code never ends: nobody may wait for it.
+    if (hangs) {
+      noteStuckThread();
+      worker.unref();
+    } else await worker.terminate();
   }
   if (rescued) {
     const event = saveFromMainThread(control, shared);
@@ -90,6 +101,21 @@ export async function trainInWorker(
     throw new AnecdoteError("train.worker", "the training thread ended without a word");
   }
   return last;
+}
+
+/** The last whole step, where there is one that the last checkpoint lacks. */
+function saveIfWhole(
+  control: ControlBlock,
+  shared: SharedRun | undefined,
+  { onEvent }: SessionOptions,
+): void {
+  try {
+    const event = saveFromMainThread(control, shared);
+    onEvent?.(event);
+  } catch (error) {
+    // Nothing whole to save; the error that follows says why the run ends.
+    if (!(error instanceof AnecdoteError)) throw error;
+  }
 }
 
 function revive(message: Extract<WorkerMessage, { kind: "error" }>): Error {

@@ -23,6 +23,7 @@ const STDERR = 2;
  */
 export class StderrCapture {
   readonly #dup: ForeignFunction;
+  readonly #close: ForeignFunction;
   readonly #dup2: ForeignFunction;
   readonly #file: number;
   #saved = -1;
@@ -32,6 +33,7 @@ export class StderrCapture {
       process.platform === "darwin" ? "/usr/lib/libSystem.B.dylib" : null,
     );
     this.#dup = libc.func("int dup(int)");
+    this.#close = libc.func("int close(int)");
     this.#dup2 = libc.func("int dup2(int, int)");
     const path = join(tmpdir(), `anecdote-stderr-${process.pid}-${captures++}`);
     this.#file = openSync(path, "ax+", 0o600);
@@ -50,7 +52,8 @@ export class StderrCapture {
   end(keep: boolean): string {
     if (this.#saved < 0) return "";
     this.#dup2(this.#saved, STDERR);
-    closeSync(this.#saved);
+    // Node warns about descriptors that it has not opened itself.
+    this.#close(this.#saved);
     this.#saved = -1;
     const byteLength = fstatSync(this.#file).size;
     if (byteLength === 0) return "";
