@@ -8,7 +8,7 @@ export function nextHash(hash: number, byte: number): number {
  * decoded and kept once, and the program does not hold on to the text it came from.
  */
 export class NameTable {
-  readonly #bytes: Uint8Array;
+  readonly #bytes: Buffer;
   /** Index into the entries plus one, or 0 for a free slot. */
   #slots = new Int32Array(1 << 10);
   readonly #hashes: number[] = [];
@@ -16,7 +16,7 @@ export class NameTable {
   readonly #lengths: number[] = [];
   readonly #names: string[] = [];
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Buffer) {
     this.#bytes = bytes;
   }
 
@@ -43,8 +43,7 @@ export class NameTable {
   }
 
   #add(start: number, end: number, hash: number, slot: number): string {
-    const { buffer, byteOffset } = this.#bytes;
-    const name = Buffer.from(buffer, byteOffset + start, end - start).toString("latin1");
+    const name = this.#bytes.toString("latin1", start, end);
     this.#hashes.push(hash);
     this.#starts.push(start);
     this.#lengths.push(end - start);

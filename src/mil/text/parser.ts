@@ -162,20 +162,17 @@ class ProgramParser {
 
   #operation(scope: Scope): Operation {
     const scanner = this.#scanner;
-    const word = scanner.peekName();
-    if (word === undefined) throw scanner.expected('an operation or "}"');
-    const results: Omit<Value, "constant">[] = [];
-    if (
-      scanner.peekAfterName() !== CHARACTER.open &&
-      (isTypeWord(word) || this.#atMisspeltType())
-    ) {
-      do {
-        const type = this.#literals.types.type();
-        results.push({ kind: "value", type, name: this.#newName(scope) });
-      } while (scanner.tryTake(CHARACTER.comma));
-      scanner.take(CHARACTER.equals, '"," or "="');
+    scanner.peek();
+    const start = scanner.position;
+    const word = scanner.name('an operation or "}"');
+    const next = scanner.peek();
+    let type = word;
+    let results = NO_VALUES;
+    // A name and "(" are an operation without results; a type is followed by "<" or by a result's name.
+    if (next !== CHARACTER.open && (isTypeWord(word) || this.#atMisspeltType(next))) {
+      results = this.#results(scope, word, start);
+      type = scanner.name("the name of an operation");
     }
-    const type = scanner.name("the name of an operation");
     const opset = scanner.peek() === CHARACTER.less ? this.#version() : undefined;
     const inputs = this.#inputs(scope);
     const attributes = scanner.peek() === CHARACTER.openBracket ? this.#attributes() : NOTHING;
@@ -183,33 +180,59 @@ class ProgramParser {
     scanner.take(CHARACTER.semicolon, '";" after the operation');
     if (blocks.length === 0) blocks = this.#blocks(scope, CHARACTER.semicolon);
     const constant = type === "const" ? attributes.get("val") : undefined;
-    const outputs = results.map((result): Value => {
-      const value = Object.freeze(constant === undefined ? result : { ...result, constant });
-      if (results.length > 1 && scope.values.has(result.name)) {
-        throw scanner.error(
-          scanner.position - 1,
-          `there is a value "${result.name}" already; a name is given once`,
-        );
-      }
-      scope.values.set(result.name, value);
-      return value;
-    });
+    const outputs = this.#defined(scope, results, constant);
     const operation = {
       type,
       inputs,
-      outputs: outputs.length === 0 ? NO_VALUES : Object.freeze(outputs),
+      outputs,
       blocks,
       attributes,
     };
     return Object.freeze(opset === undefined ? operation : { ...operation, opset });
   }
 
-  /** Whether the name here is followed by what only stands in a type, as in `tensr<fp16, [1]>`. */
-  #atMisspeltType(): boolean {
+  /** `tensor<fp16, [1]> a, tensor<fp16, [1]> b =`, of which the first word is taken already. */
+  #results(scope: Scope, word: string, start: number): readonly Value[] {
     const scanner = this.#scanner;
-    if (scanner.peekAfterName() !== CHARACTER.less) return false;
+    const { types } = this.#literals;
+    let type = types.typeAfter(word, start);
+    const results: Value[] = [];
+    for (;;) {
+      results.push({ kind: "value", name: this.#newName(scope), type });
+      if (!scanner.tryTake(CHARACTER.comma)) break;
+      type = types.type();
+    }
+    scanner.take(CHARACTER.equals, '"," or "="');
+    return results;
+  }
+
+  /** Makes an operation's results known, once its own inputs are read. */
+  #defined(
+    scope: Scope,
+    results: readonly Value[],
+    constant: Literal | undefined,
+  ): readonly Value[] {
+    if (results.length === 0) return NO_VALUES;
+    const outputs: Value[] = [];
+    for (const result of results) {
+      const value = Object.freeze(constant === undefined ? result : { ...result, constant });
+      if (results.length > 1 && scope.values.has(result.name)) {
+        throw this.#scanner.error(
+          this.#scanner.position - 1,
+          `there is a value "${result.name}" already; a name is given once`,
+        );
+      }
+      scope.values.set(result.name, value);
+      outputs.push(value);
+    }
+    return Object.freeze(outputs);
+  }
+
+  /** Whether the name before `next` is followed by what only stands in a type, as in `tensr<fp16, [1]>`. */
+  #atMisspeltType(next: number): boolean {
+    if (next !== CHARACTER.less) return false;
+    const scanner = this.#scanner;
     const start = scanner.position;
-    scanner.name("a type");
     scanner.take(CHARACTER.less);
     const inner = scanner.peekName();
     scanner.position = start;
@@ -222,13 +245,16 @@ class ProgramParser {
     scanner.take(CHARACTER.open);
     if (scanner.tryTake(CHARACTER.close)) return NOTHING;
     const inputs = new Map<string, Argument>();
+    let count = 0;
     do {
       const name = scanner.name("the name of a parameter");
-      if (inputs.has(name)) {
-        throw scanner.error(scanner.position - name.length, `parameter "${name}" is given twice`);
-      }
+      const end = scanner.position;
       scanner.take(CHARACTER.equals, '"=" and a value');
       inputs.set(name, this.#argument(scope));
+      if (inputs.size === count) {
+        throw scanner.error(end - name.length, `parameter "${name}" is given twice`);
+      }
+      count++;
     } while (scanner.tryTake(CHARACTER.comma));
     scanner.take(CHARACTER.close, '"," or ")"');
     return inputs;

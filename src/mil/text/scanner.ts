@@ -89,8 +89,11 @@ export class Scanner {
     return true;
   }
 
-  take(character: number, expected = JSON.stringify(String.fromCharCode(character))): void {
-    if (this.peek() !== character) throw this.expected(expected);
+  /** `expected` says what should stand here, where the character alone does not. */
+  take(character: number, expected?: string): void {
+    if (this.peek() !== character) {
+      throw this.expected(expected ?? JSON.stringify(String.fromCharCode(character)));
+    }
     this.position++;
   }
 

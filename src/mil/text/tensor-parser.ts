@@ -33,6 +33,9 @@ export class ElementParser {
   parse(type: TensorType): LiteralData {
     const scanner = this.#scanner;
     const { shape } = type;
+    if (shape.length === 0 && type.dataType === "string") {
+      return Object.freeze({ kind: "strings", strings: Object.freeze([scanner.string()]) });
+    }
     const start = scanner.position;
     let declared: number | undefined = 1;
     for (const size of shape) {

@@ -31,7 +31,12 @@ export class TypeParser {
     const scanner = this.#scanner;
     scanner.peek();
     const start = scanner.position;
-    const word = scanner.name("a type");
+    return this.typeAfter(scanner.name("a type"), start);
+  }
+
+  /** The type whose first word, which begins at `start`, has just been taken. */
+  typeAfter(word: string, start: number): MilType {
+    const scanner = this.#scanner;
     if (isDataType(word)) return this.#scalar(word);
     switch (word) {
       case "tensor":
