@@ -56,7 +56,7 @@ struct object {
   uint32_t operation_count;
 };
 
-static long live_count, operation_count, compile_count, cache_hit_count, execute_count;
+static long live_count, operation_count, peak_count, compile_count, cache_hit_count, execute_count;
 static atomic_int long_calls;
 
 static object *make(kind of, object *owner) {
@@ -296,7 +296,7 @@ EXPORT int64_t e5rt_execution_stream_operation_create_precompiled_compute_operat
     fprintf(stderr, "program load failure: %d programs are loaded\n", PROGRAM_CAP);
     return STATUS_FAILED;
   }
-  operation_count++;
+  if (++operation_count > peak_count) peak_count = operation_count;
   *operation = make(KIND_OPERATION, held);
   return 0;
 }
@@ -435,12 +435,18 @@ EXPORT int64_t e5rt_execution_stream_execute_sync(void *stream) {
 }
 RELEASE(e5rt_execution_stream_release, KIND_STREAM)
 
-/* "live handles", "loaded operations", "compilations", "cache hits", "executions". */
+/* "live handles", "loaded operations", "most operations", "compilations", "cache hits", "executions". */
 EXPORT int64_t anecdote_double_count(const char *what) {
   if (strcmp(what, "live handles") == 0) return live_count;
   if (strcmp(what, "loaded operations") == 0) return operation_count;
+  if (strcmp(what, "most operations") == 0) return peak_count;
   if (strcmp(what, "compilations") == 0) return compile_count;
   if (strcmp(what, "cache hits") == 0) return cache_hit_count;
   if (strcmp(what, "executions") == 0) return execute_count;
   return -1;
+}
+EXPORT void anecdote_double_forget_counts(void) {
+  live_count = 0;
+  operation_count = 0;
+  peak_count = 0;
 }

@@ -5,6 +5,7 @@ import type { Plan } from "../../plan/plan.ts";
 import { createCpuEngine } from "../cpu/index.ts";
 import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
 import { EngineError } from "../errors.ts";
+import { createSimEngine } from "../sim/index.ts";
 import { AnePlan } from "./ane-plan.ts";
 import type { AneDriver } from "./driver.ts";
 import { E5rtDriver } from "./e5rt/driver.ts";
@@ -23,7 +24,10 @@ export interface AneEngineOptions {
   readonly chip?: string;
   /** Threads of the host's share. */
   readonly threads?: number;
-  /** Runs what stays on the host; closed by the caller. Default: a CPU engine of its own. */
+  /**
+   * Runs what stays on the host; closed by the caller. Default: a CPU engine of its own, or the simulator beside a
+   * library that is lent the simulator's arithmetic: then the results are those of `sim:<chip>` bit for bit.
+   */
   readonly host?: Engine;
   /** Where compiled programs are kept. */
   readonly cacheFolder?: string;
@@ -51,10 +55,13 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
   let ownHost: Engine | undefined;
   try {
     endEvaluator = library.isNamed ? lendEvaluator(library.path, chip) : undefined;
-    ownHost =
-      options.host === undefined
-        ? await createCpuEngine(options.threads === undefined ? {} : { threads: options.threads })
-        : undefined;
+    const threads = options.threads === undefined ? {} : { threads: options.threads };
+    if (options.host === undefined) {
+      ownHost =
+        endEvaluator === undefined
+          ? await createCpuEngine(threads)
+          : createSimEngine(chip.id, threads);
+    }
   } catch (error) {
     await endEvaluator?.();
     driver.close();

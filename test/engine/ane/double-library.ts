@@ -47,6 +47,8 @@ export interface Double {
   readonly path: string;
   order(key: "fail" | "hang" | "garbage" | "refuse" | "trace", value: string): void;
   count(what: string): number;
+  /** Sets the counts of live handles and of the most operations back. */
+  forget(): void;
   /** Breaches of the protocol since the last time asked, and the first of them. */
   violations(): { readonly count: number; readonly first: string };
 }
@@ -59,10 +61,12 @@ export function openDouble(name: DoubleName): Double {
   const count = library.func("int64_t anecdote_double_count(const char *)");
   const violations = library.func("int64_t anecdote_double_violations()");
   const first = library.func("const char *anecdote_double_first_violation()");
+  const forgetCounts = library.func("void anecdote_double_forget_counts()");
   const forget = library.func("void anecdote_double_forget_violations()");
   return {
     path,
     order: (key, value) => void order(key, value),
+    forget: () => void forgetCounts(),
     count: (what) => Number(count(what)),
     violations: () => {
       const seen = { count: Number(violations()), first: String(first()) };

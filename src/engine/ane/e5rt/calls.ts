@@ -44,7 +44,7 @@ export class E5rtCalls {
 
   /** As `check`, for calls whose failure does no harm. */
   attempt(name: E5rtName, ...operands: readonly unknown[]): boolean {
-    return this.#captured(name, operands).code === 0n;
+    return this.#captured(name, operands, false).code === 0n;
   }
 
   /** A call whose first parameter receives a handle. */
@@ -94,7 +94,7 @@ export class E5rtCalls {
     if (this.#hung === undefined) this.#capture.close();
   }
 
-  #captured(name: E5rtName, operands: readonly unknown[]): Status {
+  #captured(name: E5rtName, operands: readonly unknown[], keepsText = true): Status {
     this.#checkAlive();
     const isMine = this.#capture.begin();
     let code: bigint | undefined;
@@ -102,7 +102,7 @@ export class E5rtCalls {
     try {
       code = BigInt(this.#functions[name](...operands) as number | bigint);
     } finally {
-      if (isMine) text = this.#capture.end(code !== undefined && code !== 0n);
+      if (isMine) text = this.#capture.end(keepsText && code !== undefined && code !== 0n);
     }
     return { code, text };
   }

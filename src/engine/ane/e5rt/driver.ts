@@ -1,3 +1,4 @@
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { makeFolders } from "../../../util/atomic-file.ts";
 import { EngineError } from "../../errors.ts";
@@ -134,7 +135,9 @@ export class E5rtDriver implements AneDriver {
 
   /** Takes what the cache holds; where the runtime refuses that, compiles once more with force. */
   async #compileFolder(label: string, folder: ProgramFolder): Promise<Compiled> {
-    if (this.#options.forceRecompilation) return this.#compileWith(label, folder, true);
+    const isForced = this.#options.forceRecompilation;
+    if (isForced || readdirSync(folder.cachePath).length === 0)
+      return this.#compileWith(label, folder, isForced);
     try {
       return await this.#compileWith(label, folder, false);
     } catch (error) {
@@ -148,10 +151,8 @@ export class E5rtDriver implements AneDriver {
 
   async #compileWith(label: string, folder: ProgramFolder, isForced: boolean): Promise<Compiled> {
     const calls = this.#calls;
-    const site: CallSite = {
-      code: "engine.ane.compile",
-      doing: `compiling program "${label}" (${folder.modelPath})`,
-    };
+    const doing = `compiling program "${label}" (${folder.modelPath})`;
+    const site: CallSite = { code: "engine.ane.compiler", doing };
     const config = calls.create<"compiler_config_options">(
       site,
       "e5rt_e5_compiler_config_options_create",
@@ -181,7 +182,7 @@ export class E5rtDriver implements AneDriver {
       );
       calls.check(site, "e5rt_e5_compiler_options_set_segmenter", options, "graph");
       library = await calls.retainLong<"program_library">(
-        site,
+        { code: "engine.ane.compile", doing },
         "e5rt_e5_compiler_compile",
         compiler,
         folder.modelPath,
