@@ -1,6 +1,6 @@
 import { extname } from "node:path";
 import type { Command } from "commander";
-import { saveModelFile, savePackage, saveText } from "../coreml/index.ts";
+import { readFlexibleShapes, saveModelFile, savePackage, saveText } from "../coreml/index.ts";
 import { OPSETS } from "../mil/program.ts";
 import type { MilFunction, Opset, Program } from "../mil/program.ts";
 import { withInputShapes } from "../mil/specialize.ts";
@@ -76,8 +76,9 @@ function convert(from: string, to: string, flags: ConvertFlags): void {
     if (target === "onnx") {
       const whole =
         program === opened.program ? wholeProgram(opened) : resized(wholeProgram(opened), sizes);
-      const fn = functionOf(whole, flags.function, defaultFunctionOf(opened));
-      notes.push(...writeOnnx(to, fn, whole));
+      const open = functionOf(whole, flags.function, defaultFunctionOf(opened));
+      const { fn, chosen } = atDefaultSizes(open);
+      notes.push(...chosen, ...writeOnnx(to, fn, whole));
     } else writeCoreMl(target, to, program, opened);
     const [ops, functions] = [countOps(program), program.functions.map(({ name }) => name)];
     if (flags.json === true) {
@@ -139,6 +140,24 @@ function resized(program: Program, { shapes, dimensions }: ImportOptions): Progr
     ...program,
     functions: program.functions.map((fn) => withInputShapes(fn, shapes)),
   };
+}
+
+/** Sizes that a model leaves open take the defaults it names; an .onnx file here has fixed sizes. */
+function atDefaultSizes(fn: MilFunction): {
+  readonly fn: MilFunction;
+  readonly chosen: readonly string[];
+} {
+  const shapes = new Map(
+    [...readFlexibleShapes(fn)].map(([name, { defaultShape }]) => [name, defaultShape]),
+  );
+  const sized = withInputShapes(fn, shapes);
+  const chosen = fn.inputs.flatMap(({ name, type }) => {
+    const shape = shapes.get(name);
+    return shape === undefined || type.kind !== "tensor" || !type.shape.includes("?")
+      ? []
+      : [`"${name}" has its default size ${shape.join("x")} (--shape chooses another)`];
+  });
+  return { fn: sized, chosen };
 }
 
 function writeOnnx(path: string, original: MilFunction, program: Program): string[] {
