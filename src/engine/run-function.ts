@@ -6,6 +6,7 @@ import { statesAsValues } from "../mil/states-as-values.ts";
 import { elementCount, formatType, staticShape, tensorType } from "../mil/types.ts";
 import type { TensorType } from "../mil/types.ts";
 import { OnnxError } from "../onnx/errors.ts";
+import { functionToOnnx } from "../onnx/lower-function.ts";
 import { PlanBuilder } from "../plan/builder.ts";
 import { float16Bits, float16Value } from "../util/float16.ts";
 import { didYouMean } from "../util/nearest.ts";
@@ -126,8 +127,10 @@ async function runStateless(
   try {
     loaded = await load(engine, fn);
   } catch (error) {
-    if (!(error instanceof OnnxError) || onFallback === undefined) throw error;
-    onFallback(error.message);
+    if (!(error instanceof OnnxError)) throw error;
+    const refusal = refusalOf(fn) ?? error;
+    if (onFallback === undefined) throw refusal;
+    onFallback(refusal.message);
     const reference = createReferenceEngine();
     try {
       return await runLoaded(await load(reference, fn), fn, inputs);
@@ -136,6 +139,16 @@ async function runStateless(
     }
   }
   return runLoaded(loaded, fn, inputs);
+}
+
+/** Why a function has no ONNX form, with the names it has itself; a compiled plan has its own. */
+function refusalOf(fn: MilFunction): OnnxError | undefined {
+  try {
+    functionToOnnx(fn);
+    return undefined;
+  } catch (error) {
+    return error instanceof OnnxError ? error : undefined;
+  }
 }
 
 /** A plan of one dispatch, compiled. */

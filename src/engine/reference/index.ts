@@ -1,4 +1,4 @@
-import { hostTensor } from "../../mil/host-tensor.ts";
+import { hostTensor, roundTo } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
 import type { Precision } from "../../mil/evaluate-operation.ts";
 import type { MilFunction } from "../../mil/program.ts";
@@ -219,25 +219,52 @@ class ReferencePlan implements LoadedPlan {
 const doubleBytes = (type: MilType): number =>
   type.kind === "tensor" ? 8 * elementCount(staticShape(type)) : 0;
 
-function isHalf(dataType: DataType): boolean {
-  return dataType === "fp16";
+interface BitPatterns {
+  readonly value: (bits: number) => number;
+  readonly bits: (value: number) => number;
+}
+
+const FLOAT16: BitPatterns = { value: float16Value, bits: float16Bits };
+
+const word = new Uint32Array(1);
+const float = new Float32Array(word.buffer);
+
+/** bf16 is the upper half of fp32; results have been rounded to it already. */
+const BFLOAT16: BitPatterns = {
+  value: (bits) => {
+    word[0] = bits << 16;
+    return float[0] ?? 0;
+  },
+  bits: (value) => {
+    float[0] = roundTo("bf16", value);
+    return (word[0] ?? 0) >>> 16;
+  },
+};
+
+/** How elements stand in a view, for types whose views hold bit patterns. */
+function patternsOf(dataType: DataType): BitPatterns | undefined {
+  if (dataType === "fp16") return FLOAT16;
+  return dataType === "bf16" ? BFLOAT16 : undefined;
 }
 
 function readTensor(view: BufferView, type: MilType): HostTensor {
   if (type.kind !== "tensor") throw new EngineError("engine.plan.binding", "inputs are tensors");
   const { dataType } = type;
-  const data = isHalf(dataType)
-    ? Float64Array.from(view, (bits) => float16Value(bits))
-    : Float64Array.from(view);
+  const patterns = patternsOf(dataType);
+  const data =
+    patterns === undefined
+      ? Float64Array.from(view)
+      : Float64Array.from(view, (bits) => patterns.value(bits));
   return hostTensor(dataType, staticShape(type), data);
 }
 
 function writeTensor(view: BufferView, tensor: HostTensor, mode: OutputBinding["mode"]): void {
   const isAdded = mode === "accumulate";
-  if (isHalf(tensor.dataType)) {
+  const patterns = patternsOf(tensor.dataType);
+  if (patterns !== undefined) {
     for (let i = 0; i < view.length; i++) {
-      const before = isAdded ? float16Value(view[i] ?? 0) : 0;
-      view[i] = float16Bits(before + (tensor.data[i] ?? 0));
+      const before = isAdded ? patterns.value(view[i] ?? 0) : 0;
+      view[i] = patterns.bits(before + (tensor.data[i] ?? 0));
     }
     return;
   }
