@@ -43,7 +43,9 @@ typedef struct {
 static order parse_order(const char *text) {
   order made = {"", 1};
   if (text == NULL || *text == 0) return made;
-  const char *colon = strchr(text, ':');
+  /* Selectors end in a colon of their own. */
+  const char *colon = strrchr(text, ':');
+  if (colon != NULL && colon[1] == 0) colon = NULL;
   size_t length = colon == NULL ? strlen(text) : (size_t)(colon - text);
   if (length >= sizeof made.function) length = sizeof made.function - 1;
   memcpy(made.function, text, length);
@@ -186,6 +188,12 @@ static const char *read_program(const char *text, program *made) {
     if (named == NULL || named > next) return refuse_program("an operation has no name");
     if (strncmp(operation, "const", length) == 0 && length == 5) continue;
     op_count++;
+    static const char *const literals[] = {"bool(", "int32(", "fp16(", "fp32(", "string(", "tensor<"};
+    for (size_t i = 0; i < sizeof literals / sizeof *literals; i++) {
+      const char *literal = strstr(operation, literals[i]);
+      if (literal != NULL && literal < named && literal < strstr(operation, ")["))
+        return refuse_program("an argument is not a named constant");
+    }
     if (refused_op[0] != 0 && strlen(refused_op) == length && strncmp(operation, refused_op, length) == 0) {
       snprintf(why, sizeof why, "no backend for op %s (%.60s)", refused_op, named);
       return refuse_program(why);
@@ -216,7 +224,7 @@ static const char *read_program(const char *text, program *made) {
   return NULL;
 }
 
-static char *read_text(const char *path) {
+static __attribute__((unused)) char *read_text(const char *path) {
   FILE *file = fopen(path, "rb");
   if (file == NULL) return NULL;
   struct stat status;

@@ -275,7 +275,9 @@ export class AnePlan implements LoadedPlan {
       this.#programs.set(name, await driver.compile(canonicalSource(name, fn)));
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== "engine.ane.compile") throw error;
-      const findings = checkFunction(fn, chip, driver.name, name);
+      const findings = checkFunction(fn, chip, driver.name, name).filter(
+        ({ severity }) => severity !== "handled",
+      );
       if (findings.length === 0) throw error;
       throw new EngineError(
         error.code,
@@ -324,21 +326,21 @@ export class AnePlan implements LoadedPlan {
     const isCurrent = isKept && spec.role === "weight" && this.#memory.versionOf(to) === version;
     if (isCurrent) return;
     const source = this.#host.elements(from);
-    fillPort(conversion, source, spec.type.dataType, this.#memory.bufferOf(to).halves);
+    this.#memory
+      .bufferOf(to)
+      .access("write", (halves) => fillPort(conversion, source, spec.type.dataType, halves));
     if (isKept) this.#memory.setVersion(to, version);
   }
 
   #download({ from, to, how, count }: Download): void {
     const { dataType } = this.#host.specOf(to.buffer).type;
     const target = this.#host.elements(to);
-    const { halves } = this.#memory.bufferOf(from);
     this.#touch(to.buffer);
-    if (how === "sum" || how === "add-sum") {
-      const sum = sumOfHalves(halves.subarray(0, count));
-      target[0] = (how === "add-sum" ? (target[0] ?? 0) : 0) + sum;
-      return;
-    }
-    takeResult(halves.subarray(0, count), how, target, dataType);
+    this.#memory.bufferOf(from).access("read", (halves) => {
+      const port = halves.subarray(0, count);
+      if (how === "write" || how === "add") takeResult(port, how, target, dataType);
+      else target[0] = (how === "add-sum" ? (target[0] ?? 0) : 0) + sumOfHalves(port);
+    });
   }
 
   #touch(buffer: string): void {

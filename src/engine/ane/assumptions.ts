@@ -18,6 +18,8 @@ export interface Assumption {
 
 const ANEFORGE_SHIM = "ANEForge (github.com/sbryngelson/ANEForge), Objective-C++ shim";
 const ANEFORGE_DOCS = "ANEForge documentation";
+const BRIDGES = "maderix/ANE, Orion, Espresso and ane-infer (public repositories)";
+const ORION_TESTS = "Orion's tests on M4 Max, macOS 15";
 const ANEFORGE_BENCH = "ANEForge measurements on M1 to M6, macOS 15.6 to 27.0";
 
 /**
@@ -155,9 +157,98 @@ export const ASSUMPTIONS = {
     source: `${ANEFORGE_SHIM}, which releases each buffer just before its port`,
     driver: "e5rt",
   },
+  "in-memory.classes": {
+    says: "AppleNeuralEngine.framework has _ANEInMemoryModelDescriptor, _ANEInMemoryModel, _ANERequest and _ANEIOSurfaceObject, and needs no entitlement",
+    evidence: "read",
+    source: BRIDGES,
+    driver: "in-memory",
+  },
+  "in-memory.text": {
+    says: "the MIL text is given as NSData, the weights as a dictionary that is never nil, the options as nil",
+    evidence: "measured",
+    source: ORION_TESTS,
+    driver: "in-memory",
+  },
+  "in-memory.files": {
+    says: "before it compiles, the folder named by hexStringIdentifier in NSTemporaryDirectory holds model.mil and every weight file",
+    evidence: "read",
+    source: BRIDGES,
+    driver: "in-memory",
+  },
+  "in-memory.quality-of-service": {
+    says: "quality of service 21 and empty options compile, load, evaluate and unload",
+    evidence: "read",
+    source: BRIDGES,
+    driver: "in-memory",
+  },
+  "in-memory.load-retry": {
+    says: "loading may fail once for no reason and works after 100 ms",
+    evidence: "read",
+    source: "maderix/ANE, C bridge",
+    driver: "in-memory",
+  },
+  "in-memory.binding-order": {
+    says: "surfaces are bound in the alphabetical order of the MIL names, inputs and outputs each with indices from 0",
+    evidence: "measured",
+    source: `${ORION_TESTS}; Espresso`,
+    driver: "in-memory",
+  },
+  "in-memory.equal-surfaces": {
+    says: "all input surfaces of a program have one size, and all output surfaces",
+    evidence: "contradicted",
+    source: ORION_TESTS,
+    contradictedBy:
+      "maderix/ANE issue 47 (M1): inputs ascending and outputs descending; its attention test uses different sizes",
+    driver: "in-memory",
+  },
+  "in-memory.surface-minimum": {
+    says: "a surface has at least 49152 bytes",
+    evidence: "measured",
+    source: ORION_TESTS,
+    driver: "in-memory",
+  },
+  "in-memory.surface-layout": {
+    says: "a surface is one row of bytes (height 1, one byte an element, pixel format 0); a larger one than the tensor is read as packed data",
+    evidence: "read",
+    source: BRIDGES,
+    contradictedBy:
+      "axiom lays surfaces out as rows of 64 bytes or more; one report wants 128 on M5",
+    driver: "in-memory",
+  },
+  "in-memory.surface-keys": {
+    says: "the property keys of IOSurfaceCreate are the strings IOSurfaceWidth, IOSurfaceHeight, IOSurfaceBytesPerElement, IOSurfaceBytesPerRow, IOSurfaceAllocSize and IOSurfacePixelFormat",
+    evidence: "inferred",
+    source: "the names of the constants kIOSurface*",
+    driver: "in-memory",
+  },
+  "in-memory.no-alias": {
+    says: "one surface must not be input and output of one request, and requests are never changed",
+    evidence: "measured",
+    source: "Espresso on M3 Max",
+    driver: "in-memory",
+  },
+  "in-memory.shared-model": {
+    says: "several requests with surfaces of their own share one loaded model",
+    evidence: "read",
+    source: "maderix/ANE, dynamic pipeline",
+    driver: "in-memory",
+  },
+  "in-memory.compile-budget": {
+    says: "about 119 programs may be compiled in one process",
+    evidence: "contradicted",
+    source: BRIDGES,
+    contradictedBy:
+      "the field guide: 226 loaded on macOS 26.3; maderix/ANE issue 54 calls it a leak",
+    driver: "in-memory",
+  },
 } as const satisfies Readonly<Record<string, Assumption>>;
 
 export type AssumptionId = keyof typeof ASSUMPTIONS;
 
 /** Programs loaded at once; below 128, since other users of the process may load some too (`e5rt.program-cap`). */
 export const LOADED_PROGRAM_LIMIT = 120;
+
+/** Compilations of one process; others stop at 95 to 115 (`in-memory.compile-budget`). */
+export const COMPILE_BUDGET = 100;
+/** Bytes (`in-memory.surface-minimum`). */
+export const SURFACE_MINIMUM = 49152;

@@ -4,8 +4,11 @@ import type { MilFunction } from "../../mil/program.ts";
 /** Memory the engine reads and writes in place. */
 export interface DeviceBuffer {
   readonly byteLength: number;
-  /** Valid until `release`. fp16 as bits, dense, in the declared shape of the port it is bound to. */
-  readonly halves: Uint16Array;
+  /**
+   * Lets the host at the memory, which is its own only while `use` runs: fp16 as bits, dense, in the declared
+   * shape of the port it is bound to.
+   */
+  access<Result>(mode: "read" | "write", use: (halves: Uint16Array) => Result): Result;
   release(): void;
 }
 

@@ -1,7 +1,9 @@
 import { cpus } from "node:os";
 import { findChip, chipByName } from "../../chip/chips.ts";
+import { DRIVERS } from "../../chip/chip.ts";
 import type { Chip, Driver } from "../../chip/chip.ts";
 import type { Plan } from "../../plan/plan.ts";
+import { didYouMean } from "../../util/nearest.ts";
 import { createCpuEngine } from "../cpu/index.ts";
 import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
 import { EngineError } from "../errors.ts";
@@ -10,6 +12,7 @@ import { AnePlan } from "./ane-plan.ts";
 import type { AneDriver } from "./driver.ts";
 import { E5rtDriver } from "./e5rt/driver.ts";
 import { lendEvaluator } from "./evaluator.ts";
+import { InMemoryDriver } from "./in-memory/driver.ts";
 import { findLibrary } from "./library.ts";
 import type { AneLibrary } from "./library.ts";
 import { programCacheFolder } from "./program-folder.ts";
@@ -37,8 +40,10 @@ export interface AneEngineOptions {
   readonly timeoutMs?: number;
   /** Every dispatch in a stream of its own: slower by the dispatch floor, with a time for each. */
   readonly separateDispatches?: boolean;
-  /** Loaded operations at once; for tests. */
+  /** Operations that e5rt may hold at once. Default: what a process may load, less some. */
   readonly operationLimit?: number;
+  /** Programs that the in-memory driver may compile in one process. */
+  readonly compileBudget?: number;
 }
 
 const DEFAULT_TIMEOUT_SECONDS = 600;
@@ -105,18 +110,28 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
 
 function openDriver(options: AneEngineOptions, library: AneLibrary): AneDriver {
   const name = options.driver ?? process.env["ANECDOTE_ANE_DRIVER"] ?? "e5rt";
-  if (name !== "e5rt") {
-    throw new EngineError("engine.ane.driver", `there is no driver "${name}"`, {
-      remedy: "Drivers: e5rt.",
-    });
+  switch (name) {
+    case "e5rt":
+      return new E5rtDriver({
+        library: library.path,
+        cacheFolder: options.cacheFolder ?? programCacheFolder(),
+        forceRecompilation:
+          options.forceRecompilation ?? process.env["ANECDOTE_ANE_RECOMPILE"] === "1",
+        timeoutMs: options.timeoutMs ?? timeoutFromEnvironment(),
+        ...(options.operationLimit !== undefined && { operationLimit: options.operationLimit }),
+      });
+    case "in-memory":
+      return new InMemoryDriver({
+        ...(library.isNamed && { library: library.path }),
+        ...(options.compileBudget !== undefined && { compileBudget: options.compileBudget }),
+      });
+    default:
+      throw new EngineError(
+        "engine.ane.driver",
+        `there is no driver "${name}".${didYouMean(name, DRIVERS)}`,
+        { remedy: `Drivers: ${DRIVERS.join(", ")}.` },
+      );
   }
-  return new E5rtDriver({
-    library: library.path,
-    cacheFolder: options.cacheFolder ?? programCacheFolder(),
-    forceRecompilation: options.forceRecompilation ?? process.env["ANECDOTE_ANE_RECOMPILE"] === "1",
-    timeoutMs: options.timeoutMs ?? timeoutFromEnvironment(),
-    ...(options.operationLimit !== undefined && { operationLimit: options.operationLimit }),
-  });
 }
 
 function timeoutFromEnvironment(): number {

@@ -125,12 +125,14 @@ describe.skipIf(NO_COMPILER !== undefined)(
   `plans through the double (${NO_COMPILER ?? "cc"})`,
   () => {
     test("any plan gives what the simulator gives, bit for bit", async () => {
-      const double = openDouble("e5rt");
+      const doubles = [openDouble("e5rt"), openDouble("objc")] as const;
+      const [double, objc] = doubles;
       const sim = simulator("m4");
       const common = { library: double.path, chip: "m4", host: sim, cacheFolder };
       const engines = [
         await createAneEngine(common),
         await createAneEngine({ ...common, operationLimit: 3 }),
+        await createAneEngine({ ...common, library: objc.path, driver: "in-memory" }),
       ];
       await fc.assert(
         fc.asyncProperty(
@@ -140,14 +142,14 @@ describe.skipIf(NO_COMPILER !== undefined)(
             const plan = planOf([first, second]);
             const wanted = await results(sim, plan);
             for (const engine of engines) expect(await results(engine, plan)).toEqual(wanted);
-            expect(double.violations()).toEqual({ count: 0, first: "" });
+            for (const each of doubles) expect(each.violations()).toEqual({ count: 0, first: "" });
           },
         ),
-        { numRuns: 60 },
+        { numRuns: 50 },
       );
       for (const engine of engines) await engine.close();
       await sim.close();
-      expect(double.count("live handles")).toBe(0);
+      for (const each of doubles) expect(each.count("live handles")).toBe(0);
     });
   },
 );

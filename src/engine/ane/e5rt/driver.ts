@@ -232,8 +232,8 @@ function handlesOf(buffers: readonly DeviceBuffer[]): readonly Handle<"buffer_ob
 
 class E5rtBuffer implements DeviceBuffer {
   readonly byteLength: number;
-  readonly halves: Uint16Array;
   readonly handle: Handle<"buffer_object">;
+  readonly #halves: Uint16Array;
   readonly #calls: E5rtCalls;
   #isReleased = false;
 
@@ -246,7 +246,12 @@ class E5rtBuffer implements DeviceBuffer {
     this.#calls = calls;
     this.handle = handle;
     this.byteLength = byteLength;
-    this.halves = halves;
+    this.#halves = halves;
+  }
+
+  access<Result>(_: "read" | "write", use: (halves: Uint16Array) => Result): Result {
+    if (this.#isReleased) throw new EngineError("engine.closed", "the engine's buffer is released");
+    return use(this.#halves);
   }
 
   release(): void {
