@@ -1,5 +1,8 @@
 import type { Command } from "commander";
+import { createEngine } from "../engine/create.ts";
+import type { SectionExecution } from "../engine/engine.ts";
 import { planJson, printPlan } from "../plan/print.ts";
+import type { Plan } from "../plan/plan.ts";
 import { TRAIN_OPTIONS, planOf, plannedModel } from "../train/index.ts";
 import type { Exit } from "./commands.ts";
 import { addOptions } from "./options.ts";
@@ -15,14 +18,61 @@ export function register(program: Command, _exit: Exit): void {
     .option("--json", "the plan as one JSON object")
     .addHelpText(
       "after",
-      "\nExample:\n  anecdote plan --preset stories15M --recompute auto --tap-bytes 200000000",
+      `
+With --engine, the engine loads the plan and tells how it runs it: which dispatches it joins, and why.
+
+Examples:
+  anecdote plan --preset stories15M --recompute auto --tap-bytes 200000000
+  anecdote plan --preset nanogpt-char --engine cpu`,
     );
   addOptions(command, TRAIN_OPTIONS);
-  command.action((flags: { readonly config?: string; readonly json?: boolean }) => {
-    const { config } = resolveFromCommandLine(command, flags.config);
+  command.action(async (flags: { readonly config?: string; readonly json?: boolean }) => {
+    const { config, origins } = resolveFromCommandLine(command, flags.config);
     const built = planOf(config, plannedModel(config));
-    process.stdout.write(
-      flags.json === true ? `${JSON.stringify(planJson(built))}\n` : printPlan(built),
-    );
+    const execution =
+      origins.get("engine") === "command line"
+        ? await executionOf(built.plan, config.engine, config.threads)
+        : undefined;
+    if (flags.json === true) {
+      process.stdout.write(
+        `${JSON.stringify({ ...planJson(built), ...(execution && { execution }) })}\n`,
+      );
+      return;
+    }
+    process.stdout.write(printPlan(built));
+    if (execution !== undefined) process.stdout.write(formatExecution(config.engine, execution));
   });
+}
+
+async function executionOf(
+  plan: Plan,
+  engineName: string,
+  threads: number | undefined,
+): Promise<readonly SectionExecution[]> {
+  const engine = await createEngine(engineName, { ...(threads !== undefined && { threads }) });
+  try {
+    const loaded = await engine.load(plan);
+    try {
+      return [...plan.sections.keys()].flatMap((section) => {
+        const execution = loaded.describeExecution?.(section);
+        return execution === undefined ? [] : [execution];
+      });
+    } finally {
+      await loaded.close();
+    }
+  } finally {
+    await engine.close();
+  }
+}
+
+function formatExecution(engineName: string, execution: readonly SectionExecution[]): string {
+  if (execution.length === 0) return `\non ${engineName}: each dispatch runs by itself\n`;
+  const lines = execution.flatMap(({ section, reason, steps }) => [
+    `  ${section}: ${steps.length} steps; ${reason}`,
+    ...steps.map(
+      ({ kind, dispatches }) =>
+        `    ${kind.padEnd(8)} ${dispatches.length === 1 ? (dispatches[0] ?? "") : `${dispatches.length} dispatches: ${dispatches[0] ?? ""} ... ${dispatches.at(-1) ?? ""}`}`,
+    ),
+  ]);
+  return `\non ${engineName}\n${lines.join("\n")}\n`;
 }
