@@ -19,6 +19,8 @@ export interface EngineDescription {
   readonly device: string;
   readonly runtime: string;
   readonly threads: number;
+  /** What values between ops are. "fp16": training scales its loss. Default "fp32". */
+  readonly arithmetic?: "fp32" | "fp16";
 }
 
 export interface LoadOptions {

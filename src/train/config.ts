@@ -131,6 +131,14 @@ export const TRAIN_OPTIONS = {
     minimum: 0,
     aliases: ["grad_clip"],
   }),
+  loss_scale: numberOption(
+    "what the loss is multiplied with for fp16 gradients; 0 = found by itself where the engine needs it",
+    {
+      ...OPTIMIZATION,
+      minimum: 0,
+      maximum: 65504,
+    },
+  ),
   seed: numberOption("seed of weights, data order and samples", {
     ...OPTIMIZATION,
     integer: true,
@@ -245,6 +253,7 @@ const DEFAULTS = {
   adam_beta2: 0.95,
   adam_epsilon: 1e-8,
   max_grad_norm: 1,
+  loss_scale: 0,
   seed: 1,
   output_dir: "runs/default",
   logging_steps: 10,

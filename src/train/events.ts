@@ -33,6 +33,8 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     train_loss: z.number(),
     learning_rate: z.number(),
     gradient_norm: z.number(),
+    /** Where the engine computes in fp16: what the loss was multiplied with. */
+    loss_scale: z.number().optional(),
     tokens_per_second: z.number(),
     iterations_per_second: z.number(),
     trained_tokens: z.number(),

@@ -20,6 +20,7 @@ import type { ControlBlock } from "./control.ts";
 import { TrainError } from "./errors.ts";
 import { EventLog, rewindEvents } from "./event-log.ts";
 import type { TrainEvent, UntimedEvent } from "./events.ts";
+import { LossScale } from "./loss-scale.ts";
 import { initializeWeights, loadModel, loadOptimizer, runWriters } from "./model-folder.ts";
 import type { RunFiles } from "./model-folder.ts";
 import { prepareData } from "./prepare.ts";
@@ -172,6 +173,7 @@ class Run {
           train_loss: this.#trainLoss,
           learning_rate: result.learningRate,
           gradient_norm: result.gradientNorm,
+          ...(trainer.lossScale.scale !== 1 && { loss_scale: trainer.lossScale.scale }),
           tokens_per_second: stepsPerSecond * result.tokenCount,
           iterations_per_second: stepsPerSecond,
           trained_tokens: this.#trainedTokens,
@@ -298,6 +300,7 @@ class Run {
       step: trainer.step,
       sampler: trainer.batches.state as TrainerState["sampler"],
       window: { lossSum: this.#lossSum, stepCount: this.#stepCount },
+      ...(trainer.lossScale.isDynamic && { lossScale: trainer.lossScale.state }),
       trainLoss: this.#trainLoss,
       evalLoss: this.#evalLoss,
       trainedTokens: this.#trainedTokens,
@@ -373,7 +376,7 @@ class Run {
       },
       resumed?.sampler,
     );
-    return new Trainer(
+    const trainer = new Trainer(
       {
         loaded,
         batches,
@@ -390,9 +393,25 @@ class Run {
         weightDecay: config.weight_decay,
         maxGradientNorm: config.max_grad_norm,
         control: this.#context.control,
+        lossScale: this.#lossScale(resumed),
+        onOverflow: (scale) => {
+          this.#emit({
+            kind: "notice",
+            step: trainer.step,
+            message: `a gradient overflowed; the step is done again with a loss scale of ${scale}`,
+          });
+        },
       },
       resumed?.step ?? 0,
     );
+    return trainer;
+  }
+
+  #lossScale(resumed: TrainerState | undefined): LossScale {
+    const fixed = this.#config.loss_scale;
+    if (fixed > 0) return LossScale.fixed(fixed);
+    if (this.#engine.description.arithmetic !== "fp16") return LossScale.fixed(1);
+    return LossScale.dynamic(resumed?.lossScale);
   }
 
   #openLog(step: number): void {

@@ -22,6 +22,8 @@ export const trainerStateSchema = z.object({
   }),
   /** Losses since the last report: their sum and number. */
   window: z.object({ lossSum: z.number(), stepCount: word }),
+  /** Absent in checkpoints of engines that need none. */
+  lossScale: z.object({ scale: z.number().positive(), stepCount: word }).optional(),
   trainLoss: z.number().nullable(),
   evalLoss: z.number().nullable(),
   trainedTokens: z.number(),

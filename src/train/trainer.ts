@@ -2,6 +2,7 @@ import type { LoadedPlan } from "../engine/engine.ts";
 import type { Batch, BatchSource } from "../text/index.ts";
 import type { ControlBlock } from "./control.ts";
 import { TrainError } from "./errors.ts";
+import { LossScale } from "./loss-scale.ts";
 import { learningRateAt } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
@@ -16,6 +17,10 @@ export interface TrainerOptions {
   /** 0 switches clipping off. */
   readonly maxGradientNorm: number;
   readonly control?: ControlBlock;
+  /** Default: none, the scale 1. */
+  readonly lossScale?: LossScale;
+  /** Told when a gradient overflowed and the step is done again with the smaller scale. */
+  readonly onOverflow?: (scale: number) => void;
 }
 
 export interface UpdateResult {
@@ -36,6 +41,7 @@ export interface EvaluationResult {
 export class Trainer {
   readonly loaded: LoadedPlan;
   readonly batches: BatchSource;
+  readonly lossScale: LossScale;
   readonly #options: TrainerOptions;
   #step: number;
 
@@ -43,6 +49,7 @@ export class Trainer {
     this.#options = options;
     this.loaded = options.loaded;
     this.batches = options.batches;
+    this.lossScale = options.lossScale ?? LossScale.fixed(1);
     this.#step = step;
     this.#scalar("weight_decay", options.weightDecay);
   }
@@ -54,23 +61,19 @@ export class Trainer {
 
   /**
    * One optimizer update over `accumulationSteps` micro-batches. `stateAfter` gives what belongs to the new
-   * weights; it is published together with them. Throws `TrainError` where the loss or a gradient is not finite,
-   * before any weight changes.
+   * weights; it is published together with them. A gradient that overflows at a dynamic loss scale is computed
+   * again, from the same batches, at half the scale. Throws `TrainError` where the loss or a gradient is not
+   * finite otherwise, before any weight changes.
    */
   async update(stateAfter: (step: number, result: UpdateResult) => unknown): Promise<UpdateResult> {
     const { accumulationSteps, schedule, control, maxGradientNorm, beta1, beta2 } = this.#options;
     const batches = Array.from({ length: accumulationSteps }, () => this.batches.next());
     const tokenCount = batches.reduce((sum, batch) => sum + batch.validTargetCount, 0);
-    let lossSum = 0;
-    for (const [index, batch] of batches.entries()) {
-      writeBatch(this.loaded, batch);
-      this.#scalar("loss_scale", 1 / tokenCount);
-      await this.loaded.run(index === 0 ? "forward_backward" : "forward_backward_accumulate");
-      lossSum += readScalar(this.loaded, "loss_sum");
+    let { loss, gradientNorm } = await this.#gradients(batches, tokenCount);
+    while (Number.isFinite(loss) && !Number.isFinite(gradientNorm) && this.lossScale.backOff()) {
+      this.#options.onOverflow?.(this.lossScale.scale);
+      ({ loss, gradientNorm } = await this.#gradients(batches, tokenCount));
     }
-    const loss = lossSum / tokenCount;
-    await this.loaded.run("gradient_norm");
-    const gradientNorm = Math.sqrt(readScalar(this.loaded, "gradient_square_sum"));
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
       throw new TrainError(
         "train.not_finite",
@@ -83,16 +86,36 @@ export class Trainer {
     }
     const clips = maxGradientNorm > 0 && gradientNorm > maxGradientNorm;
     const learningRate = learningRateAt(schedule, this.#step);
-    this.#scalar("gradient_scale", clips ? maxGradientNorm / (gradientNorm + 1e-6) : 1);
+    const clip = clips ? maxGradientNorm / (gradientNorm + 1e-6) : 1;
+    this.#scalar("gradient_scale", clip / this.lossScale.scaleFor(tokenCount));
     this.#scalar("learning_rate", learningRate);
     this.#scalar("bias_correction1", 1 - beta1 ** (this.#step + 1));
     this.#scalar("bias_correction2", 1 - beta2 ** (this.#step + 1));
     control?.beginUpdate();
     await this.loaded.run("update");
     this.#step++;
+    this.lossScale.succeed();
     const result: UpdateResult = { loss, gradientNorm, learningRate, tokenCount };
     control?.endUpdate(this.#step, stateAfter(this.#step, result));
     return result;
+  }
+
+  /** Gradients times the loss scale into their buffers; the loss and the gradients' norm without the scale. */
+  async #gradients(
+    batches: readonly Batch[],
+    tokenCount: number,
+  ): Promise<{ readonly loss: number; readonly gradientNorm: number }> {
+    const scale = this.lossScale.scaleFor(tokenCount);
+    let lossSum = 0;
+    for (const [index, batch] of batches.entries()) {
+      writeBatch(this.loaded, batch);
+      this.#scalar("loss_scale", scale / tokenCount);
+      await this.loaded.run(index === 0 ? "forward_backward" : "forward_backward_accumulate");
+      lossSum += readScalar(this.loaded, "loss_sum");
+    }
+    await this.loaded.run("gradient_norm");
+    const scaledNorm = Math.sqrt(readScalar(this.loaded, "gradient_square_sum"));
+    return { loss: lossSum / tokenCount, gradientNorm: scaledNorm / scale };
   }
 
   /** Mean nats a token over batches, each token counted once. */

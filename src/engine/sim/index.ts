@@ -49,6 +49,7 @@ export function createSimEngine(chip: string, options: SimEngineOptions = {}): S
     device: `${record.name} (simulated, ${driver})`,
     runtime: `anecdote ${VERSION}, node ${process.version}`,
     threads,
+    arithmetic: "fp16",
   });
   let elapsedMs = 0;
   let joules = 0;
