@@ -65,7 +65,7 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
       ownHost =
         endEvaluator === undefined
           ? await createCpuEngine(threads)
-          : createSimEngine(chip.id, threads);
+          : createSimEngine(chip.id, { ...threads, driver: driver.name });
     }
   } catch (error) {
     await endEvaluator?.();
@@ -88,7 +88,6 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
     device: library.isNamed ? `${chip.name} (${library.path})` : chip.name,
     runtime: `${driver.runtime}; host: ${host.description.runtime}`,
     threads: host.description.threads,
-    arithmetic: "fp16",
   });
   const open = new Set<LoadedPlan>();
   return {
