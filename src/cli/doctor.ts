@@ -1,5 +1,6 @@
 import os from "node:os";
 import type { Command } from "commander";
+import { hasNeuralEngine } from "../engine/ane/library.ts";
 import { createEngine } from "../engine/create.ts";
 import { messageOf } from "../util/errors.ts";
 import { VERSION } from "../util/version.ts";
@@ -93,13 +94,30 @@ async function cpuFinding(): Promise<Finding> {
 }
 
 function aneFinding(): Finding {
-  const detail =
-    process.platform !== "darwin"
-      ? "a Neural Engine is in Apple Silicon Macs only; everything runs on the CPU engine here"
-      : process.arch !== "arm64"
+  const library = process.env["ANECDOTE_ANE_LIBRARY"];
+  if (library !== undefined && library !== "") {
+    return {
+      what: "neural engine",
+      state: "note",
+      detail: `ANECDOTE_ANE_LIBRARY names ${library}: \`--engine ane\` and auto use it`,
+    };
+  }
+  if (hasNeuralEngine()) {
+    return {
+      what: "neural engine",
+      state: "note",
+      detail:
+        "`--engine ane` and auto try to reach it through its private runtime; nobody has reported a run yet",
+    };
+  }
+  return {
+    what: "neural engine",
+    state: "note",
+    detail:
+      process.platform === "darwin"
         ? "Intel Macs have no Neural Engine and are not supported"
-        : "this Mac has a Neural Engine; the drivers for it are not part of this version yet";
-  return { what: "neural engine", state: "note", detail };
+        : "a Neural Engine is in Apple Silicon Macs only; everything runs on the CPU engine here, `--engine sim:m4` simulates one",
+  };
 }
 
 function siliconFinding(): Finding {
@@ -107,6 +125,6 @@ function siliconFinding(): Finding {
     what: "verified",
     state: "note",
     detail:
-      "nothing of Anecdote has run on a Neural Engine yet: programs for it are printed, not executed",
+      "nothing of Anecdote has run on a Neural Engine yet: both drivers ran against test doubles on Linux only (docs/ane.md)",
   };
 }
