@@ -9,10 +9,19 @@ import type { Operation } from "../../mil/program.ts";
 import { elementCount, isFloat } from "../../mil/types.ts";
 import { binaryKernel } from "./binary.ts";
 import type { GridProducts, Numerics } from "./grid-products.ts";
+import { halfFunction } from "./half-functions.ts";
 import { narrowSums, wideSums } from "./sums.ts";
 import { products } from "./products.ts";
 import { roundToHalf, roundToSingle } from "./rounding.ts";
-import { FUNCTION_TABLES, tableExp, tableLog, tableRsqrt, tabulate } from "./tables.ts";
+import {
+  FUNCTION_TABLES,
+  GELU_SHARES,
+  GELU_TABLE,
+  tableExp,
+  tableLog,
+  tableRsqrt,
+  tabulate,
+} from "./tables.ts";
 
 /** Where an op runs: on the engine with its arithmetic, or on the host in fp32. */
 export interface SimContext {
@@ -48,7 +57,10 @@ const MOVES: ReadonlySet<string> = new Set([
   "abs",
 ]);
 
-const ROUNDED: ReadonlySet<string> = new Set(["matmul", "maximum", "minimum"]);
+const ROUNDED: ReadonlySet<string> = new Set([
+  ...["matmul", "maximum", "minimum"],
+  ...["sigmoid", "silu", "tanh", "erf", "exp", "gelu"],
+]);
 
 /** One op. Results on the engine are fp16 numbers whatever type the program declares. */
 export function simulateOperation(
@@ -66,7 +78,7 @@ export function simulateOperation(
     return results;
   }
   const result = kernel(new OpCall(operation, row, environment), context);
-  // Products and the larger of two come rounded.
+  // Products, the larger of two and functions by table come rounded.
   const isRounded = ROUNDED.has(operation.type) && context.place === "engine";
   if (!isRounded) round(result, context);
   return [result];
@@ -101,14 +113,35 @@ function clampSlice(
 
 /** A function of one operand, by table on the engine and exact on the host. */
 function unary(table: (x: number) => number, exact: (x: number) => number): SimKernel {
+  const tabled = halfFunction(table);
+  const rounded = halfFunction(exact);
   return (call, { place, numerics }) => {
     const x = call.tensor("x");
-    const compute = place === "engine" && numerics === "exact" ? table : exact;
+    if (place === "engine") {
+      const compute = numerics === "exact" ? tabled : rounded;
+      return hostTensor(x.dataType, x.shape, compute(x.data));
+    }
     const data = new Float64Array(x.data.length);
-    for (let i = 0; i < data.length; i++) data[i] = compute(x.data[i] ?? 0);
+    for (let i = 0; i < data.length; i++) data[i] = exact(x.data[i] ?? 0);
     return hostTensor(x.dataType, x.shape, data);
   };
 }
+
+/** Each mode by a table of the same spacing; what the engine does with the approximations is assumed. */
+const gelu: SimKernel = (call, context) => {
+  const mode = call.string("mode");
+  const kernel = Object.hasOwn(GELU_KERNELS, mode) ? GELU_KERNELS[mode] : undefined;
+  if (kernel === undefined) throw call.fail(`mode "${mode}" is unknown`);
+  return kernel(call, context);
+};
+
+const GELU_KERNELS: Readonly<Record<string, SimKernel>> = Object.fromEntries(
+  Object.entries(GELU_SHARES).map(([mode, share]) => {
+    const exact = (x: number): number => x * share(x);
+    const { spacing, limit, error } = GELU_TABLE;
+    return [mode, unary(tabulate({ exact, factor: share, spacing, limit, error }), exact)];
+  }),
+);
 
 function tabled(name: keyof typeof FUNCTION_TABLES): SimKernel {
   const entry = FUNCTION_TABLES[name];
@@ -238,6 +271,7 @@ const KERNELS: Readonly<Record<string, SimKernel>> = {
   silu: tabled("silu"),
   tanh: tabled("tanh"),
   erf: tabled("erf"),
+  gelu,
   exp: unary(tableExp, Math.exp),
   log: logarithm,
   rsqrt,

@@ -17,18 +17,28 @@ export interface FunctionTable {
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 const normalShare = (x: number): number => 0.5 * (1 + erf(x / Math.SQRT2));
 
+/** The share of x that a gelu lets through, by mode. */
+export const GELU_SHARES: Readonly<Record<string, (x: number) => number>> = {
+  EXACT: normalShare,
+  TANH_APPROXIMATION: (x) =>
+    0.5 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  SIGMOID_APPROXIMATION: (x) => sigmoid(1.702 * x),
+};
+
+export const GELU_TABLE: FunctionTable = {
+  exact: (x) => x * normalShare(x),
+  factor: normalShare,
+  spacing: 0.41,
+  limit: 16,
+  error: 2.4e-3,
+};
+
 export const FUNCTION_TABLES: Readonly<Record<string, FunctionTable>> = {
   sigmoid: { exact: sigmoid, spacing: 0.58, limit: 12, error: 3.8e-3 },
   silu: { exact: (x) => x * sigmoid(x), factor: sigmoid, spacing: 1, limit: 16, error: 1e-2 },
   tanh: { exact: Math.tanh, spacing: 0.165, limit: 8, error: 1.3e-3 },
   erf: { exact: erf, spacing: 0.11, limit: 6, error: 7e-4 },
-  gelu: {
-    exact: (x) => x * normalShare(x),
-    factor: normalShare,
-    spacing: 0.41,
-    limit: 16,
-    error: 2.4e-3,
-  },
+  gelu: GELU_TABLE,
 };
 
 /** Errors of functions whose tables run over the mantissa: the same relative error everywhere. */

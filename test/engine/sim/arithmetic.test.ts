@@ -11,6 +11,7 @@ import {
   truncatedFloat16Bits,
 } from "../../../src/engine/sim/arithmetic.ts";
 import { GridProducts } from "../../../src/engine/sim/grid-products.ts";
+import { halfFunction } from "../../../src/engine/sim/half-functions.ts";
 import { roundToHalf } from "../../../src/engine/sim/rounding.ts";
 import { narrowSums } from "../../../src/engine/sim/sums.ts";
 import {
@@ -218,6 +219,28 @@ describe("the kernel", () => {
     },
   );
 
+  test("the approximate mode is the fp32 product, rounded to fp16 once", async () => {
+    const products = new GridProducts(1);
+    const random = new Random(5);
+    const sizes = { rows: 5, depth: 32, columns: 13 };
+    const numbers = (count: number): Float64Array =>
+      new Float64Array(count).map(() => roundToFloat16(random.normal()));
+    const a = numbers(sizes.rows * sizes.depth);
+    const b = numbers(sizes.depth * sizes.columns);
+    const result = new Float64Array(sizes.rows * sizes.columns);
+    const left = { data: a, start: 0, rowStep: sizes.depth, columnStep: 1 };
+    const right = { data: b, start: 0, rowStep: sizes.columns, columnStep: 1 };
+    products.multiply(left, right, sizes, result, 0, "nearest", "fp16");
+    for (let i = 0; i < result.length; i++) {
+      const [row, column] = [Math.floor(i / sizes.columns), i % sizes.columns];
+      let sum = 0;
+      for (let k = 0; k < sizes.depth; k++)
+        sum += (a[row * sizes.depth + k] ?? 0) * (b[k * sizes.columns + column] ?? 0);
+      expect(Math.abs((result[i] ?? NaN) - sum)).toBeLessThan(2 ** -10 * Math.abs(sum) + 1e-5);
+    }
+    await products.close();
+  });
+
   test("transposed and offset operands are read where they stand", () => {
     const data = normals(9, 100, 1).map(roundToFloat16);
     const result = new Float64Array(3 * 4);
@@ -298,6 +321,16 @@ describe("narrow sums and tables", () => {
     const wanted = [...subnormal].map(roundToFloat16);
     roundToHalf(subnormal);
     expect([...subnormal].map((value) => value + 0)).toEqual(wanted.map((value) => value + 0));
+  });
+
+  test("a function of fp16 numbers gives each its own result, infinities and subnormals included", () => {
+    const numbers = Float64Array.from({ length: 65536 }, (_, bits) => float16Value(bits));
+    const cubed = halfFunction((x) => x ** 3)(numbers);
+    const magnitude = (value: number): number => float16Bits(value) & 0x7fff;
+    const wrong = [...numbers].filter(
+      (x, bits) => magnitude(cubed[bits] ?? 0) !== magnitude(x ** 3),
+    );
+    expect(wrong).toEqual([]);
   });
 
   test.each(Object.entries(FUNCTION_TABLES))("%s is off by the published size", (_name, table) => {

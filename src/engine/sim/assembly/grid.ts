@@ -8,15 +8,18 @@
 /** 1.5 * 2^23: adding it to |p| < 2^22 leaves rint(p) in the low bits, ties to even. */
 const MAGIC: f32 = 12582912.0;
 const MAGIC_BITS: i32 = 0x4b400000;
-/** rint(p) is -1, 0 or 1 exactly below this: 1.5 itself rounds to 2. */
-const KEPT: f32 = 1.5;
+/**
+ * rint(p) is -1, 0 or 1 exactly where |p| < 1.5: 1.5 itself rounds to 2. Tested on p * p, which costs less than
+ * |p| here; p has 22 bits, so that rounding the square cannot carry it over 2.25.
+ */
+const KEPT_SQUARE: f32 = 2.25;
 /** Beyond this magnitude the engine answers infinity: 32758.8 * 2^16. */
 const CEILING: u64 = 2146880716;
 
 @inline
 function term(a: v128, b: v128, kept: v128, magic: v128): v128 {
   const p = f32x4.mul(a, b);
-  return f32x4.add(v128.and(p, f32x4.ge(f32x4.abs(p), kept)), magic);
+  return f32x4.add(v128.and(p, f32x4.ge(f32x4.mul(p, p), kept)), magic);
 }
 
 /**
@@ -33,7 +36,7 @@ export function narrow(
   resultStride: u32,
   truncate: bool,
 ): void {
-  const kept = f32x4.splat(KEPT);
+  const kept = f32x4.splat(KEPT_SQUARE);
   const magic = f32x4.splat(MAGIC);
   const leftStride: usize = (<usize>depth) << 2;
   const panelBytes: usize = (<usize>depth) << 5;
@@ -127,7 +130,7 @@ export function medium(
   resultStride: u32,
   truncate: bool,
 ): void {
-  const kept = f64x2.splat(1.5);
+  const kept = f64x2.splat(2.25);
   const leftStride: usize = (<usize>depth) << 2;
   const panelBytes: usize = (<usize>depth) << 5;
   for (let row: u32 = 0; row < rows; row++) {
@@ -159,7 +162,7 @@ export function medium(
 @inline
 function wideTerm(a: v128, b: usize, kept: v128): v128 {
   const p = f64x2.mul(a, f64x2.promote_low_f32x4(v128.load64_zero(b)));
-  return f64x2.nearest(v128.and(p, f64x2.ge(f64x2.abs(p), kept)));
+  return f64x2.nearest(v128.and(p, f64x2.ge(f64x2.mul(p, p), kept)));
 }
 
 function put2(sums: v128, out: usize, count: u32, truncate: bool): void {
@@ -275,10 +278,10 @@ export function plain(
 
 function half8(s0: v128, s1: v128, out: usize, count: u32): void {
   half(f32x4.extract_lane(s0, 0), out);
-  if (count > 1) half(f32x4.extract_lane(s0, 1), out + 2);
-  if (count > 2) half(f32x4.extract_lane(s0, 2), out + 4);
-  if (count > 3) half(f32x4.extract_lane(s0, 3), out + 6);
-  if (count > 4) half(f32x4.extract_lane(s1, 0), out + 8);
+  if (count > 1) half(f32x4.extract_lane(s0, 1), out + 4);
+  if (count > 2) half(f32x4.extract_lane(s0, 2), out + 8);
+  if (count > 3) half(f32x4.extract_lane(s0, 3), out + 12);
+  if (count > 4) half(f32x4.extract_lane(s1, 0), out + 16);
   if (count > 5) half(f32x4.extract_lane(s1, 1), out + 20);
   if (count > 6) half(f32x4.extract_lane(s1, 2), out + 24);
   if (count > 7) half(f32x4.extract_lane(s1, 3), out + 28);
