@@ -225,7 +225,7 @@ function inspectHwx(source: ByteSource, flags: InspectFlags): void {
   const file = decodeHwx(source);
   if (flags.graph !== undefined) {
     writeGraph(flags.graph, hwxGraph(file));
-    return told(flags, flags.graph);
+    if (flags.extract === undefined) return told(flags, flags.graph);
   }
   if (flags.extract !== undefined) {
     const { folder, files } = extractWeights(file, source, flags.extract);
