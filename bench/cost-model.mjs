@@ -46,7 +46,13 @@ function main() {
   if (values.json) {
     process.stdout.write(
       `${JSON.stringify({
-        rows: report.rows.map((row) => ({
+        rows: report.rows.length,
+        median_relative_error: report.medianRelativeError,
+        p90_relative_error: report.p90RelativeError,
+        ...(report.medianWattError !== undefined && {
+          median_watt_error: report.medianWattError,
+        }),
+        details: report.rows.map((row) => ({
           chip: row.chip,
           what: row.what,
           driver: row.driver,
@@ -60,11 +66,6 @@ function main() {
             predicted_watts: row.predictedWatts,
           }),
         })),
-        median_relative_error: report.medianRelativeError,
-        p90_relative_error: report.p90RelativeError,
-        ...(report.medianWattError !== undefined && {
-          median_watt_error: report.medianWattError,
-        }),
         ...(held !== undefined && { left_out: held }),
       })}\n`,
     );

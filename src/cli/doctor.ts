@@ -2,11 +2,12 @@ import os from "node:os";
 import type { Command } from "commander";
 import { hasNeuralEngine } from "../engine/ane/library.ts";
 import { createEngine } from "../engine/create.ts";
+import { measureStep } from "../train/index.ts";
 import { messageOf } from "../util/errors.ts";
 import { VERSION } from "../util/version.ts";
 import type { Exit } from "./commands.ts";
 import { EXIT_CODES } from "./errors.ts";
-import { styled } from "./terminal.ts";
+import { formatMs, styled } from "./terminal.ts";
 
 interface Finding {
   readonly what: string;
@@ -46,7 +47,14 @@ export function register(program: Command, exit: Exit): void {
 }
 
 async function examine(): Promise<readonly Finding[]> {
-  return [nodeFinding(), await koffiFinding(), await cpuFinding(), aneFinding(), siliconFinding()];
+  return [
+    nodeFinding(),
+    await koffiFinding(),
+    await cpuFinding(),
+    aneFinding(),
+    await speedFinding(),
+    siliconFinding(),
+  ];
 }
 
 function nodeFinding(): Finding {
@@ -90,6 +98,25 @@ async function cpuFinding(): Promise<Finding> {
     };
   } catch (error) {
     return { what: "cpu engine", state: "missing", detail: messageOf(error) };
+  }
+}
+
+/** A step on this machine's processor beside what the cost model says of an engine. */
+async function speedFinding(): Promise<Finding> {
+  const what = "speed";
+  try {
+    const { preset, batchSize, sequenceLength, ms, predicted } = await measureStep("cpu");
+    const measured = `a step of ${preset} (${batchSize} x ${sequenceLength} tokens) takes ${formatMs(ms)} on the CPU engine here`;
+    return {
+      what,
+      state: "ok",
+      detail:
+        predicted === undefined
+          ? measured
+          : `${measured}; predicted for the engine of ${predicted.chip}: ${formatMs(predicted.ms)}, ${predicted.joules.toPrecision(3)} J`,
+    };
+  } catch (error) {
+    return { what, state: "missing", detail: `no step could be timed: ${messageOf(error)}` };
   }
 }
 

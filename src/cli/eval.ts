@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { engineOptions } from "../engine/create.ts";
 import { evaluateModel } from "../train/index.ts";
 import { resolveOptions } from "../util/options.ts";
 import type { Exit } from "./commands.ts";
@@ -27,7 +28,7 @@ export function register(program: Command, _exit: Exit): void {
       ...(values.max_seq_length !== undefined && { sequenceLength: values.max_seq_length }),
       ...(values.by_document !== undefined && { byDocument: values.by_document }),
       ...(values.engine !== undefined && { engine: values.engine }),
-      ...(values.threads !== undefined && { threads: values.threads }),
+      ...engineOptions(values),
       onProgress: (done, total) => status.show(`${done} of ${total} tokens`),
     });
     status.clear();

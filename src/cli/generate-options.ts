@@ -1,4 +1,6 @@
-import { flagOption, numberOption, textOption } from "../util/options.ts";
+import { DRIVERS } from "../chip/chip.ts";
+import { NUMERICS } from "../engine/sim/numerics.ts";
+import { choiceOption, flagOption, numberOption, textOption } from "../util/options.ts";
 
 const SAMPLING = { group: "Sampling" };
 const MACHINE = { group: "Machine" };
@@ -53,6 +55,12 @@ export const GENERATE_OPTIONS = {
     minimum: 1,
     maximum: 256,
   }),
+  driver: choiceOption("the way into the Neural Engine, for ane and sim:<chip>", DRIVERS, MACHINE),
+  numerics: choiceOption(
+    "arithmetic of sim:<chip>: the engine's, or a faster approximation of it",
+    NUMERICS,
+    MACHINE,
+  ),
 } as const;
 
 /** Settings of `anecdote eval`. */
@@ -68,4 +76,6 @@ export const EVAL_OPTIONS = {
   by_document: flagOption("judge each document with nothing but itself as context"),
   engine: GENERATE_OPTIONS.engine,
   threads: GENERATE_OPTIONS.threads,
+  driver: GENERATE_OPTIONS.driver,
+  numerics: GENERATE_OPTIONS.numerics,
 } as const;

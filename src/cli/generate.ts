@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { engineOptions } from "../engine/create.ts";
 import { generateFromFolder } from "../generate/index.ts";
 import { resolveModelFolder } from "../train/index.ts";
 import { resolveOptions } from "../util/options.ts";
@@ -50,7 +51,7 @@ Example:
       }),
       ...(values.seed !== undefined && { seed: values.seed }),
       ...(values.engine !== undefined && { engine: values.engine }),
-      ...(values.threads !== undefined && { threads: values.threads }),
+      ...engineOptions(values),
       ...(!json && { onText: (piece: string) => process.stdout.write(piece) }),
     });
     if (json) {

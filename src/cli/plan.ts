@@ -1,9 +1,10 @@
 import type { Command } from "commander";
-import { createEngine } from "../engine/create.ts";
+import { createEngine, engineOptions } from "../engine/create.ts";
 import type { SectionExecution } from "../engine/engine.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import type { Plan } from "../plan/plan.ts";
 import { TRAIN_OPTIONS, planOf, plannedModel } from "../train/index.ts";
+import type { TrainConfig } from "../train/index.ts";
 import type { Exit } from "./commands.ts";
 import { addOptions } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
@@ -30,9 +31,7 @@ Examples:
     const { config, origins } = resolveFromCommandLine(command, flags.config);
     const built = planOf(config, plannedModel(config));
     const execution =
-      origins.get("engine") === "command line"
-        ? await executionOf(built.plan, config.engine, config.threads)
-        : undefined;
+      origins.get("engine") === "command line" ? await executionOf(built.plan, config) : undefined;
     if (flags.json === true) {
       process.stdout.write(
         `${JSON.stringify({ ...planJson(built), ...(execution && { execution }) })}\n`,
@@ -44,12 +43,8 @@ Examples:
   });
 }
 
-async function executionOf(
-  plan: Plan,
-  engineName: string,
-  threads: number | undefined,
-): Promise<readonly SectionExecution[]> {
-  const engine = await createEngine(engineName, { ...(threads !== undefined && { threads }) });
+async function executionOf(plan: Plan, config: TrainConfig): Promise<readonly SectionExecution[]> {
+  const engine = await createEngine(config.engine, engineOptions(config));
   try {
     const loaded = await engine.load(plan);
     try {

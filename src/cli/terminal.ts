@@ -78,3 +78,8 @@ export function formatCount(count: number): string {
   if (count >= 1e4) return `${(count / 1e3).toPrecision(3)}k`;
   return String(count);
 }
+
+/** "12.3 ms", "1234 ms": three digits or more. */
+export function formatMs(ms: number): string {
+  return `${ms >= 100 ? ms.toFixed(0) : ms.toPrecision(3)} ms`;
+}

@@ -1,5 +1,12 @@
 import type { TrainEvent } from "../train/index.ts";
-import { StatusLine, formatBytes, formatCount, formatDuration, styled } from "./terminal.ts";
+import {
+  StatusLine,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatMs,
+  styled,
+} from "./terminal.ts";
 
 const BAR_CELLS = 20;
 
@@ -99,6 +106,12 @@ export class TrainDisplay {
     this.#print(
       `${styled(this.#stream, "green", "done")} in ${formatDuration(event.elapsed_seconds)}: ${losses.join("  ")}  ${formatCount(Math.round(event.tokens_per_second))} tok/s  peak memory ${formatBytes(event.peak_memory_bytes)}`,
     );
+    const { step_ms: stepMs, predicted } = event;
+    if (stepMs !== undefined && predicted !== undefined) {
+      this.#print(
+        `a step took ${formatMs(stepMs)} here; predicted for the engine of ${predicted.chip}: ${formatMs(predicted.step_ms)}, ${formatCount(Math.round(predicted.tokens_per_second))} tok/s, ${predicted.watts.toPrecision(2)} W, ${(predicted.joules_per_token * 1000).toPrecision(3)} mJ a token`,
+      );
+    }
     this.#print(`model in ${event.model}`);
   }
 

@@ -1,3 +1,4 @@
+import type { Driver } from "../chip/chip.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { hasNeuralEngine } from "./ane/library.ts";
 import { createAneEngine } from "./ane/index.ts";
@@ -7,19 +8,39 @@ import type { Engine } from "./engine.ts";
 import { EngineError } from "./errors.ts";
 import { createReferenceEngine } from "./reference/index.ts";
 import { createSimEngine } from "./sim/index.ts";
+import type { Numerics } from "./sim/numerics.ts";
 
 export interface EngineOptions {
   /** Default: what the system offers. */
   readonly threads?: number;
+  /** The way into the Neural Engine, for "ane" and "sim:<chip>". Default "e5rt". */
+  readonly driver?: Driver;
+  /** For "sim:<chip>": its arithmetic bit for bit, or a faster approximation. Default "exact". */
+  readonly numerics?: Numerics;
   /** For "ane" alone. */
   readonly ane?: AneEngineOptions;
+}
+
+/** Settings as users give them; absent ones may be undefined. */
+export interface EngineSettings {
+  readonly threads?: number | undefined;
+  readonly driver?: Driver | undefined;
+  readonly numerics?: Numerics | undefined;
+}
+
+export function engineOptions({ threads, driver, numerics }: EngineSettings): EngineOptions {
+  return {
+    ...(threads !== undefined && { threads }),
+    ...(driver !== undefined && { driver }),
+    ...(numerics !== undefined && { numerics }),
+  };
 }
 
 type CreateEngine = (options: EngineOptions) => Engine | Promise<Engine>;
 
 /** Engines by the name `--engine` takes. */
 const ENGINES: Readonly<Record<string, CreateEngine>> = {
-  ane: (options) => createAneEngine({ ...options.ane, ...cpuOptions(options) }),
+  ane: (options) => createAneEngine(aneOptions(options)),
   cpu: createCpuEngine,
   reference: () => createReferenceEngine(),
 };
@@ -41,6 +62,7 @@ export async function createEngine(name: string, options: EngineOptions = {}): P
       `threads must be a whole number from 1, not ${threads}`,
     );
   }
+  checkMeaning(name, options);
   if (name.startsWith(SIMULATED)) return createSimEngine(name.slice(SIMULATED.length), options);
   if (name === "auto") return bestEngine(options);
   const create = ENGINES[name];
@@ -58,12 +80,32 @@ export async function createEngine(name: string, options: EngineOptions = {}): P
 async function bestEngine(options: EngineOptions): Promise<Engine> {
   if (hasNeuralEngine()) {
     try {
-      return await createAneEngine({ ...options.ane, ...cpuOptions(options) });
+      return await createAneEngine(aneOptions(options));
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
     }
   }
   return createCpuEngine(cpuOptions(options));
+}
+
+/** Throws `EngineError` for a setting that the engine does not have. */
+function checkMeaning(name: string, { driver, numerics }: EngineOptions): void {
+  const isSimulated = name.startsWith(SIMULATED);
+  if (numerics !== undefined && !isSimulated) {
+    throw new EngineError("engine.option", `engine "${name}" has no choice of numerics`, {
+      remedy: "--numerics is a setting of sim:<chip>, as in --engine sim:m4.",
+    });
+  }
+  if (driver !== undefined && (name === "cpu" || name === "reference")) {
+    throw new EngineError("engine.option", `engine "${name}" has no drivers`, {
+      remedy: "--driver is a setting of ane and sim:<chip>, as in --engine sim:m4.",
+    });
+  }
+}
+
+function aneOptions(options: EngineOptions): AneEngineOptions {
+  const { driver, ane } = options;
+  return { ...ane, ...cpuOptions(options), ...(driver !== undefined && { driver }) };
 }
 
 function cpuOptions({ threads }: EngineOptions): { readonly threads?: number } {

@@ -1,13 +1,13 @@
-import { createEngine } from "../engine/create.ts";
+import { createEngine, engineOptions } from "../engine/create.ts";
+import type { EngineSettings } from "../engine/create.ts";
 import { readModelConfig } from "../model/index.ts";
 import { loadTokenizer } from "../text/index.ts";
 import { loadWeightPlan } from "./weight-plan.ts";
 import { Generator } from "./generator.ts";
 import type { GenerateOptions, GeneratedText } from "./generator.ts";
 
-export interface FolderOptions {
+export interface FolderOptions extends EngineSettings {
   readonly engine?: string;
-  readonly threads?: number;
 }
 
 /**
@@ -21,9 +21,7 @@ export async function withGenerator<Result>(
 ): Promise<Result> {
   const model = readModelConfig(folder);
   const { tokenizer } = loadTokenizer(folder);
-  const engine = await createEngine(options.engine ?? "auto", {
-    ...(options.threads !== undefined && { threads: options.threads }),
-  });
+  const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
   try {
     const weights = await loadWeightPlan(engine, model, folder);
     const generator = new Generator({ engine, model, tokenizer, weights });

@@ -6,6 +6,8 @@ import {
   textOption,
 } from "../util/options.ts";
 import type { OptionLayer, OptionValues, ResolvedOptions } from "../util/options.ts";
+import { DRIVERS } from "../chip/chip.ts";
+import { NUMERICS } from "../engine/sim/numerics.ts";
 import { TrainError } from "./errors.ts";
 import { SAMPLINGS } from "../text/index.ts";
 import { SCHEDULES } from "./schedule.ts";
@@ -214,6 +216,12 @@ export const TRAIN_OPTIONS = {
     minimum: 1,
     maximum: 256,
   }),
+  driver: choiceOption("the way into the Neural Engine, for ane and sim:<chip>", DRIVERS, MACHINE),
+  numerics: choiceOption(
+    "arithmetic of sim:<chip>: the engine's, or a faster approximation of it",
+    NUMERICS,
+    MACHINE,
+  ),
   recompute: choiceOption(
     "forward values the backward keeps: all, the cheapest choice in the budget, none",
     ["none", "auto", "full"],
@@ -278,6 +286,8 @@ type OptionalKeys =
   | "story_count"
   | "sample_prompt"
   | "threads"
+  | "driver"
+  | "numerics"
   | "tap_bytes"
   | "head_chunk_rows";
 

@@ -1,16 +1,17 @@
-import { createEngine } from "../engine/create.ts";
+import { createEngine, engineOptions } from "../engine/create.ts";
 import { loadWeights, modelOf, readModelConfig } from "../model/index.ts";
 import { optimize } from "../passes/pipeline.ts";
 import { evaluationBatches, loadTokenizer, openDataset } from "../text/index.ts";
 import { tmpdir } from "node:os";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import type { EngineSettings } from "../engine/create.ts";
 import { EngineError } from "../engine/errors.ts";
 import { resolveModelFolder } from "./model-path.ts";
 import { buildEvaluationPlan } from "./step-plan.ts";
 import { evaluateBatches } from "./trainer.ts";
 
-export interface EvaluateOptions {
+export interface EvaluateOptions extends EngineSettings {
   /** A model folder, or a run's. */
   readonly model: string;
   /** Text, jsonl, token ids or a folder of them; all of it is judged (a folder's validation split, if it has one). */
@@ -21,7 +22,6 @@ export interface EvaluateOptions {
   /** Judge each document with nothing but itself as context, as stories are trained; default: windows anywhere. */
   readonly byDocument?: boolean;
   readonly engine?: string;
-  readonly threads?: number;
   readonly onProgress?: (tokenCount: number, tokenTotal: number) => void;
 }
 
@@ -43,9 +43,7 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
   const dataset = openDataset(options.data, { tokenizer, cacheFolder, validationFraction: 0 });
   try {
     const tokens = dataset.validation ?? dataset.train;
-    const engine = await createEngine(options.engine ?? "auto", {
-      ...(options.threads !== undefined && { threads: options.threads }),
-    });
+    const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
     try {
       const loaded = await engine.load(
         buildEvaluationPlan({ config, batchSize, sequenceLength, optimize: (fn) => optimize(fn) }),

@@ -74,6 +74,19 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     elapsed_seconds: z.number(),
     tokens_per_second: z.number(),
     peak_memory_bytes: z.number(),
+    /** Milliseconds of an update here, evaluation, samples and checkpoints left out. */
+    step_ms: z.number().optional(),
+    /** What the cost model says of an update on a Neural Engine, where the run had none. */
+    predicted: z
+      .object({
+        chip: z.string(),
+        step_ms: z.number(),
+        step_joules: z.number(),
+        tokens_per_second: z.number(),
+        watts: z.number(),
+        joules_per_token: z.number(),
+      })
+      .optional(),
     model: z.string(),
   }),
 ]);

@@ -10,6 +10,8 @@ export { PRESETS, presetOf } from "./presets.ts";
 export type { Preset } from "./presets.ts";
 export { evaluateModel } from "./evaluate.ts";
 export type { EvaluateOptions, EvaluationReport } from "./evaluate.ts";
+export { measureStep } from "./measured-step.ts";
+export type { MeasuredStep } from "./measured-step.ts";
 export { resolveModelFolder } from "./model-path.ts";
 export { plannedModel, prepareData } from "./prepare.ts";
 export type { PreparedData } from "./prepare.ts";

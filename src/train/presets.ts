@@ -28,7 +28,7 @@ const ROWS: Readonly<Record<string, Row>> = {
       vocab_size: 4096,
       max_seq_length: 208,
       batch_size: 4,
-      max_steps: 1300,
+      max_steps: 1150,
       learning_rate: 3e-3,
       min_learning_rate: 1e-4,
       warmup_steps: 60,

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { stringify as stringifyYaml } from "yaml";
-import { createEngine } from "../engine/create.ts";
+import { createEngine, engineOptions } from "../engine/create.ts";
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
 import { Generator } from "../generate/index.ts";
 import { modelOf, parameterCount } from "../model/index.ts";
@@ -9,6 +9,7 @@ import type { ModelConfig } from "../model/index.ts";
 import { optimize } from "../passes/pipeline.ts";
 import { BatchSource, evaluationBatches } from "../text/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
+import { AnecdoteError } from "../util/errors.ts";
 import type { TrainConfig } from "./config.ts";
 import {
   listCheckpoints,
@@ -25,6 +26,8 @@ import { initializeWeights, loadModel, loadOptimizer, runWriters } from "./model
 import type { RunFiles } from "./model-folder.ts";
 import { prepareData } from "./prepare.ts";
 import type { PreparedData } from "./prepare.ts";
+import { predictStep } from "./prediction.ts";
+import type { StepPrediction } from "./prediction.ts";
 import { resolveWarmupSteps } from "./schedule.ts";
 import { readTrainerState } from "./state.ts";
 import type { TrainerState } from "./state.ts";
@@ -76,9 +79,7 @@ export async function runTraining(config: TrainConfig, context: RunContext): Pro
   claimFolder(config);
   const data = prepareData(config, context.onProgress);
   try {
-    const engine = await createEngine(config.engine, {
-      ...(config.threads !== undefined && { threads: config.threads }),
-    });
+    const engine = await createEngine(config.engine, engineOptions(config));
     try {
       return await new Run(config, context, data, engine).go();
     } finally {
@@ -105,6 +106,7 @@ class Run {
   #trainedTokens = 0;
   #elapsedBefore = 0;
   #startedMs = Date.now();
+  #updateMs = 0;
 
   constructor(config: TrainConfig, context: RunContext, data: PreparedData, engine: Engine) {
     this.#config = config;
@@ -153,12 +155,14 @@ class Run {
     const firstStep = trainer.step;
     while (trainer.step < config.max_steps) {
       if (control.interruptRequested) return this.#interrupt(trainer, files);
+      const updateStartedMs = performance.now();
       const result = await trainer.update((_, { loss, tokenCount }) => {
         this.#lossSum += loss;
         this.#stepCount++;
         this.#trainedTokens += tokenCount;
         return this.#state(trainer);
       });
+      this.#updateMs += performance.now() - updateStartedMs;
       const { step } = trainer;
       this.#context.onProgress(`step ${step}/${config.max_steps}  loss ${result.loss.toFixed(4)}`);
       if (step % config.logging_steps === 0 || step === config.max_steps) {
@@ -212,11 +216,10 @@ class Run {
         config.seed + config.max_steps + index,
       );
     }
-    const tokens =
-      (trainer.step - firstStep) *
-      config.batch_size *
-      config.max_seq_length *
-      config.gradient_accumulation_steps;
+    const stepTokens =
+      config.batch_size * config.max_seq_length * config.gradient_accumulation_steps;
+    const tokens = (trainer.step - firstStep) * stepTokens;
+    const predicted = this.#prediction(trainer.loaded);
     return this.#emit({
       kind: "end",
       step: trainer.step,
@@ -225,8 +228,30 @@ class Run {
       elapsed_seconds: this.#elapsedBefore + (Date.now() - this.#startedMs) / 1000,
       tokens_per_second: trainedSeconds > 0 ? tokens / trainedSeconds : 0,
       peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
+      ...(trainer.step > firstStep && { step_ms: this.#updateMs / (trainer.step - firstStep) }),
+      ...(predicted !== undefined && {
+        predicted: {
+          chip: predicted.chip,
+          step_ms: predicted.ms,
+          step_joules: predicted.joules,
+          tokens_per_second: stepTokens / (predicted.ms * 1e-3),
+          watts: predicted.joules / (predicted.ms * 1e-3),
+          joules_per_token: predicted.joules / stepTokens,
+        },
+      }),
       model: folder,
     });
+  }
+
+  /** A finished run is not lost for a model that the cost model cannot price. */
+  #prediction(loaded: LoadedPlan): StepPrediction | undefined {
+    const { gradient_accumulation_steps: microBatches } = this.#config;
+    try {
+      return predictStep(loaded.plan, microBatches, this.#engine.description.name);
+    } catch (error) {
+      if (error instanceof AnecdoteError) return undefined;
+      throw error;
+    }
   }
 
   #interrupt(trainer: Trainer, files: RunFiles): TrainEvent {

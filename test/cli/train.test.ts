@@ -29,7 +29,13 @@ describe("anecdote train", () => {
       ...["start", "step", "step", "eval", "save", "step", "step", "eval", "save", "end"],
     ]);
     const end = events.at(-1);
-    expect(end).toMatchObject({ kind: "end", step: 20, model: join(run, "checkpoint-20") });
+    expect(end).toMatchObject({
+      kind: "end",
+      step: 20,
+      model: join(run, "checkpoint-20"),
+      step_ms: expect.any(Number) as number,
+      predicted: { chip: "M4" },
+    });
     const logged = readFileSync(join(run, "events.ndjson"), "utf8");
     expect(logged).toBe(stdout);
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createEngine } from "../../src/engine/create.ts";
+import { createEngine, engineOptions } from "../../src/engine/create.ts";
 import { missingRuntime } from "../../src/engine/cpu/ort-binding.ts";
 
 describe("engines by name", () => {
@@ -23,6 +23,18 @@ describe("engines by name", () => {
 
   it("answer a misspelt name with the nearest", async () => {
     await expect(createEngine("refrence")).rejects.toThrow(/Did you mean "reference"/);
+  });
+
+  it("pass driver and numerics on to the simulator, and refuse them where they mean nothing", async () => {
+    const engine = await createEngine("sim:m4", {
+      ...engineOptions({ threads: 1, driver: "in-memory", numerics: undefined }),
+    });
+    expect(engine.description.device).toBe("M4 (simulated, in-memory)");
+    await engine.close();
+    await expect(createEngine("cpu", { numerics: "fp16" })).rejects.toThrow(
+      /no choice of numerics/,
+    );
+    await expect(createEngine("reference", { driver: "e5rt" })).rejects.toThrow(/no drivers/);
   });
 
   it("refuse a thread count that is none", async () => {

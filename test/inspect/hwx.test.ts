@@ -474,7 +474,7 @@ describe("what a program is shown as", () => {
   test("a listing names operation, operands and shares", () => {
     const listing = hwxListing(decode(h13Convolution()), { taskTime: () => 12.5 });
     expect(listing).toContain("conv 3x3 pad 1x1, relu");
-    expect(listing).toContain("12.50 us predicted");
+    expect(listing).toContain("12.5 us predicted without dispatch");
     expect(listing).toMatch(/written words: \d+\.\d % named/);
     expect(listing).toMatch(/all registers of the map: .* named, .* default, .* unknown/);
   });

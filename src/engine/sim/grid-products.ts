@@ -23,6 +23,7 @@ import {
 } from "./grid-task.ts";
 import type { GridExports, GridKernel } from "./grid-task.ts";
 import type { GridWorkerData } from "./grid-worker.ts";
+import type { Numerics } from "./numerics.ts";
 
 /** A matrix inside an array of fp16 numbers: element (i, j) stands at `start + i * rowStep + j * columnStep`. */
 export interface MatrixView {
@@ -37,9 +38,6 @@ export interface ProductSizes {
   readonly depth: number;
   readonly columns: number;
 }
-
-/** `exact` is the engine's grid, bit for bit; `fp16` sums in fp32 and rounds once. */
-export type Numerics = "exact" | "fp16";
 
 const PAGE_BYTES = 65536;
 const MAXIMUM_PAGES = 32768;

@@ -6,7 +6,7 @@ import type { Plan } from "../../plan/plan.ts";
 import { VERSION } from "../../util/version.ts";
 import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
 import { GridProducts } from "./grid-products.ts";
-import type { Numerics } from "./grid-products.ts";
+import type { Numerics } from "./numerics.ts";
 import { SimPlan } from "./sim-plan.ts";
 import type { SimulatedClock } from "./sim-plan.ts";
 

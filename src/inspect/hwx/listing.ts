@@ -158,7 +158,9 @@ function taskLines(file: HwxFile, task: HwxTask, options: ListingOptions): strin
       (meaning.tileHeight === null ? "" : `, tile height ${meaning.tileHeight}`),
     ...meaning.operands.map((operand) => `    ${operand.name.padEnd(8)} ${operandText(operand)}`),
     `    ${meaning.multiplyAccumulates ?? "unknown"} multiply-accumulates, ${meaning.dramBytes ?? "unknown"} DRAM bytes` +
-      (options.taskTime === undefined ? "" : `, ${options.taskTime(task).toFixed(2)} us predicted`),
+      (options.taskTime === undefined
+        ? ""
+        : `, ${options.taskTime(task).toPrecision(3)} us predicted without dispatch`),
   ];
   if (meaning.assumed.length > 0) lines.push(`    defaults assumed: ${meaning.assumed.join(", ")}`);
   lines.push(`    ${coverageText(task.coverage)}`);
