@@ -88,6 +88,7 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
     device: library.isNamed ? `${chip.name} (${library.path})` : chip.name,
     runtime: `${driver.runtime}; host: ${host.description.runtime}`,
     threads: host.description.threads,
+    arithmetic: "fp16",
   });
   const open = new Set<LoadedPlan>();
   return {
