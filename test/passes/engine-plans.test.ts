@@ -16,6 +16,7 @@ import {
 } from "../../src/passes/engine/place-plan.ts";
 import type { EngineProgram } from "../../src/passes/engine/ports.ts";
 import type { Plan } from "../../src/plan/plan.ts";
+import { buildDecodePlan } from "../../src/generate/decode-plan.ts";
 import { buildTrainingPlan } from "../../src/train/step-plan.ts";
 import { valueAndGradient } from "../../src/grad/value-and-gradient.ts";
 import { modelOf } from "../../src/model/model.ts";
@@ -116,6 +117,34 @@ describe("training plans on the engine", () => {
     60_000,
   );
 
+  test.each(Object.keys(MODEL_PRESETS))(
+    "%s decodes by rules of M1 to M6 through either driver, logits on the engine",
+    (preset) => {
+      if (!isModelPreset(preset)) throw new Error(preset);
+      const plan = buildDecodePlan({
+        config: modelPreset(preset),
+        bucket: 64,
+        prefillRowCount: 32,
+      });
+      for (const name of ["m1", "m2", "m3", "m4", "m5", "m6"]) {
+        const chip = chipByName(name);
+        for (const driver of DRIVERS) {
+          const placed = placePlan(plan, chip, driver);
+          const broken = checkPlacedPlan(plan, placed, chip, driver);
+          expect(
+            broken.filter(({ severity }) => severity === "error"),
+            `${name} ${driver}`,
+          ).toEqual([]);
+          const onHost = [...placed].flatMap(([program, { place }]) =>
+            place === "host" ? [program] : [],
+          );
+          expect(onHost, `${name} ${driver}`).toEqual(["prefill_embed", "decode_embed"]);
+        }
+      }
+    },
+    60_000,
+  );
+
   test("so does a plan whose programs no pass has touched", () => {
     const plan = planOf("stories15M", { asWritten: true });
     const chip = chipByName("m1");
@@ -174,6 +203,30 @@ describe("lowering", () => {
         expect(values.length, name).toBe(tensor.data.length);
         const scale = tensor.data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
         const worst = tensor.data.reduce(
+          (most, value, i) => Math.max(most, Math.abs(value - (values[i] ?? NaN))),
+          0,
+        );
+        expect(worst / scale, `${chip} ${name}`).toBeLessThan(2e-3);
+      }
+    }
+  });
+
+  test("the row whose logits are wanted is taken by a product, exactly", () => {
+    const config = modelPreset("stories15M");
+    const fn = modelOf(config).functions.logits({ rowCount: 5, dataType: "fp32" });
+    const inputs = randomInputs(fn, 1);
+    inputs.set("row", hostTensor("int32", [1], Float64Array.of(3)));
+    const wanted = evaluateFunction(fn, inputs, { precision: "float64" });
+    for (const [chip, driver] of [
+      ["m1", "in-memory"],
+      ["m4", "e5rt"],
+    ] as const) {
+      const program = lowerFunction(fn, chipByName(chip), driver);
+      const got = runLowered(program, inputs, fn);
+      for (const [name, { data }] of wanted) {
+        const scale = data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+        const values = got.get(name) ?? [];
+        const worst = data.reduce(
           (most, value, i) => Math.max(most, Math.abs(value - (values[i] ?? NaN))),
           0,
         );

@@ -58,6 +58,11 @@ export class Lowering {
     );
   }
 
+  /** Whether the function multiplies matrices. */
+  get hasProducts(): boolean {
+    return this.#fn.operations.some(({ type }) => type === "matmul");
+  }
+
   #input(input: Value): Lowered {
     if (input.type.kind !== "tensor") throw this.refuse(`input ${input.name} is no tensor`);
     const shape = staticShape(input.type, `input ${input.name}`);
@@ -230,10 +235,12 @@ export class Lowering {
   /** Sends a value of the plan's function to its output port or ports. */
   output(output: Value, lowered: Lowered): void {
     if (lowered.kind === "parts") {
-      if (lowered.axis !== -lowered.shape.length) {
+      const axis = lowered.shape.length + lowered.axis;
+      // Parts are runs of the output only where no axis before theirs repeats them.
+      if (elementCount(lowered.shape.slice(0, axis)) !== 1) {
         throw this.refuse(`output ${output.name} is in parts along an inner axis`);
       }
-      const each = elementCount(lowered.shape.slice(1));
+      const each = elementCount(lowered.shape.slice(axis + 1));
       let start = 0;
       for (const [index, value] of lowered.values.entries()) {
         this.#result(`${output.name}_part${index}`, value, output.name, { kind: "write", start });

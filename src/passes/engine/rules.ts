@@ -2,7 +2,7 @@ import type { OpCall } from "../../mil/op-call.ts";
 import { literalOf } from "../../mil/program.ts";
 import type { Operation, Value } from "../../mil/program.ts";
 import { asProduct, isRowStatistic, multiplyProducts } from "./scaled-products.ts";
-import { isFloat } from "../../mil/types.ts";
+import { elementCount, isFloat } from "../../mil/types.ts";
 import type { Lowered, Parts } from "./lowered-value.ts";
 import { partSizes } from "./lowered-value.ts";
 import type { Lowering } from "./lowering.ts";
@@ -185,6 +185,33 @@ function oneHotParts(
   });
 }
 
+/** Rows of a matrix up to which a row is taken by a product: what a prompt's prefill has. */
+const GATHER_LIMIT = 4096;
+
+/**
+ * A few rows of a short matrix: one-hot rows times it. Look-ups in tables and functions without products of their
+ * own are the host's work.
+ */
+const gather: LoweringRule = (lowering, call, operation) => {
+  const x = lowering.lookup(call, "x");
+  const indices = lowering.lookup(call, "indices");
+  const [rows = 0] = x.shape;
+  const axis = call.axis("axis", x.shape.length);
+  const isShort = x.kind === "plain" && x.shape.length === 2 && axis === 0 && rows <= GATHER_LIMIT;
+  if (!isShort || indices.kind !== "index" || !lowering.hasProducts) return undefined;
+  const count = elementCount(indices.shape);
+  const hot = lowering.hostPort(indices.input, count, { kind: "one-hot", first: 0, depth: rows });
+  const table = lowering.padded(lowering.whole(x), -2);
+  const value = lowering.builder.op("matmul", {
+    x: lowering.padded(hot, -1),
+    y: table,
+    transpose_x: false,
+    transpose_y: false,
+  });
+  const shape = declaredShape(operation);
+  return lowering.plain(lowering.reshape(value, shape), shape);
+};
+
 /** x[i, index[i]]: the sum over x times a one-hot row, of which one term is not 0. */
 const gatherAlongAxis: LoweringRule = (lowering, call) => {
   const x = lowering.lookup(call, "x");
@@ -324,6 +351,7 @@ export const LOWERING_RULES: Readonly<Record<string, LoweringRule>> = {
   square,
   rsqrt,
   identity,
+  gather,
   gather_along_axis: gatherAlongAxis,
   scatter_along_axis: scatterAlongAxis,
   reduce_sum: reduceSum,
