@@ -14,12 +14,17 @@ const ORDER = [
   ["model"],
   ["engine"],
   ["text", "train", "generate", "cluster"],
-  ["inspect", "track"],
+  ["inspect", "track", "measure"],
   ["server"],
   ["cli"],
 ];
 /** Within a row: who may import whom. */
-const SAME_ROW = { train: ["text", "generate"], generate: ["text"], cluster: ["train"] };
+const SAME_ROW = {
+  measure: ["track"],
+  train: ["text", "generate"],
+  generate: ["text"],
+  cluster: ["train"],
+};
 const rank = new Map(ORDER.flatMap((row, index) => row.map((room) => [room, index])));
 
 function* sources(folder) {
