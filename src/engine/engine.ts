@@ -38,6 +38,18 @@ export interface DispatchTiming {
   readonly elapsedMs: number;
 }
 
+/** What running has taken since the plan was loaded. Engine and host may work at the same time: their sum exceeds the wall's. */
+export interface EngineUsage {
+  /** Milliseconds the Neural Engine was busy; predicted where it is simulated. */
+  readonly engineMs: number;
+  /** Milliseconds of work on the host: conversions, and dispatches that stay there. */
+  readonly hostMs: number;
+  /** Milliseconds between the begin and the end of runs. */
+  readonly wallMs: number;
+  /** 2 a multiply-accumulate of every program that ran on the engine. */
+  readonly flops: number;
+}
+
 /** How an engine runs a part of a section. */
 export interface ExecutionStep {
   /** Label of the dispatch, or of the first and last that run as one. */
@@ -83,6 +95,8 @@ export interface LoadedPlan {
   view(buffer: string): BufferView;
   memory(): MemoryReport;
   timings(): readonly DispatchTiming[];
+  /** For engines with a Neural Engine, real or simulated. */
+  usage?(): EngineUsage;
   /** What a section's dispatches become here, for engines that join or replace them. */
   describeExecution?(section: string): SectionExecution;
   close(): Promise<void>;

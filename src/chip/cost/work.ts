@@ -69,6 +69,11 @@ export function functionWork(fn: MilFunction): FunctionWork {
   };
 }
 
+/** Floating-point operations of a function's products: 2 a multiply-accumulate. */
+export function productFlops(fn: MilFunction): number {
+  return sum(functionWork(fn).ops.map((op) => op.productFlops));
+}
+
 function operationWork(
   operation: Operation,
   inputs: ReadonlySet<Operand>,

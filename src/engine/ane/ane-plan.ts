@@ -1,4 +1,5 @@
 import type { Chip } from "../../chip/chip.ts";
+import { productFlops } from "../../chip/cost/work.ts";
 import { checkFunction } from "../../chip/legality/check.ts";
 import { formatFindings } from "../../chip/print.ts";
 import { checkPlacedPlan, placePlan } from "../../passes/engine/place-plan.ts";
@@ -10,6 +11,7 @@ import type {
   BufferView,
   DispatchTiming,
   Engine,
+  EngineUsage,
   LoadedPlan,
   LoadOptions,
   MemoryReport,
@@ -69,6 +71,8 @@ export class AnePlan implements LoadedPlan {
   readonly #prepared = new Map<string, readonly PreparedStep[]>();
   readonly #sources: SegmentSource[] = [];
   readonly #onProgress: LoadOptions["onProgress"];
+  readonly #flops = new Map<string, number>();
+  readonly #usage = { engineMs: 0, hostMs: 0, wallMs: 0, flops: 0 };
   #isClosed = false;
 
   private constructor(
@@ -176,6 +180,8 @@ export class AnePlan implements LoadedPlan {
   async run(section: string): Promise<void> {
     if (!this.#prepared.has(section)) await this.prepare(section);
     this.#checkOpen();
+    const runStarted = performance.now();
+    const engineBefore = this.#usage.engineMs;
     try {
       for (const step of this.#prepared.get(section) ?? []) {
         const started = performance.now();
@@ -186,6 +192,10 @@ export class AnePlan implements LoadedPlan {
     } catch (error) {
       this.#memory.forgetVersions();
       throw error;
+    } finally {
+      const elapsedMs = performance.now() - runStarted;
+      this.#usage.wallMs += elapsedMs;
+      this.#usage.hostMs += elapsedMs - (this.#usage.engineMs - engineBefore);
     }
   }
 
@@ -219,15 +229,8 @@ export class AnePlan implements LoadedPlan {
     );
   }
 
-  /** Milliseconds spent in segments (their conversions included) and in host work. */
-  timeByPlace(): { readonly engineMs: number; readonly hostMs: number } {
-    let engineMs = 0;
-    let hostMs = 0;
-    for (const { place, elapsedMs } of [...this.#prepared.values()].flat()) {
-      if (place === "engine") engineMs += elapsedMs;
-      else hostMs += elapsedMs;
-    }
-    return { engineMs, hostMs };
+  usage(): EngineUsage {
+    return { ...this.#usage };
   }
 
   /** Programs that stay on the host, and why. */
@@ -271,6 +274,7 @@ export class AnePlan implements LoadedPlan {
     }
     const { driver, chip } = this.#context;
     const fn = placed.program.function;
+    this.#flops.set(name, productFlops(fn));
     try {
       this.#programs.set(name, await driver.compile(canonicalSource(name, fn)));
     } catch (error) {
@@ -314,7 +318,10 @@ export class AnePlan implements LoadedPlan {
     for (const upload of step.uploads) this.#upload(upload);
     if (step.calls.length > 0) {
       const stream = this.#context.segments.acquire(source);
+      const started = performance.now();
       await this.#context.driver.execute(stream, source.label);
+      this.#usage.engineMs += performance.now() - started;
+      for (const { program } of step.calls) this.#usage.flops += this.#flops.get(program) ?? 0;
     }
     this.#checkOpen();
     for (const download of step.downloads) this.#download(download);

@@ -1,6 +1,7 @@
 import type { Chip, Driver } from "../../chip/chip.ts";
 import { estimatePlan } from "../../chip/estimate.ts";
 import type { EstimatedDispatch, Placement } from "../../chip/estimate.ts";
+import { productFlops } from "../../chip/cost/work.ts";
 import { formatFindings } from "../../chip/print.ts";
 import { hostTensor } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
@@ -18,6 +19,7 @@ import { viewClassOf } from "../engine.ts";
 import type {
   BufferView,
   DispatchTiming,
+  EngineUsage,
   LoadedPlan,
   LoadOptions,
   MemoryReport,
@@ -57,6 +59,8 @@ export class SimPlan implements LoadedPlan {
   readonly #slots = new Map<string, Slot>();
   readonly #prices = new Map<string, readonly EstimatedDispatch[]>();
   readonly #timings = new Map<string, DispatchTiming>();
+  readonly #usage = { engineMs: 0, hostMs: 0, flops: 0 };
+  readonly #flops = new Map<string, number>();
   #isClosed = false;
 
   /** Throws `EngineError` for a plan the chip refuses, with op, rule, source and remedy. */
@@ -108,8 +112,10 @@ export class SimPlan implements LoadedPlan {
     const prices = this.#pricesOf(section);
     for (const [index, dispatch] of dispatches.entries()) {
       this.#dispatch(dispatch);
-      const { ms = 0, joules = 0 } = prices[index] ?? {};
+      const { ms = 0, joules = 0, place = "host" } = prices[index] ?? {};
       this.#settings.advance(ms, joules);
+      this.#usage[place === "engine" ? "engineMs" : "hostMs"] += ms;
+      if (place === "engine") this.#usage.flops += this.#flopsOf(dispatch);
       const key = `${section}\n${dispatch.label}`;
       const before = this.#timings.get(key);
       this.#timings.set(key, {
@@ -164,6 +170,12 @@ export class SimPlan implements LoadedPlan {
     return [...this.#timings.values()];
   }
 
+  /** Predicted milliseconds, one dispatch after the other. */
+  usage(): EngineUsage {
+    const { engineMs, hostMs, flops } = this.#usage;
+    return { engineMs, hostMs, wallMs: engineMs + hostMs, flops };
+  }
+
   close(): Promise<void> {
     this.#isClosed = true;
     return Promise.resolve();
@@ -206,6 +218,15 @@ export class SimPlan implements LoadedPlan {
     const { dispatches } = estimatePlan(this.plan, chip, driver, { place, runs: { [section]: 1 } });
     this.#prices.set(section, dispatches);
     return dispatches;
+  }
+
+  #flopsOf({ program }: Dispatch): number {
+    const known = this.#flops.get(program);
+    if (known !== undefined) return known;
+    const placed = this.#placed.get(program);
+    const flops = placed?.place === "engine" ? productFlops(placed.program.function) : 0;
+    this.#flops.set(program, flops);
+    return flops;
   }
 
   #programOf(dispatch: Dispatch): PlanProgram {
