@@ -1,5 +1,4 @@
-import { cpus } from "node:os";
-import { findChip, chipByName } from "../../chip/chips.ts";
+import { chipByName } from "../../chip/chips.ts";
 import { DRIVERS } from "../../chip/chip.ts";
 import type { Chip, Driver } from "../../chip/chip.ts";
 import type { Plan } from "../../plan/plan.ts";
@@ -12,6 +11,7 @@ import { AnePlan } from "./ane-plan.ts";
 import type { AneDriver } from "./driver.ts";
 import { E5rtDriver } from "./e5rt/driver.ts";
 import { lendEvaluator } from "./evaluator.ts";
+import { identifyProcessor } from "./identity.ts";
 import { InMemoryDriver } from "./in-memory/driver.ts";
 import { findLibrary } from "./library.ts";
 import type { AneLibrary } from "./library.ts";
@@ -54,7 +54,7 @@ const DEFAULT_TIMEOUT_SECONDS = 600;
  */
 export async function createAneEngine(options: AneEngineOptions = {}): Promise<Engine> {
   const library = findLibrary(options.library);
-  const chip = chipOf(options, library);
+  const chip = await chipOf(options, library);
   const driver = openDriver(options, library);
   let endEvaluator: (() => Promise<void>) | undefined;
   let ownHost: Engine | undefined;
@@ -145,19 +145,14 @@ function timeoutFromEnvironment(): number {
   );
 }
 
-/** macOS names the processor "Apple M4 Max". */
-function chipOf({ chip }: AneEngineOptions, library: AneLibrary): Chip {
+async function chipOf({ chip }: AneEngineOptions, library: AneLibrary): Promise<Chip> {
   if (chip !== undefined) return chipByName(chip);
   const named = process.env["ANECDOTE_ANE_CHIP"];
   if (named !== undefined && named !== "") return chipByName(named);
   if (library.isNamed) return chipByName("m4");
-  const model =
-    cpus()[0]
-      ?.model.replace(/^Apple\s+/, "")
-      .trim() ?? "";
-  const found = findChip(model);
-  if (found !== undefined) return found;
-  throw new EngineError("engine.ane.chip", `nothing is known of the chip "${model}"`, {
+  const found = await identifyProcessor();
+  if (found.chip !== undefined) return found.chip;
+  throw new EngineError("engine.ane.chip", `nothing is known of the chip "${found.processor}"`, {
     remedy: "Name the nearest one: ANECDOTE_ANE_CHIP=m4",
   });
 }
