@@ -11,7 +11,8 @@ import { estimatePlacedPlan } from "../passes/engine/place-plan.ts";
 import { TRAIN_OPTIONS, planOf, plannedModel } from "../train/index.ts";
 import type { TrainConfig } from "../train/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
-import { driverOf } from "./check.ts";
+import { addDriverOption, namedDriver } from "./driver-option.ts";
+import type { DriverFlags } from "./driver-option.ts";
 import type { Exit } from "./commands.ts";
 import { UsageError } from "./errors.ts";
 import { fileKindOf } from "./file-kind.ts";
@@ -26,9 +27,8 @@ import {
 import { addOptions, commandLineLayer } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
 
-interface EstimateFlags {
+interface EstimateFlags extends DriverFlags {
   readonly chip: string;
-  readonly driver: string;
   readonly token?: boolean;
   readonly function?: string;
   readonly shape: readonly string[];
@@ -56,7 +56,6 @@ export function register(program: Command, _exit: Exit): void {
     .description("predict time and energy on a chip: of a program, a training step or a token")
     .argument("[file]", "MIL text, .mlpackage, .mlmodel or .onnx; or give --preset or --model")
     .option("--chip <name>", "m1 to m6, m4-max, … (anecdote chips)", "m4")
-    .option("--driver <name>", "the way into the engine: e5rt or in-memory", "e5rt")
     .option("--token", "one generated token instead of a training step")
     .option("--function <name>", "which function, where the file has several")
     .option("--shape <name=2x3>", "sizes of an input that the file leaves open", append, [])
@@ -73,10 +72,11 @@ Examples:
   anecdote estimate --preset stories110M --chip m4 --max-seq-length 256
   anecdote estimate model.mlpackage --chip m1`,
     );
+  addDriverOption(command);
   addOptions(command, STEP_OPTIONS);
   command.action((file: string | undefined, flags: EstimateFlags) => {
     const chip = chipByName(flags.chip);
-    const driver = driverOf(flags.driver);
+    const driver = namedDriver(flags) ?? "e5rt";
     const settings = Object.keys(commandLineLayer(command, STEP_OPTIONS).values);
     if (file !== undefined && settings.length > 0) {
       throw new UsageError(

@@ -55,7 +55,10 @@ export const GENERATE_OPTIONS = {
     minimum: 1,
     maximum: 256,
   }),
-  driver: choiceOption("the way into the Neural Engine, for ane and sim:<chip>", DRIVERS, MACHINE),
+  ane_driver: choiceOption("the way into the Neural Engine, for ane and sim:<chip>", DRIVERS, {
+    ...MACHINE,
+    aliases: ["driver"],
+  }),
   numerics: choiceOption(
     "arithmetic of sim:<chip>: the engine's, or a faster approximation of it",
     NUMERICS,
@@ -76,6 +79,6 @@ export const EVAL_OPTIONS = {
   by_document: flagOption("judge each document with nothing but itself as context"),
   engine: GENERATE_OPTIONS.engine,
   threads: GENERATE_OPTIONS.threads,
-  driver: GENERATE_OPTIONS.driver,
+  ane_driver: GENERATE_OPTIONS.ane_driver,
   numerics: GENERATE_OPTIONS.numerics,
 } as const;

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { readFlexibleShapes } from "../coreml/index.ts";
-import { createEngine } from "../engine/create.ts";
+import { createEngine, engineOptions } from "../engine/create.ts";
 import type { BufferView } from "../engine/engine.ts";
 import { runForTensors } from "../engine/run-function.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
@@ -14,6 +14,8 @@ import { readNpyFile, writeNpyFile } from "../util/npy.ts";
 import type { NpyArray, NpyData, NpyType } from "../util/npy.ts";
 import { Random } from "../util/random.ts";
 import type { Exit } from "./commands.ts";
+import { addDriverOption, namedDriver } from "./driver-option.ts";
+import type { DriverFlags } from "./driver-option.ts";
 import { UsageError } from "./errors.ts";
 import {
   append,
@@ -25,7 +27,7 @@ import {
   wholeProgram,
 } from "./open-program.ts";
 
-interface RunFlags {
+interface RunFlags extends DriverFlags {
   readonly input: readonly string[];
   readonly output?: string;
   readonly engine: string;
@@ -37,14 +39,14 @@ interface RunFlags {
 }
 
 export function register(program: Command, _exit: Exit): void {
-  program
+  const command = program
     .command("run")
     .description("run a program once, with arrays from and to .npy files")
     .argument("<file>", "MIL text, .mlpackage, .mlmodel, .mlmodelc or .onnx")
     .option("--input <name=file.npy>", "an input's array (may be given several times)", append, [])
     .option("--output <dir>", "folder for the results, one .npy each")
     .option("--random <seed>", "fill missing inputs: floats normal, integers and bools 0 or 1")
-    .option("--engine <name>", "cpu or reference", "cpu")
+    .option("--engine <name>", "cpu, reference, sim:<chip>, ane, or auto", "cpu")
     .option("--function <name>", "which function, where the file has several")
     .option("--shape <name=2x3>", "sizes of an input that the file leaves open", append, [])
     .option("--dim <name=4>", "a size that an .onnx file leaves open, by its name", append, [])
@@ -52,13 +54,14 @@ export function register(program: Command, _exit: Exit): void {
     .addHelpText(
       "after",
       "\nExample:\n  anecdote run model.mlpackage --input image=image.npy --output results",
-    )
-    .action(async (path: string, flags: RunFlags) => {
-      await run(path, flags);
-    });
+    );
+  addDriverOption(command).action(async (path: string, flags: RunFlags) => {
+    await run(path, flags);
+  });
 }
 
 async function run(path: string, flags: RunFlags): Promise<void> {
+  const engineSettings = engineOptions({ driver: namedDriver(flags) });
   const given = new Map(flags.input.map(namedFile));
   const options = parseShapes(flags.shape, flags.dim);
   const isOnnx = path.toLowerCase().endsWith(".onnx");
@@ -91,7 +94,7 @@ async function run(path: string, flags: RunFlags): Promise<void> {
       else if (random !== undefined) inputs[value.name] = drawn(value.name, type, random);
       else throw missing(fn, value);
     }
-    const engine = await createEngine(flags.engine);
+    const engine = await createEngine(flags.engine, engineSettings);
     try {
       const started = performance.now();
       let fallback: string | undefined;

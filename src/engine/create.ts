@@ -25,10 +25,17 @@ export interface EngineOptions {
 export interface EngineSettings {
   readonly threads?: number | undefined;
   readonly driver?: Driver | undefined;
+  /** The same, as the command line and configuration files name it; `driver` wins. */
+  readonly ane_driver?: Driver | undefined;
   readonly numerics?: Numerics | undefined;
 }
 
-export function engineOptions({ threads, driver, numerics }: EngineSettings): EngineOptions {
+export function engineOptions({
+  threads,
+  ane_driver,
+  driver = ane_driver,
+  numerics,
+}: EngineSettings): EngineOptions {
   return {
     ...(threads !== undefined && { threads }),
     ...(driver !== undefined && { driver }),
@@ -98,7 +105,7 @@ function checkMeaning(name: string, { driver, numerics }: EngineOptions): void {
   }
   if (driver !== undefined && (name === "cpu" || name === "reference")) {
     throw new EngineError("engine.option", `engine "${name}" has no drivers`, {
-      remedy: "--driver is a setting of ane and sim:<chip>, as in --engine sim:m4.",
+      remedy: "--ane-driver is a setting of ane and sim:<chip>, as in --engine sim:m4.",
     });
   }
 }

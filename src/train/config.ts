@@ -216,7 +216,10 @@ export const TRAIN_OPTIONS = {
     minimum: 1,
     maximum: 256,
   }),
-  driver: choiceOption("the way into the Neural Engine, for ane and sim:<chip>", DRIVERS, MACHINE),
+  ane_driver: choiceOption("the way into the Neural Engine, for ane and sim:<chip>", DRIVERS, {
+    ...MACHINE,
+    aliases: ["driver"],
+  }),
   numerics: choiceOption(
     "arithmetic of sim:<chip>: the engine's, or a faster approximation of it",
     NUMERICS,
@@ -286,7 +289,7 @@ type OptionalKeys =
   | "story_count"
   | "sample_prompt"
   | "threads"
-  | "driver"
+  | "ane_driver"
   | "numerics"
   | "tap_bytes"
   | "head_chunk_rows";
