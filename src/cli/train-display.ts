@@ -71,6 +71,7 @@ export class TrainDisplay {
         `${formatCount(event.train_tokens)} tokens to train on, ${formatCount(event.eval_tokens)} to evaluate`,
       ],
       ["engine", `${event.engine} on ${event.device}, ${event.threads} threads, ${event.runtime}`],
+      ...(event.profile === undefined ? [] : [["profile", event.profile] as const]),
       [
         "step",
         `${formatCount(event.tokens_per_step)} tokens, plan ${formatBytes(event.plan_bytes)}`,

@@ -21,6 +21,8 @@ export interface EngineDescription {
   readonly threads: number;
   /** What values between ops are. "fp16": training scales its loss. Default "fp32". */
   readonly arithmetic?: "fp32" | "fp16";
+  /** Where its settings come from, for a Neural Engine: a saved machine profile, or defaults. */
+  readonly profile?: string;
 }
 
 export interface LoadOptions {

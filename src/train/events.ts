@@ -19,6 +19,8 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     device: z.string(),
     runtime: z.string(),
     threads: z.number().int(),
+    /** Where a Neural Engine's settings come from. */
+    profile: z.string().optional(),
     parameters: z.number().int(),
     tokens_per_step: z.number().int(),
     train_tokens: z.number(),

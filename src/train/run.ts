@@ -464,6 +464,7 @@ class Run {
       device: description.device,
       runtime: description.runtime,
       threads: description.threads,
+      ...(description.profile !== undefined && { profile: description.profile }),
       parameters: parameterCount(modelOf(this.#data.model)),
       tokens_per_step:
         config.batch_size * config.max_seq_length * config.gradient_accumulation_steps,

@@ -1,21 +1,17 @@
-import { chipByName } from "../../chip/chips.ts";
-import { DRIVERS } from "../../chip/chip.ts";
 import type { Chip, Driver } from "../../chip/chip.ts";
 import type { Plan } from "../../plan/plan.ts";
-import { didYouMean } from "../../util/nearest.ts";
 import { createCpuEngine } from "../cpu/index.ts";
 import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
 import { EngineError } from "../errors.ts";
 import { createSimEngine } from "../sim/index.ts";
 import { AnePlan } from "./ane-plan.ts";
-import type { AneDriver } from "./driver.ts";
-import { E5rtDriver } from "./e5rt/driver.ts";
+import { chooseChip } from "./choose-chip.ts";
 import { lendEvaluator } from "./evaluator.ts";
-import { identifyProcessor } from "./identity.ts";
-import { InMemoryDriver } from "./in-memory/driver.ts";
 import { findLibrary } from "./library.ts";
 import type { AneLibrary } from "./library.ts";
-import { programCacheFolder } from "./program-folder.ts";
+import { describeProfile, readMachineProfile, systemBuild } from "./machine-profile.ts";
+import type { DriverSettings, ProfileLookup } from "./machine-profile.ts";
+import { chooseDriver, openDriver } from "./open-driver.ts";
 import { LoadedSegments } from "./segments.ts";
 
 export interface AneEngineOptions {
@@ -34,6 +30,8 @@ export interface AneEngineOptions {
   readonly host?: Engine;
   /** Where compiled programs are kept. */
   readonly cacheFolder?: string;
+  /** Settings of the drivers that stand in for those of the saved machine profile, which is not read then. */
+  readonly settings?: DriverSettings;
   /** Compiles programs anew though the cache holds them; so does `ANECDOTE_ANE_RECOMPILE=1`. */
   readonly forceRecompilation?: boolean;
   /** How long one call of the runtime may take, compilation included. Default 600 s, or `ANECDOTE_ANE_TIMEOUT` in seconds. */
@@ -46,16 +44,19 @@ export interface AneEngineOptions {
   readonly compileBudget?: number;
 }
 
-const DEFAULT_TIMEOUT_SECONDS = 600;
-
 /**
  * The Neural Engine of this Mac. Throws `EngineError`: `engine.ane.koffi`, `engine.ane.library`,
  * `engine.ane.symbols` where it cannot be reached, `engine.ane.chip` for a chip nobody knows.
  */
 export async function createAneEngine(options: AneEngineOptions = {}): Promise<Engine> {
   const library = findLibrary(options.library);
-  const chip = await chipOf(options, library);
-  const driver = openDriver(options, library);
+  const chip = await chooseChip(options.chip, library);
+  const profile = profileOf(options, chip, library);
+  const driver = openDriver(chooseDriver(options.driver), library, {
+    settings: settingsOf(options, profile),
+    ...(options.cacheFolder !== undefined && { cacheFolder: options.cacheFolder }),
+    ...(options.timeoutMs !== undefined && { timeoutMs: options.timeoutMs }),
+  });
   let endEvaluator: (() => Promise<void>) | undefined;
   let ownHost: Engine | undefined;
   try {
@@ -89,6 +90,7 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
     runtime: `${driver.runtime}; host: ${host.description.runtime}`,
     threads: host.description.threads,
     arithmetic: "fp16",
+    ...(profile !== undefined && { profile: describeProfile(profile) }),
   });
   const open = new Set<LoadedPlan>();
   return {
@@ -109,50 +111,32 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
   };
 }
 
-function openDriver(options: AneEngineOptions, library: AneLibrary): AneDriver {
-  const name = options.driver ?? process.env["ANECDOTE_ANE_DRIVER"] ?? "e5rt";
-  switch (name) {
-    case "e5rt":
-      return new E5rtDriver({
-        library: library.path,
-        cacheFolder: options.cacheFolder ?? programCacheFolder(),
-        forceRecompilation:
-          options.forceRecompilation ?? process.env["ANECDOTE_ANE_RECOMPILE"] === "1",
-        timeoutMs: options.timeoutMs ?? timeoutFromEnvironment(),
-        ...(options.operationLimit !== undefined && { operationLimit: options.operationLimit }),
-      });
-    case "in-memory":
-      return new InMemoryDriver({
-        ...(library.isNamed && { library: library.path }),
-        ...(options.compileBudget !== undefined && { compileBudget: options.compileBudget }),
-      });
-    default:
-      throw new EngineError(
-        "engine.ane.driver",
-        `there is no driver "${name}".${didYouMean(name, DRIVERS)}`,
-        { remedy: `Drivers: ${DRIVERS.join(", ")}.` },
-      );
-  }
+/** What was saved about this machine, unless the caller chose settings of its own. */
+function profileOf(
+  options: AneEngineOptions,
+  chip: Chip,
+  library: AneLibrary,
+): ProfileLookup | undefined {
+  if (options.settings !== undefined) return undefined;
+  return readMachineProfile({ chip: chip.id, osBuild: systemBuild(), library: library.path });
 }
 
-function timeoutFromEnvironment(): number {
-  const text = process.env["ANECDOTE_ANE_TIMEOUT"];
-  const seconds = text === undefined || text === "" ? DEFAULT_TIMEOUT_SECONDS : Number(text);
-  if (Number.isFinite(seconds) && seconds > 0) return seconds * 1000;
-  throw new EngineError(
-    "engine.ane.timeout",
-    `ANECDOTE_ANE_TIMEOUT must be a number of seconds above 0, not "${text}"`,
-  );
-}
-
-async function chipOf({ chip }: AneEngineOptions, library: AneLibrary): Promise<Chip> {
-  if (chip !== undefined) return chipByName(chip);
-  const named = process.env["ANECDOTE_ANE_CHIP"];
-  if (named !== undefined && named !== "") return chipByName(named);
-  if (library.isNamed) return chipByName("m4");
-  const found = await identifyProcessor();
-  if (found.chip !== undefined) return found.chip;
-  throw new EngineError("engine.ane.chip", `nothing is known of the chip "${found.processor}"`, {
-    remedy: "Name the nearest one: ANECDOTE_ANE_CHIP=m4",
-  });
+/** Options first, then the machine's profile, then the drivers' defaults. */
+function settingsOf(options: AneEngineOptions, profile: ProfileLookup | undefined): DriverSettings {
+  const base =
+    options.settings ?? (profile?.state === "used" ? profile.profile.drivers : undefined) ?? {};
+  const isForced =
+    options.forceRecompilation ??
+    (process.env["ANECDOTE_ANE_RECOMPILE"] === "1" ? true : undefined);
+  return {
+    e5rt: {
+      ...base.e5rt,
+      ...(isForced !== undefined && { forceRecompilation: isForced }),
+      ...(options.operationLimit !== undefined && { operationLimit: options.operationLimit }),
+    },
+    "in-memory": {
+      ...base["in-memory"],
+      ...(options.compileBudget !== undefined && { compileBudget: options.compileBudget }),
+    },
+  };
 }

@@ -7,12 +7,17 @@ import type { ProgramFiles } from "./program-text.ts";
 /** Digits of the hash that name a folder. */
 const NAME_DIGITS = 24;
 
-/** Where compiled programs are kept: `ANECDOTE_CACHE_DIR`, or where the system keeps caches. */
-export function programCacheFolder(): string {
+/** What may be made again: `ANECDOTE_CACHE_DIR`, or where the system keeps caches. */
+export function cacheFolder(): string {
   const own = process.env["ANECDOTE_CACHE_DIR"];
-  if (own !== undefined && own !== "") return join(own, "ane");
-  if (process.platform === "darwin") return join(homedir(), "Library", "Caches", "anecdote", "ane");
-  return join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "anecdote", "ane");
+  if (own !== undefined && own !== "") return own;
+  if (process.platform === "darwin") return join(homedir(), "Library", "Caches", "anecdote");
+  return join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "anecdote");
+}
+
+/** Where compiled programs are kept. */
+export function programCacheFolder(): string {
+  return join(cacheFolder(), "ane");
 }
 
 export interface ProgramFolder {

@@ -19,6 +19,10 @@ export interface InMemoryOptions {
   /** A library in place of the system's. */
   readonly library?: string;
   readonly compileBudget?: number;
+  /** Bytes of the smallest surface (`in-memory.surface-minimum`). */
+  readonly minimumBytes?: number;
+  /** Whether all surfaces of one side of a program have one size (`in-memory.equal-surfaces`). Default true. */
+  readonly equalSizes?: boolean;
 }
 
 /** Assumption `in-memory.quality-of-service`. */
@@ -38,19 +42,23 @@ export class InMemoryDriver implements AneDriver {
   readonly name = "in-memory";
   readonly runtime: string;
   readonly operationLimit = REQUEST_LIMIT;
-  readonly buffers = { minimumBytes: SURFACE_MINIMUM, equalSizes: true };
+  readonly buffers: AneDriver["buffers"];
   readonly #objc: ObjcRuntime;
   readonly #compileBudget: number;
   readonly #programs = new Map<string, InMemoryProgram>();
 
-  constructor({ library, compileBudget }: InMemoryOptions) {
+  constructor({ library, compileBudget, minimumBytes, equalSizes }: InMemoryOptions) {
     this.#objc = new ObjcRuntime(library);
     this.#compileBudget = compileBudget ?? COMPILE_BUDGET;
+    this.buffers = {
+      minimumBytes: minimumBytes ?? SURFACE_MINIMUM,
+      equalSizes: equalSizes ?? true,
+    };
     this.runtime = `_ANEInMemoryModel, ${library ?? "AppleNeuralEngine.framework"}`;
   }
 
   allocate(byteLength: number): DeviceBuffer {
-    const size = Math.max(byteLength, SURFACE_MINIMUM);
+    const size = Math.max(byteLength, this.buffers.minimumBytes);
     return new SurfaceBuffer(this.#objc, size);
   }
 

@@ -1,0 +1,153 @@
+import { createHash } from "node:crypto";
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import os from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+import { readSmallFile } from "../../util/byte-source.ts";
+import { messageOf } from "../../util/errors.ts";
+import { writeWholeFile } from "../../util/atomic-file.ts";
+import { cacheFolder } from "./program-folder.ts";
+
+/** A profile has some hundred bytes. */
+const MAXIMUM_BYTES = 1 << 16;
+
+/** What a driver does otherwise than by default on one machine. Absent: as the assumption has it. */
+const e5rtSettings = z.strictObject({
+  /** Operations held at once (`e5rt.program-cap`). */
+  operationLimit: z.int().min(1).max(4096).optional(),
+  /** The compile cache cannot be trusted (`e5rt.cache-reuse`). */
+  forceRecompilation: z.boolean().optional(),
+});
+const inMemorySettings = z.strictObject({
+  /** All surfaces of one side of a program have one size (`in-memory.equal-surfaces`). */
+  equalSizes: z.boolean().optional(),
+  /** Bytes of the smallest surface (`in-memory.surface-minimum`). */
+  minimumBytes: z
+    .int()
+    .min(2)
+    .max(1 << 20)
+    .optional(),
+  /** Programs compiled in one process (`in-memory.compile-budget`). */
+  compileBudget: z.int().min(1).max(4096).optional(),
+  /** How requests are handed over. */
+  evaluation: z.enum(["model", "client", "direct"]).optional(),
+});
+
+const profileSchema = z.strictObject({
+  schema: z.literal(1),
+  /** The chip's id, the build of the operating system and the library that was tried. */
+  chip: z.string(),
+  osBuild: z.string(),
+  library: z.string(),
+  /** When, ISO 8601, and by which version of Anecdote. */
+  made: z.iso.datetime(),
+  version: z.string(),
+  drivers: z.strictObject({
+    e5rt: e5rtSettings.optional(),
+    "in-memory": inMemorySettings.optional(),
+  }),
+});
+
+/** What `anecdote doctor` found out about one machine, as choices for the drivers. */
+export type MachineProfile = z.infer<typeof profileSchema>;
+export type DriverSettings = MachineProfile["drivers"];
+
+/** What a profile holds for: another chip, system or library may answer otherwise. */
+export interface ProfileKey {
+  readonly chip: string;
+  readonly osBuild: string;
+  readonly library: string;
+}
+
+export type ProfileLookup =
+  | { readonly state: "used"; readonly path: string; readonly profile: MachineProfile }
+  | { readonly state: "absent"; readonly path: string }
+  | { readonly state: "ignored"; readonly path: string; readonly reason: string };
+
+/** The file of a chip and a library: one, whatever the system's build, so that an outdated one is noticed. */
+export function profilePath({ chip, library }: ProfileKey, root = cacheFolder()): string {
+  const hash = createHash("sha256").update(library).digest("hex").slice(0, 12);
+  return join(root, "machine", `${chip}-${hash}.json`);
+}
+
+/** The saved profile for a key. A broken file, and one of another system build, is ignored with the reason. */
+export function readMachineProfile(key: ProfileKey, root?: string): ProfileLookup {
+  const path = profilePath(key, root);
+  if (!existsSync(path)) return { state: "absent", path };
+  let profile: MachineProfile;
+  try {
+    profile = profileSchema.parse(
+      JSON.parse(Buffer.from(readSmallFile(path, MAXIMUM_BYTES)).toString("utf8")),
+    );
+  } catch (error) {
+    const detail = error instanceof z.ZodError ? z.prettifyError(error) : messageOf(error);
+    return {
+      state: "ignored",
+      path,
+      reason: `it is broken: ${detail.replaceAll(/\s*\n\s*/g, " ")}`,
+    };
+  }
+  if (profile.chip !== key.chip || profile.library !== key.library) {
+    return {
+      state: "ignored",
+      path,
+      reason: `it is of ${profile.chip} with ${profile.library}, this is ${key.chip} with ${key.library}`,
+    };
+  }
+  if (profile.osBuild !== key.osBuild) {
+    return {
+      state: "ignored",
+      path,
+      reason: `it was made on system build ${profile.osBuild}, this is ${key.osBuild}`,
+    };
+  }
+  return { state: "used", path, profile };
+}
+
+/**
+ * Saves what was found out about one or both drivers; what an earlier profile of the same build says of the other
+ * driver stays. Returns the path. Throws `FileError`.
+ */
+export function saveMachineProfile(
+  key: ProfileKey,
+  drivers: DriverSettings,
+  version: string,
+  root?: string,
+): string {
+  const earlier = readMachineProfile(key, root);
+  const profile: MachineProfile = {
+    schema: 1,
+    ...key,
+    made: new Date().toISOString(),
+    version,
+    drivers: { ...(earlier.state === "used" && earlier.profile.drivers), ...drivers },
+  };
+  writeWholeFile(earlier.path, `${JSON.stringify(profileSchema.parse(profile), undefined, 2)}\n`);
+  return earlier.path;
+}
+
+/** "machine profile of 2026-11-28", for start lines and `doctor`. */
+export function describeProfile(lookup: ProfileLookup): string {
+  switch (lookup.state) {
+    case "used":
+      return `machine profile of ${lookup.profile.made.slice(0, 10)}`;
+    case "absent":
+      return "no machine profile, defaults; `anecdote doctor` makes one";
+    case "ignored":
+      return `machine profile ${lookup.path} ignored: ${lookup.reason}; \`anecdote doctor\` makes a new one`;
+  }
+}
+
+/** "24G84"; on other systems the kernel's release. */
+export function systemBuild(): string {
+  if (process.platform !== "darwin") return os.release();
+  try {
+    return execFileSync("/usr/sbin/sysctl", ["-n", "kern.osversion"], {
+      encoding: "utf8",
+      timeout: 5000,
+    }).trim();
+  } catch {
+    return os.release();
+  }
+}

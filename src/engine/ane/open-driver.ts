@@ -1,0 +1,72 @@
+import { DRIVERS } from "../../chip/chip.ts";
+import type { Driver } from "../../chip/chip.ts";
+import { didYouMean } from "../../util/nearest.ts";
+import { EngineError } from "../errors.ts";
+import type { AneDriver } from "./driver.ts";
+import { E5rtDriver } from "./e5rt/driver.ts";
+import { InMemoryDriver } from "./in-memory/driver.ts";
+import type { AneLibrary } from "./library.ts";
+import type { DriverSettings } from "./machine-profile.ts";
+import { programCacheFolder } from "./program-folder.ts";
+
+export interface DriverOptions {
+  /** What a machine profile or a test chose, for each driver. */
+  readonly settings?: DriverSettings;
+  /** Where e5rt keeps compiled programs. */
+  readonly cacheFolder?: string;
+  /** How long one call of e5rt may take. Default: `ANECDOTE_ANE_TIMEOUT`, or 600 s. */
+  readonly timeoutMs?: number;
+}
+
+const DEFAULT_TIMEOUT_SECONDS = 600;
+
+/** The driver that is meant where none is given: `ANECDOTE_ANE_DRIVER`, or e5rt. Throws `EngineError` `engine.ane.driver`. */
+export function chooseDriver(given?: string): Driver {
+  const name = given ?? (process.env["ANECDOTE_ANE_DRIVER"] || "e5rt");
+  const found = DRIVERS.find((driver) => driver === name);
+  if (found !== undefined) return found;
+  throw new EngineError(
+    "engine.ane.driver",
+    `there is no driver "${name}".${didYouMean(name, DRIVERS)}`,
+    { remedy: `Drivers: ${DRIVERS.join(", ")}.` },
+  );
+}
+
+/** Throws `EngineError` `engine.ane.koffi`, `engine.ane.library` or `engine.ane.symbols` where it cannot be reached. */
+export function openDriver(
+  name: Driver,
+  library: AneLibrary,
+  options: DriverOptions = {},
+): AneDriver {
+  switch (name) {
+    case "e5rt": {
+      const { operationLimit, forceRecompilation } = options.settings?.e5rt ?? {};
+      return new E5rtDriver({
+        library: library.path,
+        cacheFolder: options.cacheFolder ?? programCacheFolder(),
+        forceRecompilation: forceRecompilation ?? false,
+        timeoutMs: options.timeoutMs ?? timeoutFromEnvironment(),
+        ...(operationLimit !== undefined && { operationLimit }),
+      });
+    }
+    case "in-memory": {
+      const { equalSizes, minimumBytes, compileBudget } = options.settings?.["in-memory"] ?? {};
+      return new InMemoryDriver({
+        ...(library.isNamed && { library: library.path }),
+        ...(equalSizes !== undefined && { equalSizes }),
+        ...(minimumBytes !== undefined && { minimumBytes }),
+        ...(compileBudget !== undefined && { compileBudget }),
+      });
+    }
+  }
+}
+
+function timeoutFromEnvironment(): number {
+  const text = process.env["ANECDOTE_ANE_TIMEOUT"];
+  const seconds = text === undefined || text === "" ? DEFAULT_TIMEOUT_SECONDS : Number(text);
+  if (Number.isFinite(seconds) && seconds > 0) return seconds * 1000;
+  throw new EngineError(
+    "engine.ane.timeout",
+    `ANECDOTE_ANE_TIMEOUT must be a number of seconds above 0, not "${text}"`,
+  );
+}
