@@ -1,19 +1,11 @@
 /*
- * What both test doubles share: objects that are never freed, so that use after release and double release are
- * seen, rules whose breach is counted and told, and failures on demand.
+ * What both doubles of the engine share: programs read from MIL text, their weights, and running them.
  */
 #ifndef ANECDOTE_DOUBLE_H
 #define ANECDOTE_DOUBLE_H
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "orders.h"
 #include <sys/stat.h>
-#include <unistd.h>
 
-#define EXPORT __attribute__((visibility("default")))
 #define MAXIMUM_PORTS 256
 #define NAME_BYTES 64
 
@@ -21,89 +13,6 @@ typedef int (*evaluate_function)(const char *model, uint32_t input_count, void *
                                  uint32_t output_count, void **outputs);
 
 static evaluate_function evaluator;
-static atomic_long violation_count;
-static char first_violation[512];
-
-static void violation(const char *format, ...) {
-  char text[400];
-  va_list operands;
-  va_start(operands, format);
-  vsnprintf(text, sizeof text, format, operands);
-  va_end(operands);
-  if (atomic_fetch_add(&violation_count, 1) == 0) snprintf(first_violation, sizeof first_violation, "%s", text);
-  fprintf(stderr, "protocol: %s\n", text);
-}
-
-/* Orders from tests: KEY=VALUE through the control function or as ANECDOTE_DOUBLE_KEY in the environment. */
-typedef struct {
-  char function[128]; /* "" for none */
-  long at;            /* 1 for the first call from now on */
-} order;
-
-static order parse_order(const char *text) {
-  order made = {"", 1};
-  if (text == NULL || *text == 0) return made;
-  /* Selectors end in a colon of their own. */
-  const char *colon = strrchr(text, ':');
-  if (colon != NULL && colon[1] == 0) colon = NULL;
-  size_t length = colon == NULL ? strlen(text) : (size_t)(colon - text);
-  if (length >= sizeof made.function) length = sizeof made.function - 1;
-  memcpy(made.function, text, length);
-  made.function[length] = 0;
-  if (colon != NULL) made.at = atol(colon + 1);
-  return made;
-}
-
-static order fail_order, hang_order, garbage_order;
-static char refused_op[64];
-static FILE *trace_file;
-static int orders_are_read;
-
-static void control(const char *key, const char *value) {
-  if (strcmp(key, "fail") == 0) fail_order = parse_order(value);
-  else if (strcmp(key, "hang") == 0) hang_order = parse_order(value);
-  else if (strcmp(key, "garbage") == 0) garbage_order = parse_order(value);
-  else if (strcmp(key, "refuse") == 0) snprintf(refused_op, sizeof refused_op, "%s", value == NULL ? "" : value);
-  else if (strcmp(key, "trace") == 0) {
-    if (trace_file != NULL) fclose(trace_file);
-    trace_file = value == NULL || *value == 0 ? NULL : fopen(value, "a");
-  } else violation("there is no order \"%s\"", key);
-}
-
-static void read_orders(void) {
-  if (orders_are_read) return;
-  orders_are_read = 1;
-  static const char *const keys[] = {"fail", "hang", "garbage", "refuse", "trace"};
-  static const char *const names[] = {"ANECDOTE_DOUBLE_FAIL", "ANECDOTE_DOUBLE_HANG", "ANECDOTE_DOUBLE_GARBAGE",
-                                      "ANECDOTE_DOUBLE_REFUSE", "ANECDOTE_DOUBLE_TRACE"};
-  for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-    const char *value = getenv(names[i]);
-    if (value != NULL) control(keys[i], value);
-  }
-}
-
-static int is_due(order *wanted, const char *function) {
-  if (wanted->function[0] == 0 || strcmp(wanted->function, function) != 0) return 0;
-  if (--wanted->at > 0) return 0;
-  wanted->function[0] = 0;
-  return 1;
-}
-
-/* Every exported function begins with this. Returns 1 where the call must fail. */
-static int entered(const char *function) {
-  read_orders();
-  if (trace_file != NULL) {
-    fprintf(trace_file, "%s\n", function);
-    fflush(trace_file);
-  }
-  if (is_due(&hang_order, function))
-    for (;;) sleep(60);
-  if (is_due(&fail_order, function)) {
-    fprintf(stderr, "double: %s was told to fail\n", function);
-    return 1;
-  }
-  return 0;
-}
 
 /* Programs, read from MIL text. */
 typedef struct {
@@ -280,14 +189,4 @@ static int run_program(const program *code, void **inputs, void **outputs) {
 }
 
 EXPORT void anecdote_set_evaluator(evaluate_function function) { evaluator = function; }
-EXPORT void anecdote_double_control(const char *key, const char *value) {
-  read_orders();
-  control(key, value);
-}
-EXPORT int64_t anecdote_double_violations(void) { return atomic_load(&violation_count); }
-EXPORT const char *anecdote_double_first_violation(void) { return first_violation; }
-EXPORT void anecdote_double_forget_violations(void) {
-  atomic_store(&violation_count, 0);
-  first_violation[0] = 0;
-}
 #endif

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-export type DoubleName = "e5rt" | "objc";
+export type DoubleName = "e5rt" | "objc" | "ioreport";
 
 const SOURCES = fileURLToPath(new URL("../../doubles", import.meta.url));
 
@@ -22,7 +22,8 @@ const WARNINGS_AND_KIND = [
 /** Builds a double with the system's compiler, once for every state of its sources. */
 export function buildDouble(name: DoubleName, definitions: readonly string[] = []): string {
   const hash = createHash("sha256").update(definitions.join());
-  for (const file of ["double.h", `${name}.c`]) hash.update(readFileSync(join(SOURCES, file)));
+  for (const file of ["orders.h", "double.h", `${name}.c`])
+    hash.update(readFileSync(join(SOURCES, file)));
   const folder = join(tmpdir(), "anecdote-doubles");
   mkdirSync(folder, { recursive: true });
   const path = join(folder, `${name}-${hash.digest("hex").slice(0, 16)}.so`);

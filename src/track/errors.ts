@@ -1,0 +1,3 @@
+import { AnecdoteError } from "../util/errors.ts";
+
+export class TrackError extends AnecdoteError {}
