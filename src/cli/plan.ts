@@ -65,9 +65,15 @@ function formatExecution(engineName: string, execution: readonly SectionExecutio
   const lines = execution.flatMap(({ section, reason, steps }) => [
     `  ${section}: ${steps.length} steps; ${reason}`,
     ...steps.map(
-      ({ kind, dispatches }) =>
-        `    ${kind.padEnd(8)} ${dispatches.length === 1 ? (dispatches[0] ?? "") : `${dispatches.length} dispatches: ${dispatches[0] ?? ""} ... ${dispatches.at(-1) ?? ""}`}`,
+      ({ kind, dispatches, beside }) =>
+        `    ${kind.padEnd(11)} ${spanOf(dispatches, "dispatches")}${beside !== undefined && beside.length > 0 ? `  | beside ${spanOf(beside, "steps")}` : ""}`,
     ),
   ]);
   return `\non ${engineName}\n${lines.join("\n")}\n`;
+}
+
+function spanOf(labels: readonly string[], what: string): string {
+  const [first = ""] = labels;
+  if (labels.length <= 1) return first;
+  return `${labels.length} ${what}: ${first} ... ${labels.at(-1) ?? ""}`;
 }

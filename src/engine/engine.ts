@@ -60,6 +60,8 @@ export interface ExecutionStep {
   readonly kind: string;
   /** Labels of the dispatches in it. */
   readonly dispatches: readonly string[];
+  /** Labels of the other processor's steps that may run at the same time. */
+  readonly beside?: readonly string[];
 }
 
 export interface SectionExecution {
@@ -90,6 +92,12 @@ export interface LoadedPlan {
   /** Compiles what a section needs, so that its first run is as fast as the others. */
   prepare(section: string): Promise<void>;
   run(section: string): Promise<void>;
+  /**
+   * Runs sections as if one after the other; the engine works on several at once where one does not wait for
+   * another, and results are the same to the bit. `onDone` hears the number of a section in the list as soon as it
+   * and all before it are done; those stay done when the promise rejects afterwards.
+   */
+  runSequence?(sections: readonly string[], onDone?: (index: number) => void): Promise<void>;
   /**
    * A persistent buffer's elements. Stays valid until `close`; backed by shared memory where the engine can,
    * so that another thread may read it. Throws `EngineError` for unknown and transient buffers.

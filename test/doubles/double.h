@@ -181,6 +181,7 @@ static int run_program(const program *code, void **inputs, void **outputs) {
     for (uint32_t i = 0; i < code->output_count; i++) memset(outputs[i], 0xFF, code->outputs[i].byte_length);
     return 0;
   }
+  if (is_arithmetic_off) return 0;
   if (evaluator == NULL) {
     fprintf(stderr, "double: nobody lent an evaluator\n");
     return 1;

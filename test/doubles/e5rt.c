@@ -51,6 +51,8 @@ struct object {
   /* buffer */
   uint64_t byte_length;
   void *memory;
+  uint64_t contents; /* hash, while a stream that uses it executes */
+  int is_met;        /* by an operation before this one of the stream */
   /* stream */
   object *operations[128];
   uint32_t operation_count;
@@ -405,22 +407,84 @@ EXPORT int64_t e5rt_execution_stream_encode_operation(void *stream, void *operat
   return 0;
 }
 
+static uint64_t contents_of(const object *buffer) {
+  const uint64_t *words = buffer->memory;
+  uint64_t hash = 0xCBF29CE484222325ull;
+  for (uint64_t i = 0; i < buffer->byte_length / 8; i++) hash = (hash ^ words[i]) * 0x100000001B3ull;
+  return hash;
+}
+
+static void check_untouched(const object *buffer, const char *path) {
+  if (contents_of(buffer) != buffer->contents)
+    violation("the host wrote into a buffer of %s while its stream executed", path);
+}
+
+/*
+ * From here to the end of the execution the buffers belong to the engine. What the stream makes is spoilt at once:
+ * a host that still reads the results of an earlier execution finds it. What it reads must not change.
+ */
+static int64_t take_buffers(object *stream) {
+  for (uint32_t at = 0; at < stream->operation_count; at++) {
+    object *operation = stream->operations[at];
+    const program *code = operation->code;
+    RULE(operation->is_live, "a released operation is executed");
+    for (uint32_t i = 0; i < code->input_count; i++) {
+      RULE(operation->bound_inputs[i]->is_live, "input %s stands on a released buffer", code->inputs[i].name);
+      operation->bound_inputs[i]->is_met = 0;
+    }
+    for (uint32_t i = 0; i < code->output_count; i++) {
+      RULE(operation->bound_outputs[i]->is_live, "output %s stands on a released buffer", code->outputs[i].name);
+      operation->bound_outputs[i]->is_met = 0;
+    }
+  }
+  for (uint32_t at = 0; at < stream->operation_count; at++) {
+    object *operation = stream->operations[at];
+    const program *code = operation->code;
+    for (uint32_t i = 0; i < code->input_count; i++) operation->bound_inputs[i]->is_met = 1;
+    for (uint32_t i = 0; i < code->output_count; i++) {
+      object *output = operation->bound_outputs[i];
+      if (!output->is_met && !is_arithmetic_off) memset(output->memory, 0x7E, output->byte_length);
+      output->is_met = 1;
+    }
+  }
+  for (uint32_t at = 0; at < stream->operation_count; at++) {
+    object *operation = stream->operations[at];
+    for (uint32_t i = 0; i < operation->code->input_count; i++)
+      operation->bound_inputs[i]->contents = contents_of(operation->bound_inputs[i]);
+    for (uint32_t i = 0; i < operation->code->output_count; i++)
+      operation->bound_outputs[i]->contents = contents_of(operation->bound_outputs[i]);
+  }
+  return 0;
+}
+
 static int64_t execute(object *stream) {
   RULE(stream->operation_count > 0, "an empty stream is executed");
+  int64_t status = take_buffers(stream);
+  if (status != 0) return status;
+  delay("execute");
   for (uint32_t at = 0; at < stream->operation_count; at++) {
     object *operation = stream->operations[at];
     const program *code = operation->code;
     void *inputs[MAXIMUM_PORTS], *outputs[MAXIMUM_PORTS];
-    RULE(operation->is_live, "a released operation is executed");
+    delay(code->path);
     for (uint32_t i = 0; i < code->input_count; i++) {
-      RULE(operation->bound_inputs[i]->is_live, "input %s stands on a released buffer", code->inputs[i].name);
+      check_untouched(operation->bound_inputs[i], code->path);
       inputs[i] = operation->bound_inputs[i]->memory;
     }
     for (uint32_t i = 0; i < code->output_count; i++) {
-      RULE(operation->bound_outputs[i]->is_live, "output %s stands on a released buffer", code->outputs[i].name);
+      check_untouched(operation->bound_outputs[i], code->path);
       outputs[i] = operation->bound_outputs[i]->memory;
     }
     if (run_program(code, inputs, outputs) != 0) return STATUS_FAILED;
+    for (uint32_t i = 0; i < code->output_count; i++)
+      operation->bound_outputs[i]->contents = contents_of(operation->bound_outputs[i]);
+  }
+  for (uint32_t at = 0; at < stream->operation_count; at++) {
+    object *operation = stream->operations[at];
+    for (uint32_t i = 0; i < operation->code->input_count; i++)
+      check_untouched(operation->bound_inputs[i], operation->code->path);
+    for (uint32_t i = 0; i < operation->code->output_count; i++)
+      check_untouched(operation->bound_outputs[i], operation->code->path);
   }
   execute_count++;
   return 0;

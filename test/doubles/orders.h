@@ -46,6 +46,35 @@ static order parse_order(const char *text) {
   return made;
 }
 
+/* How long the engine takes: for each call of "execute", for each run of a program whose path has the text in it. */
+#define MAXIMUM_DELAYS 64
+static struct {
+  char what[128];
+  double milliseconds;
+} delays[MAXIMUM_DELAYS];
+static int delay_count;
+static __attribute__((unused)) int is_arithmetic_off;
+
+static void set_delay(const char *text) {
+  const char *colon = text == NULL ? NULL : strrchr(text, ':');
+  if (colon == NULL || delay_count == MAXIMUM_DELAYS) {
+    delay_count = 0;
+    return;
+  }
+  size_t length = (size_t)(colon - text);
+  if (length >= sizeof delays->what) length = sizeof delays->what - 1;
+  memcpy(delays[delay_count].what, text, length);
+  delays[delay_count].what[length] = 0;
+  delays[delay_count++].milliseconds = atof(colon + 1);
+}
+
+static __attribute__((unused)) void delay(const char *what) {
+  double milliseconds = 0;
+  for (int i = 0; i < delay_count; i++)
+    if (strstr(what, delays[i].what) != NULL) milliseconds += delays[i].milliseconds;
+  if (milliseconds > 0) usleep((useconds_t)(milliseconds * 1000));
+}
+
 static order fail_order, hang_order, garbage_order;
 static char refused_op[64];
 static FILE *trace_file;
@@ -56,6 +85,8 @@ static void control(const char *key, const char *value) {
   else if (strcmp(key, "hang") == 0) hang_order = parse_order(value);
   else if (strcmp(key, "garbage") == 0) garbage_order = parse_order(value);
   else if (strcmp(key, "refuse") == 0) snprintf(refused_op, sizeof refused_op, "%s", value == NULL ? "" : value);
+  else if (strcmp(key, "delay") == 0) set_delay(value);
+  else if (strcmp(key, "arithmetic") == 0) is_arithmetic_off = value != NULL && strcmp(value, "off") == 0;
   else if (strcmp(key, "trace") == 0) {
     if (trace_file != NULL) fclose(trace_file);
     trace_file = value == NULL || *value == 0 ? NULL : fopen(value, "a");
@@ -65,9 +96,9 @@ static void control(const char *key, const char *value) {
 static void read_orders(void) {
   if (orders_are_read) return;
   orders_are_read = 1;
-  static const char *const keys[] = {"fail", "hang", "garbage", "refuse", "trace"};
+  static const char *const keys[] = {"fail", "hang", "garbage", "refuse", "trace", "delay"};
   static const char *const names[] = {"ANECDOTE_DOUBLE_FAIL", "ANECDOTE_DOUBLE_HANG", "ANECDOTE_DOUBLE_GARBAGE",
-                                      "ANECDOTE_DOUBLE_REFUSE", "ANECDOTE_DOUBLE_TRACE"};
+                                      "ANECDOTE_DOUBLE_REFUSE", "ANECDOTE_DOUBLE_TRACE", "ANECDOTE_DOUBLE_DELAY"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     const char *value = getenv(names[i]);
     if (value != NULL) control(keys[i], value);

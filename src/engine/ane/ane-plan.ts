@@ -11,20 +11,27 @@ import type {
   BufferView,
   DispatchTiming,
   Engine,
-  EngineUsage,
   LoadedPlan,
   LoadOptions,
   MemoryReport,
+  SectionExecution,
 } from "../engine.ts";
 import { EngineError } from "../errors.ts";
-import { fillPort, sumOfHalves, takeResult } from "./convert.ts";
 import { DeviceMemory } from "./device-memory.ts";
 import type { AneDriver, DriverProgram } from "./driver.ts";
 import { HostSide } from "./host-side.ts";
 import { canonicalSource } from "./program-text.ts";
 import { planSection } from "./section-plan.ts";
-import type { Download, SectionStep, Upload } from "./section-plan.ts";
+import type { SectionStep, SegmentStep } from "./section-plan.ts";
 import type { LoadedSegments, SegmentSource } from "./segments.ts";
+import { TaskClock } from "./task-clock.ts";
+import type { OverlapUsage } from "./task-clock.ts";
+import { besides, inSequence, planTasks } from "./task-graph.ts";
+import type { Task } from "./task-graph.ts";
+import { runTasks } from "./task-runner.ts";
+import type { TaskEvent } from "./task-runner.ts";
+import { Transfers } from "./transfers.ts";
+import type { HostVersion } from "./transfers.ts";
 
 export interface AnePlanContext {
   readonly driver: AneDriver;
@@ -34,21 +41,10 @@ export interface AnePlanContext {
   readonly segments: LoadedSegments;
   /** A stream of its own for every dispatch, so that each is timed alone. */
   readonly separateDispatches: boolean;
-}
-
-type SegmentStep = Extract<SectionStep, { readonly kind: "segment" }>;
-
-interface PreparedStep {
-  readonly label: string;
-  readonly place: "engine" | "host";
-  readonly run: () => Promise<void>;
-  runs: number;
-  elapsedMs: number;
-}
-
-/** What is known of a persistent buffer's host copy. */
-interface HostVersion {
-  number: number;
+  readonly bytesPerPiece: number;
+  /** Every task waits for the one before. */
+  readonly isSequential: boolean;
+  readonly onTask?: (event: TaskEvent) => void;
 }
 
 /**
@@ -66,13 +62,17 @@ export class AnePlan implements LoadedPlan {
   readonly #steps: ReadonlyMap<string, readonly SectionStep[]>;
   readonly #memory: DeviceMemory;
   readonly #host: HostSide;
-  readonly #versions: Map<string, HostVersion>;
+  readonly #transfers: Transfers;
+  readonly #clock = new TaskClock();
   readonly #programs = new Map<string, DriverProgram>();
-  readonly #prepared = new Map<string, readonly PreparedStep[]>();
-  readonly #sources: SegmentSource[] = [];
-  readonly #onProgress: LoadOptions["onProgress"];
   readonly #flops = new Map<string, number>();
-  readonly #usage = { engineMs: 0, hostMs: 0, wallMs: 0, flops: 0 };
+  readonly #sources = new Map<SegmentStep, SegmentSource>();
+  readonly #prepared = new Set<string>();
+  /** Tasks of sequences of sections, by the sections' names. */
+  readonly #tasks = new Map<string, readonly Task[]>();
+  readonly #onProgress: LoadOptions["onProgress"];
+  /** Ends when no run is under way. */
+  #idle: Promise<void> = Promise.resolve();
   #isClosed = false;
 
   private constructor(
@@ -83,7 +83,7 @@ export class AnePlan implements LoadedPlan {
       readonly steps: ReadonlyMap<string, readonly SectionStep[]>;
       readonly memory: DeviceMemory;
       readonly host: HostSide;
-      readonly versions: Map<string, HostVersion>;
+      readonly transfers: Transfers;
     },
     onProgress: LoadOptions["onProgress"],
   ) {
@@ -93,7 +93,7 @@ export class AnePlan implements LoadedPlan {
     this.#steps = parts.steps;
     this.#memory = parts.memory;
     this.#host = parts.host;
-    this.#versions = parts.versions;
+    this.#transfers = parts.transfers;
     this.#onProgress = onProgress;
   }
 
@@ -123,6 +123,7 @@ export class AnePlan implements LoadedPlan {
     const memory = new DeviceMemory(driver);
     const limits = {
       callsPerSegment: context.separateDispatches ? 1 : Math.max(1, driver.operationLimit >> 1),
+      bytesPerSegment: context.bytesPerPiece,
       equalHalfCounts: driver.buffers.equalSizes,
       minimumHalfCount: Math.ceil(driver.buffers.minimumBytes / 2),
     };
@@ -135,7 +136,8 @@ export class AnePlan implements LoadedPlan {
     for (const spec of plan.buffers.values()) {
       versions.set(spec.name, share?.versionFor(spec.name) ?? { number: 0 });
     }
-    return new AnePlan(plan, context, { placed, steps, memory, host, versions }, onProgress);
+    const transfers = new Transfers(host, memory, versions);
+    return new AnePlan(plan, context, { placed, steps, memory, host, transfers }, onProgress);
   }
 
   get hostPlan(): LoadedPlan {
@@ -143,7 +145,7 @@ export class AnePlan implements LoadedPlan {
   }
 
   versionFor(buffer: string): HostVersion | undefined {
-    return this.#versions.get(buffer);
+    return this.#transfers.versionFor(buffer);
   }
 
   async prepare(section: string): Promise<void> {
@@ -159,44 +161,22 @@ export class AnePlan implements LoadedPlan {
       this.#onProgress?.(done++, names.size, name);
       await this.#compile(name);
     }
-    const prepared: PreparedStep[] = [];
     for (const step of steps) {
-      const common = { runs: 0, elapsedMs: 0 };
-      if (step.kind === "host") {
-        const { dispatch } = step;
-        await this.#host.prepare(dispatch);
-        const run = (): Promise<void> => this.#runHost(step);
-        prepared.push({ label: dispatch.label, place: "host", run, ...common });
-      } else {
-        const source = this.#sourceOf(step);
-        const run = (): Promise<void> => this.#runSegment(step, source);
-        prepared.push({ label: source.label, place: "engine", run, ...common });
-      }
+      if (step.kind === "host") await this.#host.prepare(step.dispatch);
+      else this.#prepareSegment(step);
     }
     this.#onProgress?.(names.size, names.size, section);
-    this.#prepared.set(section, prepared);
+    this.#prepared.add(section);
   }
 
-  async run(section: string): Promise<void> {
-    if (!this.#prepared.has(section)) await this.prepare(section);
-    this.#checkOpen();
-    const runStarted = performance.now();
-    const engineBefore = this.#usage.engineMs;
-    try {
-      for (const step of this.#prepared.get(section) ?? []) {
-        const started = performance.now();
-        await step.run();
-        step.runs++;
-        step.elapsedMs += performance.now() - started;
-      }
-    } catch (error) {
-      this.#memory.forgetVersions();
-      throw error;
-    } finally {
-      const elapsedMs = performance.now() - runStarted;
-      this.#usage.wallMs += elapsedMs;
-      this.#usage.hostMs += elapsedMs - (this.#usage.engineMs - engineBefore);
-    }
+  run(section: string): Promise<void> {
+    return this.runSequence([section]);
+  }
+
+  runSequence(sections: readonly string[], onDone?: (index: number) => void): Promise<void> {
+    const done = this.#idle.then(() => this.#clock.run(() => this.#run(sections, onDone)));
+    this.#idle = done.catch(() => undefined);
+    return done;
   }
 
   view(buffer: string): BufferView {
@@ -210,7 +190,7 @@ export class AnePlan implements LoadedPlan {
           : `buffer "${buffer}" is transient (${spec.role}): it holds nothing between runs`,
       );
     }
-    this.#touch(buffer);
+    this.#transfers.touch(buffer);
     return this.#host.loaded.view(buffer);
   }
 
@@ -224,13 +204,31 @@ export class AnePlan implements LoadedPlan {
   }
 
   timings(): readonly DispatchTiming[] {
-    return [...this.#prepared].flatMap(([section, steps]) =>
-      steps.map(({ label, runs, elapsedMs }) => ({ section, label, runs, elapsedMs })),
-    );
+    return this.#clock.timings();
   }
 
-  usage(): EngineUsage {
-    return { ...this.#usage };
+  usage(): OverlapUsage {
+    return this.#clock.usage();
+  }
+
+  describeExecution(section: string): SectionExecution {
+    const tasks = this.#tasksOf([section]);
+    const others = besides(tasks);
+    const steps = tasks.map((task, index) => ({
+      label: task.label,
+      kind: KIND_NAMES[task.kind],
+      dispatches:
+        task.kind === "execute" ? task.step.calls.map(({ label }) => label) : [task.label],
+      beside: (others[index] ?? []).flatMap((other) => tasks[other]?.label ?? []),
+    }));
+    const streams = tasks.filter(({ lane }) => lane === "engine").length;
+    const beside = steps.filter((step, at) => tasks[at]?.lane === "host" && step.beside.length > 0);
+    const hostTasks = tasks.length - streams;
+    return {
+      section,
+      steps,
+      reason: `${streams} streams; ${beside.length} of ${hostTasks} tasks of the host may run beside one`,
+    };
   }
 
   /** Programs that stay on the host, and why. */
@@ -243,7 +241,8 @@ export class AnePlan implements LoadedPlan {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    for (const source of this.#sources) this.#context.segments.release(source);
+    await this.#idle;
+    await this.#context.segments.release([...this.#sources.values()]);
     for (const program of this.#programs.values()) program.release();
     this.#memory.close();
     await this.#host.loaded.close();
@@ -291,11 +290,15 @@ export class AnePlan implements LoadedPlan {
     }
   }
 
-  #sourceOf({ calls }: SegmentStep): SegmentSource {
-    const first = calls[0]?.label ?? "conversions";
-    const last = calls.at(-1)?.label ?? first;
-    const source: SegmentSource = {
-      label: calls.length > 1 ? `${first} … ${last}` : first,
+  /** Memory is allocated here: while a stream runs, nothing else is asked of the driver. */
+  #prepareSegment(step: SegmentStep): void {
+    const { label, uploads, calls, downloads } = step;
+    for (const { to } of uploads) this.#memory.bufferOf(to);
+    for (const { from } of downloads) this.#memory.bufferOf(from);
+    for (const { inputs, outputs } of calls)
+      for (const device of [...inputs, ...outputs]) this.#memory.bufferOf(device);
+    this.#sources.set(step, {
+      label,
       calls,
       memory: this.#memory,
       programOf: (program) => {
@@ -303,55 +306,67 @@ export class AnePlan implements LoadedPlan {
         if (compiled !== undefined) return compiled;
         throw new EngineError("engine.plan.program", `program "${program}" is not compiled`);
       },
-    };
-    this.#sources.push(source);
-    return source;
-  }
-
-  async #runHost(step: Extract<SectionStep, { readonly kind: "host" }>): Promise<void> {
-    const { dispatch } = step;
-    await this.#host.run(dispatch);
-    for (const { buffer } of dispatch.outputs.values()) this.#touch(buffer);
-  }
-
-  async #runSegment(step: SegmentStep, source: SegmentSource): Promise<void> {
-    for (const upload of step.uploads) this.#upload(upload);
-    if (step.calls.length > 0) {
-      const stream = this.#context.segments.acquire(source);
-      const started = performance.now();
-      await this.#context.driver.execute(stream, source.label);
-      this.#usage.engineMs += performance.now() - started;
-      for (const { program } of step.calls) this.#usage.flops += this.#flops.get(program) ?? 0;
-    }
-    this.#checkOpen();
-    for (const download of step.downloads) this.#download(download);
-  }
-
-  #upload({ from, conversion, to, isKept }: Upload): void {
-    const spec = this.#host.specOf(from.buffer);
-    const version = this.#versions.get(from.buffer)?.number ?? 0;
-    const isCurrent = isKept && spec.role === "weight" && this.#memory.versionOf(to) === version;
-    if (isCurrent) return;
-    const source = this.#host.elements(from);
-    this.#memory
-      .bufferOf(to)
-      .access("write", (halves) => fillPort(conversion, source, spec.type.dataType, halves));
-    if (isKept) this.#memory.setVersion(to, version);
-  }
-
-  #download({ from, to, how, count }: Download): void {
-    const { dataType } = this.#host.specOf(to.buffer).type;
-    const target = this.#host.elements(to);
-    this.#touch(to.buffer);
-    this.#memory.bufferOf(from).access("read", (halves) => {
-      const port = halves.subarray(0, count);
-      if (how === "write" || how === "add") takeResult(port, how, target, dataType);
-      else target[0] = (how === "add-sum" ? (target[0] ?? 0) : 0) + sumOfHalves(port);
     });
   }
 
-  #touch(buffer: string): void {
-    const version = this.#versions.get(buffer);
-    if (version !== undefined) version.number++;
+  #tasksOf(sections: readonly string[]): readonly Task[] {
+    const key = sections.join("\n");
+    const known = this.#tasks.get(key);
+    if (known !== undefined) return known;
+    const planned = planTasks(sections.map((section) => this.#stepsOf(section)));
+    const tasks = this.#context.isSequential ? inSequence(planned) : planned;
+    this.#tasks.set(key, tasks);
+    return tasks;
+  }
+
+  async #run(sections: readonly string[], onDone?: (index: number) => void): Promise<void> {
+    for (const section of sections) await this.prepare(section);
+    this.#checkOpen();
+    try {
+      await runTasks(this.#tasksOf(sections), sections.length, {
+        perform: async (task) => {
+          this.#checkOpen();
+          const section = sections[task.part] ?? "";
+          const { label, lane } = task;
+          this.#context.onTask?.({ section, label, lane, phase: "begin" });
+          await this.#clock.task(section, label, () => this.#perform(task));
+          this.#context.onTask?.({ section, label, lane, phase: "end" });
+        },
+        ...(onDone !== undefined && { onPartDone: onDone }),
+      });
+    } catch (error) {
+      this.#memory.forgetVersions();
+      throw error;
+    }
+  }
+
+  async #perform(task: Task): Promise<void> {
+    const clock = this.#clock;
+    switch (task.kind) {
+      case "execute": {
+        const { calls } = task.step;
+        const source = this.#sources.get(task.step);
+        if (source === undefined) return;
+        await this.#context.segments.run(source, (execute) => clock.work("engine", execute));
+        for (const { program } of calls) clock.addFlops(this.#flops.get(program) ?? 0);
+        return;
+      }
+      case "upload":
+        await clock.work("host", () => this.#transfers.upload(task.step.uploads));
+        return;
+      case "download":
+        await clock.work("host", () => this.#transfers.download(task.step.downloads));
+        return;
+      case "host":
+        await clock.work("host", () => this.#host.run(task.step.dispatch));
+        for (const { buffer } of task.step.writes) this.#transfers.touch(buffer);
+    }
   }
 }
+
+const KIND_NAMES = {
+  upload: "to engine",
+  execute: "engine",
+  download: "from engine",
+  host: "host",
+} as const;

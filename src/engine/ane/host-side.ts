@@ -3,7 +3,8 @@ import { isTransient } from "../../plan/plan.ts";
 import type { BufferSpec, Dispatch, Plan } from "../../plan/plan.ts";
 import type { BufferView, Engine, LoadedPlan } from "../engine.ts";
 import { EngineError } from "../errors.ts";
-import type { Region, SectionStep } from "./section-plan.ts";
+import type { Region } from "./regions.ts";
+import type { SectionStep } from "./section-plan.ts";
 
 /**
  * The host's half of a plan: all its persistent buffers, those transient ones that the host sees, and every
@@ -42,8 +43,7 @@ export class HostSide {
           const name = `${section} ${index}`;
           sections.set(step.dispatch, name);
           hostSections.set(name, [step.dispatch]);
-          const { inputs, outputs } = step.dispatch;
-          for (const { buffer } of [...inputs.values(), ...outputs.values()]) seen.add(buffer);
+          for (const { buffer } of [...step.reads, ...step.writes]) seen.add(buffer);
         } else {
           for (const { from } of step.uploads) seen.add(from.buffer);
           for (const { to } of step.downloads) seen.add(to.buffer);

@@ -12,7 +12,9 @@ import type { AneLibrary } from "./library.ts";
 import { describeProfile, readMachineProfile, systemBuild } from "./machine-profile.ts";
 import type { DriverSettings, ProfileLookup } from "./machine-profile.ts";
 import { chooseDriver, openDriver } from "./open-driver.ts";
+import { PIECE } from "./section-plan.ts";
 import { LoadedSegments } from "./segments.ts";
+import type { TaskEvent } from "./task-runner.ts";
 
 export interface AneEngineOptions {
   /** Default "e5rt", or what `ANECDOTE_ANE_DRIVER` names. */
@@ -38,6 +40,12 @@ export interface AneEngineOptions {
   readonly timeoutMs?: number;
   /** Every dispatch in a stream of its own: slower by the dispatch floor, with a time for each. */
   readonly separateDispatches?: boolean;
+  /** Bytes that the host converts for one stream, about; smaller ones overlap sooner. Default 1 MiB. */
+  readonly bytesPerPiece?: number;
+  /** One task at a time, engine and host in turn: to measure against. */
+  readonly sequential?: boolean;
+  /** Told when each task begins and ends. */
+  readonly onTask?: (event: TaskEvent) => void;
   /** Operations that e5rt may hold at once. Default: what a process may load, less some. */
   readonly operationLimit?: number;
   /** Programs that the in-memory driver may compile in one process. */
@@ -83,6 +91,9 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
     host,
     segments,
     separateDispatches: options.separateDispatches ?? false,
+    bytesPerPiece: options.bytesPerPiece ?? PIECE.bytes,
+    isSequential: options.sequential ?? false,
+    ...(options.onTask !== undefined && { onTask: options.onTask }),
   };
   const description: EngineDescription = Object.freeze({
     name: "ane",
@@ -103,7 +114,7 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
     close: async () => {
       for (const loaded of open) await loaded.close();
       open.clear();
-      segments.close();
+      await segments.close();
       driver.close();
       await endEvaluator?.();
       await ownHost?.close();

@@ -3,15 +3,12 @@ import { elementCount, staticShape } from "../../mil/types.ts";
 import type { EngineProgram, InputConversion } from "../../passes/engine/ports.ts";
 import type { PlacedProgram } from "../../passes/engine/place-plan.ts";
 import { isTransient } from "../../plan/plan.ts";
-import type { Binding, Dispatch, Plan } from "../../plan/plan.ts";
+import type { Dispatch, Plan } from "../../plan/plan.ts";
 import { EngineError } from "../errors.ts";
+import { boundRegion, contains, keyOf, overlaps, part } from "./regions.ts";
+import type { Region } from "./regions.ts";
 
-/** A run of elements of a plan's buffer. */
-export interface Region {
-  readonly buffer: string;
-  readonly offset: number;
-  readonly count: number;
-}
+const HALF_BYTES = 2;
 
 /** A device buffer of a loaded plan, by number. */
 export type DeviceId = number;
@@ -21,6 +18,8 @@ export interface Upload {
   readonly from: Region;
   readonly conversion: InputConversion;
   readonly to: DeviceId;
+  /** Halves of the port. */
+  readonly count: number;
   /** The device buffer keeps its contents between runs: skipped while the host's did not change. */
   readonly isKept: boolean;
 }
@@ -42,19 +41,32 @@ export interface EngineCall {
   readonly outputs: readonly DeviceId[];
 }
 
-/** What a section is made of: calls that one stream runs with the host's work around them, and the host's own. */
-export type SectionStep =
-  | {
-      readonly kind: "segment";
-      readonly uploads: readonly Upload[];
-      readonly calls: readonly EngineCall[];
-      readonly downloads: readonly Download[];
-    }
-  | { readonly kind: "host"; readonly dispatch: Dispatch };
+/** Calls that one stream runs, with what the host converts before and after. */
+export interface SegmentStep {
+  readonly kind: "segment";
+  readonly label: string;
+  readonly uploads: readonly Upload[];
+  readonly calls: readonly EngineCall[];
+  readonly downloads: readonly Download[];
+}
+
+/** A dispatch that stays on the host, and the runs of buffers it touches there. */
+export interface HostStep {
+  readonly kind: "host";
+  readonly label: string;
+  readonly dispatch: Dispatch;
+  readonly reads: readonly Region[];
+  readonly writes: readonly Region[];
+}
+
+/** What a section is made of, in an order that is right when one step follows the other. */
+export type SectionStep = SegmentStep | HostStep;
 
 export interface SectionLimits {
   /** Calls that one stream may hold. */
   readonly callsPerSegment: number;
+  /** A segment ends where the host has at least so many bytes of it to convert; see `PIECE`. */
+  readonly bytesPerSegment: number;
   /** Every buffer has at least so many halves, and all of one side of a program equally many. */
   readonly equalHalfCounts: boolean;
   readonly minimumHalfCount: number;
@@ -68,6 +80,13 @@ export interface DevicePool {
   take(halfCount: number, avoid: (device: DeviceId) => boolean): DeviceId;
   give(device: DeviceId): void;
 }
+
+/**
+ * Where streams are cut, so that the host converts one piece's results while the engine runs the next one. A cut
+ * costs about nothing: 64 operations in one call took 66 ms, in 64 calls 60 ms (ANEForge, M1; facts of the e5rt
+ * route, "many ops on one stream"). Fewer bytes than these are converted sooner than a call's fixed cost.
+ */
+export const PIECE = { bytes: 1 << 20 } as const;
 
 /**
  * Plans a section: which device buffer every port of every dispatch stands on, when the host converts what, and
@@ -103,6 +122,8 @@ interface OpenSegment {
   readonly downloads: Download[];
   readonly touched: Set<DeviceId>;
   readonly pending: Set<DeviceId>;
+  /** Bytes of halves that the host moves for it. */
+  byteLength: number;
 }
 
 class SectionPlanner {
@@ -117,6 +138,8 @@ class SectionPlanner {
   /** Device buffers that go back to the pool after the current dispatch. */
   readonly #scratch: DeviceId[] = [];
   #segment = emptySegment();
+  /** Device buffers that the host may still be reading when the open segment runs. */
+  #recent: ReadonlySet<DeviceId> = new Set();
 
   constructor(
     plan: Plan,
@@ -168,14 +191,14 @@ class SectionPlanner {
       halfCountOf(program.function.outputs, name),
     );
     const inputs = program.inputs.map(({ from, conversion }, index) => {
-      const whole = regionOf(dispatch, fn.inputs, "inputs", from);
+      const whole = boundRegion(dispatch, fn, "inputs", from);
       const capacity = this.#capacity(inputCounts, index);
       return conversion.kind === "half"
         ? this.#input(part(whole, conversion.start, conversion.count), capacity)
         : this.#converted(whole, conversion, capacity);
     });
     const results = program.outputs.map(({ to, conversion }, index) => {
-      const whole = regionOf(dispatch, fn.outputs, "outputs", to);
+      const whole = boundRegion(dispatch, fn, "outputs", to);
       const isAdded = dispatch.outputs.get(to)?.mode === "accumulate";
       const capacity = this.#capacity(outputCounts, index);
       if (conversion.kind === "sum") {
@@ -197,6 +220,7 @@ class SectionPlanner {
     this.#segment.calls.push({ label: dispatch.label, program: dispatch.program, inputs, outputs });
     for (const device of [...inputs, ...outputs]) this.#segment.touched.add(device);
     for (const act of after) act();
+    if (this.#segment.byteLength >= this.#limits.bytesPerSegment) this.#closeSegment();
   }
 
   /** The device buffer of a result, and what becomes of it once the call stands in the segment. */
@@ -244,13 +268,15 @@ class SectionPlanner {
   }
 
   #onHost(dispatch: Dispatch, fn: MilFunction): void {
-    for (const { name } of fn.inputs) this.#settle(regionOf(dispatch, fn.inputs, "inputs", name));
-    for (const { name } of fn.outputs) {
-      const region = regionOf(dispatch, fn.outputs, "outputs", name);
+    const reads = fn.inputs.map(({ name }) => boundRegion(dispatch, fn, "inputs", name));
+    for (const region of reads) this.#settle(region);
+    const writes = fn.outputs.map(({ name }) => {
+      const region = boundRegion(dispatch, fn, "outputs", name);
       this.#settle(region, dispatch.outputs.get(name)?.mode === "write");
-    }
+      return region;
+    });
     this.#closeSegment();
-    this.#steps.push({ kind: "host", dispatch });
+    this.#steps.push({ kind: "host", label: dispatch.label, dispatch, reads, writes });
   }
 
   /** The device buffer that holds a run of a plan's buffer as fp16. */
@@ -268,8 +294,9 @@ class SectionPlanner {
     const device = isPersistent
       ? this.#pool.kept(`${keyOf(region)} half ${capacity}`, capacity)
       : this.#take(capacity);
-    const conversion = { kind: "half", start: 0, count: region.count } as const;
-    this.#upload({ from: region, conversion, to: device, isKept: isPersistent });
+    const { count } = region;
+    const conversion = { kind: "half", start: 0, count } as const;
+    this.#upload({ from: region, conversion, to: device, count, isKept: isPersistent });
     const image = { what: "half", region, capacity, device, isAhead: false };
     this.#hold({ ...image, isPooled: !isPersistent });
     return device;
@@ -293,7 +320,8 @@ class SectionPlanner {
     if (held !== undefined) return held.device;
     for (const image of images) if (overlaps(image.region, region)) this.#bringHome(image);
     const device = this.#pool.kept(`${keyOf(region)} ${what} ${capacity}`, capacity);
-    this.#upload({ from: region, conversion, to: device, isKept: false });
+    const count = region.count * (conversion.kind === "one-hot" ? conversion.depth : 1);
+    this.#upload({ from: region, conversion, to: device, count, isKept: false });
     this.#hold({ what, region, capacity, device, isPooled: false, isAhead: false });
     return device;
   }
@@ -304,11 +332,13 @@ class SectionPlanner {
     if (isBehind || touched.has(upload.to) || pending.has(upload.to)) this.#closeSegment();
     this.#segment.uploads.push(upload);
     this.#segment.touched.add(upload.to);
+    this.#segment.byteLength += HALF_BYTES * upload.count;
   }
 
   #download(download: Download): void {
     this.#segment.downloads.push(download);
     this.#segment.pending.add(download.from);
+    this.#segment.byteLength += HALF_BYTES * download.count;
   }
 
   /** Before a region of the host changes, or is read by it: later copies come home, others are void. */
@@ -345,7 +375,10 @@ class SectionPlanner {
   }
 
   #take(capacity: number): DeviceId {
-    const device = this.#pool.take(capacity, (candidate) => this.#segment.pending.has(candidate));
+    const device = this.#pool.take(
+      capacity,
+      (candidate) => this.#segment.pending.has(candidate) || this.#recent.has(candidate),
+    );
     this.#avoidPending(device);
     return device;
   }
@@ -365,10 +398,10 @@ class SectionPlanner {
   }
 
   #closeSegment(): void {
-    const { uploads, calls, downloads } = this.#segment;
-    if (uploads.length + calls.length + downloads.length > 0) {
-      this.#steps.push({ kind: "segment", uploads, calls, downloads });
-    }
+    const { uploads, calls, downloads, pending } = this.#segment;
+    if (uploads.length + calls.length + downloads.length === 0) return;
+    this.#steps.push({ kind: "segment", label: labelOf(this.#segment), uploads, calls, downloads });
+    this.#recent = pending;
     this.#segment = emptySegment();
   }
 
@@ -382,41 +415,19 @@ class SectionPlanner {
 }
 
 function emptySegment(): OpenSegment {
-  return { uploads: [], calls: [], downloads: [], touched: new Set(), pending: new Set() };
+  return {
+    uploads: [],
+    calls: [],
+    downloads: [],
+    touched: new Set(),
+    pending: new Set(),
+    byteLength: 0,
+  };
 }
 
-function part(whole: Region, start: number, count: number): Region {
-  return { buffer: whole.buffer, offset: whole.offset + start, count };
-}
-
-export function keyOf({ buffer, offset, count }: Region): string {
-  return `${buffer}@${offset}+${count}`;
-}
-
-export function overlaps(a: Region, b: Region): boolean {
-  return a.buffer === b.buffer && a.offset < b.offset + b.count && b.offset < a.offset + a.count;
-}
-
-function contains(outer: Region, inner: Region): boolean {
-  return (
-    outer.buffer === inner.buffer &&
-    outer.offset <= inner.offset &&
-    inner.offset + inner.count <= outer.offset + outer.count
-  );
-}
-
-function regionOf(
-  dispatch: Dispatch,
-  values: MilFunction["inputs"],
-  side: "inputs" | "outputs",
-  name: string,
-): Region {
-  const binding: Binding | undefined = dispatch[side].get(name);
-  const type = values.find((value) => value.name === name)?.type;
-  if (binding === undefined || type?.kind !== "tensor") {
-    throw new EngineError("engine.plan.binding", `${dispatch.label}: "${name}" is not bound`);
-  }
-  return { buffer: binding.buffer, offset: binding.offset, count: elementCount(staticShape(type)) };
+function labelOf({ calls, downloads }: Pick<OpenSegment, "calls" | "downloads">): string {
+  const first = calls[0]?.label ?? downloads[0]?.label ?? "conversions";
+  return calls.length > 1 ? `${first} … ${calls.at(-1)?.label ?? ""}` : first;
 }
 
 function halfCountOf(ports: MilFunction["inputs"], port: string): number {

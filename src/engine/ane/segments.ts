@@ -23,6 +23,8 @@ export class LoadedSegments {
   readonly #driver: AneDriver;
   /** In the order of their last use. */
   readonly #loaded = new Map<SegmentSource, LoadedSegment>();
+  /** Ends when no stream runs: meanwhile none is loaded or let go. */
+  #idle: Promise<void> = Promise.resolve();
   #operationCount = 0;
   /** How often a segment had to go. */
   evictions = 0;
@@ -31,7 +33,34 @@ export class LoadedSegments {
     this.#driver = driver;
   }
 
-  acquire(source: SegmentSource): DriverStream {
+  /** One stream at a time, whichever plan it belongs to. `during` is called with the execution alone. */
+  run(
+    source: SegmentSource,
+    during: (execute: () => Promise<void>) => Promise<void>,
+  ): Promise<void> {
+    return this.#inTurn(async () => {
+      const stream = this.#acquire(source);
+      await during(() => this.#driver.execute(stream, source.label));
+    });
+  }
+
+  release(sources: readonly SegmentSource[]): Promise<void> {
+    return this.#inTurn(() => {
+      for (const source of sources) this.#release(source);
+    });
+  }
+
+  close(): Promise<void> {
+    return this.release([...this.#loaded.keys()]);
+  }
+
+  #inTurn(act: () => Promise<void> | void): Promise<void> {
+    const done = this.#idle.then(act);
+    this.#idle = done.catch(() => undefined);
+    return done;
+  }
+
+  #acquire(source: SegmentSource): DriverStream {
     const known = this.#loaded.get(source);
     if (known !== undefined) {
       this.#loaded.delete(source);
@@ -40,7 +69,7 @@ export class LoadedSegments {
     }
     for (const [other] of this.#loaded) {
       if (this.#operationCount + source.calls.length <= this.#driver.operationLimit) break;
-      this.release(other);
+      this.#release(other);
       this.evictions++;
     }
     const made = this.#load(source);
@@ -49,17 +78,13 @@ export class LoadedSegments {
     return made.stream;
   }
 
-  release(source: SegmentSource): void {
+  #release(source: SegmentSource): void {
     const segment = this.#loaded.get(source);
     if (segment === undefined) return;
     this.#loaded.delete(source);
     this.#operationCount -= segment.operations.length;
     segment.stream.release();
     for (const operation of segment.operations) operation.release();
-  }
-
-  close(): void {
-    for (const [source] of this.#loaded) this.release(source);
   }
 
   #load({ calls, memory, programOf }: SegmentSource): LoadedSegment {

@@ -43,10 +43,12 @@ interface Koffi {
   load(path: string): { func(prototype: string): (...operands: readonly unknown[]) => unknown };
 }
 
+export type DoubleOrder = "fail" | "hang" | "garbage" | "refuse" | "trace" | "delay" | "arithmetic";
+
 /** A double's own functions: orders, and what it saw. */
 export interface Double {
   readonly path: string;
-  order(key: "fail" | "hang" | "garbage" | "refuse" | "trace", value: string): void;
+  order(key: DoubleOrder, value: string): void;
   count(what: string): number;
   /** Sets the counts of live handles and of the most operations back. */
   forget(): void;

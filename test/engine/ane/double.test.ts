@@ -12,6 +12,7 @@ import { NO_COMPILER, openDouble } from "./double-library.ts";
 
 interface Koffi {
   load(path: string): { func(prototype: string): (...operands: readonly unknown[]) => unknown };
+  view(pointer: unknown, byteLength: number): ArrayBuffer;
 }
 
 const folder = mkdtempSync(join(tmpdir(), "anecdote-double-"));
@@ -126,6 +127,50 @@ describe.skipIf(NO_COMPILER !== undefined)(
       expect(breach()).toMatch(/still in use/);
       call("e5rt_program_library_release", [compiledLibrary]);
       expect(breach()).toMatch(/still in use/);
+    });
+
+    test("a host that writes into a stream's buffer, or reads what it makes, while it executes", async () => {
+      const { operation: made } = operation();
+      const bound = (side: "input" | "output"): Uint16Array => {
+        const port: unknown[] = [null];
+        call(`e5rt_execution_stream_operation_retain_${side}_port`, made, `${side}_0000`, port);
+        const buffer = make("e5rt_buffer_object_alloc", 128n, 0);
+        call("e5rt_io_port_bind_buffer_object", port[0], buffer);
+        const address: unknown[] = [null];
+        call("e5rt_buffer_object_get_data_ptr", buffer, address);
+        return new Uint16Array(koffi.view(address[0], 128));
+      };
+      const [input, output] = [bound("input"), bound("output")];
+      const stream = make("e5rt_execution_stream_create");
+      call("e5rt_execution_stream_encode_operation", stream, made);
+      double?.order("arithmetic", "off");
+      double?.order("delay", "execute:100");
+      const execute = koffi
+        .load(double?.path ?? "")
+        .func(E5RT_FUNCTIONS.e5rt_execution_stream_execute_sync.c) as unknown as {
+        async: (stream: unknown, done: (error: unknown) => void) => void;
+      };
+      const run = async (act: () => void): Promise<void> => {
+        const done = new Promise((resolve) => execute.async(stream, resolve));
+        await new Promise((resolve) => {
+          setTimeout(resolve, 50);
+        });
+        act();
+        await done;
+      };
+      await run(() => undefined);
+      expect(double?.violations().count).toBe(0);
+      await run(() => void input.fill(1));
+      expect(breach()).toMatch(/host wrote into a buffer/);
+      double?.order("arithmetic", "on");
+      output.fill(5);
+      let seen = 0;
+      await run(() => {
+        seen = output[0] ?? 0;
+      });
+      expect(seen).toBe(0x7e7e);
+      double?.order("delay", "");
+      double?.violations();
     });
 
     test("more than 128 loaded programs", () => {

@@ -132,6 +132,8 @@ describe.skipIf(NO_COMPILER !== undefined)(
       const engines = [
         await createAneEngine(common),
         await createAneEngine({ ...common, operationLimit: 3 }),
+        // A stream for nearly every dispatch: as much overlap as there can be.
+        await createAneEngine({ ...common, bytesPerPiece: 1 }),
         await createAneEngine({ ...common, library: objc.path, driver: "in-memory" }),
       ];
       await fc.assert(
