@@ -8,6 +8,7 @@ import { removeDeadCode } from "../dead-code.ts";
 import { Lowering } from "./lowering.ts";
 import type { EngineProgram } from "./ports.ts";
 import { LOWERING_RULES } from "./rules.ts";
+import { tuneProgram } from "./tune-program.ts";
 
 /**
  * A function for the engine: fp16 throughout, ops it has, axes it allows; integer inputs become one-hot rows
@@ -32,7 +33,8 @@ export function lowerFunction(fn: MilFunction, chip: Chip, driver: Driver): Engi
     }
   }
   const program = lowering.finish();
-  return Object.freeze({ ...program, function: removeDeadCode(program.function) });
+  const live = { ...program, function: removeDeadCode(program.function) };
+  return Object.freeze(tuneProgram(live, chip, driver));
 }
 
 /** A float sum to one number that leaves the function: fp16 is too coarse for it. */

@@ -294,9 +294,11 @@ export class Lowering {
 function halfLiteral(literal: Literal): Literal {
   if (literal.type.kind !== "tensor" || literal.data.kind !== "numbers") return literal;
   if (!isFloat(literal.type.dataType)) return literal;
-  const numbers = Float32Array.from(literal.data.numbers as Iterable<number>, (number) => {
-    const value = Math.abs(number) > 65504 ? Math.sign(number) * LARGE : number;
-    return roundToFloat16(value);
-  });
+  const { numbers: given } = literal.data;
+  const numbers = new Float32Array(given.length);
+  for (let i = 0; i < numbers.length; i++) {
+    const number = Number(given[i]);
+    numbers[i] = roundToFloat16(Math.abs(number) > 65504 ? Math.sign(number) * LARGE : number);
+  }
   return numericLiteral(tensorType("fp16", literal.type.shape), numbers);
 }

@@ -133,13 +133,16 @@ export function matrixProduct(
   const transposeY = call.bool("transpose_y");
   const innerOfX = transposeX ? -2 : -1;
   const innerOfY = transposeY ? -1 : -2;
-  const multiply = (left: Value, right: Value): Value =>
-    lowering.builder.op("matmul", {
-      x: lowering.padded(left, innerOfX),
-      y: lowering.padded(right, innerOfY),
+  const multiply = (left: Value, right: Value): Value => {
+    // Only products of two runtime operands want a padded inner axis.
+    const isRuntime = left.constant === undefined && right.constant === undefined;
+    return lowering.builder.op("matmul", {
+      x: isRuntime ? lowering.padded(left, innerOfX) : left,
+      y: isRuntime ? lowering.padded(right, innerOfY) : right,
       transpose_x: transposeX,
       transpose_y: transposeY,
     });
+  };
   const shape = declaredShape(operation);
   if (x.kind !== "parts" && y.kind !== "parts") {
     return lowering.plain(multiply(lowering.whole(x), lowering.whole(y)), shape);

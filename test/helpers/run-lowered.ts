@@ -1,0 +1,46 @@
+import { evaluateFunction } from "../../src/engine/reference/evaluate.ts";
+import { hostTensor } from "../../src/mil/host-tensor.ts";
+import type { HostTensor } from "../../src/mil/host-tensor.ts";
+import type { MilFunction } from "../../src/mil/program.ts";
+import type { EngineProgram } from "../../src/passes/engine/ports.ts";
+
+/** The host's side of a program's ports, in double precision. */
+export function runLowered(
+  program: EngineProgram,
+  inputs: ReadonlyMap<string, HostTensor>,
+  original: MilFunction,
+): ReadonlyMap<string, number[]> {
+  const ports = new Map<string, HostTensor>();
+  for (const { name, from, conversion } of program.inputs) {
+    const source = inputs.get(from);
+    const type = program.function.inputs.find((input) => input.name === name)?.type;
+    if (source === undefined || type?.kind !== "tensor") throw new Error(name);
+    const target = hostTensor("fp16", type.shape.map(Number));
+    if (conversion.kind === "half")
+      target.data.set(source.data.subarray(conversion.start, conversion.start + conversion.count));
+    if (conversion.kind === "valid")
+      for (let i = 0; i < target.data.length; i++)
+        target.data[i] = Number((source.data[i] ?? -1) >= 0);
+    if (conversion.kind === "one-hot")
+      for (const [row, index] of source.data.entries()) {
+        const column = index - conversion.first;
+        if (index >= 0 && column >= 0 && column < conversion.depth)
+          target.data[row * conversion.depth + column] = 1;
+      }
+    ports.set(name, target);
+  }
+  const results = evaluateFunction(program.function, ports, { precision: "float64" });
+  const outputs = new Map<string, number[]>();
+  for (const { name, to, conversion } of program.outputs) {
+    const result = results.get(name);
+    const type = original.outputs.find((output) => output.name === to)?.type;
+    if (result === undefined || type?.kind !== "tensor") throw new Error(name);
+    const held =
+      outputs.get(to) ??
+      Array.from({ length: hostTensor("fp32", type.shape.map(Number)).data.length }, () => 0);
+    if (conversion.kind === "sum") held[0] = result.data.reduce((sum, value) => sum + value, 0);
+    else result.data.forEach((value, i) => (held[conversion.start + i] = value));
+    outputs.set(to, held);
+  }
+  return outputs;
+}
