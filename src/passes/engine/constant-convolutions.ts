@@ -15,6 +15,8 @@ const MOST_INPUT_CHANNELS = 16384;
 const MOST_OUTPUT_CHANNELS = 65536;
 /** Narrower lanes fail through the in-memory path (0x9, 0x1d) and leave the array empty everywhere. */
 const FEWEST_POSITIONS = 32;
+/** A product with a vector or two is a sum: it does not pay for the exchange of its axes. */
+const FEWEST_OUTPUT_CHANNELS = 4;
 /** Rules `few-channels` and `wide-ffn`, in-memory only. */
 const IN_MEMORY_CHANNELS = { fewest: 64, most: 4096 } as const;
 
@@ -27,6 +29,7 @@ export function constantConvolutions(chip: Chip, driver: Driver): Pass {
   const longest = familyIndex(chip.family) >= familyIndex("H16") ? 65536 : 16384;
   const fits = (positions: number, inner: number, outer: number): boolean => {
     if (positions < FEWEST_POSITIONS || positions > longest) return false;
+    if (outer < FEWEST_OUTPUT_CHANNELS) return false;
     if (inner > MOST_INPUT_CHANNELS || outer > MOST_OUTPUT_CHANNELS) return false;
     // The result is [S, C] again in the end, where C is an ordinary axis.
     if (outer > longest || inner > longest) return false;

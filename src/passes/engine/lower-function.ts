@@ -1,22 +1,62 @@
 import { OpCall } from "../../mil/op-call.ts";
 import { opRow } from "../../mil/ops/index.ts";
 import type { MilFunction, Operation, Value } from "../../mil/program.ts";
-import { elementCount, staticShape } from "../../mil/types.ts";
+import { elementCount, isFloat, staticShape } from "../../mil/types.ts";
 import type { Chip, Driver } from "../../chip/chip.ts";
 import { UNSUPPORTED_OPS } from "../../chip/legality/unsupported-ops.ts";
 import { removeDeadCode } from "../dead-code.ts";
-import { Lowering } from "./lowering.ts";
+import { Lowering, NotLowered } from "./lowering.ts";
 import type { EngineProgram } from "./ports.ts";
 import { LOWERING_RULES } from "./rules.ts";
 import { tuneProgram } from "./tune-program.ts";
 
+/** Tables with fewer rows come whole. */
+const LONG_TABLE = 16384;
+/** Into how many parts a longer one comes, and how long a part is at least. */
+const TABLE_PARTS = 8;
+const SHORTEST_PART = 4096;
+
 /**
  * A function for the engine: fp16 throughout, ops it has, axes it allows; integer inputs become one-hot rows
- * that the host makes, and reductions to a single number are summed by the host.
+ * that the host makes, and reductions to a single number are summed by the host. A long table comes in parts,
+ * for which the product array waits less than for a whole one (cost model); how many depends on its length alone,
+ * so that all programs of a plan share them.
  * Throws `NotLowered` (a `PassError`) where an op has no way round: such a function stays on the host.
  */
 export function lowerFunction(fn: MilFunction, chip: Chip, driver: Driver): EngineProgram {
-  const lowering = new Lowering(fn, chip, driver);
+  const longest = Math.max(0, ...fn.inputs.map(tableLength));
+  const each = Math.max(SHORTEST_PART, 32 * Math.ceil(longest / TABLE_PARTS / 32));
+  const parts = longest < LONG_TABLE ? undefined : triedInParts(fn, chip, driver, each);
+  return parts ?? lowerInParts(fn, chip, driver, Infinity);
+}
+
+function tableLength({ type }: Value): number {
+  if (type.kind !== "tensor" || type.shape.length !== 2 || !isFloat(type.dataType)) return 0;
+  return Number(type.shape[0]);
+}
+
+/** Shorter parts may meet an op that only takes the axis whole. */
+function triedInParts(
+  fn: MilFunction,
+  chip: Chip,
+  driver: Driver,
+  limit: number,
+): EngineProgram | undefined {
+  try {
+    return lowerInParts(fn, chip, driver, limit);
+  } catch (error) {
+    if (error instanceof NotLowered) return undefined;
+    throw error;
+  }
+}
+
+function lowerInParts(
+  fn: MilFunction,
+  chip: Chip,
+  driver: Driver,
+  partLimit: number,
+): EngineProgram {
+  const lowering = new Lowering(fn, chip, driver, partLimit);
   const makers = new Map<Value, Operation>();
   for (const operation of fn.operations) {
     for (const output of operation.outputs) makers.set(output, operation);

@@ -27,6 +27,8 @@ export class NotLowered extends PassError {}
 const PART_LIMIT = 32_000;
 /** Rule `matmul-inner-32`. */
 const INNER_MULTIPLE = 32;
+/** Rule `lane-width`. */
+const LANE_WIDTH = 32;
 /** What stands for a number beyond fp16: masks are such numbers. */
 const LARGE = 30_000;
 
@@ -41,9 +43,12 @@ export class Lowering {
   readonly #outputs: EngineOutput[] = [];
   readonly #results: Record<string, Value> = {};
   readonly #shared = new Map<string, Value>();
+  readonly #partLimit: number;
 
-  constructor(fn: MilFunction, chip: Chip, driver: Driver) {
+  /** `partLimit`: how long a part of a long axis is at most; the chip's own limit by default. */
+  constructor(fn: MilFunction, chip: Chip, driver: Driver, partLimit = PART_LIMIT) {
     this.#fn = fn;
+    this.#partLimit = Math.min(PART_LIMIT, partLimit);
     this.chip = chip;
     this.driver = driver;
     this.builder = new FunctionBuilder(fn.name);
@@ -53,7 +58,7 @@ export class Lowering {
   /** Longest axis of a tensor below rank 4. */
   get axisLimit(): number {
     return Math.min(
-      PART_LIMIT,
+      this.#partLimit,
       familyIndex(this.chip.family) >= familyIndex("H16") ? 65536 : 16384,
     );
   }
@@ -82,7 +87,12 @@ export class Lowering {
     }
     const conversion = { kind: "half", start: 0, count: elementCount(shape) } as const;
     // A port has at least one axis.
-    const value = this.#port(input.name, input.name, shape.length === 0 ? [1] : shape, conversion);
+    const portShape = shape.length === 0 ? [1] : this.#laneShape(shape);
+    const port = this.#port(input.name, input.name, portShape, conversion);
+    const isSame = shape.length === 0 || sameShape(portShape, shape);
+    // A name that no later port has.
+    const options = { name: `from_${input.name}` };
+    const value = isSame ? port : this.builder.op("reshape", { x: port, shape }, options);
     return { kind: "plain", value, shape };
   }
 
@@ -94,6 +104,13 @@ export class Lowering {
   ): Value {
     this.#inputs.push({ name, from, conversion });
     return this.builder.input(name, tensorType("fp16", shape));
+  }
+
+  /** Rule `lane-width`: the same numbers with a last axis of 32 or more, where there are as many. */
+  #laneShape(shape: readonly number[]): readonly number[] {
+    const count = elementCount(shape);
+    const isNarrow = this.driver === "in-memory" && (shape.at(-1) ?? 1) < LANE_WIDTH;
+    return isNarrow && count >= LANE_WIDTH && count <= this.axisLimit ? [1, count] : shape;
   }
 
   /** A port the host fills from an index input, made once. */
@@ -260,7 +277,9 @@ export class Lowering {
     // The compiler crashes on a function that returns one of its inputs.
     const isPort = this.#inputs.some((input) => input.name === value.name);
     const taken = Object.values(this.#results).includes(value);
-    const result = isPort || taken ? this.builder.op("mul", { x: value, y: 1 }) : value;
+    const lane = value.type.kind === "tensor" ? this.#laneShape(staticShape(value.type)) : [];
+    const shaped = value.type.kind === "tensor" ? this.reshape(value, lane) : value;
+    const result = isPort || taken ? this.builder.op("mul", { x: shaped, y: 1 }) : shaped;
     // A name of its own: the plan's names may be those of other values here.
     const port = `result_${name}`;
     this.#results[port] = result;

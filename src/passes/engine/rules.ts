@@ -6,13 +6,8 @@ import { elementCount, isFloat } from "../../mil/types.ts";
 import type { Lowered, Parts } from "./lowered-value.ts";
 import { partSizes } from "./lowered-value.ts";
 import type { Lowering } from "./lowering.ts";
-import {
-  elementwiseParts,
-  logSumExpOfParts,
-  matrixProduct,
-  softmaxOfParts,
-  sumOfParts,
-} from "./parts.ts";
+import { elementwiseParts, logSumExpOfParts, matrixProduct, sumOfParts } from "./parts.ts";
+import { reciprocalRoot, reduceMean, softmax } from "./reductions.ts";
 
 /** What becomes of an op on the way to the engine; nothing where it is copied as it is. */
 export type LoweringRule = (
@@ -80,8 +75,8 @@ function productOf(
 }
 
 /** The root itself is a product of one: its powers are put off. */
-const rsqrt: LoweringRule = (lowering, _call, operation) => {
-  const [value] = lowering.copy(operation);
+const rsqrt: LoweringRule = (lowering, call, operation) => {
+  const value = reciprocalRoot(lowering, call) ?? lowering.copy(operation)[0];
   if (value === undefined) return undefined;
   const shape = declaredShape(operation);
   return { kind: "product", others: [], scales: [value], constant: 1, shape };
@@ -356,7 +351,8 @@ export const LOWERING_RULES: Readonly<Record<string, LoweringRule>> = {
   scatter_along_axis: scatterAlongAxis,
   reduce_sum: reduceSum,
   reduce_log_sum_exp: logSumExpOfParts,
-  softmax: softmaxOfParts,
+  reduce_mean: reduceMean,
+  softmax,
   matmul: matrixProduct,
   gelu,
   layer_norm: layerNorm,

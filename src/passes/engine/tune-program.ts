@@ -1,5 +1,6 @@
 import type { MilFunction } from "../../mil/program.ts";
 import type { Chip, Driver } from "../../chip/chip.ts";
+import { shareCommonSubexpressions } from "../common-subexpressions.ts";
 import { removeDeadCode } from "../dead-code.ts";
 import { mergeReshapes } from "../merge-reshapes.ts";
 import { mergeTransposes } from "../merge-transposes.ts";
@@ -14,7 +15,8 @@ const TURN_LIMIT = 16;
 
 /** A lowered program in the form that the chip runs fastest, computing the same. */
 export function tuneProgram(program: EngineProgram, chip: Chip, driver: Driver): EngineProgram {
-  const convolved = convolutionsOf(program.function, chip, driver);
+  const shared = shareCommonSubexpressions(program.function);
+  const convolved = convolutionsOf(shared, chip, driver);
   const split = removeDeadCode(splitNotchedWeights(convolved, chip, driver));
   return splitNotchedPorts({ ...program, function: split }, chip, driver);
 }
