@@ -83,3 +83,10 @@ export function formatCount(count: number): string {
 export function formatMs(ms: number): string {
   return `${ms >= 100 ? ms.toFixed(0) : ms.toPrecision(3)} ms`;
 }
+
+/** "12.3 J", "0.420 mJ". */
+export function formatJoules(joules: number): string {
+  const [value, unit] =
+    joules >= 1 ? [joules, "J"] : joules >= 1e-4 ? [joules * 1e3, "mJ"] : [joules * 1e6, "µJ"];
+  return `${value >= 100 ? value.toFixed(0) : value.toPrecision(3)} ${unit}`;
+}

@@ -4,22 +4,41 @@ import {
   formatBytes,
   formatCount,
   formatDuration,
+  formatJoules,
   formatMs,
   styled,
 } from "./terminal.ts";
 
 const BAR_CELLS = 20;
+const NARROW_BAR_CELLS = 10;
+/** Below this a terminal gets the narrow bar. */
+const WIDE_COLUMNS = 110;
+
+/** A number of a progress line; those with a higher rank go first where a line is too long. */
+interface Part {
+  readonly text: string;
+  readonly rank: number;
+}
+
+export interface TrainDisplayOptions {
+  readonly stream?: NodeJS.WriteStream;
+  /** Tells also that no power is read where the engine is none that people ask it of. */
+  readonly tellsPower?: boolean;
+}
 
 /** Shows a run to a person: a header, rows that stay, and on a terminal a line with bar, loss, speed and ETA. */
 export class TrainDisplay {
   readonly #status: StatusLine;
   readonly #stream: NodeJS.WriteStream;
+  readonly #tellsPower: boolean;
   #maxSteps = 0;
   #lastRowMs = 0;
+  #engine = "";
 
-  constructor(stream: NodeJS.WriteStream = process.stderr) {
+  constructor({ stream = process.stderr, tellsPower = false }: TrainDisplayOptions = {}) {
     this.#stream = stream;
     this.#status = new StatusLine(stream);
+    this.#tellsPower = tellsPower;
   }
 
   progress(text: string): void {
@@ -49,6 +68,9 @@ export class TrainDisplay {
           `${this.#label(event.step)} saved ${event.checkpoint} (${formatBytes(event.byte_length)}, ${event.elapsed_seconds.toFixed(1)} s)`,
         );
         break;
+      case "power":
+        this.#power(event);
+        break;
       case "notice":
         this.#print(`${styled(this.#stream, "yellow", "note:")} ${event.message}`);
         break;
@@ -64,6 +86,7 @@ export class TrainDisplay {
 
   #start(event: Extract<TrainEvent, { kind: "start" }>): void {
     this.#maxSteps = event.max_steps;
+    this.#engine = event.engine;
     const rows: readonly (readonly [string, string])[] = [
       ["model", `${formatCount(event.parameters)} parameters`],
       [
@@ -83,19 +106,27 @@ export class TrainDisplay {
     }
   }
 
-  #step(event: Extract<TrainEvent, { kind: "step" }>): void {
-    const share = this.#maxSteps === 0 ? 0 : event.step / this.#maxSteps;
-    const numbers = `loss ${event.train_loss.toFixed(4)}  lr ${event.learning_rate.toExponential(2)}  norm ${event.gradient_norm.toFixed(2)}  ${formatCount(Math.round(event.tokens_per_second))} tok/s  ETA ${formatDuration(event.eta_seconds)}`;
-    if (this.#status.isLive) {
-      const filled = Math.round(share * BAR_CELLS);
-      this.#status.show(
-        `${"█".repeat(filled)}${"░".repeat(BAR_CELLS - filled)} ${event.step}/${this.#maxSteps}  ${numbers}`,
+  #power({ meter, reason }: Extract<TrainEvent, { kind: "power" }>): void {
+    if (meter !== null) this.#print(`${styled(this.#stream, "bold", "power".padEnd(7))} ${meter}`);
+    else if (this.#tellsPower || this.#engine === "ane")
+      this.#print(
+        `${styled(this.#stream, "bold", "power".padEnd(7))} unavailable: ${reason ?? ""}`,
       );
+  }
+
+  #step(event: Extract<TrainEvent, { kind: "step" }>): void {
+    const parts = stepParts(event);
+    if (this.#status.isLive) {
+      const columns = this.#stream.columns;
+      const cells = columns < WIDE_COLUMNS ? NARROW_BAR_CELLS : BAR_CELLS;
+      const filled = this.#maxSteps === 0 ? 0 : Math.round((event.step / this.#maxSteps) * cells);
+      const bar = `${"█".repeat(filled)}${"░".repeat(cells - filled)} ${event.step}/${this.#maxSteps}  `;
+      this.#status.show(`${bar}${fitParts(parts, columns - 1 - bar.length)}`);
       // A row stays every 15 seconds, so that the scroll-back tells how the loss went.
       if (Date.now() - this.#lastRowMs < 15_000) return;
     }
     this.#lastRowMs = Date.now();
-    this.#print(`${this.#label(event.step)} ${numbers}`);
+    this.#print(`${this.#label(event.step)} ${fitParts(parts, Number.POSITIVE_INFINITY)}`);
   }
 
   #end(event: Extract<TrainEvent, { kind: "end" }>): void {
@@ -113,6 +144,12 @@ export class TrainDisplay {
         `a step took ${formatMs(stepMs)} here; predicted for the engine of ${predicted.chip}: ${formatMs(predicted.step_ms)}, ${formatCount(Math.round(predicted.tokens_per_second))} tok/s, ${predicted.watts.toPrecision(2)} W, ${(predicted.joules_per_token * 1000).toPrecision(3)} mJ a token`,
       );
     }
+    const { energy_joules: joules, joules_per_token: perToken, power_meter: meter } = event;
+    if (perToken !== undefined && joules !== undefined) {
+      this.#print(
+        `energy of the updates: ${formatJoules(joules)}, ${formatJoules(perToken)} a token, by ${meter ?? ""}`,
+      );
+    }
     this.#print(`model in ${event.model}`);
   }
 
@@ -123,4 +160,34 @@ export class TrainDisplay {
   #print(line: string): void {
     this.#status.print(line);
   }
+}
+
+/** What a step event tells, in the order of the line. */
+function stepParts(event: Extract<TrainEvent, { kind: "step" }>): readonly Part[] {
+  const { engine_share: share, tflops, tflops_per_watt: perWatt, watts, predicted } = event;
+  const known = (value: number | undefined, rank: number, text: (value: number) => string) =>
+    value === undefined ? [] : [{ rank, text: text(value) }];
+  return [
+    { rank: 0, text: `loss ${event.train_loss.toFixed(4)}` },
+    { rank: 8, text: `lr ${event.learning_rate.toExponential(2)}` },
+    { rank: 9, text: `norm ${event.gradient_norm.toFixed(2)}` },
+    { rank: 2, text: `${formatCount(Math.round(event.tokens_per_second))} tok/s` },
+    ...known(share, 3, (value) => `engine ${Math.round(100 * value)} %`),
+    ...known(tflops, 4, (value) => `${value.toPrecision(3)} TFLOPS`),
+    ...known(perWatt, 5, (value) => `${value.toPrecision(2)} TFLOPS/W`),
+    ...known(watts, 6, (value) => `${value.toPrecision(3)} W`),
+    ...known(predicted?.step_ms, 7, (value) => `predicted ${formatMs(value)}/step`),
+    { rank: 1, text: `ETA ${formatDuration(event.eta_seconds)}` },
+  ];
+}
+
+/** As many of the parts as a width takes. */
+function fitParts(parts: readonly Part[], width: number): string {
+  const join = (kept: readonly Part[]): string => kept.map(({ text }) => text).join("  ");
+  let kept = parts;
+  while (kept.length > 1 && join(kept).length > width) {
+    const last = Math.max(...kept.map(({ rank }) => rank));
+    kept = kept.filter(({ rank }) => rank !== last);
+  }
+  return join(kept);
 }

@@ -14,11 +14,14 @@ import {
   trainInWorker,
 } from "../train/index.ts";
 import type { ResolvedTrainConfig, TrainConfig } from "../train/index.ts";
+import { POWER_CHOICES, powerChoice } from "../track/power/index.ts";
+import type { PowerChoice } from "../track/power/index.ts";
 import { exitAtOnce } from "../util/stuck-thread.ts";
 import type { OptionLayer } from "../util/options.ts";
 import type { Exit } from "./commands.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer, fileLayer } from "./options.ts";
+import { watchPower } from "./power.ts";
 import { TrainDisplay } from "./train-display.ts";
 
 interface TrainFlags {
@@ -27,6 +30,7 @@ interface TrainFlags {
   readonly listPresets?: boolean;
   readonly show?: string;
   readonly json?: boolean;
+  readonly power?: string;
 }
 
 export function register(program: Command, exit: Exit): void {
@@ -37,6 +41,10 @@ export function register(program: Command, exit: Exit): void {
     .option("--print-config", "print the merged options with their origins, and stop")
     .option("--list-presets", "list the presets, and stop")
     .option("--show <what>", "print what would run, and stop: plan or mil")
+    .option(
+      "--power <meter>",
+      `what reads power: ${POWER_CHOICES.join(", ")} (default: ANECDOTE_POWER, or auto)`,
+    )
     .option("--json", "write events as NDJSON to standard output")
     .addHelpText(
       "after",
@@ -55,7 +63,7 @@ Examples:
     const resolved = resolveFromCommandLine(command, flags.config);
     if (flags.printConfig === true) printConfig(resolved, flags.json === true);
     else if (flags.show !== undefined) show(resolved.config, flags.show, flags.json === true);
-    else exit(await train(resolved.config, flags.json === true));
+    else exit(await train(resolved.config, flags.json === true, powerChoice(flags.power)));
   });
 }
 
@@ -124,8 +132,9 @@ function show(config: TrainConfig, what: string, json: boolean): void {
   }
 }
 
-async function train(config: TrainConfig, json: boolean): Promise<number> {
-  const display = new TrainDisplay();
+async function train(config: TrainConfig, json: boolean, choice: PowerChoice): Promise<number> {
+  const display = new TrainDisplay({ tellsPower: choice !== "auto" && choice !== "off" });
+  const power = watchPower(choice);
   const abort = new AbortController();
   let presses = 0;
   const onInterrupt = (): void => {
@@ -133,13 +142,17 @@ async function train(config: TrainConfig, json: boolean): Promise<number> {
     if (presses === 1) {
       process.stderr.write("\nsaving after this step; Ctrl-C again to stop at once\n");
       abort.abort();
-    } else void exitAtOnce(EXIT_CODES.interrupted);
+    } else {
+      power.close();
+      void exitAtOnce(EXIT_CODES.interrupted);
+    }
   };
   process.on("SIGINT", onInterrupt);
   process.on("SIGTERM", onInterrupt);
   try {
     const last = await trainInWorker(config, {
       signal: abort.signal,
+      energy: power.energy,
       onProgress: (text) => {
         if (!json) display.progress(text);
       },
@@ -156,6 +169,7 @@ async function train(config: TrainConfig, json: boolean): Promise<number> {
     }
     return EXIT_CODES.interrupted;
   } finally {
+    power.close();
     process.off("SIGINT", onInterrupt);
     process.off("SIGTERM", onInterrupt);
   }

@@ -4,6 +4,44 @@ import { z } from "zod";
 const time = z.number();
 const step = z.number().int().nonnegative();
 
+const predicted = z.object({
+  chip: z.string(),
+  step_ms: z.number(),
+  step_joules: z.number(),
+  tokens_per_second: z.number(),
+  watts: z.number(),
+  joules_per_token: z.number(),
+});
+
+/**
+ * What a power meter read over updates, evaluation, samples and checkpoints left out. A number that it does not
+ * read is absent, never estimated; joules and watts without a rail's name are of CPU, GPU and Neural Engine together.
+ */
+const metered = {
+  power_meter: z.string().optional(),
+  /** Energy of the meter's readings, and the time they cover: up to one reading more or less than the updates. */
+  energy_joules: z.number().optional(),
+  energy_seconds: z.number().optional(),
+  ane_joules: z.number().optional(),
+  cpu_joules: z.number().optional(),
+  gpu_joules: z.number().optional(),
+  watts: z.number().optional(),
+  ane_watts: z.number().optional(),
+  /** Mean power times the time of an update, and of a token. */
+  joules_per_step: z.number().optional(),
+  joules_per_token: z.number().optional(),
+};
+
+/** Of a Neural Engine that is there. */
+const engine = {
+  /** Share of the time that it was busy. */
+  engine_share: z.number().optional(),
+  /** Of its programs, over the time of the updates. */
+  tflops: z.number().optional(),
+  /** Over the power of its rail. */
+  tflops_per_watt: z.number().optional(),
+};
+
 /**
  * One line of events.ndjson and, under `--json`, of standard output. Names are those of mlx-lm's and
  * Hugging Face's reports; `step` counts optimizer updates.
@@ -41,6 +79,10 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     iterations_per_second: z.number(),
     trained_tokens: z.number(),
     eta_seconds: z.number(),
+    ...engine,
+    ...metered,
+    /** What the cost model says of an update, where the engine is a simulated one. */
+    predicted: predicted.optional(),
   }),
   z.object({
     kind: z.literal("eval"),
@@ -59,6 +101,14 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     checkpoint: z.string(),
     byte_length: z.number(),
     elapsed_seconds: z.number(),
+  }),
+  /** A power meter began, or there is none: why. */
+  z.object({
+    kind: z.literal("power"),
+    t: time,
+    step,
+    meter: z.string().nullable(),
+    reason: z.string().optional(),
   }),
   z.object({ kind: z.literal("notice"), t: time, step, message: z.string() }),
   z.object({
@@ -79,16 +129,9 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     /** Milliseconds of an update here, evaluation, samples and checkpoints left out. */
     step_ms: z.number().optional(),
     /** What the cost model says of an update on a Neural Engine, where the run had none. */
-    predicted: z
-      .object({
-        chip: z.string(),
-        step_ms: z.number(),
-        step_joules: z.number(),
-        tokens_per_second: z.number(),
-        watts: z.number(),
-        joules_per_token: z.number(),
-      })
-      .optional(),
+    predicted: predicted.optional(),
+    ...engine,
+    ...metered,
     model: z.string(),
   }),
 ]);

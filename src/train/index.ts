@@ -1,5 +1,7 @@
 export { TRAIN_OPTIONS, resolveTrainConfig } from "./config.ts";
 export type { ResolvedTrainConfig, TrainConfig, TrainOptions } from "./config.ts";
+export { EnergyBlock } from "./energy-block.ts";
+export type { PowerState } from "./energy-block.ts";
 export { TrainError } from "./errors.ts";
 export { trainEventSchema } from "./events.ts";
 export type { TrainEvent, TrainEventKind } from "./events.ts";

@@ -9,7 +9,6 @@ import type { ModelConfig } from "../model/index.ts";
 import { optimize } from "../passes/pipeline.ts";
 import { BatchSource, evaluationBatches } from "../text/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
-import { AnecdoteError } from "../util/errors.ts";
 import type { TrainConfig } from "./config.ts";
 import {
   listCheckpoints,
@@ -18,6 +17,7 @@ import {
   writeCheckpoint,
 } from "./checkpoint.ts";
 import type { ControlBlock } from "./control.ts";
+import type { EnergyBlock } from "./energy-block.ts";
 import { TrainError } from "./errors.ts";
 import { EventLog, rewindEvents } from "./event-log.ts";
 import type { TrainEvent, UntimedEvent } from "./events.ts";
@@ -26,8 +26,7 @@ import { initializeWeights, loadModel, loadOptimizer, runWriters } from "./model
 import type { RunFiles } from "./model-folder.ts";
 import { prepareData } from "./prepare.ts";
 import type { PreparedData } from "./prepare.ts";
-import { predictStep } from "./prediction.ts";
-import type { StepPrediction } from "./prediction.ts";
+import { RunCosts } from "./run-costs.ts";
 import { resolveWarmupSteps } from "./schedule.ts";
 import { readTrainerState } from "./state.ts";
 import type { TrainerState } from "./state.ts";
@@ -39,6 +38,8 @@ export interface RunContext {
   readonly onEvent: (event: TrainEvent) => void;
   readonly onProgress: (text: string) => void;
   readonly control: ControlBlock;
+  /** What a power meter on the main thread reads. */
+  readonly energy?: EnergyBlock;
   /** Told once everything another thread needs to save this run exists. */
   readonly onReady?: (loaded: LoadedPlan, files: RunFiles) => void;
 }
@@ -106,7 +107,6 @@ class Run {
   #trainedTokens = 0;
   #elapsedBefore = 0;
   #startedMs = Date.now();
-  #updateMs = 0;
 
   constructor(config: TrainConfig, context: RunContext, data: PreparedData, engine: Engine) {
     this.#config = config;
@@ -150,27 +150,26 @@ class Run {
     const config = this.#config;
     const { control } = this.#context;
     this.#startedMs = Date.now();
-    let reportedMs = Date.now();
-    let reportedStep = trainer.step;
     const firstStep = trainer.step;
+    const costs = this.#costs(trainer.loaded);
+    costs.resume();
     while (trainer.step < config.max_steps) {
       if (control.interruptRequested) return this.#interrupt(trainer, files);
-      const updateStartedMs = performance.now();
       const result = await trainer.update((_, { loss, tokenCount }) => {
         this.#lossSum += loss;
         this.#stepCount++;
         this.#trainedTokens += tokenCount;
         return this.#state(trainer);
       });
-      this.#updateMs += performance.now() - updateStartedMs;
+      costs.count(result.tokenCount);
       const { step } = trainer;
       this.#context.onProgress(`step ${step}/${config.max_steps}  loss ${result.loss.toFixed(4)}`);
       if (step % config.logging_steps === 0 || step === config.max_steps) {
-        const nowMs = Date.now();
-        const stepsPerSecond = (step - reportedStep) / Math.max(1e-3, (nowMs - reportedMs) / 1000);
         const averagePerSecond =
-          (step - firstStep) / Math.max(1e-3, (nowMs - this.#startedMs) / 1000);
+          (step - firstStep) / Math.max(1e-3, (Date.now() - this.#startedMs) / 1000);
         this.#trainLoss = this.#lossSum / this.#stepCount;
+        const power = costs.powerEvent(step);
+        if (power !== undefined) this.#emit(power);
         this.#emit({
           kind: "step",
           step,
@@ -178,35 +177,45 @@ class Run {
           learning_rate: result.learningRate,
           gradient_norm: result.gradientNorm,
           ...(trainer.lossScale.scale !== 1 && { loss_scale: trainer.lossScale.scale }),
-          tokens_per_second: stepsPerSecond * result.tokenCount,
-          iterations_per_second: stepsPerSecond,
+          ...costs.stepFields(),
           trained_tokens: this.#trainedTokens,
           eta_seconds: (config.max_steps - step) / averagePerSecond,
         });
         this.#lossSum = 0;
         this.#stepCount = 0;
-        reportedMs = nowMs;
-        reportedStep = step;
       }
       const isLast = step === config.max_steps;
-      if (!isLast && config.eval_steps > 0 && step % config.eval_steps === 0) {
-        await this.#evaluate(trainer, config.eval_batches);
+      const isDue = (steps: number): boolean => !isLast && steps > 0 && step % steps === 0;
+      if (isLast || [config.eval_steps, config.sample_steps, config.save_steps].some(isDue)) {
+        costs.pause();
+        if (isDue(config.eval_steps)) await this.#evaluate(trainer, config.eval_batches);
+        if (isDue(config.sample_steps))
+          await this.#sample(trainer, config.sample_prompt ?? "", config.seed + step);
+        if (isDue(config.save_steps)) this.#save(trainer, files);
+        if (!isLast) costs.resume();
       }
-      if (!isLast && config.sample_steps > 0 && step % config.sample_steps === 0) {
-        await this.#sample(trainer, config.sample_prompt ?? "", config.seed + step);
-      }
-      if (!isLast && config.save_steps > 0 && step % config.save_steps === 0)
-        this.#save(trainer, files);
       control.endUpdate(step, this.#state(trainer));
-      if (isLast || (config.eval_steps > 0 && step % config.eval_steps === 0))
-        reportedMs = Date.now();
     }
-    return this.#finish(trainer, files, firstStep);
+    return this.#finish(trainer, files, costs);
   }
 
-  async #finish(trainer: Trainer, files: RunFiles, firstStep: number): Promise<TrainEvent> {
+  get #tokensPerStep(): number {
+    const { batch_size, max_seq_length, gradient_accumulation_steps } = this.#config;
+    return batch_size * max_seq_length * gradient_accumulation_steps;
+  }
+
+  #costs(loaded: LoadedPlan): RunCosts {
+    return new RunCosts({
+      loaded,
+      engine: this.#engine.description.name,
+      microBatches: this.#config.gradient_accumulation_steps,
+      tokensPerStep: this.#tokensPerStep,
+      energy: this.#context.energy,
+    });
+  }
+
+  async #finish(trainer: Trainer, files: RunFiles, costs: RunCosts): Promise<TrainEvent> {
     const config = this.#config;
-    const trainedSeconds = (Date.now() - this.#startedMs) / 1000;
     await this.#evaluate(trainer, -1);
     const folder = this.#save(trainer, files);
     for (let index = 0; index < config.final_samples; index++) {
@@ -216,42 +225,16 @@ class Run {
         config.seed + config.max_steps + index,
       );
     }
-    const stepTokens =
-      config.batch_size * config.max_seq_length * config.gradient_accumulation_steps;
-    const tokens = (trainer.step - firstStep) * stepTokens;
-    const predicted = this.#prediction(trainer.loaded);
     return this.#emit({
       kind: "end",
       step: trainer.step,
       train_loss: this.#trainLoss,
       eval_loss: this.#evalLoss,
       elapsed_seconds: this.#elapsedBefore + (Date.now() - this.#startedMs) / 1000,
-      tokens_per_second: trainedSeconds > 0 ? tokens / trainedSeconds : 0,
       peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
-      ...(trainer.step > firstStep && { step_ms: this.#updateMs / (trainer.step - firstStep) }),
-      ...(predicted !== undefined && {
-        predicted: {
-          chip: predicted.chip,
-          step_ms: predicted.ms,
-          step_joules: predicted.joules,
-          tokens_per_second: stepTokens / (predicted.ms * 1e-3),
-          watts: predicted.joules / (predicted.ms * 1e-3),
-          joules_per_token: predicted.joules / stepTokens,
-        },
-      }),
+      ...costs.endFields(),
       model: folder,
     });
-  }
-
-  /** A finished run is not lost for a model that the cost model cannot price. */
-  #prediction(loaded: LoadedPlan): StepPrediction | undefined {
-    const { gradient_accumulation_steps: microBatches } = this.#config;
-    try {
-      return predictStep(loaded.plan, microBatches, this.#engine.description.name);
-    } catch (error) {
-      if (error instanceof AnecdoteError) return undefined;
-      throw error;
-    }
   }
 
   #interrupt(trainer: Trainer, files: RunFiles): TrainEvent {
@@ -466,8 +449,7 @@ class Run {
       threads: description.threads,
       ...(description.profile !== undefined && { profile: description.profile }),
       parameters: parameterCount(modelOf(this.#data.model)),
-      tokens_per_step:
-        config.batch_size * config.max_seq_length * config.gradient_accumulation_steps,
+      tokens_per_step: this.#tokensPerStep,
       train_tokens: this.#data.train.tokenCount,
       eval_tokens: this.#data.validation?.tokenCount ?? 0,
       plan_bytes: memory.persistentBytes + memory.transientBytes + memory.runtimeBytes,

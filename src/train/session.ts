@@ -5,6 +5,7 @@ import { noteStuckThread } from "../util/stuck-thread.ts";
 import type { TrainConfig } from "./config.ts";
 import { ControlBlock } from "./control.ts";
 import type { TrainEvent } from "./events.ts";
+import type { EnergyBlock } from "./energy-block.ts";
 import { saveFromMainThread } from "./emergency-save.ts";
 import type { SharedRun } from "./emergency-save.ts";
 
@@ -26,6 +27,8 @@ export interface SessionOptions {
   readonly onProgress?: (text: string) => void;
   /** Aborting saves a checkpoint after the current step and ends with an `interrupted` event. */
   readonly signal?: AbortSignal;
+  /** Where a power meter of the calling thread puts what it reads. */
+  readonly energy?: EnergyBlock;
   /** How long a stop may wait for the current step before the main thread saves the last whole one. */
   readonly stuckAfterMs?: number;
 }
@@ -40,7 +43,7 @@ export async function trainInWorker(
 ): Promise<TrainEvent> {
   const control = new ControlBlock();
   const worker = new Worker(compiledUrl(import.meta.url, "./worker.ts"), {
-    workerData: { config, control: control.buffer },
+    workerData: { config, control: control.buffer, energy: options.energy?.buffer },
   });
   let last: TrainEvent | undefined;
   let shared: SharedRun | undefined;

@@ -4,13 +4,15 @@ import { parentPort, workerData } from "node:worker_threads";
 import { AnecdoteError } from "../util/errors.ts";
 import type { TrainConfig } from "./config.ts";
 import { ControlBlock } from "./control.ts";
+import { EnergyBlock } from "./energy-block.ts";
 import { sharedRun } from "./emergency-save.ts";
 import { runTraining } from "./run.ts";
 import type { WorkerMessage } from "./session.ts";
 
-const { config, control } = workerData as {
+const { config, control, energy } = workerData as {
   readonly config: TrainConfig;
   readonly control: SharedArrayBuffer;
+  readonly energy?: SharedArrayBuffer;
 };
 
 function post(message: WorkerMessage): void {
@@ -20,6 +22,7 @@ function post(message: WorkerMessage): void {
 try {
   await runTraining(config, {
     control: new ControlBlock(control),
+    ...(energy !== undefined && { energy: new EnergyBlock(energy) }),
     onEvent: (event) => post({ kind: "event", event }),
     onProgress: (text) => post({ kind: "progress", text }),
     onReady: (loaded, files) =>

@@ -61,14 +61,15 @@ export async function openPowerMeter(options: OpenMeterOptions = {}): Promise<Op
   return { reason: reasons.join("; ") || "the search was ended" };
 }
 
-/** What the environment asks for. */
-export function powerChoice(text = process.env["ANECDOTE_POWER"]): PowerChoice {
+/** The meter that is named, or that the environment names. Throws `TrackError` `track.power.choice`. */
+export function powerChoice(named?: string): PowerChoice {
+  const text = named ?? process.env["ANECDOTE_POWER"];
   if (text === undefined || text === "") return "auto";
   const found = POWER_CHOICES.find((choice) => choice === text);
   if (found !== undefined) return found;
   throw new TrackError(
     "track.power.choice",
-    `ANECDOTE_POWER names no power meter: "${text.slice(0, 64)}".${didYouMean(text, POWER_CHOICES)}`,
+    `there is no power meter "${text.slice(0, 64)}"${named === undefined ? " (ANECDOTE_POWER)" : ""}.${didYouMean(text, POWER_CHOICES)}`,
     { remedy: `It may be ${POWER_CHOICES.join(", ")}.` },
   );
 }

@@ -1,0 +1,111 @@
+import { describe, expect, test } from "vitest";
+import { TrainDisplay } from "../../src/cli/train-display.ts";
+import type { TrainEvent } from "../../src/train/index.ts";
+
+const STEP: Extract<TrainEvent, { kind: "step" }> = {
+  kind: "step",
+  t: 0,
+  step: 120,
+  train_loss: 5.12345,
+  learning_rate: 1e-3,
+  gradient_norm: 1.234,
+  tokens_per_second: 12_345,
+  iterations_per_second: 3,
+  trained_tokens: 1,
+  eta_seconds: 754,
+};
+const ENGINE = {
+  engine_share: 0.83,
+  tflops: 1.92,
+  tflops_per_watt: 0.61,
+  power_meter: "macmon",
+  watts: 3.5,
+  ane_watts: 3.15,
+};
+
+function shown(columns: number | undefined, events: readonly TrainEvent[], engine = "ane"): string {
+  let written = "";
+  const stream = {
+    isTTY: columns !== undefined,
+    columns,
+    write: (text: string) => {
+      written += text;
+      return true;
+    },
+  } as unknown as NodeJS.WriteStream;
+  const ci = process.env["CI"];
+  delete process.env["CI"];
+  try {
+    const display = new TrainDisplay({ stream });
+    display.event({
+      ...{ kind: "start", t: 0, step: 0, max_steps: 1000, run: "r", engine, device: "M4" },
+      ...{ runtime: "e5rt", threads: 1, parameters: 1, tokens_per_step: 1, train_tokens: 1 },
+      ...{ eval_tokens: 1, plan_bytes: 1 },
+    });
+    for (const event of events) display.event(event);
+  } finally {
+    if (ci !== undefined) process.env["CI"] = ci;
+  }
+  return written;
+}
+
+/** The line that is rewritten in place. */
+function liveLine(columns: number, event: TrainEvent): string {
+  const parts = shown(columns, [event]).split("\r\u001b[2K");
+  return parts[1]?.split("\n")[0] ?? "";
+}
+
+describe("the progress line", () => {
+  test("tells the engine's share, TFLOPS and TFLOPS/W, whole numbers only, in 80 and 120 columns", () => {
+    expect(liveLine(120, { ...STEP, ...ENGINE })).toBe(
+      "██░░░░░░░░░░░░░░░░░░ 120/1000  loss 5.1235  12.3k tok/s  engine 83 %  1.92 TFLOPS  0.61 TFLOPS/W  3.50 W  ETA 12m34s",
+    );
+    expect(liveLine(80, { ...STEP, ...ENGINE })).toBe(
+      "█░░░░░░░░░ 120/1000  loss 5.1235  12.3k tok/s  engine 83 %  ETA 12m34s",
+    );
+    for (let columns = 21; columns < 200; columns++)
+      expect(liveLine(columns, { ...STEP, ...ENGINE }).length).toBeLessThan(Math.max(columns, 36));
+  });
+
+  test("tells nothing of an engine or of power where there is none", () => {
+    expect(liveLine(120, STEP)).toBe(
+      "██░░░░░░░░░░░░░░░░░░ 120/1000  loss 5.1235  lr 1.00e-3  norm 1.23  12.3k tok/s  ETA 12m34s",
+    );
+  });
+
+  test("through a pipe is a row with everything, and predictions are called so", () => {
+    const predicted = {
+      ...{ chip: "M4", step_ms: 5.9, step_joules: 0.02, tokens_per_second: 1 },
+      ...{ watts: 1, joules_per_token: 1e-3 },
+    };
+    expect(
+      shown(undefined, [{ ...STEP, predicted }], "sim:m4")
+        .split("\n")
+        .at(-2),
+    ).toBe(
+      "step  120/1000 loss 5.1235  lr 1.00e-3  norm 1.23  12.3k tok/s  predicted 5.90 ms/step  ETA 12m34s",
+    );
+    expect(shown(undefined, [{ ...STEP, ...ENGINE }])).toContain(
+      "engine 83 %  1.92 TFLOPS  0.61 TFLOPS/W  3.50 W  ETA",
+    );
+  });
+
+  test("says that no power is read where people would look for it", () => {
+    const none: TrainEvent = { kind: "power", t: 0, step: 1, meter: null, reason: "no macmon" };
+    expect(shown(undefined, [none])).toContain("power   unavailable: no macmon\n");
+    expect(shown(undefined, [none], "cpu")).not.toContain("power");
+    expect(shown(undefined, [{ ...none, meter: "macmon" }], "cpu")).toContain("power   macmon\n");
+  });
+
+  test("ends with joules a token where they are known", () => {
+    const end: TrainEvent = {
+      ...{ kind: "end", t: 0, step: 1000, train_loss: 1, eval_loss: 1, elapsed_seconds: 1 },
+      ...{ tokens_per_second: 1, peak_memory_bytes: 1, model: "m" },
+    };
+    expect(shown(undefined, [end])).not.toContain("energy");
+    const known = { power_meter: "ioreport", energy_joules: 45.41, joules_per_token: 0.0004231 };
+    expect(shown(undefined, [{ ...end, ...known }])).toContain(
+      "energy of the updates: 45.4 J, 0.423 mJ a token, by ioreport\n",
+    );
+  });
+});
