@@ -1,7 +1,8 @@
 /*
  * A stand-in for what the in-memory driver touches: the Objective-C runtime, the few Foundation classes, IOSurface
- * and the four private classes of AppleNeuralEngine.framework. Objects are never freed, so that use after their
- * end is seen; surfaces can only be touched while they are locked; an evaluator lent by the caller computes.
+ * and the private classes of AppleNeuralEngine.framework. Objects are never freed, so that use after their end is
+ * seen; autorelease pools belong to threads; surfaces can only be touched while they are locked, and not locked
+ * while an evaluation uses them; an evaluator lent by the caller computes.
  */
 #include "double.h"
 #include <sys/mman.h>
@@ -19,24 +20,28 @@ typedef enum {
   NS_NUMBER,
   NS_ARRAY,
   NS_DICTIONARY,
+  NS_URL,
   NS_ERROR,
   ANE_DESCRIPTOR,
   ANE_MODEL,
   ANE_REQUEST,
   ANE_SURFACE_OBJECT,
+  ANE_CLIENT,
+  ANE_FOLDER_MODEL,
   IO_SURFACE,
   POOL,
 } kind;
-static const char *const NAMES[] = {"class",   "NSString", "NSData", "NSNumber", "NSArray", "NSDictionary", "NSError",
-                                    "_ANEInMemoryModelDescriptor", "_ANEInMemoryModel", "_ANERequest",
-                                    "_ANEIOSurfaceObject", "IOSurface", "autorelease pool"};
+static const char *const NAMES[] = {"class",   "NSString", "NSData", "NSNumber", "NSArray", "NSDictionary", "NSURL",
+                                    "NSError", "_ANEInMemoryModelDescriptor", "_ANEInMemoryModel", "_ANERequest",
+                                    "_ANEIOSurfaceObject", "_ANEClient", "_ANEModel", "IOSurface",
+                                    "autorelease pool"};
 
 typedef struct object object;
 struct object {
   uint64_t magic;
   kind kind;
   kind stands_for; /* of a class */
-  long references;
+  atomic_long references;
   char *bytes; /* string, data */
   size_t byte_length;
   long long number;
@@ -46,18 +51,35 @@ struct object {
   program *code;
   int is_compiled, is_loaded;
   char identifier[32];
+  /* client */
+  int is_initialised, is_restricted;
   /* surface */
   void *memory;
   int locks, lock_options;
+  int engine_reads, engine_writes;
   size_t pool_start;
 };
 
-static long live_count, compile_count, evaluation_count;
-static object *pooled[MAXIMUM_POOLED];
-static size_t pooled_count;
-static int pool_depth;
+static atomic_long live_count, compile_count, evaluation_count;
+/* Compilations through _ANEInMemoryModel, which leaks: what the cap counts. */
+static atomic_long wrapper_count;
+static _Thread_local object *pooled[MAXIMUM_POOLED];
+static _Thread_local size_t pooled_count;
+static _Thread_local int pool_depth;
 
 static void let_go(object *held);
+
+/* Surfaces are touched by the host's thread and the engine's. */
+static atomic_flag surfaces_are_busy = ATOMIC_FLAG_INIT;
+static void enter_surfaces(void) {
+  while (atomic_flag_test_and_set(&surfaces_are_busy)) usleep(1);
+}
+static void leave_surfaces(object *surface) {
+  int is_written = (surface->locks > 0 && (surface->lock_options & 1) == 0) || surface->engine_writes > 0;
+  int is_read = surface->locks > 0 || surface->engine_reads > 0;
+  mprotect(surface->memory, surface->byte_length, is_written ? PROT_READ | PROT_WRITE : is_read ? PROT_READ : PROT_NONE);
+  atomic_flag_clear(&surfaces_are_busy);
+}
 
 static object *make(kind of) {
   object *made = calloc(1, sizeof(object));
@@ -103,9 +125,10 @@ static void let_go(object *of) {
   }
   if (--of->references > 0) return;
   live_count--;
-  if (of->kind == ANE_MODEL && of->is_loaded) violation("a model is let go of while it is loaded");
+  if ((of->kind == ANE_MODEL || of->kind == ANE_FOLDER_MODEL) && of->is_loaded) violation("a model is let go of while it is loaded");
   if (of->kind == IO_SURFACE) {
     if (of->locks > 0) violation("a locked surface is let go of");
+    if (of->engine_reads + of->engine_writes > 0) violation("a surface is let go of while an evaluation uses it");
     mprotect(of->memory, of->byte_length, PROT_NONE);
   }
   for (size_t i = 0; i < of->item_count; i++) let_go(of->items[i]);
@@ -118,8 +141,8 @@ static void let_go(object *of) {
 EXPORT void *objc_getClass(const char *name) {
   static object *classes[POOL + 1];
   if (entered("objc_getClass")) return NULL;
-  for (int i = NS_STRING; i <= ANE_SURFACE_OBJECT; i++) {
-    if (strcmp(name, NAMES[i]) != 0) continue;
+  for (int i = NS_STRING; i <= ANE_FOLDER_MODEL; i++) {
+    if (strcmp(name, NAMES[i]) != 0 || strcmp(name, missing_name) == 0) continue;
     if (classes[i] == NULL) {
       classes[i] = make(CLASS_OBJECT);
       classes[i]->stands_for = (kind)i;
@@ -216,10 +239,14 @@ EXPORT int IOSurfaceLock(void *pointer, uint32_t options, void *seed) {
   object *surface = check("IOSurfaceLock", pointer, IO_SURFACE);
   if (surface == NULL) return -1;
   if (seed != NULL) violation("IOSurfaceLock: the seed is not NULL");
+  enter_surfaces();
   if (surface->locks > 0) violation("IOSurfaceLock: the surface is locked already");
+  if (surface->engine_writes > 0) violation("IOSurfaceLock: an evaluation writes the surface");
+  if (surface->engine_reads > 0 && (options & 1) == 0)
+    violation("IOSurfaceLock: for writing, while an evaluation reads the surface");
   surface->locks++;
   surface->lock_options = (int)options;
-  mprotect(surface->memory, surface->byte_length, (options & 1) != 0 ? PROT_READ : PROT_READ | PROT_WRITE);
+  leave_surfaces(surface);
   return 0;
 }
 EXPORT int IOSurfaceUnlock(void *pointer, uint32_t options, void *seed) {
@@ -228,8 +255,9 @@ EXPORT int IOSurfaceUnlock(void *pointer, uint32_t options, void *seed) {
   if (seed != NULL) violation("IOSurfaceUnlock: the seed is not NULL");
   if (surface->locks != 1 || surface->lock_options != (int)options)
     violation("IOSurfaceUnlock: it was not locked so");
+  enter_surfaces();
   surface->locks = 0;
-  mprotect(surface->memory, surface->byte_length, PROT_NONE);
+  leave_surfaces(surface);
   return 0;
 }
 EXPORT void *IOSurfaceGetBaseAddress(void *pointer) {
@@ -313,9 +341,27 @@ static int file_holds(const char *path, const object *data) {
   return same;
 }
 
+static int read_model(object *model, const char *path, const char *folder, object *text, void **error) {
+  model->code = calloc(1, sizeof(program));
+  snprintf(model->code->path, sizeof model->code->path, "%s", path);
+  char *copy = calloc(text->byte_length + 1, 1);
+  memcpy(copy, text->bytes, text->byte_length);
+  const char *refusal = read_program(copy, model->code);
+  if (refusal == NULL) refusal = check_weights(copy, folder);
+  free(copy);
+  if (refusal != NULL) {
+    char why[400];
+    snprintf(why, sizeof why, "InvalidMILProgram: %s", refusal);
+    return fail(error, why);
+  }
+  model->is_compiled = 1;
+  return 1;
+}
+
 static int compile_model(object *model, void **error) {
   if (model->is_compiled) violation("a model is compiled twice");
-  if (++compile_count > COMPILE_CAP) return fail(error, "ANECCompile() FAILED err=()");
+  compile_count++;
+  if (++wrapper_count > COMPILE_CAP) return fail(error, "ANECCompile() FAILED err=()");
   object *text = model->held[0]->held[0], *weights = model->held[0]->held[1];
   const char *temporary = getenv("TMPDIR");
   char folder[700], path[1024];
@@ -332,20 +378,32 @@ static int compile_model(object *model, void **error) {
     violation("compileWithQoS: %s does not hold the weights", weight_path);
     return fail(error, "InvalidMILProgram");
   }
-  model->code = calloc(1, sizeof(program));
-  snprintf(model->code->path, sizeof model->code->path, "%s", path);
-  char *copy = calloc(text->byte_length + 1, 1);
-  memcpy(copy, text->bytes, text->byte_length);
-  const char *refusal = read_program(copy, model->code);
-  if (refusal == NULL) refusal = check_weights(copy, folder);
-  free(copy);
-  if (refusal != NULL) {
-    char why[400];
-    snprintf(why, sizeof why, "InvalidMILProgram: %s", refusal);
-    return fail(error, why);
+  return read_model(model, path, folder, text, error);
+}
+
+static int says(object *dictionary, const char *key, const char *wanted) {
+  object *value = value_of(dictionary, key);
+  return value != NULL && value->kind == NS_STRING && strcmp(value->bytes, wanted) == 0;
+}
+
+/* An _ANEModel over a folder: without the keys that tell MIL, the files of the older format are looked for. */
+static int compile_folder(object *model, object *options, void **error) {
+  if (model->is_compiled) violation("a model is compiled twice");
+  compile_count++;
+  if (!says(options, "kANEFModelType", "kANEFModelMIL") || !says(options, "kANEFNetPlistFilenameKey", "model.mil"))
+    return fail(error, "there is no model.espresso.net");
+  const char *folder = model->held[0]->bytes;
+  char path[1024];
+  snprintf(path, sizeof path, "%s/model.mil", folder);
+  char *bytes = read_text(path);
+  if (bytes == NULL) {
+    violation("compileModel: there is no %s", path);
+    return fail(error, "InvalidMILProgram");
   }
-  model->is_compiled = 1;
-  return 1;
+  object text = {.bytes = bytes, .byte_length = strlen(bytes)};
+  int ok = read_model(model, path, folder, &text, error);
+  free(bytes);
+  return ok;
 }
 
 static object *make_request(void *inputs, void *input_indices, void *outputs, void *output_indices, void *weights,
@@ -396,9 +454,11 @@ static int evaluate(object *model, object *request, void **error) {
       object *surface = sides[side]->items[place[i]]->held[0];
       object *first = sides[side]->items[0]->held[0];
       if (surface->references <= 1) violation("evaluate: %s stands on a surface that is let go of", ports[side][i].name);
-      if (surface->locks > 0) violation("evaluate: the surface of %s is locked", ports[side][i].name);
-      if (surface->byte_length < SURFACE_MINIMUM || surface->byte_length < ports[side][i].byte_length ||
-          surface->byte_length != first->byte_length) {
+      if (surface->locks > 0 && (side == 1 || (surface->lock_options & 1) == 0))
+        violation("evaluate: the surface of %s is locked", ports[side][i].name);
+      int is_free = strcmp(surface_rule, "any") == 0;
+      if (surface->byte_length < ports[side][i].byte_length ||
+          (!is_free && (surface->byte_length < SURFACE_MINIMUM || surface->byte_length != first->byte_length))) {
         violation("evaluate: the surface of %s has %zu bytes, the first one %zu", ports[side][i].name,
                   surface->byte_length, first->byte_length);
         return fail(error, "Program Inference error status=0x1d");
@@ -416,9 +476,14 @@ static int evaluate(object *model, object *request, void **error) {
     for (int side = 0; side < 2; side++)
       for (size_t i = 0; i < sides[side]->item_count; i++) {
         object *surface = sides[side]->items[i]->held[0];
-        mprotect(surface->memory, surface->byte_length, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+        enter_surfaces();
+        if (side == 0) surface->engine_reads += open ? 1 : -1;
+        else surface->engine_writes += open ? 1 : -1;
+        leave_surfaces(surface);
       }
     if (!open) break;
+    delay("execute");
+    delay(code->path);
     if (run_program(code, memory[0], memory[1]) != 0) fail(error, "the evaluator failed");
   }
   evaluation_count++;
@@ -427,7 +492,75 @@ static int evaluate(object *model, object *request, void **error) {
 
 #define IS(name) (strcmp(selector, name) == 0)
 
+/* What the private classes answer: "+" for the class itself, "-" for its instances. */
+static const struct {
+  kind kind;
+  char side;
+  const char *selector;
+} KNOWN[] = {
+    {ANE_DESCRIPTOR, '+', "modelWithMILText:weights:optionsPlist:"},
+    {ANE_MODEL, '+', "inMemoryModelWithDescriptor:"},
+    {ANE_MODEL, '-', "hexStringIdentifier"},
+    {ANE_MODEL, '-', "compileWithQoS:options:error:"},
+    {ANE_MODEL, '-', "loadWithQoS:options:error:"},
+    {ANE_MODEL, '-', "evaluateWithQoS:options:request:error:"},
+    {ANE_MODEL, '-', "unloadWithQoS:error:"},
+    {ANE_SURFACE_OBJECT, '+', "objectWithIOSurface:"},
+    {ANE_REQUEST, '+', "requestWithInputs:inputIndices:outputs:outputIndices:weightsBuffer:perfStats:procedureIndex:"},
+    {ANE_CLIENT, '+', "sharedConnection"},
+    {ANE_CLIENT, '+', "alloc"},
+    {ANE_CLIENT, '-', "initWithRestrictedAccessAllowed:"},
+    {ANE_CLIENT, '-', "compileModel:options:qos:error:"},
+    {ANE_CLIENT, '-', "loadModel:options:qos:error:"},
+    {ANE_CLIENT, '-', "unloadModel:options:qos:error:"},
+    {ANE_CLIENT, '-', "evaluateWithModel:options:request:qos:error:"},
+    {ANE_CLIENT, '-', "doEvaluateDirectWithModel:options:request:qos:error:"},
+    {ANE_FOLDER_MODEL, '+', "modelAtURL:key:"},
+};
+
+static int responds(kind of, char side, const char *selector) {
+  if (strcmp(selector, missing_name) == 0) return 0;
+  for (size_t i = 0; i < sizeof KNOWN / sizeof *KNOWN; i++)
+    if (KNOWN[i].kind == of && KNOWN[i].side == side && strcmp(KNOWN[i].selector, selector) == 0) return 1;
+  return 0;
+}
+
+/* One client serves the process; it is nobody's to release. */
+static object *shared_client(void) {
+  static object *client;
+  if (client == NULL) {
+    client = make(ANE_CLIENT);
+    client->is_initialised = 1;
+    live_count--;
+  }
+  return client;
+}
+
 static uintptr_t class_message(kind of, const char *selector, uintptr_t *o) {
+  if (IS("respondsToSelector:")) return (uintptr_t)responds(of, '+', (const char *)o[0]);
+  if (IS("instancesRespondToSelector:")) return (uintptr_t)responds(of, '-', (const char *)o[0]);
+  if (strncmp(NAMES[of], "_ANE", 4) == 0 && !responds(of, '+', selector)) {
+    violation("+[%s %s] is unrecognized", NAMES[of], selector);
+    return 0;
+  }
+  if (of == ANE_CLIENT && IS("sharedConnection")) return (uintptr_t)shared_client();
+  if (of == ANE_CLIENT && IS("alloc")) return (uintptr_t)make(ANE_CLIENT);
+  if (of == NS_URL && IS("fileURLWithPath:isDirectory:")) {
+    object *path = check(selector, (void *)o[0], NS_STRING);
+    if (path == NULL) return 0;
+    if ((uint8_t)o[1] != 1) violation("%s: the folder is not said to be one", selector);
+    object *made = make(NS_URL);
+    made->bytes = strdup(path->bytes);
+    return (uintptr_t)autoreleased(made);
+  }
+  if (of == ANE_FOLDER_MODEL && IS("modelAtURL:key:")) {
+    object *url = check(selector, (void *)o[0], NS_URL), *key = check(selector, (void *)o[1], NS_STRING);
+    if (url == NULL || key == NULL) return 0;
+    object *made = make(ANE_FOLDER_MODEL);
+    made->held[0] = held(url);
+    made->held[1] = held(key);
+    return (uintptr_t)autoreleased(made);
+  }
   if (of == NS_STRING && IS("stringWithUTF8String:")) return (uintptr_t)autoreleased(string((const char *)o[0]));
   if (of == NS_DATA && IS("dataWithBytes:length:")) {
     object *made = make(NS_DATA);
@@ -478,7 +611,68 @@ static void check_quality(const char *selector, uintptr_t quality, void *options
   if (given != NULL && given->item_count > 0) violation("%s: options are given", selector);
 }
 
+/* A model that a client or the model itself is asked to run. */
+static uintptr_t run_model(object *model, const char *selector, void *given_request, int is_failing, void **error) {
+  object *request = check(selector, given_request, ANE_REQUEST);
+  if (!model->is_loaded) violation("%s: the model is not loaded", selector);
+  if (is_failing || request == NULL || !model->is_loaded) return (uintptr_t)fail(error, "told to fail");
+  return (uintptr_t)evaluate(model, request, error);
+}
+
+static int is_restricted_message(const char *selector) {
+  return IS("doEvaluateDirectWithModel:options:request:qos:error:");
+}
+
+static uintptr_t client_message(object *client, const char *selector, uintptr_t *o, int is_failing) {
+  if (!responds(ANE_CLIENT, '-', selector)) {
+    violation("-[_ANEClient %s] is unrecognized", selector);
+    return 0;
+  }
+  if (IS("initWithRestrictedAccessAllowed:")) {
+    if (client->is_initialised) violation("%s: the client is initialised already", selector);
+    if (is_failing) {
+      let_go(client);
+      return 0;
+    }
+    client->is_initialised = 1;
+    client->is_restricted = (uint8_t)o[0] == 1;
+    return (uintptr_t)client;
+  }
+  if (!client->is_initialised) violation("%s: the client is not initialised", selector);
+  int is_evaluation = strstr(selector, "request:") != NULL;
+  uintptr_t quality = o[is_evaluation ? 3 : 2];
+  void **error = (void **)o[is_evaluation ? 4 : 3];
+  object *model = (object *)o[0], *options = (object *)o[1];
+  if (is_evaluation) check_quality(selector, quality, options, 1);
+  else check_quality(selector, quality, NULL, 0);
+  if (check(selector, options, NS_DICTIONARY) == NULL) return (uintptr_t)fail(error, "no options");
+  if (is_evaluation) {
+    if (is_restricted_message(selector) && !client->is_restricted)
+      violation("%s: the client was made without restricted access", selector);
+    if (is_object(model) && model->kind == ANE_MODEL ? check(selector, model, ANE_MODEL) == NULL
+                                                     : check(selector, model, ANE_FOLDER_MODEL) == NULL)
+      return (uintptr_t)fail(error, "no model");
+    return run_model(model, selector, (void *)o[2], is_failing, error);
+  }
+  if (check(selector, model, ANE_FOLDER_MODEL) == NULL) return (uintptr_t)fail(error, "no model");
+  if (IS("compileModel:options:qos:error:"))
+    return (uintptr_t)(is_failing ? fail(error, "told to fail") : compile_folder(model, options, error));
+  if (IS("loadModel:options:qos:error:")) {
+    if (!model->is_compiled || model->is_loaded) violation("%s: out of order", selector);
+    if (is_failing) return (uintptr_t)fail(error, "told to fail");
+    model->is_loaded = 1;
+    return 1;
+  }
+  if (!model->is_loaded) violation("%s: the model is not loaded", selector);
+  model->is_loaded = 0;
+  return is_failing ? (uintptr_t)fail(error, "told to fail") : 1;
+}
+
 static uintptr_t model_message(object *model, const char *selector, uintptr_t *o, int is_failing) {
+  if (!responds(ANE_MODEL, '-', selector)) {
+    violation("-[_ANEInMemoryModel %s] is unrecognized", selector);
+    return 0;
+  }
   if (IS("hexStringIdentifier")) return (uintptr_t)autoreleased(string(model->identifier));
   if (IS("compileWithQoS:options:error:")) {
     check_quality(selector, o[0], (void *)o[1], 1);
@@ -494,10 +688,7 @@ static uintptr_t model_message(object *model, const char *selector, uintptr_t *o
   }
   if (IS("evaluateWithQoS:options:request:error:")) {
     check_quality(selector, o[0], (void *)o[1], 1);
-    object *request = check(selector, (void *)o[2], ANE_REQUEST);
-    if (!model->is_loaded) violation("%s: the model is not loaded", selector);
-    if (is_failing || request == NULL || !model->is_loaded) return (uintptr_t)fail((void **)o[3], "told to fail");
-    return (uintptr_t)evaluate(model, request, (void **)o[3]);
+    return run_model(model, selector, (void *)o[2], is_failing, (void **)o[3]);
   }
   if (IS("unloadWithQoS:error:")) {
     check_quality(selector, o[0], NULL, 0);
@@ -505,7 +696,6 @@ static uintptr_t model_message(object *model, const char *selector, uintptr_t *o
     model->is_loaded = 0;
     return is_failing ? (uintptr_t)fail((void **)o[1], "told to fail") : 1;
   }
-  violation("-[_ANEInMemoryModel %s] is unrecognized", selector);
   return 0;
 }
 
@@ -524,6 +714,7 @@ EXPORT uintptr_t objc_msgSend(void *receiver, const char *selector, uintptr_t a,
     return 0;
   }
   if (target->kind == CLASS_OBJECT) return is_failing ? 0 : class_message(target->stands_for, selector, operands);
+  if (target->kind == ANE_CLIENT) return client_message(target, selector, operands, is_failing);
   if (target->kind == ANE_MODEL) return model_message(target, selector, operands, is_failing);
   if (target->kind == NS_STRING && IS("UTF8String")) return (uintptr_t)target->bytes;
   if (target->kind == NS_ERROR && IS("description")) return (uintptr_t)target->held[0];
@@ -541,4 +732,5 @@ EXPORT int64_t anecdote_double_count(const char *what) {
 EXPORT void anecdote_double_forget_counts(void) {
   live_count = 0;
   compile_count = 0;
+  wrapper_count = 0;
 }

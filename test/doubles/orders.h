@@ -77,6 +77,8 @@ static __attribute__((unused)) void delay(const char *what) {
 
 static order fail_order, hang_order, garbage_order;
 static char refused_op[64];
+/* A class or selector that is not there; "any": surfaces may be of any size. */
+static char missing_name[128], surface_rule[16];
 static FILE *trace_file;
 static int orders_are_read;
 
@@ -87,6 +89,8 @@ static void control(const char *key, const char *value) {
   else if (strcmp(key, "refuse") == 0) snprintf(refused_op, sizeof refused_op, "%s", value == NULL ? "" : value);
   else if (strcmp(key, "delay") == 0) set_delay(value);
   else if (strcmp(key, "arithmetic") == 0) is_arithmetic_off = value != NULL && strcmp(value, "off") == 0;
+  else if (strcmp(key, "missing") == 0) snprintf(missing_name, sizeof missing_name, "%s", value == NULL ? "" : value);
+  else if (strcmp(key, "surfaces") == 0) snprintf(surface_rule, sizeof surface_rule, "%s", value == NULL ? "" : value);
   else if (strcmp(key, "trace") == 0) {
     if (trace_file != NULL) fclose(trace_file);
     trace_file = value == NULL || *value == 0 ? NULL : fopen(value, "a");
@@ -96,9 +100,10 @@ static void control(const char *key, const char *value) {
 static void read_orders(void) {
   if (orders_are_read) return;
   orders_are_read = 1;
-  static const char *const keys[] = {"fail", "hang", "garbage", "refuse", "trace", "delay"};
-  static const char *const names[] = {"ANECDOTE_DOUBLE_FAIL", "ANECDOTE_DOUBLE_HANG", "ANECDOTE_DOUBLE_GARBAGE",
-                                      "ANECDOTE_DOUBLE_REFUSE", "ANECDOTE_DOUBLE_TRACE", "ANECDOTE_DOUBLE_DELAY"};
+  static const char *const keys[] = {"fail", "hang", "garbage", "refuse", "trace", "delay", "missing", "surfaces"};
+  static const char *const names[] = {"ANECDOTE_DOUBLE_FAIL",    "ANECDOTE_DOUBLE_HANG",  "ANECDOTE_DOUBLE_GARBAGE",
+                                      "ANECDOTE_DOUBLE_REFUSE",  "ANECDOTE_DOUBLE_TRACE", "ANECDOTE_DOUBLE_DELAY",
+                                      "ANECDOTE_DOUBLE_MISSING", "ANECDOTE_DOUBLE_SURFACES"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     const char *value = getenv(names[i]);
     if (value != NULL) control(keys[i], value);

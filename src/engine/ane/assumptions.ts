@@ -215,6 +215,12 @@ export const ASSUMPTIONS = {
       "axiom lays surfaces out as rows of 64 bytes or more; one report wants 128 on M5",
     driver: "in-memory",
   },
+  "in-memory.read-lock": {
+    says: "the host may lock a surface for reading while an evaluation reads it",
+    evidence: "inferred",
+    source: "IOSurface's rules for readers of one surface; other projects never do both at once",
+    driver: "in-memory",
+  },
   "in-memory.surface-keys": {
     says: "the property keys of IOSurfaceCreate are the strings IOSurfaceWidth, IOSurfaceHeight, IOSurfaceBytesPerElement, IOSurfaceBytesPerRow, IOSurfaceAllocSize and IOSurfacePixelFormat",
     evidence: "inferred",
@@ -233,12 +239,48 @@ export const ASSUMPTIONS = {
     source: "maderix/ANE, dynamic pipeline",
     driver: "in-memory",
   },
+  "in-memory.selectors": {
+    says: "the private classes answer +instancesRespondToSelector: and +respondsToSelector: truthfully",
+    evidence: "inferred",
+    source: "they are NSObject's messages; header dumps show no forwarding in these classes",
+    driver: "in-memory",
+  },
+  "in-memory.client": {
+    says: "the client of +[_ANEClient sharedConnection] evaluates a loaded _ANEInMemoryModel: model, options, request, quality of service, error",
+    evidence: "measured",
+    source:
+      "dev-erik/ANE on M4 Max (about as fast as the model's own message); public probes of _ANEClient",
+    driver: "in-memory",
+  },
+  "in-memory.direct": {
+    says: "a client made with initWithRestrictedAccessAllowed:YES evaluates directly and takes an _ANEInMemoryModel; it is not used by default",
+    evidence: "contradicted",
+    source: "ane-infer on M5 (10 % faster); rustane uses it by default",
+    contradictedBy:
+      "slower on M4 Max (dev-erik/ANE), equal on M3 Max (Espresso); on M3 Ultra throughput falls after 100000 evaluations (rustane)",
+    driver: "in-memory",
+  },
+  "in-memory.client-compile": {
+    says: 'a client compiles, loads and unloads an _ANEModel of a folder with model.mil when the options name kANEFModelType "kANEFModelMIL" and kANEFNetPlistFilenameKey "model.mil"; it is not used by default',
+    evidence: "contradicted",
+    source:
+      "decompiled _ANEInMemoryModel, which does this with these keys; public probes of _ANEClient on compiled models, with any key and empty options for loading",
+    contradictedBy:
+      "dev-erik/ANE: a hand-made _ANEModel wanted model.espresso.net, with options that did not name the type",
+    driver: "in-memory",
+  },
+  "in-memory.threads": {
+    says: "objects made on one thread may be compiled, loaded and evaluated on another, one call at a time, each inside an autorelease pool of that thread",
+    evidence: "read",
+    source: "maderix/ANE, whose second thread compiles while the first evaluates (M4)",
+    driver: "in-memory",
+  },
   "in-memory.compile-budget": {
     says: "about 119 programs may be compiled in one process",
     evidence: "contradicted",
     source: BRIDGES,
     contradictedBy:
-      "the field guide: 226 loaded on macOS 26.3; maderix/ANE issue 54 calls it a leak",
+      "the field guide: 226 loaded on macOS 26.3, where releasing programs gave their places back; maderix/ANE issue 54: a leak of _ANEInMemoryModel that compiling through _ANEClient avoids",
     driver: "in-memory",
   },
 } as const satisfies Readonly<Record<string, Assumption>>;

@@ -57,5 +57,5 @@ export interface AneDriver {
   encode(operations: readonly DriverOperation[]): DriverStream;
   /** Throws `EngineError`: `engine.ane.execute` with the runtime's reason, `engine.ane.timeout` when it hangs. */
   execute(stream: DriverStream, label: string): Promise<void>;
-  close(): void;
+  close(): void | Promise<void>;
 }

@@ -7,6 +7,7 @@ import { createSimEngine } from "../sim/index.ts";
 import { AnePlan } from "./ane-plan.ts";
 import { chooseChip } from "./choose-chip.ts";
 import { lendEvaluator } from "./evaluator.ts";
+import { inMemoryEnvironment } from "./in-memory/settings.ts";
 import { findLibrary } from "./library.ts";
 import type { AneLibrary } from "./library.ts";
 import { describeProfile, readMachineProfile, systemBuild } from "./machine-profile.ts";
@@ -48,8 +49,6 @@ export interface AneEngineOptions {
   readonly onTask?: (event: TaskEvent) => void;
   /** Operations that e5rt may hold at once. Default: what a process may load, less some. */
   readonly operationLimit?: number;
-  /** Programs that the in-memory driver may compile in one process. */
-  readonly compileBudget?: number;
 }
 
 /**
@@ -78,7 +77,7 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
     }
   } catch (error) {
     await endEvaluator?.();
-    driver.close();
+    await driver.close();
     throw error;
   }
   const host = options.host ?? ownHost;
@@ -115,7 +114,7 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
       for (const loaded of open) await loaded.close();
       open.clear();
       await segments.close();
-      driver.close();
+      await driver.close();
       await endEvaluator?.();
       await ownHost?.close();
     },
@@ -132,7 +131,7 @@ function profileOf(
   return readMachineProfile({ chip: chip.id, osBuild: systemBuild(), library: library.path });
 }
 
-/** Options first, then the machine's profile, then the drivers' defaults. */
+/** Options and the environment first, then the machine's profile, then the drivers' defaults. */
 function settingsOf(options: AneEngineOptions, profile: ProfileLookup | undefined): DriverSettings {
   const base =
     options.settings ?? (profile?.state === "used" ? profile.profile.drivers : undefined) ?? {};
@@ -145,9 +144,6 @@ function settingsOf(options: AneEngineOptions, profile: ProfileLookup | undefine
       ...(isForced !== undefined && { forceRecompilation: isForced }),
       ...(options.operationLimit !== undefined && { operationLimit: options.operationLimit }),
     },
-    "in-memory": {
-      ...base["in-memory"],
-      ...(options.compileBudget !== undefined && { compileBudget: options.compileBudget }),
-    },
+    "in-memory": { ...base["in-memory"], ...inMemoryEnvironment() },
   };
 }

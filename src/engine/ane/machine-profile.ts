@@ -7,6 +7,7 @@ import { z } from "zod";
 import { readSmallFile } from "../../util/byte-source.ts";
 import { messageOf } from "../../util/errors.ts";
 import { writeWholeFile } from "../../util/atomic-file.ts";
+import { COMPILATION_NAMES, EVALUATION_NAMES } from "./in-memory/routes.ts";
 import { cacheFolder } from "./program-folder.ts";
 
 /** A profile has some hundred bytes. */
@@ -30,8 +31,10 @@ const inMemorySettings = z.strictObject({
     .optional(),
   /** Programs compiled in one process (`in-memory.compile-budget`). */
   compileBudget: z.int().min(1).max(4096).optional(),
-  /** How requests are handed over. */
-  evaluation: z.enum(["model", "client", "direct"]).optional(),
+  /** Who compiles and loads (in-memory/routes.ts). */
+  compilation: z.enum(COMPILATION_NAMES).optional(),
+  /** Who runs what was loaded. */
+  evaluation: z.enum(EVALUATION_NAMES).optional(),
 });
 
 const profileSchema = z.strictObject({

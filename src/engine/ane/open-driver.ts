@@ -14,7 +14,7 @@ export interface DriverOptions {
   readonly settings?: DriverSettings;
   /** Where e5rt keeps compiled programs. */
   readonly cacheFolder?: string;
-  /** How long one call of e5rt may take. Default: `ANECDOTE_ANE_TIMEOUT`, or 600 s. */
+  /** How long one call may take. Default: `ANECDOTE_ANE_TIMEOUT`, or 600 s. */
   readonly timeoutMs?: number;
 }
 
@@ -49,15 +49,12 @@ export function openDriver(
         ...(operationLimit !== undefined && { operationLimit }),
       });
     }
-    case "in-memory": {
-      const { equalSizes, minimumBytes, compileBudget } = options.settings?.["in-memory"] ?? {};
+    case "in-memory":
       return new InMemoryDriver({
+        ...options.settings?.["in-memory"],
         ...(library.isNamed && { library: library.path }),
-        ...(equalSizes !== undefined && { equalSizes }),
-        ...(minimumBytes !== undefined && { minimumBytes }),
-        ...(compileBudget !== undefined && { compileBudget }),
+        timeoutMs: options.timeoutMs ?? timeoutFromEnvironment(),
       });
-    }
   }
 }
 

@@ -43,7 +43,9 @@ interface Koffi {
   load(path: string): { func(prototype: string): (...operands: readonly unknown[]) => unknown };
 }
 
-export type DoubleOrder = "fail" | "hang" | "garbage" | "refuse" | "trace" | "delay" | "arithmetic";
+export type DoubleOrder =
+  | ("fail" | "hang" | "garbage" | "refuse" | "trace" | "delay" | "arithmetic")
+  | ("missing" | "surfaces");
 
 /** A double's own functions: orders, and what it saw. */
 export interface Double {

@@ -1,3 +1,4 @@
+import { noteStuckThread } from "../../../util/stuck-thread.ts";
 import { EngineError } from "../../errors.ts";
 import { E5RT_FUNCTIONS } from "../ffi/e5rt-functions.ts";
 import type { E5rtName, Handle, HandleKind } from "../ffi/e5rt-functions.ts";
@@ -124,6 +125,7 @@ export class E5rtCalls {
       code = await new Promise<bigint>((resolve, reject) => {
         timer = setTimeout(() => {
           this.#hung = `${name} (${site.doing})`;
+          noteStuckThread();
           reject(this.#timeout(site, name, this.#capture.end(true)));
         }, this.#timeoutMs);
         const settle = (error: Error | null, result: number | bigint): void => {

@@ -40,10 +40,15 @@ export type ObjcFunctionName = {
 export const NEURAL_ENGINE_FRAMEWORK =
   "/System/Library/PrivateFrameworks/AppleNeuralEngine.framework/AppleNeuralEngine";
 
+/** A private class whose messages a system may lack: `+` for messages to the class, `-` to its instances. */
+type Target = `${"+" | "-"}${PrivateClassName}`;
+
 interface Message {
   /** Type of the result, then of the operands after receiver and selector. */
   readonly c: readonly [result: string, ...operands: readonly string[]];
   readonly source: AssumptionId;
+  /** Whoever must answer it. Absent for classes that every macOS has. */
+  readonly to?: Target;
 }
 
 const ID = "void *";
@@ -52,6 +57,8 @@ const QUALITY = "uint32_t";
 
 /** Every message that is sent: `objc_msgSend` has one prototype for each. */
 export const MESSAGES = {
+  "instancesRespondToSelector:": { c: ["bool", ID], source: "in-memory.selectors" },
+  "respondsToSelector:": { c: ["bool", ID], source: "in-memory.selectors" },
   "stringWithUTF8String:": { c: [ID, "const char *"], source: "in-memory.text" },
   UTF8String: { c: ["const char *"], source: "in-memory.text" },
   "dataWithBytes:length:": { c: [ID, "const void *", "size_t"], source: "in-memory.text" },
@@ -66,40 +73,98 @@ export const MESSAGES = {
     c: [ID, "const void *", "const void *", "size_t"],
     source: "in-memory.text",
   },
+  "fileURLWithPath:isDirectory:": { c: [ID, ID, "bool"], source: "in-memory.client-compile" },
   description: { c: [ID], source: "in-memory.text" },
-  "modelWithMILText:weights:optionsPlist:": { c: [ID, ID, ID, ID], source: "in-memory.text" },
-  "inMemoryModelWithDescriptor:": { c: [ID, ID], source: "in-memory.classes" },
-  hexStringIdentifier: { c: [ID], source: "in-memory.files" },
+  "modelWithMILText:weights:optionsPlist:": {
+    c: [ID, ID, ID, ID],
+    source: "in-memory.text",
+    to: "+_ANEInMemoryModelDescriptor",
+  },
+  "inMemoryModelWithDescriptor:": {
+    c: [ID, ID],
+    source: "in-memory.classes",
+    to: "+_ANEInMemoryModel",
+  },
+  hexStringIdentifier: { c: [ID], source: "in-memory.files", to: "-_ANEInMemoryModel" },
   "compileWithQoS:options:error:": {
     c: ["bool", QUALITY, ID, ERROR],
     source: "in-memory.quality-of-service",
+    to: "-_ANEInMemoryModel",
   },
   "loadWithQoS:options:error:": {
     c: ["bool", QUALITY, ID, ERROR],
     source: "in-memory.quality-of-service",
+    to: "-_ANEInMemoryModel",
   },
-  "unloadWithQoS:error:": { c: ["bool", QUALITY, ERROR], source: "in-memory.quality-of-service" },
-  "objectWithIOSurface:": { c: [ID, ID], source: "in-memory.classes" },
-  "requestWithInputs:inputIndices:outputs:outputIndices:weightsBuffer:perfStats:procedureIndex:": {
-    c: [ID, ID, ID, ID, ID, ID, ID, ID],
-    source: "in-memory.binding-order",
+  "unloadWithQoS:error:": {
+    c: ["bool", QUALITY, ERROR],
+    source: "in-memory.quality-of-service",
+    to: "-_ANEInMemoryModel",
   },
   "evaluateWithQoS:options:request:error:": {
     c: ["bool", QUALITY, ID, ID, ERROR],
     source: "in-memory.quality-of-service",
+    to: "-_ANEInMemoryModel",
+  },
+  "objectWithIOSurface:": { c: [ID, ID], source: "in-memory.classes", to: "+_ANEIOSurfaceObject" },
+  "requestWithInputs:inputIndices:outputs:outputIndices:weightsBuffer:perfStats:procedureIndex:": {
+    c: [ID, ID, ID, ID, ID, ID, ID, ID],
+    source: "in-memory.binding-order",
+    to: "+_ANERequest",
+  },
+  sharedConnection: { c: [ID], source: "in-memory.client", to: "+_ANEClient" },
+  alloc: { c: [ID], source: "in-memory.direct", to: "+_ANEClient" },
+  "initWithRestrictedAccessAllowed:": {
+    c: [ID, "bool"],
+    source: "in-memory.direct",
+    to: "-_ANEClient",
+  },
+  "modelAtURL:key:": { c: [ID, ID, ID], source: "in-memory.client-compile", to: "+_ANEModel" },
+  "compileModel:options:qos:error:": {
+    c: ["bool", ID, ID, QUALITY, ERROR],
+    source: "in-memory.client-compile",
+    to: "-_ANEClient",
+  },
+  "loadModel:options:qos:error:": {
+    c: ["bool", ID, ID, QUALITY, ERROR],
+    source: "in-memory.client-compile",
+    to: "-_ANEClient",
+  },
+  "unloadModel:options:qos:error:": {
+    c: ["bool", ID, ID, QUALITY, ERROR],
+    source: "in-memory.client-compile",
+    to: "-_ANEClient",
+  },
+  "evaluateWithModel:options:request:qos:error:": {
+    c: ["bool", ID, ID, ID, QUALITY, ERROR],
+    source: "in-memory.client",
+    to: "-_ANEClient",
+  },
+  "doEvaluateDirectWithModel:options:request:qos:error:": {
+    c: ["bool", ID, ID, ID, QUALITY, ERROR],
+    source: "in-memory.direct",
+    to: "-_ANEClient",
   },
 } as const satisfies Readonly<Record<string, Message>>;
 export type Selector = keyof typeof MESSAGES;
 
+/** Classes without which nothing runs. */
 export const CLASS_NAMES = [
   "NSString",
   "NSData",
   "NSNumber",
   "NSArray",
   "NSDictionary",
-  "_ANEInMemoryModelDescriptor",
-  "_ANEInMemoryModel",
+  "NSURL",
   "_ANERequest",
   "_ANEIOSurfaceObject",
 ] as const;
-export type ClassName = (typeof CLASS_NAMES)[number];
+/** Classes that some ways need (in-memory/routes.ts). */
+export const ROUTE_CLASS_NAMES = [
+  "_ANEInMemoryModelDescriptor",
+  "_ANEInMemoryModel",
+  "_ANEClient",
+  "_ANEModel",
+] as const;
+export type ClassName = (typeof CLASS_NAMES | typeof ROUTE_CLASS_NAMES)[number];
+type PrivateClassName = Extract<ClassName, `_ANE${string}`>;

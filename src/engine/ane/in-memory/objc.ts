@@ -3,6 +3,7 @@ import { bindFunctions, foreign, openLibrary } from "../ffi/foreign.ts";
 import type { ForeignFunction } from "../ffi/foreign.ts";
 import {
   CLASS_NAMES,
+  ROUTE_CLASS_NAMES,
   MESSAGES,
   NEURAL_ENGINE_FRAMEWORK,
   OBJC_LIBRARIES,
@@ -26,6 +27,7 @@ export class ObjcRuntime {
   readonly #functions = new Map<ObjcFunctionName, ForeignFunction>();
   readonly #classes = new Map<ClassName, ObjectPointer>();
   readonly #messages = new Map<Selector, { selector: ObjectPointer; send: ForeignFunction }>();
+  readonly #path: string;
 
   /** `named` is a library that stands for all of the system's. */
   constructor(named: string | undefined) {
@@ -36,19 +38,13 @@ export class ObjcRuntime {
     }
     const runtime = named ?? "/usr/lib/libobjc.A.dylib";
     if (named === undefined) openLibrary(NEURAL_ENGINE_FRAMEWORK);
-    const missing: string[] = [];
-    for (const name of CLASS_NAMES) {
+    this.#path = named ?? NEURAL_ENGINE_FRAMEWORK;
+    for (const name of [...CLASS_NAMES, ...ROUTE_CLASS_NAMES]) {
       const found = this.call("objc_getClass", name) as ObjectPointer | null;
-      if (found === null) missing.push(name);
-      else this.#classes.set(name, found);
+      if (found !== null) this.#classes.set(name, found);
     }
-    if (missing.length > 0) {
-      throw new EngineError(
-        "engine.ane.symbols",
-        `${named ?? NEURAL_ENGINE_FRAMEWORK} lacks the classes ${missing.join(", ")}`,
-        { remedy: "This version of macOS is not known to the driver; use --engine cpu." },
-      );
-    }
+    const missing = CLASS_NAMES.filter((name) => !this.#classes.has(name));
+    if (missing.length > 0) throw this.lacking(missing);
     const library = openLibrary(runtime);
     for (const [name, { c }] of Object.entries(MESSAGES)) {
       const [result, ...operands] = c as readonly string[];
@@ -58,6 +54,32 @@ export class ObjcRuntime {
       const selector = this.call("sel_registerName", name) as ObjectPointer;
       this.#messages.set(name as Selector, { selector, send });
     }
+  }
+
+  /**
+   * Which of the messages nobody here answers, with the class they would go to: a message that is not understood
+   * ends the process.
+   */
+  missing(selectors: readonly Selector[]): readonly string[] {
+    return selectors.flatMap((name) => {
+      const message = MESSAGES[name];
+      if (!("to" in message)) return [];
+      const { to } = message;
+      const known = this.#classes.get(to.slice(1) as ClassName);
+      if (known === undefined) return [to.slice(1)];
+      const asks = to.startsWith("+") ? "respondsToSelector:" : "instancesRespondToSelector:";
+      const isKnown = this.send(known, asks, this.#messages.get(name)?.selector) === true;
+      return isKnown ? [] : [`${to.slice(0, 1)}[${to.slice(1)} ${name}]`];
+    });
+  }
+
+  /** The error for what this system's framework does not have. */
+  lacking(names: readonly string[]): EngineError {
+    return new EngineError(
+      "engine.ane.symbols",
+      `${this.#path} lacks ${[...new Set(names)].join(", ")}`,
+      { remedy: "This version of macOS is not known to the driver; use --engine cpu." },
+    );
   }
 
   call(name: ObjcFunctionName, ...operands: readonly unknown[]): unknown {
@@ -90,7 +112,8 @@ export class ObjcRuntime {
     const error: [ObjectPointer | null] = [null];
     const ok = this.send(receiver, selector, ...operands, error) === true;
     if (ok) return { ok, reason: "" };
-    return { ok, reason: error[0] === null ? "no reason given" : this.describe(error[0]) };
+    const words = error[0] === null ? null : this.send(error[0], "description");
+    return { ok, reason: words === null ? "no reason given" : this.text(words as ObjectPointer) };
   }
 
   /** Runs with an autorelease pool: what messages return inside lives to its end. */
@@ -118,10 +141,6 @@ export class ObjcRuntime {
 
   text(string: ObjectPointer): string {
     return String(this.send(string, "UTF8String"));
-  }
-
-  describe(object: ObjectPointer): string {
-    return this.text(this.ask(object, "description"));
   }
 
   /** The bytes are copied. */

@@ -1,0 +1,34 @@
+import { getEnvironmentData, setEnvironmentData } from "node:worker_threads";
+import { EngineError } from "../../errors.ts";
+
+const KEY = "anecdote.ane.compilations";
+
+/**
+ * Compilations of this process, all engines and threads together (`in-memory.compile-budget`): threads started
+ * after this module was loaded share the count of the thread that started them.
+ */
+const count = sharedCount();
+
+function sharedCount(): Int32Array {
+  const known: unknown = getEnvironmentData(KEY);
+  if (known instanceof SharedArrayBuffer) return new Int32Array(known);
+  const buffer = new SharedArrayBuffer(4);
+  // Worker threads get copies of environment data, and a copy of shared memory is the same memory.
+  setEnvironmentData(KEY, buffer);
+  return new Int32Array(buffer);
+}
+
+/** Takes one compilation of the process's budget. Throws `EngineError` `engine.ane.budget` where none is left. */
+export function spendCompilation(budget: number, label: string): void {
+  const before = Atomics.add(count, 0, 1);
+  if (before < budget) return;
+  Atomics.sub(count, 0, 1);
+  throw new EngineError(
+    "engine.ane.budget",
+    `program "${label}" would be compilation ${before + 1} of this process, and after ${budget} further ones may fail silently`,
+    {
+      remedy:
+        "A run continues in a new process, with --resume. ANECDOTE_ANE_COMPILE_BUDGET sets another limit; the e5rt driver has none.",
+    },
+  );
+}
