@@ -1,8 +1,9 @@
 import type { Command } from "commander";
 import { CLAIMS_NOT_REPEATED, formatPaper, paperRows } from "../chip/paper.ts";
+import { registerBenchEngine } from "./bench-engine.ts";
 import type { Exit } from "./commands.ts";
 
-export function register(program: Command, _exit: Exit): void {
+export function register(program: Command, exit: Exit): void {
   const bench = program.command("bench").description("published results beside this project's");
   bench
     .command("paper")
@@ -16,4 +17,5 @@ export function register(program: Command, _exit: Exit): void {
           : formatPaper(),
       );
     });
+  registerBenchEngine(bench, exit);
 }

@@ -167,8 +167,13 @@ static const char *check_weights(const char *text, const char *folder) {
         descriptor[0] = 0;
       fclose(file);
     }
-    if (head[1] != 2 || descriptor[0] != 0xDEADBEEF || descriptor[1] != 1 || place[1] != offset + 64) {
-      snprintf(why, sizeof why, "%s has no fp16 blob at offset %llu", relative, offset);
+    /* tensor<int8, [...]>(BLOBFILE(...)): the record's type code is that of the constant, fp16 1 and int8 4. */
+    const char *type = at;
+    while (type > text && strncmp(type, "tensor<", 7) != 0) type--;
+    const char *wanted = strncmp(type, "tensor<int8", 11) == 0 ? "int8" : "fp16";
+    uint32_t code = *wanted == 'i' ? 4 : 1;
+    if (head[1] != 2 || descriptor[0] != 0xDEADBEEF || descriptor[1] != code || place[1] != offset + 64) {
+      snprintf(why, sizeof why, "%s has no %s blob at offset %llu", relative, wanted, offset);
       return refuse_program(why);
     }
   }

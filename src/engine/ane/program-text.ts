@@ -12,10 +12,13 @@ import type {
   Value,
 } from "../../mil/program.ts";
 import { printProgram } from "../../mil/text/index.ts";
+import type { DataType } from "../../mil/types.ts";
 import type { EngineSource } from "./driver.ts";
 
-/** Float constants of so many elements go to the weight file; shorter ones read better in the text. */
+/** Constants of so many elements go to the weight file; shorter ones read better in the text. */
 const FILE_MINIMUM_ELEMENTS = 17;
+/** Element types whose records in a weight file the engine is known to read. */
+const FILE_TYPES: ReadonlySet<DataType> = new Set(["fp16", "int8"] as const);
 
 /** The text and the weight file of a program as the runtime takes them. */
 export interface ProgramFiles {
@@ -121,7 +124,7 @@ function moveToFile(operation: Operation, blobs: BlobBuilder, path: string): Ope
   const { type, data } = literal;
   if (
     type.kind !== "tensor" ||
-    type.dataType !== "fp16" ||
+    !FILE_TYPES.has(type.dataType) ||
     !isBlobDataType(type.dataType) ||
     data.numbers.length < FILE_MINIMUM_ELEMENTS
   )

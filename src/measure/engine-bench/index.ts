@@ -1,0 +1,10 @@
+export { SUITE_NAMES, SUITES } from "./case.ts";
+export type { BenchCase, SuiteName } from "./case.ts";
+export { MeasureError } from "./errors.ts";
+export { reportPage } from "./html/page.ts";
+export type { PowerProbe } from "./measure-case.ts";
+export { formatReport } from "./print.ts";
+export { parseReport } from "./report.ts";
+export type { CaseResult, EngineReport } from "./report.ts";
+export { runBench, selectCases } from "./run-bench.ts";
+export type { BenchOptions } from "./run-bench.ts";

@@ -1,0 +1,10 @@
+/** Plots as SVG: axes with round numbers, forms beside colours, names for those who do not see them. */
+export { barPlot } from "./bar-plot.ts";
+export type { Bar, BarPlot } from "./bar-plot.ts";
+export { dotPlot } from "./dot-plot.ts";
+export type { DotPlot, DotRow } from "./dot-plot.ts";
+export { linearScale, logScale, shortNumber } from "./scale.ts";
+export { escapeText, hue, markAt, STYLES } from "./svg.ts";
+export type { Style } from "./svg.ts";
+export { xyPlot } from "./xy-plot.ts";
+export type { Axis, PlotPoint, PlotSeries, XyPlot } from "./xy-plot.ts";

@@ -1,0 +1,117 @@
+/** Escapes text for an element or a quoted attribute of HTML or SVG. */
+export function escapeText(text: string): string {
+  return text
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll('"', "&quot;")
+    .replaceAll("'", "&#39;");
+}
+
+/**
+ * How a number came to be, told by form as well as by colour: measured ones are filled circles on whole lines,
+ * published ones hollow squares, predicted ones hollow diamonds on dashed lines.
+ */
+export const STYLES = ["measured", "published", "predicted"] as const;
+export type Style = (typeof STYLES)[number];
+
+/** Colours of series: CSS variables `--plot-1` ... with a fallback that reads on white and on black. */
+const HUES = ["#3b76c4", "#c8553d", "#3a8f5c", "#9467bd", "#a8831b"] as const;
+
+export function hue(index: number): string {
+  const number = index % HUES.length;
+  return `var(--plot-${number + 1}, ${HUES[number] ?? "#777"})`;
+}
+
+export const INK = "var(--plot-ink, #222)";
+export const FAINT = "var(--plot-faint, #ccc)";
+export const MUTED = "var(--plot-muted, #666)";
+export const PAPER = "var(--plot-paper, #fff)";
+
+export function fixed(value: number): string {
+  return String(Number(value.toFixed(1)));
+}
+
+export interface TextOptions {
+  readonly anchor?: "start" | "middle" | "end";
+  readonly fill?: string;
+  readonly size?: number;
+  readonly rotate?: boolean;
+}
+
+export function textAt(x: number, y: number, content: string, options: TextOptions = {}): string {
+  const { anchor = "start", fill = INK, size = 13, rotate = false } = options;
+  const turned = rotate ? ` transform="rotate(-90 ${fixed(x)} ${fixed(y)})"` : "";
+  return `<text x="${fixed(x)}" y="${fixed(y)}" font-size="${size}" text-anchor="${anchor}" fill="${fill}"${turned}>${escapeText(content)}</text>`;
+}
+
+export function lineAt(
+  x1: number,
+  y1: number,
+  x2: number,
+  y2: number,
+  stroke: string,
+  dash = "",
+): string {
+  const dashed = dash === "" ? "" : ` stroke-dasharray="${dash}"`;
+  return `<line x1="${fixed(x1)}" y1="${fixed(y1)}" x2="${fixed(x2)}" y2="${fixed(y2)}" stroke="${stroke}"${dashed}/>`;
+}
+
+/** A number's mark, with what it says on hover. */
+export function markAt(x: number, y: number, style: Style, colour: string, title: string): string {
+  const told = `<title>${escapeText(title)}</title>`;
+  switch (style) {
+    case "measured":
+      return `<circle cx="${fixed(x)}" cy="${fixed(y)}" r="5" fill="${colour}">${told}</circle>`;
+    case "published":
+      return `<rect x="${fixed(x - 5)}" y="${fixed(y - 5)}" width="10" height="10" fill="${PAPER}" stroke="${colour}" stroke-width="2">${told}</rect>`;
+    case "predicted":
+      return `<path d="M${fixed(x)} ${fixed(y - 6)}L${fixed(x + 6)} ${fixed(y)}L${fixed(x)} ${fixed(y + 6)}L${fixed(x - 6)} ${fixed(y)}Z" fill="${PAPER}" stroke="${colour}" stroke-width="2">${told}</path>`;
+  }
+}
+
+export function pathThrough(
+  points: readonly (readonly [number, number])[],
+  colour: string,
+  dash: string,
+): string {
+  const steps = points.map(([x, y], i) => `${i === 0 ? "M" : "L"}${fixed(x)} ${fixed(y)}`).join("");
+  const dashed = dash === "" ? "" : ` stroke-dasharray="${dash}"`;
+  return `<path d="${steps}" fill="none" stroke="${colour}" stroke-width="2"${dashed}/>`;
+}
+
+export interface Frame {
+  readonly width: number;
+  readonly height: number;
+  readonly title: string;
+  readonly description: string;
+}
+
+/** A whole picture with a name and a description for those who do not see it. */
+export function picture(frame: Frame, parts: readonly string[]): string {
+  const { width, height, title, description } = frame;
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeText(`${title}. ${description}`)}"><title>${escapeText(title)}</title><desc>${escapeText(description)}</desc>\n${parts.join("\n")}\n</svg>`;
+}
+
+/** Moves labels apart that would overlap: tops at least `gap` apart, order kept, none outside. */
+export function spread(
+  wanted: readonly number[],
+  gap: number,
+  low: number,
+  high: number,
+): readonly number[] {
+  const order = wanted.map((_, index) => index).sort((a, b) => (wanted[a] ?? 0) - (wanted[b] ?? 0));
+  const placed = [...wanted];
+  let last = -Infinity;
+  for (const index of order) {
+    last = Math.max(wanted[index] ?? 0, last + gap, low);
+    placed[index] = last;
+  }
+  let limit = high;
+  for (const index of order.toReversed()) {
+    limit = Math.min(placed[index] ?? 0, limit);
+    placed[index] = limit;
+    limit -= gap;
+  }
+  return placed;
+}
