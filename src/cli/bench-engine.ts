@@ -7,15 +7,15 @@ import {
   SUITES,
 } from "../measure/engine-bench/index.ts";
 import type { CaseResult, EngineReport } from "../measure/engine-bench/index.ts";
-import { driverOf } from "./check.ts";
 import type { Exit } from "./commands.ts";
+import { addDriverOption, namedDriver } from "./driver-option.ts";
+import type { DriverFlags } from "./driver-option.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { append } from "./open-program.ts";
 import { formatDuration, formatMs, StatusLine } from "./terminal.ts";
 
-interface EngineFlags {
+interface EngineFlags extends DriverFlags {
   readonly engine: string;
-  readonly driver?: string;
   readonly chip?: string;
   readonly threads?: string;
   readonly suite: readonly string[];
@@ -30,11 +30,10 @@ interface EngineFlags {
 }
 
 export function registerBenchEngine(bench: Command, exit: Exit): void {
-  bench
+  const command = bench
     .command("engine")
     .description("the published measurements on this machine's engine, beside the cost model")
     .option("--engine <name>", "auto, ane, cpu; sim:m4 predicts and runs nothing", "auto")
-    .option("--driver <name>", "the way into the engine: e5rt or in-memory")
     .option("--chip <name>", "whose published rows stand beside an engine of another kind")
     .option("--threads <count>", "threads of the CPU")
     .option("--suite <name>", `${SUITE_NAMES.join(", ")} (repeatable; default all)`, append, [])
@@ -58,16 +57,16 @@ Examples:
   anecdote bench engine --quick --output-dir bench-m4
   anecdote bench engine --suite latency --suite peak
   anecdote bench engine --engine sim:m4 --output-dir predicted-m4`,
-    )
-    .action(async (flags: EngineFlags) => {
-      const selection = {
-        suites: flags.suite,
-        only: flags.only.length > 0 ? flags.only : undefined,
-        isQuick: flags.quick === true,
-      };
-      if (flags.list === true) return printCases(selection, flags.json === true);
-      exit(await measure(flags, selection));
-    });
+    );
+  addDriverOption(command).action(async (flags: EngineFlags) => {
+    const selection = {
+      suites: flags.suite,
+      only: flags.only.length > 0 ? flags.only : undefined,
+      isQuick: flags.quick === true,
+    };
+    if (flags.list === true) printCases(selection, flags.json === true);
+    else exit(await measure(flags, selection));
+  });
 }
 
 type Selection = Parameters<typeof selectCases>[0];
@@ -101,7 +100,7 @@ async function measure(flags: EngineFlags, selection: Selection): Promise<number
     const report = await runBench({
       ...selection,
       engine: flags.engine,
-      driver: flags.driver === undefined ? undefined : driverOf(flags.driver),
+      driver: namedDriver(flags),
       chip: flags.chip,
       threads: numberOf("--threads", flags.threads),
       budgetMs: numberOf("--budget", flags.budget),

@@ -30,12 +30,22 @@ export class PlanBuilder {
     this.#name = name;
   }
 
-  program(name: string, fn: MilFunction, hostKernel?: HostKernel): void {
+  program(
+    name: string,
+    fn: MilFunction,
+    hostKernel?: HostKernel,
+    { asWritten }: Pick<PlanProgram, "asWritten"> = {},
+  ): void {
     if (this.#programs.has(name))
       throw new PlanError("plan.program.twice", `program "${name}" exists already`);
     this.#programs.set(
       name,
-      Object.freeze({ name, function: fn, ...(hostKernel !== undefined && { hostKernel }) }),
+      Object.freeze({
+        name,
+        function: fn,
+        ...(hostKernel !== undefined && { hostKernel }),
+        ...(asWritten !== undefined && { asWritten }),
+      }),
     );
   }
 

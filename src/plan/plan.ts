@@ -89,6 +89,8 @@ export interface PlanProgram {
   readonly name: string;
   readonly function: MilFunction;
   readonly hostKernel?: HostKernel;
+  /** For measurements: an engine keeps the ops that are written, though it knows faster ones for the same result. */
+  readonly asWritten?: boolean;
 }
 
 /**

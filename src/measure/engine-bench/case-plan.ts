@@ -23,7 +23,7 @@ export function rowPlan(
   const input = portType(fn, "inputs");
   const output = portType(fn, "outputs");
   const builder = new PlanBuilder(name);
-  builder.program("program", fn);
+  builder.program("program", fn, undefined, { asWritten: true });
   builder.buffer("x", input, hostCopies ? "input" : "weight");
   builder.buffer("y", output, "output");
   const isHosts = hostCopies || options.readsResults;

@@ -102,6 +102,8 @@ const reportSchema = z.object({
     release: z.string(),
     architecture: z.string(),
     processor: z.string(),
+    /** "Mac16,5". */
+    model: z.string().optional(),
     cores: z.number(),
     memory_bytes: z.number(),
     node: z.string(),

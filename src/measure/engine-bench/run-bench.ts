@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { chipByName, findChip } from "../../chip/chips.ts";
 import type { Chip, Driver } from "../../chip/chip.ts";
 import { optionalFunction } from "../../engine/ane/ffi/foreign.ts";
+import { identifyMachine } from "../../engine/ane/identity.ts";
 import { findLibrary } from "../../engine/ane/library.ts";
+import { chooseDriver } from "../../engine/ane/open-driver.ts";
 import { createEngine, engineOptions } from "../../engine/create.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { messageOf } from "../../util/errors.ts";
@@ -99,7 +101,7 @@ export async function runBench(options: BenchOptions): Promise<EngineReport> {
     ? predictedSession(options)
     : await openSession(options);
   try {
-    return await new Bench(options, cases, session).run();
+    return await new Bench(options, cases, session, await machineRecord()).run();
   } finally {
     await session.engine?.close();
   }
@@ -125,10 +127,7 @@ async function openSession(options: BenchOptions): Promise<Session> {
   const engine = await createEngine(options.engine, engineOptions(options));
   const { name, device, runtime, threads } = engine.description;
   const isEngine = name === "ane";
-  const driver = isEngine
-    ? (options.driver ??
-      (process.env["ANECDOTE_ANE_DRIVER"] === "in-memory" ? "in-memory" : "e5rt"))
-    : undefined;
+  const driver = isEngine ? chooseDriver(options.driver) : undefined;
   const kind = isEngine && isDouble() ? "test-double" : "measured";
   const ownChip = isEngine ? findChip(device.replace(/ \(.*$/, "")) : undefined;
   const limit = FLOP_LIMITS[kind === "test-double" ? kind : name] ?? Infinity;
@@ -148,15 +147,37 @@ function isDouble(): boolean {
   return isNamed && optionalFunction(path, "void anecdote_set_evaluator(void *)") !== undefined;
 }
 
+async function machineRecord(): Promise<EngineReport["machine"]> {
+  const { processor, cores, memoryBytes, model, architecture, system } = await identifyMachine();
+  const build = system.build === undefined ? "" : ` (${system.build})`;
+  return {
+    system: system.name,
+    release: `${system.version ?? "unknown version"}${build}`,
+    architecture,
+    processor,
+    ...(model !== undefined && { model }),
+    cores,
+    memory_bytes: memoryBytes,
+    node: process.version,
+  };
+}
+
 class Bench {
   readonly #options: BenchOptions;
   readonly #cases: readonly BenchCase[];
   readonly #session: Session;
   readonly #protocol: Protocol;
   readonly #results = new Map<string, CaseResult>();
+  readonly #machine: EngineReport["machine"];
   readonly #created = new Date().toISOString();
 
-  constructor(options: BenchOptions, cases: readonly BenchCase[], session: Session) {
+  constructor(
+    options: BenchOptions,
+    cases: readonly BenchCase[],
+    session: Session,
+    machine: EngineReport["machine"],
+  ) {
+    this.#machine = machine;
     this.#options = options;
     this.#cases = cases;
     this.#session = session;
@@ -344,7 +365,6 @@ class Bench {
     const { isQuick } = this.#options;
     const { warmUpRuns, budgetMs, minimumRuns } = this.#protocol;
     const results = this.#cases.flatMap(({ id }) => this.#results.get(id) ?? []);
-    const [processor] = os.cpus();
     const report: Omit<EngineReport, "rows"> = {
       schema: REPORT_SCHEMA,
       kind,
@@ -353,15 +373,7 @@ class Bench {
       anecdote: VERSION,
       engine: record,
       chip: chip.name,
-      machine: {
-        system: os.type(),
-        release: os.release(),
-        architecture: process.arch,
-        processor: processor?.model.trim() ?? "unknown",
-        cores: os.cpus().length,
-        memory_bytes: os.totalmem(),
-        node: process.version,
-      },
+      machine: this.#machine,
       protocol: {
         quick: isQuick,
         warm_up_runs: warmUpRuns,

@@ -3,6 +3,7 @@ import { opRow } from "../../mil/ops/index.ts";
 import type { MilFunction, Operation, Value } from "../../mil/program.ts";
 import { elementCount, isFloat, staticShape } from "../../mil/types.ts";
 import type { Chip, Driver } from "../../chip/chip.ts";
+import type { PlanProgram } from "../../plan/plan.ts";
 import { UNSUPPORTED_OPS } from "../../chip/legality/unsupported-ops.ts";
 import { removeDeadCode } from "../dead-code.ts";
 import { Lowering, NotLowered } from "./lowering.ts";
@@ -23,11 +24,20 @@ const SHORTEST_PART = 4096;
  * so that all programs of a plan share them.
  * Throws `NotLowered` (a `PassError`) where an op has no way round: such a function stays on the host.
  */
-export function lowerFunction(fn: MilFunction, chip: Chip, driver: Driver): EngineProgram {
+export function lowerFunction(
+  fn: MilFunction,
+  chip: Chip,
+  driver: Driver,
+  { asWritten = false }: Pick<PlanProgram, "asWritten"> = {},
+): EngineProgram {
+  // What the chip needs is rewritten all the same, what it only likes is not.
+  if (asWritten) return lowerInParts(fn, chip, driver, Infinity);
   const longest = Math.max(0, ...fn.inputs.map(tableLength));
   const each = Math.max(SHORTEST_PART, 32 * Math.ceil(longest / TABLE_PARTS / 32));
   const parts = longest < LONG_TABLE ? undefined : triedInParts(fn, chip, driver, each);
-  return parts ?? lowerInParts(fn, chip, driver, Infinity);
+  return Object.freeze(
+    tuneProgram(parts ?? lowerInParts(fn, chip, driver, Infinity), chip, driver),
+  );
 }
 
 function tableLength({ type }: Value): number {
@@ -73,8 +83,7 @@ function lowerInParts(
     }
   }
   const program = lowering.finish();
-  const live = { ...program, function: removeDeadCode(program.function) };
-  return Object.freeze(tuneProgram(live, chip, driver));
+  return Object.freeze({ ...program, function: removeDeadCode(program.function) });
 }
 
 /** A float sum to one number that leaves the function: fp16 is too coarse for it. */

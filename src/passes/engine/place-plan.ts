@@ -31,7 +31,7 @@ function placeProgram(program: PlanProgram, chip: Chip, driver: Driver): PlacedP
     return { place: "host", reason: `host kernel ${program.hostKernel.kind}` };
   }
   try {
-    return { place: "engine", program: lowerFunction(program.function, chip, driver) };
+    return { place: "engine", program: lowerFunction(program.function, chip, driver, program) };
   } catch (error) {
     if (error instanceof NotLowered) return { place: "host", reason: error.message };
     throw error;

@@ -287,6 +287,7 @@ function machineSection(report: EngineReport): string {
       `${machine.processor}, ${machine.cores} cores, ${Math.round(machine.memory_bytes / 2 ** 30)} GiB`,
     ],
     ["system", `${machine.system} ${machine.release}, ${machine.architecture}`],
+    ["model", machine.model],
     ["Node", machine.node],
     ["anecdote", report.anecdote],
     ["date", report.created],
