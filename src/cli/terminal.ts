@@ -28,11 +28,11 @@ export class StatusLine {
     return this.#live;
   }
 
-  /** Shows `text`, at most ten times a second. */
-  show(text: string): void {
+  /** Shows `text`, at most ten times a second unless it is `important`. */
+  show(text: string, important = false): void {
     if (!this.#live) return;
     const nowMs = Date.now();
-    if (nowMs - this.#lastDrawnMs < 100) return;
+    if (!important && nowMs - this.#lastDrawnMs < 100) return;
     this.#lastDrawnMs = nowMs;
     this.#shown = text.slice(0, Math.max(20, this.#stream.columns - 1));
     this.#stream.write(`\r\u001b[2K${this.#shown}`);
@@ -88,5 +88,16 @@ export function formatMs(ms: number): string {
 export function formatJoules(joules: number): string {
   const [value, unit] =
     joules >= 1 ? [joules, "J"] : joules >= 1e-4 ? [joules * 1e3, "mJ"] : [joules * 1e6, "µJ"];
+  return `${value >= 100 ? value.toFixed(0) : value.toPrecision(3)} ${unit}`;
+}
+
+/** "1.92 TFLOPS", and "2.39 MFLOPS" for what is too small for it. */
+export function formatTeraflops(teraflops: number): string {
+  const [value, unit] =
+    teraflops >= 0.01
+      ? [teraflops, "TFLOPS"]
+      : teraflops >= 1e-5
+        ? [teraflops * 1e3, "GFLOPS"]
+        : [teraflops * 1e6, "MFLOPS"];
   return `${value >= 100 ? value.toFixed(0) : value.toPrecision(3)} ${unit}`;
 }

@@ -1,4 +1,4 @@
-import type { TrainEvent } from "../train/index.ts";
+import type { TrainEvent, TrainProgress } from "../train/index.ts";
 import {
   StatusLine,
   formatBytes,
@@ -6,6 +6,7 @@ import {
   formatDuration,
   formatJoules,
   formatMs,
+  formatTeraflops,
   styled,
 } from "./terminal.ts";
 
@@ -34,6 +35,7 @@ export class TrainDisplay {
   #maxSteps = 0;
   #lastRowMs = 0;
   #engine = "";
+  #lastStep: Extract<TrainEvent, { kind: "step" }> | undefined;
 
   constructor({ stream = process.stderr, tellsPower = false }: TrainDisplayOptions = {}) {
     this.#stream = stream;
@@ -41,8 +43,14 @@ export class TrainDisplay {
     this.#tellsPower = tellsPower;
   }
 
-  progress(text: string): void {
-    if (this.#status.isLive) this.#status.show(text);
+  progress(text: string, at?: TrainProgress): void {
+    if (!this.#status.isLive) return;
+    const last = this.#lastStep;
+    this.#status.show(
+      at === undefined || last === undefined
+        ? text
+        : this.#live(stepParts({ ...last, step: at.step, train_loss: at.loss }), at.step),
+    );
   }
 
   event(event: TrainEvent): void {
@@ -115,18 +123,26 @@ export class TrainDisplay {
   }
 
   #step(event: Extract<TrainEvent, { kind: "step" }>): void {
+    this.#lastStep = event;
     const parts = stepParts(event);
+    const label = `${this.#label(event.step)} `;
     if (this.#status.isLive) {
-      const columns = this.#stream.columns;
-      const cells = columns < WIDE_COLUMNS ? NARROW_BAR_CELLS : BAR_CELLS;
-      const filled = this.#maxSteps === 0 ? 0 : Math.round((event.step / this.#maxSteps) * cells);
-      const bar = `${"█".repeat(filled)}${"░".repeat(cells - filled)} ${event.step}/${this.#maxSteps}  `;
-      this.#status.show(`${bar}${fitParts(parts, columns - 1 - bar.length)}`);
+      this.#status.show(this.#live(parts, event.step), true);
       // A row stays every 15 seconds, so that the scroll-back tells how the loss went.
       if (Date.now() - this.#lastRowMs < 15_000) return;
     }
     this.#lastRowMs = Date.now();
-    this.#print(`${this.#label(event.step)} ${fitParts(parts, Number.POSITIVE_INFINITY)}`);
+    const width = this.#status.isLive ? this.#stream.columns : Number.POSITIVE_INFINITY;
+    this.#print(`${label}${fitParts(parts, width - label.length)}`);
+  }
+
+  /** The line that is rewritten in place: a bar, and what fits beside it. */
+  #live(parts: readonly Part[], step: number): string {
+    const { columns } = this.#stream;
+    const cells = columns < WIDE_COLUMNS ? NARROW_BAR_CELLS : BAR_CELLS;
+    const filled = this.#maxSteps === 0 ? 0 : Math.round((step / this.#maxSteps) * cells);
+    const bar = `${"█".repeat(filled)}${"░".repeat(cells - filled)} ${step}/${this.#maxSteps}  `;
+    return `${bar}${fitParts(parts, columns - 1 - bar.length)}`;
   }
 
   #end(event: Extract<TrainEvent, { kind: "end" }>): void {
@@ -173,8 +189,8 @@ function stepParts(event: Extract<TrainEvent, { kind: "step" }>): readonly Part[
     { rank: 9, text: `norm ${event.gradient_norm.toFixed(2)}` },
     { rank: 2, text: `${formatCount(Math.round(event.tokens_per_second))} tok/s` },
     ...known(share, 3, (value) => `engine ${Math.round(100 * value)} %`),
-    ...known(tflops, 4, (value) => `${value.toPrecision(3)} TFLOPS`),
-    ...known(perWatt, 5, (value) => `${value.toPrecision(2)} TFLOPS/W`),
+    ...known(tflops, 4, formatTeraflops),
+    ...known(perWatt, 5, (value) => `${formatTeraflops(value)}/W`),
     ...known(watts, 6, (value) => `${value.toPrecision(3)} W`),
     ...known(predicted?.step_ms, 7, (value) => `predicted ${formatMs(value)}/step`),
     { rank: 1, text: `ETA ${formatDuration(event.eta_seconds)}` },

@@ -153,8 +153,8 @@ async function train(config: TrainConfig, json: boolean, choice: PowerChoice): P
     const last = await trainInWorker(config, {
       signal: abort.signal,
       energy: power.energy,
-      onProgress: (text) => {
-        if (!json) display.progress(text);
+      onProgress: (text, at) => {
+        if (!json) display.progress(text, at);
       },
       onEvent: (event) => {
         if (json) process.stdout.write(`${JSON.stringify(event)}\n`);

@@ -34,9 +34,17 @@ import { buildTrainingPlan } from "./step-plan.ts";
 import type { TrainingPlan } from "./step-plan.ts";
 import { Trainer } from "./trainer.ts";
 
+/** Between two `step` events. */
+export interface TrainProgress {
+  readonly step: number;
+  /** Of this update alone. */
+  readonly loss: number;
+}
+
 export interface RunContext {
   readonly onEvent: (event: TrainEvent) => void;
-  readonly onProgress: (text: string) => void;
+  /** What is being done; `at` while it trains. */
+  readonly onProgress: (text: string, at?: TrainProgress) => void;
   readonly control: ControlBlock;
   /** What a power meter on the main thread reads. */
   readonly energy?: EnergyBlock;
@@ -163,7 +171,10 @@ class Run {
       });
       costs.count(result.tokenCount);
       const { step } = trainer;
-      this.#context.onProgress(`step ${step}/${config.max_steps}  loss ${result.loss.toFixed(4)}`);
+      this.#context.onProgress(`step ${step}/${config.max_steps}  loss ${result.loss.toFixed(4)}`, {
+        step,
+        loss: result.loss,
+      });
       if (step % config.logging_steps === 0 || step === config.max_steps) {
         const averagePerSecond =
           (step - firstStep) / Math.max(1e-3, (Date.now() - this.#startedMs) / 1000);

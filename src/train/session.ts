@@ -8,11 +8,12 @@ import type { TrainEvent } from "./events.ts";
 import type { EnergyBlock } from "./energy-block.ts";
 import { saveFromMainThread } from "./emergency-save.ts";
 import type { SharedRun } from "./emergency-save.ts";
+import type { TrainProgress } from "./run.ts";
 
 /** Messages from the training thread. */
 export type WorkerMessage =
   | { readonly kind: "event"; readonly event: TrainEvent }
-  | { readonly kind: "progress"; readonly text: string }
+  | { readonly kind: "progress"; readonly text: string; readonly at?: TrainProgress }
   | { readonly kind: "shared"; readonly run: SharedRun }
   | {
       readonly kind: "error";
@@ -23,8 +24,8 @@ export type WorkerMessage =
 
 export interface SessionOptions {
   readonly onEvent?: (event: TrainEvent) => void;
-  /** What is being prepared: tokenizing, compiling. */
-  readonly onProgress?: (text: string) => void;
+  /** What is being done: tokenizing, compiling, or training `at` a step. */
+  readonly onProgress?: (text: string, at?: TrainProgress) => void;
   /** Aborting saves a checkpoint after the current step and ends with an `interrupted` event. */
   readonly signal?: AbortSignal;
   /** Where a power meter of the calling thread puts what it reads. */
@@ -71,7 +72,7 @@ export async function trainInWorker(
             options.onEvent?.(message.event);
             break;
           case "progress":
-            options.onProgress?.(message.text);
+            options.onProgress?.(message.text, message.at);
             break;
           case "shared":
             shared = message.run;

@@ -24,7 +24,7 @@ try {
     control: new ControlBlock(control),
     ...(energy !== undefined && { energy: new EnergyBlock(energy) }),
     onEvent: (event) => post({ kind: "event", event }),
-    onProgress: (text) => post({ kind: "progress", text }),
+    onProgress: (text, at) => post({ kind: "progress", text, ...(at && { at }) }),
     onReady: (loaded, files) =>
       post({ kind: "shared", run: sharedRun(config.output_dir, loaded, files) }),
   });

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { TrainDisplay } from "../../src/cli/train-display.ts";
 import type { TrainEvent } from "../../src/train/index.ts";
 
@@ -33,8 +33,7 @@ function shown(columns: number | undefined, events: readonly TrainEvent[], engin
       return true;
     },
   } as unknown as NodeJS.WriteStream;
-  const ci = process.env["CI"];
-  delete process.env["CI"];
+  vi.stubEnv("CI", "");
   try {
     const display = new TrainDisplay({ stream });
     display.event({
@@ -44,7 +43,7 @@ function shown(columns: number | undefined, events: readonly TrainEvent[], engin
     });
     for (const event of events) display.event(event);
   } finally {
-    if (ci !== undefined) process.env["CI"] = ci;
+    vi.unstubAllEnvs();
   }
   return written;
 }
@@ -58,13 +57,36 @@ function liveLine(columns: number, event: TrainEvent): string {
 describe("the progress line", () => {
   test("tells the engine's share, TFLOPS and TFLOPS/W, whole numbers only, in 80 and 120 columns", () => {
     expect(liveLine(120, { ...STEP, ...ENGINE })).toBe(
-      "██░░░░░░░░░░░░░░░░░░ 120/1000  loss 5.1235  12.3k tok/s  engine 83 %  1.92 TFLOPS  0.61 TFLOPS/W  3.50 W  ETA 12m34s",
+      "██░░░░░░░░░░░░░░░░░░ 120/1000  loss 5.1235  12.3k tok/s  engine 83 %  1.92 TFLOPS  0.610 TFLOPS/W  3.50 W  ETA 12m34s",
     );
     expect(liveLine(80, { ...STEP, ...ENGINE })).toBe(
       "█░░░░░░░░░ 120/1000  loss 5.1235  12.3k tok/s  engine 83 %  ETA 12m34s",
     );
     for (let columns = 21; columns < 200; columns++)
       expect(liveLine(columns, { ...STEP, ...ENGINE }).length).toBeLessThan(Math.max(columns, 36));
+  });
+
+  test("moves with every update, and keeps what the last report told", () => {
+    let written = "";
+    const stream = {
+      ...{ isTTY: true, columns: 120 },
+      write: (text: string) => ((written = text), true),
+    } as unknown as NodeJS.WriteStream;
+    vi.stubEnv("CI", "");
+    vi.useFakeTimers();
+    try {
+      const display = new TrainDisplay({ stream });
+      display.progress("compiling block: 1 of 3");
+      expect(written).toContain("compiling block: 1 of 3");
+      vi.advanceTimersByTime(200);
+      display.event({ ...STEP, ...ENGINE });
+      vi.advanceTimersByTime(200);
+      display.progress("step 121/1000  loss 4.9000", { step: 121, loss: 4.9 });
+      expect(written).toMatch(/ 121\/0 {2}loss 4\.9000 .* engine 83 % /);
+    } finally {
+      vi.useRealTimers();
+      vi.unstubAllEnvs();
+    }
   });
 
   test("tells nothing of an engine or of power where there is none", () => {
@@ -86,7 +108,7 @@ describe("the progress line", () => {
       "step  120/1000 loss 5.1235  lr 1.00e-3  norm 1.23  12.3k tok/s  predicted 5.90 ms/step  ETA 12m34s",
     );
     expect(shown(undefined, [{ ...STEP, ...ENGINE }])).toContain(
-      "engine 83 %  1.92 TFLOPS  0.61 TFLOPS/W  3.50 W  ETA",
+      "engine 83 %  1.92 TFLOPS  0.610 TFLOPS/W  3.50 W  ETA",
     );
   });
 
