@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { build, isStale } from "../scripts/build.mjs";
 
 if (isStale()) build();
-const { GridProducts } = await import("../dist/engine/sim/grid-products.js");
+const { Machine } = await import("../dist/engine/sim/machine.js");
 const { roundToFloat16 } = await import("../dist/util/float16.js");
 const { Random } = await import("../dist/util/random.js");
 
@@ -20,7 +20,7 @@ const PUBLISHED = [
 ];
 const ROWS = 192;
 const COLUMNS = 192;
-const products = new GridProducts(2);
+const machine = new Machine(2);
 const rows = [];
 
 for (const [size, published] of PUBLISHED) {
@@ -29,16 +29,17 @@ for (const [size, published] of PUBLISHED) {
     new Float64Array(count).map(() => Math.fround(random.normal() / Math.sqrt(size)));
   const x = normals(ROWS * size);
   const w = normals(COLUMNS * size);
-  const got = new Float64Array(ROWS * COLUMNS);
-  products.multiply(
-    { data: x.map(roundToFloat16), start: 0, rowStep: size, columnStep: 1 },
-    { data: w.map(roundToFloat16), start: 0, rowStep: 1, columnStep: size },
-    { rows: ROWS, depth: size, columns: COLUMNS },
-    got,
-    0,
-    "nearest",
-    "exact",
-  );
+  const place = (numbers) => {
+    const address = machine.arena.allocate(4 * numbers.length);
+    machine.arena.floats(address, numbers.length).set(numbers.map(roundToFloat16));
+    return address;
+  };
+  const left = { address: place(x), rowStep: size, columnStep: 1 };
+  const right = { address: place(w), rowStep: 1, columnStep: size };
+  const result = machine.arena.allocate(4 * ROWS * COLUMNS);
+  const sizes = { rows: ROWS, depth: size, columns: COLUMNS };
+  machine.products.multiply([{ left, right, result }], sizes, "nearest", "exact");
+  const got = machine.arena.floats(result, ROWS * COLUMNS);
   let error = 0;
   let norm = 0;
   for (let i = 0; i < ROWS; i++) {
@@ -49,9 +50,10 @@ for (const [size, published] of PUBLISHED) {
       norm += exact ** 2;
     }
   }
+  machine.arena.reset();
   rows.push({ size, published, reproduced: Math.sqrt(error / norm) });
 }
-await products.close();
+await machine.close();
 if (values.json) process.stdout.write(`${JSON.stringify(rows)}\n`);
 else {
   for (const { size, published, reproduced } of rows) {

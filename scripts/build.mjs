@@ -83,7 +83,8 @@ export function build() {
     const output = join("dist", name);
     if (
       existsSync(join(root, output)) &&
-      statSync(join(root, output)).mtimeMs > statSync(join(root, source)).mtimeMs
+      // Kernels import what stands in assembly/shared/.
+      statSync(join(root, output)).mtimeMs > newest([...files(join(root, dirname(source)))])
     )
       continue;
     mkdirSync(join(root, dirname(output)), { recursive: true });

@@ -9,7 +9,7 @@ import { parseProgram } from "../../mil/text/index.ts";
 import { elementCount, staticShape } from "../../mil/types.ts";
 import { messageOf } from "../../util/errors.ts";
 import { float16Bits, float16Value } from "../../util/float16.ts";
-import { GridProducts } from "../sim/grid-products.ts";
+import { Machine } from "../sim/machine.ts";
 import { SimulatedFunction } from "../sim/simulate.ts";
 import { callbackType, foreign, optionalFunction } from "./ffi/foreign.ts";
 
@@ -24,12 +24,12 @@ const PROTOTYPE = "int AnecdoteEvaluate(const char *, uint32_t, void **, uint32_
 export function lendEvaluator(path: string, chip: Chip): (() => Promise<void>) | undefined {
   const set = optionalFunction(path, `void ${SETTER}(void *)`);
   if (set === undefined) return undefined;
-  const products = new GridProducts(1);
+  const machine = new Machine(1);
   const family = familyIndex(chip.family);
   const context = {
     place: "engine",
     numerics: "exact",
-    products,
+    machine,
     truncateConvolutions: family >= familyIndex("H17"),
     clampSlices: family <= familyIndex("H14"),
   } as const;
@@ -65,6 +65,8 @@ export function lendEvaluator(path: string, chip: Chip): (() => Promise<void>) |
     } catch (error) {
       process.stderr.write(`evaluator: ${messageOf(error)}\n`);
       return 1;
+    } finally {
+      machine.arena.reset();
     }
   };
   const halvesAt = (address: bigint, count: number): Uint16Array =>
@@ -74,7 +76,7 @@ export function lendEvaluator(path: string, chip: Chip): (() => Promise<void>) |
   return async () => {
     set(null);
     koffi.unregister(callback);
-    await products.close();
+    await machine.close();
   };
 }
 

@@ -5,7 +5,7 @@ import { chipByName } from "../../chip/chips.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { VERSION } from "../../util/version.ts";
 import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
-import { GridProducts } from "./grid-products.ts";
+import { Machine } from "./machine.ts";
 import type { Numerics } from "./numerics.ts";
 import { SimPlan } from "./sim-plan.ts";
 import type { SimulatedClock } from "./sim-plan.ts";
@@ -36,11 +36,11 @@ export function createSimEngine(chip: string, options: SimEngineOptions = {}): S
   const record = chipByName(chip);
   const driver = options.driver ?? "e5rt";
   const threads = options.threads ?? availableParallelism();
-  const products = new GridProducts(threads);
+  const machine = new Machine(threads);
   const family = familyIndex(record.family);
   const context = {
     numerics: options.numerics ?? "exact",
-    products,
+    machine,
     truncateConvolutions: family >= familyIndex("H17"),
     clampSlices: options.clampSlices ?? family <= familyIndex("H14"),
   };
@@ -71,11 +71,11 @@ export function createSimEngine(chip: string, options: SimEngineOptions = {}): S
       joules,
       watts: elapsedMs === 0 ? 0 : joules / (elapsedMs * 1e-3),
     }),
-    products: () => ({ ...products.counts }),
+    products: () => machine.products.counts,
     close: async () => {
       for (const loaded of open) await loaded.close();
       open.clear();
-      await products.close();
+      await machine.close();
     },
   };
 }

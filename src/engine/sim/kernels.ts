@@ -1,66 +1,31 @@
 import { evaluateOperation } from "../../mil/evaluate-operation.ts";
-import { hostTensor } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
 import { OpCall } from "../../mil/op-call.ts";
 import type { CallEnvironment } from "../../mil/op-call.ts";
 import { opRow } from "../../mil/ops/index.ts";
-import { permute } from "../../mil/ops/strided.ts";
 import type { Operation } from "../../mil/program.ts";
-import { elementCount, isFloat } from "../../mil/types.ts";
-import { binaryKernel } from "./binary.ts";
-import type { GridProducts } from "./grid-products.ts";
-import type { Numerics } from "./numerics.ts";
-import { halfFunction } from "./half-functions.ts";
-import { narrowSums, wideSums } from "./sums.ts";
+import { isFloat, staticShape } from "../../mil/types.ts";
+import type { SimContext, SimKernel } from "./context.ts";
+import { elementwise } from "./elementwise.ts";
+import { HalfTensor } from "./half-tensor.ts";
+import { moves, RESHAPES } from "./moves.ts";
 import { products } from "./products.ts";
+import { reductions } from "./reductions.ts";
 import { roundToHalf, roundToSingle } from "./rounding.ts";
-import {
-  FUNCTION_TABLES,
-  GELU_SHARES,
-  GELU_TABLE,
-  tableExp,
-  tableLog,
-  tableRsqrt,
-  tabulate,
-} from "./tables.ts";
 
-/** Where an op runs: on the engine with its arithmetic, or on the host in fp32. */
-export interface SimContext {
-  readonly place: "engine" | "host";
-  readonly numerics: Numerics;
-  readonly products: GridProducts;
-  /** Convolutions cut their results off instead of rounding them (H17 and H18). */
-  readonly truncateConvolutions: boolean;
-  /** Slices with an offset on the last axis turn |v| > 4094 into infinity (H13 and H14). */
-  readonly clampSlices: boolean;
-}
-
-export type SimKernel = (call: OpCall, context: SimContext) => HostTensor;
+/** Ops with a kernel of their own on the engine; others take the evaluation of their row, rounded. */
+const KERNELS: Readonly<Record<string, SimKernel>> = {
+  ...elementwise,
+  ...moves,
+  ...products,
+  ...reductions,
+};
 
 /** Ops that only move numbers: what is rounded stays rounded. */
 const MOVES: ReadonlySet<string> = new Set([
-  "reshape",
-  "transpose",
-  "expand_dims",
-  "squeeze",
-  "concat",
-  "split",
-  "stack",
-  "tile",
-  "slice_by_index",
-  "slice_by_size",
-  "select",
-  "pad",
-  "reverse",
-  "reduce_max",
-  "reduce_min",
-  "relu",
-  "abs",
-]);
-
-const ROUNDED: ReadonlySet<string> = new Set([
-  ...["matmul", "maximum", "minimum"],
-  ...["sigmoid", "silu", "tanh", "erf", "exp", "gelu"],
+  ...["reshape", "transpose", "expand_dims", "squeeze", "concat", "split", "stack", "tile"],
+  ...["slice_by_index", "slice_by_size", "select", "pad", "reverse"],
+  ...["reduce_max", "reduce_min", "relu", "abs"],
 ]);
 
 /** One op. Results on the engine are fp16 numbers whatever type the program declares. */
@@ -69,20 +34,48 @@ export function simulateOperation(
   environment: CallEnvironment,
   context: SimContext,
 ): readonly HostTensor[] {
-  const row = opRow(operation.type);
-  const kernel = Object.hasOwn(KERNELS, operation.type) ? KERNELS[operation.type] : undefined;
-  if (row === undefined || kernel === undefined) {
-    const results = evaluateOperation(operation, environment, "float64");
-    if (!MOVES.has(operation.type)) for (const result of results) round(result, context);
-    if (context.clampSlices && operation.type.startsWith("slice_by_"))
-      clampSlice(operation, environment, results);
-    return results;
-  }
-  const result = kernel(new OpCall(operation, row, environment), context);
-  // Products, the larger of two and functions by table come rounded.
-  const isRounded = ROUNDED.has(operation.type) && context.place === "engine";
-  if (!isRounded) round(result, context);
-  return [result];
+  return (
+    (context.place === "engine" ? runKernel(operation, environment, context) : undefined) ??
+    evaluate(operation, environment, context)
+  );
+}
+
+function runKernel(
+  operation: Operation,
+  environment: CallEnvironment,
+  context: SimContext,
+): readonly HostTensor[] | undefined {
+  const { type } = operation;
+  const row = opRow(type);
+  if (row === undefined) return undefined;
+  if (RESHAPES.has(type)) return reshape(operation, new OpCall(operation, row, environment));
+  const kernel = Object.hasOwn(KERNELS, type) ? KERNELS[type] : undefined;
+  return kernel?.(new OpCall(operation, row, environment), context);
+}
+
+/** The same numbers; nothing for what does not stand in the arena or is of unknown shape. */
+function reshape({ outputs }: Operation, call: OpCall): readonly HostTensor[] | undefined {
+  const x = call.tensor("x");
+  const type = outputs[0]?.type;
+  if (!(x instanceof HalfTensor) || type?.kind !== "tensor") return undefined;
+  if (type.shape.includes("?")) return undefined;
+  return [x.share(staticShape(type))];
+}
+
+function evaluate(
+  operation: Operation,
+  environment: CallEnvironment,
+  context: SimContext,
+): readonly HostTensor[] {
+  const results = evaluateOperation(operation, environment, "float64");
+  const isClamped = context.clampSlices && operation.type.startsWith("slice_by_");
+  if (isClamped) clampSlice(operation, environment, results);
+  return results.map((result) => {
+    if (result instanceof HalfTensor) return result.share();
+    const isRounded = MOVES.has(operation.type) && context.place === "engine";
+    if (!isRounded) round(result, context);
+    return result;
+  });
 }
 
 /** Rounds floats in place. Results of ops are fresh arrays, or those of an operand that is rounded already. */
@@ -111,177 +104,3 @@ function clampSlice(
     }
   }
 }
-
-/** A function of one operand, by table on the engine and exact on the host. */
-function unary(table: (x: number) => number, exact: (x: number) => number): SimKernel {
-  const tabled = halfFunction(table);
-  const rounded = halfFunction(exact);
-  return (call, { place, numerics }) => {
-    const x = call.tensor("x");
-    if (place === "engine") {
-      const compute = numerics === "exact" ? tabled : rounded;
-      return hostTensor(x.dataType, x.shape, compute(x.data));
-    }
-    const data = new Float64Array(x.data.length);
-    for (let i = 0; i < data.length; i++) data[i] = exact(x.data[i] ?? 0);
-    return hostTensor(x.dataType, x.shape, data);
-  };
-}
-
-/** Each mode by a table of the same spacing; what the engine does with the approximations is assumed. */
-const gelu: SimKernel = (call, context) => {
-  const mode = call.string("mode");
-  const kernel = Object.hasOwn(GELU_KERNELS, mode) ? GELU_KERNELS[mode] : undefined;
-  if (kernel === undefined) throw call.fail(`mode "${mode}" is unknown`);
-  return kernel(call, context);
-};
-
-const GELU_KERNELS: Readonly<Record<string, SimKernel>> = Object.fromEntries(
-  Object.entries(GELU_SHARES).map(([mode, share]) => {
-    const exact = (x: number): number => x * share(x);
-    const { spacing, limit, error } = GELU_TABLE;
-    return [mode, unary(tabulate({ exact, factor: share, spacing, limit, error }), exact)];
-  }),
-);
-
-function tabled(name: keyof typeof FUNCTION_TABLES): SimKernel {
-  const entry = FUNCTION_TABLES[name];
-  if (entry === undefined) throw new Error(`no table ${name}`);
-  return unary(tabulate(entry), entry.exact);
-}
-
-const rsqrt: SimKernel = (call, { place, numerics }) => {
-  const x = call.tensor("x");
-  const epsilon = call.float("epsilon");
-  const compute =
-    place === "engine" && numerics === "exact"
-      ? tableRsqrt
-      : (v: number): number => 1 / Math.sqrt(v);
-  return hostTensor(
-    x.dataType,
-    x.shape,
-    x.data.map((value) => compute(value + epsilon)),
-  );
-};
-
-const logarithm: SimKernel = (call, { place, numerics }) => {
-  const x = call.tensor("x");
-  const epsilon = call.float("epsilon");
-  const compute = place === "engine" && numerics === "exact" ? tableLog : Math.log;
-  return hostTensor(
-    x.dataType,
-    x.shape,
-    x.data.map((value) => compute(value + epsilon)),
-  );
-};
-
-/** Maximum taken away, exponentials by table, summed wide, divided. */
-const softmax: SimKernel = (call, { place, numerics }) => {
-  const x = call.tensor("x");
-  const axis = call.axis("axis", x.shape.length);
-  const size = x.shape[axis] ?? 1;
-  const inner = elementCount(x.shape.slice(axis + 1));
-  const outer = elementCount(x.shape.slice(0, axis));
-  const exp = place === "engine" && numerics === "exact" ? tableExp : Math.exp;
-  const data = new Float64Array(x.data.length);
-  for (let o = 0; o < outer; o++) {
-    for (let i = 0; i < inner; i++) {
-      const start = o * size * inner + i;
-      let largest = -Infinity;
-      for (let k = 0; k < size; k++) largest = Math.max(largest, x.data[start + k * inner] ?? 0);
-      let sum = 0;
-      for (let k = 0; k < size; k++) {
-        const difference = (x.data[start + k * inner] ?? 0) - largest;
-        const value = difference < -80 ? 0 : exp(difference);
-        data[start + k * inner] = value;
-        sum += value;
-      }
-      for (let k = 0; k < size; k++) {
-        data[start + k * inner] = (data[start + k * inner] ?? 0) / sum;
-      }
-    }
-  }
-  return hostTensor(x.dataType, x.shape, data);
-};
-
-/** log of the sum of exponentials over the last axis, which is how heads use it; others take the row's way. */
-const logSumExp: SimKernel = (call, { place, numerics }) => {
-  const x = call.tensor("x");
-  const axes = call.axes("axes", x.shape.length);
-  const size = elementCount(axes.map((axis) => x.shape[axis] ?? 1));
-  const kept = x.shape.map((_, axis) => axis).filter((axis) => !axes.includes(axis));
-  const values = isInOrder([...kept, ...axes]) ? x.data : permute(x, [...kept, ...axes]);
-  const isTabled = place === "engine" && numerics === "exact";
-  const exp = isTabled ? tableExp : Math.exp;
-  const log = isTabled ? tableLog : Math.log;
-  const results = new Float64Array(values.length / size);
-  for (let run = 0; run < results.length; run++) {
-    const start = run * size;
-    let largest = -Infinity;
-    for (let i = start; i < start + size; i++) largest = Math.max(largest, values[i] ?? 0);
-    let sum = 0;
-    for (let i = start; i < start + size; i++) sum += exp((values[i] ?? 0) - largest);
-    results[run] = largest + log(sum);
-  }
-  const keep = call.bool("keep_dims");
-  const shape = x.shape.flatMap((extent, axis) =>
-    axes.includes(axis) ? (keep ? [1] : []) : [extent],
-  );
-  return hostTensor(x.dataType, shape, results);
-};
-
-function isInOrder(axes: readonly number[]): boolean {
-  return axes.every((axis, index) => axis === index);
-}
-
-/** A reduction that sums: narrow on the engine, wide on the host. */
-function summing(
-  term: ((x: number) => number) | undefined,
-  finish: (sum: number, count: number) => number,
-): SimKernel {
-  return (call, { place, numerics }) => {
-    const x = call.tensor("x");
-    const axes = call.axes("axes", x.shape.length);
-    const kept = x.shape.map((_, axis) => axis).filter((axis) => !axes.includes(axis));
-    const order = [...kept, ...axes];
-    const source = isInOrder(order) ? x.data : permute(x, order);
-    const values = term === undefined ? source : source.map(term);
-    const count = elementCount(axes.map((axis) => x.shape[axis] ?? 1));
-    const keep = call.bool("keep_dims");
-    const shape = x.shape.flatMap((size, axis) =>
-      axes.includes(axis) ? (keep ? [1] : []) : [size],
-    );
-    const sums =
-      place === "engine" && numerics === "exact"
-        ? narrowSums(values, count)
-        : wideSums(values, count);
-    for (let i = 0; i < sums.length; i++) sums[i] = finish(sums[i] ?? 0, count);
-    return hostTensor(x.dataType, shape, sums);
-  };
-}
-
-const KERNELS: Readonly<Record<string, SimKernel>> = {
-  ...products,
-  add: binaryKernel("add"),
-  sub: binaryKernel("sub"),
-  mul: binaryKernel("mul"),
-  real_div: binaryKernel("real_div"),
-  maximum: binaryKernel("maximum"),
-  minimum: binaryKernel("minimum"),
-  sigmoid: tabled("sigmoid"),
-  silu: tabled("silu"),
-  tanh: tabled("tanh"),
-  erf: tabled("erf"),
-  gelu,
-  exp: unary(tableExp, Math.exp),
-  log: logarithm,
-  rsqrt,
-  softmax,
-  reduce_log_sum_exp: logSumExp,
-  reduce_sum: summing(undefined, (sum) => sum),
-  reduce_mean: summing(undefined, (sum, count) => sum / count),
-  reduce_sum_square: summing(
-    (x) => x * x,
-    (sum) => sum,
-  ),
-};

@@ -26,8 +26,9 @@ import type {
 } from "../engine.ts";
 import { EngineError } from "../errors.ts";
 import { runHostKernel } from "./host-kernels.ts";
-import type { SimContext } from "./kernels.ts";
-import { roundToHalf } from "./rounding.ts";
+import { HalfTensor } from "./half-tensor.ts";
+import type { SimContext } from "./context.ts";
+import type { Machine } from "./machine.ts";
 import { SimulatedFunction } from "./simulate.ts";
 
 /** What a simulated engine would have taken so far. */
@@ -111,7 +112,11 @@ export class SimPlan implements LoadedPlan {
     const dispatches = this.#dispatchesOf(section);
     const prices = this.#pricesOf(section);
     for (const [index, dispatch] of dispatches.entries()) {
-      this.#dispatch(dispatch);
+      try {
+        this.#dispatch(dispatch);
+      } finally {
+        this.#settings.context.machine.arena.reset();
+      }
       const { ms = 0, joules = 0, place = "host" } = prices[index] ?? {};
       this.#settings.advance(ms, joules);
       this.#usage[place === "engine" ? "engineMs" : "hostMs"] += ms;
@@ -178,6 +183,8 @@ export class SimPlan implements LoadedPlan {
 
   close(): Promise<void> {
     this.#isClosed = true;
+    for (const fn of this.#functions.values()) fn.release();
+    this.#functions.clear();
     return Promise.resolve();
   }
 
@@ -302,6 +309,8 @@ export class SimPlan implements LoadedPlan {
 
   #runOnEngine(dispatch: Dispatch, program: PlanProgram, engine: EngineProgram): void {
     const { function: fn } = program;
+    const context = { ...this.#settings.context, place: "engine" } as const;
+    const { machine } = context;
     const inputs = new Map<string, HostTensor>();
     for (const port of engine.inputs) {
       const type = engine.function.inputs.find(({ name }) => name === port.name)?.type;
@@ -309,9 +318,8 @@ export class SimPlan implements LoadedPlan {
       const from = fn.inputs.find(({ name }) => name === port.from)?.type;
       const view = this.#elements(fn, "inputs", port.from, dispatch.inputs.get(port.from));
       const dataType = from?.kind === "tensor" ? from.dataType : "fp32";
-      inputs.set(port.name, fillPort(port, staticShape(type), view, dataType));
+      inputs.set(port.name, fillPort(port, staticShape(type), view, dataType, machine));
     }
-    const context = { ...this.#settings.context, place: "engine" } as const;
     const results = this.#functionOf(program).run(inputs, context);
     for (const { name, to, conversion } of engine.outputs) {
       const result = results.get(name);
@@ -324,7 +332,8 @@ export class SimPlan implements LoadedPlan {
         const total = result.data.reduce((sum, value) => sum + value, 0);
         write(view, type.dataType, Float64Array.of(total), 0, isAdded);
       } else {
-        write(view, type.dataType, result.data, conversion.start, isAdded);
+        const numbers = result instanceof HalfTensor ? result.numbers() : result.data;
+        write(view, type.dataType, numbers, conversion.start, isAdded);
       }
     }
   }
@@ -365,37 +374,37 @@ function fillPort(
   shape: readonly number[],
   view: BufferView,
   dataType: DataType,
-): HostTensor {
+  machine: Machine,
+): HalfTensor {
+  const tensor = HalfTensor.allocate(machine.arena, "fp16", shape);
+  const numbers = tensor.numbers();
   switch (conversion.kind) {
     case "half": {
       const run = view.subarray(conversion.start, conversion.start + conversion.count);
-      const numbers = numbersOf(run, dataType);
-      if (dataType !== "fp16") roundToHalf(numbers);
-      return hostTensor("fp16", shape, numbers);
+      numbers.set(dataType === "fp16" ? numbersOf(run, dataType) : run);
+      if (dataType !== "fp16") machine.round(tensor.address, tensor.count);
+      break;
     }
     case "valid":
-      return hostTensor(
-        "fp16",
-        shape,
-        new Float64Array(view).map((index) => (index < 0 ? 0 : 1)),
-      );
+      for (let i = 0; i < numbers.length; i++) numbers[i] = (view[i] ?? -1) < 0 ? 0 : 1;
+      break;
     case "one-hot": {
       const { first, depth } = conversion;
-      const tensor = hostTensor("fp16", shape);
+      numbers.fill(0);
       for (let row = 0; row < view.length; row++) {
         const index = view[row] ?? -1;
         const column = index - first;
-        if (index >= 0 && column >= 0 && column < depth) tensor.data[row * depth + column] = 1;
+        if (index >= 0 && column >= 0 && column < depth) numbers[row * depth + column] = 1;
       }
-      return tensor;
     }
   }
+  return tensor;
 }
 
 function write(
   view: BufferView,
   dataType: DataType,
-  numbers: Float64Array,
+  numbers: Float64Array | Float32Array,
   start: number,
   isAdded: boolean,
 ): void {

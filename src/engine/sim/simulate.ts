@@ -5,8 +5,10 @@ import type { CallEnvironment } from "../../mil/op-call.ts";
 import { isOperandList, literalOf } from "../../mil/program.ts";
 import type { Argument, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { isFloat } from "../../mil/types.ts";
+import type { SimContext } from "./context.ts";
+import { HalfTensor } from "./half-tensor.ts";
 import { simulateOperation } from "./kernels.ts";
-import type { SimContext } from "./kernels.ts";
+import type { Machine } from "./machine.ts";
 import { roundToHalf } from "./rounding.ts";
 
 /** Constants longer than this are read once and kept; shorter ones are settings. */
@@ -18,6 +20,7 @@ export class SimulatedFunction {
   readonly #constants = new Map<string, HostTensor>();
   readonly #operations: readonly Operation[];
   readonly #lastUses: readonly (readonly string[])[];
+  #arePlaced = false;
 
   /** Throws `MilError` for constants that stand in a weight file. */
   constructor(fn: MilFunction, place: SimContext["place"]) {
@@ -28,11 +31,15 @@ export class SimulatedFunction {
     this.#lastUses = lastUses(this.#operations, fn.outputs);
   }
 
-  /** Inputs are fp16 numbers on the engine; the caller rounds them. */
+  /**
+   * Inputs are fp16 numbers on the engine; the caller rounds them. Those in the arena are given away, and results
+   * there live until the arena is reset.
+   */
   run(
     inputs: ReadonlyMap<string, HostTensor>,
     context: SimContext,
   ): ReadonlyMap<string, HostTensor> {
+    if (context.place === "engine") this.#placeConstants(context.machine);
     const values = new Map<string, HostTensor>(inputs);
     const valueOf = (operand: Operand): HostTensor => {
       const name = operand.kind === "value" ? operand.name : "";
@@ -59,9 +66,30 @@ export class SimulatedFunction {
         const result = results[place];
         if (result !== undefined) values.set(output.name, result);
       });
-      for (const name of this.#lastUses[index] ?? []) values.delete(name);
+      for (const name of this.#lastUses[index] ?? []) {
+        const value = values.get(name);
+        if (value instanceof HalfTensor) value.release();
+        values.delete(name);
+      }
     }
     return new Map(this.fn.outputs.map((output) => [output.name, valueOf(output)]));
+  }
+
+  /** Frees what `run` keeps between calls. */
+  release(): void {
+    for (const [name, tensor] of this.#constants) {
+      if (!(tensor instanceof HalfTensor)) continue;
+      tensor.release();
+      this.#constants.delete(name);
+    }
+  }
+
+  #placeConstants(machine: Machine): void {
+    if (this.#arePlaced) return;
+    this.#arePlaced = true;
+    for (const [name, tensor] of this.#constants) {
+      if (isFloat(tensor.dataType)) this.#constants.set(name, machine.place(tensor, true));
+    }
   }
 
   #withConstants(operation: Operation, place: SimContext["place"]): Operation {

@@ -68,7 +68,8 @@ export function tabulate({ exact, factor, spacing, limit }: FunctionTable): (x: 
   };
 }
 
-const EXP_KNOTS = Float64Array.from(
+/** 2^(i / segments), one more than the segments' ends. */
+export const EXPONENTIAL_KNOTS = Float64Array.from(
   { length: MANTISSA_SEGMENTS.exp + 2 },
   (_, knot) => 2 ** (knot / MANTISSA_SEGMENTS.exp),
 );
@@ -82,8 +83,8 @@ export function tableExp(x: number): number {
   const whole = Math.floor(scaled);
   const position = (scaled - whole) * MANTISSA_SEGMENTS.exp;
   const knot = Math.floor(position);
-  const low = EXP_KNOTS[knot] ?? 1;
-  const high = EXP_KNOTS[knot + 1] ?? low;
+  const low = EXPONENTIAL_KNOTS[knot] ?? 1;
+  const high = EXPONENTIAL_KNOTS[knot + 1] ?? low;
   return (low + (high - low) * (position - knot)) * (POWERS[whole - LEAST_POWER] ?? 0);
 }
 

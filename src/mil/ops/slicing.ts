@@ -8,7 +8,7 @@ import { agree, commonDataType, formatShape } from "./dimensions.ts";
 import { forEachRow, stridedCopy } from "./strided.ts";
 
 /** One axis of a slice: `count` elements from `start`, `step` apart. */
-interface AxisSlice {
+export interface AxisSlice {
   readonly start: number;
   readonly step: number;
   readonly count: number;
@@ -56,7 +56,7 @@ function sliceSettings(call: OpCall) {
 }
 
 /** The slices of all axes, for tensors of known shape and known bounds. */
-function slicesOf(call: OpCall, shape: readonly number[]): readonly AxisSlice[] {
+export function slicesOf(call: OpCall, shape: readonly number[]): readonly AxisSlice[] {
   const { step, begin, end, beginMask, endMask, squeezed } = sliceSettings(call);
   return shape.map((size, axis) => {
     const from = beginMask[axis] === true ? undefined : begin?.[axis];
@@ -145,7 +145,7 @@ const SLICE_SETTINGS = {
   squeeze_mask: optional("bools"),
 } as const;
 
-function offsetOf(slices: readonly AxisSlice[], strides: readonly number[]): number {
+export function offsetOf(slices: readonly AxisSlice[], strides: readonly number[]): number {
   return slices.reduce((offset, { start }, axis) => offset + start * (strides[axis] ?? 0), 0);
 }
 

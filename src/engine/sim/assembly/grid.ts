@@ -1,13 +1,17 @@
-// Matrix products on the engine's fixed-point grid. Addresses are in bytes; nothing is kept between calls,
-// so any thread may run any rows.
+// Matrix products on the engine's fixed-point grid. Addresses are in bytes.
 //
-// A product of two fp16 numbers becomes q = rint(a * b * 2^16), ties to even; |q| <= 1 becomes 0; the q of
-// one result are summed exactly. `left` is [rows][depth] fp32; `right` is packed in panels of 8 columns,
-// [panels][depth][8] fp32, already times 2^16. Both hold fp16 numbers, so each product is exact in fp32.
+// A product of two fp16 numbers becomes q = rint(a * b * 2^16), ties to even; |q| <= 1 becomes 0; the q of one
+// result are summed exactly. Operands are packed (pack.ts): left in groups of 4 rows, right in panels of 8 columns
+// times 2^16, so that each product is exact in fp32. Bounds of group and panel pick the narrowest path that is exact
+// for their tile: every path gives the same bits.
+import { roundHalf } from "./shared/half";
 
 /** 1.5 * 2^23: adding it to |p| < 2^22 leaves rint(p) in the low bits, ties to even. */
 const MAGIC: f32 = 12582912.0;
 const MAGIC_BITS: i32 = 0x4b400000;
+/** 1.5 * 2^35: the same in units of 2^12. */
+const HIGH_MAGIC: f32 = 51539607552.0;
+const HIGH_MAGIC_BITS: i32 = 0x51400000;
 /**
  * rint(p) is -1, 0 or 1 exactly where |p| < 1.5: 1.5 itself rounds to 2. Tested on p * p, which costs less than
  * |p| here; p has 22 bits, so that rounding the square cannot carry it over 2.25.
@@ -15,6 +19,82 @@ const MAGIC_BITS: i32 = 0x4b400000;
 const KEPT_SQUARE: f32 = 2.25;
 /** Beyond this magnitude the engine answers infinity: 32758.8 * 2^16. */
 const CEILING: u64 = 2146880716;
+const INFINITY_BITS: i32 = 0x7f800000;
+
+const NARROW: u32 = 0;
+const MEDIUM: u32 = 1;
+const WIDE: u32 = 2;
+const PLAIN: u32 = 3;
+
+/** Where this thread puts a tile that the result's edge cuts: 4 rows of 8 numbers. */
+let tile: usize = 0;
+
+export function useTile(address: usize): void {
+  tile = address;
+}
+
+/**
+ * Groups [firstGroup, endGroup) of 4 rows times panels [firstPanel, endPanel) of 8 columns. `mode` is 0 for sums
+ * rounded to nearest, 1 for sums cut off, 2 for ordinary fp32 sums. `counters`: multiply-accumulates by path, u64.
+ */
+export function multiply(
+  left: usize,
+  leftBounds: usize,
+  right: usize,
+  rightBounds: usize,
+  result: usize,
+  rows: u32,
+  depth: u32,
+  columns: u32,
+  mode: u32,
+  counters: usize,
+  firstGroup: u32,
+  endGroup: u32,
+  firstPanel: u32,
+  endPanel: u32,
+): void {
+  const groupBytes: usize = <usize>depth << 4;
+  const stride: usize = <usize>columns << 2;
+  for (let panel = firstPanel; panel < endPanel; panel++) {
+    const b = right + <usize>panel * (groupBytes << 1);
+    const width = min<u32>(8, columns - (panel << 3));
+    for (let group = firstGroup; group < endGroup; group++) {
+      const a = left + <usize>group * groupBytes;
+      const height = min<u32>(4, rows - (group << 2));
+      const isWhole = width == 8 && height == 4;
+      const target = result + (<usize>group << 2) * stride + (<usize>panel << 5);
+      const out = isWhole ? target : tile;
+      const step: usize = isWhole ? stride : 32;
+      const path =
+        mode == 2 ? PLAIN : choose(leftBounds + (group << 4), rightBounds + (panel << 4), depth);
+      if (path == NARROW) narrow(a, b, depth, out, step, mode == 1);
+      else if (path == PLAIN) plain(a, b, depth, out, step);
+      else if (path == MEDIUM) {
+        medium(a, b, depth, out, step, mode == 1);
+        medium(a, b + 16, depth, out + 16, step, mode == 1);
+      } else wide(a, b, depth, out, step, mode == 1);
+      if (!isWhole) {
+        for (let row: u32 = 0; row < height; row++)
+          memory.copy(target + <usize>row * stride, tile + (row << 5), width << 2);
+      }
+      atomic.add<u64>(counters + (path << 3), <u64>height * width * depth);
+    }
+  }
+}
+
+/** The narrowest exact path for a group and a panel. */
+function choose(left: usize, right: usize, depth: u32): u32 {
+  const leftMaximum = <f64>load<f32>(left);
+  const rightMaximum = <f64>load<f32>(right);
+  const product = leftMaximum * rightMaximum;
+  const sums = min(leftMaximum * <f64>load<f32>(right, 4), <f64>load<f32>(left, 4) * rightMaximum);
+  const norms = sqrt(<f64>load<f32>(left, 8) * <f64>load<f32>(right, 8));
+  // The sums were made in fp32, and each rounding to the grid adds half a unit at most.
+  const slack = 1.0 + <f64>depth * 2.4e-7;
+  const total = min(sums, norms) * slack + <f64>depth * 7.7e-6;
+  if (product < 64.0 && total < 32767.0) return NARROW;
+  return product < 131072.0 && total < 67108864.0 ? MEDIUM : WIDE;
+}
 
 @inline
 function term(a: v128, b: v128, kept: v128, magic: v128): v128 {
@@ -22,178 +102,203 @@ function term(a: v128, b: v128, kept: v128, magic: v128): v128 {
   return f32x4.add(v128.and(p, f32x4.ge(f32x4.mul(p, p), kept)), magic);
 }
 
-/**
- * Products small enough for 32-bit sums: every |a * b| < 64 and the sum of any prefix below 2^15 in
- * magnitude. `result` is fp16 numbers as fp32, row stride `resultStride` bytes.
- */
-export function narrow(
-  left: usize,
-  right: usize,
-  result: usize,
-  rows: u32,
+/** Every |a * b| < 64 and every sum below 2^15 in magnitude: sums in 32 bits. */
+function narrow(
+  a: usize,
+  b: usize,
   depth: u32,
-  columns: u32,
-  resultStride: u32,
+  out: usize,
+  step: usize,
   truncate: bool,
 ): void {
   const kept = f32x4.splat(KEPT_SQUARE);
   const magic = f32x4.splat(MAGIC);
-  const leftStride: usize = (<usize>depth) << 2;
-  const panelBytes: usize = (<usize>depth) << 5;
-  const bias: i32 = <i32>depth * MAGIC_BITS;
-  let row: u32 = 0;
-  while (row + 4 <= rows) {
-    const a0 = left + <usize>row * leftStride;
-    const a1 = a0 + leftStride;
-    const a2 = a1 + leftStride;
-    const a3 = a2 + leftStride;
-    for (let column: u32 = 0; column < columns; column += 8) {
-      let s00 = i32x4.splat(0);
-      let s01 = i32x4.splat(0);
-      let s10 = i32x4.splat(0);
-      let s11 = i32x4.splat(0);
-      let s20 = i32x4.splat(0);
-      let s21 = i32x4.splat(0);
-      let s30 = i32x4.splat(0);
-      let s31 = i32x4.splat(0);
-      let b = right + <usize>(column >> 3) * panelBytes;
-      for (let k: usize = 0; k < leftStride; k += 4) {
-        const b0 = v128.load(b);
-        const b1 = v128.load(b, 16);
-        b += 32;
-        let a = v128.load32_splat(a0 + k);
-        s00 = i32x4.add(s00, term(a, b0, kept, magic));
-        s01 = i32x4.add(s01, term(a, b1, kept, magic));
-        a = v128.load32_splat(a1 + k);
-        s10 = i32x4.add(s10, term(a, b0, kept, magic));
-        s11 = i32x4.add(s11, term(a, b1, kept, magic));
-        a = v128.load32_splat(a2 + k);
-        s20 = i32x4.add(s20, term(a, b0, kept, magic));
-        s21 = i32x4.add(s21, term(a, b1, kept, magic));
-        a = v128.load32_splat(a3 + k);
-        s30 = i32x4.add(s30, term(a, b0, kept, magic));
-        s31 = i32x4.add(s31, term(a, b1, kept, magic));
-      }
-      const out = result + <usize>row * resultStride + ((<usize>column) << 2);
-      const count = min<u32>(8, columns - column);
-      flush(s00, s01, bias, out, count, truncate);
-      flush(s10, s11, bias, out + resultStride, count, truncate);
-      flush(s20, s21, bias, out + 2 * resultStride, count, truncate);
-      flush(s30, s31, bias, out + 3 * resultStride, count, truncate);
-    }
-    row += 4;
+  const end = a + (<usize>depth << 4);
+  const pairs = a + (<usize>(depth & ~1) << 4);
+  let s00 = i32x4.splat(-(<i32>depth) * MAGIC_BITS);
+  let s01 = s00;
+  let s10 = s00;
+  let s11 = s00;
+  let s20 = s00;
+  let s21 = s00;
+  let s30 = s00;
+  let s31 = s00;
+  while (a < pairs) {
+    let b0 = v128.load(b);
+    let b1 = v128.load(b, 16);
+    let x = v128.load32_splat(a);
+    s00 = i32x4.add(s00, term(x, b0, kept, magic));
+    s01 = i32x4.add(s01, term(x, b1, kept, magic));
+    x = v128.load32_splat(a, 4);
+    s10 = i32x4.add(s10, term(x, b0, kept, magic));
+    s11 = i32x4.add(s11, term(x, b1, kept, magic));
+    x = v128.load32_splat(a, 8);
+    s20 = i32x4.add(s20, term(x, b0, kept, magic));
+    s21 = i32x4.add(s21, term(x, b1, kept, magic));
+    x = v128.load32_splat(a, 12);
+    s30 = i32x4.add(s30, term(x, b0, kept, magic));
+    s31 = i32x4.add(s31, term(x, b1, kept, magic));
+    b0 = v128.load(b, 32);
+    b1 = v128.load(b, 48);
+    x = v128.load32_splat(a, 16);
+    s00 = i32x4.add(s00, term(x, b0, kept, magic));
+    s01 = i32x4.add(s01, term(x, b1, kept, magic));
+    x = v128.load32_splat(a, 20);
+    s10 = i32x4.add(s10, term(x, b0, kept, magic));
+    s11 = i32x4.add(s11, term(x, b1, kept, magic));
+    x = v128.load32_splat(a, 24);
+    s20 = i32x4.add(s20, term(x, b0, kept, magic));
+    s21 = i32x4.add(s21, term(x, b1, kept, magic));
+    x = v128.load32_splat(a, 28);
+    s30 = i32x4.add(s30, term(x, b0, kept, magic));
+    s31 = i32x4.add(s31, term(x, b1, kept, magic));
+    a += 32;
+    b += 64;
   }
-  while (row < rows) {
-    const a0 = left + <usize>row * leftStride;
-    for (let column: u32 = 0; column < columns; column += 8) {
-      let s0 = i32x4.splat(0);
-      let s1 = i32x4.splat(0);
-      let b = right + <usize>(column >> 3) * panelBytes;
-      for (let k: usize = 0; k < leftStride; k += 4) {
-        const a = v128.load32_splat(a0 + k);
-        s0 = i32x4.add(s0, term(a, v128.load(b), kept, magic));
-        s1 = i32x4.add(s1, term(a, v128.load(b, 16), kept, magic));
-        b += 32;
-      }
-      const out = result + <usize>row * resultStride + ((<usize>column) << 2);
-      flush(s0, s1, bias, out, min<u32>(8, columns - column), truncate);
-    }
-    row++;
+  if (a < end) {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    let x = v128.load32_splat(a);
+    s00 = i32x4.add(s00, term(x, b0, kept, magic));
+    s01 = i32x4.add(s01, term(x, b1, kept, magic));
+    x = v128.load32_splat(a, 4);
+    s10 = i32x4.add(s10, term(x, b0, kept, magic));
+    s11 = i32x4.add(s11, term(x, b1, kept, magic));
+    x = v128.load32_splat(a, 8);
+    s20 = i32x4.add(s20, term(x, b0, kept, magic));
+    s21 = i32x4.add(s21, term(x, b1, kept, magic));
+    x = v128.load32_splat(a, 12);
+    s30 = i32x4.add(s30, term(x, b0, kept, magic));
+    s31 = i32x4.add(s31, term(x, b1, kept, magic));
   }
+  store8(s00, s01, out, truncate);
+  store8(s10, s11, out + step, truncate);
+  store8(s20, s21, out + 2 * step, truncate);
+  store8(s30, s31, out + 3 * step, truncate);
+}
+
+function store8(s0: v128, s1: v128, out: usize, truncate: bool): void {
+  v128.store(out, halves(s0, truncate));
+  v128.store(out, halves(s1, truncate), 16);
+}
+
+/** Sums in units of 2^-16, below 2^31 in magnitude, as fp16 numbers. */
+@inline
+function halves(sums: v128, truncate: bool): v128 {
+  const sign = v128.and(sums, i32x4.splat(0x80000000));
+  const magnitude = i32x4.abs(sums);
+  // From 2^24 on fp32 would round a first time: eight bits go, one that says whether any was set stays.
+  const lost = i32x4.ne(v128.and(magnitude, i32x4.splat(255)), i32x4.splat(0));
+  const sticky = v128.or(i32x4.shr_u(magnitude, 8), v128.and(lost, i32x4.splat(1)));
+  const large = i32x4.ge_s(magnitude, i32x4.splat(1 << 24));
+  const exact = f32x4.mul(f32x4.convert_i32x4_s(magnitude), f32x4.splat(0.0000152587890625));
+  const short = f32x4.mul(f32x4.convert_i32x4_s(sticky), f32x4.splat(0.00390625));
+  const value = v128.bitselect(short, exact, large);
+  // Multiples of 2^-16 are never finer than fp16 below 2^-14.
+  const half = truncate ? v128.and(value, i32x4.splat(0xffffe000)) : roundHalf(value);
+  const beyond = i32x4.gt_s(magnitude, i32x4.splat(<i32>CEILING));
+  return v128.or(v128.bitselect(i32x4.splat(INFINITY_BITS), half, beyond), sign);
+}
+
+/**
+ * Four columns where every |a * b| < 2^17: each product is split into a multiple of 2^12 units and a rest, summed
+ * apart in 32 bits. Ties stay ties to even, because the multiple is even.
+ */
+function medium(
+  a: usize,
+  b: usize,
+  depth: u32,
+  out: usize,
+  step: usize,
+  truncate: bool,
+): void {
+  const kept = f32x4.splat(KEPT_SQUARE);
+  const magic = f32x4.splat(MAGIC);
+  const highMagic = f32x4.splat(HIGH_MAGIC);
+  const end = a + (<usize>depth << 4);
+  let low0 = i32x4.splat(-(<i32>depth) * MAGIC_BITS);
+  let low1 = low0;
+  let low2 = low0;
+  let low3 = low0;
+  let high0 = i32x4.splat(-(<i32>depth) * HIGH_MAGIC_BITS);
+  let high1 = high0;
+  let high2 = high0;
+  let high3 = high0;
+  while (a < end) {
+    const y = v128.load(b);
+    let p = kept4(v128.load32_splat(a), y, kept);
+    let t = f32x4.add(p, highMagic);
+    high0 = i32x4.add(high0, t);
+    low0 = i32x4.add(low0, f32x4.add(f32x4.sub(p, f32x4.sub(t, highMagic)), magic));
+    p = kept4(v128.load32_splat(a, 4), y, kept);
+    t = f32x4.add(p, highMagic);
+    high1 = i32x4.add(high1, t);
+    low1 = i32x4.add(low1, f32x4.add(f32x4.sub(p, f32x4.sub(t, highMagic)), magic));
+    p = kept4(v128.load32_splat(a, 8), y, kept);
+    t = f32x4.add(p, highMagic);
+    high2 = i32x4.add(high2, t);
+    low2 = i32x4.add(low2, f32x4.add(f32x4.sub(p, f32x4.sub(t, highMagic)), magic));
+    p = kept4(v128.load32_splat(a, 12), y, kept);
+    t = f32x4.add(p, highMagic);
+    high3 = i32x4.add(high3, t);
+    low3 = i32x4.add(low3, f32x4.add(f32x4.sub(p, f32x4.sub(t, highMagic)), magic));
+    a += 16;
+    b += 32;
+  }
+  join4(high0, low0, out, truncate);
+  join4(high1, low1, out + step, truncate);
+  join4(high2, low2, out + 2 * step, truncate);
+  join4(high3, low3, out + 3 * step, truncate);
 }
 
 @inline
-function flush(s0: v128, s1: v128, bias: i32, out: usize, count: u32, truncate: bool): void {
-  const biases = i32x4.splat(bias);
-  store8(i32x4.sub(s0, biases), i32x4.sub(s1, biases), out, count, truncate);
+function kept4(a: v128, b: v128, kept: v128): v128 {
+  const p = f32x4.mul(a, b);
+  return v128.and(p, f32x4.ge(f32x4.mul(p, p), kept));
 }
 
-function store8(s0: v128, s1: v128, out: usize, count: u32, truncate: bool): void {
-  put(<i64>i32x4.extract_lane(s0, 0), out, truncate);
-  if (count > 1) put(<i64>i32x4.extract_lane(s0, 1), out + 4, truncate);
-  if (count > 2) put(<i64>i32x4.extract_lane(s0, 2), out + 8, truncate);
-  if (count > 3) put(<i64>i32x4.extract_lane(s0, 3), out + 12, truncate);
-  if (count > 4) put(<i64>i32x4.extract_lane(s1, 0), out + 16, truncate);
-  if (count > 5) put(<i64>i32x4.extract_lane(s1, 1), out + 20, truncate);
-  if (count > 6) put(<i64>i32x4.extract_lane(s1, 2), out + 24, truncate);
-  if (count > 7) put(<i64>i32x4.extract_lane(s1, 3), out + 28, truncate);
-}
-
-/** The same where the sum of magnitudes stays below 2^53 grid units: products and sums in doubles, exactly. */
-export function medium(
-  left: usize,
-  right: usize,
-  result: usize,
-  rows: u32,
-  depth: u32,
-  columns: u32,
-  resultStride: u32,
-  truncate: bool,
-): void {
-  const kept = f64x2.splat(2.25);
-  const leftStride: usize = (<usize>depth) << 2;
-  const panelBytes: usize = (<usize>depth) << 5;
-  for (let row: u32 = 0; row < rows; row++) {
-    const a0 = left + <usize>row * leftStride;
-    for (let column: u32 = 0; column < columns; column += 8) {
-      let s0 = f64x2.splat(0);
-      let s1 = f64x2.splat(0);
-      let s2 = f64x2.splat(0);
-      let s3 = f64x2.splat(0);
-      let b = right + <usize>(column >> 3) * panelBytes;
-      for (let k: usize = 0; k < leftStride; k += 4) {
-        const a = f64x2.splat(<f64>load<f32>(a0 + k));
-        s0 = f64x2.add(s0, wideTerm(a, b, kept));
-        s1 = f64x2.add(s1, wideTerm(a, b + 8, kept));
-        s2 = f64x2.add(s2, wideTerm(a, b + 16, kept));
-        s3 = f64x2.add(s3, wideTerm(a, b + 24, kept));
-        b += 32;
-      }
-      const out = result + <usize>row * resultStride + ((<usize>column) << 2);
-      const count = min<u32>(8, columns - column);
-      put2(s0, out, count, truncate);
-      if (count > 2) put2(s1, out + 8, count - 2, truncate);
-      if (count > 4) put2(s2, out + 16, count - 4, truncate);
-      if (count > 6) put2(s3, out + 24, count - 6, truncate);
-    }
-  }
+function join4(high: v128, low: v128, out: usize, truncate: bool): void {
+  put(joined(i32x4.extract_lane(high, 0), i32x4.extract_lane(low, 0)), out, truncate);
+  put(joined(i32x4.extract_lane(high, 1), i32x4.extract_lane(low, 1)), out + 4, truncate);
+  put(joined(i32x4.extract_lane(high, 2), i32x4.extract_lane(low, 2)), out + 8, truncate);
+  put(joined(i32x4.extract_lane(high, 3), i32x4.extract_lane(low, 3)), out + 12, truncate);
 }
 
 @inline
-function wideTerm(a: v128, b: usize, kept: v128): v128 {
-  const p = f64x2.mul(a, f64x2.promote_low_f32x4(v128.load64_zero(b)));
-  return f64x2.nearest(v128.and(p, f64x2.ge(f64x2.mul(p, p), kept)));
+function joined(high: i32, low: i32): i64 {
+  return (<i64>high << 12) + <i64>low;
 }
 
-function put2(sums: v128, out: usize, count: u32, truncate: bool): void {
-  put(<i64>f64x2.extract_lane(sums, 0), out, truncate);
-  if (count > 1) put(<i64>f64x2.extract_lane(sums, 1), out + 4, truncate);
-}
-
-/** The same for any finite operands: products in doubles, sums in 64 bits. */
-export function wide(
-  left: usize,
-  right: usize,
-  result: usize,
-  rows: u32,
-  depth: u32,
-  columns: u32,
-  resultStride: u32,
-  truncate: bool,
-): void {
-  const leftStride: usize = (<usize>depth) << 2;
-  const panelBytes: usize = (<usize>depth) << 5;
-  for (let row: u32 = 0; row < rows; row++) {
-    const a = left + <usize>row * leftStride;
-    for (let column: u32 = 0; column < columns; column++) {
-      let sum: i64 = 0;
-      let b = right + <usize>(column >> 3) * panelBytes + ((<usize>column & 7) << 2);
-      for (let k: usize = 0; k < leftStride; k += 4) {
-        const q = <i64>nearest<f64>(<f64>load<f32>(a + k) * <f64>load<f32>(b));
-        if (q > 1 || q < -1) sum += q;
-        b += 32;
+/**
+ * Any operands: products in doubles, sums in two parts of 64 bits. What is not a number counts as 0; an infinite
+ * product makes the sum infinite, two of opposite sign make it NaN.
+ */
+function wide(a: usize, b: usize, depth: u32, out: usize, step: usize, truncate: bool): void {
+  for (let row: usize = 0; row < 4; row++) {
+    for (let column: usize = 0; column < 8; column++) {
+      let high: i64 = 0;
+      let low: i64 = 0;
+      let infinite: f64 = 0;
+      let x = a + (row << 2);
+      let y = b + (column << 2);
+      for (let k: u32 = 0; k < depth; k++) {
+        const p = <f64>load<f32>(x) * <f64>load<f32>(y);
+        if (abs(p) < Infinity) {
+          const q = <i64>nearest<f64>(p);
+          if (q > 1 || q < -1) {
+            high += q >> 32;
+            low += q & 0xffffffff;
+          }
+        } else if (p == p) infinite += p;
+        x += 16;
+        y += 32;
       }
-      put(sum, result + <usize>row * resultStride + ((<usize>column) << 2), truncate);
+      const at = out + row * step + (column << 2);
+      high += low >> 32;
+      if (infinite != 0) store<f32>(at, infinite == infinite ? <f32>infinite : NaN);
+      else if (high >= <i64>1 << 31 || high < -(<i64>1 << 31))
+        store<f32>(at, high < 0 ? -Infinity : Infinity);
+      else put((high << 32) | (low & 0xffffffff), at, truncate);
     }
   }
 }
@@ -221,83 +326,42 @@ function put(sum: i64, out: usize, truncate: bool): void {
   store<f32>(out, sum < 0 ? -value : value);
 }
 
-/** Ordinary fp32 products, rounded to fp16 once: the approximate mode. `right` is not scaled here. */
-export function plain(
-  left: usize,
-  right: usize,
-  result: usize,
-  rows: u32,
-  depth: u32,
-  columns: u32,
-  resultStride: u32,
-): void {
-  const leftStride: usize = (<usize>depth) << 2;
-  const panelBytes: usize = (<usize>depth) << 5;
-  for (let row: u32 = 0; row < rows; row += 4) {
-    const last: u32 = rows - 1;
-    const a0 = left + <usize>row * leftStride;
-    const a1 = left + <usize>min<u32>(row + 1, last) * leftStride;
-    const a2 = left + <usize>min<u32>(row + 2, last) * leftStride;
-    const a3 = left + <usize>min<u32>(row + 3, last) * leftStride;
-    for (let column: u32 = 0; column < columns; column += 8) {
-      let s00 = f32x4.splat(0);
-      let s01 = f32x4.splat(0);
-      let s10 = f32x4.splat(0);
-      let s11 = f32x4.splat(0);
-      let s20 = f32x4.splat(0);
-      let s21 = f32x4.splat(0);
-      let s30 = f32x4.splat(0);
-      let s31 = f32x4.splat(0);
-      let b = right + <usize>(column >> 3) * panelBytes;
-      for (let k: usize = 0; k < leftStride; k += 4) {
-        const b0 = v128.load(b);
-        const b1 = v128.load(b, 16);
-        b += 32;
-        let a = v128.load32_splat(a0 + k);
-        s00 = f32x4.add(s00, f32x4.mul(a, b0));
-        s01 = f32x4.add(s01, f32x4.mul(a, b1));
-        a = v128.load32_splat(a1 + k);
-        s10 = f32x4.add(s10, f32x4.mul(a, b0));
-        s11 = f32x4.add(s11, f32x4.mul(a, b1));
-        a = v128.load32_splat(a2 + k);
-        s20 = f32x4.add(s20, f32x4.mul(a, b0));
-        s21 = f32x4.add(s21, f32x4.mul(a, b1));
-        a = v128.load32_splat(a3 + k);
-        s30 = f32x4.add(s30, f32x4.mul(a, b0));
-        s31 = f32x4.add(s31, f32x4.mul(a, b1));
-      }
-      const out = result + <usize>row * resultStride + ((<usize>column) << 2);
-      const count = min<u32>(8, columns - column);
-      half8(s00, s01, out, count);
-      if (row + 1 < rows) half8(s10, s11, out + resultStride, count);
-      if (row + 2 < rows) half8(s20, s21, out + 2 * resultStride, count);
-      if (row + 3 < rows) half8(s30, s31, out + 3 * resultStride, count);
-    }
+/** Ordinary fp32 products, rounded to fp16 once: the approximate mode. `b` is not scaled here. */
+function plain(a: usize, b: usize, depth: u32, out: usize, step: usize): void {
+  let s00 = f32x4.splat(0);
+  let s01 = s00;
+  let s10 = s00;
+  let s11 = s00;
+  let s20 = s00;
+  let s21 = s00;
+  let s30 = s00;
+  let s31 = s00;
+  const end = a + (<usize>depth << 4);
+  while (a < end) {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    let x = v128.load32_splat(a);
+    s00 = f32x4.add(s00, f32x4.mul(x, b0));
+    s01 = f32x4.add(s01, f32x4.mul(x, b1));
+    x = v128.load32_splat(a, 4);
+    s10 = f32x4.add(s10, f32x4.mul(x, b0));
+    s11 = f32x4.add(s11, f32x4.mul(x, b1));
+    x = v128.load32_splat(a, 8);
+    s20 = f32x4.add(s20, f32x4.mul(x, b0));
+    s21 = f32x4.add(s21, f32x4.mul(x, b1));
+    x = v128.load32_splat(a, 12);
+    s30 = f32x4.add(s30, f32x4.mul(x, b0));
+    s31 = f32x4.add(s31, f32x4.mul(x, b1));
+    a += 16;
+    b += 32;
   }
+  half8(s00, s01, out);
+  half8(s10, s11, out + step);
+  half8(s20, s21, out + 2 * step);
+  half8(s30, s31, out + 3 * step);
 }
 
-function half8(s0: v128, s1: v128, out: usize, count: u32): void {
-  half(f32x4.extract_lane(s0, 0), out);
-  if (count > 1) half(f32x4.extract_lane(s0, 1), out + 4);
-  if (count > 2) half(f32x4.extract_lane(s0, 2), out + 8);
-  if (count > 3) half(f32x4.extract_lane(s0, 3), out + 12);
-  if (count > 4) half(f32x4.extract_lane(s1, 0), out + 16);
-  if (count > 5) half(f32x4.extract_lane(s1, 1), out + 20);
-  if (count > 6) half(f32x4.extract_lane(s1, 2), out + 24);
-  if (count > 7) half(f32x4.extract_lane(s1, 3), out + 28);
-}
-
-function half(value: f32, out: usize): void {
-  const bits = reinterpret<u32>(value);
-  const magnitude = bits & 0x7fffffff;
-  if (magnitude >= 0x477ff000) {
-    store<f32>(out, magnitude > 0x7f800000 ? NaN : value < 0 ? -Infinity : Infinity);
-  } else if (magnitude < 0x38800000) {
-    // Adding 0.75 rounds to units of 2^-24.
-    const rounded = reinterpret<f32>(magnitude) + 0.75 - 0.75;
-    store<f32>(out, value < 0 ? -rounded : rounded);
-  } else {
-    const rounded = (bits + 0xfff + ((bits >> 13) & 1)) & 0xffffe000;
-    store<f32>(out, reinterpret<f32>(rounded));
-  }
+function half8(s0: v128, s1: v128, out: usize): void {
+  v128.store(out, roundHalf(s0));
+  v128.store(out, roundHalf(s1), 16);
 }

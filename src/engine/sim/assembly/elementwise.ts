@@ -1,0 +1,124 @@
+// Ops on each fp16 number by itself, held as fp32. Sums, products and quotients of fp16 numbers are rounded to fp32
+// and then to fp16: 24 bits are more than twice 11, so that is one rounding.
+import { roundHalf } from "./shared/half";
+
+const ADD: u32 = 0;
+const SUBTRACT: u32 = 1;
+const MULTIPLY: u32 = 2;
+const DIVIDE: u32 = 3;
+const MAXIMUM: u32 = 4;
+
+@inline
+function compute(code: u32, x: v128, y: v128): v128 {
+  if (code == ADD) return roundHalf(f32x4.add(x, y));
+  if (code == SUBTRACT) return roundHalf(f32x4.sub(x, y));
+  if (code == MULTIPLY) return roundHalf(f32x4.mul(x, y));
+  if (code == DIVIDE) return roundHalf(f32x4.div(x, y));
+  return code == MAXIMUM ? f32x4.max(x, y) : f32x4.min(x, y);
+}
+
+/** `n` results; operands advance by 4 bytes or stand still. */
+@inline
+function stretch(code: u32, x: usize, xStep: usize, y: usize, yStep: usize, out: usize, n: u32): void {
+  const end = out + (<usize>n << 2);
+  const blocks = out + (<usize>(n & ~3) << 2);
+  if (xStep != 0 && yStep != 0) {
+    for (; out < blocks; out += 16, x += 16, y += 16)
+      v128.store(out, compute(code, v128.load(x), v128.load(y)));
+  } else if (xStep != 0) {
+    const b = v128.load32_splat(y);
+    for (; out < blocks; out += 16, x += 16) v128.store(out, compute(code, v128.load(x), b));
+  } else if (yStep != 0) {
+    const a = v128.load32_splat(x);
+    for (; out < blocks; out += 16, y += 16) v128.store(out, compute(code, a, v128.load(y)));
+  } else {
+    const both = compute(code, v128.load32_splat(x), v128.load32_splat(y));
+    for (; out < blocks; out += 16) v128.store(out, both);
+  }
+  for (; out < end; out += 4, x += xStep, y += yStep)
+    v128.store_lane<f32>(out, compute(code, v128.load32_splat(x), v128.load32_splat(y)), 0);
+}
+
+/**
+ * Results [begin, end) of an op of two operands. Element i reads `floor(i / each) % count` of an operand; `run`
+ * elements in a row, from a multiple of it on, read each operand in order or the same element of it.
+ */
+export function binary(
+  code: u32,
+  x: usize,
+  xEach: u32,
+  xCount: u32,
+  y: usize,
+  yEach: u32,
+  yCount: u32,
+  out: usize,
+  run: u32,
+  begin: u32,
+  end: u32,
+): void {
+  const xStep: usize = xEach == 1 ? 4 : 0;
+  const yStep: usize = yEach == 1 ? 4 : 0;
+  let i = begin;
+  while (i < end) {
+    const n = min(end - i, run - (i % run));
+    const a = x + (<usize>((i / xEach) % xCount) << 2);
+    const b = y + (<usize>((i / yEach) % yCount) << 2);
+    const at = out + (<usize>i << 2);
+    switch (code) {
+      case 0:
+        stretch(ADD, a, xStep, b, yStep, at, n);
+        break;
+      case 1:
+        stretch(SUBTRACT, a, xStep, b, yStep, at, n);
+        break;
+      case 2:
+        stretch(MULTIPLY, a, xStep, b, yStep, at, n);
+        break;
+      case 3:
+        stretch(DIVIDE, a, xStep, b, yStep, at, n);
+        break;
+      case 4:
+        stretch(MAXIMUM, a, xStep, b, yStep, at, n);
+        break;
+      default:
+        stretch(5, a, xStep, b, yStep, at, n);
+    }
+    i += n;
+  }
+}
+
+/** Elements [begin, end) through a table of 65536 results, one for each fp16 number's bits. */
+export function lookup(table: usize, x: usize, out: usize, begin: u32, end: u32): void {
+  const last = out + (<usize>end << 2);
+  x += <usize>begin << 2;
+  out += <usize>begin << 2;
+  for (; out + 16 <= last; out += 16, x += 16) {
+    const at = bitsOf(v128.load(x));
+    store<f32>(out, load<f32>(table + (<usize>i32x4.extract_lane(at, 0) << 2)));
+    store<f32>(out, load<f32>(table + (<usize>i32x4.extract_lane(at, 1) << 2)), 4);
+    store<f32>(out, load<f32>(table + (<usize>i32x4.extract_lane(at, 2) << 2)), 8);
+    store<f32>(out, load<f32>(table + (<usize>i32x4.extract_lane(at, 3) << 2)), 12);
+  }
+  for (; out < last; out += 4, x += 4) {
+    const at = i32x4.extract_lane(bitsOf(v128.load32_splat(x)), 0);
+    store<f32>(out, load<f32>(table + (<usize>at << 2)));
+  }
+}
+
+/** fp16 bits of fp16 numbers: times 2^-112 the exponent is fp16's, subnormals included. */
+@inline
+function bitsOf(x: v128): v128 {
+  const magnitude = f32x4.pmin(f32x4.splat(65536), f32x4.abs(x));
+  const scaled = f32x4.mul(magnitude, f32x4.splat(1.925929944387236e-34));
+  const sign = v128.and(i32x4.shr_u(x, 16), i32x4.splat(0x8000));
+  const nan = v128.and(f32x4.ne(x, x), i32x4.splat(0x200));
+  return v128.or(v128.or(i32x4.shr_u(scaled, 13), sign), nan);
+}
+
+/** Rounds elements [begin, end) of fp32 numbers to fp16 in place. */
+export function round(x: usize, begin: u32, end: u32): void {
+  const last = x + (<usize>end << 2);
+  let at = x + (<usize>begin << 2);
+  for (; at + 16 <= last; at += 16) v128.store(at, roundHalf(v128.load(at)));
+  for (; at < last; at += 4) v128.store_lane<f32>(at, roundHalf(v128.load32_splat(at)), 0);
+}

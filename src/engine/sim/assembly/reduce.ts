@@ -1,0 +1,241 @@
+// Reductions of fp16 numbers held as fp32, over rows or over the rows of a matrix.
+import { exponential } from "./shared/exponential";
+import { roundHalf, roundOne } from "./shared/half";
+
+/** What is summed and what becomes of the sum. */
+const SQUARES: u32 = 1;
+const MEAN: u32 = 2;
+/** Sums in doubles, one after the other, instead of fp16 additions in a tree of neighbouring pairs. */
+const EXACT: u32 = 4;
+
+/** Columns that a block of `columnSums` takes. */
+const BLOCK: u32 = 16;
+
+/** Sums of rows [first, end) of `count` numbers; `scratch` holds a row. */
+export function rowSums(
+  x: usize,
+  out: usize,
+  count: u32,
+  flags: u32,
+  scratch: usize,
+  first: u32,
+  end: u32,
+): void {
+  for (let row = first; row < end; row++) {
+    const from = x + ((<usize>row * count) << 2);
+    store<f32>(
+      out + (<usize>row << 2),
+      flags & EXACT ? exactSum(from, 4, count, flags) : finish(treeSum(from, count, flags, scratch), count, flags),
+    );
+  }
+}
+
+@inline
+function finish(sum: f32, count: u32, flags: u32): f32 {
+  return flags & MEAN ? roundOne(sum / <f32>count) : sum;
+}
+
+function exactSum(from: usize, step: usize, count: u32, flags: u32): f32 {
+  let sum: f64 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const value = <f64>load<f32>(from);
+    sum += flags & SQUARES ? value * value : value;
+    from += step;
+  }
+  return roundOne(<f32>(flags & MEAN ? sum / <f64>count : sum));
+}
+
+function treeSum(from: usize, count: u32, flags: u32, scratch: usize): f32 {
+  if (count == 1) return term1(load<f32>(from), flags);
+  let width = count;
+  let isSquared = (flags & SQUARES) != 0;
+  while (width > 1) {
+    const pairs = width >> 1;
+    let i: u32 = 0;
+    for (; i + 4 <= pairs; i += 4) {
+      const at = from + (<usize>i << 3);
+      const a = v128.load(at);
+      const b = v128.load(at, 16);
+      let even = v128.shuffle<i32>(a, b, 0, 2, 4, 6);
+      let odd = v128.shuffle<i32>(a, b, 1, 3, 5, 7);
+      if (isSquared) {
+        even = roundHalf(f32x4.mul(even, even));
+        odd = roundHalf(f32x4.mul(odd, odd));
+      }
+      v128.store(scratch + (<usize>i << 2), roundHalf(f32x4.add(even, odd)));
+    }
+    const left = isSquared ? SQUARES : 0;
+    for (; i < pairs; i++) {
+      const at = from + (<usize>i << 3);
+      const sum = term1(load<f32>(at), left) + term1(load<f32>(at, 4), left);
+      store<f32>(scratch + (<usize>i << 2), roundOne(sum));
+    }
+    if (width & 1) {
+      const last = term1(load<f32>(from + (<usize>i << 3)), left);
+      // A lone term is added to zero.
+      store<f32>(scratch + (<usize>i << 2), last + 0);
+    }
+    width = (width + 1) >> 1;
+    from = scratch;
+    isSquared = false;
+  }
+  return load<f32>(scratch);
+}
+
+@inline
+function term1(value: f32, flags: u32): f32 {
+  return flags & SQUARES ? roundOne(value * value) : value;
+}
+
+/**
+ * Sums over the middle axis of [outer, count, inner] in blocks of 16 columns; block b stands for columns from
+ * 16 * (b % blocks) on of matrix b / blocks. `scratch` holds (count + 1) / 2 rows of a block.
+ */
+export function columnSums(
+  x: usize,
+  out: usize,
+  count: u32,
+  inner: u32,
+  flags: u32,
+  scratch: usize,
+  first: u32,
+  end: u32,
+): void {
+  const blocks = (inner + BLOCK - 1) / BLOCK;
+  for (let block = first; block < end; block++) {
+    const outer = block / blocks;
+    const column = (block % blocks) * BLOCK;
+    const width = min<u32>(BLOCK, inner - column);
+    const from = x + ((<usize>outer * count * inner + column) << 2);
+    const to = out + ((<usize>outer * inner + column) << 2);
+    if (flags & EXACT) {
+      for (let i: u32 = 0; i < width; i++)
+        store<f32>(to + (i << 2), exactSum(from + (i << 2), <usize>inner << 2, count, flags));
+      continue;
+    }
+    foldColumns(from, <usize>inner << 2, count, flags, scratch);
+    for (let i: u32 = 0; i < width; i++)
+      store<f32>(to + (i << 2), finish(load<f32>(scratch + (i << 2)), count, flags));
+  }
+}
+
+/** Reads 16 columns, whatever stands in those beyond the width. */
+function foldColumns(from: usize, step: usize, count: u32, flags: u32, scratch: usize): void {
+  let width = count;
+  let isSquared = (flags & SQUARES) != 0;
+  do {
+    const half = (width + 1) >> 1;
+    for (let i: u32 = 0; i < half; i++) {
+      const a = from + <usize>(i << 1) * step;
+      const isPair = (i << 1) + 1 < width;
+      const to = scratch + (<usize>i << 6);
+      for (let c: usize = 0; c < 64; c += 16) {
+        let x = v128.load(a + c);
+        let y = isPair ? v128.load(a + step + c) : f32x4.splat(0);
+        if (isSquared) {
+          x = roundHalf(f32x4.mul(x, x));
+          y = roundHalf(f32x4.mul(y, y));
+        }
+        v128.store(to + c, count == 1 ? x : roundHalf(f32x4.add(x, y)));
+      }
+    }
+    width = half;
+    from = scratch;
+    step = 64;
+    isSquared = false;
+  } while (width > 1);
+}
+
+function largestOf(row: usize, size: u32): f32 {
+  let largest: f32 = -Infinity;
+  let lanes = f32x4.splat(-Infinity);
+  const end = row + (<usize>size << 2);
+  for (; row + 16 <= end; row += 16) lanes = f32x4.max(lanes, v128.load(row));
+  for (; row < end; row += 4) largest = max(largest, load<f32>(row));
+  largest = max(largest, max(f32x4.extract_lane(lanes, 0), f32x4.extract_lane(lanes, 1)));
+  return max(largest, max(f32x4.extract_lane(lanes, 2), f32x4.extract_lane(lanes, 3)));
+}
+
+/** Softmax of rows [first, end) in doubles, rounded once; `scratch` holds a row of doubles. */
+export function softmax(
+  x: usize,
+  out: usize,
+  size: u32,
+  knots: usize,
+  scratch: usize,
+  first: u32,
+  end: u32,
+): void {
+  for (let row = first; row < end; row++) {
+    const from = x + ((<usize>row * size) << 2);
+    const to = out + ((<usize>row * size) << 2);
+    const largest = <f64>largestOf(from, size);
+    let sum: f64 = 0;
+    for (let i: usize = 0; i < size; i++) {
+      const difference = <f64>load<f32>(from + (i << 2)) - largest;
+      const value = difference < -80 ? 0 : exponential(difference, knots);
+      store<f64>(scratch + (i << 3), value);
+      sum += value;
+    }
+    const sums = f64x2.splat(sum);
+    let i: usize = 0;
+    for (; i + 4 <= size; i += 4) {
+      const a = f32x4.demote_f64x2_zero(f64x2.div(v128.load(scratch + (i << 3)), sums));
+      const b = f32x4.demote_f64x2_zero(f64x2.div(v128.load(scratch + (i << 3), 16), sums));
+      v128.store(to + (i << 2), roundHalf(v128.shuffle<i64>(a, b, 0, 2)));
+    }
+    for (; i < size; i++)
+      store<f32>(to + (i << 2), roundOne(<f32>(load<f64>(scratch + (i << 3)) / sum)));
+  }
+}
+
+/** For rows [first, end): the largest number, and the sum of exponentials of the distances from it; two doubles each. */
+export function exponentialSums(
+  x: usize,
+  out: usize,
+  size: u32,
+  knots: usize,
+  first: u32,
+  end: u32,
+): void {
+  for (let row = first; row < end; row++) {
+    const from = x + ((<usize>row * size) << 2);
+    const largest = <f64>largestOf(from, size);
+    let sum: f64 = 0;
+    for (let i: usize = 0; i < size; i++)
+      sum += exponential(<f64>load<f32>(from + (i << 2)) - largest, knots);
+    store<f64>(out + (<usize>row << 4), largest);
+    store<f64>(out + (<usize>row << 4), sum, 8);
+  }
+}
+
+/** Layer norm of rows [first, end) in doubles, rounded once. `epsilon` is the address of a double. */
+export function normalize(
+  x: usize,
+  gamma: usize,
+  beta: usize,
+  out: usize,
+  size: u32,
+  epsilon: usize,
+  first: u32,
+  end: u32,
+): void {
+  for (let row = first; row < end; row++) {
+    const from = x + ((<usize>row * size) << 2);
+    const to = out + ((<usize>row * size) << 2);
+    let mean: f64 = 0;
+    for (let i: usize = 0; i < size; i++) mean += <f64>load<f32>(from + (i << 2));
+    mean /= <f64>size;
+    let variance: f64 = 0;
+    for (let i: usize = 0; i < size; i++) {
+      const distance = <f64>load<f32>(from + (i << 2)) - mean;
+      variance += distance * distance;
+    }
+    const scale = 1.0 / sqrt<f64>(variance / <f64>size + load<f64>(epsilon));
+    for (let i: usize = 0; i < size; i++) {
+      const normal = (<f64>load<f32>(from + (i << 2)) - mean) * scale;
+      const value = normal * <f64>load<f32>(gamma + (i << 2)) + <f64>load<f32>(beta + (i << 2));
+      store<f32>(to + (i << 2), roundOne(<f32>value));
+    }
+  }
+}

@@ -1,0 +1,59 @@
+import type { HostTensor } from "../../mil/host-tensor.ts";
+import { float16Value } from "../../util/float16.ts";
+import { Arena } from "./arena.ts";
+import { GridProducts } from "./grid-products.ts";
+import { HalfTensor } from "./half-tensor.ts";
+import { Pool } from "./pool.ts";
+import { roundToHalf } from "./rounding.ts";
+import { EXPONENTIAL_KNOTS } from "./tables.ts";
+
+/** Elements that are worth a task of their own. */
+export const TASK_ELEMENTS = 8192;
+
+/** What a simulated engine computes with: shared memory, threads over it, and tables in it. */
+export class Machine {
+  readonly arena = new Arena();
+  readonly pool: Pool;
+  readonly products: GridProducts;
+  /** Address of the knots of the engine's exponential, doubles. */
+  readonly knots: number;
+  readonly #tables = new Map<string, number>();
+
+  /** Throws `EngineError` where compiled kernels are missing. */
+  constructor(threads: number) {
+    this.pool = new Pool(threads, this.arena.memory);
+    this.products = new GridProducts(this.arena, this.pool);
+    this.knots = this.arena.keep(EXPONENTIAL_KNOTS.byteLength);
+    this.arena.doubles(this.knots, EXPONENTIAL_KNOTS.length).set(EXPONENTIAL_KNOTS);
+  }
+
+  /** The tensor in the arena. Its numbers are fp16 numbers already. */
+  place(tensor: HostTensor, isKept = false): HalfTensor {
+    if (tensor instanceof HalfTensor) return tensor;
+    const placed = HalfTensor.allocate(this.arena, tensor.dataType, tensor.shape, isKept);
+    placed.numbers().set(tensor.data);
+    return placed;
+  }
+
+  /** Address of the 65536 results, rounded to fp16, of a function of one fp16 number; computed when first used. */
+  table(key: string, compute: (x: number) => number): number {
+    const known = this.#tables.get(key);
+    if (known !== undefined) return known;
+    const results = new Float64Array(65536);
+    for (let bits = 0; bits < results.length; bits++) results[bits] = compute(float16Value(bits));
+    roundToHalf(results);
+    const address = this.arena.keep(4 * results.length);
+    this.arena.floats(address, results.length).set(results);
+    this.#tables.set(key, address);
+    return address;
+  }
+
+  /** Rounds `count` fp32 numbers to fp16 in place. */
+  round(address: number, count: number): void {
+    this.pool.split("round", [address], count, TASK_ELEMENTS);
+  }
+
+  close(): Promise<void> {
+    return this.pool.close();
+  }
+}

@@ -1,0 +1,93 @@
+/** What the threads of a pool share besides the memory they compute in. */
+export const CONTROL_GENERATION = 0;
+/** Generation in the upper bits, next task in the lower: a thread that saw an earlier job takes nothing. */
+export const CONTROL_NEXT = 1;
+export const CONTROL_COUNT = 2;
+export const CONTROL_COMPLETED = 3;
+export const CONTROL_STOP = 4;
+export const CONTROL_LENGTH = 8;
+
+const TASK_BITS = 18;
+export const MAXIMUM_TASKS = 1 << 14;
+/** A kernel and up to 15 arguments. */
+export const TASK_WORDS = 16;
+
+/** WebAssembly modules and the kernels in them. Every argument is a 32-bit integer. */
+export const MODULES = {
+  grid: ["multiply"],
+  pack: ["pack"],
+  elementwise: ["binary", "lookup", "round"],
+  move: ["move"],
+  reduce: ["rowSums", "columnSums", "softmax", "exponentialSums", "normalize"],
+} as const;
+
+export type ModuleName = keyof typeof MODULES;
+export type KernelName = (typeof MODULES)[ModuleName][number];
+
+export const MODULE_NAMES = Object.keys(MODULES) as readonly ModuleName[];
+export const KERNEL_NAMES: readonly KernelName[] = Object.values(MODULES).flat();
+
+type Kernel = (...numbers: readonly number[]) => void;
+
+export interface Kernels {
+  /** In the order of `KERNEL_NAMES`. */
+  readonly run: readonly Kernel[];
+  /** Gives the thread a place for a tile. */
+  readonly useTile: (address: number) => void;
+}
+
+/** Exports of the modules, in the order of `MODULE_NAMES`, as kernels. */
+export function kernelsOf(exports: readonly Readonly<Record<string, unknown>>[]): Kernels {
+  const all: Readonly<Record<string, unknown>> = Object.assign({}, ...exports);
+  return {
+    run: KERNEL_NAMES.map((name) => all[name] as Kernel),
+    useTile: all["useTile"] as (address: number) => void,
+  };
+}
+
+export interface TaskQueue {
+  readonly control: Int32Array;
+  readonly tasks: Uint32Array;
+}
+
+export function firstTask(generation: number): number {
+  return (generation & 0xfff) << TASK_BITS;
+}
+
+/** Takes tasks until none is left. */
+export function runTasks({ control, tasks }: TaskQueue, kernels: Kernels): void {
+  for (;;) {
+    const next = Atomics.load(control, CONTROL_NEXT);
+    if (next < 0) return;
+    const task = next & ((1 << TASK_BITS) - 1);
+    const count = Atomics.load(control, CONTROL_COUNT);
+    if (task >= count) return;
+    if (Atomics.compareExchange(control, CONTROL_NEXT, next, next + 1) !== next) continue;
+    runTask(tasks, task * TASK_WORDS, kernels);
+    if (Atomics.add(control, CONTROL_COMPLETED, 1) + 1 === count)
+      Atomics.notify(control, CONTROL_COMPLETED);
+  }
+}
+
+/** Spreading the words would cost more than a small task. */
+export function runTask(tasks: Uint32Array, at: number, kernels: Kernels): void {
+  const kernel = kernels.run[tasks[at] ?? 0];
+  const word = (i: number): number => tasks[at + i] ?? 0;
+  kernel?.(
+    word(1),
+    word(2),
+    word(3),
+    word(4),
+    word(5),
+    word(6),
+    word(7),
+    word(8),
+    word(9),
+    word(10),
+    word(11),
+    word(12),
+    word(13),
+    word(14),
+    word(15),
+  );
+}
