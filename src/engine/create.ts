@@ -1,4 +1,5 @@
 import type { Driver } from "../chip/chip.ts";
+import type { OperandScaling } from "../passes/engine/operand-scaling.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { hasNeuralEngine } from "./ane/library.ts";
 import { createAneEngine } from "./ane/index.ts";
@@ -7,6 +8,7 @@ import { createCpuEngine } from "./cpu/index.ts";
 import type { Engine } from "./engine.ts";
 import { EngineError } from "./errors.ts";
 import { createReferenceEngine } from "./reference/index.ts";
+import type { Scaling } from "./scaling.ts";
 import { createSimEngine } from "./sim/index.ts";
 import type { Numerics } from "./sim/numerics.ts";
 
@@ -17,6 +19,8 @@ export interface EngineOptions {
   readonly driver?: Driver;
   /** For "sim:<chip>": its arithmetic bit for bit, or a faster approximation. Default "exact". */
   readonly numerics?: Numerics;
+  /** For "ane" and "sim:<chip>": powers of two at operands where products would be lost. Default "auto". */
+  readonly operandScaling?: OperandScaling;
   /** For "ane" alone. */
   readonly ane?: AneEngineOptions;
 }
@@ -28,6 +32,8 @@ export interface EngineSettings {
   /** The same, as the command line and configuration files name it; `driver` wins. */
   readonly ane_driver?: Driver | undefined;
   readonly numerics?: Numerics | undefined;
+  /** What of a training run is scaled; only "auto" scales operands. */
+  readonly scaling?: Scaling | undefined;
 }
 
 export function engineOptions({
@@ -35,11 +41,13 @@ export function engineOptions({
   ane_driver,
   driver = ane_driver,
   numerics,
+  scaling = "auto",
 }: EngineSettings): EngineOptions {
   return {
     ...(threads !== undefined && { threads }),
     ...(driver !== undefined && { driver }),
     ...(numerics !== undefined && { numerics }),
+    ...(scaling !== "auto" && { operandScaling: "off" as const }),
   };
 }
 
@@ -111,8 +119,13 @@ function checkMeaning(name: string, { driver, numerics }: EngineOptions): void {
 }
 
 function aneOptions(options: EngineOptions): AneEngineOptions {
-  const { driver, ane } = options;
-  return { ...ane, ...cpuOptions(options), ...(driver !== undefined && { driver }) };
+  const { driver, operandScaling, ane } = options;
+  return {
+    ...ane,
+    ...cpuOptions(options),
+    ...(driver !== undefined && { driver }),
+    ...(operandScaling !== undefined && { operandScaling }),
+  };
 }
 
 function cpuOptions({ threads }: EngineOptions): { readonly threads?: number } {

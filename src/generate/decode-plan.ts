@@ -1,6 +1,6 @@
 import type { MilFunction } from "../mil/program.ts";
 import { tensorType } from "../mil/types.ts";
-import { modelOf } from "../model/index.ts";
+import { initialRms, modelOf } from "../model/index.ts";
 import type { Model, ModelConfig, StageInstance } from "../model/index.ts";
 import { optimize as runPasses } from "../passes/pipeline.ts";
 import { PlanBuilder } from "../plan/builder.ts";
@@ -90,7 +90,10 @@ export function buildWeightsPlan(config: ModelConfig): Plan {
 function declareWeights(plan: PlanBuilder, model: Model): void {
   for (const stage of model.stages) {
     for (const weight of stage.weights)
-      if (!weight.borrowed) plan.buffer(weight.name, weight.type, "weight", stage.group);
+      if (!weight.borrowed) plan.buffer(
+          ...([weight.name, weight.type, "weight", stage.group] as const),
+          initialRms(weight.initialisation),
+        );
   }
 }
 

@@ -38,4 +38,5 @@ export type {
 export type { StageDataType } from "./stage-builder.ts";
 export { hasWeights, loadWeights, saveWeights } from "./weight-files.ts";
 export type { LoadedWeights, SaveWeightsOptions, WeightView } from "./weight-files.ts";
+export { initialRms } from "./weights.ts";
 export type { Initialisation, StageInstance, StageKind, WeightSpec } from "./weights.ts";

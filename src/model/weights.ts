@@ -7,6 +7,18 @@ export type Initialisation =
   | { readonly kind: "zeros" }
   | { readonly kind: "ones" };
 
+/** Root mean square of a fresh weight. */
+export function initialRms(initialisation: Initialisation): number {
+  switch (initialisation.kind) {
+    case "normal":
+      return initialisation.standardDeviation;
+    case "zeros":
+      return 0;
+    case "ones":
+      return 1;
+  }
+}
+
 /** One weight of a stage. */
 export interface WeightSpec {
   /** Hugging Face's name, also the name of the plan's buffer: `model.layers.0.self_attn.q_proj.weight`. */

@@ -54,13 +54,19 @@ export class PlanBuilder {
   }
 
   /** Declares a buffer and returns its name. */
-  buffer(name: string, type: TensorType, role: BufferRole, group?: string): string {
+  buffer(name: string, type: TensorType, role: BufferRole, group?: string, rms?: number): string {
     if (this.#buffers.has(name))
       throw new PlanError("plan.buffer.twice", `buffer "${name}" exists already`);
     staticShape(type, `buffer "${name}"`);
     this.#buffers.set(
       name,
-      Object.freeze({ name, type, role, ...(group !== undefined && { group }) }),
+      Object.freeze({
+        name,
+        type,
+        role,
+        ...(group !== undefined && { group }),
+        ...(rms !== undefined && { rms }),
+      }),
     );
     return name;
   }

@@ -25,6 +25,11 @@ export interface BufferSpec {
   readonly role: BufferRole;
   /** Buffers of one group stand in one memory: a stage instance's weights, gradients and optimizer state. */
   readonly group?: string;
+  /**
+   * Root mean square of its elements where it is known before anything runs: weights as they are initialised, the
+   * loss scale. Engines that compute in fp16 choose their scales by it.
+   */
+  readonly rms?: number;
 }
 
 /**

@@ -7,6 +7,7 @@ import {
 } from "../util/options.ts";
 import type { OptionLayer, OptionValues, ResolvedOptions } from "../util/options.ts";
 import { DRIVERS } from "../chip/chip.ts";
+import { SCALINGS } from "../engine/scaling.ts";
 import { NUMERICS } from "../engine/sim/numerics.ts";
 import { TrainError } from "./errors.ts";
 import { SAMPLINGS } from "../text/index.ts";
@@ -141,6 +142,11 @@ export const TRAIN_OPTIONS = {
       maximum: 65504,
     },
   ),
+  scaling: choiceOption(
+    "what is scaled to survive the Neural Engine's arithmetic: loss and operands, the loss alone, nothing",
+    SCALINGS,
+    OPTIMIZATION,
+  ),
   seed: numberOption("seed of weights, data order and samples", {
     ...OPTIMIZATION,
     integer: true,
@@ -265,6 +271,7 @@ const DEFAULTS = {
   adam_epsilon: 1e-8,
   max_grad_norm: 1,
   loss_scale: 0,
+  scaling: "auto",
   seed: 1,
   output_dir: "runs/default",
   logging_steps: 10,

@@ -429,7 +429,8 @@ class Run {
   #lossScale(resumed: TrainerState | undefined): LossScale {
     const fixed = this.#config.loss_scale;
     if (fixed > 0) return LossScale.fixed(fixed);
-    if (this.#engine.description.arithmetic !== "fp16") return LossScale.fixed(1);
+    const isNeeded = this.#engine.description.arithmetic === "fp16";
+    if (!isNeeded || this.#config.scaling === "off") return LossScale.fixed(1);
     return LossScale.dynamic(resumed?.lossScale);
   }
 

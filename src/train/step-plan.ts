@@ -8,6 +8,7 @@ import type { TensorType } from "../mil/types.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { modelOf } from "../model/model.ts";
 import type { Model } from "../model/model.ts";
+import { initialRms } from "../model/weights.ts";
 import type { StageInstance, WeightSpec } from "../model/weights.ts";
 import { optimize } from "../passes/pipeline.ts";
 import { PlanBuilder } from "../plan/builder.ts";
@@ -16,6 +17,7 @@ import type { Plan } from "../plan/plan.ts";
 import { ADAMW_SCALARS, adamwNames, adamwProgram } from "./adamw.ts";
 import type { AdamwSettings } from "./adamw.ts";
 import { TrainError } from "./errors.ts";
+import { LossScale } from "./loss-scale.ts";
 import { checkStepSizes, chooseHeadChunkRows } from "./step-sizes.ts";
 import { embeddingGradient, sumOfSquares } from "./gradient-functions.ts";
 
@@ -129,7 +131,10 @@ class StepPlan {
     this.#builder.buffer("loss_sum", tensorType("fp32", []), "output");
     for (const stage of this.#model.stages) {
       for (const weight of owned(stage))
-        this.#builder.buffer(weight.name, weight.type, "weight", stage.group);
+        this.#builder.buffer(
+          ...([weight.name, weight.type, "weight", stage.group] as const),
+          initialRms(weight.initialisation),
+        );
     }
   }
 
@@ -162,6 +167,12 @@ class StepPlan {
   /** A buffer made once under its name. */
   #buffer(name: string, type: TensorType, ...rest: BufferPlace): string {
     return this.#builder.hasBuffer(name) ? name : this.#builder.buffer(name, type, ...rest);
+  }
+
+  /** What the loss is multiplied with, divided by the number of tokens. */
+  #lossScale(): string {
+    const rms = LossScale.dynamic().scaleFor(this.#rowCount) / this.#rowCount;
+    return this.#buffer("loss_scale", tensorType("fp32", []), "input", "loss", rms);
   }
 
   #scalar(name: string, role: "input" | "output"): string {
@@ -318,7 +329,7 @@ class StepPlan {
         section,
         `head rows ${first} to ${first + rowCount - 1}`,
         program,
-        { ...this.#headInputs(first), d_loss_sum: this.#scalar("loss_scale", "input") },
+        { ...this.#headInputs(first), d_loss_sum: this.#lossScale() },
         {
           loss_sum: { buffer: "loss_sum", mode: first === 0 ? "write" : "accumulate" },
           d_hidden: {
@@ -461,7 +472,11 @@ class StepPlan {
 }
 
 type GradientBinding = (weight: WeightSpec, group: string) => OutputBindingInput;
-type BufferPlace = readonly [role: Parameters<PlanBuilder["buffer"]>[2], group?: string];
+type BufferPlace = readonly [
+  role: Parameters<PlanBuilder["buffer"]>[2],
+  group?: string,
+  rms?: number,
+];
 
 function owned(stage: StageInstance): readonly WeightSpec[] {
   return stage.weights.filter((weight) => !weight.borrowed);

@@ -2,6 +2,7 @@ import type { Chip } from "../../chip/chip.ts";
 import { productFlops } from "../../chip/cost/work.ts";
 import { checkFunction } from "../../chip/legality/check.ts";
 import { formatFindings } from "../../chip/print.ts";
+import type { OperandScaling } from "../../passes/engine/operand-scaling.ts";
 import { checkPlacedPlan, placePlan } from "../../passes/engine/place-plan.ts";
 import type { PlacedProgram } from "../../passes/engine/place-plan.ts";
 import { isTransient } from "../../plan/plan.ts";
@@ -35,6 +36,7 @@ import type { HostVersion } from "./transfers.ts";
 
 export interface AnePlanContext {
   readonly driver: AneDriver;
+  readonly operandScaling: OperandScaling;
   readonly chip: Chip;
   /** Runs what stays on the host, and owns the memory of all buffers. */
   readonly host: Engine;
@@ -103,14 +105,14 @@ export class AnePlan implements LoadedPlan {
     context: AnePlanContext,
     { share, onProgress }: LoadOptions,
   ): Promise<AnePlan> {
-    const { driver, chip } = context;
+    const { driver, chip, operandScaling } = context;
     if (share !== undefined && !(share instanceof AnePlan)) {
       throw new EngineError(
         "engine.share",
         "buffers can only be shared with a plan of the same engine",
       );
     }
-    const placed = placePlan(plan, chip, driver.name);
+    const placed = placePlan(plan, chip, driver.name, { operandScaling });
     const broken = checkPlacedPlan(plan, placed, chip, driver.name).filter(
       ({ severity }) => severity === "error",
     );

@@ -1,4 +1,5 @@
 import type { Chip, Driver } from "../../chip/chip.ts";
+import type { OperandScaling } from "../../passes/engine/operand-scaling.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { createCpuEngine } from "../cpu/index.ts";
 import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
@@ -20,6 +21,8 @@ import type { TaskEvent } from "./task-runner.ts";
 export interface AneEngineOptions {
   /** Default "e5rt", or what `ANECDOTE_ANE_DRIVER` names. */
   readonly driver?: Driver;
+  /** Powers of two at operands where products would be lost. Default "auto". */
+  readonly operandScaling?: OperandScaling;
   /** A library instead of the system's. Default: what `ANECDOTE_ANE_LIBRARY` names. */
   readonly library?: string;
   /** The chip whose rules programs are written for. Default: this Mac's; `ANECDOTE_ANE_CHIP` or m4 for a named library. */
@@ -86,6 +89,7 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
   const segments = new LoadedSegments(driver);
   const context = {
     driver,
+    operandScaling: options.operandScaling ?? "auto",
     chip,
     host,
     segments,

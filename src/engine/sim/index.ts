@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os";
 import { familyIndex } from "../../chip/chip.ts";
 import type { Driver } from "../../chip/chip.ts";
 import { chipByName } from "../../chip/chips.ts";
+import type { OperandScaling } from "../../passes/engine/operand-scaling.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { VERSION } from "../../util/version.ts";
 import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
@@ -14,6 +15,8 @@ export interface SimEngineOptions {
   readonly threads?: number;
   /** Default "e5rt". */
   readonly driver?: Driver;
+  /** Powers of two at operands where products would be lost. Default "auto". */
+  readonly operandScaling?: OperandScaling;
   /** "exact" (default) is the engine's arithmetic bit for bit, "fp16" an approximation without grid and tables. */
   readonly numerics?: Numerics;
   /** Miscompiles and clamps of older chips; on unless switched off. */
@@ -34,6 +37,7 @@ export interface SimEngine extends Engine {
  */
 export function createSimEngine(chip: string, options: SimEngineOptions = {}): SimEngine {
   const record = chipByName(chip);
+  const { operandScaling } = options;
   const driver = options.driver ?? "e5rt";
   const threads = options.threads ?? availableParallelism();
   const machine = new Machine(threads);
@@ -62,7 +66,7 @@ export function createSimEngine(chip: string, options: SimEngineOptions = {}): S
     description,
     load: (plan: Plan, loadOptions: LoadOptions = {}) =>
       Promise.resolve().then(() => {
-        const loaded = new SimPlan(plan, { chip: record, driver, context, advance }, loadOptions);
+        const loaded = new SimPlan(plan, { chip: record, driver, operandScaling, context, advance }, loadOptions);
         open.add(loaded);
         return loaded;
       }),

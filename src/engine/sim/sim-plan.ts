@@ -8,6 +8,7 @@ import type { HostTensor } from "../../mil/host-tensor.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { byteLengthOf, elementCount, staticShape } from "../../mil/types.ts";
 import type { DataType } from "../../mil/types.ts";
+import type { OperandScaling } from "../../passes/engine/operand-scaling.ts";
 import { checkPlacedPlan, placePlan } from "../../passes/engine/place-plan.ts";
 import type { PlacedProgram } from "../../passes/engine/place-plan.ts";
 import type { EngineInput, EngineProgram } from "../../passes/engine/ports.ts";
@@ -41,6 +42,8 @@ export interface SimulatedClock {
 export interface SimPlanSettings {
   readonly chip: Chip;
   readonly driver: Driver;
+  /** Default "auto". */
+  readonly operandScaling?: OperandScaling | undefined;
   readonly context: Omit<SimContext, "place">;
   /** Adds what a run would take to the engine's clock. */
   readonly advance: (ms: number, joules: number) => void;
@@ -66,10 +69,10 @@ export class SimPlan implements LoadedPlan {
 
   /** Throws `EngineError` for a plan the chip refuses, with op, rule, source and remedy. */
   constructor(plan: Plan, settings: SimPlanSettings, { share }: LoadOptions) {
-    const { chip, driver } = settings;
+    const { chip, driver, operandScaling = "auto" } = settings;
     this.plan = plan;
     this.#settings = settings;
-    this.#placed = placePlan(plan, chip, driver);
+    this.#placed = placePlan(plan, chip, driver, { operandScaling });
     const broken = checkPlacedPlan(plan, this.#placed, chip, driver).filter(
       ({ severity }) => severity === "error",
     );

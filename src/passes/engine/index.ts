@@ -1,4 +1,7 @@
 export { lowerFunction } from "./lower-function.ts";
+export type { ScalingOptions } from "./lower-function.ts";
+export { OPERAND_SCALINGS } from "./operand-scaling.ts";
+export type { OperandScale, OperandScaling } from "./operand-scaling.ts";
 export { NotLowered } from "./lowering.ts";
 export { checkPlacedPlan, estimatePlacedPlan, placePlan } from "./place-plan.ts";
 export type { PlacedProgram } from "./place-plan.ts";

@@ -7,7 +7,9 @@ import type { PlanProgram } from "../../plan/plan.ts";
 import { UNSUPPORTED_OPS } from "../../chip/legality/unsupported-ops.ts";
 import { removeDeadCode } from "../dead-code.ts";
 import { Lowering, NotLowered } from "./lowering.ts";
+import type { OperandScaling } from "./operand-scaling.ts";
 import type { EngineProgram } from "./ports.ts";
+import { scaleRowSquares } from "./row-squares.ts";
 import { LOWERING_RULES } from "./rules.ts";
 import { tuneProgram } from "./tune-program.ts";
 
@@ -16,6 +18,13 @@ const LONG_TABLE = 16384;
 /** Into how many parts a longer one comes, and how long a part is at least. */
 const TABLE_PARTS = 8;
 const SHORTEST_PART = 4096;
+
+export interface ScalingOptions {
+  /** "auto" (default): numbers are scaled by powers of two where the engine's grid or ceiling would spoil them. */
+  readonly operandScaling?: OperandScaling;
+}
+
+export type LoweringOptions = ScalingOptions & Pick<PlanProgram, "asWritten">;
 
 /**
  * A function for the engine: fp16 throughout, ops it has, axes it allows; integer inputs become one-hot rows
@@ -28,15 +37,16 @@ export function lowerFunction(
   fn: MilFunction,
   chip: Chip,
   driver: Driver,
-  { asWritten = false }: Pick<PlanProgram, "asWritten"> = {},
+  { asWritten = false, operandScaling = "auto" }: LoweringOptions = {},
 ): EngineProgram {
   // What the chip needs is rewritten all the same, what it only likes is not.
   if (asWritten) return lowerInParts(fn, chip, driver, Infinity);
+  const source = operandScaling === "auto" ? scaleRowSquares(fn) : fn;
   const longest = Math.max(0, ...fn.inputs.map(tableLength));
   const each = Math.max(SHORTEST_PART, 32 * Math.ceil(longest / TABLE_PARTS / 32));
-  const parts = longest < LONG_TABLE ? undefined : triedInParts(fn, chip, driver, each);
+  const parts = longest < LONG_TABLE ? undefined : triedInParts(source, chip, driver, each);
   return Object.freeze(
-    tuneProgram(parts ?? lowerInParts(fn, chip, driver, Infinity), chip, driver),
+    tuneProgram(parts ?? lowerInParts(source, chip, driver, Infinity), chip, driver),
   );
 }
 

@@ -301,6 +301,7 @@ export class Lowering {
       function: Object.freeze({ ...fn, inputs: Object.freeze(inputs) }),
       inputs: this.#inputs.filter(({ name }) => names.has(name)),
       outputs: this.#outputs,
+      scales: [],
     });
   }
 

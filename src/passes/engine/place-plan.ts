@@ -5,7 +5,10 @@ import { checkFunction, checkPlan } from "../../chip/legality/check.ts";
 import type { Finding } from "../../chip/legality/check.ts";
 import type { Plan, PlanProgram } from "../../plan/plan.ts";
 import { lowerFunction } from "./lower-function.ts";
+import type { ScalingOptions } from "./lower-function.ts";
 import { NotLowered } from "./lowering.ts";
+import { applyScales, chooseScales } from "./operand-scaling.ts";
+import { planProductRanges } from "./plan-magnitudes.ts";
 import type { EngineProgram } from "./ports.ts";
 
 /** Where a program of a plan runs, and as what. */
@@ -18,20 +21,51 @@ export function placePlan(
   plan: Plan,
   chip: Chip,
   driver: Driver,
+  options: ScalingOptions = {},
 ): ReadonlyMap<string, PlacedProgram> {
   const placed = new Map<string, PlacedProgram>();
   for (const program of plan.programs.values()) {
-    placed.set(program.name, placeProgram(program, chip, driver));
+    placed.set(program.name, placeProgram(program, chip, driver, options));
   }
-  return placed;
+  return options.operandScaling === "off" ? placed : scalePlaced(plan, placed);
 }
 
-function placeProgram(program: PlanProgram, chip: Chip, driver: Driver): PlacedProgram {
+/** Scales the operands of products whose numbers would be lost, by what the plan tells of weights and loss scale. */
+function scalePlaced(
+  plan: Plan,
+  placed: ReadonlyMap<string, PlacedProgram>,
+): ReadonlyMap<string, PlacedProgram> {
+  const ranges = planProductRanges(plan, (name) => {
+    const found = placed.get(name);
+    return found?.place === "engine" ? found.program : undefined;
+  });
+  const scaled = new Map(placed);
+  for (const [name, found] of placed) {
+    if (found.place !== "engine" || plan.programs.get(name)?.asWritten === true) continue;
+    const scales = chooseScales(found.program.function, ranges.get(name) ?? new Map());
+    if (scales.length === 0) continue;
+    const fn = applyScales(found.program.function, scales);
+    scaled.set(name, {
+      place: "engine",
+      program: Object.freeze({ ...found.program, function: fn, scales }),
+    });
+  }
+  return scaled;
+}
+
+function placeProgram(
+  program: PlanProgram,
+  chip: Chip,
+  driver: Driver,
+  options: ScalingOptions,
+): PlacedProgram {
   if (program.hostKernel !== undefined) {
     return { place: "host", reason: `host kernel ${program.hostKernel.kind}` };
   }
   try {
-    return { place: "engine", program: lowerFunction(program.function, chip, driver, program) };
+    const { asWritten = false } = program;
+    const lowered = lowerFunction(program.function, chip, driver, { ...options, asWritten });
+    return { place: "engine", program: lowered };
   } catch (error) {
     if (error instanceof NotLowered) return { place: "host", reason: error.message };
     throw error;

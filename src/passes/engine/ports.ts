@@ -1,4 +1,5 @@
 import type { MilFunction } from "../../mil/program.ts";
+import type { OperandScale } from "./operand-scaling.ts";
 
 /** How the host makes what an input of the engine's function holds from an input of the plan's function. */
 export type InputConversion =
@@ -33,4 +34,6 @@ export interface EngineProgram {
   readonly function: MilFunction;
   readonly inputs: readonly EngineInput[];
   readonly outputs: readonly EngineOutput[];
+  /** Powers of two that keep its products on the grid, as the pass chose them. */
+  readonly scales: readonly OperandScale[];
 }
