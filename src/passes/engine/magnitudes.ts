@@ -30,8 +30,13 @@ export function oneHotMagnitude(depth: number): Magnitude {
   return magnitudeOf(-Math.log2(depth) / 2, { bound: 0, positive: true, oneHot: true });
 }
 
+/** Masks and tables are read by every layer: their numbers are gone through once. */
+const literalMagnitudes = new WeakMap<Literal, Magnitude>();
+
 export function literalMagnitude(literal: Literal | undefined): Magnitude | undefined {
   if (literal?.data.kind !== "numbers" || literal.data.numbers.length === 0) return undefined;
+  const known = literalMagnitudes.get(literal);
+  if (known !== undefined) return known;
   let squares = 0;
   let largest = 0;
   let positive = true;
@@ -42,7 +47,9 @@ export function literalMagnitude(literal: Literal | undefined): Magnitude | unde
     positive &&= number >= 0;
   }
   const rms = Math.log2(squares / literal.data.numbers.length) / 2;
-  return magnitudeOf(rms, { bound: Math.log2(largest), positive });
+  const magnitude = magnitudeOf(rms, { bound: Math.log2(largest), positive });
+  literalMagnitudes.set(literal, magnitude);
+  return magnitude;
 }
 
 interface Site {

@@ -28,22 +28,29 @@ export interface OperandScale {
  */
 const SMALLEST_PRODUCT = -6;
 /** What small products are brought to. */
-const WANTED_PRODUCT = -2;
+const WANTED_PRODUCT = -3;
 /** Sums to be expected stay 2^3 below the ceiling of 2^15: weights and activations grow while a model learns. */
 const LARGEST_SUM = 12;
-/** Gradients shrink while a model learns: by 2^3 to 2^6 in the first 300 steps of both presets (docs/numerics.md). */
-const GRADIENT_DECAY = 4;
+/**
+ * The same for sums of gradients. Their largest grew to 2^7 times what is expected at the start in 300 steps of the
+ * nanogpt-char preset, in attention (docs/numerics.md).
+ */
+const LARGEST_GRADIENT_SUM = 8;
+/** Most gradients shrink while a model learns, and the loss scale grows later than they shrink. */
+const GRADIENT_DECAY = 2;
 /** fp16 holds 2^15; operands are scaled to 2^10 at most, five deviations below it. */
 const LARGEST_OPERAND = 10;
 
 /** The power of two by which a product is made larger or, below 0, smaller. */
 export function chooseExponent({ product, sum, isGradient }: ProductRange): number {
   if (product === -Infinity) return 0;
+  if (sum > LARGEST_SUM + 1) return Math.floor(LARGEST_SUM - sum);
   const least = isGradient ? product - GRADIENT_DECAY : product;
-  const room = LARGEST_SUM - sum;
-  if (room < -1) return Math.floor(room);
   if (least >= SMALLEST_PRODUCT) return 0;
-  return Math.max(0, Math.floor(Math.min(WANTED_PRODUCT - least, room, LARGEST_OPERAND)));
+  const room = (isGradient ? LARGEST_GRADIENT_SUM : LARGEST_SUM) - sum;
+  const exponent = Math.floor(Math.min(WANTED_PRODUCT - least, room, LARGEST_OPERAND));
+  // A factor of 2 is not worth two multiplications.
+  return exponent < 2 ? 0 : exponent;
 }
 
 /** The scales of a function whose products have these ranges, in the order of its ops. */

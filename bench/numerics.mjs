@@ -1,0 +1,262 @@
+// Training in the engine's arithmetic against training in fp32: the same run, seed and data on the CPU engine, on
+// sim:m4 with loss and operand scaling, and on sim:m4 without either.
+//   npm run bench:numerics -- --data PATH_TO_TINYSHAKESPEARE
+//     [--preset storyteller|nanogpt-char] [--run cpu|sim|unscaled]   parts, merged into one result file
+//     [--stop-after STEPS]      ends each run early; its losses are compared at that step
+//     [--runs DIR] [--results FILE] [--threads N] [--eval-batches N] [--fresh]
+// A run that is stopped (Ctrl-C) goes on where it was; one that is complete in the result file is not run again.
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, cpus } from "node:os";
+import { dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { createEngine, train } from "../dist/index.js";
+import { loadWeights, modelOf } from "../dist/model/index.js";
+import { evaluationBatches } from "../dist/text/index.js";
+import { newestWholeCheckpoint } from "../dist/train/checkpoint.js";
+import { prepareData } from "../dist/train/prepare.js";
+import { buildEvaluationPlan } from "../dist/train/step-plan.js";
+import { evaluateBatches } from "../dist/train/trainer.js";
+
+const PRESETS = ["storyteller", "nanogpt-char"];
+const RUNS = {
+  cpu: { engine: "cpu", scaling: "auto" },
+  sim: { engine: "sim:m4", scaling: "auto" },
+  unscaled: { engine: "sim:m4", scaling: "off" },
+};
+/** Updates between the recorded losses. */
+const LOGGING_STEPS = 10;
+/** A run has visibly failed when its mean loss of this many reports is this much above the CPU engine's. */
+const FAILED = { reports: 10, ratio: 1.1, notBefore: 300 };
+
+const { values } = parseArgs({
+  options: {
+    data: { type: "string" },
+    preset: { type: "string" },
+    run: { type: "string" },
+    "stop-after": { type: "string" },
+    runs: { type: "string", default: "runs/numerics" },
+    results: { type: "string", default: "bench/results/numerics.json" },
+    threads: { type: "string", default: String(availableParallelism()) },
+    "eval-batches": { type: "string", default: "20" },
+    fresh: { type: "boolean", default: false },
+  },
+});
+const stopAfter = values["stop-after"] === undefined ? Infinity : Number(values["stop-after"]);
+const threads = Number(values.threads);
+const presets = values.preset === undefined ? PRESETS : [chosen(values.preset, PRESETS)];
+const names =
+  values.run === undefined ? Object.keys(RUNS) : [chosen(values.run, Object.keys(RUNS))];
+
+function chosen(name, known) {
+  if (!known.includes(name)) throw new Error(`"${name}" is none of ${known.join(", ")}`);
+  return name;
+}
+
+const results = existsSync(values.results) ? JSON.parse(readFileSync(values.results, "utf8")) : {};
+results.presets ??= {};
+
+function save() {
+  mkdirSync(dirname(values.results), { recursive: true });
+  writeFileSync(`${values.results}.new`, `${JSON.stringify(results)}\n`);
+  renameSync(`${values.results}.new`, values.results);
+}
+
+function commit() {
+  try {
+    const head = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" });
+    const changes = execFileSync("git", ["status", "--porcelain", "src"], { encoding: "utf8" });
+    return head.trim() + (changes === "" ? "" : " with changes");
+  } catch {
+    return "unknown";
+  }
+}
+
+function configOf(preset, name) {
+  const settings = train.presetOf(preset).settings;
+  if (preset === "nanogpt-char" && values.data === undefined)
+    throw new Error("nanogpt-char needs --data, the path of tinyshakespeare's input.txt");
+  const folder = join(values.runs, preset, name);
+  if (values.fresh) rmSync(folder, { recursive: true, force: true });
+  const { config } = train.resolveTrainConfig(settings, [
+    {
+      origin: "bench",
+      values: {
+        preset,
+        ...(preset === "nanogpt-char" && { data: values.data }),
+        ...RUNS[name],
+        ...{ output_dir: folder, resume: existsSync(folder), threads, seed: 1 },
+        ...{ logging_steps: LOGGING_STEPS, save_steps: 50, save_total_limit: 1, final_samples: 0 },
+      },
+    },
+  ]);
+  return config;
+}
+
+/** What the run's events say of all its steps, those before a resumption included. */
+function record(folder) {
+  const events = readFileSync(join(folder, "events.ndjson"), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  const steps = events.filter(({ kind }) => kind === "step");
+  return {
+    curve: steps.map((e) => [e.step, e.train_loss]),
+    lossScale: steps.map((e) => [e.step, e.loss_scale ?? 1]),
+    gradientNorm: steps.map((e) => [e.step, e.gradient_norm]),
+    evaluations: events
+      .filter(({ kind }) => kind === "eval")
+      .map((e) => [e.step, e.eval_loss, e.eval_tokens]),
+    overflows: events
+      .filter(({ kind, message }) => kind === "notice" && /overflowed/.test(message))
+      .map(({ step, message }) => [step, message]),
+    elapsedSeconds: events.findLast(({ kind }) => kind === "end")?.elapsed_seconds ?? null,
+  };
+}
+
+function minutes(seconds) {
+  return seconds < 90 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
+}
+
+const abort = new AbortController();
+process.once("SIGINT", () => abort.abort());
+
+/** Mean loss of the last reports over the CPU engine's at the same steps. */
+function behindCpu(curve, cpu) {
+  const exact = new Map(cpu?.curve);
+  const last = curve.slice(-FAILED.reports).filter(([step]) => exact.has(step));
+  if (last.length < FAILED.reports) return undefined;
+  const sum = (list) => list.reduce((total, number) => total + number, 0);
+  return sum(last.map(([, loss]) => loss)) / sum(last.map(([step]) => exact.get(step)));
+}
+
+async function run(preset, name) {
+  const config = configOf(preset, name);
+  const ofPreset = (results.presets[preset] ??= { steps: config.max_steps, seed: 1, runs: {} });
+  const known = ofPreset.runs[name];
+  if (!values.fresh && known?.isComplete === true) {
+    console.error(`${preset} ${name}: complete in ${values.results}`);
+    return;
+  }
+  const stop = new AbortController();
+  abort.signal.addEventListener("abort", () => stop.abort());
+  let reason = null;
+  const end = (why) => {
+    reason ??= why;
+    stop.abort();
+  };
+  const seen = [];
+  let progress = 0;
+  const last = await train.trainInWorker(config, {
+    signal: stop.signal,
+    stuckAfterMs: 600_000,
+    onEvent: (event) => {
+      if (event.kind === "start")
+        seen.push(...(event.step > 0 ? record(config.output_dir).curve : []));
+      if (event.kind === "notice") console.error(`${preset} ${name}: ${event.message}`);
+      if (event.kind !== "step") return;
+      seen.push([event.step, event.train_loss]);
+      if (Date.now() - progress > 10_000) {
+        progress = Date.now();
+        console.error(
+          `${preset} ${name}: step ${event.step}/${config.max_steps}  loss ${event.train_loss.toFixed(4)}  ` +
+            `scale ${event.loss_scale ?? 1}  ${minutes(event.eta_seconds)} to go`,
+        );
+      }
+      if (event.step >= stopAfter) end(`asked to stop after ${stopAfter} steps`);
+      const behind = name === "unscaled" ? behindCpu(seen, ofPreset.runs.cpu) : undefined;
+      if (event.step >= FAILED.notBefore && behind > FAILED.ratio)
+        end(`loss ${((behind - 1) * 100).toFixed(0)} % above the CPU engine's over 100 steps`);
+    },
+  });
+  const isComplete = last.kind === "end" || (reason !== null && !reason.startsWith("asked"));
+  const finalLoss = last.kind === "end" ? last.eval_loss : null;
+  ofPreset.runs[name] = {
+    ...{ engine: config.engine, scaling: config.scaling, lossScale: [], commit: commit() },
+    ...record(config.output_dir),
+    ...{ lastStep: last.step, isComplete, stopped: reason, evalLoss: finalLoss },
+    date: new Date().toISOString(),
+  };
+  save();
+  if (abort.signal.aborted) {
+    console.error("stopped; the same command goes on from here");
+    process.exit(130);
+  }
+  Object.assign(ofPreset.runs[name], await judge(config, last.kind === "end"));
+  save();
+}
+
+/** The run's last weights over the validation split: all of it in fp32, some batches in both arithmetics. */
+async function judge(config, isWhole) {
+  const data = prepareData({ ...config, resume: true }, () => undefined);
+  try {
+    const { checkpoint } = newestWholeCheckpoint(config.output_dir);
+    const exact = await lossOf("cpu", config, data, checkpoint.folder, -1);
+    if (config.engine === "cpu") return { cpuEvalLoss: exact };
+    const limit = Number(values["eval-batches"]);
+    const short = {
+      batches: limit,
+      cpu: await lossOf("cpu", config, data, checkpoint.folder, limit),
+      own: await lossOf(config.engine, config, data, checkpoint.folder, limit),
+    };
+    return { cpuEvalLoss: exact, evaluatedInBoth: short, isWhole };
+  } finally {
+    data.close();
+  }
+}
+
+async function lossOf(engineName, config, data, folder, batchLimit) {
+  const scaled = engineName === "cpu" || config.scaling === "auto";
+  const engine = await createEngine(engineName, {
+    threads,
+    ...(!scaled && { operandScaling: "off" }),
+  });
+  try {
+    const { batch_size: batchSize, max_seq_length: contextLength } = config;
+    const plan = buildEvaluationPlan({
+      config: data.model,
+      batchSize,
+      sequenceLength: contextLength,
+    });
+    const loaded = await engine.load(plan);
+    loadWeights(folder, modelOf(data.model), (name) => loaded.view(name));
+    const batches = evaluationBatches(data.validation, {
+      ...{ batchSize, contextLength },
+      ...(batchLimit > 0 && { batchLimit }),
+      ...(config.sampling === "documents" && {
+        endOfText: data.tokenizer.tokenizer.special.endOfText,
+      }),
+    });
+    return (await evaluateBatches(loaded, batches)).loss;
+  } finally {
+    await engine.close();
+  }
+}
+
+function report() {
+  for (const [preset, { steps, runs }] of Object.entries(results.presets)) {
+    console.log(`${preset}, ${steps} steps`);
+    const exact = runs.cpu?.evalLoss ?? runs.cpu?.cpuEvalLoss;
+    for (const [name, r] of Object.entries(runs)) {
+      const loss = r.evalLoss ?? r.evaluatedInBoth?.own;
+      const ratio = exact > 0 && r.cpuEvalLoss > 0 ? r.cpuEvalLoss / exact - 1 : undefined;
+      const percent = (share) => `${share >= 0 ? "+" : ""}${(share * 100).toFixed(2)} %`;
+      console.log(
+        `  ${name.padEnd(9)} ${r.lastStep} steps  eval_loss on ${r.engine} ${loss?.toFixed(4) ?? "-"}` +
+          `${exact > 0 && r.evalLoss > 0 ? ` (${percent(r.evalLoss / exact - 1)})` : ""}` +
+          `  same weights on cpu ${r.cpuEvalLoss?.toFixed(4) ?? "-"}` +
+          `${ratio === undefined ? "" : ` (${percent(ratio)})`}` +
+          `  overflows ${r.overflows.length}${r.stopped === null ? "" : `  stopped: ${r.stopped}`}`,
+      );
+    }
+  }
+}
+
+results.machine = {
+  processor: cpus()[0]?.model ?? "unknown",
+  cores: cpus().length,
+  node: process.version,
+};
+for (const preset of presets) for (const name of names) await run(preset, name);
+save();
+report();
