@@ -238,16 +238,18 @@ function report() {
     console.log(`${preset}, ${steps} steps`);
     const exact = runs.cpu?.evalLoss ?? runs.cpu?.cpuEvalLoss;
     for (const [name, r] of Object.entries(runs)) {
-      const loss = r.evalLoss ?? r.evaluatedInBoth?.own;
-      const ratio = exact > 0 && r.cpuEvalLoss > 0 ? r.cpuEvalLoss / exact - 1 : undefined;
-      const percent = (share) => `${share >= 0 ? "+" : ""}${(share * 100).toFixed(2)} %`;
-      console.log(
-        `  ${name.padEnd(9)} ${r.lastStep} steps  eval_loss on ${r.engine} ${loss?.toFixed(4) ?? "-"}` +
-          `${exact > 0 && r.evalLoss > 0 ? ` (${percent(r.evalLoss / exact - 1)})` : ""}` +
-          `  same weights on cpu ${r.cpuEvalLoss?.toFixed(4) ?? "-"}` +
-          `${ratio === undefined ? "" : ` (${percent(ratio)})`}` +
-          `  overflows ${r.overflows.length}${r.stopped === null ? "" : `  stopped: ${r.stopped}`}`,
-      );
+      const against = (loss) =>
+        exact > 0 && loss > 0 ? ` (${(100 * (loss / exact - 1)).toFixed(2)} %)` : "";
+      const fixed = (loss) => (typeof loss === "number" ? loss.toFixed(4) : "-");
+      const own = r.evalLoss ?? r.evaluatedInBoth?.own;
+      const parts = [
+        `  ${name.padEnd(9)} ${r.lastStep} steps`,
+        `eval_loss on ${r.engine} ${fixed(own)}${against(r.evalLoss)}`,
+        `same weights on cpu ${fixed(r.cpuEvalLoss)}${against(r.cpuEvalLoss)}`,
+        `overflows ${r.overflows.length}`,
+        ...(r.stopped === null ? [] : [`stopped: ${r.stopped}`]),
+      ];
+      console.log(parts.join("  "));
     }
   }
 }

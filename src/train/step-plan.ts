@@ -172,7 +172,7 @@ class StepPlan {
   /** What the loss is multiplied with, divided by the number of tokens. */
   #lossScale(): string {
     const rms = LossScale.dynamic().scaleFor(this.#rowCount) / this.#rowCount;
-    return this.#buffer("loss_scale", tensorType("fp32", []), "input", "loss", rms);
+    return this.#buffer("loss_scale", tensorType("fp32", []), "input", "", rms);
   }
 
   #scalar(name: string, role: "input" | "output"): string {
