@@ -90,7 +90,8 @@ export function buildWeightsPlan(config: ModelConfig): Plan {
 function declareWeights(plan: PlanBuilder, model: Model): void {
   for (const stage of model.stages) {
     for (const weight of stage.weights)
-      if (!weight.borrowed) plan.buffer(
+      if (!weight.borrowed)
+        plan.buffer(
           ...([weight.name, weight.type, "weight", stage.group] as const),
           initialRms(weight.initialisation),
         );

@@ -66,7 +66,11 @@ export function createSimEngine(chip: string, options: SimEngineOptions = {}): S
     description,
     load: (plan: Plan, loadOptions: LoadOptions = {}) =>
       Promise.resolve().then(() => {
-        const loaded = new SimPlan(plan, { chip: record, driver, operandScaling, context, advance }, loadOptions);
+        const loaded = new SimPlan(
+          plan,
+          { chip: record, driver, operandScaling, context, advance },
+          loadOptions,
+        );
         open.add(loaded);
         return loaded;
       }),
