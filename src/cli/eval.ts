@@ -1,11 +1,14 @@
 import type { Command } from "commander";
 import { engineOptions } from "../engine/create.ts";
+import { powerChoice } from "../track/power/index.ts";
 import { evaluateModel } from "../train/index.ts";
 import { resolveOptions } from "../util/options.ts";
 import type { Exit } from "./commands.ts";
 import { UsageError } from "./errors.ts";
 import { EVAL_OPTIONS } from "./generate-options.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
+import { WorkPower, tokenCosts, tokenCostsText } from "./power.ts";
+import type { MeanPower } from "./power.ts";
 import { StatusLine } from "./terminal.ts";
 
 export function register(program: Command, _exit: Exit): void {
@@ -21,6 +24,10 @@ export function register(program: Command, _exit: Exit): void {
       throw new UsageError("cli.eval", "eval needs a model and data: --model DIR --data FILE");
     }
     const status = new StatusLine();
+    const power = new WorkPower(powerChoice());
+    let mean: MeanPower | undefined;
+    let first: Progress | undefined;
+    let last: Progress | undefined;
     const report = await evaluateModel({
       model: values.model,
       data: values.data,
@@ -29,13 +36,30 @@ export function register(program: Command, _exit: Exit): void {
       ...(values.by_document !== undefined && { byDocument: values.by_document }),
       ...(values.engine !== undefined && { engine: values.engine }),
       ...engineOptions(values),
-      onProgress: (done, total) => status.show(`${done} of ${total} tokens`),
-    });
+      onProgress: (done, total) => {
+        power.mark();
+        last = { done, ms: performance.now() };
+        first ??= last;
+        status.show(`${done} of ${total} tokens`);
+      },
+    }).finally(() => (mean = power.end()));
     status.clear();
+    const speed = speedBetween(first, last);
     process.stdout.write(
       flags.json === true
-        ? `${JSON.stringify(report)}\n`
-        : `loss ${report.loss.toFixed(4)} nats/token  perplexity ${report.perplexity.toFixed(3)}  over ${report.tokens} tokens\n`,
+        ? `${JSON.stringify({ ...report, ...(speed > 0 && { tokens_per_second: speed }), ...tokenCosts(mean, speed) })}\n`
+        : `loss ${report.loss.toFixed(4)} nats/token  perplexity ${report.perplexity.toFixed(3)}  over ${report.tokens} tokens${speed > 0 ? `, ${speed.toFixed(1)} tokens/s` : ""}${tokenCostsText(mean, speed)}\n`,
     );
   });
+}
+
+interface Progress {
+  readonly done: number;
+  readonly ms: number;
+}
+
+/** Tokens a second after the first batch, which compiles; 0 where there was no second. */
+function speedBetween(first: Progress | undefined, last: Progress | undefined): number {
+  if (first === undefined || last === undefined || last.ms <= first.ms) return 0;
+  return ((last.done - first.done) * 1000) / (last.ms - first.ms);
 }

@@ -1,12 +1,15 @@
 import type { Command } from "commander";
 import { engineOptions } from "../engine/create.ts";
 import { generateFromFolder } from "../generate/index.ts";
+import { powerChoice } from "../track/power/index.ts";
 import { resolveModelFolder } from "../train/index.ts";
 import { resolveOptions } from "../util/options.ts";
 import type { Exit } from "./commands.ts";
 import { UsageError } from "./errors.ts";
 import { GENERATE_OPTIONS } from "./generate-options.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
+import { WorkPower, tokenCosts, tokenCostsText } from "./power.ts";
+import type { MeanPower } from "./power.ts";
 import { styled } from "./terminal.ts";
 
 interface GenerateFlags {
@@ -39,6 +42,8 @@ Example:
     if (!json && values.prompt !== undefined) {
       process.stdout.write(styled(process.stdout, "bold", values.prompt));
     }
+    const power = new WorkPower(powerChoice());
+    let mean: MeanPower | undefined;
     const result = await generateFromFolder(folder, values.prompt ?? "", {
       maxTokens: values.max_tokens ?? 100,
       stop: flags.stop,
@@ -52,17 +57,20 @@ Example:
       ...(values.seed !== undefined && { seed: values.seed }),
       ...(values.engine !== undefined && { engine: values.engine }),
       ...engineOptions(values),
-      ...(!json && { onText: (piece: string) => process.stdout.write(piece) }),
-    });
+      onText: (piece: string) => {
+        power.mark();
+        if (!json) process.stdout.write(piece);
+      },
+    }).finally(() => (mean = power.end()));
     if (json) {
       process.stdout.write(
-        `${JSON.stringify({ text: result.text, tokens: result.tokenCount, tokens_per_second: result.tokensPerSecond, stop_reason: result.stopReason })}\n`,
+        `${JSON.stringify({ text: result.text, tokens: result.tokenCount, tokens_per_second: result.tokensPerSecond, stop_reason: result.stopReason, ...tokenCosts(mean, result.tokensPerSecond) })}\n`,
       );
       return;
     }
     process.stdout.write("\n");
     process.stderr.write(
-      `${styled(process.stderr, "dim", `${result.tokenCount} tokens, ${result.tokensPerSecond.toFixed(1)} tokens/s, ended by ${result.stopReason}`)}\n`,
+      `${styled(process.stderr, "dim", `${result.tokenCount} tokens, ${result.tokensPerSecond.toFixed(1)} tokens/s${tokenCostsText(mean, result.tokensPerSecond)}, ended by ${result.stopReason}`)}\n`,
     );
   });
 }
