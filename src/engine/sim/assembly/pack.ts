@@ -109,7 +109,7 @@ function gather(
   }
 }
 
-/** Bounds of a packed group and of its blocks; the group is scaled on the way. */
+/** Bounds of a packed group and of its blocks; the group is scaled on the way. NaN shows in the sums. */
 function measure(
   group: usize,
   depth: u32,
@@ -131,7 +131,7 @@ function measure(
     while (at < end) {
       let x = v128.load(at);
       let magnitude = f32x4.abs(x);
-      magnitudes = f32x4.max(magnitudes, magnitude);
+      magnitudes = f32x4.pmax(magnitudes, magnitude);
       sum0 = f32x4.add(sum0, magnitude);
       square0 = f32x4.add(square0, f32x4.mul(x, x));
       v128.store(at, f32x4.mul(x, factor));
@@ -139,7 +139,7 @@ function measure(
       if (isWide) {
         x = v128.load(at);
         magnitude = f32x4.abs(x);
-        magnitudes = f32x4.max(magnitudes, magnitude);
+        magnitudes = f32x4.pmax(magnitudes, magnitude);
         sum1 = f32x4.add(sum1, magnitude);
         square1 = f32x4.add(square1, f32x4.mul(x, x));
         v128.store(at, f32x4.mul(x, factor));
