@@ -31,7 +31,7 @@ for (const [rows, depth, columns] of [
     const address = machine.arena.allocate(4 * count);
     const numbers = machine.arena.floats(address, count);
     for (let i = 0; i < count; i++) numbers[i] = random.normal() / Math.sqrt(depth);
-    machine.round(address, count);
+    machine.round(address, address, count);
     return address;
   };
   const left = { address: matrix(rows * depth), rowStep: depth, columnStep: 1 };

@@ -30,6 +30,8 @@ const GROUP = 4;
 const PANEL = 8;
 const SCALE = 2 ** 16;
 const BOUNDS_BYTES = 16;
+/** Steps of the depth that have a bound of their own, 4 bytes. */
+const DEPTH_BLOCK = 64;
 /** Multiply-accumulates that are worth a task of their own. */
 const TASK_PRODUCTS = 2 ** 18;
 /** Numbers that are worth a task of packing. */
@@ -120,7 +122,7 @@ export class GridProducts {
     const groups = Math.ceil(lanes / width);
     return {
       numbers: this.#arena.allocate(groups * width * depth * 4),
-      bounds: this.#arena.allocate(groups * BOUNDS_BYTES),
+      bounds: this.#arena.allocate(groups * (BOUNDS_BYTES + 4 * Math.ceil(depth / DEPTH_BLOCK))),
     };
   }
 }

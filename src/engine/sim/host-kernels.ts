@@ -1,65 +1,86 @@
 import type { HostKernel } from "../../plan/plan.ts";
 import type { BufferView } from "../engine.ts";
 import { EngineError } from "../errors.ts";
+import { TASK_ELEMENTS } from "./machine.ts";
+import type { Machine } from "./machine.ts";
+import type { KernelCall } from "./pool.ts";
 
-/** Buffers of one dispatch by the names of its function's inputs and outputs. */
+/** Buffers of one dispatch, in the arena, by the names of its function's inputs and outputs. */
 export interface KernelViews {
   readonly input: (name: string) => BufferView;
   readonly output: (name: string) => BufferView;
   readonly inputNames: readonly string[];
 }
 
-/** What runs on the CPU beside the engine, in fp32 over buffers; as the MIL functions say, rounding aside. */
-export function runHostKernel(kernel: HostKernel, views: KernelViews, isAdded: boolean): void {
+/** What runs on the CPU beside the engine, in doubles over fp32 buffers; as the MIL functions say, rounding aside. */
+export function runHostKernel(
+  kernel: HostKernel,
+  views: KernelViews,
+  isAdded: boolean,
+  machine: Machine,
+): void {
   switch (kernel.kind) {
     case "adamw":
-      adamw(kernel, views);
+      adamw(kernel, views, machine);
       return;
     case "sum_of_squares":
-      sumOfSquares(views, isAdded);
+      sumOfSquares(views, isAdded, machine);
       return;
     case "embedding_gradient":
       embeddingGradient(kernel, views, isAdded);
   }
 }
 
-function adamw(kernel: Extract<HostKernel, { kind: "adamw" }>, views: KernelViews): void {
+function adamw(
+  kernel: Extract<HostKernel, { kind: "adamw" }>,
+  views: KernelViews,
+  { arena, pool }: Machine,
+): void {
   const scalar = (name: string): number => views.input(name)[0] ?? 0;
   const rate = scalar("learning_rate");
   const keep = 1 - rate * scalar("weight_decay");
-  const inverse1 = 1 / scalar("bias_correction1");
-  const inverse2 = 1 / scalar("bias_correction2");
-  const scale = scalar("gradient_scale");
   const { beta1, beta2, epsilon } = kernel;
+  const settingsOf = (kept: number): number => {
+    const settings = [
+      ...[scalar("gradient_scale"), beta1, 1 - beta1, beta2, 1 - beta2],
+      ...[1 / scalar("bias_correction1"), 1 / scalar("bias_correction2"), epsilon, kept, rate],
+    ];
+    const address = arena.allocate(8 * settings.length);
+    arena.doubles(address, settings.length).set(settings);
+    return address;
+  };
+  const decaying = settingsOf(keep);
+  const lasting = settingsOf(1);
+  const calls: KernelCall[] = [];
   for (const names of kernel.parameters) {
     const weight = floats(views.input(names.weight));
-    const gradient = floats(views.input(names.gradient));
-    const m = floats(views.input(names.m));
-    const v = floats(views.input(names.v));
-    const newWeight = floats(views.output(`new_${names.weight}`));
-    const newM = floats(views.output(`new_${names.m}`));
-    const newV = floats(views.output(`new_${names.v}`));
-    const kept = names.decay ? keep : 1;
-    for (let i = 0; i < weight.length; i++) {
-      const g = (gradient[i] ?? 0) * scale;
-      const first = (m[i] ?? 0) * beta1 + g * (1 - beta1);
-      const second = (v[i] ?? 0) * beta2 + g * g * (1 - beta2);
-      const direction = (first * inverse1) / (Math.sqrt(second * inverse2) + epsilon);
-      newWeight[i] = (weight[i] ?? 0) * kept - direction * rate;
-      newM[i] = first;
-      newV[i] = second;
+    const numbers = [
+      weight.byteOffset,
+      floats(views.input(names.gradient)).byteOffset,
+      floats(views.input(names.m)).byteOffset,
+      floats(views.input(names.v)).byteOffset,
+      floats(views.output(`new_${names.weight}`)).byteOffset,
+      floats(views.output(`new_${names.m}`)).byteOffset,
+      floats(views.output(`new_${names.v}`)).byteOffset,
+      names.decay ? decaying : lasting,
+    ];
+    for (let begin = 0; begin < weight.length; begin += TASK_ELEMENTS) {
+      const end = Math.min(weight.length, begin + TASK_ELEMENTS);
+      calls.push({ kernel: "adamw", numbers: [...numbers, begin, end] });
     }
   }
+  pool.run(calls);
 }
 
-function sumOfSquares(views: KernelViews, isAdded: boolean): void {
-  let total = 0;
-  for (const name of views.inputNames) {
-    const numbers = views.input(name);
-    let sum = 0;
-    for (let i = 0; i < numbers.length; i++) sum += (numbers[i] ?? 0) ** 2;
-    total += sum;
-  }
+function sumOfSquares(views: KernelViews, isAdded: boolean, { arena, pool }: Machine): void {
+  const sums = arena.allocate(8 * views.inputNames.length);
+  const calls = views.inputNames.map((name, index): KernelCall => {
+    const numbers = floats(views.input(name));
+    const place = sums + 8 * index;
+    return { kernel: "squareSum", numbers: [numbers.byteOffset, numbers.length, place] };
+  });
+  pool.run(calls);
+  const total = arena.doubles(sums, calls.length).reduce((sum, value) => sum + value, 0);
   const result = views.output("sum");
   result[0] = (isAdded ? (result[0] ?? 0) : 0) + total;
 }

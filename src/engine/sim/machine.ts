@@ -48,9 +48,14 @@ export class Machine {
     return address;
   }
 
-  /** Rounds `count` fp32 numbers to fp16 in place. */
-  round(address: number, count: number): void {
-    this.pool.split("round", [address], count, TASK_ELEMENTS);
+  /** Rounds `count` fp32 numbers to fp16, from one place to another or in place. */
+  round(from: number, to: number, count: number): void {
+    this.pool.split("round", [from, to], count, TASK_ELEMENTS);
+  }
+
+  /** Copies `count` fp32 numbers, or adds them to those at `to`. */
+  write(from: number, to: number, count: number, isAdded: boolean): void {
+    this.pool.split(isAdded ? "accumulate" : "copy", [from, to], count, TASK_ELEMENTS);
   }
 
   close(): Promise<void> {

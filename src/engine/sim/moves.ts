@@ -36,6 +36,9 @@ function joinedAxes(axes: readonly Axis[]): readonly Axis[] {
   return joined;
 }
 
+/** Axes beyond those a task takes are gone through here, up to this many steps. */
+const MAXIMUM_STEPS = 1024;
+
 /** Tasks that copy between two addresses; nothing where the axes are too many. */
 function copyCalls(
   from: number,
@@ -43,8 +46,8 @@ function copyCalls(
   axes: readonly Axis[],
 ): readonly KernelCall[] | undefined {
   const joined = joinedAxes(axes);
-  if (joined.length > RANK) return undefined;
   if (axes.some(({ size }) => size === 0)) return [];
+  if (joined.length > RANK) return stepCalls(from, to, joined);
   const padding = Array.from({ length: RANK - joined.length }, () => ({ size: 1, from: 0, to: 0 }));
   const all = [...padding, ...joined];
   // The first axis with something to divide is shared out.
@@ -67,6 +70,22 @@ function copyCalls(
         ...all.map((axis) => axis.to),
       ],
     });
+  }
+  return calls;
+}
+
+/** The tasks of each step on the first axis. */
+function stepCalls(
+  from: number,
+  to: number,
+  [first, ...rest]: readonly Axis[],
+): readonly KernelCall[] | undefined {
+  if (first === undefined) return [];
+  const calls: KernelCall[] = [];
+  for (let i = 0; i < first.size; i++) {
+    const step = copyCalls(from + 4 * i * first.from, to + 4 * i * first.to, rest);
+    if (step === undefined || calls.length + step.length > MAXIMUM_STEPS) return undefined;
+    calls.push(...step);
   }
   return calls;
 }

@@ -163,7 +163,7 @@ function addBias(
   for (let i = 0; i < numbers.length; i++) {
     numbers[i] = (numbers[i] ?? 0) + (bias[Math.floor(i / each) % bias.length] ?? 0);
   }
-  machine.round(result.address, result.count);
+  machine.round(result.address, result.address, result.count);
 }
 
 export const products: Readonly<Record<string, SimKernel>> = { matmul, linear, conv };

@@ -49,9 +49,12 @@ export interface SimPlanSettings {
   readonly advance: (ms: number, joules: number) => void;
 }
 
+/** A buffer, which stands in the arena: its address is its view's offset. */
 interface Slot {
   readonly spec: BufferSpec;
   readonly view: BufferView;
+  /** Plans that use it. */
+  users: number;
 }
 
 /** A plan on a simulated engine: programs rewritten and refused as the chip would, numbers as it computes them. */
@@ -82,15 +85,24 @@ export class SimPlan implements LoadedPlan {
         `${chip.name} refuses plan "${plan.name}":\n${formatFindings(broken)}`,
       );
     }
-    if (share !== undefined && !(share instanceof SimPlan)) {
+    const { machine } = settings.context;
+    const isForeign = !(share instanceof SimPlan) || share.#settings.context.machine !== machine;
+    if (share !== undefined && isForeign) {
       throw new EngineError(
         "engine.share",
         "buffers can only be shared with a plan of the same engine",
       );
     }
-    for (const spec of plan.buffers.values()) {
-      const shared = isTransient(spec.role) ? undefined : share?.slotFor(spec);
-      this.#slots.set(spec.name, shared ?? { spec, view: allocate(spec) });
+    try {
+      for (const spec of plan.buffers.values()) {
+        const shared = isTransient(spec.role) ? undefined : share?.slotFor(spec);
+        const slot = shared ?? { spec, view: allocate(spec, machine), users: 0 };
+        slot.users++;
+        this.#slots.set(spec.name, slot);
+      }
+    } catch (error) {
+      this.#releaseSlots();
+      throw error;
     }
   }
 
@@ -188,6 +200,7 @@ export class SimPlan implements LoadedPlan {
     this.#isClosed = true;
     for (const fn of this.#functions.values()) fn.release();
     this.#functions.clear();
+    this.#releaseSlots();
     return Promise.resolve();
   }
 
@@ -196,6 +209,14 @@ export class SimPlan implements LoadedPlan {
     return [...this.#placed].flatMap(([program, placed]) =>
       placed.place === "host" ? [{ program, reason: placed.reason }] : [],
     );
+  }
+
+  #releaseSlots(): void {
+    const { arena } = this.#settings.context.machine;
+    for (const slot of this.#slots.values()) {
+      if (--slot.users === 0) arena.release(slot.view.byteOffset);
+    }
+    this.#slots.clear();
   }
 
   #checkOpen(): void {
@@ -285,6 +306,7 @@ export class SimPlan implements LoadedPlan {
         inputNames,
       },
       isAdded,
+      this.#settings.context.machine,
     );
   }
 
@@ -335,8 +357,11 @@ export class SimPlan implements LoadedPlan {
         const total = result.data.reduce((sum, value) => sum + value, 0);
         write(view, type.dataType, Float64Array.of(total), 0, isAdded);
       } else {
-        const numbers = result instanceof HalfTensor ? result.numbers() : result.data;
-        write(view, type.dataType, numbers, conversion.start, isAdded);
+        const isDirect = result instanceof HalfTensor && type.dataType === "fp32";
+        if (isDirect) {
+          const address = view.byteOffset + 4 * conversion.start;
+          machine.write(result.address, address, result.count, isAdded);
+        } else write(view, type.dataType, result.data, conversion.start, isAdded);
       }
     }
   }
@@ -357,11 +382,13 @@ export class SimPlan implements LoadedPlan {
   }
 }
 
-function allocate(spec: BufferSpec): BufferView {
+function allocate(spec: BufferSpec, { arena }: Machine): BufferView {
   const arrayClass = viewClassOf(spec);
   const byteLength = byteLengthOf(spec.type);
   const length = Math.floor(byteLength / arrayClass.BYTES_PER_ELEMENT);
-  return new arrayClass(new SharedArrayBuffer(byteLength) as unknown as ArrayBuffer, 0, length);
+  const address = arena.keep(byteLength);
+  const view = new arrayClass(arena.memory.buffer as unknown as ArrayBuffer, address, length);
+  return view.fill(0);
 }
 
 function numbersOf(view: BufferView, dataType: DataType): Float64Array {
@@ -383,9 +410,13 @@ function fillPort(
   const numbers = tensor.numbers();
   switch (conversion.kind) {
     case "half": {
-      const run = view.subarray(conversion.start, conversion.start + conversion.count);
-      numbers.set(dataType === "fp16" ? numbersOf(run, dataType) : run);
-      if (dataType !== "fp16") machine.round(tensor.address, tensor.count);
+      const { start, count } = conversion;
+      if (dataType === "fp32") {
+        machine.round(view.byteOffset + 4 * start, tensor.address, count);
+        break;
+      }
+      numbers.set(numbersOf(view.subarray(start, start + count), dataType));
+      if (dataType !== "fp16") machine.round(tensor.address, tensor.address, count);
       break;
     }
     case "valid":
@@ -407,7 +438,7 @@ function fillPort(
 function write(
   view: BufferView,
   dataType: DataType,
-  numbers: Float64Array | Float32Array,
+  numbers: Float64Array,
   start: number,
   isAdded: boolean,
 ): void {

@@ -16,9 +16,10 @@ export const TASK_WORDS = 16;
 export const MODULES = {
   grid: ["multiply"],
   pack: ["pack"],
-  elementwise: ["binary", "lookup", "round"],
+  elementwise: ["binary", "lookup", "round", "copy", "accumulate"],
   move: ["move"],
   reduce: ["rowSums", "columnSums", "softmax", "exponentialSums", "normalize"],
+  update: ["adamw", "squareSum"],
 } as const;
 
 export type ModuleName = keyof typeof MODULES;

@@ -204,6 +204,21 @@ describe("the kernel", () => {
     expect(machine.products.counts[path]).toBeGreaterThan(before);
   });
 
+  test("a few large products in a long sum take the wider terms for their blocks alone", () => {
+    const before = { ...machine.products.counts };
+    const [rows, depth, columns] = [9, 200, 19];
+    const left = normals(7, rows * depth, 0.2).map(roundToFloat16);
+    const right = normals(8, depth * columns, 0.2).map(roundToFloat16);
+    for (let row = 0; row < rows; row++) left[row * depth + 70 + row] = 1000 - row;
+    for (let column = 0; column < columns; column++) right[72 * columns + column] = 3 + column / 16;
+    const wanted = [...gridMatmul(left, right, rows, depth, columns)];
+    for (const got of kernelBits(left, right, { rows, depth, columns }))
+      expect(got).toEqual(wanted);
+    const { narrow, medium } = machine.products.counts;
+    expect(narrow).toBeGreaterThan(before.narrow);
+    expect(medium).toBeGreaterThan(before.medium);
+  });
+
   test("operands at the edges of the paths, ties and the dead zone give the same bits", () => {
     const edges = [0.0014, 0.0047, 1 / 512, 3 / 1024, 0.0039, 0.7, 8, 127, 363, 2048, 4096, 65504];
     const number = fc

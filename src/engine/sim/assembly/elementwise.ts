@@ -115,10 +115,28 @@ function bitsOf(x: v128): v128 {
   return v128.or(v128.or(i32x4.shr_u(scaled, 13), sign), nan);
 }
 
-/** Rounds elements [begin, end) of fp32 numbers to fp16 in place. */
-export function round(x: usize, begin: u32, end: u32): void {
-  const last = x + (<usize>end << 2);
-  let at = x + (<usize>begin << 2);
-  for (; at + 16 <= last; at += 16) v128.store(at, roundHalf(v128.load(at)));
-  for (; at < last; at += 4) v128.store_lane<f32>(at, roundHalf(v128.load32_splat(at)), 0);
+/** fp32 numbers [begin, end) rounded to fp16, from one place to another or in place. */
+export function round(from: usize, to: usize, begin: u32, end: u32): void {
+  const last = to + (<usize>end << 2);
+  from += <usize>begin << 2;
+  to += <usize>begin << 2;
+  for (; to + 16 <= last; to += 16, from += 16) v128.store(to, roundHalf(v128.load(from)));
+  for (; to < last; to += 4, from += 4)
+    v128.store_lane<f32>(to, roundHalf(v128.load32_splat(from)), 0);
+}
+
+/** Copies numbers [begin, end). */
+export function copy(from: usize, to: usize, begin: u32, end: u32): void {
+  const offset = <usize>begin << 2;
+  memory.copy(to + offset, from + offset, <usize>(end - begin) << 2);
+}
+
+/** Adds fp32 numbers [begin, end) to those at `to`. */
+export function accumulate(from: usize, to: usize, begin: u32, end: u32): void {
+  const last = to + (<usize>end << 2);
+  from += <usize>begin << 2;
+  to += <usize>begin << 2;
+  for (; to + 16 <= last; to += 16, from += 16)
+    v128.store(to, f32x4.add(v128.load(to), v128.load(from)));
+  for (; to < last; to += 4, from += 4) store<f32>(to, load<f32>(to) + load<f32>(from));
 }

@@ -25,12 +25,18 @@ const NARROW: u32 = 0;
 const MEDIUM: u32 = 1;
 const WIDE: u32 = 2;
 const PLAIN: u32 = 3;
+/** Narrow and medium by blocks of the depth. */
+const MIXED: u32 = 4;
+/** Steps of the depth in a block. */
+const BLOCK: u32 = 64;
 
-/** Where this thread puts a tile that the result's edge cuts: 4 rows of 8 numbers. */
+/** Where this thread puts a tile that the result's edge cuts, 4 rows of 8 numbers, and behind it a tile's sums. */
 let tile: usize = 0;
+let sums: usize = 0;
 
 export function useTile(address: usize): void {
   tile = address;
+  sums = address + 128;
 }
 
 /**
@@ -55,6 +61,9 @@ export function multiply(
 ): void {
   const groupBytes: usize = <usize>depth << 4;
   const stride: usize = <usize>columns << 2;
+  const blocks = (depth + BLOCK - 1) / BLOCK;
+  const leftBlocks = leftBounds + (<usize>((rows + 3) >> 2) << 4);
+  const rightBlocks = rightBounds + (<usize>((columns + 7) >> 3) << 4);
   for (let panel = firstPanel; panel < endPanel; panel++) {
     const b = right + <usize>panel * (groupBytes << 1);
     const width = min<u32>(8, columns - (panel << 3));
@@ -65,19 +74,31 @@ export function multiply(
       const target = result + (<usize>group << 2) * stride + (<usize>panel << 5);
       const out = isWhole ? target : tile;
       const step: usize = isWhole ? stride : 32;
-      const path =
-        mode == 2 ? PLAIN : choose(leftBounds + (group << 4), rightBounds + (panel << 4), depth);
-      if (path == NARROW) narrow(a, b, depth, out, step, mode == 1);
-      else if (path == PLAIN) plain(a, b, depth, out, step);
+      const isCut = mode == 1;
+      let path = mode == 2 ? PLAIN : choose(leftBounds + (group << 4), rightBounds + (panel << 4), depth);
+      let wider: u32 = 0;
+      if (path == NARROW) {
+        clear();
+        narrow(a, b, depth);
+        flush(out, step, isCut);
+      } else if (path == MIXED) {
+        clear();
+        const x = leftBlocks + (<usize>(group * blocks) << 2);
+        wider = mixed(a, b, depth, x, rightBlocks + (<usize>(panel * blocks) << 2));
+        flush(out, step, isCut);
+        path = NARROW;
+      } else if (path == PLAIN) plain(a, b, depth, out, step);
       else if (path == MEDIUM) {
-        medium(a, b, depth, out, step, mode == 1);
-        medium(a, b + 16, depth, out + 16, step, mode == 1);
-      } else wide(a, b, depth, out, step, mode == 1);
+        medium(a, b, depth, out, step, isCut);
+        medium(a, b + 16, depth, out + 16, step, isCut);
+      } else wide(a, b, depth, out, step, isCut);
       if (!isWhole) {
         for (let row: u32 = 0; row < height; row++)
           memory.copy(target + <usize>row * stride, tile + (row << 5), width << 2);
       }
-      atomic.add<u64>(counters + (path << 3), <u64>height * width * depth);
+      const each = <u64>height * width;
+      atomic.add<u64>(counters + (path << 3), each * (depth - wider));
+      if (wider > 0) atomic.add<u64>(counters + (MEDIUM << 3), each * wider);
     }
   }
 }
@@ -92,7 +113,7 @@ function choose(left: usize, right: usize, depth: u32): u32 {
   // The sums were made in fp32, and each rounding to the grid adds half a unit at most.
   const slack = 1.0 + <f64>depth * 2.4e-7;
   const total = min(sums, norms) * slack + <f64>depth * 7.7e-6;
-  if (product < 64.0 && total < 32767.0) return NARROW;
+  if (total < 32767.0 && product < 131072.0) return product < 64.0 ? NARROW : MIXED;
   return product < 131072.0 && total < 67108864.0 ? MEDIUM : WIDE;
 }
 
@@ -102,15 +123,50 @@ function term(a: v128, b: v128, kept: v128, magic: v128): v128 {
   return f32x4.add(v128.and(p, f32x4.ge(f32x4.mul(p, p), kept)), magic);
 }
 
-/** Every |a * b| < 64 and every sum below 2^15 in magnitude: sums in 32 bits. */
-function narrow(
-  a: usize,
-  b: usize,
-  depth: u32,
-  out: usize,
-  step: usize,
-  truncate: bool,
-): void {
+@inline
+function clear(): void {
+  const zero = i32x4.splat(0);
+  for (let at: usize = 0; at < 128; at += 16) v128.store(sums + at, zero);
+}
+
+@inline
+function addSum(at: usize, value: v128): void {
+  v128.store(sums + at, i32x4.add(v128.load(sums + at), value));
+}
+
+/** The tile's sums, below 2^31 in magnitude, as fp16 numbers. */
+function flush(out: usize, step: usize, truncate: bool): void {
+  for (let at: usize = sums; at < sums + 128; at += 32) {
+    v128.store(out, halves(v128.load(at), truncate));
+    v128.store(out, halves(v128.load(at, 16), truncate), 16);
+    out += step;
+  }
+}
+
+/**
+ * Sums of magnitudes below 2^15, so that 32 bits hold them whatever is in between, but some |a * b| of 64 and more:
+ * only blocks that may have one take the wider terms. Returns the steps of the depth in those.
+ */
+function mixed(a: usize, b: usize, depth: u32, leftBlocks: usize, rightBlocks: usize): u32 {
+  let wider: u32 = 0;
+  for (let start: u32 = 0; start < depth; start += BLOCK) {
+    const count = min(BLOCK, depth - start);
+    if (load<f32>(leftBlocks) * load<f32>(rightBlocks) < 64) narrow(a, b, count);
+    else {
+      medium(a, b, count, 0, 0, false);
+      medium(a, b + 16, count, 0, 16, false);
+      wider += count;
+    }
+    a += <usize>count << 4;
+    b += <usize>count << 5;
+    leftBlocks += 4;
+    rightBlocks += 4;
+  }
+  return wider;
+}
+
+/** Every |a * b| < 64: products are added to the tile's sums in 32 bits. */
+function narrow(a: usize, b: usize, depth: u32): void {
   const kept = f32x4.splat(KEPT_SQUARE);
   const magic = f32x4.splat(MAGIC);
   const end = a + (<usize>depth << 4);
@@ -171,15 +227,14 @@ function narrow(
     s30 = i32x4.add(s30, term(x, b0, kept, magic));
     s31 = i32x4.add(s31, term(x, b1, kept, magic));
   }
-  store8(s00, s01, out, truncate);
-  store8(s10, s11, out + step, truncate);
-  store8(s20, s21, out + 2 * step, truncate);
-  store8(s30, s31, out + 3 * step, truncate);
-}
-
-function store8(s0: v128, s1: v128, out: usize, truncate: bool): void {
-  v128.store(out, halves(s0, truncate));
-  v128.store(out, halves(s1, truncate), 16);
+  addSum(0, s00);
+  addSum(16, s01);
+  addSum(32, s10);
+  addSum(48, s11);
+  addSum(64, s20);
+  addSum(80, s21);
+  addSum(96, s30);
+  addSum(112, s31);
 }
 
 /** Sums in units of 2^-16, below 2^31 in magnitude, as fp16 numbers. */
@@ -202,7 +257,8 @@ function halves(sums: v128, truncate: bool): v128 {
 
 /**
  * Four columns where every |a * b| < 2^17: each product is split into a multiple of 2^12 units and a rest, summed
- * apart in 32 bits. Ties stay ties to even, because the multiple is even.
+ * apart in 32 bits. Ties stay ties to even, because the multiple is even. Adds to the tile's sums where `out` is 0, at
+ * `step` bytes.
  */
 function medium(
   a: usize,
@@ -244,6 +300,13 @@ function medium(
     low3 = i32x4.add(low3, f32x4.add(f32x4.sub(p, f32x4.sub(t, highMagic)), magic));
     a += 16;
     b += 32;
+  }
+  if (out == 0) {
+    addSum(step, i32x4.add(i32x4.shl(high0, 12), low0));
+    addSum(step + 32, i32x4.add(i32x4.shl(high1, 12), low1));
+    addSum(step + 64, i32x4.add(i32x4.shl(high2, 12), low2));
+    addSum(step + 96, i32x4.add(i32x4.shl(high3, 12), low3));
+    return;
   }
   join4(high0, low0, out, truncate);
   join4(high1, low1, out + step, truncate);

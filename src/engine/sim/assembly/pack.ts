@@ -1,8 +1,13 @@
 // Operands of products, laid out as the tiles of grid.ts read them: groups of `width` rows (or columns), and in a
 // group for each step of the depth its `width` numbers. Beside each group stands what bounds its products.
 
-/** Bytes of a group's bounds: largest magnitude, largest sum of magnitudes, largest sum of squares; fp32. */
+/**
+ * Bytes of a group's bounds: largest magnitude, largest sum of magnitudes, largest sum of squares; fp32. The bounds of
+ * all groups are followed by the largest magnitudes of each group's depth in blocks.
+ */
 const BOUNDS: usize = 16;
+/** Steps of the depth in a block; the same in grid.ts. */
+const BLOCK: u32 = 64;
 
 /**
  * Packs groups [first, end) of a matrix whose element (lane, k) stands at `source + 4 * (lane * laneStep + k *
@@ -22,6 +27,8 @@ export function pack(
   end: u32,
 ): void {
   const factor = f32x4.splat(<f32>scale);
+  const blocks = (depth + BLOCK - 1) / BLOCK;
+  const blockBounds = bounds + <usize>((lanes + width - 1) / width) * BOUNDS;
   for (let group = first; group < end; group++) {
     const from = source + (<usize>(group * width) * laneStep << 2);
     const to = target + (<usize>group * width * depth << 2);
@@ -29,7 +36,8 @@ export function pack(
     if (count == width && laneStep == 1) copyRows(from, depthStep, depth, width, to);
     else if (count == width && depthStep == 1) transposeRows(from, laneStep, depth, width, to);
     else gather(from, laneStep, depthStep, count, depth, width, to);
-    measure(to, depth, width, bounds + <usize>group * BOUNDS, factor);
+    const largest = blockBounds + (<usize>(group * blocks) << 2);
+    measure(to, depth, width, bounds + <usize>group * BOUNDS, largest, factor);
   }
 }
 
@@ -101,30 +109,51 @@ function gather(
   }
 }
 
-/** Bounds of a packed group, which is scaled on the way. */
-function measure(group: usize, depth: u32, width: u32, bounds: usize, factor: v128): void {
-  let largest = f32x4.splat(0);
-  let sums = f32x4.splat(0);
-  let squares = f32x4.splat(0);
-  const stride: usize = <usize>width << 2;
-  const end = group + <usize>depth * stride;
-  for (let half: usize = 0; half < stride; half += 16) {
-    let sum = f32x4.splat(0);
-    let square = f32x4.splat(0);
-    for (let at = group + half; at < end; at += stride) {
-      const x = v128.load(at);
-      const magnitude = f32x4.abs(x);
-      largest = f32x4.max(largest, magnitude);
-      sum = f32x4.add(sum, magnitude);
-      square = f32x4.add(square, f32x4.mul(x, x));
+/** Bounds of a packed group and of its blocks; the group is scaled on the way. NaN shows in the sums. */
+function measure(
+  group: usize,
+  depth: u32,
+  width: u32,
+  bounds: usize,
+  blockBounds: usize,
+  factor: v128,
+): void {
+  let largest: f32 = 0;
+  let sum0 = f32x4.splat(0);
+  let sum1 = sum0;
+  let square0 = sum0;
+  let square1 = sum0;
+  const isWide = width == 8;
+  let at = group;
+  for (let start: u32 = 0; start < depth; start += BLOCK) {
+    let magnitudes = f32x4.splat(0);
+    const end = at + (<usize>(min(BLOCK, depth - start) * width) << 2);
+    while (at < end) {
+      let x = v128.load(at);
+      let magnitude = f32x4.abs(x);
+      magnitudes = f32x4.pmax(magnitudes, magnitude);
+      sum0 = f32x4.add(sum0, magnitude);
+      square0 = f32x4.add(square0, f32x4.mul(x, x));
       v128.store(at, f32x4.mul(x, factor));
+      at += 16;
+      if (isWide) {
+        x = v128.load(at);
+        magnitude = f32x4.abs(x);
+        magnitudes = f32x4.pmax(magnitudes, magnitude);
+        sum1 = f32x4.add(sum1, magnitude);
+        square1 = f32x4.add(square1, f32x4.mul(x, x));
+        v128.store(at, f32x4.mul(x, factor));
+        at += 16;
+      }
     }
-    sums = f32x4.max(sums, sum);
-    squares = f32x4.max(squares, square);
+    const block = largestOf(magnitudes);
+    store<f32>(blockBounds, block);
+    blockBounds += 4;
+    largest = max(largest, block);
   }
-  store<f32>(bounds, largestOf(largest));
-  store<f32>(bounds, largestOf(sums), 4);
-  store<f32>(bounds, largestOf(squares), 8);
+  store<f32>(bounds, largest);
+  store<f32>(bounds, largestOf(f32x4.max(sum0, sum1)), 4);
+  store<f32>(bounds, largestOf(f32x4.max(square0, square1)), 8);
 }
 
 @inline
