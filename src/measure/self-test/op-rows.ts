@@ -24,12 +24,12 @@ export interface OpRow {
 /** Rows of a plan: small, so that the shapes are those of the model and not of the batch. */
 const BATCH = { batchSize: 1, sequenceLength: 32 } as const;
 /** Larger operands tell nothing more and take long to check on the host. */
-const MAXIMUM_ELEMENTS = 1 << 20;
+const MAXIMUM_ELEMENTS = 1 << 18;
 const ROWS_PER_OP: Readonly<Record<Level, number>> = { quick: 1, default: 3, thorough: 12 };
 
 /**
- * The ops of the training and decoding plans of every preset as the engine takes them for a chip, one row for each
- * op and class of shapes, the smallest first.
+ * The ops of the training and decoding plans of every preset as the engine takes them for a chip, some rows an
+ * op from its smallest shapes to its largest.
  */
 export function collectOps(chip: Chip, driver: Driver, level: Level): readonly OpRow[] {
   const found = new Map<string, { row: OpRow; size: number; presets: Set<string> }>();
@@ -54,15 +54,23 @@ export function collectOps(chip: Chip, driver: Driver, level: Level): readonly O
       }
     }
   }
-  const counts = new Map<string, number>();
-  return [...found.values()]
-    .sort((a, b) => a.row.op.localeCompare(b.row.op) || a.size - b.size)
-    .filter(({ row: { op } }) => {
-      const count = (counts.get(op) ?? 0) + 1;
-      counts.set(op, count);
-      return count <= ROWS_PER_OP[level];
-    })
-    .map(({ row, presets }) => ({ ...row, presets: [...presets] }));
+  const byOp = new Map<string, OpRow[]>();
+  for (const { row, presets } of [...found.values()].sort((a, b) => a.size - b.size)) {
+    const rows = byOp.get(row.op) ?? [];
+    rows.push({ ...row, presets: [...presets] });
+    byOp.set(row.op, rows);
+  }
+  return [...byOp.keys()].sort().flatMap((op) => spread(byOp.get(op) ?? [], ROWS_PER_OP[level]));
+}
+
+/** The smallest, the largest and some between; of one, that in the middle. */
+function spread(rows: readonly OpRow[], count: number): readonly OpRow[] {
+  if (rows.length <= count) return rows;
+  const last = rows.length - 1;
+  const places = Array.from({ length: count }, (_, i) =>
+    count === 1 ? last >> 1 : Math.round((i * last) / (count - 1)),
+  );
+  return places.flatMap((place) => rows[place] ?? []);
 }
 
 /** An operation alone: its operands that are no constants become inputs. */

@@ -56,7 +56,7 @@ export const PROGRAM_PROBES: readonly Probe[] = [
       unknown: "Nothing else can be asked.",
     },
     level: "quick",
-    needs: [],
+    needs: ["e5rt.out-first", "in-memory.classes"],
     failure: "did not hold",
     expectedMs: 1500,
     run: async ({ open }) => {
