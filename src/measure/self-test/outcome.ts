@@ -67,7 +67,7 @@ export type ProbeResult = z.infer<typeof resultSchema>;
 export function spell(value: number): string {
   if (Number.isNaN(value)) return "NaN";
   if (!Number.isFinite(value)) return value < 0 ? "-infinity" : "infinity";
-  if (Object.is(value, -0)) return "-0";
+  if (value === 0) return "0";
   return Math.abs(value) >= 1e-3 && Math.abs(value) < 1e7
     ? String(Number(value.toPrecision(7)))
     : value.toExponential(4);

@@ -8,7 +8,7 @@ import { chooseDriver } from "../../engine/ane/open-driver.ts";
 import { VERSION } from "../../util/version.ts";
 import { opItem, probeItem } from "./items.ts";
 import { collectOps } from "./op-rows.ts";
-import type { ProbeResult } from "./outcome.ts";
+import type { Group, ProbeResult } from "./outcome.ts";
 import type { Level, Probe } from "./probe.ts";
 import { probesFor } from "./probes.ts";
 import { makeReport } from "./report.ts";
@@ -27,12 +27,17 @@ export interface SelfTestOptions {
   readonly isFresh?: boolean;
   /** What one probe may take at most, whatever its own limit. */
   readonly timeLimitMs?: number;
-  /** Only these probes and ops, by id. */
+  /** Default: all. */
+  readonly groups?: readonly Group[];
+  /** Of those groups, only these probes and ops, by id. */
   readonly only?: (id: string) => boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: Progress) => void;
   readonly onResult?: (result: ProbeResult, isKept: boolean) => void;
 }
+
+/** What everything else needs: asked whatever the groups are. */
+const FOUNDATION: ReadonlySet<string> = new Set(["program.runs"]);
 
 /**
  * Asks this machine about every rule of a level, each in a process that may die. What is known is kept at once, so
@@ -47,7 +52,10 @@ export async function runSelfTest(options: SelfTestOptions): Promise<SelfTestRep
   const key = { chip: chip.id, osBuild: systemBuild(), library: library.path };
   const store = new ResultStore({ driver, chip: chip.id, osBuild: key.osBuild, library });
   if (options.isFresh === true) store.clear();
-  const probes = probesFor(driver, options.level);
+  const isWanted = (group: Group): boolean => options.groups?.includes(group) ?? true;
+  const probes = probesFor(driver, options.level).filter(
+    ({ id, group }) => isWanted(group) || FOUNDATION.has(id),
+  );
   options.onProgress?.({
     done: 0,
     total: 0,
@@ -57,7 +65,9 @@ export async function runSelfTest(options: SelfTestOptions): Promise<SelfTestRep
   const isRate = ({ group }: Probe): boolean => group === "rates";
   const items = [
     ...probes.filter((probe) => !isRate(probe)).map((probe) => probeItem(probe, driver, chip)),
-    ...collectOps(chip, driver, options.level).map((row) => opItem(row, driver)),
+    ...(isWanted("ops") ? collectOps(chip, driver, options.level) : []).map((row) =>
+      opItem(row, driver),
+    ),
     ...probes.filter(isRate).map((probe) => probeItem(probe, driver, chip)),
   ].filter(({ id }) => options.only?.(id) ?? true);
   const { timeLimitMs, onProgress, onResult } = options;
