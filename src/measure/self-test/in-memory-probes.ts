@@ -1,6 +1,9 @@
 import { ASSUMPTIONS } from "../../engine/ane/assumptions.ts";
 import type { AssumptionId } from "../../engine/ane/assumptions.ts";
 import type { AneDriver, DeviceBuffer } from "../../engine/ane/driver.ts";
+import { ObjcRuntime } from "../../engine/ane/in-memory/objc.ts";
+import type { ObjectPointer } from "../../engine/ane/ffi/objc-functions.ts";
+import type { DriverSettings } from "../../engine/ane/machine-profile.ts";
 import { canonicalSource } from "../../engine/ane/program-text.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { FunctionBuilder } from "../../mil/builder.ts";
@@ -240,6 +243,93 @@ export const IN_MEMORY_PROBES: readonly Probe[] = [
       return outcome;
     },
   }),
+  assumed("in-memory.selectors", {
+    group: "symbols",
+    how: "asks a class for a message that it answers and for one that nobody answers",
+    means: {
+      held: "The driver knows which ways the system has before it takes one.",
+      "did not hold": "The driver may take a way that the system lacks, or overlook one.",
+      unknown: "The driver goes on as if it held.",
+    },
+    needs: ["in-memory.classes"],
+    level: "quick",
+    run: async ({ library }) => {
+      const objc = new ObjcRuntime(library.isNamed ? library.path : undefined);
+      const type = objc.call("objc_getClass", "_ANEIOSurfaceObject") as ObjectPointer;
+      const asks = (name: string): boolean => {
+        const selector = objc.call("sel_registerName", name) as ObjectPointer;
+        return objc.send(type, "respondsToSelector:", selector) === true;
+      };
+      if (!asks("objectWithIOSurface:")) return notHeld("a class denies what it answers");
+      return asks("anecdoteAnswersNothing:")
+        ? notHeld("a class affirms what nobody answers")
+        : held("yes to what is there, no to what is not");
+    },
+  }),
+  assumed("in-memory.threads", {
+    group: "protocol",
+    how: "makes surfaces and requests here, compiles, loads and evaluates on the driver's thread, 20 times",
+    means: breaks("Objects must be used on the thread that made them."),
+    run: async ({ open }) => {
+      const loaded = await LoadedProgram.load(open(), increment());
+      let last: readonly Float64Array[] = [];
+      for (let run = 0; run < 20; run++) last = await loaded.run([ramp]);
+      loaded.release();
+      return compared(
+        last[0] ?? [],
+        ramp.map((x) => x + 1),
+        "20 evaluations on another thread, right numbers",
+      );
+    },
+  }),
+  assumed("in-memory.read-lock", {
+    group: "memory",
+    how: "reads an input's surface again and again while evaluations use it",
+    means: {
+      held: "The host reads values while the engine does.",
+      "did not hold": "The host's readings disturb evaluations. Please report it.",
+      unknown: "The driver goes on as if it held.",
+    },
+    run: async ({ open }) => {
+      const loaded = await LoadedProgram.load(open(), increment());
+      const [input] = loaded.inputs;
+      let readings = 0;
+      for (let run = 0; run < 20; run++) {
+        writeNumbers(given(input), ramp);
+        let isDone = false;
+        const evaluation = loaded.execute().finally(() => {
+          isDone = true;
+        });
+        do {
+          if (!sameNumbers(readNumbers(given(input), WIDTH), ramp))
+            return notHeld("the host reads other numbers than it wrote");
+          readings++;
+          await new Promise((resolve) => setImmediate(resolve));
+          // The flag is set by the evaluation.
+        } while (!(isDone as boolean));
+        await evaluation;
+      }
+      const [output] = loaded.outputs;
+      const got = readNumbers(given(output), WIDTH);
+      loaded.release();
+      return compared(
+        got,
+        ramp.map((x) => x + 1),
+        `${readings} readings during 20 evaluations, right numbers`,
+      );
+    },
+  }),
+  wayProbe("in-memory.client", { evaluation: "client" }, "evaluates through the shared client"),
+  wayProbe(
+    "in-memory.direct",
+    { evaluation: "direct" },
+    "evaluates directly, through a client of its own",
+  ),
+  wayProbe(
+    "in-memory.client-compile",
+    { compilation: "client", evaluation: "client" },
+    "compiles, loads and evaluates a folder through the shared client",
+  ),
   assumed("in-memory.compile-budget", {
     group: "limits",
     how: `compiles different programs, each released before the next, up to ${BUDGET_TRIED}`,
@@ -294,6 +384,35 @@ export const IN_MEMORY_PROBES: readonly Probe[] = [
     },
   },
 ];
+
+/** A way that the driver does not take by itself unless `rate.routes` finds it faster. */
+function wayProbe(
+  id: "in-memory.client" | "in-memory.direct" | "in-memory.client-compile",
+  settings: NonNullable<DriverSettings["in-memory"]>,
+  how: string,
+): Probe {
+  return assumed(id, {
+    group: "protocol",
+    how: `${how}: one addition, three times`,
+    means: {
+      held: "This way works; see docs/ane.md for how to choose it.",
+      "did not hold": "This way is closed on this machine.",
+      unknown: "This way is not taken unless it is asked for.",
+    },
+    failure: "did not hold",
+    run: async ({ open }) => {
+      const loaded = await LoadedProgram.load(open({ "in-memory": settings }), increment());
+      let last: readonly Float64Array[] = [];
+      for (let run = 0; run < 3; run++) last = await loaded.run([ramp]);
+      loaded.release();
+      return compared(
+        last[0] ?? [],
+        ramp.map((x) => x + 1),
+        "three runs, right numbers",
+      );
+    },
+  });
+}
 
 async function bindingOrder(driver: AneDriver): Promise<Outcome> {
   const f = new FunctionBuilder("main");

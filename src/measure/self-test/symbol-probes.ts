@@ -7,6 +7,7 @@ import {
   MESSAGES,
   NEURAL_ENGINE_FRAMEWORK,
   OBJC_LIBRARIES,
+  ROUTE_CLASS_NAMES,
 } from "../../engine/ane/ffi/objc-functions.ts";
 import type { ClassName } from "../../engine/ane/ffi/objc-functions.ts";
 import type { AneLibrary } from "../../engine/ane/library.ts";
@@ -196,6 +197,6 @@ export const SYMBOL_PROBES: readonly Probe[] = [
       functionProbe(name, c, "in-memory", path, ["in-memory.library"]),
     ),
   ),
-  ...CLASS_NAMES.map(classProbe),
+  ...[...CLASS_NAMES, ...ROUTE_CLASS_NAMES].map(classProbe),
   ...PRIVATE_MESSAGES.map(messageProbe),
 ];
