@@ -1,13 +1,29 @@
 import os from "node:os";
 import type { Command } from "commander";
-import { hasNeuralEngine } from "../engine/ane/library.ts";
+import { DRIVERS } from "../chip/chip.ts";
+import { driverAvailability } from "../engine/ane/availability.ts";
+import { chooseChip } from "../engine/ane/choose-chip.ts";
+import { identifyMachine } from "../engine/ane/identity.ts";
+import { findLibrary, hasNeuralEngine } from "../engine/ane/library.ts";
+import { describeProfile, readMachineProfile, systemBuild } from "../engine/ane/machine-profile.ts";
 import { createEngine } from "../engine/create.ts";
+import { EngineError } from "../engine/errors.ts";
 import { measureStep } from "../train/index.ts";
+import { GROUP_NAMES } from "../measure/self-test/outcome.ts";
+import type { Group } from "../measure/self-test/outcome.ts";
+import type { SelfTestReport } from "../measure/self-test/report.ts";
+import { runSelfTest } from "../measure/self-test/self-test.ts";
+import type { SelfTestOptions } from "../measure/self-test/self-test.ts";
+import { writeWholeFile } from "../util/atomic-file.ts";
 import { messageOf } from "../util/errors.ts";
+import { didYouMean } from "../util/nearest.ts";
 import { VERSION } from "../util/version.ts";
 import type { Exit } from "./commands.ts";
-import { EXIT_CODES } from "./errors.ts";
-import { formatMs, styled } from "./terminal.ts";
+import { addDriverOption, namedDriver } from "./driver-option.ts";
+import type { DriverFlags } from "./driver-option.ts";
+import { EXIT_CODES, exitCodeOf, reportError, UsageError } from "./errors.ts";
+import { formatSelfTest } from "./self-test-table.ts";
+import { formatDuration, formatMs, StatusLine, styled } from "./terminal.ts";
 
 interface Finding {
   readonly what: string;
@@ -15,43 +31,167 @@ interface Finding {
   readonly detail: string;
 }
 
+interface DoctorFlags extends DriverFlags {
+  readonly json?: boolean;
+  readonly quick?: boolean;
+  readonly thorough?: boolean;
+  readonly group?: string;
+  readonly fresh?: boolean;
+  readonly report?: string;
+  readonly timeLimit?: string;
+  readonly selfTest: boolean;
+}
+
 export function register(program: Command, exit: Exit): void {
-  program
+  const command = program
     .command("doctor")
-    .description("what runs on this machine, what does not, and why")
-    .option("--json", "findings as one JSON object")
-    .addHelpText("after", "\nExample:\n  anecdote doctor --json")
-    .action(async (flags: { readonly json?: boolean }) => {
+    .description("what runs on this machine, what does not, and why; on a Mac, a self-test")
+    .option("--json", "findings and the self-test's report as one JSON object")
+    .option("--quick", "self-test: the few rules without which nothing works, in half a minute")
+    .option("--thorough", "self-test: all rules, the ones that take long too")
+    .option("--group <names>", `self-test: only these groups (${GROUP_NAMES.join(", ")})`)
+    .option("--fresh", "self-test: ask anew what an earlier one of this machine answered")
+    .option("--time-limit <seconds>", "self-test: what one rule may take at most")
+    .option("--report <file>", "self-test: save the report, to attach it to an issue")
+    .option("--no-self-test", "findings alone");
+  addDriverOption(command)
+    .addHelpText(
+      "after",
+      "\nExamples:\n  anecdote doctor --report doctor.json\n  anecdote doctor --quick --json\n\nNothing leaves this machine.",
+    )
+    .action(async (flags: DoctorFlags) => {
+      const plan = selfTestPlan(flags);
       const findings = await examine();
-      exit(
-        findings.some(({ what, state }) => what === "cpu engine" && state === "missing")
-          ? EXIT_CODES.deviceUnavailable
-          : EXIT_CODES.ok,
+      const isJson = flags.json === true;
+      if (!isJson) printFindings(findings);
+      const missesCpu = findings.some(
+        ({ what, state }) => what === "cpu engine" && state === "missing",
       );
-      if (flags.json === true) {
-        process.stdout.write(`${JSON.stringify({ version: VERSION, findings })}\n`);
-        return;
+      exit(missesCpu ? EXIT_CODES.deviceUnavailable : EXIT_CODES.ok);
+      const wantsTest =
+        flags.selfTest && (hasNeuralEngine() || flags.report !== undefined || isSelected(flags));
+      const report = wantsTest ? await selfTest(plan, isJson, exit) : undefined;
+      if (report !== undefined && flags.report !== undefined) {
+        writeWholeFile(flags.report, `${JSON.stringify(report, undefined, 2)}\n`);
+        process.stderr.write(`The report is in ${flags.report}. Nothing was sent anywhere.\n`);
       }
-      const marks = {
-        ok: ["green", "ok     "],
-        missing: ["red", "missing"],
-        note: ["dim", "note   "],
-      } as const;
-      for (const { what, state, detail } of findings) {
-        const [style, mark] = marks[state];
-        process.stdout.write(
-          `${styled(process.stdout, style, mark)}  ${what.padEnd(14)} ${detail.replaceAll("\n", `\n${" ".repeat(24)}`)}\n`,
-        );
+      if (isJson) {
+        const whole = { version: VERSION, findings, ...(report && { self_test: report }) };
+        process.stdout.write(`${JSON.stringify(whole)}\n`);
+      } else if (report !== undefined) {
+        process.stdout.write(formatSelfTest(report, process.stdout));
       }
     });
+}
+
+/** Flags that only a self-test has a use for: without an engine it says why there is none. */
+function isSelected({ quick, thorough, group, fresh, timeLimit }: DoctorFlags): boolean {
+  return [quick, thorough, group, fresh, timeLimit].some((flag) => flag !== undefined);
+}
+
+function printFindings(findings: readonly Finding[]): void {
+  const marks = {
+    ok: ["green", "ok     "],
+    missing: ["red", "missing"],
+    note: ["dim", "note   "],
+  } as const;
+  for (const { what, state, detail } of findings) {
+    const [style, mark] = marks[state];
+    process.stdout.write(
+      `${styled(process.stdout, style, mark)}  ${what.padEnd(14)} ${detail.replaceAll("\n", `\n${" ".repeat(24)}`)}\n`,
+    );
+  }
+}
+
+/** Throws `UsageError` for flags that do not go together, groups nobody knows, and times that are none. */
+function selfTestPlan(flags: DoctorFlags): SelfTestOptions {
+  if (flags.quick === true && flags.thorough === true)
+    throw new UsageError("cli.doctor.level", "--quick and --thorough exclude each other");
+  const level = flags.quick === true ? "quick" : flags.thorough === true ? "thorough" : "default";
+  const driver = namedDriver(flags);
+  const groups = flags.group?.split(",").map((name) => groupNamed(name.trim()));
+  const seconds = flags.timeLimit === undefined ? undefined : Number(flags.timeLimit);
+  if (seconds !== undefined && !(seconds > 0 && Number.isFinite(seconds))) {
+    throw new UsageError(
+      "cli.doctor.time-limit",
+      `--time-limit takes a number of seconds above 0, not "${flags.timeLimit}"`,
+    );
+  }
+  return {
+    level,
+    ...(driver !== undefined && { driver }),
+    ...(groups !== undefined && { groups }),
+    ...(seconds !== undefined && { timeLimitMs: seconds * 1000 }),
+    ...(flags.fresh === true && { isFresh: true }),
+  };
+}
+
+function groupNamed(name: string): Group {
+  const found = GROUP_NAMES.find((group) => group === name);
+  if (found !== undefined) return found;
+  throw new UsageError(
+    "cli.doctor.group",
+    `there is no group "${name}".${didYouMean(name, GROUP_NAMES)}`,
+    { remedy: `Groups: ${GROUP_NAMES.join(", ")}.` },
+  );
+}
+
+/** Ctrl-C ends the test; what is known by then is reported and kept. */
+async function selfTest(
+  plan: SelfTestOptions,
+  isJson: boolean,
+  exit: Exit,
+): Promise<SelfTestReport | undefined> {
+  const status = new StatusLine();
+  const stopper = new AbortController();
+  const onInterrupt = (): void => stopper.abort();
+  process.on("SIGINT", onInterrupt);
+  process.on("SIGTERM", onInterrupt);
+  try {
+    if (!isJson && !status.isLive)
+      process.stderr.write("Self-test: this takes some minutes; what is known is kept.\n");
+    let keptCount = 0;
+    const report = await runSelfTest({
+      ...plan,
+      signal: stopper.signal,
+      onProgress: ({ done, total, title, remainingMs }) => {
+        const place =
+          total === 0 ? "" : `${done} of ${total}  ETA ${formatDuration(remainingMs / 1000)}  `;
+        status.show(`self-test ${place}${title}`);
+      },
+      onResult: (_, isKept) => {
+        if (isKept) keptCount++;
+      },
+    });
+    status.clear();
+    if (keptCount > 0) {
+      process.stderr.write(
+        `${keptCount} answers are of an earlier self-test; --fresh asks everything anew.\n`,
+      );
+    }
+    if (stopper.signal.aborted) exit(EXIT_CODES.interrupted);
+    return report;
+  } catch (error) {
+    if (!(error instanceof EngineError) || isJson) throw error;
+    status.clear();
+    reportError(error, false);
+    exit(exitCodeOf(error));
+    return undefined;
+  } finally {
+    status.clear();
+    process.off("SIGINT", onInterrupt);
+    process.off("SIGTERM", onInterrupt);
+  }
 }
 
 async function examine(): Promise<readonly Finding[]> {
   return [
     nodeFinding(),
+    ...(await machineFindings()),
     await koffiFinding(),
     await cpuFinding(),
     aneFinding(),
+    ...(await driverFindings()),
     await speedFinding(),
     siliconFinding(),
   ];
@@ -67,6 +207,64 @@ function nodeFinding(): Finding {
         state: "note",
         detail: `${system}; Node 20 works and is out of support since April 2026`,
       };
+}
+
+/** Model, chip and system of a Mac; other machines are told by their processor. */
+async function machineFindings(): Promise<readonly Finding[]> {
+  const { chip, model, system, neuralEngine, unread } = await identifyMachine();
+  if (system.name !== "macOS") return [];
+  const engine =
+    neuralEngine.state === "present"
+      ? neuralEngine.devices
+          .map(
+            ({ architecture, cores }) =>
+              `${architecture ?? "unknown architecture"}${cores === undefined ? "" : `, ${cores} cores`}`,
+          )
+          .join(" and ")
+      : neuralEngine.reason;
+  const parts = [
+    model ?? "unknown model",
+    chip === undefined ? "a chip nobody knows" : `${chip.name} (${chip.family})`,
+    `macOS ${system.version ?? "?"} (${system.build ?? "?"})`,
+    `Neural Engine: ${engine}`,
+  ];
+  return [
+    { what: "machine", state: chip === undefined ? "note" : "ok", detail: parts.join(", ") },
+    ...unread.map((detail): Finding => ({ what: "machine", state: "note", detail })),
+  ];
+}
+
+/** Whether each driver has what it calls, and the profile that it would take. */
+async function driverFindings(): Promise<readonly Finding[]> {
+  if (!hasNeuralEngine()) return [];
+  const findings = DRIVERS.map((driver): Finding => {
+    const { available, libraries, reason } = driverAvailability(driver);
+    const lacking = libraries.flatMap(({ path, opens, missing }) =>
+      opens ? missing : [`${path} does not open`],
+    );
+    const count = libraries.reduce((sum, { symbolCount }) => sum + symbolCount, 0);
+    return {
+      what: `driver ${driver}`,
+      state: available ? "ok" : "missing",
+      detail: available
+        ? `all ${count} functions and classes are there`
+        : (reason ??
+          `${lacking.length} of ${count} are missing: ${lacking.slice(0, 4).join(", ")}${lacking.length > 4 ? " …" : ""}`),
+    };
+  });
+  return [...findings, await profileFinding()];
+}
+
+async function profileFinding(): Promise<Finding> {
+  const what = "profile";
+  try {
+    const library = findLibrary();
+    const chip = await chooseChip(undefined, library);
+    const key = { chip: chip.id, osBuild: systemBuild(), library: library.path };
+    return { what, state: "note", detail: describeProfile(readMachineProfile(key)) };
+  } catch (error) {
+    return { what, state: "missing", detail: messageOf(error) };
+  }
 }
 
 async function koffiFinding(): Promise<Finding> {
@@ -143,7 +341,7 @@ function aneFinding(): Finding {
     detail:
       process.platform === "darwin"
         ? "Intel Macs have no Neural Engine and are not supported"
-        : "a Neural Engine is in Apple Silicon Macs only; everything runs on the CPU engine here, `--engine sim:m4` simulates one",
+        : "a Neural Engine is in Apple Silicon Macs only; everything runs on the CPU engine here, `--engine sim:m4` simulates one; there is no self-test",
   };
 }
 

@@ -103,6 +103,14 @@ static const char *read_program(const char *text, program *made) {
       if (literal != NULL && literal < named && literal < strstr(operation, ")["))
         return refuse_program("an argument is not a named constant");
     }
+    /* What no chip's compiler takes; the whole list is in src/chip/legality. */
+    static const char *const lacking[] = {"cumsum",  "gather",        "gather_along_axis", "scatter_along_axis",
+                                          "one_hot", "reduce_argmax", "reduce_argmin",     "identity"};
+    for (size_t i = 0; i < sizeof lacking / sizeof *lacking; i++) {
+      if (strlen(lacking[i]) != length || strncmp(operation, lacking[i], length) != 0) continue;
+      snprintf(why, sizeof why, "no backend for op %s (%.60s)", lacking[i], named);
+      return refuse_program(why);
+    }
     if (refused_op[0] != 0 && strlen(refused_op) == length && strncmp(operation, refused_op, length) == 0) {
       snprintf(why, sizeof why, "no backend for op %s (%.60s)", refused_op, named);
       return refuse_program(why);
@@ -115,8 +123,11 @@ static const char *read_program(const char *text, program *made) {
     if (made->output_count == MAXIMUM_PORTS || length >= NAME_BYTES) return refuse_program("too many outputs");
     port *output = &made->outputs[made->output_count++];
     char declared[NAME_BYTES + 8];
-    snprintf(declared, sizeof declared, "> %.*s = ", (int)length, at);
+    snprintf(declared, sizeof declared, "> %.*s", (int)length, at);
     const char *place = strstr(body, declared);
+    /* The last or only result of an operation, or one of several. */
+    while (place != NULL && place[length + 2] != ',' && strncmp(place + length + 2, " = ", 3) != 0)
+      place = strstr(place + 1, declared);
     if (place == NULL || place > end) {
       snprintf(why, sizeof why, "the result %.*s is not made by an operation", (int)length, at);
       return refuse_program(why);

@@ -205,6 +205,7 @@ static int64_t compile(object *compiler, const char *path, object *options, void
   }
   /* A bundle that another process left is refused, as aned refuses it. */
   char bundle[1200], line[64] = "";
+  int is_cached = 0;
   snprintf(bundle, sizeof bundle, "%s/bundle", compiler->text);
   FILE *file = options->is_forced ? NULL : fopen(bundle, "r");
   if (file != NULL) {
@@ -216,6 +217,7 @@ static int64_t compile(object *compiler, const char *path, object *options, void
       return STATUS_FAILED;
     }
     cache_hit_count++;
+    is_cached = 1;
   } else {
     compile_count++;
   }
@@ -228,7 +230,7 @@ static int64_t compile(object *compiler, const char *path, object *options, void
   if (refusal == NULL) refusal = check_weights(text, folder);
   free(text);
   if (refusal != NULL) return STATUS_FAILED;
-  file = fopen(bundle, "w");
+  file = is_cached ? NULL : fopen(bundle, "w");
   if (file != NULL) {
     fprintf(file, "%ld\n", (long)getpid());
     fclose(file);

@@ -3,6 +3,7 @@
  */
 #ifndef ANECDOTE_ORDERS_H
 #define ANECDOTE_ORDERS_H
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -75,7 +76,7 @@ static __attribute__((unused)) void delay(const char *what) {
   if (milliseconds > 0) usleep((useconds_t)(milliseconds * 1000));
 }
 
-static order fail_order, hang_order, garbage_order;
+static order fail_order, hang_order, garbage_order, crash_order;
 static char refused_op[64];
 /* A class or selector that is not there; "any": surfaces may be of any size. */
 static char missing_name[128], surface_rule[16];
@@ -85,6 +86,7 @@ static int orders_are_read;
 static void control(const char *key, const char *value) {
   if (strcmp(key, "fail") == 0) fail_order = parse_order(value);
   else if (strcmp(key, "hang") == 0) hang_order = parse_order(value);
+  else if (strcmp(key, "crash") == 0) crash_order = parse_order(value);
   else if (strcmp(key, "garbage") == 0) garbage_order = parse_order(value);
   else if (strcmp(key, "refuse") == 0) snprintf(refused_op, sizeof refused_op, "%s", value == NULL ? "" : value);
   else if (strcmp(key, "delay") == 0) set_delay(value);
@@ -100,10 +102,11 @@ static void control(const char *key, const char *value) {
 static void read_orders(void) {
   if (orders_are_read) return;
   orders_are_read = 1;
-  static const char *const keys[] = {"fail", "hang", "garbage", "refuse", "trace", "delay", "missing", "surfaces"};
+  static const char *const keys[] = {"fail", "hang", "garbage", "refuse", "trace", "delay", "missing", "surfaces",
+                                     "crash"};
   static const char *const names[] = {"ANECDOTE_DOUBLE_FAIL",    "ANECDOTE_DOUBLE_HANG",  "ANECDOTE_DOUBLE_GARBAGE",
                                       "ANECDOTE_DOUBLE_REFUSE",  "ANECDOTE_DOUBLE_TRACE", "ANECDOTE_DOUBLE_DELAY",
-                                      "ANECDOTE_DOUBLE_MISSING", "ANECDOTE_DOUBLE_SURFACES"};
+                                      "ANECDOTE_DOUBLE_MISSING", "ANECDOTE_DOUBLE_SURFACES", "ANECDOTE_DOUBLE_CRASH"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     const char *value = getenv(names[i]);
     if (value != NULL) control(keys[i], value);
@@ -126,6 +129,10 @@ static int entered(const char *function) {
   }
   if (is_due(&hang_order, function))
     for (;;) sleep(60);
+  if (is_due(&crash_order, function)) {
+    fprintf(stderr, "double: %s was told to crash\n", function);
+    raise(SIGSEGV);
+  }
   if (is_due(&fail_order, function)) {
     fprintf(stderr, "double: %s was told to fail\n", function);
     return 1;

@@ -1,0 +1,132 @@
+import type { Chip, Driver } from "../../chip/chip.ts";
+import { FunctionBuilder } from "../../mil/builder.ts";
+import { tensorLiteral } from "../../mil/literal.ts";
+import type { MilFunction, Value } from "../../mil/program.ts";
+import { tensorType } from "../../mil/types.ts";
+import type { TensorType } from "../../mil/types.ts";
+import { spellAll } from "./outcome.ts";
+import type { Outcome } from "./outcome.ts";
+import { held, notHeld, unknown } from "./probe.ts";
+import type { Level, Probe, ProbeContext } from "./probe.ts";
+import { isUnwritten, runProgram, sameNumbers } from "./run-program.ts";
+
+/** What the engine is said to give: these numbers, one of several, or anything but the right ones. */
+export type Documented =
+  | readonly number[]
+  | { readonly oneOf: Readonly<Record<string, readonly number[]>> }
+  | "wrong";
+
+/** A small program whose result tells which of two arithmetics a machine has. */
+export interface NumberCase {
+  readonly id: string;
+  readonly group: "arithmetic" | "miscompiles";
+  readonly title: string;
+  readonly source: string;
+  readonly rule?: string;
+  readonly driver?: Driver;
+  readonly level?: Level;
+  readonly build: () => MilFunction;
+  readonly inputs: readonly ArrayLike<number>[];
+  /** What the program says, rounded to fp16: the first numbers of the first output. */
+  readonly right: readonly number[];
+  /** Nothing where nobody knows for the chip. */
+  readonly documented: (chip: Chip, driver: Driver) => Documented | undefined;
+  readonly tolerance?: number;
+  /** What is built on the rule. */
+  readonly relies: string;
+}
+
+export const half = (...shape: readonly number[]): TensorType => tensorType("fp16", shape);
+
+/** A function of inputs x, y, ... of these shapes with one result. */
+export function program(
+  shapes: readonly (readonly number[])[],
+  body: (f: FunctionBuilder, ...inputs: readonly Value[]) => Value,
+): MilFunction {
+  const f = new FunctionBuilder("probe");
+  const names = ["x", "y", "z"];
+  const inputs = shapes.map((shape, index) => f.input(names[index] ?? `x${index}`, half(...shape)));
+  return f.finish({ result: body(f, ...inputs) });
+}
+
+export function constant(
+  f: FunctionBuilder,
+  shape: readonly number[],
+  numbers: ArrayLike<number>,
+): Value {
+  return f.constant(tensorLiteral("fp16", shape, Array.from(numbers)));
+}
+
+/** `count` numbers: those given first, then `rest`. */
+export function padded(count: number, first: readonly number[], rest = 0): readonly number[] {
+  return Array.from({ length: count }, (_, index) => first[index] ?? rest);
+}
+
+export function judgeNumbers(
+  got: ArrayLike<number>,
+  { right, tolerance = 0 }: Pick<NumberCase, "right" | "tolerance">,
+  documented: Documented | undefined,
+): Outcome {
+  const first = Array.from({ length: right.length }, (_, i) => got[i] ?? NaN);
+  const gives = `gives ${spellAll(first)}`;
+  const rightly = `the right numbers are ${spellAll(right)}`;
+  const measured = { gives: spellAll(first, 32) };
+  if (first.some(isUnwritten)) return notHeld("the output was not written", measured);
+  const isRight = sameNumbers(first, right, tolerance);
+  if (documented === undefined) {
+    return unknown(
+      `${gives}; ${isRight ? "which is right" : rightly}; nobody published it for this chip`,
+      measured,
+    );
+  }
+  if (documented === "wrong") {
+    return isRight
+      ? notHeld(`${gives}, which is right`, measured)
+      : held(`${gives}; ${rightly}`, measured);
+  }
+  if ("oneOf" in documented) {
+    const found = Object.entries(documented.oneOf).find(([, numbers]) =>
+      sameNumbers(first, numbers, tolerance),
+    );
+    if (found !== undefined)
+      return held(`${gives}: ${found[0]}; ${rightly}`, { ...measured, as: found[0] });
+    return notHeld(isRight ? `${gives}, which is right` : `${gives}; ${rightly}`, measured);
+  }
+  if (sameNumbers(first, documented, tolerance)) {
+    return held(
+      isRight ? `${gives}, which is right` : `${gives} as documented; ${rightly}`,
+      measured,
+    );
+  }
+  return notHeld(
+    isRight
+      ? `${gives}, which is right; documented are ${spellAll(documented)}`
+      : `${gives}; documented are ${spellAll(documented)}, ${rightly}`,
+    measured,
+  );
+}
+
+export function numberProbe(entry: NumberCase): Probe {
+  const { id, group, title, source, rule, driver, level, relies } = entry;
+  return {
+    id,
+    group,
+    title,
+    source,
+    driver: driver ?? "both",
+    ...(rule !== undefined && { rule }),
+    ...(level !== undefined && { level }),
+    how: "a program of one or two ops over numbers that tell both arithmetics apart",
+    means: {
+      held: `As documented: ${relies} is right for this machine.`,
+      "did not hold": `Other than documented: ${relies} is wrong for this machine. Please report it.`,
+      unknown: `Whether ${relies} is right for this machine is not known.`,
+    },
+    needs: ["program.runs"],
+    failure: "unknown",
+    run: async (context: ProbeContext) => {
+      const outputs = await runProgram(context.open(), entry.build(), entry.inputs);
+      return judgeNumbers(outputs[0] ?? [], entry, entry.documented(context.chip, context.driver));
+    },
+  };
+}

@@ -1,0 +1,407 @@
+import { quantile } from "../../chip/cost/accuracy.ts";
+import { estimateFunction } from "../../chip/estimate.ts";
+import type { MilFunction } from "../../mil/program.ts";
+import { openPowerMeter } from "../../track/power/index.ts";
+import { given } from "./arithmetic-cases.ts";
+import { constant, program } from "./number-case.ts";
+import type { Outcome } from "./outcome.ts";
+import { increment } from "./program-probes.ts";
+import { held, notHeld, unknown } from "./probe.ts";
+import type { Probe, ProbeContext } from "./probe.ts";
+import { halfCount, LoadedProgram, writeNumbers } from "./run-program.ts";
+
+const WARM_UPS = 10;
+const MAXIMUM_RUNS = 300;
+/** Of one program's timed calls together. */
+const BUDGET_MS = 1500;
+/** A ladder ends at the first rung whose call takes longer: the next one would not fit. */
+const LONGEST_CALL_MS = 150;
+/** Predictions are of machines at rest; a rate within this factor of its prediction agrees with it. */
+const AGREEMENT = 2;
+
+export interface CallTimes {
+  readonly runs: number;
+  readonly medianMs: number;
+  readonly p90Ms: number;
+}
+
+/** Times calls of a loaded program after some that warm up. */
+export async function timeCalls(loaded: LoadedProgram): Promise<CallTimes> {
+  const started = performance.now();
+  for (let run = 0; run < WARM_UPS; run++) {
+    await loaded.execute();
+    if (performance.now() - started > BUDGET_MS) break;
+  }
+  const times: number[] = [];
+  const timedFrom = performance.now();
+  while (times.length < MAXIMUM_RUNS) {
+    const before = performance.now();
+    await loaded.execute();
+    times.push(performance.now() - before);
+    if (times.length >= 3 && performance.now() - timedFrom > BUDGET_MS) break;
+  }
+  return { runs: times.length, medianMs: quantile(times, 0.5), p90Ms: quantile(times, 0.9) };
+}
+
+interface Rung {
+  readonly label: string;
+  readonly build: () => MilFunction;
+  readonly flops: number;
+  readonly bytes: number;
+}
+
+/** Numbers of about 1 / 16, so that no sum comes near the ceiling. */
+function fillInputs(loaded: LoadedProgram): void {
+  loaded.fn.inputs.forEach((port, index) => {
+    const buffer = loaded.inputs[index];
+    const count = halfCount(port);
+    const numbers = Float64Array.from({ length: count }, (_, i) => (((i * 37) % 64) - 32) / 512);
+    if (buffer !== undefined) writeNumbers(buffer, numbers);
+  });
+}
+
+const CONVOLUTION = {
+  strides: [1, 1],
+  pad_type: "valid",
+  pad: [0, 0, 0, 0],
+  dilations: [1, 1],
+  groups: 1,
+} as const;
+
+function convolutionChain(channels: number, places: number, depth: number): Rung {
+  return {
+    label: `${depth} 1x1 convolutions of ${channels} channels over ${places} places`,
+    flops: 2 * channels * channels * places * depth,
+    bytes: 2 * channels * channels * depth,
+    build: () =>
+      program([[1, channels, 1, places]], (f, x) => {
+        let value = given(x);
+        for (let layer = 0; layer < depth; layer++) {
+          const weight = constant(f, [channels, channels, 1, 1], weights(channels, layer));
+          value = f.op("conv", { x: value, weight, ...CONVOLUTION });
+        }
+        return value;
+      }),
+  };
+}
+
+function weights(channels: number, seed: number): Float64Array {
+  const scale = 1 / Math.sqrt(channels);
+  return Float64Array.from(
+    { length: channels * channels },
+    (_, i) => scale * ((((i * 31 + seed * 17) % 33) - 16) / 16),
+  );
+}
+
+function product(size: number): Rung {
+  return {
+    label: `matmul ${size} x ${size} x ${size}`,
+    flops: 2 * size ** 3,
+    bytes: 6 * size ** 2,
+    build: () =>
+      program(
+        [
+          [size, size],
+          [size, size],
+        ],
+        (f, x, y) =>
+          f.op("matmul", { x: given(x), y: given(y), transpose_x: false, transpose_y: false }),
+      ),
+  };
+}
+
+/** One row of places times a square weight: hardly any work, all of the weight to be read. */
+function streamed(size: number, isConstant: boolean): Rung {
+  const places = 32;
+  return {
+    label: `${size} x ${size} weights, ${isConstant ? "constant" : "an input"}`,
+    flops: 2 * size * size * places,
+    bytes: 2 * size * size,
+    build: () =>
+      isConstant
+        ? program([[1, size, 1, places]], (f, x) =>
+            f.op("conv", {
+              x: given(x),
+              weight: constant(f, [size, size, 1, 1], weights(size, 0)),
+              ...CONVOLUTION,
+            }),
+          )
+        : program(
+            [
+              [places, size],
+              [size, size],
+            ],
+            (f, x, y) =>
+              f.op("matmul", { x: given(x), y: given(y), transpose_x: false, transpose_y: false }),
+          ),
+  };
+}
+
+/** One value read and one written an element. */
+function elementwise(channels: number): Rung {
+  const places = 512;
+  return {
+    label: `x / 2 over ${channels} x ${places}`,
+    flops: channels * places,
+    bytes: 4 * channels * places,
+    build: () =>
+      program([[1, channels, 1, places]], (f, x) => f.op("mul", { x: given(x), y: 0.5 })),
+  };
+}
+
+type Unit = "TFLOP/s" | "GB/s";
+
+function rateOf(rung: Rung, ms: number, unit: Unit): number {
+  return unit === "TFLOP/s" ? rung.flops / (ms * 1e9) : rung.bytes / (ms * 1e6);
+}
+
+/** The best rate of a ladder of sizes, beside the cost model's for the same program. */
+async function climb(context: ProbeContext, rungs: readonly Rung[], unit: Unit): Promise<Outcome> {
+  const driver = context.open();
+  let best: { rung: Rung; times: CallTimes; rate: number; predictedMs: number } | undefined;
+  for (const rung of rungs) {
+    const fn = rung.build();
+    const predictedMs = estimateFunction(fn, context.chip, context.driver).ms;
+    const loaded = await LoadedProgram.load(driver, fn);
+    try {
+      fillInputs(loaded);
+      const times = await timeCalls(loaded);
+      const rate = rateOf(rung, times.medianMs, unit);
+      if (best === undefined || rate > best.rate) best = { rung, times, rate, predictedMs };
+      if (times.medianMs > LONGEST_CALL_MS) break;
+    } finally {
+      loaded.release();
+    }
+  }
+  if (best === undefined) return unknown("nothing was timed");
+  const { rung, times, rate, predictedMs } = best;
+  const predicted = rateOf(rung, predictedMs, unit);
+  const measured = {
+    rate,
+    unit,
+    predicted,
+    medianMs: times.medianMs,
+    p90Ms: times.p90Ms,
+    predictedMs,
+    runs: times.runs,
+    at: rung.label,
+  };
+  const told = `${figure(rate)} ${unit} (${rung.label}, median of ${times.runs}: ${figure(times.medianMs)} ms); the cost model says ${figure(predicted)} ${unit}`;
+  return agreement(context, told, rate / predicted, measured);
+}
+
+const figure = (value: number): string => value.toPrecision(3);
+
+function agreement(
+  { library }: ProbeContext,
+  told: string,
+  factor: number,
+  measured: NonNullable<Outcome["measured"]>,
+): Outcome {
+  if (library.isNamed)
+    return unknown(
+      `${told}; a library stands for the engine, its time is this computer's`,
+      measured,
+    );
+  return factor <= AGREEMENT && factor >= 1 / AGREEMENT
+    ? held(told, measured)
+    : notHeld(told, measured);
+}
+
+const MEANS: Probe["means"] = {
+  held: "The cost model fits this machine: estimates of plans may be trusted.",
+  "did not hold": "The cost model does not fit this machine. Please report the figures.",
+  unknown: "There is nothing to compare with.",
+};
+
+type Row = Omit<Probe, "group" | "driver" | "means" | "needs" | "failure" | "source" | "how"> &
+  Partial<Pick<Probe, "how" | "source" | "driver" | "means">>;
+
+const row = (entry: Row): Probe => ({
+  group: "rates",
+  driver: "both",
+  source: "the cost model (docs/cost-model.md)",
+  how: `calls of growing programs, ${WARM_UPS} to warm up, medians`,
+  means: MEANS,
+  needs: ["program.runs"],
+  failure: "unknown",
+  timeLimitMs: 180_000,
+  expectedMs: 8000,
+  ...entry,
+});
+
+export const RATE_PROBES: readonly Probe[] = [
+  row({
+    id: "rate.floor",
+    title: "Dispatch floor: a call of the smallest program takes what the cost model says",
+    how: `up to ${MAXIMUM_RUNS} calls of one addition over 32 numbers`,
+    level: "quick",
+    expectedMs: 3000,
+    run: async (context) => {
+      const fn = increment();
+      const loaded = await LoadedProgram.load(context.open(), fn);
+      const times = await timeCalls(loaded);
+      loaded.release();
+      const predictedMs = estimateFunction(fn, context.chip, context.driver).ms;
+      const told = `median of ${times.runs} calls ${figure(times.medianMs)} ms, 90 % within ${figure(times.p90Ms)} ms; the cost model says ${figure(predictedMs)} ms`;
+      return agreement(context, told, times.medianMs / predictedMs, { ...times, predictedMs });
+    },
+  }),
+  row({
+    id: "rate.convolution",
+    title: "Compute rate of 1x1 convolutions in a chain",
+    run: (context) =>
+      climb(
+        context,
+        [
+          convolutionChain(64, 64, 2),
+          convolutionChain(128, 256, 8),
+          convolutionChain(256, 1024, 16),
+          convolutionChain(512, 4096, 16),
+        ],
+        "TFLOP/s",
+      ),
+  }),
+  row({
+    id: "rate.matmul",
+    title: "Compute rate of a matrix product of two inputs",
+    run: (context) => climb(context, [128, 256, 512, 1024, 2048].map(product), "TFLOP/s"),
+  }),
+  row({
+    id: "rate.weights",
+    title: "Rate at which constant weights are read",
+    run: (context) =>
+      climb(
+        context,
+        [256, 512, 1024, 2048, 3072].map((size) => streamed(size, true)),
+        "GB/s",
+      ),
+  }),
+  row({
+    id: "rate.weight-inputs",
+    title: "Rate at which weights that are inputs are read",
+    run: (context) =>
+      climb(
+        context,
+        [256, 512, 1024, 2048, 3072].map((size) => streamed(size, false)),
+        "GB/s",
+      ),
+  }),
+  row({
+    id: "rate.elementwise",
+    title: "Rate at which elementwise ops read and write",
+    run: (context) => climb(context, [64, 512, 4096, 16384].map(elementwise), "GB/s"),
+  }),
+  row({
+    id: "rate.power",
+    title: "Power of the engine's rail, at rest and under load",
+    source: "macmon, IOReport or powermetrics, whichever reads",
+    how: "2 s at rest, then 4 s of a chain of convolutions",
+    means: {
+      held: "Energy per token is measured in runs on this machine.",
+      "did not hold":
+        "The rail does not rise under load: the work may not be on the engine, or the rail is wrong.",
+      unknown: "Power cannot be read: runs tell no energy.",
+    },
+    expectedMs: 9000,
+    run: power,
+  }),
+  row({
+    id: "rate.routes",
+    title: "Direct evaluation is no faster than the model's own message",
+    source: "ane-infer (10 % faster, M5), dev-erik (slower, M4 Max), Espresso (equal, M3 Max)",
+    how: "the smallest program by each way that the system has, in turns",
+    driver: "in-memory",
+    means: {
+      held: "The driver evaluates by the model's own message.",
+      "did not hold": "The driver takes the fastest way.",
+      unknown: "The driver evaluates by the model's own message.",
+    },
+    run: routes,
+    settings: ({ verdict, measured }) => {
+      const fastest = measured?.["fastest"];
+      const isKnown = fastest === "direct" || fastest === "client" || fastest === "model";
+      return verdict === "did not hold" && isKnown
+        ? { "in-memory": { evaluation: fastest } }
+        : undefined;
+    },
+  }),
+];
+
+const REST_MS = 2000;
+const LOAD_MS = 4000;
+
+async function power({ open, library }: ProbeContext): Promise<Outcome> {
+  const { meter, reason } = await openPowerMeter();
+  if (meter === undefined) return unknown(`power cannot be read: ${reason}`);
+  try {
+    await new Promise((resolve) => setTimeout(resolve, REST_MS));
+    const rest = meter.energyJoules();
+    const { build, flops } = convolutionChain(
+      library.isNamed ? 64 : 512,
+      library.isNamed ? 64 : 1024,
+      8,
+    );
+    const loaded = await LoadedProgram.load(open(), build());
+    fillInputs(loaded);
+    const started = performance.now();
+    let calls = 0;
+    for (; performance.now() - started < LOAD_MS; calls++) await loaded.execute();
+    const seconds = (performance.now() - started) / 1000;
+    loaded.release();
+    const load = meter.energyJoules();
+    const restWatts = (rest.joules.ane ?? NaN) / rest.seconds;
+    const loadWatts =
+      ((load.joules.ane ?? NaN) - (rest.joules.ane ?? NaN)) / (load.seconds - rest.seconds);
+    if (!Number.isFinite(restWatts) || !Number.isFinite(loadWatts))
+      return unknown(
+        `${meter.name} has no rail of the engine${meter.failure === undefined ? "" : `: ${meter.failure}`}`,
+      );
+    const teraflops = (calls * flops) / seconds / 1e12;
+    const measured = { meter: meter.name, restWatts, loadWatts, teraflops };
+    const told = `${meter.name}: ${figure(restWatts)} W at rest, ${figure(loadWatts)} W at ${figure(teraflops)} TFLOP/s`;
+    return loadWatts > restWatts + 0.05 ? held(told, measured) : notHeld(told, measured);
+  } finally {
+    meter.close();
+  }
+}
+
+/** A way counts as faster from this share of the model's time on. */
+const FASTER = 0.95;
+const TURNS = 5;
+
+async function routes({ open, library }: ProbeContext): Promise<Outcome> {
+  const medians = new Map<string, number[]>();
+  const failed: string[] = [];
+  const loaded = new Map<string, LoadedProgram>();
+  for (const evaluation of ["model", "client", "direct"] as const) {
+    try {
+      const driver = open({ "in-memory": { evaluation } });
+      loaded.set(evaluation, await LoadedProgram.load(driver, increment()));
+      medians.set(evaluation, []);
+    } catch (error) {
+      failed.push(`${evaluation}: ${error instanceof Error ? error.message.split("\n")[0] : ""}`);
+    }
+  }
+  for (let turn = 0; turn < TURNS; turn++) {
+    for (const [name, one] of loaded) {
+      await one.execute();
+      const times: number[] = [];
+      for (let run = 0; run < 60; run++) {
+        const before = performance.now();
+        await one.execute();
+        times.push(performance.now() - before);
+      }
+      medians.get(name)?.push(quantile(times, 0.5));
+    }
+  }
+  for (const one of loaded.values()) one.release();
+  const rows = [...medians].map(([name, times]) => [name, quantile(times, 0.5)] as const);
+  const [fastest] = rows.toSorted(([, a], [, b]) => a - b);
+  const own = rows.find(([name]) => name === "model")?.[1];
+  if (fastest === undefined || own === undefined) return unknown(failed.join("; "));
+  const told = [...rows.map(([name, ms]) => `${name} ${figure(ms)} ms`), ...failed].join("; ");
+  const measured = { ...Object.fromEntries(rows), fastest: fastest[0] };
+  if (library.isNamed) return unknown(`${told}; a library stands for the engine`, measured);
+  return fastest[1] < FASTER * own ? notHeld(told, measured) : held(told, measured);
+}

@@ -1,0 +1,431 @@
+import type { Chip, Driver } from "../../chip/chip.ts";
+import { familyIndex } from "../../chip/chip.ts";
+import { UNSUPPORTED_OPS } from "../../chip/legality/unsupported-ops.ts";
+import { EngineError } from "../../engine/errors.ts";
+import type { AneDriver, EngineSource } from "../../engine/ane/driver.ts";
+import { canonicalSource } from "../../engine/ane/program-text.ts";
+import { FunctionBuilder } from "../../mil/builder.ts";
+import { tensorLiteral } from "../../mil/literal.ts";
+import type { MilFunction } from "../../mil/program.ts";
+import { tensorType } from "../../mil/types.ts";
+import { constant, half, padded, program } from "./number-case.ts";
+import { given } from "./arithmetic-cases.ts";
+import { held, notHeld, unknown } from "./probe.ts";
+import type { Level, Probe } from "./probe.ts";
+import { LoadedProgram, halfCount, writeNumbers } from "./run-program.ts";
+
+/** What happens to a program by its description: it runs, or is stopped at some point. */
+type Fate = "runs" | "is refused";
+
+interface RefusalCase {
+  readonly id: string;
+  readonly title: string;
+  readonly source: string;
+  readonly rule?: string;
+  readonly driver?: Driver;
+  readonly level?: Level;
+  readonly build: () => MilFunction | EngineSource;
+  /** Nothing where nobody knows for the chip, or sources disagree. */
+  readonly documented: (chip: Chip, driver: Driver) => Fate | undefined;
+  readonly relies: string;
+}
+
+const always = (fate: Fate | undefined) => () => fate;
+const sinceH16 = (chip: Chip): boolean => familyIndex(chip.family) >= familyIndex("H16");
+
+/** One op of which the table of missing ops says that the compiler refuses it. */
+function missingOp(name: string, build: RefusalCase["build"]): RefusalCase {
+  return {
+    id: `missing.${name}`,
+    title: `${name} is refused`,
+    source: "ANEForge sweep of the MIL vocabulary, M5",
+    rule: "unsupported-op",
+    build,
+    documented: always("is refused"),
+    relies: `that programs with ${name} are rewritten (${UNSUPPORTED_OPS[name] ?? ""})`,
+  };
+}
+
+const indices = (f: FunctionBuilder, shape: readonly number[], rest = 0) =>
+  f.constant(
+    tensorLiteral(
+      "int32",
+      shape,
+      padded(
+        shape.reduce((product, size) => product * size, 1),
+        [2, 1],
+        rest,
+      ),
+    ),
+  );
+
+function fp32Ports(): MilFunction {
+  const f = new FunctionBuilder("probe");
+  const x = f.input("x", tensorType("fp32", [1, 32]));
+  return f.finish({ result: f.op("add", { x, y: x }) });
+}
+
+function returnedInput(): EngineSource {
+  const f = new FunctionBuilder("probe");
+  const x = f.input("x", half(1, 32));
+  const sum = f.finish({ result: f.op("add", { x, y: x }) });
+  const source = canonicalSource("probe", sum);
+  return { label: "probe", main: { ...source.main, operations: [], outputs: source.main.inputs } };
+}
+
+const layerNorm = (width: number) => (): MilFunction =>
+  program([[8, width]], (f, x) =>
+    f.op("layer_norm", {
+      x: given(x),
+      axes: [-1],
+      gamma: constant(
+        f,
+        [width],
+        padded(width, [], 1).map((_, index) => 1 + (index % 7) / 8),
+      ),
+      beta: constant(
+        f,
+        [width],
+        padded(width, []).map((_, index) => (index % 5) / 8),
+      ),
+      epsilon: 1e-3,
+    }),
+  );
+
+const squared = (width: number) => (): MilFunction =>
+  program([[8, width]], (f, x) => f.op("tanh", { x: f.op("square", { x: given(x) }) }));
+
+const convolutionOfWidth = (width: number) => (): MilFunction =>
+  program([[1, 32, 1, 64]], (f, x) =>
+    f.op("conv", {
+      x: given(x),
+      weight: constant(f, [32, 32, 1, width], padded(32 * 32 * width, [], 0.01)),
+      strides: [1, 1],
+      pad_type: "valid",
+      pad: [0, 0, 0, 0],
+      dilations: [1, 1],
+      groups: 1,
+    }),
+  );
+
+const lastAxis = (width: number): RefusalCase => ({
+  id: `lane.${width}`,
+  title: `Ports with a last axis of ${width} are refused`,
+  source: "Espresso and field guide, M3 Max: 0x9 or 0x1d; Orion runs 16",
+  rule: "lane-width",
+  driver: "in-memory",
+  build: () => program([[32, width]], (f, x) => f.op("mul", { x: given(x), y: 2 })),
+  documented: always("is refused"),
+  relies: "the warning about narrow ports",
+});
+
+export const REFUSAL_CASES: readonly RefusalCase[] = [
+  {
+    id: "reduce.times-zero",
+    title: "A reduced value times 0 is refused",
+    source: "ANEForge 116",
+    rule: "reduce-times-zero",
+    build: () =>
+      program([[8, 64]], (f, x) =>
+        f.op("mul", { x: f.op("reduce_sum", { x: given(x), axes: [1], keep_dims: true }), y: 0 }),
+      ),
+    documented: always("is refused"),
+    relies: "the rule that refuses such programs",
+  },
+  {
+    id: "square.width-100",
+    title: "tanh of a square is refused where width mod 128 is above 64",
+    source: "ANEForge per-op rules",
+    rule: "square-fusion",
+    build: squared(100),
+    documented: always("is refused"),
+    relies: "writing squares as products",
+  },
+  {
+    id: "square.width-64",
+    title: "tanh of a square runs at width 64",
+    source: "ANEForge per-op rules",
+    rule: "square-fusion",
+    level: "thorough",
+    build: squared(64),
+    documented: always("runs"),
+    relies: "the bound of the rule about squares",
+  },
+  {
+    id: "layer-norm.1024",
+    title: "layer_norm with gamma and beta over 1024: refused up to H14, runs later",
+    source: "ANEForge 149 and 162",
+    rule: "layer-norm-affine",
+    build: layerNorm(1024),
+    documented: (chip) => (familyIndex(chip.family) <= familyIndex("H14") ? "is refused" : "runs"),
+    relies: "writing gamma and beta as ops of their own",
+  },
+  {
+    id: "conv.kernel-13",
+    title: "A kernel 13 wide runs",
+    source: "ANEForge per-family limits",
+    rule: "conv-kernel-width",
+    level: "thorough",
+    build: convolutionOfWidth(13),
+    documented: always("runs"),
+    relies: "the limit of kernels",
+  },
+  {
+    id: "conv.kernel-16",
+    title: "A kernel 16 wide is refused",
+    source: "ANEForge per-family limits",
+    rule: "conv-kernel-width",
+    build: convolutionOfWidth(16),
+    documented: always("is refused"),
+    relies: "the limit of kernels",
+  },
+  {
+    id: "extent.16385",
+    title: "An axis of 16416: refused up to H15, runs from H16 on",
+    source: "ANEForge per-family limits, M1, M2, M5",
+    rule: "extent",
+    build: () => program([[1, 16416]], (f, x) => f.op("mul", { x: given(x), y: 2 })),
+    documented: (chip) => (sinceH16(chip) ? "runs" : "is refused"),
+    relies: "how a vocabulary is cut into parts",
+  },
+  {
+    id: "extent.65568",
+    title: "An axis of 65568 is refused",
+    source: "ANEForge per-family limits",
+    rule: "extent",
+    build: () => program([[1, 65568]], (f, x) => f.op("mul", { x: given(x), y: 2 })),
+    documented: always("is refused"),
+    relies: "how a vocabulary is cut into parts",
+  },
+  {
+    id: "rank.6",
+    title: "Rank 6 is refused",
+    source: "ANEForge per-family limits",
+    rule: "rank",
+    build: () => program([[1, 2, 2, 2, 2, 32]], (f, x) => f.op("mul", { x: given(x), y: 2 })),
+    documented: always("is refused"),
+    relies: "the limit of ranks",
+  },
+  {
+    id: "ports.fp32",
+    title: "fp32 ports: refused through e5rt",
+    source: "ANEForge; maderix and Orion pass fp32 in memory, with a cast",
+    rule: "port-type-e5rt",
+    build: () => canonicalSource("probe", fp32Ports()),
+    documented: (_, driver) => (driver === "e5rt" ? "is refused" : undefined),
+    relies: "converting to fp16 on the host",
+  },
+  {
+    id: "body.empty",
+    title: "A function that returns its input is refused",
+    source: 'ANEForge 116: the compiler crashes ("unordered_map::at")',
+    rule: "empty-body",
+    build: returnedInput,
+    documented: always("is refused"),
+    relies: "the rule that refuses such programs",
+  },
+  {
+    id: "tile.5",
+    title: "tile by 5 is refused",
+    source: "ANEForge per-op rules",
+    rule: "tile-factors",
+    build: () => program([[1, 32]], (f, x) => f.op("tile", { x: given(x), reps: [5, 1] })),
+    documented: always("is refused"),
+    relies: "leaving repetitions to the next op's broadcast",
+  },
+  {
+    id: "gelu.in-memory",
+    title: "gelu is refused in memory",
+    source: "Orion 10, M4 Max; it runs through e5rt",
+    rule: "gelu",
+    driver: "in-memory",
+    build: () =>
+      program([[8, 64]], (f, x) => f.op("gelu", { x: given(x), mode: "TANH_APPROXIMATION" })),
+    documented: always("is refused"),
+    relies: "writing gelu with tanh",
+  },
+  {
+    id: "rsqrt.in-memory",
+    title: "rsqrt runs in memory",
+    source: "dev-erik and ANEForge; Espresso saw it refused, M3 Max",
+    rule: "rsqrt",
+    driver: "in-memory",
+    build: () =>
+      program([[8, 64]], (f, x) =>
+        f.op("rsqrt", {
+          x: f.op("add", { x: f.op("mul", { x: given(x), y: given(x) }), y: 1 }),
+          epsilon: 2 ** -24,
+        }),
+      ),
+    documented: always("runs"),
+    relies: "the norms of llama and qwen3",
+  },
+  {
+    id: "reduce-mean.in-memory",
+    title: "reduce_mean runs in memory",
+    source: "dev-erik and ANEForge; Espresso misses it on macOS 26",
+    rule: "reduce-mean",
+    driver: "in-memory",
+    build: () =>
+      program([[8, 64]], (f, x) =>
+        f.op("reduce_mean", { x: given(x), axes: [1], keep_dims: true }),
+      ),
+    documented: always("runs"),
+    relies: "norms",
+  },
+  {
+    id: "concat.in-memory",
+    title: "concat runs in memory",
+    source: "maderix, Espresso, dev-erik; Orion and maderix issue 47 saw it refused",
+    rule: "concat",
+    driver: "in-memory",
+    build: () =>
+      program(
+        [
+          [8, 64],
+          [8, 64],
+        ],
+        (f, x, y) => f.op("concat", { values: [given(x), given(y)], axis: 1, interleave: false }),
+      ),
+    documented: always("runs"),
+    relies: "rotary embeddings",
+  },
+  {
+    id: "conv-bias.in-memory",
+    title: "conv with bias is refused in memory",
+    source: "Orion, M4 Max; axiom uses it",
+    rule: "conv-bias",
+    driver: "in-memory",
+    level: "thorough",
+    build: () =>
+      program([[1, 64, 1, 64]], (f, x) =>
+        f.op("conv", {
+          x: given(x),
+          weight: constant(f, [64, 64, 1, 1], padded(64 * 64, [], 0.01)),
+          bias: constant(f, [64], padded(64, [], 1)),
+          strides: [1, 1],
+          pad_type: "valid",
+          pad: [0, 0, 0, 0],
+          dilations: [1, 1],
+          groups: 1,
+        }),
+      ),
+    documented: always("is refused"),
+    relies: "writing biases with add",
+  },
+  lastAxis(1),
+  lastAxis(8),
+  lastAxis(16),
+  missingOp("gather", () =>
+    program([[32, 64]], (f, x) =>
+      f.op("gather", {
+        x: given(x),
+        indices: indices(f, [4]),
+        axis: 0,
+        batch_dims: 0,
+        validate_indices: false,
+      }),
+    ),
+  ),
+  missingOp("gather_along_axis", () =>
+    program([[32, 64]], (f, x) =>
+      f.op("gather_along_axis", {
+        x: given(x),
+        indices: indices(f, [32, 1]),
+        axis: 1,
+        validate_indices: false,
+      }),
+    ),
+  ),
+  missingOp("scatter_along_axis", () =>
+    program(
+      [
+        [32, 64],
+        [32, 1],
+      ],
+      (f, x, y) =>
+        f.op("scatter_along_axis", {
+          data: given(x),
+          indices: indices(f, [32, 1]),
+          updates: given(y),
+          axis: 1,
+          mode: "add",
+          validate_indices: false,
+        }),
+    ),
+  ),
+  missingOp("identity", () => program([[8, 64]], (f, x) => f.op("identity", { x: given(x) }))),
+];
+
+/** The op that the engine lacks beyond doubt; with the Neural Engine alone in the mask it must not compile. */
+export const LACKING = (): MilFunction =>
+  program([[8, 64]], (f, x) =>
+    f.op("cumsum", { x: given(x), axis: 1, exclusive: false, reverse: false }),
+  );
+
+export function refusalProbe(entry: RefusalCase): Probe {
+  const { id, title, source, rule, driver, level, relies } = entry;
+  return {
+    id,
+    group: "refusals",
+    title,
+    source,
+    driver: driver ?? "both",
+    ...(rule !== undefined && { rule }),
+    ...(level !== undefined && { level }),
+    how: "compiles, loads and runs the program; an error or the end of the process is a refusal",
+    means: {
+      held: `As documented: ${relies} is right for this machine.`,
+      "did not hold": `Other than documented: ${relies} is wrong for this machine. Please report it.`,
+      unknown: `Sources disagree or are silent; now it is known for this machine.`,
+    },
+    needs: ["program.runs"],
+    failure: "unknown",
+    run: async ({ open, chip, driver: name }) => {
+      const documented = entry.documented(chip, name);
+      const fate = await fateOf(open(), entry.build());
+      return judgeFate(fate, documented);
+    },
+    judgeDeath: ({ chip, driver: name }, how) =>
+      judgeFate({ fate: "is refused", detail: how }, entry.documented(chip, name)),
+  };
+}
+
+/** What became of a program, with the runtime's words. */
+interface FateFound {
+  readonly fate: Fate;
+  readonly detail: string;
+}
+
+function judgeFate({ fate, detail }: FateFound, documented: Fate | undefined) {
+  const measured = { fate };
+  const told = detail === "" ? `it ${fate}` : `it ${fate}: ${detail}`;
+  if (documented === undefined) return unknown(told, measured);
+  return fate === documented ? held(told, measured) : notHeld(told, measured);
+}
+
+async function fateOf(driver: AneDriver, source: MilFunction | EngineSource): Promise<FateFound> {
+  const main = "main" in source ? source.main : source;
+  let loaded: LoadedProgram | undefined;
+  try {
+    loaded = await LoadedProgram.load(driver, source);
+    loaded.inputs.forEach((buffer, index) => {
+      const port = main.inputs[index];
+      if (port !== undefined) writeNumbers(buffer, padded(halfCount(port), [], 0.5));
+    });
+    await loaded.execute();
+    return { fate: "runs", detail: "" };
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
+    return { fate: "is refused", detail: reasonOf(error.message) };
+  } finally {
+    loaded?.release();
+  }
+}
+
+/** The runtime's words without the driver's. */
+export function reasonOf(message: string): string {
+  const said = /It said:\s*(?<words>[\s\S]*)$/.exec(message)?.groups?.["words"] ?? message;
+  const flat = said.replaceAll(/\s+/g, " ").trim();
+  return flat.length > 160 ? `${flat.slice(0, 160)} …` : flat;
+}

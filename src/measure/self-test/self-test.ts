@@ -1,0 +1,124 @@
+import type { Driver } from "../../chip/chip.ts";
+import { chooseChip } from "../../engine/ane/choose-chip.ts";
+import { identifyMachine } from "../../engine/ane/identity.ts";
+import { findLibrary } from "../../engine/ane/library.ts";
+import { saveMachineProfile, systemBuild } from "../../engine/ane/machine-profile.ts";
+import type { DriverSettings } from "../../engine/ane/machine-profile.ts";
+import { chooseDriver } from "../../engine/ane/open-driver.ts";
+import { VERSION } from "../../util/version.ts";
+import { opItem, probeItem } from "./items.ts";
+import { collectOps } from "./op-rows.ts";
+import type { Group, ProbeResult } from "./outcome.ts";
+import type { Level, Probe } from "./probe.ts";
+import { probesFor } from "./probes.ts";
+import { makeReport } from "./report.ts";
+import type { SelfTestReport } from "./report.ts";
+import { ResultStore } from "./result-store.ts";
+import { Run } from "./run-items.ts";
+import type { Progress } from "./run-items.ts";
+
+export interface SelfTestOptions {
+  readonly level: Level;
+  readonly driver?: Driver;
+  /** A library instead of the system's, as `ANECDOTE_ANE_LIBRARY` names one. */
+  readonly library?: string;
+  readonly chip?: string;
+  /** Asks everything anew though answers of this machine are kept. */
+  readonly isFresh?: boolean;
+  /** What one probe may take at most, whatever its own limit. */
+  readonly timeLimitMs?: number;
+  /** Default: all. */
+  readonly groups?: readonly Group[];
+  /** Of those groups, only these probes and ops, by id. */
+  readonly only?: (id: string) => boolean;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: Progress) => void;
+  readonly onResult?: (result: ProbeResult, isKept: boolean) => void;
+}
+
+/** What everything else needs: asked whatever the groups are. */
+const FOUNDATION: ReadonlySet<string> = new Set(["program.runs"]);
+
+/**
+ * Asks this machine about every rule of a level, each in a process that may die. What is known is kept at once, so
+ * that an interrupted test goes on where it stopped; a whole one saves the machine's profile. Throws `EngineError`
+ * where there is no library or its chip is not known.
+ */
+export async function runSelfTest(options: SelfTestOptions): Promise<SelfTestReport> {
+  const library = findLibrary(options.library);
+  const driver = chooseDriver(options.driver);
+  const chip = await chooseChip(options.chip, library);
+  const identity = await identifyMachine();
+  const key = { chip: chip.id, osBuild: systemBuild(), library: library.path };
+  const store = new ResultStore({ driver, chip: chip.id, osBuild: key.osBuild, library });
+  if (options.isFresh === true) store.clear();
+  const isWanted = (group: Group): boolean => options.groups?.includes(group) ?? true;
+  const probes = probesFor(driver, options.level).filter(
+    ({ id, group }) => isWanted(group) || FOUNDATION.has(id),
+  );
+  options.onProgress?.({
+    done: 0,
+    total: 0,
+    title: "collecting the ops of all plans",
+    remainingMs: NaN,
+  });
+  const isRate = ({ group }: Probe): boolean => group === "rates";
+  const items = [
+    ...probes.filter((probe) => !isRate(probe)).map((probe) => probeItem(probe, driver, chip)),
+    ...(isWanted("ops") ? collectOps(chip, driver, options.level) : []).map((row) =>
+      opItem(row, driver),
+    ),
+    ...probes.filter(isRate).map((probe) => probeItem(probe, driver, chip)),
+  ].filter(({ id }) => options.only?.(id) ?? true);
+  const { timeLimitMs, onProgress, onResult } = options;
+  const run = new Run(items, {
+    driver,
+    library,
+    chip,
+    store,
+    signal: options.signal ?? new AbortController().signal,
+    ...(timeLimitMs !== undefined && { timeLimitMs }),
+    ...(onProgress !== undefined && { onProgress }),
+    ...(onResult !== undefined && { onResult }),
+  });
+  await run.all();
+  const complete = run.results.size === items.length;
+  const settings = settingsFrom(probesFor(driver, "thorough"), store, run.results);
+  const profile = complete
+    ? {
+        path: saveMachineProfile(key, { [driver]: settings[driver] ?? {} }, VERSION),
+        settings,
+      }
+    : undefined;
+  return makeReport({
+    level: options.level,
+    complete,
+    driver,
+    library,
+    chip,
+    identity,
+    results: [...run.results.values()],
+    ...(profile !== undefined && { profile }),
+  });
+}
+
+/** What all answers of this machine, of this and of earlier tests, mean for the drivers. */
+function settingsFrom(
+  probes: readonly Probe[],
+  store: ResultStore,
+  results: ReadonlyMap<string, ProbeResult>,
+): DriverSettings {
+  let settings: DriverSettings = {};
+  for (const { id, settings: choose } of probes) {
+    const result = results.get(id) ?? store.get(id);
+    if (choose === undefined || result === undefined) continue;
+    const { verdict, detail, measured } = result;
+    const chosen = choose({ verdict, detail, ...(measured !== undefined && { measured }) });
+    if (chosen === undefined) continue;
+    settings = {
+      e5rt: { ...settings.e5rt, ...chosen.e5rt },
+      "in-memory": { ...settings["in-memory"], ...chosen["in-memory"] },
+    };
+  }
+  return settings;
+}
