@@ -18,7 +18,7 @@ const AWAY = 1 << 15;
 export class ConversionPool {
   readonly #threads: number;
   readonly #away: number;
-  readonly #workers: Worker[] = [];
+  readonly #workers = new Map<number, Worker>();
   #converter: HalfConverter | undefined;
   #here: ItemConverter | undefined;
   #idle: Promise<void> = Promise.resolve();
@@ -45,7 +45,8 @@ export class ConversionPool {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    await Promise.all(this.#workers.splice(0).map((worker) => worker.terminate()));
+    await Promise.all([...this.#workers.values()].map((worker) => worker.terminate()));
+    this.#workers.clear();
   }
 
   async #convert(items: readonly ConversionItem[]): Promise<void> {
@@ -73,7 +74,7 @@ export class ConversionPool {
   }
 
   #worker(at: number): Worker {
-    const known = this.#workers[at];
+    const known = this.#workers.get(at);
     if (known !== undefined) return known;
     if (this.#isClosed)
       throw new EngineError("engine.closed", "the engine's conversions have ended");
@@ -81,9 +82,9 @@ export class ConversionPool {
     made.unref();
     // Told to whoever waits for it; a thread that ended is not used again.
     made.on("error", () => {
-      if (this.#workers[at] === made) delete this.#workers[at];
+      if (this.#workers.get(at) === made) this.#workers.delete(at);
     });
-    this.#workers[at] = made;
+    this.#workers.set(at, made);
     return made;
   }
 
