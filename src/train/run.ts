@@ -401,7 +401,7 @@ class Run {
     return {
       version: 1,
       step: trainer.step,
-      sampler: trainer.batches.state as TrainerState["sampler"],
+      sampler: trainer.batchState as TrainerState["sampler"],
       window: { lossSum: this.#lossSum, stepCount: this.#stepCount },
       ...(trainer.lossScale.isDynamic && { lossScale: trainer.lossScale.state }),
       trainLoss: this.#trainLoss,

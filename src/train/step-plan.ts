@@ -389,9 +389,10 @@ class StepPlan {
     );
   }
 
+  /** In the order in which the backward pass ends the stages' gradients. */
   gradientNorm(): void {
     let first = true;
-    for (const stage of this.#model.stages) {
+    for (const stage of this.#model.stages.toReversed()) {
       const weights = owned(stage);
       const name = `gradient_norm_${stage.kind}`;
       if (!this.#builder.hasProgram(name))

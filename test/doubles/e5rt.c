@@ -410,6 +410,7 @@ EXPORT int64_t e5rt_execution_stream_encode_operation(void *stream, void *operat
 }
 
 static uint64_t contents_of(const object *buffer) {
+  if (is_watch_off) return 0;
   const uint64_t *words = buffer->memory;
   uint64_t hash = 0xCBF29CE484222325ull;
   for (uint64_t i = 0; i < buffer->byte_length / 8; i++) hash = (hash ^ words[i]) * 0x100000001B3ull;

@@ -54,7 +54,7 @@ static struct {
   double milliseconds;
 } delays[MAXIMUM_DELAYS];
 static int delay_count;
-static __attribute__((unused)) int is_arithmetic_off;
+static __attribute__((unused)) int is_arithmetic_off, is_watch_off;
 
 static void set_delay(const char *text) {
   const char *colon = text == NULL ? NULL : strrchr(text, ':');
@@ -93,6 +93,7 @@ static void control(const char *key, const char *value) {
   else if (strcmp(key, "arithmetic") == 0) is_arithmetic_off = value != NULL && strcmp(value, "off") == 0;
   else if (strcmp(key, "missing") == 0) snprintf(missing_name, sizeof missing_name, "%s", value == NULL ? "" : value);
   else if (strcmp(key, "surfaces") == 0) snprintf(surface_rule, sizeof surface_rule, "%s", value == NULL ? "" : value);
+  else if (strcmp(key, "watch") == 0) is_watch_off = value != NULL && strcmp(value, "off") == 0;
   else if (strcmp(key, "trace") == 0) {
     if (trace_file != NULL) fclose(trace_file);
     trace_file = value == NULL || *value == 0 ? NULL : fopen(value, "a");

@@ -18,6 +18,7 @@ import type {
   SectionExecution,
 } from "../engine.ts";
 import { EngineError } from "../errors.ts";
+import type { ConversionPool } from "./conversion-pool.ts";
 import { DeviceMemory } from "./device-memory.ts";
 import type { AneDriver, DriverProgram } from "./driver.ts";
 import { HostSide } from "./host-side.ts";
@@ -41,6 +42,7 @@ export interface AnePlanContext {
   /** Runs what stays on the host, and owns the memory of all buffers. */
   readonly host: Engine;
   readonly segments: LoadedSegments;
+  readonly conversions: ConversionPool;
   /** A stream of its own for every dispatch, so that each is timed alone. */
   readonly separateDispatches: boolean;
   readonly bytesPerPiece: number;
@@ -138,7 +140,7 @@ export class AnePlan implements LoadedPlan {
     for (const spec of plan.buffers.values()) {
       versions.set(spec.name, share?.versionFor(spec.name) ?? { number: 0 });
     }
-    const transfers = new Transfers(host, memory, versions);
+    const transfers = new Transfers(host, memory, versions, context.conversions);
     return new AnePlan(plan, context, { placed, steps, memory, host, transfers }, onProgress);
   }
 

@@ -1,12 +1,9 @@
 import type { DataType } from "../../mil/types.ts";
 import type { InputConversion } from "../../passes/engine/ports.ts";
-import {
-  float16Bits,
-  float16ToFloat32,
-  float16Value,
-  float32ToFloat16,
-} from "../../util/float16.ts";
+import { float16Bits, float16Value } from "../../util/float16.ts";
+import type { HalfConverter } from "../cpu/half-converter.ts";
 import type { BufferView } from "../engine.ts";
+import { fillOneHot } from "./conversion-item.ts";
 
 const ONE = 0x3c00;
 
@@ -16,28 +13,27 @@ export function fillPort(
   source: BufferView,
   dataType: DataType,
   port: Uint16Array,
+  converter: HalfConverter,
 ): void {
   switch (conversion.kind) {
     case "half":
-      toHalves(source, dataType, port);
+      toHalves(source, dataType, port, converter);
       return;
     case "valid":
       for (let i = 0; i < source.length; i++) port[i] = (source[i] ?? -1) < 0 ? 0 : ONE;
       return;
-    case "one-hot": {
-      const { first, depth } = conversion;
-      port.fill(0, 0, source.length * depth);
-      for (let row = 0; row < source.length; row++) {
-        const index = source[row] ?? -1;
-        const column = index - first;
-        if (index >= 0 && column >= 0 && column < depth) port[row * depth + column] = ONE;
-      }
-    }
+    case "one-hot":
+      fillOneHot(source, conversion.first, conversion.depth, port);
   }
 }
 
-function toHalves(source: BufferView, dataType: DataType, port: Uint16Array): void {
-  if (source instanceof Float32Array) float32ToFloat16(source, port);
+function toHalves(
+  source: BufferView,
+  dataType: DataType,
+  port: Uint16Array,
+  converter: HalfConverter,
+): void {
+  if (source instanceof Float32Array) converter.toHalves(source, port);
   else if (dataType === "fp16") port.set(source);
   else for (let i = 0; i < source.length; i++) port[i] = float16Bits(source[i] ?? 0);
 }
@@ -48,6 +44,7 @@ export function takeResult(
   how: "write" | "add",
   target: BufferView,
   dataType: DataType,
+  converter: HalfConverter,
 ): void {
   if (dataType === "fp16") {
     if (how === "write") {
@@ -56,11 +53,12 @@ export function takeResult(
     }
     for (let i = 0; i < target.length; i++)
       target[i] = float16Bits(float16Value(target[i] ?? 0) + float16Value(port[i] ?? 0));
+  } else if (target instanceof Float32Array) {
+    if (how === "add") converter.add(port, target);
+    else converter.toSingles(port, target);
   } else if (how === "add") {
     for (let i = 0; i < target.length; i++)
       target[i] = (target[i] ?? 0) + float16Value(port[i] ?? 0);
-  } else if (target instanceof Float32Array) {
-    float16ToFloat32(port, target);
   } else {
     for (let i = 0; i < target.length; i++) target[i] = float16Value(port[i] ?? 0);
   }

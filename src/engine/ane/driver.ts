@@ -4,6 +4,8 @@ import type { MilFunction } from "../../mil/program.ts";
 /** Memory the engine reads and writes in place. */
 export interface DeviceBuffer {
   readonly byteLength: number;
+  /** Where it stands, for as long as it is not released; absent where the address may change. */
+  readonly address?: bigint;
   /**
    * Lets the host at the memory, which is its own only while `use` runs: fp16 as bits, dense, in the declared
    * shape of the port it is bound to.

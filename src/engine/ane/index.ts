@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import type { Chip, Driver } from "../../chip/chip.ts";
 import type { OperandScaling } from "../../passes/engine/operand-scaling.ts";
 import type { Plan } from "../../plan/plan.ts";
@@ -7,6 +8,7 @@ import { EngineError } from "../errors.ts";
 import { createSimEngine } from "../sim/index.ts";
 import { AnePlan } from "./ane-plan.ts";
 import { chooseChip } from "./choose-chip.ts";
+import { ConversionPool } from "./conversion-pool.ts";
 import { lendEvaluator } from "./evaluator.ts";
 import { inMemoryEnvironment } from "./in-memory/settings.ts";
 import { findLibrary } from "./library.ts";
@@ -46,6 +48,8 @@ export interface AneEngineOptions {
   readonly separateDispatches?: boolean;
   /** Bytes that the host converts for one stream, about; smaller ones overlap sooner. Default 1 MiB. */
   readonly bytesPerPiece?: number;
+  /** Elements from which on other threads convert. Default 32768. */
+  readonly convertAwayFrom?: number;
   /** One task at a time, engine and host in turn: to measure against. */
   readonly sequential?: boolean;
   /** Told when each task begins and ends. */
@@ -87,12 +91,17 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
   if (host === undefined)
     throw new EngineError("engine.ane.host", "there is no engine for the host");
   const segments = new LoadedSegments(driver);
+  const conversions = new ConversionPool(
+    options.threads ?? availableParallelism(),
+    options.convertAwayFrom,
+  );
   const context = {
     driver,
     operandScaling: options.operandScaling ?? "auto",
     chip,
     host,
     segments,
+    conversions,
     separateDispatches: options.separateDispatches ?? false,
     bytesPerPiece: options.bytesPerPiece ?? PIECE.bytes,
     isSequential: options.sequential ?? false,
@@ -118,6 +127,7 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
       for (const loaded of open) await loaded.close();
       open.clear();
       await segments.close();
+      await conversions.close();
       await driver.close();
       await endEvaluator?.();
       await ownHost?.close();

@@ -77,6 +77,7 @@ export interface KernelExports {
   embeddingGradient(...numbers: readonly number[]): void;
   float32ToFloat16(source: number, target: number, count: number): void;
   float16ToFloat32(source: number, target: number, count: number): void;
+  addFloat16(source: number, target: number, count: number): void;
 }
 
 /** Takes items until there are none left. `kernelsOf` gives the kernels over a memory. */

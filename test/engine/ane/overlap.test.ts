@@ -70,7 +70,12 @@ describe.skipIf(NO_COMPILER !== undefined)(`engine and host (${NO_COMPILER ?? "c
   test("give the simulator's losses bit for bit, however streams are cut", async () => {
     const sim = simulator("m4");
     const wanted = await train(sim, 2, { json: GPT2_JSON, accumulationSteps: 2 });
-    for (const options of [{ bytesPerPiece: 1 }, { bytesPerPiece: 8192, operationLimit: 5 }]) {
+    for (const options of [
+      { bytesPerPiece: 1 },
+      { bytesPerPiece: 8192, operationLimit: 5 },
+      // Every number is converted on other threads.
+      { bytesPerPiece: 4096, convertAwayFrom: 1, threads: 2 },
+    ]) {
       const engine = await createAneEngine({
         library: double?.path ?? "",
         chip: "m4",

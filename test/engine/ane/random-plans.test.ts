@@ -147,11 +147,11 @@ describe.skipIf(NO_COMPILER !== undefined)(
             for (const each of doubles) expect(each.violations()).toEqual({ count: 0, first: "" });
           },
         ),
-        { numRuns: 50 },
+        { numRuns: 40 },
       );
       for (const engine of engines) await engine.close();
       await sim.close();
       for (const each of doubles) expect(each.count("live handles")).toBe(0);
-    });
+    }, 180_000);
   },
 );

@@ -8,6 +8,7 @@ import type { BatchSource } from "../../../src/text/index.ts";
 import { buildTrainingPlan } from "../../../src/train/step-plan.ts";
 import type { TrainingPlan } from "../../../src/train/step-plan.ts";
 import { Trainer } from "../../../src/train/trainer.ts";
+import type { TrainerOptions } from "../../../src/train/trainer.ts";
 
 export const TINY_GPT2 = {
   model_type: "gpt2",
@@ -39,11 +40,16 @@ export function initialise(training: TrainingPlan, loaded: LoadedPlan): void {
   }
 }
 
-export function trainerOf(loaded: LoadedPlan, accumulationSteps: number): Trainer {
-  const tokens = Int32Array.from({ length: 600 }, (_, i) => (i * i * 7 + i) % 50);
+const TOKENS = Int32Array.from({ length: 600 }, (_, i) => (i * i * 7 + i) % 50);
+
+export function trainerOf(
+  loaded: LoadedPlan,
+  accumulationSteps: number,
+  options: Partial<TrainerOptions> = {},
+): Trainer {
   return new Trainer({
     loaded,
-    batches: batchesOf(tokens),
+    batches: batchesOf(TOKENS),
     schedule: {
       kind: "constant",
       learningRate: 3e-3,
@@ -56,12 +62,16 @@ export function trainerOf(loaded: LoadedPlan, accumulationSteps: number): Traine
     beta2: 0.95,
     weightDecay: 0.1,
     maxGradientNorm: 1,
+    ...options,
   });
 }
 
 function batchesOf(tokens: Int32Array): BatchSource {
   let at = 0;
   return {
+    get state() {
+      return at;
+    },
     next: () => {
       const inputs = Int32Array.from({ length: 32 }, (_, i) => tokens[(at + i) % 600] ?? 0);
       const targets = Int32Array.from({ length: 32 }, (_, i) =>
@@ -89,7 +99,7 @@ export async function train(
       const { loss, gradientNorm } = await trainer.update(() => undefined);
       results.push([loss, gradientNorm]);
     }
-    const { loss } = await trainer.evaluate([trainer.batches.next()]);
+    const { loss } = await trainer.evaluate([batchesOf(TOKENS).next()]);
     return [...results, [loss]];
   } finally {
     await loaded.close();

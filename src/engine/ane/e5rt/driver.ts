@@ -74,7 +74,7 @@ export class E5rtDriver implements AneDriver {
     }
     const halves = new Uint16Array(foreign().view(address, size));
     halves.fill(0);
-    return new E5rtBuffer(calls, handle, size, halves);
+    return new E5rtBuffer(calls, handle, size, address, halves);
   }
 
   /** Equal programs are compiled once, whatever they are called. */
@@ -232,6 +232,7 @@ function handlesOf(buffers: readonly DeviceBuffer[]): readonly Handle<"buffer_ob
 
 class E5rtBuffer implements DeviceBuffer {
   readonly byteLength: number;
+  readonly address: bigint;
   readonly handle: Handle<"buffer_object">;
   readonly #halves: Uint16Array;
   readonly #calls: E5rtCalls;
@@ -241,11 +242,13 @@ class E5rtBuffer implements DeviceBuffer {
     calls: E5rtCalls,
     handle: Handle<"buffer_object">,
     byteLength: number,
+    address: bigint,
     halves: Uint16Array,
   ) {
     this.#calls = calls;
     this.handle = handle;
     this.byteLength = byteLength;
+    this.address = address;
     this.#halves = halves;
   }
 

@@ -1,0 +1,81 @@
+import type { HalfConverter } from "../cpu/half-converter.ts";
+import { foreign } from "./ffi/foreign.ts";
+
+/** A run of numbers to convert between the host's shared memory and the engine's; goes from thread to thread. */
+export type ConversionItem = {
+  readonly host: SharedArrayBuffer;
+  readonly hostByteOffset: number;
+  /** Elements on the host's side. */
+  readonly count: number;
+  readonly address: bigint;
+  readonly byteLength: number;
+  /** First half on the engine's side. */
+  readonly start: number;
+} & (
+  | { readonly kind: "to-halves" | "to-singles" | "add" }
+  /** int32 indices into rows of `depth` halves: see `InputConversion`. */
+  | { readonly kind: "one-hot"; readonly first: number; readonly depth: number }
+);
+
+const ONE = 0x3c00;
+
+/** Runs items on the calling thread. */
+export class ItemConverter {
+  readonly #converter: HalfConverter;
+  readonly #views = new Map<string, Uint16Array>();
+
+  constructor(converter: HalfConverter) {
+    this.#converter = converter;
+  }
+
+  convert(item: ConversionItem): void {
+    const { host, hostByteOffset, count, start } = item;
+    const device = this.#view(item);
+    switch (item.kind) {
+      case "to-halves": {
+        const source = new Float32Array(host, hostByteOffset, count);
+        this.#converter.toHalves(source, device.subarray(start, start + count));
+        return;
+      }
+      case "to-singles": {
+        const target = new Float32Array(host, hostByteOffset, count);
+        this.#converter.toSingles(device.subarray(start, start + count), target);
+        return;
+      }
+      case "add": {
+        const target = new Float32Array(host, hostByteOffset, count);
+        this.#converter.add(device.subarray(start, start + count), target);
+        return;
+      }
+      case "one-hot": {
+        const { first, depth } = item;
+        const indices = new Int32Array(host, hostByteOffset, count);
+        fillOneHot(indices, first, depth, device.subarray(start, start + count * depth));
+      }
+    }
+  }
+
+  #view({ address, byteLength }: ConversionItem): Uint16Array {
+    const key = `${address} ${byteLength}`;
+    const known = this.#views.get(key);
+    if (known !== undefined) return known;
+    const made = new Uint16Array(foreign().view(address, byteLength));
+    this.#views.set(key, made);
+    return made;
+  }
+}
+
+/** A row of `depth` halves for each index: 1 where the column plus `first` is the index. */
+export function fillOneHot(
+  indices: ArrayLike<number>,
+  first: number,
+  depth: number,
+  port: Uint16Array,
+): void {
+  port.fill(0, 0, indices.length * depth);
+  for (let row = 0; row < indices.length; row++) {
+    const index = indices[row] ?? -1;
+    const column = index - first;
+    if (index >= 0 && column >= 0 && column < depth) port[row * depth + column] = ONE;
+  }
+}
