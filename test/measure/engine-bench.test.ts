@@ -12,7 +12,8 @@ import type { BenchCase, RowShape } from "../../src/measure/engine-bench/case.ts
 import { factsOf } from "../../src/measure/engine-bench/facts.ts";
 import { reportPage } from "../../src/measure/engine-bench/html/page.ts";
 import { measureGroup, QUICK_PROTOCOL } from "../../src/measure/engine-bench/measure-case.ts";
-import { predict } from "../../src/measure/engine-bench/predict.ts";
+import { PowerWindow } from "../../src/measure/engine-bench/power-probe.ts";
+import { buildPlaceholder, predict, refusalOf } from "../../src/measure/engine-bench/predict.ts";
 import { publishedFor, publishedRows } from "../../src/measure/engine-bench/published.ts";
 import { contributedRows, parseReport } from "../../src/measure/engine-bench/report.ts";
 import type { CaseResult, EngineReport } from "../../src/measure/engine-bench/report.ts";
@@ -20,8 +21,10 @@ import { runBench } from "../../src/measure/engine-bench/run-bench.ts";
 import type { BenchOptions } from "../../src/measure/engine-bench/run-bench.ts";
 import { allCases } from "../../src/measure/engine-bench/suites.ts";
 import { chipByName } from "../../src/chip/chips.ts";
-import { openDouble, NO_COMPILER } from "../engine/ane/double-library.ts";
+import { placePlan } from "../../src/passes/engine/place-plan.ts";
+import { buildDouble, openDouble, NO_COMPILER } from "../engine/ane/double-library.ts";
 import { run, runJson } from "../cli/in-process.ts";
+import { finished, runCli, startCli } from "../helpers/cli.ts";
 import { wellFormed } from "./well-formed.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "anecdote-bench-"));
@@ -355,7 +358,132 @@ describe.skipIf(NO_COMPILER !== undefined)("through the doubles", () => {
   });
 });
 
+describe("programs of cases", () => {
+  test("keep the ops that are measured, though a chip likes others better", () => {
+    const written = (id: string): readonly string[] => {
+      const benchCase = allCases().find((candidate) => candidate.id === id);
+      if (benchCase === undefined) throw new Error(id);
+      const { plan } = buildPlaceholder(benchCase);
+      const placed = placePlan(plan, chipByName("m4"), "e5rt").get("program");
+      if (placed?.place !== "engine") throw new Error(`${id} is not on the engine`);
+      return placed.program.function.operations
+        .map(({ type }) => type)
+        .filter((op) => op !== "const");
+    };
+    expect(written("matmul.gemm-2048x2048x2048")).toEqual(["matmul"]);
+    expect(written("weights.conv1x1-4096-4096@64")).toEqual(["conv"]);
+    expect(written("int8.64x-conv1x1-512@4096-weights")).toHaveLength(65);
+    expect(written("latency.64x-conv1x1-512@1024")).toEqual(
+      Array.from({ length: 64 }, () => "conv"),
+    );
+  });
+
+  test.each(["m1", "m2-pro", "m3-ultra", "m4-max", "m5", "m6"])(
+    "are told to be refused by %s with a rule, or are legal there",
+    async (chip) => {
+      const report = await runBench(
+        options({
+          engine: `sim:${chip}`,
+          isQuick: false,
+          suites: ["int8", "ops", "gemv", "matmul"],
+        }),
+      );
+      for (const { status, reason, rule, rule_source: source } of report.cases) {
+        if (status === "predicted") continue;
+        expect([status, rule, reason, source]).toEqual([
+          "refused",
+          expect.stringMatching(/^[a-z0-9-]+$/),
+          expect.stringMatching(/\w+ .*\./),
+          expect.any(String),
+        ]);
+      }
+      expect(report.complete).toBe(true);
+    },
+  );
+
+  test("that break a rule are refused before anything runs", () => {
+    const shape: RowShape = { kind: "gemm", m: 8, k: 20_000, n: 8, ...CONSTANT };
+    const plan = rowPlan(
+      "wide",
+      shape,
+      { hostCopies: false, dispatches: 1, calls: "one" },
+      { dataType: "fp16", constants: "placeholder", readsResults: false },
+    );
+    const on = (chip: string) => refusalOf(plan, chipByName(chip), "e5rt", { hostIsFine: false });
+    expect(on("m1")?.reason).toMatch(/20000/);
+    expect(on("m4")).toBeUndefined();
+  });
+});
+
+describe("power of a case", () => {
+  test("is the mean between readings that lie inside its run", () => {
+    const window = new PowerWindow();
+    const read = (joules: number, seconds: number) =>
+      window.read({ joules: { ane: joules }, seconds });
+    read(1, 1);
+    window.open();
+    read(100, 2);
+    read(102, 2.5);
+    read(104, 3);
+    expect(window.close()).toBe(4);
+    read(200, 4);
+    window.open();
+    read(300, 5);
+    expect(window.close()).toBeUndefined();
+    window.open();
+    window.read({ joules: { package: 1 }, seconds: 1 });
+    window.read({ joules: { package: 2 }, seconds: 2 });
+    expect(window.close()).toBeUndefined();
+  });
+
+  test("stands in the report of a case that ran alone, never in that of a group", async () => {
+    const engine = createReferenceEngine();
+    const power = {
+      source: "test",
+      start: () => undefined,
+      stop: () => 2.5,
+      close: () => undefined,
+    };
+    const context = { ...contextFor(engine, false), power };
+    const shape: RowShape = { kind: "op", op: "relu", rows: 2, width: 4, ...CONSTANT };
+    const lone = { ...caseOf(shape), suite: "ops" } as const;
+    const alone = await measureGroup([lone], context);
+    expect(alone?.get("small")).toMatchObject({ power_watts: 2.5, power_source: "test" });
+    const pair = await measureGroup([lone, { ...lone, id: "other" }], context);
+    for (const outcome of pair?.values() ?? []) expect(outcome.power_watts).toBeUndefined();
+    await engine.close();
+  });
+});
+
 describe("an interrupted run", () => {
+  test("ends with 130 at Ctrl-C, as a real process, and goes on where it was", async () => {
+    const outputFolder = join(scratch, "signal");
+    const args = [
+      ...["bench", "engine", "--engine", "cpu", "--threads", "1", "--quick", "--suite", "ops"],
+      ...["--budget", "400", "--output-dir", outputFolder],
+    ];
+    const child = startCli(args);
+    child.stdout?.once("data", () => child.kill("SIGINT"));
+    child.stderr?.once("data", () => child.kill("SIGINT"));
+    const stopped = await finished(child);
+    expect([stopped.code, stopped.stdout]).toEqual([130, expect.stringContaining("PARTIAL")]);
+    const path = join(outputFolder, "report.json");
+    const partial = parseReport(JSON.parse(readFileSync(path, "utf8")), path);
+    expect(partial.complete).toBe(false);
+    const resumed = await runCli([
+      ...args.slice(0, -3),
+      "5",
+      "--output-dir",
+      outputFolder,
+      "--resume",
+      "--json",
+    ]);
+    expect(resumed.code).toBe(0);
+    const whole = parseReport(JSON.parse(resumed.stdout), "stdout");
+    expect(whole.complete).toBe(true);
+    expect(whole.cases.slice(0, partial.cases.length)).toEqual(partial.cases);
+  });
+
   const cpu = {
     engine: "cpu",
     threads: 1,
@@ -406,6 +534,44 @@ describe("an interrupted run", () => {
       ).rejects.toMatchObject({ code: "measure.report" });
     }
   });
+});
+
+describe.skipIf(NO_COMPILER !== undefined)("the command line with a double", () => {
+  test.each(["e5rt", "in-memory"] as const)(
+    "measures through %s, says that the times mean nothing, and contributes no rows",
+    async (driver) => {
+      const outputFolder = join(scratch, `double-${driver}`);
+      const { code, stdout, stderr } = await runCli(
+        [
+          ...["bench", "engine", "--engine", "ane", "--ane-driver", driver, "--quick"],
+          ...["--only", "latency.relu", "--only", "weights", "--budget", "1"],
+          ...["--output-dir", outputFolder],
+        ],
+        {
+          ANECDOTE_ANE_LIBRARY: buildDouble(driver === "e5rt" ? "e5rt" : "objc"),
+          ANECDOTE_CACHE_DIR: join(scratch, "cli-cache"),
+          ANECDOTE_ANE_CHIP: "m4",
+        },
+      );
+      expect([code, stdout]).toEqual([0, expect.stringMatching(/^TEST DOUBLE M4 .*say nothing/)]);
+      expect(stderr).not.toContain("protocol:");
+      const path = join(outputFolder, "report.json");
+      const report = parseReport(JSON.parse(readFileSync(path, "utf8")), path);
+      expect(report).toMatchObject({ kind: "test-double", chip: "M4", rows: [] });
+      expect(report.engine).toMatchObject({ name: "ane", driver });
+      const byId = new Map(report.cases.map((result) => [result.id, result]));
+      expect(byId.get("latency.relu-1x64.32-in-one-call")).toMatchObject({ status: "measured" });
+      expect(byId.get("weights.conv1x1-256-256@64")).toMatchObject({
+        status: "measured",
+        outputs: { check: "compared" },
+      });
+      expect(byId.get("weights.conv1x1-5120-5120@64")).toMatchObject({ status: "skipped" });
+      expect(existsSync(join(outputFolder, "rows.json"))).toBe(false);
+      const page = readFileSync(join(outputFolder, "report.html"), "utf8");
+      wellFormed(page);
+      expect(page).toContain("<title>Test double, times say nothing");
+    },
+  );
 });
 
 describe("the command line", () => {

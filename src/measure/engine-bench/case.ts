@@ -23,8 +23,11 @@ type WithoutResult<Row> = Row extends MeasuredRow
   ? Omit<Row, "chip" | "ms" | "source" | "ane_w" | "ane_mw" | "driver" | "host_copies">
   : never;
 
+/** Kinds of rows that programs are built for here; of the others only published figures exist. */
+type BuiltKind = "conv1x1-chain" | "conv1x1" | "conv" | "gemm" | "gemv" | "self-attention" | "op";
+
 /** A row of a file of measurements before anybody measured it: kind and sizes. */
-export type RowShape = WithoutResult<MeasuredRow>;
+export type RowShape = WithoutResult<Extract<MeasuredRow, { readonly kind: BuiltKind }>>;
 
 /** How constants are written. `placeholder` gives them a type without numbers: enough to check and to price. */
 export type ConstantMode = "numbers" | "placeholder";

@@ -28,12 +28,16 @@ export const QUICK_PROTOCOL: Protocol = {
   maximumRuns: 500,
 };
 
+/** A meter reads some times a second: peak cases run so long where there is one. */
+const METERED_BUDGET_MS = 3000;
+
 /** Reads power while something runs. */
 export interface PowerProbe {
   readonly source: string;
-  start(): Promise<void>;
+  start(): void;
   /** Mean watts of the engine's rail since `start`; nothing where the meter gave no sample. */
-  stop(): Promise<number | undefined>;
+  stop(): number | undefined;
+  close(): void;
 }
 
 export interface MeasureContext {
@@ -98,13 +102,16 @@ export async function measureGroup(
     });
     // Power of cases that take turns belongs to none of them.
     const power = running.length === 1 ? context.power : undefined;
-    await power?.start();
+    power?.start();
     let watts: number | undefined;
     let isDone = false;
     try {
-      isDone = await takeTurns(running, context, keep);
+      const { budgetMs } = context.protocol;
+      const isMetered = power !== undefined && cases[0]?.suite === "peak";
+      const budget = isMetered ? Math.max(budgetMs, METERED_BUDGET_MS) : budgetMs;
+      isDone = await takeTurns(running, context, budget, keep);
     } finally {
-      watts = await power?.stop();
+      watts = power?.stop();
     }
     if (!isDone) return undefined;
     for (const contestant of running) {
@@ -171,9 +178,10 @@ async function runAll(loaded: LoadedPlan, sections: readonly string[]): Promise<
 async function takeTurns(
   contestants: readonly Contestant[],
   context: MeasureContext,
+  budgetMs: number,
   keep: (benchCase: BenchCase, error: unknown) => void,
 ): Promise<boolean> {
-  const { budgetMs, minimumRuns, maximumRuns } = context.protocol;
+  const { minimumRuns, maximumRuns } = context.protocol;
   const spent = new Map<Contestant, number>();
   let active = [...contestants];
   for (let run = 0; active.length > 0; run++) {

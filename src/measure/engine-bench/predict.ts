@@ -1,6 +1,6 @@
 import type { Chip, Driver } from "../../chip/chip.ts";
 import { callJoules } from "../../chip/cost/energy.ts";
-import { rowCase } from "../../chip/cost/measured-row.ts";
+import { rowCase } from "../../chip/cost/row-case.ts";
 import { priceCall, pricingRates } from "../../chip/cost/model.ts";
 import type { Bound } from "../../chip/cost/model.ts";
 import type { Finding } from "../../chip/legality/check.ts";

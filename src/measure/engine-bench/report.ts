@@ -108,6 +108,8 @@ const reportSchema = z.object({
     memory_bytes: z.number(),
     node: z.string(),
   }),
+  /** The meter that was read, or why there was none; absent in a predicted report. */
+  power: z.object({ meter: z.string().optional(), unavailable: z.string().optional() }).optional(),
   protocol: z.object({
     quick: z.boolean(),
     warm_up_runs: z.number(),

@@ -17,6 +17,7 @@ import type { BenchCase, CasePlan, SuiteName } from "./case.ts";
 import { MeasureError } from "./errors.ts";
 import { endsEverything, FULL_PROTOCOL, measureGroup, QUICK_PROTOCOL } from "./measure-case.ts";
 import type { Outcome, PowerProbe, Protocol } from "./measure-case.ts";
+import { openPowerProbe } from "./power-probe.ts";
 import { buildPlaceholder, predict, refusalOf } from "./predict.ts";
 import { publishedFor } from "./published.ts";
 import { contributedRows, parseReport, REPORT_SCHEMA } from "./report.ts";
@@ -41,6 +42,7 @@ export interface BenchOptions {
   readonly outputFolder?: string | undefined;
   readonly resume: boolean;
   readonly overwrite: boolean;
+  /** Default: what openPowerProbe finds, for a Neural Engine. */
   readonly power?: PowerProbe | undefined;
   readonly isCancelled: () => boolean;
   /** Cases done, cases in all, what is going on. */
@@ -103,11 +105,15 @@ export async function runBench(options: BenchOptions): Promise<EngineReport> {
   try {
     return await new Bench(options, cases, session, await machineRecord()).run();
   } finally {
+    session.power?.close();
     await session.engine?.close();
   }
 }
 
 interface Session {
+  readonly power?: PowerProbe | undefined;
+  /** Why there is no power meter. */
+  readonly powerReason?: string | undefined;
   readonly kind: ReportKind;
   readonly engine: Engine | undefined;
   readonly chip: Chip;
@@ -130,9 +136,15 @@ async function openSession(options: BenchOptions): Promise<Session> {
   const driver = isEngine ? chooseDriver(options.driver) : undefined;
   const kind = isEngine && isDouble() ? "test-double" : "measured";
   const ownChip = isEngine ? findChip(device.replace(/ \(.*$/, "")) : undefined;
+  const metered =
+    kind === "measured" && isEngine && options.power === undefined
+      ? await openPowerProbe()
+      : { probe: options.power, reason: "only read for a Neural Engine" };
   const limit = FLOP_LIMITS[kind === "test-double" ? kind : name] ?? Infinity;
   return {
     kind,
+    power: metered.probe,
+    powerReason: metered.probe === undefined ? metered.reason : undefined,
     engine,
     driver,
     chip: ownChip ?? chipByName(options.chip ?? "m4"),
@@ -252,7 +264,7 @@ class Bench {
   }
 
   async #runGroup(group: readonly BenchCase[]): Promise<void> {
-    const { engine, driver, chip, kind } = this.#session;
+    const { engine, driver, chip } = this.#session;
     const ready: BenchCase[] = [];
     for (const benchCase of group) {
       this.#progress(benchCase.title);
@@ -270,7 +282,7 @@ class Bench {
         engine,
         build: { dataType: "fp32", constants: "numbers", readsResults: driver === undefined },
         protocol: this.#protocol,
-        power: kind === "measured" && driver !== undefined ? this.#options.power : undefined,
+        power: this.#session.power,
         isCancelled: this.#options.isCancelled,
         onProgress: (text) => this.#progress(text),
       });
@@ -374,6 +386,10 @@ class Bench {
       engine: record,
       chip: chip.name,
       machine: this.#machine,
+      ...(this.#session.power !== undefined && { power: { meter: this.#session.power.source } }),
+      ...(this.#session.powerReason !== undefined && {
+        power: { unavailable: this.#session.powerReason },
+      }),
       protocol: {
         quick: isQuick,
         warm_up_runs: warmUpRuns,

@@ -1,4 +1,4 @@
-import { rowCase, describeRow } from "../../chip/cost/measured-row.ts";
+import { describeRow, rowCase } from "../../chip/cost/row-case.ts";
 import type { MeasuredRow } from "../../chip/cost/measured-row.ts";
 import { SUITE_NAMES } from "./case.ts";
 import type { BenchCase, RowShape, SuiteName } from "./case.ts";
@@ -59,6 +59,7 @@ const op = (name: string, rows: number, width: number): RowShape => ({
   op: name,
   rows,
   width,
+  depth: 1,
   weights: "constant",
 });
 const attention = (seq: number): RowShape => ({

@@ -1,7 +1,7 @@
 import { familyIndex } from "../../chip/chip.ts";
 import type { Chip } from "../../chip/chip.ts";
 import { evaluateFunction } from "../../engine/reference/evaluate.ts";
-import { GridProducts } from "../../engine/sim/grid-products.ts";
+import { Machine } from "../../engine/sim/machine.ts";
 import { SimulatedFunction } from "../../engine/sim/simulate.ts";
 import { hostTensor } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
@@ -122,19 +122,19 @@ async function simulate(
   tensors: ReadonlyMap<string, HostTensor>,
   chip: Chip,
 ): Promise<readonly ArrayLike<number>[]> {
-  const products = new GridProducts(1);
+  const machine = new Machine(1);
   const family = familyIndex(chip.family);
   try {
     const results = new SimulatedFunction(fn, "engine").run(tensors, {
       place: "engine",
       numerics: "exact",
-      products,
+      machine,
       truncateConvolutions: family >= familyIndex("H17"),
       clampSlices: family <= familyIndex("H14"),
     });
-    return fn.outputs.map(({ name }) => results.get(name)?.data ?? []);
+    return fn.outputs.map(({ name }) => [...(results.get(name)?.data ?? [])]);
   } finally {
-    await products.close();
+    await machine.close();
   }
 }
 

@@ -30,9 +30,9 @@ export interface BarPlot {
   readonly groups: readonly { readonly name: string; readonly bars: readonly Bar[] }[];
 }
 
-const WIDTH = 560;
-const HEIGHT = 340;
-const MARGIN = { left: 62, right: 14, top: 46, bottom: 50 } as const;
+const WIDTH = 480;
+const HEIGHT = 320;
+const MARGIN = { left: 58, right: 14, top: 46, bottom: 50 } as const;
 
 /**
  * Groups of bars. A bar is as high as what was measured, else as what is predicted, then with a dashed outline;
@@ -102,7 +102,7 @@ function legend(kinds: readonly string[], id: string): readonly string[] {
       `<rect x="${fixed(left)}" y="12" width="18" height="13" fill="${fillOf(kind, id)}" stroke="${hue(kind)}"/>`,
       textAt(left + 24, 23, name),
     ];
-    left += 24 + name.length * 7.2 + 22;
+    left += 24 + name.length * 6.9 + 14;
     return parts;
   });
 }
@@ -133,7 +133,8 @@ function barParts(
   ] as const) {
     if (value === undefined) continue;
     const title = `${name}: ${shortNumber(value)} ${plot.valueLabel} ${style}`;
-    parts.push(markAt(left + width / 2, y(value), style, hue(bar.kind), title));
+    // In the colour of text: seen on any bar.
+    parts.push(markAt(left + width / 2, y(value), style, INK, title));
   }
   return parts;
 }

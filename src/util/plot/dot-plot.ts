@@ -16,14 +16,14 @@ export interface DotPlot {
   readonly rows: readonly DotRow[];
 }
 
-const WIDTH = 560;
-const LEFT = 190;
+const WIDTH = 480;
+const LEFT = 182;
 const RIGHT = 22;
 const TOP = 10;
 const ROW = 26;
 const BOTTOM = 50;
 const HUES: Readonly<Record<Style, number>> = { measured: 0, published: 1, predicted: 2 };
-const NAME_LIMIT = 26;
+const NAME_LIMIT = 23;
 
 /** One row a case, marks on one logarithmic axis. */
 export function dotPlot(plot: DotPlot): string {

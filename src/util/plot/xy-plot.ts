@@ -54,9 +54,9 @@ export interface XyPlot {
   }[];
 }
 
-const WIDTH = 560;
-const HEIGHT = 340;
-const MARGIN = { left: 62, right: 104, top: 30, bottom: 50 } as const;
+const WIDTH = 480;
+const HEIGHT = 320;
+const MARGIN = { left: 58, right: 96, top: 30, bottom: 50 } as const;
 const LABEL_GAP = 15;
 const DASHES: Readonly<Record<Style, string>> = {
   measured: "",

@@ -146,8 +146,8 @@ function suiteSection(report: EngineReport, suite: (typeof SUITE_NAMES)[number])
   if (results.length === 0) return "";
   const pictures = PLOTS[suite](report, results).map(figure);
   return `<section id="${suite}"><h2>${escapeText(SUITES[suite])}</h2>
-<div class="suite"><div class="plots">${pictures.join("\n")}</div>
-<div>${resultsTable(report, results)}</div></div></section>`;
+<div class="plots">${pictures.join("\n")}</div>
+${resultsTable(report, results)}</section>`;
 }
 
 /** A picture under its own name. */
@@ -225,7 +225,7 @@ function powerSection(report: EngineReport): string {
     ? "Power of the engine's rail as the cost model has it."
     : sources.length > 0
       ? `Power read by ${sources.join(", ")} while the case ran.`
-      : "No power meter was read: nothing is told of watts, and nothing is guessed.";
+      : `Power was not read (${report.power?.unavailable ?? "no case ran long enough for the meter"}); nothing is guessed.`;
   const rows = (known.length === 0 ? [] : known).map((result) => {
     const ms = timeOf(result);
     const watts = isPredicted ? result.predicted.watts : result.power_watts;

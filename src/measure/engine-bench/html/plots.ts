@@ -29,6 +29,14 @@ function shown(results: readonly CaseResult[]): readonly CaseResult[] {
   return results.filter(({ status }) => status !== "refused");
 }
 
+/** The id without suite and what the whole suite shares. */
+function shortName({ id }: CaseResult): string {
+  return id
+    .replace(/^[a-z0-9]+\./, "")
+    .replace(".with-copies", "")
+    .replace("-D=768-H=12", "");
+}
+
 function told(style: Style, result: CaseResult, value: number, unit: string): string {
   return `${result.title}: ${shortNumber(value)} ${unit}, ${style}`;
 }
@@ -158,10 +166,11 @@ function int8Plot(report: EngineReport, results: readonly CaseResult[]): string 
     results.find(({ id }) => id === `int8.${depth}x-conv1x1-512@4096${mark}`);
   return barPlot({
     title: "int8 against fp16",
-    description: "Chains of 512 x 512 convolutions over 64 x 64 positions",
+    description:
+      "Chains of 512 x 512 convolutions over 64 x 64 positions; int8 weights alone, then activations too",
     valueLabel: "TFLOP/s or TOP/s",
     groupLabel: "convolutions in the chain",
-    kinds: ["fp16", "int8 weights", "int8 weights and activations"],
+    kinds: ["fp16", "int8 weights", "int8 all"],
     groups: depths.map((depth) => ({
       name: depth,
       bars: ["", "-weights", "-w8a8"].map((mark, kind) => ({
@@ -175,7 +184,7 @@ function int8Plot(report: EngineReport, results: readonly CaseResult[]): string 
 function latencyPlots(report: EngineReport, results: readonly CaseResult[]): readonly string[] {
   const perDispatch = (result: CaseResult, ms: number): number => ms / result.dispatches;
   const rows = shown(results).map((result): DotRow => ({
-    name: result.title.replace("the smallest program: ", ""),
+    name: shortName(result),
     values: valuesOf(result, report, perDispatch),
     ...(result.timing !== undefined &&
       result.status === "measured" && {
@@ -256,7 +265,7 @@ function dots(
     description: `${results.length} cases, time of a call`,
     valueLabel: unit,
     rows: shown(results).map((result) => ({
-      name: result.title.replace(", with copies", ""),
+      name: shortName(result),
       values: valuesOf(result, report, (_, ms) => ms),
       ...(result.status === "measured" &&
         result.timing !== undefined && {

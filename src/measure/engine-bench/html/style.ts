@@ -23,29 +23,27 @@ a { color: var(--plot-1); }
 .key { display: flex; flex-wrap: wrap; gap: 6px 22px; padding: 0; margin: 1em 0; list-style: none; color: var(--muted); }
 .key li { display: flex; align-items: center; gap: 7px; }
 .key svg { width: 44px; height: 16px; flex: none; }
-.suite { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 6fr); gap: 24px; align-items: start; }
-.plots { display: grid; gap: 18px; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 565px)); gap: 18px; margin-bottom: 18px; align-items: start; }
 figure { margin: 0; padding: 10px; border: 1px solid var(--line); border-radius: 6px; break-inside: avoid; }
 figcaption { font-weight: 600; margin: 0 0 4px 2px; }
 figcaption small { display: block; font-weight: 400; color: var(--muted); }
 figure svg { display: block; width: 100%; height: auto; }
 .scroll { overflow-x: auto; max-width: 100%; }
-table { border-collapse: collapse; font-size: .875rem; width: 100%; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .875rem; min-width: min(100%, 760px); font-variant-numeric: tabular-nums; }
 th, td { padding: 4px 10px 4px 0; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 13em; }
 tbody th { font-weight: 400; }
 thead th { color: var(--muted); font-weight: 600; border-bottom: 2px solid var(--line); vertical-align: bottom; }
-td.why { text-align: left; white-space: normal; color: var(--muted); }
+td.why { text-align: left; min-width: 22em; white-space: normal; color: var(--muted); }
 .pairs th { text-align: left; color: var(--muted); font-weight: 400; width: 13em; }
 .pairs td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 details { margin: .6em 0; }
 summary { cursor: pointer; color: var(--muted); }
 code { font-size: .9em; overflow-wrap: anywhere; }
-@media (max-width: 900px) { .suite { grid-template-columns: minmax(0, 1fr); } body { padding: 16px 12px 40px; } }
+@media (max-width: 700px) { body { padding: 16px 12px 40px; } figure { padding: 8px 4px; } figcaption { margin-left: 6px; } }
 @media print {
   :root { --paper: #fff; --ink: #000; --muted: #333; --line: #bbb; --plot-faint: #ddd; --plot-1: #2f67b5; --plot-2: #b8472c; --plot-3: #2f7d50; --plot-4: #7f54ae; --plot-5: #8a6a0f; --warn: #000; --warn-paper: #fff; }
   body { max-width: none; padding: 0; font-size: 11px; }
-  .suite { grid-template-columns: minmax(0, 1fr); }
   figure { max-width: 12cm; }
   h2 { break-after: avoid; }
   tr { break-inside: avoid; }
