@@ -4,7 +4,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { checkAccuracy } from "../../src/chip/cost/accuracy.ts";
-import { describeRow, parseMeasuredRows } from "../../src/chip/cost/measured-row.ts";
+import { parseMeasuredRows } from "../../src/chip/cost/measured-row.ts";
+import { describeRow } from "../../src/chip/cost/row-case.ts";
 import { createAneEngine } from "../../src/engine/ane/index.ts";
 import { createReferenceEngine } from "../../src/engine/reference/index.ts";
 import { rowPlan } from "../../src/measure/engine-bench/case-plan.ts";
@@ -272,7 +273,10 @@ const SMALL: readonly (readonly [string, RowShape])[] = [
     },
   ],
   ...["relu", "gelu", "sigmoid", "softmax", "layer_norm", "rms_norm", "l2_norm", "reduce_sum"].map(
-    (op): readonly [string, RowShape] => [op, { kind: "op", op, rows: 4, width: 64, ...CONSTANT }],
+    (op): readonly [string, RowShape] => [
+      op,
+      { kind: "op", op, rows: 4, width: 64, depth: 1, ...CONSTANT },
+    ],
   ),
 ];
 const PROTOCOL = { ...QUICK_PROTOCOL, budgetMs: 1 };
@@ -445,7 +449,7 @@ describe("power of a case", () => {
       close: () => undefined,
     };
     const context = { ...contextFor(engine, false), power };
-    const shape: RowShape = { kind: "op", op: "relu", rows: 2, width: 4, ...CONSTANT };
+    const shape: RowShape = { kind: "op", op: "relu", rows: 2, width: 4, depth: 1, ...CONSTANT };
     const lone = { ...caseOf(shape), suite: "ops" } as const;
     const alone = await measureGroup([lone], context);
     expect(alone?.get("small")).toMatchObject({ power_watts: 2.5, power_source: "test" });

@@ -296,17 +296,16 @@ export const IN_MEMORY_PROBES: readonly Probe[] = [
       let readings = 0;
       for (let run = 0; run < 20; run++) {
         writeNumbers(given(input), ramp);
-        let isDone = false;
+        const state = { isDone: false };
         const evaluation = loaded.execute().finally(() => {
-          isDone = true;
+          state.isDone = true;
         });
         do {
           if (!sameNumbers(readNumbers(given(input), WIDTH), ramp))
             return notHeld("the host reads other numbers than it wrote");
           readings++;
           await new Promise((resolve) => setImmediate(resolve));
-          // The flag is set by the evaluation.
-        } while (!(isDone as boolean));
+        } while (!state.isDone);
         await evaluation;
       }
       const [output] = loaded.outputs;
