@@ -1,6 +1,9 @@
 import type { Command } from "commander";
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { SectionExecution } from "../engine/engine.ts";
+import { chipByName } from "../chip/chips.ts";
+import { placePlan } from "../passes/engine/index.ts";
+import type { OperandScale } from "../passes/engine/index.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import type { Plan } from "../plan/plan.ts";
 import { TRAIN_OPTIONS, planOf, plannedModel } from "../train/index.ts";
@@ -24,7 +27,8 @@ With --engine, the engine loads the plan and tells how it runs it: which dispatc
 
 Examples:
   anecdote plan --preset stories15M --recompute auto --tap-bytes 200000000
-  anecdote plan --preset nanogpt-char --engine cpu`,
+  anecdote plan --preset nanogpt-char --engine cpu
+  anecdote plan --preset nanogpt-char --engine sim:m4   # with the scales of operands`,
     );
   addOptions(command, TRAIN_OPTIONS);
   command.action(async (flags: { readonly config?: string; readonly json?: boolean }) => {
@@ -32,14 +36,15 @@ Examples:
     const built = planOf(config, plannedModel(config));
     const execution =
       origins.get("engine") === "command line" ? await executionOf(built.plan, config) : undefined;
+    const scales = scalesOf(built.plan, config);
     if (flags.json === true) {
-      process.stdout.write(
-        `${JSON.stringify({ ...planJson(built), ...(execution && { execution }) })}\n`,
-      );
+      const more = { ...(execution && { execution }), ...(scales && { scales }) };
+      process.stdout.write(`${JSON.stringify({ ...planJson(built), ...more })}\n`);
       return;
     }
     process.stdout.write(printPlan(built));
     if (execution !== undefined) process.stdout.write(formatExecution(config.engine, execution));
+    if (scales !== undefined) process.stdout.write(formatScales(config, scales));
   });
 }
 
@@ -58,6 +63,39 @@ async function executionOf(plan: Plan, config: TrainConfig): Promise<readonly Se
   } finally {
     await engine.close();
   }
+}
+
+interface ProgramScales {
+  readonly program: string;
+  readonly scales: readonly OperandScale[];
+}
+
+const SIMULATED = "sim:";
+
+/** The powers of two at operands of products, for a named chip: `--engine sim:<chip>`. */
+function scalesOf(plan: Plan, config: TrainConfig): readonly ProgramScales[] | undefined {
+  if (!config.engine.startsWith(SIMULATED)) return undefined;
+  const chip = chipByName(config.engine.slice(SIMULATED.length));
+  const { operandScaling = "auto" } = engineOptions(config);
+  const placed = placePlan(plan, chip, config.ane_driver ?? "e5rt", { operandScaling });
+  return [...placed].flatMap(([program, found]) =>
+    found.place === "engine" && found.program.scales.length > 0
+      ? [{ program, scales: found.program.scales }]
+      : [],
+  );
+}
+
+function formatScales({ scaling }: TrainConfig, programs: readonly ProgramScales[]): string {
+  const power = (exponent: number): string => `2^${exponent.toFixed(1)}`;
+  const lines = programs.flatMap(({ program, scales }) => [
+    `  ${program}`,
+    ...scales.map(
+      ({ product, operand, exponent, range }) =>
+        `    ${product}: ${operand} times 2^${exponent}; products about ${power(range.product)}, sums up to ${power(range.sum)}`,
+    ),
+  ]);
+  const none = programs.length === 0 ? " none" : "";
+  return `\noperands scaled against the engine's grid (--scaling ${scaling}):${none}\n${lines.join("\n")}\n`;
 }
 
 function formatExecution(engineName: string, execution: readonly SectionExecution[]): string {

@@ -73,13 +73,16 @@ async function train(
 }
 
 describe("training in the engine's arithmetic", () => {
-  it("follows the CPU engine with the loss scale and falls behind without", async () => {
+  it("follows the CPU engine with loss and operand scaling and falls behind with neither", async () => {
     const folder = temporaryFolder();
     const exact = await train(folder, "cpu", { engine: "cpu" });
     const scaled = await train(folder, "scaled", { engine: "sim:m4" });
-    const unscaled = await train(folder, "unscaled", { engine: "sim:m4", loss_scale: 1 });
+    const unscaled = await train(folder, "unscaled", { engine: "sim:m4", scaling: "off" });
     expect(Math.abs(scaled.loss / exact.loss - 1)).toBeLessThan(0.01);
     expect(unscaled.loss / exact.loss).toBeGreaterThan(1.1);
+    expect(readTrainerState(join(unscaled.folder, "checkpoint-100")).config).toMatchObject({
+      scaling: "off",
+    });
     // The CPU engine computes in fp32: nothing is scaled there.
     expect(readTrainerState(join(exact.folder, "checkpoint-100")).lossScale).toBeUndefined();
     expect(exact.events.find(({ kind }) => kind === "step")).not.toHaveProperty("loss_scale");
