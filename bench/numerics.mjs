@@ -62,10 +62,12 @@ function save() {
   renameSync(`${values.results}.new`, values.results);
 }
 
+const GIT = { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] };
+
 function commit() {
   try {
-    const head = execFileSync("git", ["rev-parse", "--short", "HEAD"], { encoding: "utf8" });
-    const changes = execFileSync("git", ["status", "--porcelain", "src"], { encoding: "utf8" });
+    const head = execFileSync("git", ["rev-parse", "--short", "HEAD"], GIT);
+    const changes = execFileSync("git", ["status", "--porcelain", "src"], GIT);
     return head.trim() + (changes === "" ? "" : " with changes");
   } catch {
     return "unknown";

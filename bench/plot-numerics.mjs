@@ -1,0 +1,160 @@
+// Draws the result file of bench/numerics.mjs into docs/images: losses, loss scale, products against the grid.
+//   node bench/plot-numerics.mjs [--results bench/results/numerics.json] [--out docs/images]
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+const { values } = parseArgs({
+  options: {
+    results: { type: "string", default: "bench/results/numerics.json" },
+    out: { type: "string", default: "docs/images" },
+  },
+});
+const results = JSON.parse(readFileSync(values.results, "utf8"));
+mkdirSync(values.out, { recursive: true });
+
+const WIDTH = 640;
+const HEIGHT = 360;
+const LEFT = 64;
+const RIGHT = 16;
+const TOP = 36;
+const BOTTOM = 48;
+const COLOURS = { cpu: "#1b6ca8", sim: "#d95f02", unscaled: "#7f7f7f" };
+const LABELS = { cpu: "CPU engine, fp32", sim: "sim:m4", unscaled: "sim:m4, --scaling off" };
+
+function ticksOf(low, high, count = 6) {
+  const rough = (high - low) / count;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
+  const first = Math.ceil(low / step - 1e-9) * step;
+  return Array.from({ length: Math.floor((high - first) / step + 1e-9) + 1 }, (_, i) =>
+    Number((first + i * step).toPrecision(12)),
+  );
+}
+
+/** Lines over a common pair of axes. A line is { label, colour, points: [[x, y], ...] }. */
+function chart({ title, xLabel, yLabel, lines, marks = [], yTick = String }) {
+  const all = lines.flatMap(({ points }) => points).filter(([x, y]) => Number.isFinite(x + y));
+  const xs = [...all.map(([x]) => x), ...marks.map(({ x }) => x)];
+  const ys = all.map(([, y]) => y);
+  const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
+  const [y0, y1] = [Math.min(...ys), Math.max(...ys)];
+  const pad = (y1 - y0 || 1) * 0.05;
+  const toX = (x) => LEFT + ((x - x0) / (x1 - x0 || 1)) * (WIDTH - LEFT - RIGHT);
+  const toY = (y) =>
+    HEIGHT - BOTTOM - ((y - y0 + pad) / (y1 - y0 + 2 * pad || 1)) * (HEIGHT - TOP - BOTTOM);
+  const round = (n) => Number(n.toFixed(1));
+  const parts = [
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">`,
+    `<rect width="${WIDTH}" height="${HEIGHT}" fill="white"/>`,
+    `<text x="${LEFT}" y="20" font-size="14" font-weight="bold">${title}</text>`,
+  ];
+  for (const y of ticksOf(y0 - pad, y1 + pad)) {
+    parts.push(
+      `<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${round(toY(y))}" y2="${round(toY(y))}" stroke="#ddd"/>`,
+      `<text x="${LEFT - 6}" y="${round(toY(y) + 4)}" text-anchor="end">${yTick(y)}</text>`,
+    );
+  }
+  for (const x of ticksOf(x0, x1, 8))
+    parts.push(
+      `<text x="${round(toX(x))}" y="${HEIGHT - BOTTOM + 16}" text-anchor="middle">${x}</text>`,
+    );
+  for (const { x, label } of marks)
+    parts.push(
+      `<line x1="${round(toX(x))}" x2="${round(toX(x))}" y1="${TOP}" y2="${HEIGHT - BOTTOM}" stroke="#b00" stroke-dasharray="4 3"/>`,
+      `<text x="${round(toX(x) + 4)}" y="${TOP + 12}" fill="#b00">${label}</text>`,
+    );
+  lines.forEach(({ label, colour, points, dash }, index) => {
+    const path = points
+      .filter(([x, y]) => Number.isFinite(x + y))
+      .map(([x, y]) => `${round(toX(x))},${round(toY(y))}`)
+      .join(" ");
+    const y = TOP + 14 + 16 * index;
+    const style = dash === undefined ? "" : ` stroke-dasharray="${dash}"`;
+    parts.push(
+      `<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="1.6"${style}/>`,
+      `<line x1="${WIDTH - 190}" x2="${WIDTH - 166}" y1="${y - 4}" y2="${y - 4}" stroke="${colour}" stroke-width="2"${style}/>`,
+      `<text x="${WIDTH - 160}" y="${y}">${label}</text>`,
+    );
+  });
+  parts.push(
+    `<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 10}" text-anchor="middle">${xLabel}</text>`,
+    `<text transform="translate(14 ${HEIGHT / 2}) rotate(-90)" text-anchor="middle">${yLabel}</text>`,
+    "</svg>",
+  );
+  return `${parts.join("\n")}\n`;
+}
+
+function write(name, svg) {
+  const path = join(values.out, name);
+  writeFileSync(path, svg);
+  console.log(path);
+}
+
+for (const [preset, { runs }] of Object.entries(results.presets ?? {})) {
+  const known = Object.entries(runs).filter(([, { curve }]) => curve.length > 1);
+  if (known.length === 0) continue;
+  write(
+    `numerics-loss-${preset}.svg`,
+    chart({
+      title: `${preset}: training loss`,
+      xLabel: "updates",
+      yLabel: "nats a token",
+      lines: known.map(([name, { curve }]) => ({
+        label: LABELS[name],
+        colour: COLOURS[name],
+        points: curve,
+        ...(name === "sim" && { dash: "5 3" }),
+      })),
+    }),
+  );
+  const scale = runs.sim?.lossScale ?? [];
+  if (scale.length > 1)
+    write(
+      `numerics-loss-scale-${preset}.svg`,
+      chart({
+        title: `${preset}: loss scale on sim:m4, ${runs.sim.overflows.length} overflows`,
+        xLabel: "updates",
+        yLabel: "loss scale",
+        yTick: (y) => `2^${y}`,
+        lines: [
+          {
+            label: LABELS.sim,
+            colour: COLOURS.sim,
+            points: scale.map(([step, value]) => [step, Math.log2(value)]),
+          },
+        ],
+      }),
+    );
+}
+
+for (const { preset, weights, off, auto } of results.products ?? []) {
+  const shares = (histograms) => {
+    const sum = new Map();
+    let total = 0;
+    for (const histogram of Object.values(histograms))
+      for (const [place, count] of Object.entries(histogram)) {
+        sum.set(Number(place), (sum.get(Number(place)) ?? 0) + count);
+        total += count;
+      }
+    const places = [...sum.keys()];
+    const [low, high] = [Math.min(...places), Math.max(...places)];
+    return Array.from({ length: high - low + 1 }, (_, i) => [
+      low + i,
+      (100 * (sum.get(low + i) ?? 0)) / total,
+    ]);
+  };
+  write(
+    `numerics-products-${preset}-${weights}.svg`,
+    chart({
+      title: `${preset}: products of a step, ${weights} weights`,
+      xLabel: "log2 of a product",
+      yLabel: "% of products",
+      marks: [{ x: -15.4, label: "lost on the left" }],
+      lines: [
+        { label: "operands as they are", colour: COLOURS.unscaled, points: shares(off) },
+        { label: "operands scaled", colour: COLOURS.sim, points: shares(auto) },
+      ],
+    }),
+  );
+}
