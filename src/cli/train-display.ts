@@ -84,7 +84,11 @@ export class TrainDisplay {
         break;
       case "interrupted":
         this.#status.clear();
-        this.#print(`interrupted at step ${event.step}; saved ${event.checkpoint}`);
+        this.#print(
+          event.reason === "compile_budget"
+            ? `step ${event.step}: this process may compile no more programs; saved ${event.checkpoint}, a new one goes on`
+            : `interrupted at step ${event.step}; saved ${event.checkpoint}`,
+        );
         break;
       case "end":
         this.#end(event);

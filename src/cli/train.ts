@@ -13,7 +13,7 @@ import {
   resolveTrainConfig,
   trainInWorker,
 } from "../train/index.ts";
-import type { ResolvedTrainConfig, TrainConfig } from "../train/index.ts";
+import type { ResolvedTrainConfig, TrainConfig, TrainEvent } from "../train/index.ts";
 import { POWER_CHOICES, powerChoice } from "../track/power/index.ts";
 import type { PowerChoice } from "../track/power/index.ts";
 import { exitAtOnce } from "../util/stuck-thread.ts";
@@ -22,6 +22,7 @@ import type { Exit } from "./commands.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer, fileLayer } from "./options.ts";
 import { watchPower } from "./power.ts";
+import { goOnInNewProcess, onInterruptFromBefore } from "./new-process.ts";
 import { TrainDisplay } from "./train-display.ts";
 
 interface TrainFlags {
@@ -137,8 +138,10 @@ async function train(config: TrainConfig, json: boolean, choice: PowerChoice): P
   const power = watchPower(choice);
   const abort = new AbortController();
   let presses = 0;
-  const onInterrupt = (): void => {
-    presses++;
+  let own = 0;
+  const interrupt = (times: number): void => {
+    if (times <= presses) return;
+    presses = times;
     if (presses === 1) {
       process.stderr.write("\nsaving after this step; Ctrl-C again to stop at once\n");
       abort.abort();
@@ -147,10 +150,13 @@ async function train(config: TrainConfig, json: boolean, choice: PowerChoice): P
       void exitAtOnce(EXIT_CODES.interrupted);
     }
   };
+  const onInterrupt = (): void => interrupt(++own);
+  const stopHearing = onInterruptFromBefore(interrupt);
   process.on("SIGINT", onInterrupt);
   process.on("SIGTERM", onInterrupt);
+  let last: TrainEvent;
   try {
-    const last = await trainInWorker(config, {
+    last = await trainInWorker(config, {
       signal: abort.signal,
       energy: power.energy,
       onProgress: (text, at) => {
@@ -161,16 +167,20 @@ async function train(config: TrainConfig, json: boolean, choice: PowerChoice): P
         else display.event(event);
       },
     });
-    if (last.kind !== "interrupted") return EXIT_CODES.ok;
-    if (!json) {
-      process.stderr.write(
-        `continue with: anecdote train --resume --output-dir ${config.output_dir} \n`,
-      );
-    }
-    return EXIT_CODES.interrupted;
   } finally {
     power.close();
+    stopHearing();
     process.off("SIGINT", onInterrupt);
     process.off("SIGTERM", onInterrupt);
   }
+  if (last.kind !== "interrupted") return EXIT_CODES.ok;
+  if (last.reason === "compile_budget" && !abort.signal.aborted) {
+    return goOnInNewProcess({ step: last.step, left: last.left ?? 0 });
+  }
+  if (!json) {
+    process.stderr.write(
+      `continue with: anecdote train --resume --output-dir ${config.output_dir} \n`,
+    );
+  }
+  return EXIT_CODES.interrupted;
 }

@@ -43,6 +43,10 @@ function pauseForTests(): void {
   if (delayMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, delayMs);
 }
 
+export function checkpointPath(runFolder: string, step: number): string {
+  return join(runFolder, `checkpoint-${step}`);
+}
+
 /**
  * Writes `checkpoint-<step>` into a run's folder. `writers` fill a folder aside, each writing and syncing its own
  * files; checksums follow, then one rename makes the checkpoint appear. Whatever stops this, earlier checkpoints

@@ -116,6 +116,10 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     t: time,
     step,
     checkpoint: z.string(),
+    /** "compile_budget": the process may compile no more programs, and a new one goes on. Absent: it was stopped. */
+    reason: z.literal("compile_budget").optional(),
+    /** With a reason: what is still due after this step (evaluations, samples). */
+    left: z.number().int().optional(),
   }),
   z.object({
     kind: z.literal("end"),

@@ -3,14 +3,18 @@ import { join } from "node:path";
 import { stringify as stringifyYaml } from "yaml";
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
+import { EngineError } from "../engine/errors.ts";
 import { Generator } from "../generate/index.ts";
 import { modelOf, parameterCount } from "../model/index.ts";
 import type { ModelConfig } from "../model/index.ts";
 import { optimize } from "../passes/pipeline.ts";
 import { BatchSource, evaluationBatches } from "../text/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
+import { activitiesAfter, LeftActivities, sampleSeed } from "./activities.ts";
+import type { Activity } from "./activities.ts";
 import type { TrainConfig } from "./config.ts";
 import {
+  checkpointPath,
   listCheckpoints,
   newestWholeCheckpoint,
   pruneCheckpoints,
@@ -99,12 +103,25 @@ export async function runTraining(config: TrainConfig, context: RunContext): Pro
   }
 }
 
+function isBudgetSpent(error: unknown): error is EngineError {
+  return error instanceof EngineError && error.code === "engine.ane.budget";
+}
+
+function stepNeedsTooMany(cause: EngineError): EngineError {
+  return new EngineError(
+    cause.code,
+    `a training step needs more programs than one process may compile, so a new process does not help: ${cause.message}`,
+    { cause },
+  );
+}
+
 class Run {
   readonly #config: TrainConfig;
   readonly #context: RunContext;
   readonly #data: PreparedData;
   readonly #engine: Engine;
   readonly #notices: string[];
+  readonly #left: LeftActivities;
   #log: EventLog | undefined;
   #generator: Generator | undefined;
   // What trainer_state.json carries between processes.
@@ -122,6 +139,7 @@ class Run {
     this.#data = data;
     this.#engine = engine;
     this.#notices = [...data.notices];
+    this.#left = new LeftActivities(config.output_dir);
   }
 
   async go(): Promise<TrainEvent> {
@@ -143,10 +161,23 @@ class Run {
       this.#openLog(resumed?.step ?? 0);
       this.#context.control.endUpdate(trainer.step, this.#state(trainer));
       this.#context.onReady?.(loaded, files);
-      for (const section of ["forward_backward", "gradient_norm", "update"])
-        await loaded.prepare(section);
-      this.#announce(trainer, loaded);
-      return await this.#loop(trainer, files);
+      const left = config.resume ? this.#left.read(trainer.step, config) : undefined;
+      if (left !== undefined) {
+        this.#announce(trainer, loaded);
+        // First, so that their programs and the step's need not fit into one process's budget together.
+        const stopped = await this.#perform(left, trainer, files);
+        if (stopped !== undefined) return stopped;
+      }
+      try {
+        await this.#prepare(loaded);
+      } catch (error) {
+        if (!isBudgetSpent(error)) throw error;
+        if (left === undefined || left.length === 0) throw stepNeedsTooMany(error);
+        return this.#stopForBudget([], trainer, files);
+      }
+      this.#left.clear();
+      if (left === undefined) this.#announce(trainer, loaded);
+      return await this.#loop(trainer, files, left !== undefined);
     } finally {
       await this.#generator?.close();
       this.#log?.close();
@@ -154,7 +185,21 @@ class Run {
     }
   }
 
-  async #loop(trainer: Trainer, files: RunFiles): Promise<TrainEvent> {
+  /** Compiles all that a step needs. */
+  async #prepare(loaded: LoadedPlan): Promise<void> {
+    const accumulates = this.#config.gradient_accumulation_steps > 1;
+    for (const section of [
+      "forward_backward",
+      ...(accumulates ? ["forward_backward_accumulate"] : []),
+      "gradient_norm",
+      "update",
+    ]) {
+      await loaded.prepare(section);
+    }
+  }
+
+  /** `isCaughtUp`: what is due after the step the run begins at is done. */
+  async #loop(trainer: Trainer, files: RunFiles, isCaughtUp: boolean): Promise<TrainEvent> {
     const config = this.#config;
     const { control } = this.#context;
     this.#startedMs = Date.now();
@@ -195,19 +240,68 @@ class Run {
         this.#lossSum = 0;
         this.#stepCount = 0;
       }
-      const isLast = step === config.max_steps;
-      const isDue = (steps: number): boolean => !isLast && steps > 0 && step % steps === 0;
-      if (isLast || [config.eval_steps, config.sample_steps, config.save_steps].some(isDue)) {
-        costs.pause();
-        if (isDue(config.eval_steps)) await this.#evaluate(trainer, config.eval_batches);
-        if (isDue(config.sample_steps))
-          await this.#sample(trainer, config.sample_prompt ?? "", config.seed + step);
-        if (isDue(config.save_steps)) this.#save(trainer, files);
-        if (!isLast) costs.resume();
-      }
       control.endUpdate(step, this.#state(trainer));
+      if (step === config.max_steps) break;
+      const due = activitiesAfter(step, config);
+      if (due.length > 0) {
+        costs.pause();
+        const stopped = await this.#perform(due, trainer, files);
+        if (stopped !== undefined) return stopped;
+        costs.resume();
+        control.endUpdate(step, this.#state(trainer));
+      }
     }
-    return this.#finish(trainer, files, costs);
+    costs.pause();
+    if (!(isCaughtUp && trainer.step === firstStep)) {
+      const due = activitiesAfter(trainer.step, config);
+      const stopped = await this.#perform(due, trainer, files);
+      if (stopped !== undefined) return stopped;
+    }
+    return this.#finish(trainer, costs);
+  }
+
+  /**
+   * Activities in order. Where the process may compile no more, a checkpoint is saved, the rest is noted for the
+   * process that goes on, and the event that says so is returned.
+   */
+  async #perform(
+    activities: readonly Activity[],
+    trainer: Trainer,
+    files: RunFiles,
+  ): Promise<TrainEvent | undefined> {
+    for (const [index, activity] of activities.entries()) {
+      try {
+        await this.#do(activity, trainer, files);
+      } catch (error) {
+        if (!isBudgetSpent(error)) throw error;
+        return this.#stopForBudget(activities.slice(index), trainer, files);
+      }
+    }
+    return undefined;
+  }
+
+  async #do(activity: Activity, trainer: Trainer, files: RunFiles): Promise<void> {
+    const config = this.#config;
+    const isLast = trainer.step >= config.max_steps;
+    if (activity === "evaluate") await this.#evaluate(trainer, isLast ? -1 : config.eval_batches);
+    else if (activity === "save") this.#save(trainer, files);
+    else {
+      const seed = sampleSeed(activity, trainer.step, config);
+      await this.#sample(trainer, config.sample_prompt ?? "", seed);
+    }
+  }
+
+  #stopForBudget(left: readonly Activity[], trainer: Trainer, files: RunFiles): TrainEvent {
+    const checkpoint = this.#save(trainer, files);
+    this.#left.write(trainer.step, left);
+    // Whoever asked for a stop gets one.
+    const isStopped = this.#context.control.interruptRequested;
+    return this.#emit({
+      kind: "interrupted",
+      step: trainer.step,
+      checkpoint,
+      ...(!isStopped && { reason: "compile_budget", left: left.length }),
+    });
   }
 
   get #tokensPerStep(): number {
@@ -225,17 +319,7 @@ class Run {
     });
   }
 
-  async #finish(trainer: Trainer, files: RunFiles, costs: RunCosts): Promise<TrainEvent> {
-    const config = this.#config;
-    await this.#evaluate(trainer, -1);
-    const folder = this.#save(trainer, files);
-    for (let index = 0; index < config.final_samples; index++) {
-      await this.#sample(
-        trainer,
-        config.sample_prompt ?? "",
-        config.seed + config.max_steps + index,
-      );
-    }
+  #finish(trainer: Trainer, costs: RunCosts): TrainEvent {
     return this.#emit({
       kind: "end",
       step: trainer.step,
@@ -244,7 +328,7 @@ class Run {
       elapsed_seconds: this.#elapsedBefore + (Date.now() - this.#startedMs) / 1000,
       peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
       ...costs.endFields(),
-      model: folder,
+      model: checkpointPath(this.#config.output_dir, trainer.step),
     });
   }
 

@@ -28,7 +28,7 @@ export function spendCompilation(budget: number, label: string): void {
     `program "${label}" would be compilation ${before + 1} of this process, and after ${budget} further ones may fail silently`,
     {
       remedy:
-        "A run continues in a new process, with --resume. ANECDOTE_ANE_COMPILE_BUDGET sets another limit; the e5rt driver has none.",
+        "Use --ane-driver e5rt, which has no such limit, or set another one with ANECDOTE_ANE_COMPILE_BUDGET.",
     },
   );
 }
