@@ -65,7 +65,7 @@ describe.each([
   });
 
   test("make one-hot rows", async () => {
-    const rows = 1000;
+    const rows = 500;
     const indices = new Int32Array(host, 8, rows);
     for (let row = 0; row < rows; row++) indices[row] = (row % 220) - 10;
     device.fill(7);
