@@ -467,7 +467,6 @@ describe("an interrupted run", () => {
       ...["--budget", "400", "--output-dir", outputFolder],
     ];
     const child = startCli(args);
-    child.stdout?.once("data", () => child.kill("SIGINT"));
     child.stderr?.once("data", () => child.kill("SIGINT"));
     const stopped = await finished(child);
     expect([stopped.code, stopped.stdout]).toEqual([130, expect.stringContaining("PARTIAL")]);
