@@ -257,18 +257,22 @@ describe.skipIf(NO_COMPILER !== undefined)(`the self-test (${NO_COMPILER ?? "cc"
   });
 });
 
-test("a machine without an engine says what runs instead, and why there is no self-test", async () => {
-  const folder = temporaryFolder();
-  const env = { ANECDOTE_ANE_LIBRARY: "", ANECDOTE_CACHE_DIR: folder };
-  const wrong = await runCli(["doctor", "--group", "symbol"], env);
-  expect(wrong.code).toBe(2);
-  expect(wrong.stderr).toMatch(/no group "symbol"\. Did you mean "symbols"/);
-  const run = await runCli(["doctor", "--quick"], env);
-  expect(run.stdout).toMatch(/--engine sim:m4/);
-  expect(run.stdout).toMatch(/predicted for the engine of M4/);
-  if (process.platform !== "darwin") {
-    expect(run.code).not.toBe(0);
-    expect(run.stderr).toMatch(/a Neural Engine is in Apple Silicon Macs only/);
-  }
-  expect(existsSync(join(folder, "machine"))).toBe(false);
-});
+test(
+  "a machine without an engine says what runs instead, and why there is no self-test",
+  { timeout: TIMEOUT_MS },
+  async () => {
+    const folder = temporaryFolder();
+    const env = { ANECDOTE_ANE_LIBRARY: "", ANECDOTE_CACHE_DIR: folder };
+    const wrong = await runCli(["doctor", "--group", "symbol"], env);
+    expect(wrong.code).toBe(2);
+    expect(wrong.stderr).toMatch(/no group "symbol"\. Did you mean "symbols"/);
+    const run = await runCli(["doctor", "--quick"], env);
+    expect(run.stdout).toMatch(/--engine sim:m4/);
+    expect(run.stdout).toMatch(/predicted for the engine of M4/);
+    if (process.platform !== "darwin") {
+      expect(run.code).not.toBe(0);
+      expect(run.stderr).toMatch(/a Neural Engine is in Apple Silicon Macs only/);
+    }
+    expect(existsSync(join(folder, "machine"))).toBe(false);
+  },
+);

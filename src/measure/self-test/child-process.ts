@@ -1,7 +1,10 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { compiledUrl } from "../../util/source-layout.ts";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { compiledUrl } from "../../util/source-layout.ts";
+import { STDERR_FOLDER_VARIABLE } from "../../engine/ane/ffi/stderr-capture.ts";
 import type { Outcome } from "./outcome.ts";
 import { messageSchema } from "./task.ts";
 import type { Job, Task } from "./task.ts";
@@ -28,10 +31,11 @@ export interface ChildOptions {
   readonly limitOf: (task: Task) => number;
   readonly onEnd: (ended: EndedTask) => void;
   readonly signal: AbortSignal;
-  readonly environment?: NodeJS.ProcessEnv;
 }
 
 const KEPT_CHARACTERS = 2000;
+/** Of a file with last words. */
+const MAXIMUM_BYTES = 1 << 20;
 /** Node itself has to start. */
 const START_LIMIT_MS = 60_000;
 /** A process that is done and does not go. */
@@ -50,11 +54,14 @@ export async function runTasks(options: ChildOptions): Promise<void> {
 }
 
 /** One process; resolves to the number of tasks that ended, the one at which it died included. */
-function runChild({ job, limitOf, onEnd, signal, environment }: ChildOptions): Promise<number> {
+function runChild({ job, limitOf, onEnd, signal }: ChildOptions): Promise<number> {
   const child = spawn(
     process.execPath,
     [fileURLToPath(compiledUrl(import.meta.url, "./probe-process.ts"))],
-    { stdio: ["ignore", "pipe", "pipe", "ipc"], env: environment ?? process.env },
+    {
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+      env: { ...process.env, [STDERR_FOLDER_VARIABLE]: job.scratch },
+    },
   );
   return new Promise((resolve) => {
     let doneCount = 0;
@@ -115,6 +122,7 @@ function runChild({ job, limitOf, onEnd, signal, environment }: ChildOptions): P
       clearTimeout(timer);
       signal.removeEventListener("abort", stop);
       if (!signal.aborted && current() !== undefined) {
+        stderr = `${stderr}\n${lastWords(job.scratch, child.pid)}`.slice(-KEPT_CHARACTERS);
         if (expired !== undefined) end({ ended: "time limit", limitMs: expired });
         else if (death !== null) end({ ended: "signal", signal: death });
         else end({ ended: "exit", code: code ?? -1 });
@@ -127,6 +135,18 @@ function runChild({ job, limitOf, onEnd, signal, environment }: ChildOptions): P
     });
     child.on("close", over);
   });
+}
+
+/** What the driver had caught of stderr when the process died inside a call. */
+function lastWords(folder: string, process: number | undefined): string {
+  const own = `anecdote-stderr-${process}-`;
+  return readdirSync(folder)
+    .filter((name) => name.startsWith(own))
+    .map((name) => {
+      const path = join(folder, name);
+      return statSync(path).size > MAXIMUM_BYTES ? "" : readFileSync(path, "utf8").trim();
+    })
+    .join("\n");
 }
 
 /** Both streams are read, so that a flood blocks nobody; of stdout nothing is wanted. */

@@ -17,6 +17,12 @@ const KEPT_CHARACTERS = 4000;
 const STDERR = 2;
 
 /**
+ * A folder in which what is caught stays on disk: what a process that dies in native code said last is there for
+ * whoever started it.
+ */
+export const STDERR_FOLDER_VARIABLE = "ANECDOTE_STDERR_FOLDER";
+
+/**
  * Catches what native code writes to the process's stderr: the runtime gives its reasons nowhere else
  * (assumption `e5rt.error-text`). Nothing is lost: what was caught goes on to the real stderr, unless the caller
  * puts it into an error. Works through a file, so that a flood cannot block the writer.
@@ -35,9 +41,10 @@ export class StderrCapture {
     this.#dup = libc.func("int dup(int)");
     this.#close = libc.func("int close(int)");
     this.#dup2 = libc.func("int dup2(int, int)");
-    const path = join(tmpdir(), `anecdote-stderr-${process.pid}-${captures++}`);
+    const kept = process.env[STDERR_FOLDER_VARIABLE];
+    const path = join(kept ?? tmpdir(), `anecdote-stderr-${process.pid}-${captures++}`);
     this.#file = openSync(path, "ax+", 0o600);
-    rmSync(path);
+    if (kept === undefined) rmSync(path);
   }
 
   /** Whether this call began it: a capture within another one leaves the text to the outer. */
