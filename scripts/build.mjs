@@ -17,6 +17,8 @@ import { fileURLToPath } from "node:url";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const require = createRequire(import.meta.url);
 const STAMP = join(root, "dist", ".built");
+const LOCK = join(root, "dist", ".building");
+const LOCK_LIMIT_MS = 15 * 60_000;
 
 function* files(folder) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
@@ -70,12 +72,55 @@ export function isStale() {
   );
 }
 
+/** Builds; processes that find dist/ stale at the same time wait for the first. */
 export function build() {
+  mkdirSync(join(root, "dist"), { recursive: true });
+  const deadlineMs = Date.now() + LOCK_LIMIT_MS;
+  while (!takeLock()) {
+    if (Date.now() > deadlineMs)
+      throw new Error(`anecdote: another build holds ${LOCK}; remove it if there is none`);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    if (!existsSync(LOCK) && !isStale()) return;
+  }
+  try {
+    compile();
+  } finally {
+    rmSync(LOCK, { force: true });
+  }
+}
+
+/** Whether the lock is ours now; one whose process is gone is taken over. */
+function takeLock() {
+  try {
+    writeFileSync(LOCK, String(process.pid), { flag: "wx" });
+    return true;
+  } catch (error) {
+    if (error.code !== "EEXIST") throw error;
+  }
+  try {
+    process.kill(Number(readFileSync(LOCK, "utf8")), 0);
+  } catch (error) {
+    if (error.code === "ESRCH") rmSync(LOCK, { force: true });
+  }
+  return false;
+}
+
+/** What came of sources that are gone. */
+function removeLeftovers(before, sources) {
+  const kept = new Set(sources);
+  for (const source of before) {
+    if (kept.has(source) || source === "") continue;
+    const base = join(root, "dist", source.slice("src/".length).replace(/\.ts$/, ""));
+    for (const path of [`${base}.js`, `${base}.d.ts`, `${base.replace("/assembly/", "/")}.wasm`])
+      rmSync(path, { force: true });
+  }
+}
+
+function compile() {
   const startedMs = Date.now();
   const before = existsSync(STAMP) ? readFileSync(STAMP, "utf8") : "";
   const sources = sourceList();
-  if (before !== sources.join("\n")) rmSync(join(root, "dist"), { recursive: true, force: true });
-  mkdirSync(join(root, "dist"), { recursive: true });
+  removeLeftovers(before.split("\n"), sources);
   for (const source of sources.filter(
     (path) => path.includes("/assembly/") && /\/assembly\/[^/]+\.ts$/.test(path),
   )) {
