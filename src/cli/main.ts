@@ -6,10 +6,26 @@ import { VERSION } from "../util/version.ts";
 
 /** Runs the command line and returns the exit code; never throws. */
 export async function main(argv: readonly string[]): Promise<number> {
+  endWithReader();
   const code = await run(argv);
   if (hasStuckThread()) await exitAtOnce(code);
   return code;
 }
+
+/**
+ * Nobody reads the output any more (`anecdote ops | head`): the process ends, after saving where a command listens
+ * for an interruption.
+ */
+function endWithReader(): void {
+  if (isWatched) return;
+  isWatched = true;
+  process.stdout.once("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.stdout.on("error", () => undefined);
+    if (!process.emit("SIGINT")) process.exit(EXIT_CODES.ok);
+  });
+}
+let isWatched = false;
 
 async function run(argv: readonly string[]): Promise<number> {
   const program = new Command("anecdote")
