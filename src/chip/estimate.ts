@@ -1,13 +1,15 @@
 import type { MilFunction } from "../mil/program.ts";
-import { byteLengthOf } from "../mil/types.ts";
+import { byteLengthOf, elementCount, staticShape } from "../mil/types.ts";
 import { isTransient } from "../plan/plan.ts";
-import type { Dispatch, Plan, PlanProgram } from "../plan/plan.ts";
+import type { Binding, Dispatch, Plan, PlanProgram } from "../plan/plan.ts";
 import { didYouMean } from "../util/nearest.ts";
 import type { Chip, Driver } from "./chip.ts";
 import { callJoules, opJoules } from "./cost/energy.ts";
 import { HOST_WATTS, hostBytesPerMs, hostProgramMs } from "./cost/host.ts";
 import { largest, priceCall, pricingRates } from "./cost/model.ts";
 import type { Bound, CallPrice } from "./cost/model.ts";
+import { overlappedMs } from "./cost/overlap.ts";
+import type { LaneTask, Span } from "./cost/overlap.ts";
 import { functionWork } from "./cost/work.ts";
 import { ChipError } from "./errors.ts";
 import { checkFunction } from "./legality/check.ts";
@@ -55,6 +57,8 @@ export interface EstimatedDispatch {
 }
 
 export interface PlanEstimate extends Estimate {
+  /** The same work where engine and host do at the same time what does not wait for each other. */
+  readonly overlappedMs: number;
   readonly sections: readonly {
     readonly section: string;
     readonly runs: number;
@@ -64,6 +68,9 @@ export interface PlanEstimate extends Estimate {
   /** Programs that stay on the host, and why. */
   readonly onHost: readonly { readonly program: string; readonly reason: string }[];
 }
+
+/** Runs of a section after which each further one takes as long as the last. */
+const SIMULATED_RUNS = 4;
 
 /** Rules whose breaking keeps a program off the engine; types are converted on the way in. */
 const KEEPS_OFF = new Set(["unsupported-op", "integer-arithmetic", "symbolic"]);
@@ -185,6 +192,7 @@ class PlanPricing {
   readonly #ops = new Map<string, EstimatedOp>();
   readonly #opParts = new Map<string, Record<Bound, number>>();
   readonly #parts: Record<Bound, number> = { dispatch: 0, compute: 0, streaming: 0, host: 0 };
+  readonly #tasks: { section: string; runs: number; tasks: LaneTask[] }[] = [];
   #joules = 0;
 
   readonly #place: (program: PlanProgram) => Placement;
@@ -198,6 +206,7 @@ class PlanPricing {
 
   section(section: string, dispatches: readonly Dispatch[], runs: number): void {
     let total = 0;
+    this.#tasks.push({ section, runs, tasks: [] });
     for (const dispatch of dispatches) total += this.#dispatch(dispatch, runs);
     this.#sections.push({ section, runs, ms: total });
   }
@@ -209,6 +218,7 @@ class PlanPricing {
     // An embedding's rows are added in place by its kernel; what the engine gives is fp16.
     const inPlace = program.hostKernel?.kind === "embedding_gradient";
     const accumulateMs = inPlace ? 0 : this.#resultMs(dispatch, priced.place === "engine");
+    this.#addTasks(dispatch, program.function, priced, accumulateMs);
     if (priced.place === "host") {
       const ms = (priced.ms + accumulateMs) * runs;
       this.#parts.host += ms;
@@ -234,6 +244,70 @@ class PlanPricing {
       this.#addOp(work.op, runs, opMs * runs, opEnergy, boundBy, work.productFlops * runs, bytes);
     }
     return ms;
+  }
+
+  /** The dispatch as the two lanes have it: on the engine, what the host does with its results is a task of its own. */
+  #addTasks(dispatch: Dispatch, fn: MilFunction, priced: ProgramPrice, accumulateMs: number): void {
+    const tasks = this.#tasks.at(-1)?.tasks;
+    const inputs = spansOf(dispatch.inputs, fn.inputs);
+    const outputs = spansOf(dispatch.outputs, fn.outputs);
+    const perMs = hostBytesPerMs(this.#chip);
+    if (priced.place === "host") {
+      const ms = priced.ms + accumulateMs;
+      tasks?.push({ lane: "host", ms, memoryBytes: ms * perMs, reads: inputs, writes: outputs });
+      return;
+    }
+    const weights = priced.price.ops.reduce((sum, { work }) => sum + work.weightBytes, 0);
+    const { ms } = priced.price;
+    if (accumulateMs === 0) {
+      tasks?.push({ lane: "engine", ms, memoryBytes: weights, reads: inputs, writes: outputs });
+      return;
+    }
+    const isHosts = ({ buffer }: Span): boolean => {
+      const role = this.#plan.buffers.get(buffer)?.role;
+      return role !== undefined && !isTransient(role);
+    };
+    // What an engine's result stands in until the host has taken it.
+    const held: Span = { buffer: `result of ${dispatch.label}`, offset: 0, count: 1 };
+    tasks?.push(
+      {
+        lane: "engine",
+        ms,
+        memoryBytes: weights,
+        reads: inputs,
+        writes: [...outputs.filter((span) => !isHosts(span)), held],
+      },
+      {
+        lane: "host",
+        ms: accumulateMs,
+        memoryBytes: accumulateMs * perMs,
+        reads: [held],
+        writes: outputs.filter(isHosts),
+      },
+    );
+  }
+
+  /**
+   * Sections run as one sequence. A training step ends with the norm of its gradients, which the update's scale is
+   * made of; the update runs beside the next step's forward pass, so a step is counted from update to norm.
+   */
+  #overlappedMs(): number {
+    const order = [
+      ...this.#tasks.filter(({ section }) => section === "update"),
+      ...this.#tasks.filter(({ section }) => section !== "update"),
+    ];
+    const perMs = this.#chip.memoryBandwidth.value * 1e6;
+    const most = Math.max(1, ...order.map(({ runs }) => runs));
+    const withRuns = (limit: number): number =>
+      overlappedMs(
+        order.flatMap(({ runs, tasks }) =>
+          Array.from({ length: Math.min(runs, limit) }, () => tasks).flat(),
+        ),
+        perMs,
+      );
+    if (most <= SIMULATED_RUNS) return withRuns(most);
+    const whole = withRuns(SIMULATED_RUNS);
+    return whole + (most - SIMULATED_RUNS) * (whole - withRuns(SIMULATED_RUNS - 1));
   }
 
   #program(program: PlanProgram): ProgramPrice {
@@ -313,6 +387,7 @@ class PlanPricing {
       chip: this.#chip.name,
       driver: this.#driver,
       ms: dispatch + compute + streaming + host,
+      overlappedMs: this.#overlappedMs(),
       joules: this.#joules,
       boundBy: largest(this.#parts),
       breakdown: { dispatch, compute, streaming, host },
@@ -324,6 +399,17 @@ class PlanPricing {
       ),
     };
   }
+}
+
+function spansOf(
+  bindings: ReadonlyMap<string, Binding>,
+  values: MilFunction["inputs"],
+): readonly Span[] {
+  return [...bindings].map(([name, { buffer, offset }]) => {
+    const type = values.find((value) => value.name === name)?.type;
+    const count = type?.kind === "tensor" ? elementCount(staticShape(type)) : 1;
+    return { buffer, offset, count };
+  });
 }
 
 function breakdownOf(price: CallPrice): Breakdown {
@@ -346,6 +432,7 @@ export function estimateJson(estimate: Estimate | PlanEstimate): Readonly<Record
     breakdown_ms: estimate.breakdown,
     ops: estimate.ops.map(({ boundBy, ...op }) => ({ ...op, bound_by: boundBy })),
     ...("sections" in estimate && {
+      overlapped_ms: estimate.overlappedMs,
       sections: estimate.sections,
       on_host: estimate.onHost,
     }),
