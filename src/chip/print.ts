@@ -89,7 +89,8 @@ export function formatEstimate(estimate: Estimate | PlanEstimate, limit = 12): s
     sorted.length > limit ? `  ${sorted.length - limit} more: ${formatNumber(rest)} ms\n` : "";
   const sections =
     "sections" in estimate
-      ? estimate.sections
+      ? `  ${formatNumber(estimate.overlappedMs)} ms where the host works beside the engine\n` +
+        estimate.sections
           .map(({ section, runs, ms }) => `  ${section} x ${runs}: ${share(ms)}\n`)
           .join("") +
         estimate.onHost

@@ -3,14 +3,20 @@ import type { Driver, Chip } from "../chip/chip.ts";
 import { chipByName } from "../chip/chips.ts";
 import { estimateFunction, estimateJson, trainingRuns } from "../chip/estimate.ts";
 import type { Estimate, PlanEstimate } from "../chip/estimate.ts";
+import { formatNumber } from "../chip/figure.ts";
 import { formatEstimate } from "../chip/print.ts";
 import { rooflineSvg } from "../chip/roofline.ts";
 import { buildDecodePlan, bucketFor } from "../generate/decode-plan.ts";
+import type { MilFunction } from "../mil/program.ts";
 import { withInputShapes } from "../mil/specialize.ts";
+import { statesAsValues } from "../mil/states-as-values.ts";
+import type { ModelConfig } from "../model/config.ts";
+import { lowerFunction } from "../passes/engine/lower-function.ts";
 import { estimatePlacedPlan } from "../passes/engine/place-plan.ts";
 import { TRAIN_OPTIONS, planOf, plannedModel } from "../train/index.ts";
 import type { TrainConfig } from "../train/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
+import { AnecdoteError } from "../util/errors.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import type { Exit } from "./commands.ts";
@@ -88,29 +94,87 @@ Examples:
     if (file === undefined && !shapesModel) {
       throw new UsageError("cli.estimate", "estimate needs a file, --preset NAME or --model DIR");
     }
-    const { estimate, what } =
+    const { estimate, what, rewritten, published } =
       file === undefined
         ? estimateModel(resolveFromCommandLine(command, undefined).config, chip, driver, flags)
-        : { estimate: estimateFile(file, chip, driver, flags), what: file };
+        : estimateFile(file, chip, driver, flags);
     if (flags.svg !== undefined) writeWholeFile(flags.svg, rooflineSvg(chip, estimate.ops));
+    if (flags.json === true) {
+      const report = {
+        what,
+        ...estimateJson(estimate),
+        ...(rewritten !== undefined && { rewritten }),
+        ...(published !== undefined && {
+          as_published: {
+            micro_batches_per_update: PUBLISHED_MICRO_BATCHES,
+            ms: published.ms,
+            overlapped_ms: published.overlappedMs,
+          },
+        }),
+      };
+      process.stdout.write(`${JSON.stringify(report)}\n`);
+      return;
+    }
     process.stdout.write(
-      flags.json === true
-        ? `${JSON.stringify({ what, ...estimateJson(estimate) })}\n`
-        : `${what}: predicted, not measured\n${formatEstimate(estimate)}`,
+      `${what}: predicted, not measured\n${formatEstimate(estimate)}` +
+        (rewritten === undefined ? "" : describeRewritten(rewritten)) +
+        (published === undefined ? "" : describePublished(published)),
     );
   });
 }
 
-function estimateFile(path: string, chip: Chip, driver: Driver, flags: EstimateFlags): Estimate {
+/** What was estimated, with what stands beside it. */
+interface Answer {
+  readonly estimate: Estimate | PlanEstimate;
+  readonly what: string;
+  /** A file's function as the engine's passes rewrite it. */
+  readonly rewritten?: Rewritten;
+  /** A micro-batch of a training step as published trainers count it. */
+  readonly published?: { readonly ms: number; readonly overlappedMs: number };
+}
+
+type Rewritten =
+  | { readonly place: "engine"; readonly ms: number; readonly joules: number }
+  | { readonly place: "host"; readonly reason: string };
+
+/** Micro-batches between two updates of the published trainers. */
+const PUBLISHED_MICRO_BATCHES = 10;
+
+function describeRewritten(rewritten: Rewritten): string {
+  return rewritten.place === "host"
+    ? `as \`run\` gives it to an engine: on the host (${rewritten.reason})\n`
+    : `as \`run\` gives it to an engine, rewritten for the chip: ${formatNumber(rewritten.ms)} ms\n`;
+}
+
+function describePublished({ ms, overlappedMs }: NonNullable<Answer["published"]>): string {
+  return (
+    `one micro-batch of ${PUBLISHED_MICRO_BATCHES} an update, as published trainers count: ` +
+    `${formatNumber(ms)} ms; ${formatNumber(overlappedMs)} ms where the host works beside the engine\n`
+  );
+}
+
+function estimateFile(path: string, chip: Chip, driver: Driver, flags: EstimateFlags): Answer {
   const sizes = parseShapes(flags.shape, flags.dim);
   const opened = openProgram(path, fileKindOf(path) === "onnx" ? sizes : {});
   try {
     const open = functionOf(opened.program, flags.function, defaultFunctionOf(opened));
     const fn = withInputShapes(open, sizes.shapes ?? new Map<string, readonly number[]>());
     requireSizes(fn);
-    return estimateFunction(fn, chip, driver, { hostCopies: flags.hostCopies === true });
+    const estimate = estimateFunction(fn, chip, driver, { hostCopies: flags.hostCopies === true });
+    return { estimate, what: path, rewritten: estimateRewritten(fn, chip, driver) };
   } finally {
     opened.close();
+  }
+}
+
+function estimateRewritten(fn: MilFunction, chip: Chip, driver: Driver): Rewritten {
+  try {
+    const lowered = lowerFunction(statesAsValues(fn).fn, chip, driver).function;
+    const { ms, joules } = estimateFunction(lowered, chip, driver);
+    return { place: "engine", ms, joules };
+  } catch (error) {
+    if (error instanceof AnecdoteError) return { place: "host", reason: error.message };
+    throw error;
   }
 }
 
@@ -119,7 +183,7 @@ function estimateModel(
   chip: Chip,
   driver: Driver,
   flags: EstimateFlags,
-): { readonly estimate: PlanEstimate; readonly what: string } {
+): Answer {
   const model = plannedModel(config);
   const name = config.preset ?? config.model ?? config.model_config ?? model.family;
   if (flags.token === true) {
@@ -133,5 +197,24 @@ function estimateModel(
   const microBatches = config.gradient_accumulation_steps;
   const estimate = estimatePlacedPlan(plan, chip, driver, trainingRuns(plan, microBatches));
   const tokens = config.batch_size * config.max_seq_length * microBatches;
-  return { estimate, what: `${name}, one training step of ${tokens} tokens` };
+  return {
+    estimate,
+    what: `${name}, one training step of ${tokens} tokens`,
+    published: publishedCount(config, model, chip, driver),
+  };
+}
+
+function publishedCount(
+  config: TrainConfig,
+  model: ModelConfig,
+  chip: Chip,
+  driver: Driver,
+): NonNullable<Answer["published"]> {
+  const { plan } = planOf(
+    { ...config, gradient_accumulation_steps: PUBLISHED_MICRO_BATCHES },
+    model,
+  );
+  const runs = trainingRuns(plan, PUBLISHED_MICRO_BATCHES);
+  const { ms, overlappedMs } = estimatePlacedPlan(plan, chip, driver, runs);
+  return { ms: ms / PUBLISHED_MICRO_BATCHES, overlappedMs: overlappedMs / PUBLISHED_MICRO_BATCHES };
 }
