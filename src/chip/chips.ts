@@ -5,6 +5,7 @@ import { claimed, inferred, measured } from "./figure.ts";
 import type { Figure } from "./figure.ts";
 import type { ChipRates } from "./rates.ts";
 import { SOURCES } from "./sources.ts";
+import { compileTarget } from "./targets.ts";
 
 const TFLOPS = "TFLOP/s";
 const GBPS = "GB/s";
@@ -45,6 +46,11 @@ const MEMORY_BANDWIDTH: Readonly<Record<string, readonly [number, number, number
   M3: [100, 150, 400, 819],
   M4: [120, 273, 546, 1092],
   M5: [153, 307, 614, 1228],
+  A14: [34, 34, 34, 34],
+  A15: [34, 34, 34, 34],
+  A16: [51, 51, 51, 51],
+  A17: [51, 51, 51, 51],
+  A18: [60, 60, 60, 60],
 };
 
 function memoryBandwidth(name: string): Figure {
@@ -52,6 +58,7 @@ function memoryBandwidth(name: string): Figure {
   const figures = MEMORY_BANDWIDTH[generation];
   if (figures === undefined) return inferred(153, GBPS, "as M5");
   const value = figures[["", "Pro", "Max", "Ultra"].indexOf(tier)] ?? figures[0];
+  if (generation.startsWith("A")) return inferred(value, GBPS, "64 bits of its kind of LPDDR");
   return claimed(value, GBPS, SOURCES.apple);
 }
 
@@ -82,6 +89,14 @@ function chip(draft: ChipDraft): Chip {
   });
 }
 
+/** A figure read on some machines, as a record of its family has it: measured there, inferred elsewhere. */
+function readOn(name: string): (machines: string, figure: Figure) => Figure {
+  return (machines, figure) =>
+    machines.split(", ").includes(name)
+      ? figure
+      : inferred(figure.value, figure.unit, `as ${machines}: ${figure.source}`);
+}
+
 const noInt8 = inferred(1, "x", "int8 weights become fp16 before the multiplier; no W8A8 row");
 const int8Measured = measured(1.88, "x", `${SOURCES.int8}, ${SOURCES.gist}, ${SOURCES.m5max}`);
 const h13Clock = measured(1464, "MHz", SOURCES.compilerTable);
@@ -90,6 +105,7 @@ const h15Clock = measured(2064, "MHz", SOURCES.compilerTable);
 const h16Clock = measured(2364, "MHz", SOURCES.compilerTable);
 
 function h13(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> = {}): Chip {
+  const on = readOn(name);
   return chip({
     name,
     family: "H13",
@@ -97,18 +113,21 @@ function h13(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> 
     clock: h13Clock,
     advertisedTops: claimed(11 * (extra.engineCount ?? 1), "TOPS", SOURCES.apple),
     advertisedMeaning: "fp16",
-    loadPower: measured(5.05, "W", `${SOURCES.roofline}: GEMM 4096 on M1; M1 Max 3.6 W`),
+    loadPower: on("M1", measured(5.05, "W", `${SOURCES.roofline}: GEMM 4096`)),
     rates: {
-      inMemoryFloor: measured(0.22, "ms", `${SOURCES.guide} (0.23 ms)`),
-      e5rtFloor: measured(0.22, "ms", SOURCES.roofline),
+      inMemoryFloor: on("M1", measured(0.22, "ms", `${SOURCES.guide} (0.23 ms)`)),
+      e5rtFloor: on("M1", measured(0.22, "ms", SOURCES.roofline)),
       pointwise: inferred(11, TFLOPS, "as its 3x3 convolutions"),
-      spatial: measured(11.6, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions, M1 Max`),
-      matmul: measured(9.7, TFLOPS, SOURCES.roofline),
+      spatial: on(
+        "M1 Max",
+        measured(11.6, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`),
+      ),
+      matmul: on("M1, M1 Max", measured(9.7, TFLOPS, SOURCES.roofline)),
       int8Factor: noInt8,
-      weightStream: measured(42, GBPS, "ANEForge: 1x4096x4096 on M1"),
+      weightStream: on("M1", measured(42, GBPS, "ANEForge: 1x4096x4096")),
       activationStream: inferred(90, GBPS, SOURCES.fit),
-      hostCopy: measured(7, GBPS, SOURCES.roofline),
-      hostProducts: measured(1.2, TFLOPS, `${SOURCES.roofline}: Accelerate`),
+      hostCopy: on("M1", measured(7, GBPS, SOURCES.roofline)),
+      hostProducts: on("M1, M1 Max", measured(1.2, TFLOPS, `${SOURCES.roofline}: Accelerate`)),
       energyScale: inferred(1.5, "x", SOURCES.fit),
       ...rates,
     },
@@ -117,6 +136,7 @@ function h13(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> 
 }
 
 function h14(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> = {}): Chip {
+  const on = readOn(name);
   return chip({
     name,
     family: "H14",
@@ -124,18 +144,18 @@ function h14(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> 
     clock: h14Clock,
     advertisedTops: claimed(15.8 * (extra.engineCount ?? 1), "TOPS", SOURCES.apple),
     advertisedMeaning: "fp16",
-    loadPower: measured(4.6, "W", `${SOURCES.roofline}: GEMM 4096 on M2 Max; M2 Pro 2.6 W`),
+    loadPower: on("M2 Max", measured(4.6, "W", `${SOURCES.roofline}: GEMM 4096`)),
     rates: {
       inMemoryFloor: inferred(0.2, "ms", "as e5rt"),
-      e5rtFloor: measured(0.2, "ms", SOURCES.roofline),
+      e5rtFloor: on("M2 Max", measured(0.2, "ms", SOURCES.roofline)),
       pointwise: inferred(14, TFLOPS, "as its 3x3 convolutions"),
-      spatial: measured(14, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions, M2 Max`),
-      matmul: measured(12, TFLOPS, SOURCES.roofline),
+      spatial: on("M2 Max", measured(14, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`)),
+      matmul: on("M2 Pro, M2 Max", measured(12, TFLOPS, SOURCES.roofline)),
       int8Factor: noInt8,
-      weightStream: measured(62, GBPS, `${SOURCES.headBench}: M2 Ultra`),
+      weightStream: on("M2 Ultra", measured(62, GBPS, SOURCES.headBench)),
       activationStream: inferred(100, GBPS, SOURCES.fit),
-      hostCopy: measured(9, GBPS, SOURCES.roofline),
-      hostProducts: measured(2.2, TFLOPS, `${SOURCES.roofline}: Accelerate`),
+      hostCopy: on("M2 Max", measured(9, GBPS, SOURCES.roofline)),
+      hostProducts: on("M2 Pro, M2 Max", measured(2.2, TFLOPS, `${SOURCES.roofline}: Accelerate`)),
       energyScale: inferred(1.1, "x", SOURCES.fit),
       ...rates,
     },
@@ -144,6 +164,7 @@ function h14(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> 
 }
 
 function h15(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> = {}): Chip {
+  const on = readOn(name);
   return chip({
     name,
     family: "H15",
@@ -153,13 +174,16 @@ function h15(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> 
     advertisedMeaning: "fp16",
     loadPower: inferred(4, "W", SOURCES.sibling),
     rates: {
-      inMemoryFloor: measured(0.1, "ms", `${SOURCES.espresso}: 0.095 ms, M3 Max`),
+      inMemoryFloor: on("M3 Max", measured(0.1, "ms", `${SOURCES.espresso}: 0.095 ms`)),
       e5rtFloor: inferred(0.1, "ms", "as in memory"),
-      pointwise: measured(17, TFLOPS, `${SOURCES.report}: 16.77 with dispatch, M3 Pro`),
+      pointwise: on("M3 Pro", measured(17, TFLOPS, `${SOURCES.report}: 16.77 with dispatch`)),
       spatial: inferred(17, TFLOPS, "as 1x1"),
       matmul: inferred(15, TFLOPS, SOURCES.sibling),
       int8Factor: noInt8,
-      weightStream: measured(62, GBPS, `${SOURCES.headBench}: half of M3 Ultra's 121`),
+      weightStream: on(
+        "M3 Ultra",
+        measured(62, GBPS, `${SOURCES.headBench}: half of M3 Ultra's 121`),
+      ),
       activationStream: inferred(120, GBPS, SOURCES.fit),
       hostCopy: inferred(9, GBPS, "between M2 and M4"),
       hostProducts: inferred(1.8, TFLOPS, SOURCES.sibling),
@@ -171,6 +195,7 @@ function h15(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> 
 }
 
 function h16(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> = {}): Chip {
+  const on = readOn(name);
   return chip({
     name,
     family: "H16",
@@ -178,18 +203,18 @@ function h16(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> 
     clock: h16Clock,
     advertisedTops: claimed(38, "TOPS", SOURCES.apple),
     advertisedMeaning: "int8",
-    loadPower: measured(5.5, "W", `${SOURCES.roofline}: 3x3 convolutions, M4; M4 Max 9.5 W`),
+    loadPower: on("M4", measured(5.5, "W", `${SOURCES.roofline}: 3x3 convolutions`)),
     rates: {
-      inMemoryFloor: measured(0.087, "ms", `${SOURCES.chain}, line through the chain`),
-      e5rtFloor: measured(0.09, "ms", SOURCES.roofline),
-      pointwise: measured(18.8, TFLOPS, SOURCES.int8),
-      spatial: measured(19, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`),
-      matmul: measured(18.5, TFLOPS, SOURCES.roofline),
-      int8Factor: int8Measured,
-      weightStream: measured(56.5, GBPS, SOURCES.sweep),
+      inMemoryFloor: on("M4", measured(0.087, "ms", `${SOURCES.chain}, line through the chain`)),
+      e5rtFloor: on("M4", measured(0.09, "ms", SOURCES.roofline)),
+      pointwise: on("M4", measured(18.8, TFLOPS, SOURCES.int8)),
+      spatial: on("M4", measured(19, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`)),
+      matmul: on("M4", measured(18.5, TFLOPS, SOURCES.roofline)),
+      int8Factor: on("M4", int8Measured),
+      weightStream: on("M4", measured(56.5, GBPS, SOURCES.sweep)),
       activationStream: inferred(150, GBPS, SOURCES.fit),
-      hostCopy: measured(8.5, GBPS, SOURCES.roofline),
-      hostProducts: measured(1.5, TFLOPS, `${SOURCES.roofline}: Accelerate`),
+      hostCopy: on("M4", measured(8.5, GBPS, SOURCES.roofline)),
+      hostProducts: on("M4", measured(1.5, TFLOPS, `${SOURCES.roofline}: Accelerate`)),
       energyScale: measured(1, "x", "M4 is the reference"),
       ...rates,
     },
@@ -198,6 +223,7 @@ function h16(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> 
 }
 
 function h17(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> = {}): Chip {
+  const on = readOn(name);
   return chip({
     name,
     family: "H17",
@@ -205,22 +231,71 @@ function h17(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> 
     clock: measured(2364, "MHz", SOURCES.compilerTable),
     advertisedTops: inferred(38, "TOPS", "not disclosed; its int8 rate equals M4's"),
     advertisedMeaning: "not stated",
-    loadPower: measured(6.4, "W", `${SOURCES.roofline}: GEMM 2048, M5; M5 Pro 9.8 W`),
+    loadPower: on("M5", measured(6.4, "W", `${SOURCES.roofline}: GEMM 2048`)),
     rates: {
-      inMemoryFloor: measured(0.07, "ms", "maderix m5result: 0.06 to 0.08 ms"),
-      e5rtFloor: measured(0.075, "ms", SOURCES.curves),
-      pointwise: measured(18.5, TFLOPS, SOURCES.gist),
-      spatial: measured(26, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`),
-      matmul: measured(23, TFLOPS, SOURCES.roofline),
-      int8Factor: int8Measured,
+      inMemoryFloor: on("M5", measured(0.07, "ms", "maderix m5result: 0.06 to 0.08 ms")),
+      e5rtFloor: on("M5", measured(0.075, "ms", SOURCES.curves)),
+      pointwise: on("M5", measured(18.5, TFLOPS, SOURCES.gist)),
+      spatial: on("M5", measured(26, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`)),
+      matmul: on("M5", measured(23, TFLOPS, SOURCES.roofline)),
+      int8Factor: on("M5, M5 Max", int8Measured),
       weightStream: inferred(100, GBPS, "between M4 and M5 Pro"),
       activationStream: inferred(150, GBPS, SOURCES.fit),
-      hostCopy: measured(26, GBPS, SOURCES.roofline),
-      hostProducts: measured(2, TFLOPS, `${SOURCES.roofline}: Accelerate`),
+      hostCopy: on("M5", measured(26, GBPS, SOURCES.roofline)),
+      hostProducts: on("M5", measured(2, TFLOPS, `${SOURCES.roofline}: Accelerate`)),
       energyScale: inferred(0.95, "x", SOURCES.fit),
       ...rates,
     },
     ...extra,
+  });
+}
+
+/**
+ * A phone's chip, as its family's M chip scaled by the advertised rate and the compiler's clock. Nobody published a
+ * time for one of these programs on it, and this project's drivers run on Macs only.
+ */
+function phone(
+  name: string,
+  targetName: string,
+  sibling: Chip,
+  advertisedTops: number,
+  advertisedMeaning: "fp16" | "int8",
+): Chip {
+  const bandwidth = memoryBandwidth(name);
+  const speed = advertisedTops / sibling.advertised.value;
+  const scaled = (figure: Figure, factor: number): Figure =>
+    inferred(figure.value * factor, figure.unit, `${sibling.name}'s, scaled by advertised TOPS`);
+  const copied = (figure: Figure): Figure =>
+    inferred(figure.value, figure.unit, `as ${sibling.name}`);
+  const { rates } = sibling;
+  return chip({
+    name,
+    family: sibling.family,
+    architecture: targetName,
+    clock: compileTarget(targetName).maximumClock ?? copied(sibling.clock),
+    advertisedTops: claimed(advertisedTops, "TOPS", SOURCES.apple),
+    advertisedMeaning,
+    loadPower: copied(sibling.loadPower),
+    rates: {
+      inMemoryFloor: copied(rates.inMemoryFloor),
+      e5rtFloor: copied(rates.e5rtFloor),
+      pointwise: scaled(rates.pointwise, speed),
+      spatial: scaled(rates.spatial, speed),
+      matmul: scaled(rates.matmul, speed),
+      int8Factor: copied(rates.int8Factor),
+      weightStream: inferred(
+        Math.min(rates.weightStream.value, bandwidth.value * 0.7),
+        GBPS,
+        `${sibling.name}'s, at most 0.7 of its own memory`,
+      ),
+      activationStream: copied(rates.activationStream),
+      hostCopy: copied(rates.hostCopy),
+      hostProducts: scaled(rates.hostProducts, 0.7),
+      energyScale: copied(rates.energyScale),
+    },
+    notes: [
+      "A phone's chip, known by its compile target only: no published time, and the drivers here run on Macs.",
+    ],
   });
 }
 
@@ -238,17 +313,25 @@ const ultraNotes = [
 export const CHIPS: readonly Chip[] = Object.freeze([
   m1,
   h13("M1 Pro", { hostCopy: inferred(7.5, GBPS, "as M1 Max") }),
-  h13("M1 Max", {
-    hostCopy: measured(7.8, GBPS, SOURCES.roofline),
-    energyScale: inferred(1.1, "x", SOURCES.fit),
-    e5rtFloor: measured(0.25, "ms", SOURCES.roofline),
-  }),
+  h13(
+    "M1 Max",
+    {
+      hostCopy: measured(7.8, GBPS, SOURCES.roofline),
+      energyScale: inferred(1.1, "x", SOURCES.fit),
+      e5rtFloor: measured(0.25, "ms", SOURCES.roofline),
+    },
+    { loadPower: measured(3.6, "W", `${SOURCES.roofline}: GEMM 4096`) },
+  ),
   h13("M1 Ultra", {}, { engineCount: 2, notes: ultraNotes }),
   m2,
-  h14("M2 Pro", {
-    hostCopy: measured(3, GBPS, `${SOURCES.roofline}: the one machine measured copies slowly`),
-    e5rtFloor: measured(0.25, "ms", SOURCES.roofline),
-  }),
+  h14(
+    "M2 Pro",
+    {
+      hostCopy: measured(3, GBPS, `${SOURCES.roofline}: the one machine measured copies slowly`),
+      e5rtFloor: measured(0.25, "ms", SOURCES.roofline),
+    },
+    { loadPower: measured(2.6, "W", `${SOURCES.roofline}: GEMM 4096`) },
+  ),
   h14("M2 Max", { hostCopy: measured(9.5, GBPS, SOURCES.roofline) }),
   h14("M2 Ultra", {}, { engineCount: 2, notes: ultraNotes }),
   m3,
@@ -279,23 +362,31 @@ export const CHIPS: readonly Chip[] = Object.freeze([
     inMemoryFloor: inferred(0.09, "ms", "as M4"),
     hostProducts: measured(2.9, TFLOPS, `${SOURCES.roofline}: Accelerate`),
   }),
-  h16("M4 Max", {
-    inMemoryFloor: measured(0.11, "ms", `${SOURCES.chain}, ${SOURCES.sweep}`),
-    e5rtFloor: measured(0.09, "ms", SOURCES.roofline),
-    weightStream: measured(115, GBPS, SOURCES.sweep),
-    spatial: measured(19.5, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`),
-    matmul: measured(20, TFLOPS, SOURCES.roofline),
-    hostCopy: measured(26, GBPS, SOURCES.roofline),
-    hostProducts: measured(3.2, TFLOPS, `${SOURCES.roofline}: Accelerate`),
-    energyScale: inferred(1.15, "x", SOURCES.fit),
-  }),
+  h16(
+    "M4 Max",
+    {
+      inMemoryFloor: measured(0.11, "ms", `${SOURCES.chain}, ${SOURCES.sweep}`),
+      e5rtFloor: measured(0.09, "ms", SOURCES.roofline),
+      weightStream: measured(115, GBPS, SOURCES.sweep),
+      spatial: measured(19.5, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`),
+      matmul: measured(20, TFLOPS, SOURCES.roofline),
+      hostCopy: measured(26, GBPS, SOURCES.roofline),
+      hostProducts: measured(3.2, TFLOPS, `${SOURCES.roofline}: Accelerate`),
+      energyScale: inferred(1.15, "x", SOURCES.fit),
+    },
+    { loadPower: measured(9.5, "W", `${SOURCES.roofline}: 3x3 convolutions`) },
+  ),
   m5,
-  h17("M5 Pro", {
-    weightStream: measured(155, GBPS, SOURCES.gemv),
-    hostCopy: measured(30, GBPS, SOURCES.roofline),
-    matmul: measured(24, TFLOPS, SOURCES.roofline),
-    hostProducts: measured(1.8, TFLOPS, `${SOURCES.roofline}: Accelerate`),
-  }),
+  h17(
+    "M5 Pro",
+    {
+      weightStream: measured(155, GBPS, SOURCES.gemv),
+      hostCopy: measured(30, GBPS, SOURCES.roofline),
+      matmul: measured(24, TFLOPS, SOURCES.roofline),
+      hostProducts: measured(1.8, TFLOPS, `${SOURCES.roofline}: Accelerate`),
+    },
+    { loadPower: measured(9.8, "W", `${SOURCES.roofline}: GEMM 2048`) },
+  ),
   h17("M5 Max", {
     pointwise: measured(19.3, TFLOPS, SOURCES.m5max),
     weightStream: inferred(155, GBPS, "at least M5 Pro's"),
@@ -321,6 +412,12 @@ export const CHIPS: readonly Chip[] = Object.freeze([
       ],
     },
   ),
+  phone("A14", "h13", m1, 11, "fp16"),
+  phone("A15", "h14", m2, 15.8, "fp16"),
+  phone("A16", "h15", m3, 17, "fp16"),
+  phone("A17 Pro", "h16", m4, 35, "int8"),
+  phone("A18", "h17", m5, 35, "int8"),
+  phone("A18 Pro", "h17", m5, 35, "int8"),
 ]);
 
 const BY_ID: ReadonlyMap<string, Chip> = new Map(CHIPS.map((record) => [record.id, record]));
@@ -333,7 +430,7 @@ export function chipId(name: string): string {
     .toLowerCase()
     .replace(/^apple[\s_-]*/, "")
     .replaceAll(/[\s_-]+/g, "");
-  return compact.replace(/^(m\d+)(pro|max|ultra)$/, "$1-$2");
+  return compact.replace(/^([am]\d+)(pro|max|ultra)$/, "$1-$2");
 }
 
 export function findChip(name: string): Chip | undefined {

@@ -7,7 +7,7 @@ import type { CallPrice } from "./cost/model.ts";
 import type { FunctionWork } from "./cost/work.ts";
 import { formatNumber } from "./figure.ts";
 import { predictPipeline, QWEN3_600M, STORIES_110M } from "./published-pipeline.ts";
-import { table } from "./print.ts";
+import { table, wrapped } from "./print.ts";
 
 /** One published result beside what the cost model says of the same work. */
 export interface PaperRow {
@@ -140,7 +140,7 @@ export function paperRows(): readonly PaperRow[] {
     `engine ${formatNumber(p.engineMs)} + copies ${formatNumber(p.copyMs)} + CPU ${formatNumber(p.hostMs)} ms`;
   return [
     {
-      what: "one layer 768 x 512, forward and backward",
+      what: "layer 768 x 512, forward and backward",
       chip: "M4",
       published: 9.3,
       predicted: layer.ms,
@@ -221,7 +221,7 @@ export function paperRows(): readonly PaperRow[] {
       note: "the drop is read as an SRAM of 32 MB; GEMM rows on eight chips show products waiting for a shared operand above about 20 MB, and single convolutions no such edge",
     },
     {
-      what: "1x1 convolution against matmul, same product",
+      what: "1x1 conv against matmul, same product",
       chip: "M4",
       published: 3,
       predicted: product24.ms / pointwise.ms,
@@ -270,10 +270,9 @@ export function paperRows(): readonly PaperRow[] {
 
 /** The table `anecdote bench paper` prints. */
 export function formatPaper(rows: readonly PaperRow[] = paperRows()): string {
-  const header = ["", "chip", "published", "predicted", "unit", "difference"];
+  const header = ["M4 where no other is named", "published", "predicted", "unit", "apart"];
   const lines = rows.map((row) => [
     row.what,
-    row.chip,
     formatNumber(row.published),
     row.published === row.predicted ? "-" : formatNumber(row.predicted),
     row.unit,
@@ -281,9 +280,11 @@ export function formatPaper(rows: readonly PaperRow[] = paperRows()): string {
       ? "-"
       : `${Math.round(100 * (row.predicted / row.published - 1))} %`,
   ]);
-  const notes = rows.map((row) => `${row.what}: ${row.note} [${row.source}]`).join("\n");
+  const notes = rows
+    .map((row) => `${row.what}\n${wrapped("  ", `${row.note} [${row.source}]`)}`)
+    .join("\n");
   const claims = CLAIMS_NOT_REPEATED.map(
-    ({ claim, why }) => `not repeated: "${claim}": ${why}`,
+    ({ claim, why }) => `not repeated: "${claim}"\n${wrapped("  ", why)}`,
   ).join("\n");
   return `${table([header, ...lines])}\n\n${notes}\n\n${claims}\n`;
 }

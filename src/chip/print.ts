@@ -19,13 +19,13 @@ export function formatChips(chips: readonly Chip[] = CHIPS): string {
   const rows = chips.map((chip) => [
     chip.name,
     chip.family,
-    `${formatNumber(chip.advertised.value)} (${chip.advertisedMeaning})`,
+    `${formatNumber(chip.advertised.value)} (${chip.advertisedMeaning === "not stated" ? "?" : chip.advertisedMeaning})`,
     marked(chip.rates.pointwise),
     marked(chip.rates.weightStream),
     `${marked(chip.rates.e5rtFloor)} / ${marked(chip.rates.inMemoryFloor)}`,
     marked(chip.loadPower),
   ]);
-  return `${table([header, ...rows])}\n* inferred, not measured on this chip. dispatch: e5rt / in-memory. TOPS = 2 x multiply-accumulate units x clock.\n`;
+  return `${table([header, ...rows])}\n* inferred, not measured on this chip. dispatch: e5rt / in-memory.\nTOPS = 2 x multiply-accumulate units x clock, of the precision in brackets.\n`;
 }
 
 function marked(figure: Figure): string {
@@ -55,8 +55,11 @@ export function formatChip(chip: Chip): string {
     ["power at rest", chip.idlePower],
     ...chip.onChipMemory.map((figure) => ["on-chip memory (contested)", figure] as const),
   ];
-  const body = table(lines.map(([name, figure]) => [`  ${name}`, formatFigure(figure)]));
-  const notes = chip.notes.map((note) => `  ${note}\n`).join("");
+  const width = Math.max(...lines.map(([name]) => name.length)) + 4;
+  const body = lines
+    .map(([name, figure]) => wrapped(`  ${name}`.padEnd(width), formatFigure(figure)))
+    .join("\n");
+  const notes = chip.notes.map((note) => `${wrapped("  ", note)}\n`).join("");
   return `${chip.name}: family ${chip.family}, architecture ${chip.architecture}\n${body}\n${notes}`;
 }
 
@@ -134,6 +137,24 @@ function formatGroup(group: readonly Finding[], placesShown: number): string {
     `${first.severity} ${first.rule} (${first.symptom}): ${first.says}\n` +
     `${places.join("")}${more}    source: ${first.source}\n${contradiction}    remedy: ${first.remedy}\n`
   );
+}
+
+const COLUMNS = 80;
+
+/** Text after a head, broken at spaces to fit 80 columns; later lines stand under the first one's text. */
+export function wrapped(head: string, text: string): string {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    const longer = line === "" ? word : `${line} ${word}`;
+    if (line !== "" && head.length + longer.length > COLUMNS) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = longer;
+    }
+  }
+  return `${head}${[...lines, line].join(`\n${" ".repeat(head.length)}`)}`;
 }
 
 /** Columns padded to their widest cell. */

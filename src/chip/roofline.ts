@@ -152,7 +152,8 @@ export function rooflineText(chip: Chip, ops: readonly EstimatedOp[] = []): stri
     return `${label.padStart(8)} |${cells.join("").trimEnd()}`;
   });
   return (
-    `${chip.name}: TFLOP/s over FLOP a byte (/ weights from memory at ${formatNumber(chip.rates.weightStream.value)} GB/s, . host copies at ${formatNumber(chip.rates.hostCopy.value)} GB/s${ops.length > 0 ? ", o ops" : ""})\n` +
+    `${chip.name}: TFLOP/s over FLOP a byte\n` +
+    `/ weights from memory at ${formatNumber(chip.rates.weightStream.value)} GB/s, . host copies at ${formatNumber(chip.rates.hostCopy.value)} GB/s${ops.length > 0 ? ", o ops" : ""}\n` +
     `${lines.join("\n")}\n${" ".repeat(9)}+${"-".repeat(columns)}\n${" ".repeat(9)}0.1${"1".padStart(10)}${"10".padStart(12)}${"100".padStart(12)}${"1000".padStart(12)}${"10000".padStart(12)}\n`
   );
 }

@@ -6,7 +6,8 @@ import { predictPipeline, STORIES_110M } from "../../src/chip/published-pipeline
 test("published results stand beside predictions, each with a source and a note", () => {
   const rows = paperRows();
   expect(rows.length).toBeGreaterThanOrEqual(14);
-  const printed = formatPaper(rows);
+  const printed = formatPaper(rows).replaceAll(/\s+/g, " ");
+  for (const line of formatPaper(rows).split("\n")) expect(line.length).toBeLessThanOrEqual(80);
   for (const row of rows) {
     expect(row.source, row.what).not.toBe("");
     expect(printed).toContain(row.note);
