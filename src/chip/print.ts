@@ -7,15 +7,7 @@ import type { Finding } from "./legality/check.ts";
 
 /** One line a chip. */
 export function formatChips(chips: readonly Chip[] = CHIPS): string {
-  const header = [
-    "chip",
-    "family",
-    "TOPS",
-    "fp16 TFLOP/s",
-    "weights GB/s",
-    "dispatch ms",
-    "load W",
-  ];
+  const header = ["chip", "family", "TOPS", "fp16 TFLOPS", "weights GB/s", "dispatch ms", "load W"];
   const rows = chips.map((chip) => [
     chip.name,
     chip.family,

@@ -46,6 +46,19 @@ function pointsOf(ops: readonly EstimatedOp[]): readonly Point[] {
 const INTENSITY = { low: -1, high: 4 } as const;
 const SPEED = { low: -3, high: 2 } as const;
 
+/** FLOP a byte at which a slope's name begins. */
+const LABEL_AT = 2;
+
+/** Text on a line, beginning at its first point. */
+function along(
+  from: { readonly x: number; readonly y: number },
+  to: { readonly x: number; readonly y: number },
+  content: string,
+): string {
+  const degrees = (Math.atan2(to.y - from.y, to.x - from.x) * 180) / Math.PI;
+  return `<g transform="translate(${from.x.toFixed(1)} ${from.y.toFixed(1)}) rotate(${degrees.toFixed(1)})">${text(0, -5, "start", content)}</g>`;
+}
+
 /** The roofline as SVG, with the priced products of a program on it. */
 export function rooflineSvg(chip: Chip, ops: readonly EstimatedOp[] = []): string {
   const width = 720;
@@ -83,10 +96,9 @@ export function rooflineSvg(chip: Chip, ops: readonly EstimatedOp[] = []): strin
     const start = 10 ** INTENSITY.low;
     parts.push(
       line(x(start), y((start * gbps) / 1000), x(meets), y(best), "#1f77b4"),
-      text(
-        x(start * 1.3),
-        y((start * 1.3 * gbps) / 1000) - 6,
-        "start",
+      along(
+        { x: x(LABEL_AT), y: y((LABEL_AT * gbps) / 1000) },
+        { x: x(10 * LABEL_AT), y: y((10 * LABEL_AT * gbps) / 1000) },
         `${name}, ${formatNumber(gbps)} GB/s`,
       ),
     );
