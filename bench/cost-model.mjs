@@ -6,7 +6,7 @@ import { build, isStale } from "../scripts/build.mjs";
 
 if (isStale()) build();
 const { checkAccuracy, quantile } = await import("../dist/chip/cost/accuracy.js");
-const { parseMeasuredRows } = await import("../dist/chip/cost/measured-row.js");
+const { readMeasuredRows } = await import("../dist/chip/cost/measured-row.js");
 const { accuracyScatter } = await import("../dist/chip/cost/scatter.js");
 const { fitModel, pricingOf, priorRates, rowSource } = await import("../dist/chip/cost/fit.js");
 const { CHIPS, chipByName } = await import("../dist/chip/chips.js");
@@ -39,7 +39,9 @@ try {
 }
 
 function main() {
-  const rows = parseMeasuredRows(JSON.parse(readFileSync(file, "utf8")));
+  const { rows, unpriced } = readMeasuredRows(JSON.parse(readFileSync(file, "utf8")));
+  for (const { reason } of unpriced) process.stderr.write(`not priced: ${reason}\n`);
+  if (rows.length === 0) throw new Error(`${file}: no row can be priced`);
   const report = checkAccuracy(rows);
   if (values.svg !== undefined) writeFileSync(values.svg, accuracyScatter(report));
   const held = values["leave-out"] ? leaveOut(rows) : undefined;
@@ -66,6 +68,7 @@ function main() {
             predicted_watts: row.predictedWatts,
           }),
         })),
+        ...(unpriced.length > 0 && { unpriced }),
         ...(held !== undefined && { left_out: held }),
       })}\n`,
     );

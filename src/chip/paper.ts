@@ -1,6 +1,6 @@
 import { chipByName } from "./chips.ts";
 import { callJoules } from "./cost/energy.ts";
-import { rowCase } from "./cost/measured-row.ts";
+import { rowCase } from "./cost/row-case.ts";
 import type { MeasuredRow } from "./cost/measured-row.ts";
 import { priceCall, pricingRates } from "./cost/model.ts";
 import type { CallPrice } from "./cost/model.ts";

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { chipByName } from "../../src/chip/chips.ts";
 import { checkAccuracy } from "../../src/chip/cost/accuracy.ts";
-import { parseMeasuredRows } from "../../src/chip/cost/measured-row.ts";
+import { parseMeasuredRows, readMeasuredRows } from "../../src/chip/cost/measured-row.ts";
 import { priceCall, priceOp, pricingRates } from "../../src/chip/cost/model.ts";
 import { accuracyScatter } from "../../src/chip/cost/scatter.ts";
 import { functionWork } from "../../src/chip/cost/work.ts";
@@ -40,8 +40,57 @@ describe("the cost model against published rows", () => {
       parseMeasuredRows([{ kind: "gemm", chip: "M4", m: -1, k: 2, n: 2, ms: 1 }]),
     ).toThrow(/row 0 \(gemm\): m/);
     expect(() =>
-      parseMeasuredRows([{ kind: "gemm", chip: "M44", m: 1, k: 2, n: 2, ms: 1 }]),
-    ).toThrow(/no chip "M44"/);
+      parseMeasuredRows([{ kind: "gemm", chip: "X44", m: 1, k: 2, n: 2, ms: 1 }]),
+    ).toThrow(/no chip "X44"/);
+  });
+});
+
+describe("rows of others", () => {
+  test("every kind is priced on every chip that anybody may name", () => {
+    const kinds = [
+      { kind: "conv1x1-chain", depth: 4, channels: 64, spatial: 64 },
+      { kind: "conv1x1", cin: 64, cout: 64, spatial: 64, int8: "w8a8" },
+      { kind: "conv", cin: 64, cout: 64, kernel: 3, height: 8, width: 8 },
+      { kind: "gemm", m: 64, k: 64, n: 64 },
+      { kind: "matmul", m: 64, k: 64, n: 64, weights: "dynamic" },
+      { kind: "gemv", k: 64, n: 64 },
+      { kind: "self-attention", seq: 64, dim: 64, heads: 2 },
+      { kind: "attention", seq: 64, heads: 2, head_dim: 32 },
+      { kind: "op", op: "nobody_knows", rows: 8, width: 64 },
+      { kind: "softmax", rows: 8, width: 64 },
+      { kind: "dispatch" },
+      { kind: "ffn", dim: 64, hidden: 128, spatial: 64 },
+      { kind: "stream", megabytes: 10 },
+      { kind: "decode", layers: 2, dim: 64, hidden: 128, heads: 4, calls: 3 },
+      { kind: "training-step" },
+      { kind: "training-step", pipeline: "static", model: "qwen3-0.6b" },
+    ];
+    const chips = [
+      ...["M1 Pro", "M2 Ultra", "M3 Max", "M4 Pro", "M5 Max", "A17 Pro", "m6", "Apple M4 Max"],
+      ...["Mac mini M4, 16 GB", "M4 Ultra", "M6 Pro", "M7 Max", "A19"],
+    ];
+    const given = chips.flatMap((chip) => kinds.map((row) => ({ ...row, chip, ms: 1 })));
+    const { rows, unpriced } = readMeasuredRows(given);
+    expect(unpriced).toEqual([]);
+    for (const { predictedMs } of checkAccuracy(rows).rows) {
+      expect(predictedMs).toBeGreaterThan(0);
+      expect(predictedMs).toBeLessThan(1e4);
+    }
+  });
+
+  test("what cannot be priced is told beside the rest", () => {
+    const good = { kind: "gemm", chip: "M4", m: 8, k: 8, n: 8, ms: 1 };
+    const strange = [
+      { kind: "dream", chip: "M4", ms: 1 },
+      { ...good, chip: "Snapdragon" },
+      5,
+      null,
+    ];
+    const { rows, unpriced } = readMeasuredRows([good, ...strange, { ...good, ms: 0 }]);
+    expect(rows.length).toBe(1);
+    expect(unpriced.map(({ row }) => row)).toEqual([1, 2, 3, 4, 5]);
+    expect(unpriced[0]?.reason).toMatch(/no kind "dream"/);
+    expect(() => readMeasuredRows({})).toThrow(/JSON array/);
   });
 });
 

@@ -1,8 +1,10 @@
+import { predictPipeline, QWEN3_600M, STORIES_110M } from "../published-pipeline.ts";
 import { callJoules } from "./energy.ts";
 import { priceCall, pricingRates } from "./model.ts";
 import type { CallPrice, PricingRates, SharedConstants } from "./model.ts";
-import { describeRow, rowCase } from "./measured-row.ts";
-import type { MeasuredRow, RowCase } from "./measured-row.ts";
+import { describeRow, rowCase } from "./row-case.ts";
+import type { MeasuredRow } from "./measured-row.ts";
+import type { RowCase } from "./row-case.ts";
 
 export interface PricedRow {
   readonly chip: string;
@@ -58,6 +60,7 @@ function priceRow(
     hostBytes: row.hostBytes,
     ...(shared !== undefined && { shared }),
   });
+  const predictedMs = rowMs(row, price, ratesFor(row));
   const measuredWatts =
     row.row.ane_w ?? (row.row.ane_mw === undefined ? undefined : row.row.ane_mw / 1000);
   return {
@@ -66,14 +69,27 @@ function priceRow(
     driver: row.driver,
     source: row.row.source,
     measuredMs: row.row.ms,
-    predictedMs: price.ms,
-    relativeError: Math.abs(price.ms / row.row.ms - 1),
-    boundBy: price.boundBy,
+    predictedMs,
+    relativeError: Math.abs(predictedMs / row.row.ms - 1),
+    boundBy: row.row.kind === "training-step" ? "host" : price.boundBy,
     ...(measuredWatts !== undefined && {
       measuredWatts,
       predictedWatts: callJoules(price, row.chip) / (price.ms * 1e-3),
     }),
   };
+}
+
+/** A row's milliseconds: one call's, those of several calls, or those of a published trainer's step. */
+export function rowMs({ row, chip }: RowCase, price: CallPrice, rates: PricingRates): number {
+  if (row.kind !== "training-step") return price.ms + ((row.calls ?? 1) - 1) * rates.floorMs;
+  const model = row.model === "stories110M" ? STORIES_110M : QWEN3_600M;
+  const sizes = {
+    ...model,
+    layers: row.layers ?? model.layers,
+    sequence: row.seq ?? model.sequence,
+    vocabulary: row.vocab ?? (row.layers === undefined ? model.vocabulary : 0),
+  };
+  return predictPipeline(sizes, chip, row.pipeline).ms;
 }
 
 /** Linear interpolation between order statistics; 0 for no numbers. */

@@ -1,8 +1,9 @@
 import { familyIndex } from "../chip.ts";
 import type { Chip } from "../chip.ts";
 import type { ChipRates } from "../rates.ts";
-import { rowCase } from "./measured-row.ts";
-import type { MeasuredRow, RowCase } from "./measured-row.ts";
+import { rowCase } from "./row-case.ts";
+import type { MeasuredRow } from "./measured-row.ts";
+import type { RowCase } from "./row-case.ts";
 import { priceCall, ratesToPricing, SHARED } from "./model.ts";
 import type { PricingRates, SharedConstants } from "./model.ts";
 
@@ -37,7 +38,8 @@ export function fitModel(
   start: ReadonlyMap<string, RateValues>,
   sweeps = 12,
 ): FittedModel {
-  const cases = rows.map(rowCase);
+  // A whole trainer's step is no call: it has nothing to fit.
+  const cases = rows.filter(({ kind }) => kind !== "training-step").map(rowCase);
   const rates = new Map<string, RateValues>(start);
   const shared = SHARED;
   for (const [id, initial] of start) {
