@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
-import { describeRow, parseMeasuredRows, rowCase } from "../../chip/cost/measured-row.ts";
+import { parseMeasuredRows } from "../../chip/cost/measured-row.ts";
 import type { MeasuredRow } from "../../chip/cost/measured-row.ts";
+import { describeRow, rowCase } from "../../chip/cost/row-case.ts";
 import { chipByName } from "../../chip/chips.ts";
 import { paperRows } from "../../chip/paper.ts";
 import type { BenchCase } from "./case.ts";
