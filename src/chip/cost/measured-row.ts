@@ -137,10 +137,16 @@ const KIND_ALIASES: Readonly<Record<string, string>> = {
 export type MeasuredRow = z.infer<(typeof ROWS)[keyof typeof ROWS]>;
 
 /** Rows that are one program of a few ops. */
-export type ProgramRow = Extract<
-  MeasuredRow,
-  { kind: "conv1x1-chain" | "conv1x1" | "conv" | "gemm" | "gemv" | "self-attention" | "op" }
->;
+export const PROGRAM_KINDS = [
+  "conv1x1-chain",
+  "conv1x1",
+  "conv",
+  "gemm",
+  "gemv",
+  "self-attention",
+  "op",
+] as const;
+export type ProgramRow = Extract<MeasuredRow, { kind: (typeof PROGRAM_KINDS)[number] }>;
 
 /** Rows of a file of measurements. Throws `ChipError` `chip.row` naming the row and the field. */
 export function parseMeasuredRows(json: unknown): readonly MeasuredRow[] {
