@@ -140,7 +140,7 @@ export function paperRows(): readonly PaperRow[] {
     `engine ${formatNumber(p.engineMs)} + copies ${formatNumber(p.copyMs)} + CPU ${formatNumber(p.hostMs)} ms`;
   return [
     {
-      what: "layer 768 x 512, forward and backward",
+      what: "one layer 768 x 512, forward and backward",
       chip: "M4",
       published: 9.3,
       predicted: layer.ms,
@@ -270,7 +270,7 @@ export function paperRows(): readonly PaperRow[] {
 
 /** The table `anecdote bench paper` prints. */
 export function formatPaper(rows: readonly PaperRow[] = paperRows()): string {
-  const header = ["M4 where no other is named", "published", "predicted", "unit", "apart"];
+  const header = ["M4 where no other is named", "published", "predicted", "unit", "off"];
   const lines = rows.map((row) => [
     row.what,
     formatNumber(row.published),
@@ -278,7 +278,7 @@ export function formatPaper(rows: readonly PaperRow[] = paperRows()): string {
     row.unit,
     row.published === row.predicted
       ? "-"
-      : `${Math.round(100 * (row.predicted / row.published - 1))} %`,
+      : `${Math.round(100 * (row.predicted / row.published - 1))}%`,
   ]);
   const notes = rows
     .map((row) => `${row.what}\n${wrapped("  ", `${row.note} [${row.source}]`)}`)

@@ -70,7 +70,7 @@ const ROWS = {
     op: z.string(),
     rows: count,
     width: count,
-    depth: count.default(1),
+    depth: count.optional(),
   }),
   /** A call that does nothing. */
   dispatch: z.object({ kind: z.literal("dispatch"), ...common }),
@@ -135,6 +135,18 @@ const KIND_ALIASES: Readonly<Record<string, string>> = {
 };
 
 export type MeasuredRow = z.infer<(typeof ROWS)[keyof typeof ROWS]>;
+
+/** Rows that are one program of a few ops. */
+export const PROGRAM_KINDS = [
+  "conv1x1-chain",
+  "conv1x1",
+  "conv",
+  "gemm",
+  "gemv",
+  "self-attention",
+  "op",
+] as const;
+export type ProgramRow = Extract<MeasuredRow, { kind: (typeof PROGRAM_KINDS)[number] }>;
 
 /** Rows of a file of measurements. Throws `ChipError` `chip.row` naming the row and the field. */
 export function parseMeasuredRows(json: unknown): readonly MeasuredRow[] {

@@ -56,7 +56,7 @@ export function describeRow(row: MeasuredRow): string {
     case "self-attention":
       return `self-attention S=${row.seq} D=${row.dim} H=${row.heads}`;
     case "op":
-      return `${row.depth > 1 ? `${row.depth} x ` : ""}${row.op} ${row.rows} x ${row.width}`;
+      return `${(row.depth ?? 1) > 1 ? `${row.depth} x ` : ""}${row.op} ${row.rows} x ${row.width}`;
     case "dispatch":
       return "a call that does nothing";
     case "attention":
@@ -164,7 +164,7 @@ function rowOps(row: MeasuredRow): {
         trafficBytes: passTraffic(row.op, 2 * elements, 2 * outputs),
       };
       return {
-        ops: Array.from({ length: row.depth }, () => one),
+        ops: Array.from({ length: row.depth ?? 1 }, () => one),
         inputs: elements,
         outputs,
       };

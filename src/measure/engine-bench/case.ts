@@ -1,4 +1,4 @@
-import type { MeasuredRow } from "../../chip/cost/measured-row.ts";
+import type { ProgramRow } from "../../chip/cost/measured-row.ts";
 import type { LoadedPlan } from "../../engine/engine.ts";
 import type { DataType } from "../../mil/types.ts";
 import type { Plan } from "../../plan/plan.ts";
@@ -19,15 +19,12 @@ export const SUITES = {
 export type SuiteName = keyof typeof SUITES;
 export const SUITE_NAMES = Object.keys(SUITES) as readonly SuiteName[];
 
-type WithoutResult<Row> = Row extends MeasuredRow
+type WithoutResult<Row> = Row extends ProgramRow
   ? Omit<Row, "chip" | "ms" | "source" | "ane_w" | "ane_mw" | "driver" | "host_copies">
   : never;
 
-/** Kinds of rows that programs are built for here; of the others only published figures exist. */
-type BuiltKind = "conv1x1-chain" | "conv1x1" | "conv" | "gemm" | "gemv" | "self-attention" | "op";
-
 /** A row of a file of measurements before anybody measured it: kind and sizes. */
-export type RowShape = WithoutResult<Extract<MeasuredRow, { readonly kind: BuiltKind }>>;
+export type RowShape = WithoutResult<ProgramRow>;
 
 /** How constants are written. `placeholder` gives them a type without numbers: enough to check and to price. */
 export type ConstantMode = "numbers" | "placeholder";

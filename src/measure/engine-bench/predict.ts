@@ -1,8 +1,8 @@
 import type { Chip, Driver } from "../../chip/chip.ts";
 import { callJoules } from "../../chip/cost/energy.ts";
-import { rowCase } from "../../chip/cost/row-case.ts";
 import { priceCall, pricingRates } from "../../chip/cost/model.ts";
 import type { Bound } from "../../chip/cost/model.ts";
+import { rowCase } from "../../chip/cost/row-case.ts";
 import type { Finding } from "../../chip/legality/check.ts";
 import { checkPlacedPlan, estimatePlacedPlan, placePlan } from "../../passes/engine/place-plan.ts";
 import type { Plan } from "../../plan/plan.ts";

@@ -1,5 +1,5 @@
-import { describeRow, rowCase } from "../../chip/cost/row-case.ts";
 import type { MeasuredRow } from "../../chip/cost/measured-row.ts";
+import { describeRow, rowCase } from "../../chip/cost/row-case.ts";
 import { SUITE_NAMES } from "./case.ts";
 import type { BenchCase, RowShape, SuiteName } from "./case.ts";
 import { rowPlan } from "./case-plan.ts";
@@ -59,7 +59,6 @@ const op = (name: string, rows: number, width: number): RowShape => ({
   op: name,
   rows,
   width,
-  depth: 1,
   weights: "constant",
 });
 const attention = (seq: number): RowShape => ({
