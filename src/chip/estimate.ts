@@ -13,6 +13,7 @@ import type { LaneTask, Span } from "./cost/overlap.ts";
 import { functionWork } from "./cost/work.ts";
 import { ChipError } from "./errors.ts";
 import { checkFunction } from "./legality/check.ts";
+import { requirePossibleSizes } from "./possible-sizes.ts";
 
 /** One op's share; on a plan, all ops of one type together. */
 export interface EstimatedOp {
@@ -92,13 +93,14 @@ export interface EstimateOptions {
   readonly hostCopies?: boolean;
 }
 
-/** Time and energy of one call of a function. Throws `ChipError` `chip.symbolic` for unknown sizes. */
+/** Time and energy of one call of a function. Throws `ChipError`: `chip.symbolic`, `chip.size` for sizes it cannot be. */
 export function estimateFunction(
   fn: MilFunction,
   chip: Chip,
   driver: Driver,
   options: EstimateOptions = {},
 ): Estimate {
+  requirePossibleSizes(fn);
   const price = priceFunction(fn, chip, driver, options.hostCopies === true);
   const scale = chip.rates.energyScale.value;
   return {
@@ -153,6 +155,7 @@ export function estimatePlan(
   driver: Driver,
   { runs = trainingRuns(plan), place }: PlanEstimateOptions = {},
 ): PlanEstimate {
+  for (const { function: fn } of plan.programs.values()) requirePossibleSizes(fn);
   const pricing = new PlanPricing(plan, chip, driver, place ?? placeAsWritten(chip, driver));
   for (const [section, count] of Object.entries(runs)) {
     const dispatches = plan.sections.get(section);

@@ -1,3 +1,4 @@
+import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { readFlexibleShapes } from "../coreml/index.ts";
@@ -82,6 +83,7 @@ async function run(path: string, flags: RunFlags): Promise<void> {
     }
     const fn = withInputShapes(open, shapes);
     requireSizes(fn);
+    requireMemory(fn);
     const random = flags.random === undefined ? undefined : new Random(seedOf(flags.random));
     // Without a prototype every name is a plain one.
     const inputs = Object.create(null) as Record<string, ArrayLike<number>>;
@@ -180,6 +182,20 @@ function portType({ name, type }: Value): TensorType {
 }
 
 /** NumPy's type of the same elements. */
+/** Throws `UsageError` for a function whose inputs and results this machine's memory does not hold. */
+function requireMemory(fn: MilFunction): void {
+  for (const { name, type } of [...fn.inputs, ...fn.operations.flatMap(({ outputs }) => outputs)]) {
+    if (type.kind !== "tensor" || type.shape.includes("?")) continue;
+    // Engines compute in at least four bytes a number.
+    const byteLength = 4 * elementCount(staticShape(type));
+    if (byteLength <= totalmem()) continue;
+    throw new UsageError(
+      "cli.run.memory",
+      `"${name}" of ${fn.name} is ${formatType(type)}: ${byteLength.toPrecision(3)} bytes, this machine has ${totalmem()}`,
+    );
+  }
+}
+
 const NPY_TYPES: Readonly<Partial<Record<DataType, NpyType>>> = {
   fp16: "f2",
   fp32: "f4",

@@ -1,6 +1,8 @@
 import type { ModelConfig } from "../model/config.ts";
 import { TrainError } from "./errors.ts";
 
+/** MIL counts in int32. */
+const LARGEST_TOKEN_COUNT = 2 ** 31 - 1;
 const LOGITS_BYTE_BUDGET = 64 * 2 ** 20;
 
 /** Rows a chunk of the head takes, so that its logits stay within `byteBudget`. */
@@ -37,6 +39,12 @@ export function checkStepSizes({
     if (!Number.isInteger(value) || value < 1)
       throw new TrainError("train.plan.sizes", `the ${name} must be 1 or more, not ${value}`);
   }
+  if (batchSize * sequenceLength > LARGEST_TOKEN_COUNT)
+    throw new TrainError(
+      "train.plan.sizes",
+      `${batchSize} sequences of ${sequenceLength} tokens are ${batchSize * sequenceLength} tokens, a batch holds ${LARGEST_TOKEN_COUNT}`,
+      { remedy: "Lower --batch-size; --gradient-accumulation-steps makes updates larger." },
+    );
   if (sequenceLength > config.contextLength)
     throw new TrainError(
       "train.plan.sizes",
