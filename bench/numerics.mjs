@@ -27,7 +27,7 @@ const RUNS = {
 /** Updates between the recorded losses. */
 const LOGGING_STEPS = 10;
 /** A run has visibly failed when its mean loss of this many reports is this much above the CPU engine's. */
-const FAILED = { reports: 10, ratio: 1.1, notBefore: 300 };
+const FAILED = { reports: 10, ratio: 1.1, notBefore: 150 };
 
 const { values } = parseArgs({
   options: {
