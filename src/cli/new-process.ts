@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { AnecdoteError } from "../util/errors.ts";
+import { EXIT_CODES } from "./errors.ts";
 
 /** How far a run has come: whole steps, and what is still due after the last of them. */
 export interface RunProgress {
@@ -37,6 +38,8 @@ export async function goOnInNewProcess(reached: RunProgress): Promise<number> {
     const end = await runAgain();
     if (end.signal !== null) process.kill(process.pid, end.signal);
     if (end.progress === undefined) return end.code ?? 1;
+    // It ended just when it was to be stopped: nothing is to follow.
+    if (end.presses > 0) return EXIT_CODES.interrupted;
     if (!isFurther(end.progress, before)) throw noProgress(before);
     before = end.progress;
   }
@@ -71,6 +74,8 @@ interface ProcessEnd {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly progress: RunProgress | undefined;
+  /** Interruptions of this process while that one ran. */
+  readonly presses: number;
 }
 
 async function runAgain(): Promise<ProcessEnd> {
@@ -80,7 +85,7 @@ async function runAgain(): Promise<ProcessEnd> {
     stdio: ["inherit", "inherit", "inherit", "ipc"],
     env: { ...process.env, [MARK]: "1" },
   });
-  const stopRelaying = relayInterrupts(child);
+  const relay = relayInterrupts(child);
   let progress: RunProgress | undefined;
   child.on("message", (message: Message) => {
     if (message.kind === "follow") progress = message.progress;
@@ -89,16 +94,24 @@ async function runAgain(): Promise<ProcessEnd> {
     return await new Promise((resolve, reject) => {
       child.on("error", reject);
       child.on("exit", (code, signal) => {
-        resolve({ code, signal, progress: code === FOLLOW_ME ? progress : undefined });
+        resolve({
+          code,
+          signal,
+          progress: code === FOLLOW_ME ? progress : undefined,
+          presses: relay.presses(),
+        });
       });
     });
   } finally {
-    stopRelaying();
+    relay.stop();
   }
 }
 
 /** The number of interruptions, not the signals: those of a terminal have reached the child already. */
-function relayInterrupts(child: ChildProcess): () => void {
+function relayInterrupts(child: ChildProcess): {
+  readonly presses: () => number;
+  readonly stop: () => void;
+} {
   let presses = 0;
   const relay = (): void => {
     presses++;
@@ -106,9 +119,12 @@ function relayInterrupts(child: ChildProcess): () => void {
   };
   process.on("SIGINT", relay);
   process.on("SIGTERM", relay);
-  return () => {
-    process.off("SIGINT", relay);
-    process.off("SIGTERM", relay);
+  return {
+    presses: () => presses,
+    stop: () => {
+      process.off("SIGINT", relay);
+      process.off("SIGTERM", relay);
+    },
   };
 }
 

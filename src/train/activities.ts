@@ -32,7 +32,17 @@ export function sampleSeed(activity: Activity, step: number, { seed }: TrainConf
 }
 
 const FILE = "continue.json";
-const leftSchema = z.object({ step: z.int().nonnegative(), activities: z.array(z.string()) });
+const leftSchema = z.object({
+  step: z.int().nonnegative(),
+  activities: z.array(z.string()),
+  evalLoss: z.number().nullable(),
+});
+
+/** What is still due after a step, and what has come of the rest since its checkpoint was written. */
+export interface Left {
+  readonly activities: readonly Activity[];
+  readonly evalLoss: number | null;
+}
 
 /**
  * What a process could not do after its last step, kept in the run's folder for the one that goes on. Absent where
@@ -45,18 +55,21 @@ export class LeftActivities {
     this.#path = join(runFolder, FILE);
   }
 
-  write(step: number, activities: readonly Activity[]): void {
-    writeWholeFile(this.#path, `${JSON.stringify({ step, activities })}\n`);
+  write(step: number, left: Left): void {
+    writeWholeFile(this.#path, `${JSON.stringify({ step, ...left })}\n`);
   }
 
   /** For a run at `step`: nothing where the file is of another one, or broken. */
-  read(step: number, config: TrainConfig): readonly Activity[] | undefined {
+  read(step: number, config: TrainConfig): Left | undefined {
     if (!existsSync(this.#path)) return undefined;
     try {
       const text = Buffer.from(readSmallFile(this.#path, 1 << 16)).toString("utf8");
       const left = leftSchema.parse(JSON.parse(text));
       if (left.step !== step) return undefined;
-      return activitiesAfter(step, config).filter((due) => left.activities.includes(due));
+      const activities = activitiesAfter(step, config).filter((due) =>
+        left.activities.includes(due),
+      );
+      return { activities, evalLoss: left.evalLoss };
     } catch {
       return undefined;
     }

@@ -163,16 +163,17 @@ class Run {
       this.#context.onReady?.(loaded, files);
       const left = config.resume ? this.#left.read(trainer.step, config) : undefined;
       if (left !== undefined) {
+        this.#evalLoss = left.evalLoss;
         this.#announce(trainer, loaded);
         // First, so that their programs and the step's need not fit into one process's budget together.
-        const stopped = await this.#perform(left, trainer, files);
+        const stopped = await this.#perform(left.activities, trainer, files);
         if (stopped !== undefined) return stopped;
       }
       try {
         await this.#prepare(loaded);
       } catch (error) {
         if (!isBudgetSpent(error)) throw error;
-        if (left === undefined || left.length === 0) throw stepNeedsTooMany(error);
+        if (left === undefined || left.activities.length === 0) throw stepNeedsTooMany(error);
         return this.#stopForBudget([], trainer, files);
       }
       this.#left.clear();
@@ -293,7 +294,7 @@ class Run {
 
   #stopForBudget(left: readonly Activity[], trainer: Trainer, files: RunFiles): TrainEvent {
     const checkpoint = this.#save(trainer, files);
-    this.#left.write(trainer.step, left);
+    this.#left.write(trainer.step, { activities: left, evalLoss: this.#evalLoss });
     // Whoever asked for a stop gets one.
     const isStopped = this.#context.control.interruptRequested;
     return this.#emit({
