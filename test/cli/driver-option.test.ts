@@ -27,7 +27,7 @@ test.each(withEngine.map((command) => [pathOf(command), command] as const))(
   "%s takes --ane-driver, lists it, and takes --driver too",
   async (path, command) => {
     expect(longNames(command)).toEqual(expect.arrayContaining(["--ane-driver", "--driver"]));
-    expect(command.helpInformation()).toMatch(/--ane-driver <.*also --driver/s);
+    expect(command.helpInformation()).toMatch(/--ane-driver <.*also\s+--driver/s);
     const given = command.registeredArguments.map(() => "file.mil");
     for (const spelling of ["--ane-driver", "--driver"]) {
       const { code, stdout, stderr } = await run(

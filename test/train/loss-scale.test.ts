@@ -50,7 +50,7 @@ async function train(
         origin: "test",
         values: {
           ...{ model_config: config, data, tokenizer: "byte", output_dir: output, threads: 1 },
-          ...{ batch_size: 4, max_seq_length: 32, max_steps: 100, learning_rate: 3e-3 },
+          ...{ batch_size: 4, max_seq_length: 32, max_steps: 100, learning_rate: 2e-3 },
           ...{ warmup_steps: 10, eval_steps: 0, logging_steps: 20, validation_fraction: 0 },
           ...settings,
         },
