@@ -1,16 +1,17 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { readEvents } from "../../../src/train/event-log.ts";
-import { parseEvents, runCli, tinyTraining } from "../../helpers/cli.ts";
+import { finished, parseEvents, runCli, startCli, tinyTraining } from "../../helpers/cli.ts";
 import type { CliResult } from "../../helpers/cli.ts";
 import { buildDouble, NO_COMPILER } from "./double-library.ts";
 
 /** Each test starts several processes. */
-const TIMEOUT_MS = 300_000;
+const TIMEOUT_MS = 600_000;
 /** Evaluations, samples and the step itself need more programs than BUDGET together, and no more each. */
 const BUDGET = "6";
+const EVALUATION = "evaluateWithModel:options:request:qos:error:";
 
 describe.skipIf(NO_COMPILER !== undefined)(
   `a run through the in-memory driver (${NO_COMPILER ?? "cc"})`,
@@ -64,6 +65,11 @@ describe.skipIf(NO_COMPILER !== undefined)(
         readFileSync(join(folder, name, "checkpoint-6", "model.safetensors"));
       expect(weights("parts").equals(weights("whole"))).toBe(true);
       expect(existsSync(join(folder, "parts", "continue.json"))).toBe(false);
+      const evalLoss = (name: string) =>
+        readEvents(join(folder, name, "events.ndjson")).flatMap((event) =>
+          event.kind === "end" ? [event.eval_loss] : [],
+        );
+      expect(evalLoss("parts")).toEqual(evalLoss("whole"));
     });
 
     test("whose step alone is over the budget says so, and starts no other process", async () => {
@@ -74,6 +80,109 @@ describe.skipIf(NO_COMPILER !== undefined)(
       expect(run.code).toBe(1);
       expect(kinds(run)).toEqual(["error"]);
       expect(run.stdout).toMatch(/engine\.ane\.budget.*a new process does not help.*compilation 4/);
+    });
+
+    test("ends with an error when a new process comes no further", async () => {
+      // A step needs 4 programs; a sample whose text outgrows a cache of 64 positions needs those of two sizes.
+      const stuck = args("stuck", "--max-steps", "2", "--eval-steps", "0", "--sample-steps", "1");
+      const config = stuck.at(stuck.indexOf("--model-config") + 1) ?? "";
+      const wide = config.replace("tiny.json", "wide.json");
+      const tiny = readFileSync(config, "utf8");
+      writeFileSync(wide, tiny.replace('"n_positions":16', '"n_positions":256'));
+      stuck[stuck.indexOf(config)] = wide;
+      const prompt = "the small cat sat by a warm old stove and slept and then it sat".slice(0, 62);
+      const run = await runCli(
+        [...stuck, "--sample-prompt", prompt, "--sample-tokens", "8", "--sample-temperature", "0"],
+        { ...environment(), ANECDOTE_ANE_COMPILE_BUDGET: "4" },
+      );
+      expect(run.code).toBe(1);
+      expect(kinds(run).filter((kind) => kind === "start")).toHaveLength(2);
+      expect(run.stdout).toMatch(/"engine\.ane\.budget".*came no further than step 1/);
+    });
+
+    test.each(["SIGTERM", "SIGKILL"] as const)(
+      "is saved when %s meets the first of its processes, and goes on from there",
+      async (signal) => {
+        const child = startCli(args(signal, "--max-steps", "400"), {
+          ...environment(),
+          ANECDOTE_ANE_COMPILE_BUDGET: BUDGET,
+        });
+        let sent = false;
+        let out = "";
+        child.stdout?.on("data", (chunk: Buffer) => {
+          out += chunk.toString();
+          const starts = out.split('"kind":"start"').length - 1;
+          const steps = out.slice(out.lastIndexOf('"kind":"start"')).includes('"kind":"step"');
+          if (sent || starts < 2 || !steps) return;
+          sent = true;
+          child.kill(signal);
+        });
+        const { code } = await finished(child);
+        expect(code).toBe(signal === "SIGTERM" ? 130 : null);
+        // The pipe ends with the last process, whichever was killed.
+        const events = parseEvents(out);
+        const last = events.at(-1);
+        expect(last).toMatchObject({ kind: "interrupted" });
+        expect(last).not.toHaveProperty("reason");
+        expect(existsSync(join(folder, signal, `checkpoint-${String(last?.["step"])}`))).toBe(true);
+      },
+    );
+
+    test("saves the last whole step when the engine hangs, ends, and goes on with --resume", async () => {
+      const env = { ...environment(), ANECDOTE_ANE_EVALUATION: "client" };
+      const hung = await runCli(args("hung"), {
+        ...env,
+        ANECDOTE_ANE_TIMEOUT: "2",
+        ANECDOTE_DOUBLE_HANG: `${EVALUATION}:50`,
+      });
+      const events = parseEvents(hung.stdout);
+      const last = Number(events.findLast(({ kind }) => kind === "step")?.["step"]);
+      expect(last).toBeGreaterThan(1);
+      expect(hung.code).toBe(1);
+      expect(events).toContainEqual(expect.objectContaining({ kind: "interrupted", step: last }));
+      expect(hung.stdout).toMatch(/engine\.ane\.timeout.*has not come back for 2 s/);
+      expect(existsSync(join(folder, "hung", `checkpoint-${last}`))).toBe(true);
+      const resumed = await runCli(args("hung", "--resume"), env);
+      expect(resumed.code, resumed.stderr).toBe(0);
+      const steps = (run: string) => series(run).filter((row) => (row as unknown[])[0] === "step");
+      expect(steps("hung")).toEqual(steps("whole"));
+    });
+
+    test("goes on bit for bit after it was killed inside an evaluation", async () => {
+      const env = { ...environment(), ANECDOTE_ANE_EVALUATION: "client" };
+      const trace = join(folder, "trace");
+      const child = startCli(args("killed"), {
+        ...env,
+        ANECDOTE_DOUBLE_TRACE: trace,
+        ANECDOTE_DOUBLE_HANG: `${EVALUATION}:110`,
+      });
+      const end = finished(child);
+      const evaluations = () =>
+        existsSync(trace) ? readFileSync(trace, "utf8").split(EVALUATION).length - 1 : 0;
+      while (evaluations() < 110 && child.exitCode === null)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      child.kill("SIGKILL");
+      await end;
+      const resumed = await runCli(args("killed", "--resume"), env);
+      expect(resumed.code, resumed.stderr).toBe(0);
+      expect(parseEvents(resumed.stdout)[0]).toMatchObject({ kind: "start", step: 4 });
+      expect(series("killed")).toEqual(series("whole"));
+    });
+
+    test("generate ends with an error when the engine hangs", async () => {
+      const run = await runCli(
+        [
+          ...["generate", "--model", join(folder, "whole"), "--prompt", "the", "--max-tokens", "4"],
+          ...["--engine", "ane", "--ane-driver", "in-memory"],
+        ],
+        {
+          ...environment(),
+          ANECDOTE_ANE_TIMEOUT: "1",
+          ANECDOTE_DOUBLE_HANG: "evaluateWithQoS:options:request:error:",
+        },
+      );
+      expect(run.code).toBe(1);
+      expect(run.stderr).toMatch(/has not come back for 1 s/);
     });
   },
 );
