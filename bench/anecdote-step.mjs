@@ -3,12 +3,10 @@
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { createEngine } from "../dist/engine/create.js";
-import { initialiseWeights, modelWeights, parseModelConfig } from "../dist/model/index.js";
-import { BatchSource } from "../dist/text/index.js";
-import { Random } from "../dist/util/random.js";
+import { parseModelConfig } from "../dist/model/index.js";
 import { optimize } from "../dist/passes/pipeline.js";
 import { buildTrainingPlan } from "../dist/train/step-plan.js";
-import { Trainer } from "../dist/train/trainer.js";
+import { randomTrainer } from "./random-trainer.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -44,36 +42,7 @@ const { plan, model } = buildTrainingPlan({
   recompute: size.recompute,
 });
 const loaded = await engine.load(plan);
-initialiseWeights(modelWeights(model), 1, (name) => loaded.view(name));
-const tokens = {
-  name: "random tokens",
-  tokenCount: 1_000_000,
-  read(position, target) {
-    const random = new Random(position);
-    for (let i = 0; i < target.length; i++) target[i] = random.below(size.vocab);
-  },
-};
-const trainer = new Trainer({
-  loaded,
-  batches: new BatchSource(tokens, {
-    batchSize: size.batch,
-    contextLength: size.context,
-    sampling: "random",
-    seed: 1,
-  }),
-  schedule: {
-    kind: "constant",
-    learningRate: 3e-4,
-    minimumLearningRate: 3e-4,
-    warmupSteps: 0,
-    maxSteps: 1e9,
-  },
-  accumulationSteps: 1,
-  beta1: 0.9,
-  beta2: 0.95,
-  weightDecay: 0.1,
-  maxGradientNorm: 1,
-});
+const trainer = randomTrainer(loaded, model, size);
 for (const section of ["forward_backward", "gradient_norm", "update"])
   await loaded.prepare(section);
 console.log(JSON.stringify({ ready: true, ...engine.description, memory: loaded.memory() }));

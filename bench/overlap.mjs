@@ -14,13 +14,11 @@ import { estimateFunction } from "../dist/chip/estimate.js";
 import { createAneEngine } from "../dist/engine/ane/index.js";
 import { canonicalSource, programFiles } from "../dist/engine/ane/program-text.js";
 import { createCpuEngine } from "../dist/engine/cpu/index.js";
-import { initialiseWeights, modelWeights, parseModelConfig } from "../dist/model/index.js";
+import { parseModelConfig } from "../dist/model/index.js";
 import { placePlan } from "../dist/passes/engine/place-plan.js";
 import { optimize } from "../dist/passes/pipeline.js";
-import { BatchSource } from "../dist/text/index.js";
 import { buildTrainingPlan } from "../dist/train/step-plan.js";
-import { Trainer } from "../dist/train/trainer.js";
-import { Random } from "../dist/util/random.js";
+import { randomTrainer } from "./random-trainer.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -89,37 +87,7 @@ async function prepare(sequential) {
     sequential,
   });
   const loaded = await engine.load(plan);
-  initialiseWeights(modelWeights(model), 1, (name) => loaded.view(name));
-  const tokens = {
-    name: "random tokens",
-    tokenCount: 1_000_000,
-    read(position, target) {
-      const random = new Random(position);
-      for (let i = 0; i < target.length; i++) target[i] = random.below(size.vocab);
-    },
-  };
-  const trainer = new Trainer({
-    loaded,
-    batches: new BatchSource(tokens, {
-      batchSize: size.batch,
-      contextLength: size.context,
-      sampling: "random",
-      seed: 1,
-    }),
-    schedule: {
-      kind: "constant",
-      learningRate: 3e-4,
-      minimumLearningRate: 3e-4,
-      warmupSteps: 0,
-      maxSteps: 1e9,
-    },
-    accumulationSteps: 1,
-    beta1: 0.9,
-    beta2: 0.95,
-    weightDecay: 0.1,
-    maxGradientNorm: 1,
-    lookahead: !sequential,
-  });
+  const trainer = randomTrainer(loaded, model, size, { lookahead: !sequential });
   return { engine, host, loaded, trainer, times: [] };
 }
 

@@ -1,4 +1,5 @@
 import { chipByName } from "../chip/chips.ts";
+import { trainingRuns } from "../chip/estimate.ts";
 import { estimatePlacedPlan } from "../passes/engine/place-plan.ts";
 import type { Plan } from "../plan/plan.ts";
 
@@ -25,11 +26,7 @@ export function predictStep(
 ): StepPrediction | undefined {
   if (engine === "ane") return undefined;
   const chip = chipByName(SIMULATED.exec(engine)?.groups?.["chip"] ?? COMPARED);
-  const { ms, joules } = estimatePlacedPlan(plan, chip, "e5rt", {
-    forward_backward: 1,
-    ...(microBatches > 1 && { forward_backward_accumulate: microBatches - 1 }),
-    gradient_norm: 1,
-    update: 1,
-  });
+  const runs = trainingRuns(plan, microBatches);
+  const { ms, joules } = estimatePlacedPlan(plan, chip, "e5rt", runs);
   return { chip: chip.name, ms, joules };
 }

@@ -30,6 +30,7 @@ import { initializeWeights, loadModel, loadOptimizer, runWriters } from "./model
 import type { RunFiles } from "./model-folder.ts";
 import { prepareData } from "./prepare.ts";
 import type { PreparedData } from "./prepare.ts";
+import { resumeNotices } from "./resume-notices.ts";
 import { RunCosts } from "./run-costs.ts";
 import { resolveWarmupSteps } from "./schedule.ts";
 import { readTrainerState } from "./state.ts";
@@ -443,27 +444,7 @@ class Run {
     this.#evalLoss = state.evalLoss;
     this.#trainedTokens = state.trainedTokens;
     this.#elapsedBefore = state.elapsedSeconds;
-    const { description } = this.#engine;
-    for (const key of ["name", "device", "runtime", "threads"] as const) {
-      if (state.engine[key] !== description[key]) {
-        this.#notices.push(
-          `the checkpoint was made with ${key} "${state.engine[key]}", this is "${description[key]}": the run goes on, but not bit for bit`,
-        );
-      }
-    }
-    const differs = (
-      [
-        "batch_size",
-        "max_seq_length",
-        "max_steps",
-        "learning_rate",
-        "seed",
-        "gradient_accumulation_steps",
-      ] as const
-    ).filter((key) => state.config[key] !== undefined && state.config[key] !== this.#config[key]);
-    for (const key of differs) {
-      this.#notices.push(`${key} was ${String(state.config[key])}, now it is ${this.#config[key]}`);
-    }
+    this.#notices.push(...resumeNotices(state, this.#engine.description, this.#config));
   }
 
   #trainer(loaded: LoadedPlan, resumed: TrainerState | undefined): Trainer {

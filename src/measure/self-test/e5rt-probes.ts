@@ -1,7 +1,5 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { ASSUMPTIONS } from "../../engine/ane/assumptions.ts";
-import type { AssumptionId } from "../../engine/ane/assumptions.ts";
 import { PLAIN_BUFFER } from "../../engine/ane/ffi/e5rt-functions.ts";
 import { foreign } from "../../engine/ane/ffi/foreign.ts";
 import type { AneDriver, DriverOperation, DriverProgram } from "../../engine/ane/driver.ts";
@@ -9,7 +7,7 @@ import { canonicalSource } from "../../engine/ane/program-text.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { given } from "./arithmetic-cases.ts";
 import { compileRaw, openCalls, SITE } from "./e5rt-calls.ts";
-import { constant, program } from "./number-case.ts";
+import { program } from "./number-case.ts";
 import {
   compared,
   increment,
@@ -19,27 +17,13 @@ import {
   ramp,
   WIDTH,
 } from "./program-probes.ts";
+import { addStoredConstant, assumedBy, runAgain } from "./assumed-probe.ts";
 import { held, notHeld, unknown } from "./probe.ts";
 import type { Probe } from "./probe.ts";
 import { LACKING, reasonOf } from "./refusal-cases.ts";
 import { LoadedProgram, readNumbers, runProgram, writeNumbers } from "./run-program.ts";
 
-type Row = Omit<Probe, "driver" | "source" | "title" | "id" | "assumption" | "needs" | "failure"> &
-  Partial<Pick<Probe, "needs" | "failure">>;
-
-/** A probe of an entry of the drivers' assumptions: its sentence and source are the entry's. */
-function assumed(id: Extract<AssumptionId, `e5rt.${string}`>, row: Row): Probe {
-  return {
-    id,
-    assumption: id,
-    title: ASSUMPTIONS[id].says,
-    source: ASSUMPTIONS[id].source,
-    driver: "e5rt",
-    needs: ["program.runs"],
-    failure: "did not hold",
-    ...row,
-  };
-}
+const assumed = assumedBy("e5rt");
 
 const breaks = (what: string): Probe["means"] => ({
   held: "The driver's order of calls is right.",
@@ -164,18 +148,7 @@ export const E5RT_PROBES: readonly Probe[] = [
     group: "protocol",
     how: "adds a constant of 64 different numbers that stands in weights.bin",
     means: breaks("Constants are not found, or read at another place."),
-    run: async ({ open }) => {
-      const numbers = Array.from({ length: 64 }, (_, index) => index * index);
-      const fn = program([[1, 64]], (f, x) =>
-        f.op("add", { x: given(x), y: constant(f, [1, 64], numbers) }),
-      );
-      const [sum] = await runProgram(open(), fn, [numbers.map((n) => -n)]);
-      return compared(
-        sum ?? [],
-        numbers.map(() => 0),
-        "64 right numbers",
-      );
-    },
+    run: ({ open }) => addStoredConstant(open()),
   }),
   assumed("e5rt.function-name", {
     group: "protocol",
@@ -291,17 +264,7 @@ export const E5RT_PROBES: readonly Probe[] = [
     group: "protocol",
     how: "releases compiler, configuration and options once the operation exists, then runs three times",
     means: breaks("Operations need what they were compiled with."),
-    run: async ({ open }) => {
-      const loaded = await LoadedProgram.load(open(), increment());
-      let last: readonly Float64Array[] = [];
-      for (let run = 0; run < 3; run++) last = await loaded.run([ramp]);
-      loaded.release();
-      return compared(
-        last[0] ?? [],
-        ramp.map((x) => x + 1),
-        "three runs, right numbers",
-      );
-    },
+    run: ({ open }) => runAgain(open(), 3, "three runs, right numbers"),
   }),
   assumed("e5rt.buffer", {
     group: "memory",
@@ -479,18 +442,8 @@ export const E5RT_PROBES: readonly Probe[] = [
     group: "protocol",
     how: "encodes here and executes on another thread, 20 times",
     means: breaks("Streams must run on the thread that made them."),
-    run: async ({ open }) => {
-      // The driver always executes on koffi's thread.
-      const loaded = await LoadedProgram.load(open(), increment());
-      let last: readonly Float64Array[] = [];
-      for (let run = 0; run < 20; run++) last = await loaded.run([ramp]);
-      loaded.release();
-      return compared(
-        last[0] ?? [],
-        ramp.map((x) => x + 1),
-        "20 runs on another thread, right numbers",
-      );
-    },
+    // The driver always executes on koffi's thread.
+    run: ({ open }) => runAgain(open(), 20, "20 runs on another thread, right numbers"),
   }),
   assumed("e5rt.dense-ports", {
     group: "memory",

@@ -1,5 +1,3 @@
-import { ASSUMPTIONS } from "../../engine/ane/assumptions.ts";
-import type { AssumptionId } from "../../engine/ane/assumptions.ts";
 import type { AneDriver, DeviceBuffer } from "../../engine/ane/driver.ts";
 import { ObjcRuntime } from "../../engine/ane/in-memory/objc.ts";
 import type { ObjectPointer } from "../../engine/ane/ffi/objc-functions.ts";
@@ -9,7 +7,7 @@ import { EngineError } from "../../engine/errors.ts";
 import { FunctionBuilder } from "../../mil/builder.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { given } from "./arithmetic-cases.ts";
-import { constant, half, padded, program } from "./number-case.ts";
+import { half, padded, program } from "./number-case.ts";
 import { spellAll } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 import {
@@ -21,6 +19,7 @@ import {
   ramp,
   WIDTH,
 } from "./program-probes.ts";
+import { addStoredConstant, assumedBy, runAgain } from "./assumed-probe.ts";
 import { held, notHeld, unknown } from "./probe.ts";
 import type { Probe } from "./probe.ts";
 import { reasonOf } from "./refusal-cases.ts";
@@ -33,21 +32,7 @@ import {
   writeNumbers,
 } from "./run-program.ts";
 
-type Row = Omit<Probe, "driver" | "source" | "title" | "id" | "assumption" | "needs" | "failure"> &
-  Partial<Pick<Probe, "needs" | "failure">>;
-
-function assumed(id: Extract<AssumptionId, `in-memory.${string}`>, row: Row): Probe {
-  return {
-    id,
-    assumption: id,
-    title: ASSUMPTIONS[id].says,
-    source: ASSUMPTIONS[id].source,
-    driver: "in-memory",
-    needs: ["program.runs"],
-    failure: "did not hold",
-    ...row,
-  };
-}
+const assumed = assumedBy("in-memory");
 
 const breaks = (what: string): Probe["means"] => ({
   held: "The driver's messages are right.",
@@ -85,34 +70,13 @@ export const IN_MEMORY_PROBES: readonly Probe[] = [
     group: "protocol",
     how: "adds a constant of 64 different numbers that stands in a weight file",
     means: breaks("Weights are not found, or read at another place."),
-    run: async ({ open }) => {
-      const numbers = Array.from({ length: 64 }, (_, index) => index * index);
-      const fn = program([[1, 64]], (f, x) =>
-        f.op("add", { x: given(x), y: constant(f, [1, 64], numbers) }),
-      );
-      const [sum] = await runProgram(open(), fn, [numbers.map((n) => -n)]);
-      return compared(
-        sum ?? [],
-        numbers.map(() => 0),
-        "64 right numbers",
-      );
-    },
+    run: ({ open }) => addStoredConstant(open()),
   }),
   assumed("in-memory.quality-of-service", {
     group: "protocol",
     how: "compiles, loads, evaluates three times and unloads with 21",
     means: breaks("This quality of service is refused."),
-    run: async ({ open }) => {
-      const loaded = await LoadedProgram.load(open(), increment());
-      let last: readonly Float64Array[] = [];
-      for (let run = 0; run < 3; run++) last = await loaded.run([ramp]);
-      loaded.release();
-      return compared(
-        last[0] ?? [],
-        ramp.map((x) => x + 1),
-        "three evaluations, right numbers",
-      );
-    },
+    run: ({ open }) => runAgain(open(), 3, "three evaluations, right numbers"),
   }),
   assumed("in-memory.binding-order", {
     group: "protocol",
@@ -270,17 +234,7 @@ export const IN_MEMORY_PROBES: readonly Probe[] = [
     group: "protocol",
     how: "makes surfaces and requests here, compiles, loads and evaluates on the driver's thread, 20 times",
     means: breaks("Objects must be used on the thread that made them."),
-    run: async ({ open }) => {
-      const loaded = await LoadedProgram.load(open(), increment());
-      let last: readonly Float64Array[] = [];
-      for (let run = 0; run < 20; run++) last = await loaded.run([ramp]);
-      loaded.release();
-      return compared(
-        last[0] ?? [],
-        ramp.map((x) => x + 1),
-        "20 evaluations on another thread, right numbers",
-      );
-    },
+    run: ({ open }) => runAgain(open(), 20, "20 evaluations on another thread, right numbers"),
   }),
   assumed("in-memory.read-lock", {
     group: "memory",
