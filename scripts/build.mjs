@@ -111,8 +111,32 @@ function removeLeftovers(before, sources) {
   for (const source of before) {
     if (kept.has(source) || source === "") continue;
     const base = join(root, "dist", source.slice("src/".length).replace(/\.ts$/, ""));
-    for (const path of [`${base}.js`, `${base}.d.ts`, `${base.replace("/assembly/", "/")}.wasm`])
-      rmSync(path, { force: true });
+    const kernels = base.replace("/assembly/", "/");
+    const made = [`${base}.js`, `${base}.d.ts`, `${kernels}.wasm`, `${kernels}.relaxed.wasm`];
+    for (const path of made) rmSync(path, { force: true });
+  }
+}
+
+/** Kernels that gain from relaxed SIMD are also built with it, as NAME.relaxed.wasm. */
+const RELAXED = ["src/engine/sim/assembly/grid.ts"];
+
+function compileKernels(source) {
+  const base = join("dist", source.slice("src/".length).replace("/assembly/", "/")).slice(0, -3);
+  const features = ["simd", "threads"];
+  const outputs = [[`${base}.wasm`, features]];
+  if (RELAXED.includes(source))
+    outputs.push([`${base}.relaxed.wasm`, [...features, "relaxed-simd"]]);
+  // Kernels import what stands in assembly/shared/.
+  const newestMs = newest([...files(join(root, dirname(source)))]);
+  for (const [output, enabled] of outputs) {
+    const path = join(root, output);
+    if (existsSync(path) && statSync(path).mtimeMs > newestMs) continue;
+    mkdirSync(dirname(path), { recursive: true });
+    run(binOf("assemblyscript", "asc"), [
+      ...[source, "-o", output, "-O3", "--noAssert", "--runtime", "stub"],
+      ...enabled.flatMap((feature) => ["--enable", feature]),
+      ...["--importMemory", "--sharedMemory", "--maximumMemory", "65536", "--use", "abort="],
+    ]);
   }
 }
 
@@ -121,37 +145,8 @@ function compile() {
   const before = existsSync(STAMP) ? readFileSync(STAMP, "utf8") : "";
   const sources = sourceList();
   removeLeftovers(before.split("\n"), sources);
-  for (const source of sources.filter(
-    (path) => path.includes("/assembly/") && /\/assembly\/[^/]+\.ts$/.test(path),
-  )) {
-    const name = source.slice("src/".length).replace("/assembly/", "/").replace(/\.ts$/, ".wasm");
-    const output = join("dist", name);
-    if (
-      existsSync(join(root, output)) &&
-      // Kernels import what stands in assembly/shared/.
-      statSync(join(root, output)).mtimeMs > newest([...files(join(root, dirname(source)))])
-    )
-      continue;
-    mkdirSync(join(root, dirname(output)), { recursive: true });
-    run(binOf("assemblyscript", "asc"), [
-      source,
-      "-o",
-      output,
-      "-O3",
-      "--noAssert",
-      "--runtime",
-      "stub",
-      "--enable",
-      "simd",
-      "--enable",
-      "threads",
-      "--importMemory",
-      "--sharedMemory",
-      "--maximumMemory",
-      "65536",
-      "--use",
-      "abort=",
-    ]);
+  for (const source of sources) {
+    if (/\/assembly\/[^/]+\.ts$/.test(source)) compileKernels(source);
   }
   run(binOf("typescript", "tsc"), ["-p", "tsconfig.json"]);
   writeFileSync(STAMP, sources.join("\n"));

@@ -19,8 +19,10 @@ interface WasmInterface {
     module: WasmModule,
     imports: Readonly<Record<string, Readonly<Record<string, unknown>>>>,
   ) => WasmInstance;
+  /** Whether the bytes are a module whose every instruction is known here. */
+  readonly validate: (bytes: Uint8Array) => boolean;
 }
 
-export const { Memory, Module, Instance } = (
+export const { Memory, Module, Instance, validate } = (
   globalThis as unknown as { readonly WebAssembly: WasmInterface }
 ).WebAssembly;

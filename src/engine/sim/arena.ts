@@ -15,7 +15,7 @@ interface Gap {
 }
 
 /**
- * The shared memory that kernels compute in, handed out in blocks. The lowest 64 KiB belong to the threads.
+ * The shared memory that kernels compute in, handed out in blocks. None stands at 0.
  * Addresses and lengths are in bytes.
  */
 export class Arena {
@@ -31,7 +31,7 @@ export class Arena {
     const size = { initial: this.#pages, maximum: MAXIMUM_PAGES, shared: true } as const;
     this.memory = new Memory(size) as WasmMemory & { grow(pages: number): number };
     this.#floats = new Float32Array(this.memory.buffer);
-    this.#gaps.push({ address: PAGE_BYTES, byteLength: (this.#pages - 1) * PAGE_BYTES });
+    this.#gaps.push({ address: ALIGNMENT, byteLength: this.#pages * PAGE_BYTES - ALIGNMENT });
   }
 
   /** A block with whatever stands in it. Throws `EngineError` beyond 4 GiB. */

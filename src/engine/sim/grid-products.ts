@@ -23,7 +23,8 @@ export interface Product {
   readonly result: number;
 }
 
-export const GRID_PATHS = ["narrow", "medium", "wide", "plain"] as const;
+/** `zero`: products of blocks in which bounds show that nothing counts; they are not computed. */
+export const GRID_PATHS = ["zero", "narrow", "medium", "wide", "plain"] as const;
 export type GridPath = (typeof GRID_PATHS)[number];
 
 const GROUP = 4;
@@ -36,12 +37,14 @@ const DEPTH_BLOCK = 64;
 const TASK_PRODUCTS = 2 ** 18;
 /** Numbers that are worth a task of packing. */
 const PACK_NUMBERS = 8192;
-/** Left rows of a task stay in a core's second-level cache. */
-const BLOCK_BYTES = 2 ** 17;
+/** Tiles of a task whose operands, by chunks of the depth (grid.ts), stay in a core's caches. */
+const TASK_GROUPS = 8;
+const TASK_PANELS = 16;
 
 interface Packed {
   readonly numbers: number;
   readonly bounds: number;
+  readonly hasMagnitudes: boolean;
 }
 
 /**
@@ -62,8 +65,11 @@ export class GridProducts {
 
   /** Multiply-accumulates so far, by path: how often the bounds let the fast one run. */
   get counts(): Readonly<Record<GridPath, number>> {
-    const [narrow = 0, medium = 0, wide = 0, plain = 0] = Array.from(this.#counts(), Number);
-    return { narrow, medium, wide, plain };
+    const [zero = 0, narrow = 0, medium = 0, wide = 0, plain = 0] = Array.from(
+      this.#counts(),
+      Number,
+    );
+    return { zero, narrow, medium, wide, plain };
   }
 
   /** Several products at once. Operands may be the same; results must not overlap anything. */
@@ -78,20 +84,20 @@ export class GridProducts {
     const calls: KernelCall[] = [];
     const lefts = new Map<number, Packed>();
     const rights = new Map<number, Packed>();
-    const scale = numerics === "exact" ? SCALE : 1;
+    const isExact = numerics === "exact";
     for (const { left, right } of products) {
       if (!lefts.has(left.address)) {
-        const packed = this.#packed(rows, depth, GROUP);
+        const packed = this.#packed(rows, depth, GROUP, false);
         lefts.set(left.address, packed);
         const steps = { laneStep: left.rowStep, depthStep: left.columnStep };
         pushPacking(calls, left.address, steps, { lanes: rows, depth, width: GROUP }, packed, 1);
       }
       if (!rights.has(right.address)) {
-        const packed = this.#packed(columns, depth, PANEL);
+        const packed = this.#packed(columns, depth, PANEL, isExact);
         rights.set(right.address, packed);
         const steps = { laneStep: right.columnStep, depthStep: right.rowStep };
         const extent = { lanes: columns, depth, width: PANEL };
-        pushPacking(calls, right.address, steps, extent, packed, scale);
+        pushPacking(calls, right.address, steps, extent, packed, isExact ? SCALE : 1);
       }
     }
     this.#pool.run(calls);
@@ -118,10 +124,12 @@ export class GridProducts {
     return new BigUint64Array(this.#arena.memory.buffer, this.#counters, GRID_PATHS.length);
   }
 
-  #packed(lanes: number, depth: number, width: number): Packed {
+  #packed(lanes: number, depth: number, width: number, hasMagnitudes: boolean): Packed {
     const groups = Math.ceil(lanes / width);
+    const each = hasMagnitudes ? 8 : 4;
     return {
-      numbers: this.#arena.allocate(groups * width * depth * 4),
+      hasMagnitudes,
+      numbers: this.#arena.allocate(groups * width * depth * each),
       bounds: this.#arena.allocate(groups * (BOUNDS_BYTES + 4 * Math.ceil(depth / DEPTH_BLOCK))),
     };
   }
@@ -132,17 +140,21 @@ function pushPacking(
   source: number,
   { laneStep, depthStep }: { readonly laneStep: number; readonly depthStep: number },
   { lanes, depth, width }: Record<"lanes" | "depth" | "width", number>,
-  { numbers, bounds }: Packed,
+  { numbers, bounds, hasMagnitudes }: Packed,
   scale: number,
 ): void {
   const groups = Math.ceil(lanes / width);
   const each = Math.max(1, Math.ceil(PACK_NUMBERS / (width * Math.max(1, depth))));
-  const fixed = [source, laneStep, depthStep, lanes, depth, width, numbers, bounds, scale];
+  const fixed = [
+    ...[source, laneStep, depthStep, lanes, depth, width, numbers, bounds, scale],
+    Number(hasMagnitudes),
+  ];
   for (let first = 0; first < groups; first += each) {
     calls.push({ kernel: "pack", numbers: [...fixed, first, Math.min(groups, first + each)] });
   }
 }
 
+/** Tasks are blocks of the result: of `TASK_GROUPS` x `TASK_PANELS` tiles, more where the depth is small. */
 function pushTiles(
   calls: KernelCall[],
   fixed: readonly number[],
@@ -150,13 +162,11 @@ function pushTiles(
 ): void {
   const groups = Math.ceil(rows / GROUP);
   const panels = Math.ceil(columns / PANEL);
-  const each = GROUP * PANEL * Math.max(1, depth);
-  const tiles = Math.max(1, Math.ceil(TASK_PRODUCTS / each));
-  const blockGroups = Math.max(1, Math.floor(BLOCK_BYTES / (GROUP * 4 * Math.max(1, depth))));
-  const taskGroups = Math.min(groups, blockGroups, Math.max(1, Math.ceil(tiles / panels)));
-  const taskPanels = Math.min(panels, Math.max(1, Math.ceil(tiles / taskGroups)));
-  for (let group = 0; group < groups; group += taskGroups) {
-    for (let panel = 0; panel < panels; panel += taskPanels) {
+  const tiles = TASK_PRODUCTS / (GROUP * PANEL * Math.max(1, depth));
+  const taskGroups = Math.min(groups, Math.max(TASK_GROUPS, Math.ceil(tiles / TASK_PANELS)));
+  const taskPanels = Math.min(panels, Math.max(TASK_PANELS, Math.ceil(tiles / taskGroups)));
+  for (let panel = 0; panel < panels; panel += taskPanels) {
+    for (let group = 0; group < groups; group += taskGroups) {
       calls.push({
         kernel: "multiply",
         numbers: [

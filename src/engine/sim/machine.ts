@@ -21,7 +21,7 @@ export class Machine {
 
   /** Throws `EngineError` where compiled kernels are missing. */
   constructor(threads: number) {
-    this.pool = new Pool(threads, this.arena.memory);
+    this.pool = new Pool(threads, this.arena);
     this.products = new GridProducts(this.arena, this.pool);
     this.knots = this.arena.keep(EXPONENTIAL_KNOTS.byteLength);
     this.arena.doubles(this.knots, EXPONENTIAL_KNOTS.length).set(EXPONENTIAL_KNOTS);

@@ -8,8 +8,8 @@ export interface PoolWorkerData {
   readonly memory: WasmMemory;
   readonly control: SharedArrayBuffer;
   readonly tasks: SharedArrayBuffer;
-  /** Where this thread puts a tile. */
-  readonly tile: number;
+  /** Address of this thread's scratch. */
+  readonly scratch: number;
 }
 
 /** A thread looks for the next job this long before it sleeps: waking takes some 50 microseconds. */
@@ -21,7 +21,7 @@ const queue = { control, tasks: new Uint32Array(data.tasks) };
 const kernels = kernelsOf(
   data.modules.map((module) => new Instance(module, { env: { memory: data.memory } }).exports),
 );
-kernels.useTile(data.tile);
+kernels.useScratch(data.scratch);
 
 function awaitJob(generation: number): void {
   const until = performance.now() + SPIN_MS;

@@ -1,10 +1,12 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { messageOf } from "../../util/errors.ts";
 import { compiledUrl } from "../../util/source-layout.ts";
-import { Instance, Module } from "../cpu/webassembly.ts";
-import type { WasmMemory, WasmModule } from "../cpu/webassembly.ts";
+import { Instance, Module, validate } from "../cpu/webassembly.ts";
+import type { WasmModule } from "../cpu/webassembly.ts";
 import { EngineError } from "../errors.ts";
+import type { Arena } from "./arena.ts";
 import type { PoolWorkerData } from "./pool-worker.ts";
 import {
   CONTROL_COMPLETED,
@@ -20,12 +22,11 @@ import {
   MODULE_NAMES,
   runTask,
   runTasks,
+  SCRATCH_BYTES,
   TASK_WORDS,
 } from "./task.ts";
 import type { KernelName, Kernels, ModuleName } from "./task.ts";
 
-const TILE_BYTES = 256;
-/** Tiles of threads stand in the arena's lowest 64 KiB. */
 const MAXIMUM_THREADS = 128;
 
 export interface KernelCall {
@@ -43,13 +44,14 @@ export class Pool {
   #generation = 0;
 
   /** Throws `EngineError` where compiled kernels are missing. */
-  constructor(threads: number, memory: WasmMemory) {
+  constructor(threads: number, arena: Arena) {
+    const { memory } = arena;
     this.threads = Math.max(1, Math.min(threads, MAXIMUM_THREADS));
     const modules = MODULE_NAMES.map(loadModule);
     this.#kernels = kernelsOf(
       modules.map((module) => new Instance(module, { env: { memory } }).exports),
     );
-    this.#kernels.useTile(TILE_BYTES);
+    this.#kernels.useScratch(arena.keep(SCRATCH_BYTES));
     Atomics.store(this.#control, CONTROL_NEXT, -1);
     for (let thread = 1; thread < this.threads; thread++) {
       const workerData: PoolWorkerData = {
@@ -57,7 +59,7 @@ export class Pool {
         memory,
         control: this.#control.buffer,
         tasks: this.#tasks.buffer,
-        tile: (thread + 1) * TILE_BYTES,
+        scratch: arena.keep(SCRATCH_BYTES),
       };
       const worker = new Worker(compiledUrl(import.meta.url, "./pool-worker.ts"), { workerData });
       // A worker that cannot start leaves its share to the others.
@@ -132,9 +134,15 @@ export class Pool {
   }
 }
 
+/** Built with relaxed SIMD where there is such a build and it can run: the same bits in fewer instructions. */
 function loadModule(name: ModuleName): WasmModule {
   const wasm = compiledUrl(import.meta.url, `./${name}.wasm`);
+  const relaxed = compiledUrl(import.meta.url, `./${name}.relaxed.wasm`);
   try {
+    if (existsSync(relaxed)) {
+      const bytes = readFileSync(relaxed);
+      if (canRun(bytes)) return new Module(bytes);
+    }
     return new Module(readFileSync(wasm));
   } catch (error) {
     throw new EngineError(
@@ -143,4 +151,14 @@ function loadModule(name: ModuleName): WasmModule {
       { remedy: "Build it: npm run build", cause: error },
     );
   }
+}
+
+/** V8 11.3 has relaxed SIMD behind a switch; from 11.4 on it is always there. */
+const SWITCHED_V8 = /^11\.3\./;
+
+function canRun(module: Uint8Array): boolean {
+  if (validate(module)) return true;
+  if (!SWITCHED_V8.test(process.versions.v8)) return false;
+  setFlagsFromString("--experimental-wasm-relaxed-simd");
+  return validate(module);
 }

@@ -12,6 +12,9 @@ export const MAXIMUM_TASKS = 1 << 14;
 /** A kernel and up to 15 arguments. */
 export const TASK_WORDS = 16;
 
+/** What the product kernel wants for itself on each thread: a tile and an expanded group (grid.ts). */
+export const SCRATCH_BYTES = 272 + 128 * 128;
+
 /** WebAssembly modules and the kernels in them. Every argument is a 32-bit integer. */
 export const MODULES = {
   grid: ["multiply"],
@@ -33,8 +36,8 @@ type Kernel = (...numbers: readonly number[]) => void;
 export interface Kernels {
   /** In the order of `KERNEL_NAMES`. */
   readonly run: readonly Kernel[];
-  /** Gives the thread a place for a tile. */
-  readonly useTile: (address: number) => void;
+  /** Gives the thread a scratch of `SCRATCH_BYTES`. */
+  readonly useScratch: (address: number) => void;
 }
 
 /** Exports of the modules, in the order of `MODULE_NAMES`, as kernels. */
@@ -42,7 +45,7 @@ export function kernelsOf(exports: readonly Readonly<Record<string, unknown>>[])
   const all: Readonly<Record<string, unknown>> = Object.assign({}, ...exports);
   return {
     run: KERNEL_NAMES.map((name) => all[name] as Kernel),
-    useTile: all["useTile"] as (address: number) => void,
+    useScratch: all["useScratch"] as (address: number) => void,
   };
 }
 

@@ -1,9 +1,10 @@
 // Operands of products, laid out as the tiles of grid.ts read them: groups of `width` rows (or columns), and in a
-// group for each step of the depth its `width` numbers. Beside each group stands what bounds its products.
+// group for each step of the depth its `width` numbers, and where the kernel wants them as many magnitudes. Beside each
+// group stands what bounds its products.
 
 /**
- * Bytes of a group's bounds: largest magnitude, largest sum of magnitudes, largest sum of squares; fp32. The bounds of
- * all groups are followed by the largest magnitudes of each group's depth in blocks.
+ * Bytes of a group's bounds: largest magnitude, largest sum of magnitudes, largest norm; fp32. The bounds of all
+ * groups are followed by the largest magnitudes of each group's depth in blocks.
  */
 const BOUNDS: usize = 16;
 /** Steps of the depth in a block; the same in grid.ts. */
@@ -23,25 +24,37 @@ export function pack(
   target: usize,
   bounds: usize,
   scale: u32,
+  hasMagnitudes: u32,
   first: u32,
   end: u32,
 ): void {
   const factor = f32x4.splat(<f32>scale);
   const blocks = (depth + BLOCK - 1) / BLOCK;
   const blockBounds = bounds + <usize>((lanes + width - 1) / width) * BOUNDS;
+  const stride: usize = <usize>width << (hasMagnitudes ? 3 : 2);
   for (let group = first; group < end; group++) {
     const from = source + (<usize>(group * width) * laneStep << 2);
-    const to = target + (<usize>group * width * depth << 2);
+    const to = target + <usize>group * depth * stride;
     const count = min<u32>(width, lanes - group * width);
-    if (count == width && laneStep == 1) copyRows(from, depthStep, depth, width, to);
-    else if (count == width && depthStep == 1) transposeRows(from, laneStep, depth, width, to);
-    else gather(from, laneStep, depthStep, count, depth, width, to);
+    if (count == width && laneStep == 1) copyRows(from, depthStep, depth, width, to, stride);
+    else if (count == width && depthStep == 1)
+      transposeRows(from, laneStep, depth, width, to, stride);
+    else gather(from, laneStep, depthStep, count, depth, width, to, stride);
     const largest = blockBounds + (<usize>(group * blocks) << 2);
-    measure(to, depth, width, bounds + <usize>group * BOUNDS, largest, factor);
+    const place = bounds + <usize>group * BOUNDS;
+    if (width == 4) measure4(to, depth, place, largest, factor);
+    else measure8(to, depth, stride, place, largest, factor);
   }
 }
 
-function copyRows(from: usize, depthStep: u32, depth: u32, width: u32, to: usize): void {
+function copyRows(
+  from: usize,
+  depthStep: u32,
+  depth: u32,
+  width: u32,
+  to: usize,
+  stride: usize,
+): void {
   const step: usize = <usize>depthStep << 2;
   if (width == 4) {
     for (let k: u32 = 0; k < depth; k++) {
@@ -55,13 +68,19 @@ function copyRows(from: usize, depthStep: u32, depth: u32, width: u32, to: usize
     v128.store(to, v128.load(from));
     v128.store(to, v128.load(from, 16), 16);
     from += step;
-    to += 32;
+    to += stride;
   }
 }
 
-function transposeRows(from: usize, laneStep: u32, depth: u32, width: u32, to: usize): void {
+function transposeRows(
+  from: usize,
+  laneStep: u32,
+  depth: u32,
+  width: u32,
+  to: usize,
+  stride: usize,
+): void {
   const step: usize = <usize>laneStep << 2;
-  const stride: usize = <usize>width << 2;
   for (let lane: u32 = 0; lane < width; lane += 4) {
     let r0 = from + <usize>lane * step;
     let out = to + (lane << 2);
@@ -98,22 +117,54 @@ function gather(
   depth: u32,
   width: u32,
   to: usize,
+  stride: usize,
 ): void {
   const step: usize = <usize>laneStep << 2;
   for (let k: u32 = 0; k < depth; k++) {
-    for (let lane: u32 = 0; lane < width; lane++) {
-      store<f32>(to, lane < count ? load<f32>(from + <usize>lane * step) : 0);
-      to += 4;
-    }
+    for (let lane: u32 = 0; lane < width; lane++)
+      store<f32>(to + (lane << 2), lane < count ? load<f32>(from + <usize>lane * step) : 0);
+    to += stride;
     from += <usize>depthStep << 2;
   }
 }
 
-/** Bounds of a packed group and of its blocks; the group is scaled on the way. NaN shows in the sums. */
-function measure(
+/** Bounds of a packed group of 4 and of its blocks; the group is scaled on the way. NaN shows in the sums. */
+function measure4(
   group: usize,
   depth: u32,
-  width: u32,
+  bounds: usize,
+  blockBounds: usize,
+  factor: v128,
+): void {
+  let largest: f32 = 0;
+  let sum = f32x4.splat(0);
+  let square = sum;
+  let at = group;
+  for (let start: u32 = 0; start < depth; start += BLOCK) {
+    let magnitudes = f32x4.splat(0);
+    const end = at + (<usize>min(BLOCK, depth - start) << 4);
+    while (at < end) {
+      const x = v128.load(at);
+      const magnitude = f32x4.abs(x);
+      magnitudes = f32x4.pmax(magnitudes, magnitude);
+      sum = f32x4.add(sum, magnitude);
+      square = f32x4.add(square, f32x4.mul(x, x));
+      v128.store(at, f32x4.mul(x, factor));
+      at += 16;
+    }
+    const block = largestOf(magnitudes);
+    store<f32>(blockBounds, block);
+    blockBounds += 4;
+    largest = max(largest, block);
+  }
+  keep(bounds, largest, sum, square);
+}
+
+/** The same for a group of 8, whose magnitudes are stored where the stride has room for them. */
+function measure8(
+  group: usize,
+  depth: u32,
+  stride: usize,
   bounds: usize,
   blockBounds: usize,
   factor: v128,
@@ -123,37 +174,41 @@ function measure(
   let sum1 = sum0;
   let square0 = sum0;
   let square1 = sum0;
-  const isWide = width == 8;
   let at = group;
+  const hasMagnitudes = stride == 64;
   for (let start: u32 = 0; start < depth; start += BLOCK) {
     let magnitudes = f32x4.splat(0);
-    const end = at + (<usize>(min(BLOCK, depth - start) * width) << 2);
+    const end = at + <usize>min(BLOCK, depth - start) * stride;
     while (at < end) {
-      let x = v128.load(at);
-      let magnitude = f32x4.abs(x);
-      magnitudes = f32x4.pmax(magnitudes, magnitude);
-      sum0 = f32x4.add(sum0, magnitude);
+      const x = v128.load(at);
+      const y = v128.load(at, 16);
+      const magnitude0 = f32x4.abs(x);
+      const magnitude1 = f32x4.abs(y);
+      magnitudes = f32x4.pmax(f32x4.pmax(magnitudes, magnitude0), magnitude1);
+      sum0 = f32x4.add(sum0, magnitude0);
+      sum1 = f32x4.add(sum1, magnitude1);
       square0 = f32x4.add(square0, f32x4.mul(x, x));
+      square1 = f32x4.add(square1, f32x4.mul(y, y));
       v128.store(at, f32x4.mul(x, factor));
-      at += 16;
-      if (isWide) {
-        x = v128.load(at);
-        magnitude = f32x4.abs(x);
-        magnitudes = f32x4.pmax(magnitudes, magnitude);
-        sum1 = f32x4.add(sum1, magnitude);
-        square1 = f32x4.add(square1, f32x4.mul(x, x));
-        v128.store(at, f32x4.mul(x, factor));
-        at += 16;
+      v128.store(at, f32x4.mul(y, factor), 16);
+      if (hasMagnitudes) {
+        v128.store(at, f32x4.mul(magnitude0, factor), 32);
+        v128.store(at, f32x4.mul(magnitude1, factor), 48);
       }
+      at += stride;
     }
     const block = largestOf(magnitudes);
     store<f32>(blockBounds, block);
     blockBounds += 4;
     largest = max(largest, block);
   }
+  keep(bounds, largest, f32x4.max(sum0, sum1), f32x4.max(square0, square1));
+}
+
+function keep(bounds: usize, largest: f32, sums: v128, squares: v128): void {
   store<f32>(bounds, largest);
-  store<f32>(bounds, largestOf(f32x4.max(sum0, sum1)), 4);
-  store<f32>(bounds, largestOf(f32x4.max(square0, square1)), 8);
+  store<f32>(bounds, largestOf(sums), 4);
+  store<f32>(bounds, sqrt(largestOf(squares)), 8);
 }
 
 @inline

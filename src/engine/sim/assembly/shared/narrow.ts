@@ -1,0 +1,210 @@
+// Products whose sums fit 32 bits, whatever stands in between: most of a training step.
+//
+// A product below one and a half units becomes 0: |a * b| >= 1.5 is |b| >= 1.5 / |a|, so that the test costs a
+// comparison with a threshold. Numbers and thresholds of the left rows stand in a scratch four times side by side,
+// because a load of four takes one instruction where a load of one for four lanes takes two.
+
+/** 1.5 * 2^23: adding it to |p| < 2^22 leaves rint(p) in the low bits, ties to even. */
+const MAGIC: f32 = 12582912.0;
+const MAGIC_BITS: i32 = 0x4b400000;
+/** The smallest product that does not become 0, in units of the grid. */
+const LEAST_UNITS: f32 = 1.5;
+/** The same as a number: 1.5 * 2^-16. */
+const LEAST: f32 = 0.00002288818359375;
+/** Steps of the depth in a block. */
+const BLOCK: u32 = 64;
+
+/** MAGIC four times in memory: as a constant the compiler would make it anew in every turn of a loop. */
+let magicAddress: usize = 0;
+/** Four numbers and four thresholds of each step of the depth, each four times. */
+let expanded: usize = 0;
+/** A tile's sums of some steps. */
+let sums: usize = 0;
+/** Steps of the depth that the last tile's blocks spent on nothing, and on wider terms. */
+export let zeroSteps: u32 = 0;
+export let mediumSteps: u32 = 0;
+
+/** Gives a thread a scratch of 16 bytes, 128, and 128 for each step of a chunk. */
+export function useExpansion(address: usize): void {
+  magicAddress = address;
+  v128.store(address, f32x4.splat(MAGIC));
+  sums = address + 16;
+  expanded = sums + 128;
+}
+
+/**
+ * Lays out a group's chunk for `narrow`. The quotient's rounding lets no product pass by: |a * b| has 22 bits, so that
+ * where it is not 1.5 it is off by more than 2^-22 of it, and the quotient by 2^-24 at most.
+ */
+export function expand(a: usize, depth: u32): void {
+  const least = f32x4.splat(LEAST_UNITS);
+  let to = expanded;
+  const end = a + (<usize>depth << 4);
+  while (a < end) {
+    const x = v128.load(a);
+    const y = f32x4.div(least, f32x4.abs(x));
+    v128.store(to, v128.shuffle<i32>(x, x, 0, 0, 0, 0));
+    v128.store(to, v128.shuffle<i32>(x, x, 1, 1, 1, 1), 16);
+    v128.store(to, v128.shuffle<i32>(x, x, 2, 2, 2, 2), 32);
+    v128.store(to, v128.shuffle<i32>(x, x, 3, 3, 3, 3), 48);
+    v128.store(to, v128.shuffle<i32>(y, y, 0, 0, 0, 0), 64);
+    v128.store(to, v128.shuffle<i32>(y, y, 1, 1, 1, 1), 80);
+    v128.store(to, v128.shuffle<i32>(y, y, 2, 2, 2, 2), 96);
+    v128.store(to, v128.shuffle<i32>(y, y, 3, 3, 3, 3), 112);
+    a += 16;
+    to += 128;
+  }
+}
+
+/**
+ * Adds a chunk of the expanded group's products to a tile's sums. A block of the depth that may have some |a * b| of 64
+ * and more takes wider terms; one where nothing counts is passed over.
+ */
+export function narrow(
+  b: usize,
+  depth: u32,
+  leftBlocks: usize,
+  rightBlocks: usize,
+  out: usize,
+  step: usize,
+): void {
+  zeroSteps = 0;
+  mediumSteps = 0;
+  let x = expanded;
+  /** Steps before this block whose terms are still to be added. */
+  let pending: u32 = 0;
+  for (let start: u32 = 0; start < depth; start += BLOCK) {
+    const steps = min(BLOCK, depth - start);
+    const largest = load<f32>(leftBlocks) * load<f32>(rightBlocks);
+    if (largest >= LEAST && largest < 64) pending += steps;
+    else {
+      if (pending > 0) {
+        sumNarrow(x, b, pending);
+        addSums(out, step);
+      }
+      x += <usize>pending << 7;
+      b += <usize>pending << 6;
+      pending = 0;
+      if (largest < LEAST) zeroSteps += steps;
+      else {
+        sumMedium(x, b, steps);
+        addSums(out, step);
+        mediumSteps += steps;
+      }
+      x += <usize>steps << 7;
+      b += <usize>steps << 6;
+    }
+    leftBlocks += 4;
+    rightBlocks += 4;
+  }
+  if (pending > 0) {
+    sumNarrow(x, b, pending);
+    addSums(out, step);
+  }
+}
+
+/** `b` where its magnitude reaches the threshold, else 0. */
+@inline
+function kept(threshold: v128, b: v128, magnitude: v128): v128 {
+  return v128.and(f32x4.ge(magnitude, threshold), b);
+}
+
+/** rint(a * b) above the bits of MAGIC: |a * b| < 64. */
+@inline
+function rounded(a: v128, b: v128, magic: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD
+    ? f32x4.relaxed_madd(b, a, magic)
+    : f32x4.add(f32x4.mul(b, a), magic);
+}
+
+/** rint(a * b) as an integer, which 32 bits hold where the sum of magnitudes is bounded. */
+@inline
+function whole(a: v128, b: v128): v128 {
+  const q = f32x4.nearest(f32x4.mul(b, a));
+  return ASC_FEATURE_RELAXED_SIMD
+    ? i32x4.relaxed_trunc_f32x4_s(q)
+    : i32x4.trunc_sat_f32x4_s(q);
+}
+
+@inline
+function addTerm(
+  sum: v128,
+  a: v128,
+  threshold: v128,
+  b: v128,
+  magnitude: v128,
+  magic: v128,
+  isWhole: bool,
+): v128 {
+  const other = kept(threshold, b, magnitude);
+  return i32x4.add(sum, isWhole ? whole(a, other) : rounded(a, other, magic));
+}
+
+/**
+ * Sums of products of the expanded rows at `a`. They go to the scratch and from there to the tile, because a loop is
+ * scheduled for what follows it: with additions to memory there, half its registers are spilled and it takes half as
+ * long again.
+ */
+@inline
+function sumTerms(a: usize, b: usize, depth: u32, isWhole: bool): void {
+  const magic = v128.load(magicAddress);
+  const end = a + (<usize>depth << 7);
+  let s00 = i32x4.splat(isWhole ? 0 : -(<i32>depth) * MAGIC_BITS);
+  let s01 = s00;
+  let s10 = s00;
+  let s11 = s00;
+  let s20 = s00;
+  let s21 = s00;
+  let s30 = s00;
+  let s31 = s00;
+  while (a < end) {
+    const b0 = v128.load(b);
+    const b1 = v128.load(b, 16);
+    const m0 = v128.load(b, 32);
+    const m1 = v128.load(b, 48);
+    let x = v128.load(a);
+    let y = v128.load(a, 64);
+    s00 = addTerm(s00, x, y, b0, m0, magic, isWhole);
+    s01 = addTerm(s01, x, y, b1, m1, magic, isWhole);
+    x = v128.load(a, 16);
+    y = v128.load(a, 80);
+    s10 = addTerm(s10, x, y, b0, m0, magic, isWhole);
+    s11 = addTerm(s11, x, y, b1, m1, magic, isWhole);
+    x = v128.load(a, 32);
+    y = v128.load(a, 96);
+    s20 = addTerm(s20, x, y, b0, m0, magic, isWhole);
+    s21 = addTerm(s21, x, y, b1, m1, magic, isWhole);
+    x = v128.load(a, 48);
+    y = v128.load(a, 112);
+    s30 = addTerm(s30, x, y, b0, m0, magic, isWhole);
+    s31 = addTerm(s31, x, y, b1, m1, magic, isWhole);
+    a += 128;
+    b += 64;
+  }
+  v128.store(sums, s00);
+  v128.store(sums, s01, 16);
+  v128.store(sums, s10, 32);
+  v128.store(sums, s11, 48);
+  v128.store(sums, s20, 64);
+  v128.store(sums, s21, 80);
+  v128.store(sums, s30, 96);
+  v128.store(sums, s31, 112);
+}
+
+/** Every |a * b| < 64. */
+function sumNarrow(a: usize, b: usize, depth: u32): void {
+  sumTerms(a, b, depth, false);
+}
+
+/** Any |a * b| that the sums can hold. */
+function sumMedium(a: usize, b: usize, depth: u32): void {
+  sumTerms(a, b, depth, true);
+}
+
+function addSums(out: usize, step: usize): void {
+  for (let from = sums; from < sums + 128; from += 32) {
+    v128.store(out, i32x4.add(v128.load(out), v128.load(from)));
+    v128.store(out, i32x4.add(v128.load(out, 16), v128.load(from, 16)), 16);
+    out += step;
+  }
+}
