@@ -168,7 +168,14 @@ function shifted({ table, exact }: UnaryFunction): UnaryRule {
   };
 }
 
+/** A function that the engine computes exactly. */
+function exactly(compute: (x: number) => number): UnaryRule {
+  return () => [{ table: compute, exact: compute }, ""];
+}
+
 const UNARY: Readonly<Record<string, UnaryRule>> = {
+  abs: exactly(Math.abs),
+  relu: exactly((x) => Math.max(x, 0)),
   sigmoid: tabled("sigmoid"),
   silu: tabled("silu"),
   tanh: tabled("tanh"),

@@ -104,6 +104,20 @@ function summing(flags: number): SimKernel {
   };
 }
 
+/** The largest or the smallest number. */
+function extreme(isLargest: boolean): SimKernel {
+  return (call, { machine }) => {
+    const reduction = reductionOf(call, machine, true);
+    if (reduction === undefined) return undefined;
+    const { x, outer, count, shape, done } = reduction;
+    const result = HalfTensor.allocate(machine.arena, x.dataType, shape);
+    const numbers = [x.address, result.address, count, Number(isLargest)];
+    machine.pool.split("extremes", numbers, outer, Math.ceil(TASK_ELEMENTS / count));
+    done();
+    return [result];
+  };
+}
+
 function knotsOf({ numerics, machine }: SimContext): number {
   return numerics === "exact" ? machine.knots : 0;
 }
@@ -135,20 +149,23 @@ const softmax: SimKernel = (call, context) => {
 
 const logSumExp: SimKernel = (call, context) => {
   const { machine, numerics } = context;
-  const { arena, pool } = machine;
+  const { arena } = machine;
   const reduction = reductionOf(call, machine, true);
   if (reduction === undefined) return undefined;
   const { x, outer, count, shape, done } = reduction;
   const log = numerics === "exact" ? tableLog : Math.log;
   const sums = arena.allocate(16 * outer);
-  const least = Math.ceil(TASK_ELEMENTS / count);
-  pool.split("exponentialSums", [x.address, sums, count, knotsOf(context)], outer, least);
+  const numbers = [x.address, sums, count, knotsOf(context)];
+  splitWithScratch(machine, "exponentialSums", numbers, outer, {
+    elementsEach: count,
+    scratchBytes: 8 * count,
+  });
   const result = HalfTensor.allocate(arena, x.dataType, shape);
   const pairs = arena.doubles(sums, 2 * outer);
-  const numbers = result.numbers();
+  const logs = result.numbers();
   for (let row = 0; row < outer; row++) {
     const largest = pairs[2 * row] ?? NaN;
-    numbers[row] = roundToFloat16(Math.fround(largest + log(pairs[2 * row + 1] ?? NaN)));
+    logs[row] = roundToFloat16(Math.fround(largest + log(pairs[2 * row + 1] ?? NaN)));
   }
   arena.release(sums);
   done();
@@ -197,6 +214,8 @@ export const reductions: Readonly<Record<string, SimKernel>> = {
   softmax,
   reduce_log_sum_exp: logSumExp,
   layer_norm: layerNorm,
+  reduce_max: extreme(true),
+  reduce_min: extreme(false),
   reduce_sum: summing(0),
   reduce_mean: summing(MEAN),
   reduce_sum_square: summing(SQUARES),

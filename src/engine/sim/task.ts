@@ -21,7 +21,7 @@ export const MODULES = {
   pack: ["pack"],
   elementwise: ["binary", "lookup", "round", "copy", "accumulate"],
   move: ["move"],
-  reduce: ["rowSums", "columnSums", "softmax", "exponentialSums", "normalize"],
+  reduce: ["rowSums", "columnSums", "extremes", "softmax", "exponentialSums", "normalize"],
   update: ["adamw", "squareSum"],
 } as const;
 

@@ -196,6 +196,8 @@ describe("functions of one number", () => {
     ["exp", tableExp],
     ["log", (x) => tableLog(x + EPSILON)],
     ["rsqrt", (x) => tableRsqrt(x + EPSILON)],
+    ["abs", Math.abs],
+    ["relu", (x) => Math.max(x, 0)],
   ];
   test.each(tables)("%s gives its table's result for every fp16 number", (type, table) => {
     const settings = type === "log" || type === "rsqrt" ? { epsilon: EPSILON } : {};
@@ -245,6 +247,20 @@ describe("reductions", () => {
         expect(sum).toEqual(terms.map(narrowSum));
         expect(square).toEqual(terms.map((row) => narrowSum(row.map((x) => x * x))));
         expect(mean).toEqual(terms.map((row) => half(narrowSum(row) / count)));
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  test.each(shapes)("extremes over axes of %j, %j are those of the evaluation", (shape, axes) => {
+    const fn = build([shape], (f, [x]) =>
+      (["reduce_max", "reduce_min"] as const).map((type) =>
+        f.op(type, { x: x ?? 0, axes: [...axes], keep_dims: true }),
+      ),
+    );
+    fc.assert(
+      fc.property(tensorsOf([shape], fc.oneof(usual, someHalf)), (numbers) => {
+        expect(simulate(fn, numbers)).toEqual(reference(fn, numbers));
       }),
       { numRuns: 25 },
     );

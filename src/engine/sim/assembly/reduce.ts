@@ -1,5 +1,5 @@
 // Reductions of fp16 numbers held as fp32, over rows or over the rows of a matrix.
-import { exponential } from "./shared/exponential";
+import { exponential, exponentialPair } from "./shared/exponential";
 import { roundHalf, roundOne } from "./shared/half";
 
 /** What is summed and what becomes of the sum. */
@@ -156,6 +156,68 @@ function largestOf(row: usize, size: u32): f32 {
   return max(largest, max(f32x4.extract_lane(lanes, 2), f32x4.extract_lane(lanes, 3)));
 }
 
+function smallestOf(row: usize, size: u32): f32 {
+  let smallest: f32 = Infinity;
+  let lanes = f32x4.splat(Infinity);
+  const end = row + (<usize>size << 2);
+  for (; row + 16 <= end; row += 16) lanes = f32x4.min(lanes, v128.load(row));
+  for (; row < end; row += 4) smallest = min(smallest, load<f32>(row));
+  smallest = min(smallest, min(f32x4.extract_lane(lanes, 0), f32x4.extract_lane(lanes, 1)));
+  return min(smallest, min(f32x4.extract_lane(lanes, 2), f32x4.extract_lane(lanes, 3)));
+}
+
+/** The largest or the smallest number of rows [first, end); NaN where there is one. */
+export function extremes(
+  x: usize,
+  out: usize,
+  count: u32,
+  isLargest: u32,
+  first: u32,
+  end: u32,
+): void {
+  for (let row = first; row < end; row++) {
+    const from = x + ((<usize>row * count) << 2);
+    const found = isLargest ? largestOf(from, count) : smallestOf(from, count);
+    store<f32>(out + (<usize>row << 2), found);
+  }
+}
+
+/**
+ * Exponentials of the distances from `largest` as doubles, 0 for distances below `least`. Returns their sum, made one
+ * after the other.
+ */
+function exponentials(
+  from: usize,
+  largest: f64,
+  size: u32,
+  knots: usize,
+  least: f64,
+  to: usize,
+): f64 {
+  const anchors = f64x2.splat(largest);
+  const leasts = f64x2.splat(least);
+  let sum: f64 = 0;
+  let i: usize = 0;
+  for (; i + 2 <= size; i += 2) {
+    const x = f64x2.promote_low_f32x4(v128.load64_zero(from + (i << 2)));
+    const distances = f64x2.sub(x, anchors);
+    const below = f64x2.lt(distances, leasts);
+    const values = i64x2.all_true(below)
+      ? f64x2.splat(0)
+      : v128.andnot(exponentialPair(distances, knots), below);
+    v128.store(to + (i << 3), values);
+    sum += f64x2.extract_lane(values, 0);
+    sum += f64x2.extract_lane(values, 1);
+  }
+  if (i < size) {
+    const distance = <f64>load<f32>(from + (i << 2)) - largest;
+    const value = distance < least ? 0 : exponential(distance, knots);
+    store<f64>(to + (i << 3), value);
+    sum += value;
+  }
+  return sum;
+}
+
 /** Softmax of rows [first, end) in doubles, rounded once; `scratch` holds a row of doubles. */
 export function softmax(
   x: usize,
@@ -170,13 +232,7 @@ export function softmax(
     const from = x + ((<usize>row * size) << 2);
     const to = out + ((<usize>row * size) << 2);
     const largest = <f64>largestOf(from, size);
-    let sum: f64 = 0;
-    for (let i: usize = 0; i < size; i++) {
-      const difference = <f64>load<f32>(from + (i << 2)) - largest;
-      const value = difference < -80 ? 0 : exponential(difference, knots);
-      store<f64>(scratch + (i << 3), value);
-      sum += value;
-    }
+    const sum = exponentials(from, largest, size, knots, -80, scratch);
     const sums = f64x2.splat(sum);
     let i: usize = 0;
     for (; i + 4 <= size; i += 4) {
@@ -189,21 +245,23 @@ export function softmax(
   }
 }
 
-/** For rows [first, end): the largest number, and the sum of exponentials of the distances from it; two doubles each. */
+/**
+ * For rows [first, end): the largest number, and the sum of exponentials of the distances from it; two doubles each.
+ * `scratch` holds a row of doubles.
+ */
 export function exponentialSums(
   x: usize,
   out: usize,
   size: u32,
   knots: usize,
+  scratch: usize,
   first: u32,
   end: u32,
 ): void {
   for (let row = first; row < end; row++) {
     const from = x + ((<usize>row * size) << 2);
     const largest = <f64>largestOf(from, size);
-    let sum: f64 = 0;
-    for (let i: usize = 0; i < size; i++)
-      sum += exponential(<f64>load<f32>(from + (i << 2)) - largest, knots);
+    const sum = exponentials(from, largest, size, knots, -Infinity, scratch);
     store<f64>(out + (<usize>row << 4), largest);
     store<f64>(out + (<usize>row << 4), sum, 8);
   }
