@@ -5,8 +5,8 @@ import { EngineError } from "../errors.ts";
 const PAGE_BYTES = 65536;
 /** 4 GiB, what addresses of 32 bits reach. */
 const MAXIMUM_PAGES = 65536;
-/** Kernels may read up to a cache line beyond a block's end. */
-const GUARD_BYTES = 64;
+/** Kernels may read so far beyond a block's end. */
+const GUARD_BYTES = 128;
 const ALIGNMENT = 64;
 
 interface Gap {

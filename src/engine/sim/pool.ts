@@ -16,7 +16,7 @@ import {
   CONTROL_NEXT,
   CONTROL_STOP,
   firstTask,
-  KERNEL_NAMES,
+  KERNEL_INDICES,
   kernelsOf,
   MAXIMUM_TASKS,
   MODULE_NAMES,
@@ -28,6 +28,8 @@ import {
 import type { KernelName, Kernels, ModuleName } from "./task.ts";
 
 const MAXIMUM_THREADS = 128;
+/** Tasks a thread: all wait for the last one, so that it should be short. */
+const PARTS_PER_THREAD = 12;
 
 export interface KernelCall {
   readonly kernel: KernelName;
@@ -69,6 +71,11 @@ export class Pool {
     }
   }
 
+  /** Into how many tasks a large job is best split. */
+  get parts(): number {
+    return PARTS_PER_THREAD * this.threads;
+  }
+
   /** Runs the calls in any order and on any thread; returns when all are done. */
   run(calls: readonly KernelCall[]): void {
     for (let start = 0; start < calls.length; start += MAXIMUM_TASKS)
@@ -81,7 +88,7 @@ export class Pool {
    */
   split(kernel: KernelName, numbers: readonly number[], count: number, least: number): void {
     if (count === 0) return;
-    const parts = Math.max(1, Math.min(Math.floor(count / least), this.threads * 4));
+    const parts = Math.max(1, Math.min(Math.floor(count / least), this.parts));
     const size = Math.ceil(count / parts / least) * least;
     const calls: KernelCall[] = [];
     for (let begin = 0; begin < count; begin += size) {
@@ -102,7 +109,7 @@ export class Pool {
     const tasks = this.#tasks;
     calls.forEach(({ kernel, numbers }, index) => {
       const at = index * TASK_WORDS;
-      tasks[at] = KERNEL_NAMES.indexOf(kernel);
+      tasks[at] = KERNEL_INDICES[kernel];
       for (let i = 0; i < numbers.length; i++) tasks[at + 1 + i] = numbers[i] ?? 0;
     });
     const count = calls.length;

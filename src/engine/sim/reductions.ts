@@ -15,8 +15,9 @@ import type { KernelName } from "./task.ts";
 const SQUARES = 1;
 const MEAN = 2;
 const EXACT = 4;
-/** Columns of a block of `columnSums`. */
-const COLUMN_BLOCK = 16;
+/** Columns of a block of `columnSums`, and its scratch. */
+const COLUMN_BLOCK = 32;
+const COLUMN_SCRATCH_BYTES = 32 * 4 * COLUMN_BLOCK;
 
 /**
  * One kernel over [0, count) in tasks with scratch memory of their own, whose address stands before a task's begin
@@ -30,16 +31,15 @@ function splitWithScratch(
   { elementsEach, scratchBytes }: { readonly elementsEach: number; readonly scratchBytes: number },
 ): void {
   const least = Math.max(1, Math.ceil(TASK_ELEMENTS / Math.max(1, elementsEach)));
-  const size = Math.max(least, Math.ceil(count / (4 * pool.threads)));
+  const size = Math.max(least, Math.ceil(count / pool.parts));
+  const scratch = arena.allocate(scratchBytes * Math.ceil(count / size));
   const calls: KernelCall[] = [];
-  const scratches: number[] = [];
   for (let begin = 0; begin < count; begin += size) {
-    const scratch = arena.allocate(scratchBytes);
-    scratches.push(scratch);
-    calls.push({ kernel, numbers: [...numbers, scratch, begin, Math.min(count, begin + size)] });
+    const own = scratch + calls.length * scratchBytes;
+    calls.push({ kernel, numbers: [...numbers, own, begin, Math.min(count, begin + size)] });
   }
   pool.run(calls);
-  for (const scratch of scratches) arena.release(scratch);
+  arena.release(scratch);
 }
 
 /** A tensor seen as [outer, count, inner], where the reduced axes are the middle one. */
@@ -96,7 +96,7 @@ function summing(flags: number): SimKernel {
       const blocks = outer * Math.ceil(inner / COLUMN_BLOCK);
       splitWithScratch(machine, "columnSums", numbers, blocks, {
         elementsEach: count * COLUMN_BLOCK,
-        scratchBytes: 4 * COLUMN_BLOCK * Math.ceil(count / 2),
+        scratchBytes: COLUMN_SCRATCH_BYTES,
       });
     }
     done();

@@ -29,12 +29,15 @@ export type ModuleName = keyof typeof MODULES;
 export type KernelName = (typeof MODULES)[ModuleName][number];
 
 export const MODULE_NAMES = Object.keys(MODULES) as readonly ModuleName[];
-export const KERNEL_NAMES: readonly KernelName[] = Object.values(MODULES).flat();
+const KERNEL_NAMES: readonly KernelName[] = Object.values(MODULES).flat();
+export const KERNEL_INDICES = Object.fromEntries(
+  KERNEL_NAMES.map((name, index) => [name, index]),
+) as Readonly<Record<KernelName, number>>;
 
 type Kernel = (...numbers: readonly number[]) => void;
 
 export interface Kernels {
-  /** In the order of `KERNEL_NAMES`. */
+  /** By `KERNEL_INDICES`. */
   readonly run: readonly Kernel[];
   /** Gives the thread a scratch of `SCRATCH_BYTES`. */
   readonly useScratch: (address: number) => void;

@@ -8,8 +8,9 @@ const MEAN: u32 = 2;
 /** Sums in doubles, one after the other, instead of fp16 additions in a tree of neighbouring pairs. */
 const EXACT: u32 = 4;
 
-/** Columns that a block of `columnSums` takes. */
-const BLOCK: u32 = 16;
+/** Columns that a block of `columnSums` takes, and the bytes of a row of them. */
+const BLOCK: u32 = 32;
+const BLOCK_BYTES: usize = 128;
 
 /** Sums of rows [first, end) of `count` numbers; `scratch` holds a row. */
 export function rowSums(
@@ -88,8 +89,8 @@ function term1(value: f32, flags: u32): f32 {
 }
 
 /**
- * Sums over the middle axis of [outer, count, inner] in blocks of 16 columns; block b stands for columns from
- * 16 * (b % blocks) on of matrix b / blocks. `scratch` holds (count + 1) / 2 rows of a block.
+ * Sums over the middle axis of [outer, count, inner] in blocks of 32 columns; block b stands for columns from
+ * 32 * (b % blocks) on of matrix b / blocks. `scratch` holds 32 rows of a block.
  */
 export function columnSums(
   x: usize,
@@ -119,31 +120,53 @@ export function columnSums(
   }
 }
 
-/** Reads 16 columns, whatever stands in those beyond the width. */
+/**
+ * The tree of neighbouring pairs, row by row: a row of `scratch` for each height of the tree holds the sum that waits
+ * for its neighbour; the last one to come stands in the first. Reads 32 columns, whatever stands in those beyond the
+ * width.
+ */
 function foldColumns(from: usize, step: usize, count: u32, flags: u32, scratch: usize): void {
-  let width = count;
-  let isSquared = (flags & SQUARES) != 0;
-  do {
-    const half = (width + 1) >> 1;
-    for (let i: u32 = 0; i < half; i++) {
-      const a = from + <usize>(i << 1) * step;
-      const isPair = (i << 1) + 1 < width;
-      const to = scratch + (<usize>i << 6);
-      for (let c: usize = 0; c < 64; c += 16) {
-        let x = v128.load(a + c);
-        let y = isPair ? v128.load(a + step + c) : f32x4.splat(0);
-        if (isSquared) {
-          x = roundHalf(f32x4.mul(x, x));
-          y = roundHalf(f32x4.mul(y, y));
-        }
-        v128.store(to + c, count == 1 ? x : roundHalf(f32x4.add(x, y)));
-      }
+  const isSquared = (flags & SQUARES) != 0;
+  const pairs = count >> 1;
+  for (let pair: u32 = 0; pair < pairs; pair++) {
+    const height = ctz(pair + 1) + 1;
+    const to = scratch + <usize>height * BLOCK_BYTES;
+    addRows(from, from + step, to, isSquared);
+    for (let below: u32 = 1; below < height; below++)
+      addRows(scratch + <usize>below * BLOCK_BYTES, to, to, false);
+    from += step << 1;
+  }
+  const rest = pairs << 1;
+  // A lone term is added to zero, unless there is no other.
+  if (count & 1) takeRow(from, scratch, isSquared, count > 1);
+  let isEmpty = !(count & 1);
+  for (let height: u32 = 1; rest >> height != 0; height++) {
+    if (!((rest >> height) & 1)) continue;
+    const sum = scratch + <usize>height * BLOCK_BYTES;
+    if (isEmpty) takeRow(sum, scratch, false, false);
+    else addRows(sum, scratch, scratch, false);
+    isEmpty = false;
+  }
+}
+
+function addRows(x: usize, y: usize, to: usize, isSquared: bool): void {
+  for (let c: usize = 0; c < BLOCK_BYTES; c += 16) {
+    let a = v128.load(x + c);
+    let b = v128.load(y + c);
+    if (isSquared) {
+      a = roundHalf(f32x4.mul(a, a));
+      b = roundHalf(f32x4.mul(b, b));
     }
-    width = half;
-    from = scratch;
-    step = 64;
-    isSquared = false;
-  } while (width > 1);
+    v128.store(to + c, roundHalf(f32x4.add(a, b)));
+  }
+}
+
+function takeRow(from: usize, to: usize, isSquared: bool, isAdded: bool): void {
+  for (let c: usize = 0; c < BLOCK_BYTES; c += 16) {
+    let x = v128.load(from + c);
+    if (isSquared) x = roundHalf(f32x4.mul(x, x));
+    v128.store(to + c, isAdded ? f32x4.add(x, f32x4.splat(0)) : x);
+  }
 }
 
 function largestOf(row: usize, size: u32): f32 {
