@@ -15,7 +15,7 @@ const { buildTrainingPlan } = await import("../dist/train/step-plan.js");
 const { values } = parseArgs({
   options: {
     threads: { type: "string", default: String(Math.min(2, availableParallelism())) },
-    steps: { type: "string", default: "7" },
+    steps: { type: "string", default: "21" },
     json: { type: "boolean", default: false },
   },
 });

@@ -4,6 +4,7 @@ import { Arena } from "./arena.ts";
 import { GridProducts } from "./grid-products.ts";
 import { HalfTensor } from "./half-tensor.ts";
 import { Pool } from "./pool.ts";
+import type { Simd } from "./pool.ts";
 import { roundToHalf } from "./rounding.ts";
 import { EXPONENTIAL_KNOTS } from "./tables.ts";
 
@@ -20,8 +21,8 @@ export class Machine {
   readonly #tables = new Map<string, number>();
 
   /** Throws `EngineError` where compiled kernels are missing. */
-  constructor(threads: number) {
-    this.pool = new Pool(threads, this.arena);
+  constructor(threads: number, simd?: Simd) {
+    this.pool = new Pool(threads, this.arena, simd);
     this.products = new GridProducts(this.arena, this.pool);
     this.knots = this.arena.keep(EXPONENTIAL_KNOTS.byteLength);
     this.arena.doubles(this.knots, EXPONENTIAL_KNOTS.length).set(EXPONENTIAL_KNOTS);

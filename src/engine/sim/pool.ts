@@ -31,6 +31,9 @@ const MAXIMUM_THREADS = 128;
 /** Tasks a thread: all wait for the last one, so that it should be short. */
 const PARTS_PER_THREAD = 12;
 
+/** Which builds of the kernels run: "relaxed" where the machine has it. Both give the same bits. */
+export type Simd = "relaxed" | "plain";
+
 export interface KernelCall {
   readonly kernel: KernelName;
   readonly numbers: readonly number[];
@@ -46,10 +49,10 @@ export class Pool {
   #generation = 0;
 
   /** Throws `EngineError` where compiled kernels are missing. */
-  constructor(threads: number, arena: Arena) {
+  constructor(threads: number, arena: Arena, simd: Simd = "relaxed") {
     const { memory } = arena;
     this.threads = Math.max(1, Math.min(threads, MAXIMUM_THREADS));
-    const modules = MODULE_NAMES.map(loadModule);
+    const modules = MODULE_NAMES.map((name) => loadModule(name, simd));
     this.#kernels = kernelsOf(
       modules.map((module) => new Instance(module, { env: { memory } }).exports),
     );
@@ -142,11 +145,11 @@ export class Pool {
 }
 
 /** Built with relaxed SIMD where there is such a build and it can run: the same bits in fewer instructions. */
-function loadModule(name: ModuleName): WasmModule {
+function loadModule(name: ModuleName, simd: Simd): WasmModule {
   const wasm = compiledUrl(import.meta.url, `./${name}.wasm`);
   const relaxed = compiledUrl(import.meta.url, `./${name}.relaxed.wasm`);
   try {
-    if (existsSync(relaxed)) {
+    if (simd === "relaxed" && existsSync(relaxed)) {
       const bytes = readFileSync(relaxed);
       if (canRun(bytes)) return new Module(bytes);
     }

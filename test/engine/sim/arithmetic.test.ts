@@ -123,8 +123,8 @@ describe("the product grid", () => {
   });
 });
 
-describe("the kernel", () => {
-  const machine = new Machine(2);
+describe.each(["relaxed", "plain"] as const)("the kernel with %s SIMD", (simd) => {
+  const machine = new Machine(2, simd);
   afterAll(() => machine.close());
 
   /** Operands stand row by row, or transposed. */
@@ -262,18 +262,43 @@ describe("the kernel", () => {
     }
   });
 
-  test.each([
-    [512, 0.00257800397, 256, 384],
-    [1024, 0.005528353, 256, 384],
-    [2048, 0.01213192, 256, 256],
-    [4096, 0.02723762, 192, 192],
-  ])(
-    "reproduces the published error of GEMM at N = %i within 2 % (%f)",
-    (size, published, rows, columns) => {
-      const error = productError(machine, size, rows, columns);
-      expect(Math.abs(error / published - 1)).toBeLessThan(0.02);
-    },
-  );
+  test("tiles cut by the edge, blocks of zeros and large products in later chunks of the depth", () => {
+    const before = { ...machine.products.counts };
+    const [rows, depth, columns] = [13, 450, 21];
+    const left = normals(11, rows * depth, 0.3).map(roundToFloat16);
+    const right = normals(12, depth * columns, 0.3).map(roundToFloat16);
+    // A block whose products all stay below a unit and a half, one of zeros, and one with products above 64.
+    for (let row = 0; row < rows; row++) {
+      for (let k = 128; k < 192; k++) left[row * depth + k] = 2 ** -16;
+      for (let k = 192; k < 256; k++) left[row * depth + k] = 0;
+      left[row * depth + 300] = 700 + row;
+    }
+    for (const rounding of ["nearest", "truncate"] as const) {
+      const wanted = [...gridMatmul(left, right, rows, depth, columns, rounding)];
+      for (const got of kernelBits(left, right, { rows, depth, columns }, rounding))
+        expect(got).toEqual(wanted);
+    }
+    for (const path of ["zero", "narrow", "medium"] as const)
+      expect(machine.products.counts[path]).toBeGreaterThan(before[path]);
+  });
+
+  test("the dead zone ends at the same product for every pair of numbers beside it", () => {
+    const magnitude = fc.integer({ min: 1, max: 0x7bff });
+    fc.assert(
+      fc.property(fc.array(magnitude, { minLength: 8, maxLength: 8 }), (codes) => {
+        const left = codes.map(float16Value);
+        // The neighbours of 1.5 * 2^-16 / a, a step of fp16 below and above it.
+        const right = left.flatMap((a) => {
+          const code = float16Bits(Math.min(65504, (1.5 * 2 ** -16) / a));
+          return [-1, 0, 1].map((step) => float16Value(Math.max(0, Math.min(0x7bff, code + step))));
+        });
+        const sizes = { rows: 8, depth: 1, columns: 24 };
+        const wanted = [...gridMatmul(left, right, 8, 1, 24)];
+        for (const got of kernelBits(left, right, sizes)) expect(got).toEqual(wanted);
+      }),
+      { numRuns: 200 },
+    );
+  });
 
   test("the approximate mode is the fp32 product, rounded to fp16 once", () => {
     const random = new Random(5);
@@ -315,6 +340,24 @@ describe("the kernel", () => {
     const got = multiply(machine, left, right, sizes);
     expect(Array.from(got, float16Bits)).toEqual([...wanted]);
   });
+});
+
+describe("the published error of GEMM", () => {
+  const machine = new Machine(2);
+  afterAll(() => machine.close());
+
+  test.each([
+    [512, 0.00257800397, 256, 384],
+    [1024, 0.005528353, 256, 384],
+    [2048, 0.01213192, 256, 256],
+    [4096, 0.02723762, 192, 192],
+  ])(
+    "reproduces the published error of GEMM at N = %i within 2 % (%f)",
+    (size, published, rows, columns) => {
+      const error = productError(machine, size, rows, columns);
+      expect(Math.abs(error / published - 1)).toBeLessThan(0.02);
+    },
+  );
 });
 
 describe("narrow sums and tables", () => {
