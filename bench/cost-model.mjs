@@ -24,7 +24,7 @@ if (values.help) {
   process.stdout.write(
     "npm run bench:cost-model -- [FILE] [--json] [--svg PATH] [--leave-out]\n\n" +
       "Prices every row of FILE (default: bench/data/measurements.json) and compares with what was measured.\n" +
-      "--leave-out refits the chips' figures without each source and without each chip in turn.\n",
+      "--leave-out refits the chips' figures without each source in turn.\n",
   );
   process.exit(0);
 }
@@ -54,6 +54,7 @@ function main() {
         ...(report.medianWattError !== undefined && {
           median_watt_error: report.medianWattError,
         }),
+        chips: byChip(report),
         details: report.rows.map((row) => ({
           chip: row.chip,
           what: row.what,
@@ -95,9 +96,28 @@ function print(report) {
       `${row.chip.padEnd(9)} ${row.what.padEnd(width)} ${milliseconds(row.measuredMs)} -> ${milliseconds(row.predictedMs)} ms ${percent(row.predictedMs / row.measuredMs - 1, true)}  ${row.boundBy.padEnd(9)}${watts}\n`,
     );
   }
+  for (const { chip, rows, median_relative_error, worst_relative_error } of byChip(report)) {
+    process.stdout.write(
+      `${chip.padEnd(9)} ${String(rows).padStart(3)} rows: median error ${percent(median_relative_error)}, worst ${percent(worst_relative_error)}\n`,
+    );
+  }
+  if (report.medianWattError !== undefined)
+    process.stdout.write(`watts: median error ${percent(report.medianWattError)}\n`);
   process.stdout.write(
     `${report.rows.length} rows: median error ${percent(report.medianRelativeError)}, 90th percentile ${percent(report.p90RelativeError)}\n`,
   );
+}
+
+function byChip({ rows }) {
+  return [...new Set(rows.map(({ chip }) => chip))].map((chip) => {
+    const errors = rows.filter((row) => row.chip === chip).map((row) => row.relativeError);
+    return {
+      chip,
+      rows: errors.length,
+      median_relative_error: quantile(errors, 0.5),
+      worst_relative_error: Math.max(...errors),
+    };
+  });
 }
 
 /** Errors on rows the fit did not see: by source, by chip, and with nothing but the family known beforehand. */

@@ -115,7 +115,7 @@ export function estimateFunction(
       op: op.work.op,
       count: 1,
       ms: op.ms,
-      joules: opJoules(op.work, op.ms) * scale,
+      joules: opJoules(op) * scale,
       boundBy: op.boundBy,
       flops: op.work.productFlops,
       bytes: op.work.weightBytes + op.work.trafficBytes,
@@ -241,8 +241,9 @@ class PlanPricing {
     this.#joules += joules;
     this.#addDispatch(dispatch, "engine", runs, ms, joules, price.boundBy);
     const scale = this.#chip.rates.energyScale.value;
-    for (const { work, ms: opMs, boundBy } of price.ops) {
-      const opEnergy = opJoules(work, opMs) * scale * runs;
+    for (const op of price.ops) {
+      const { work, ms: opMs, boundBy } = op;
+      const opEnergy = opJoules(op) * scale * runs;
       const bytes = (work.weightBytes + work.trafficBytes) * runs;
       this.#addOp(work.op, runs, opMs * runs, opEnergy, boundBy, work.productFlops * runs, bytes);
     }
