@@ -1,34 +1,10 @@
-/**
- * The protocol between the engine's thread and its kernel workers, all in shared memory.
- *
- * A job is a list of items that any thread may take in any order. `NEXT` holds the job's generation in its upper
- * bits and the next item in its lower ones, so that a thread which saw an earlier job can never take an item of
- * this one: its compare-and-exchange fails. -1 means that there is no job.
- */
-export const CONTROL_NEXT = 0;
-export const CONTROL_COUNT = 1;
-export const CONTROL_COMPLETED = 2;
-/** Raised for every job; workers sleep on it. */
-export const CONTROL_GENERATION = 3;
-export const CONTROL_KERNEL = 4;
-export const CONTROL_LENGTH = 8;
+import { SharedJob } from "../shared-job.ts";
 
-const ITEM_BITS = 20;
 /** Items of one job; longer ones are run in parts. */
 export const MAXIMUM_ITEMS = 1 << 16;
 /** Unsigned 32-bit words of an item: the memory's number, addresses and sizes in the kernel's own order. */
 export const ITEM_WORDS = 8;
 export const SCALAR_COUNT = 16;
-
-export const NO_JOB = -1;
-
-export function firstItem(generation: number): number {
-  return (generation & 0x7ff) << ITEM_BITS;
-}
-
-export function itemNumber(next: number): number {
-  return next & ((1 << ITEM_BITS) - 1);
-}
 
 export const KERNEL_ADAMW = 1;
 export const KERNEL_SUM_OF_SQUARES = 2;
@@ -38,7 +14,7 @@ export const KERNEL_FLOAT16_TO_FLOAT32 = 5;
 
 /** What every thread of a pool shares. */
 export interface JobArea {
-  readonly control: Int32Array;
+  readonly job: SharedJob;
   readonly items: Uint32Array;
   readonly scalars: Float64Array;
   /** One number an item. */
@@ -46,7 +22,7 @@ export interface JobArea {
 }
 
 export interface JobBuffers {
-  readonly control: SharedArrayBuffer;
+  readonly job: SharedArrayBuffer;
   readonly items: SharedArrayBuffer;
   readonly scalars: SharedArrayBuffer;
   readonly results: SharedArrayBuffer;
@@ -54,7 +30,7 @@ export interface JobBuffers {
 
 export function allocateJobBuffers(): JobBuffers {
   return {
-    control: new SharedArrayBuffer(CONTROL_LENGTH * 4),
+    job: new SharedJob().buffer,
     items: new SharedArrayBuffer(MAXIMUM_ITEMS * ITEM_WORDS * 4),
     scalars: new SharedArrayBuffer(SCALAR_COUNT * 8),
     results: new SharedArrayBuffer(MAXIMUM_ITEMS * 8),
@@ -63,7 +39,7 @@ export function allocateJobBuffers(): JobBuffers {
 
 export function openJobBuffers(buffers: JobBuffers): JobArea {
   return {
-    control: new Int32Array(buffers.control),
+    job: new SharedJob(buffers.job),
     items: new Uint32Array(buffers.items),
     scalars: new Float64Array(buffers.scalars),
     results: new Float64Array(buffers.results),
@@ -80,29 +56,18 @@ export interface KernelExports {
   addFloat16(source: number, target: number, count: number): void;
 }
 
-/** Takes items until there are none left. `kernelsOf` gives the kernels over a memory. */
-export function runItems(area: JobArea, kernelsOf: (memory: number) => KernelExports): void {
-  const { control } = area;
-  for (;;) {
-    const next = Atomics.load(control, CONTROL_NEXT);
-    if (next === NO_JOB) return;
-    const item = itemNumber(next);
-    const count = Atomics.load(control, CONTROL_COUNT);
-    if (item >= count) return;
-    if (Atomics.compareExchange(control, CONTROL_NEXT, next, next + 1) !== next) continue;
-    runItem(area, item, kernelsOf);
-    if (Atomics.add(control, CONTROL_COMPLETED, 1) + 1 === count)
-      Atomics.notify(control, CONTROL_COMPLETED);
-  }
-}
-
-function runItem(area: JobArea, item: number, kernelsOf: (memory: number) => KernelExports): void {
+/** One item of the job that runs. `kernelsOf` gives the kernels over a memory. */
+export function runItem(
+  area: JobArea,
+  item: number,
+  kernelsOf: (memory: number) => KernelExports,
+): void {
   const { items, scalars } = area;
   const start = item * ITEM_WORDS;
   const word = (place: number): number => items[start + place] ?? 0;
   const scalar = (place: number): number => scalars[place] ?? 0;
   const kernels = kernelsOf(word(0));
-  switch (Atomics.load(area.control, CONTROL_KERNEL)) {
+  switch (area.job.kind) {
     case KERNEL_ADAMW:
       kernels.adamw(
         word(1),

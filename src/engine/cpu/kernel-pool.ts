@@ -6,17 +6,10 @@ import { compiledUrl } from "../../util/source-layout.ts";
 import { EngineError } from "../errors.ts";
 import {
   allocateJobBuffers,
-  CONTROL_COMPLETED,
-  CONTROL_COUNT,
-  CONTROL_GENERATION,
-  CONTROL_KERNEL,
-  CONTROL_NEXT,
-  firstItem,
   ITEM_WORDS,
   MAXIMUM_ITEMS,
-  NO_JOB,
   openJobBuffers,
-  runItems,
+  runItem,
 } from "./kernel-job.ts";
 import type { JobArea, KernelExports } from "./kernel-job.ts";
 import type { KernelMessage, KernelWorkerData } from "./kernel-worker.ts";
@@ -40,7 +33,6 @@ export class KernelPool {
   readonly #numbers = new Map<SharedMemory, number>();
   readonly #users = new Map<SharedMemory, number>();
   readonly #kernels = new Map<number, KernelExports>();
-  #generation = 0;
   #nextNumber = 0;
 
   /** Throws `EngineError` where the compiled kernels are missing. */
@@ -57,7 +49,6 @@ export class KernelPool {
     }
     const buffers = allocateJobBuffers();
     this.#area = openJobBuffers(buffers);
-    Atomics.store(this.#area.control, CONTROL_NEXT, NO_JOB);
     for (let thread = 1; thread < threads; thread++) {
       const { port1, port2 } = new MessageChannel();
       const data: KernelWorkerData = { module: this.#module, buffers, port: port2 };
@@ -72,6 +63,12 @@ export class KernelPool {
       this.#workers.push({ worker, port: port1 });
     }
   }
+
+  readonly #kernelsOf = (memory: number): KernelExports => {
+    const kernels = this.#kernels.get(memory);
+    if (kernels === undefined) throw new EngineError("engine.cpu.kernels", "a memory is not known");
+    return kernels;
+  };
 
   /** The number under which items name a memory. */
   numberOf(memory: SharedMemory): number {
@@ -121,34 +118,18 @@ export class KernelPool {
   }
 
   #runPart(kernel: number, items: Uint32Array, scalars: readonly number[]): Float64Array {
-    const { control } = this.#area;
     const count = items.length / ITEM_WORDS;
     this.#area.items.set(items);
     this.#area.scalars.set(scalars);
-    Atomics.store(control, CONTROL_KERNEL, kernel);
-    Atomics.store(control, CONTROL_COUNT, count);
-    Atomics.store(control, CONTROL_COMPLETED, 0);
-    this.#generation++;
-    Atomics.store(control, CONTROL_NEXT, firstItem(this.#generation));
-    if (count > 1) this.#wake();
-    runItems(this.#area, (memory) => {
-      const kernels = this.#kernels.get(memory);
-      if (kernels === undefined)
-        throw new EngineError("engine.cpu.kernels", "a memory is not known");
-      return kernels;
+    this.#area.job.run(count, kernel, (item) => {
+      runItem(this.#area, item, this.#kernelsOf);
     });
-    for (;;) {
-      const completed = Atomics.load(control, CONTROL_COMPLETED);
-      if (completed >= count) break;
-      Atomics.wait(control, CONTROL_COMPLETED, completed, 100);
-    }
-    Atomics.store(control, CONTROL_NEXT, NO_JOB);
     return this.#area.results.subarray(0, count);
   }
 
   async close(): Promise<void> {
     this.#tell({ kind: "stop" });
-    this.#wake();
+    this.#area.job.wake();
     for (const { worker, port } of this.#workers) {
       await worker.terminate();
       port.close();
@@ -158,10 +139,5 @@ export class KernelPool {
 
   #tell(message: KernelMessage): void {
     for (const { port } of this.#workers) port.postMessage(message);
-  }
-
-  #wake(): void {
-    Atomics.add(this.#area.control, CONTROL_GENERATION, 1);
-    Atomics.notify(this.#area.control, CONTROL_GENERATION);
   }
 }

@@ -1,6 +1,6 @@
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import type { MessagePort } from "node:worker_threads";
-import { CONTROL_GENERATION, openJobBuffers, runItems } from "./kernel-job.ts";
+import { openJobBuffers, runItem } from "./kernel-job.ts";
 import type { JobBuffers, KernelExports } from "./kernel-job.ts";
 import { Instance } from "./webassembly.ts";
 import type { WasmMemory, WasmModule } from "./webassembly.ts";
@@ -53,9 +53,13 @@ function kernelsOf(memory: number): KernelExports {
   return told;
 }
 
+const runPart = (item: number): void => {
+  runItem(area, item, kernelsOf);
+};
+
 while (!isStopped) {
-  const generation = Atomics.load(area.control, CONTROL_GENERATION);
+  const { generation } = area.job;
   readMessages();
-  runItems(area, kernelsOf);
-  if (!isStopped) Atomics.wait(area.control, CONTROL_GENERATION, generation);
+  area.job.take(runPart);
+  if (!isStopped) area.job.sleep(generation);
 }

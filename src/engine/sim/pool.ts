@@ -6,22 +6,15 @@ import { compiledUrl } from "../../util/source-layout.ts";
 import { Instance, Module, validate } from "../cpu/webassembly.ts";
 import type { WasmModule } from "../cpu/webassembly.ts";
 import { EngineError } from "../errors.ts";
+import { SharedJob } from "../shared-job.ts";
 import type { Arena } from "./arena.ts";
 import type { PoolWorkerData } from "./pool-worker.ts";
 import {
-  CONTROL_COMPLETED,
-  CONTROL_COUNT,
-  CONTROL_GENERATION,
-  CONTROL_LENGTH,
-  CONTROL_NEXT,
-  CONTROL_STOP,
-  firstTask,
   KERNEL_INDICES,
   kernelsOf,
   MAXIMUM_TASKS,
   MODULE_NAMES,
   runTask,
-  runTasks,
   SCRATCH_BYTES,
   TASK_WORDS,
 } from "./task.ts";
@@ -30,6 +23,8 @@ import type { KernelName, Kernels, ModuleName } from "./task.ts";
 const MAXIMUM_THREADS = 128;
 /** Tasks a thread: all wait for the last one, so that it should be short. */
 const PARTS_PER_THREAD = 12;
+/** Looks at whether the others are done, before sleeping: some 0.1 ms. */
+const LOOKS = 20_000;
 
 /** Which builds of the kernels run: "relaxed" where the machine has it. Both give the same bits. */
 export type Simd = "relaxed" | "plain";
@@ -43,10 +38,12 @@ export interface KernelCall {
 export class Pool {
   readonly threads: number;
   readonly #kernels: Kernels;
-  readonly #control = new Int32Array(new SharedArrayBuffer(CONTROL_LENGTH * 4));
+  readonly #job = new SharedJob();
   readonly #tasks = new Uint32Array(new SharedArrayBuffer(MAXIMUM_TASKS * TASK_WORDS * 4));
   readonly #workers: Worker[] = [];
-  #generation = 0;
+  readonly #runPart = (part: number): void => {
+    runTask(this.#tasks, part * TASK_WORDS, this.#kernels);
+  };
 
   /** Throws `EngineError` where compiled kernels are missing. */
   constructor(threads: number, arena: Arena, simd: Simd = "relaxed") {
@@ -57,12 +54,11 @@ export class Pool {
       modules.map((module) => new Instance(module, { env: { memory } }).exports),
     );
     this.#kernels.useScratch(arena.keep(SCRATCH_BYTES));
-    Atomics.store(this.#control, CONTROL_NEXT, -1);
     for (let thread = 1; thread < this.threads; thread++) {
       const workerData: PoolWorkerData = {
         modules,
         memory,
-        control: this.#control.buffer,
+        job: this.#job.buffer,
         tasks: this.#tasks.buffer,
         scratch: arena.keep(SCRATCH_BYTES),
       };
@@ -101,14 +97,11 @@ export class Pool {
   }
 
   async close(): Promise<void> {
-    Atomics.store(this.#control, CONTROL_STOP, 1);
-    Atomics.add(this.#control, CONTROL_GENERATION, 1);
-    Atomics.notify(this.#control, CONTROL_GENERATION);
+    this.#job.stop();
     await Promise.all(this.#workers.splice(0).map((worker) => worker.terminate()));
   }
 
   #runSome(calls: readonly KernelCall[]): void {
-    const control = this.#control;
     const tasks = this.#tasks;
     calls.forEach(({ kernel, numbers }, index) => {
       const at = index * TASK_WORDS;
@@ -117,30 +110,8 @@ export class Pool {
     });
     const count = calls.length;
     if (count <= 1 || this.#workers.length === 0) {
-      for (let task = 0; task < count; task++) runTask(tasks, task * TASK_WORDS, this.#kernels);
-      return;
-    }
-    Atomics.store(control, CONTROL_COUNT, count);
-    Atomics.store(control, CONTROL_COMPLETED, 0);
-    this.#generation++;
-    Atomics.store(control, CONTROL_NEXT, firstTask(this.#generation));
-    Atomics.add(control, CONTROL_GENERATION, 1);
-    Atomics.notify(control, CONTROL_GENERATION);
-    runTasks({ control, tasks }, this.#kernels);
-    this.#awaitCompletion(count);
-    Atomics.store(control, CONTROL_NEXT, -1);
-  }
-
-  /** The others finish their last tasks soon: worth looking some times before sleeping. */
-  #awaitCompletion(count: number): void {
-    for (let i = 0; i < 20_000; i++) {
-      if (Atomics.load(this.#control, CONTROL_COMPLETED) >= count) return;
-    }
-    for (;;) {
-      const completed = Atomics.load(this.#control, CONTROL_COMPLETED);
-      if (completed >= count) return;
-      Atomics.wait(this.#control, CONTROL_COMPLETED, completed, 100);
-    }
+      for (let task = 0; task < count; task++) this.#runPart(task);
+    } else this.#job.run(count, 0, this.#runPart, LOOKS);
   }
 }
 

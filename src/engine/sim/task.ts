@@ -1,13 +1,3 @@
-/** What the threads of a pool share besides the memory they compute in. */
-export const CONTROL_GENERATION = 0;
-/** Generation in the upper bits, next task in the lower: a thread that saw an earlier job takes nothing. */
-export const CONTROL_NEXT = 1;
-export const CONTROL_COUNT = 2;
-export const CONTROL_COMPLETED = 3;
-export const CONTROL_STOP = 4;
-export const CONTROL_LENGTH = 8;
-
-const TASK_BITS = 18;
 export const MAXIMUM_TASKS = 1 << 14;
 /** A kernel and up to 15 arguments. */
 export const TASK_WORDS = 16;
@@ -50,30 +40,6 @@ export function kernelsOf(exports: readonly Readonly<Record<string, unknown>>[])
     run: KERNEL_NAMES.map((name) => all[name] as Kernel),
     useScratch: all["useScratch"] as (address: number) => void,
   };
-}
-
-export interface TaskQueue {
-  readonly control: Int32Array;
-  readonly tasks: Uint32Array;
-}
-
-export function firstTask(generation: number): number {
-  return (generation & 0xfff) << TASK_BITS;
-}
-
-/** Takes tasks until none is left. */
-export function runTasks({ control, tasks }: TaskQueue, kernels: Kernels): void {
-  for (;;) {
-    const next = Atomics.load(control, CONTROL_NEXT);
-    if (next < 0) return;
-    const task = next & ((1 << TASK_BITS) - 1);
-    const count = Atomics.load(control, CONTROL_COUNT);
-    if (task >= count) return;
-    if (Atomics.compareExchange(control, CONTROL_NEXT, next, next + 1) !== next) continue;
-    runTask(tasks, task * TASK_WORDS, kernels);
-    if (Atomics.add(control, CONTROL_COMPLETED, 1) + 1 === count)
-      Atomics.notify(control, CONTROL_COMPLETED);
-  }
 }
 
 /** Spreading the words would cost more than a small task. */
