@@ -99,10 +99,16 @@ function formatEnergy(joules: number): string {
   return joules < 0.1 ? `${formatNumber(joules * 1e3)} mJ` : `${formatNumber(joules)} J`;
 }
 
-/** Findings grouped by rule: each rule once, with the first places where it is broken. */
-export function formatFindings(findings: readonly Finding[], placesShown = 3): string {
+/**
+ * Findings grouped by rule: each rule once, with the first places where it is broken. `noteOf` adds a line about what
+ * becomes of a finding.
+ */
+export function formatFindings<Found extends Finding>(
+  findings: readonly Found[],
+  noteOf?: (finding: Found) => string,
+): string {
   if (findings.length === 0) return "no rule is broken\n";
-  const groups = new Map<string, Finding[]>();
+  const groups = new Map<string, Found[]>();
   for (const finding of findings) {
     const group = groups.get(finding.rule) ?? [];
     group.push(finding);
@@ -111,18 +117,31 @@ export function formatFindings(findings: readonly Finding[], placesShown = 3): s
   const order = ["error", "warning", "handled"];
   return [...groups.values()]
     .sort((a, b) => order.indexOf(a[0]?.severity ?? "") - order.indexOf(b[0]?.severity ?? ""))
-    .map((group) => formatGroup(group, placesShown))
+    .map((group) => formatGroup(group) + formatNotes(group.map((found) => noteOf?.(found) ?? "")))
     .join("\n");
 }
 
-function formatGroup(group: readonly Finding[], placesShown: number): string {
+/** Each note once, with a count where places of a rule differ. */
+function formatNotes(notes: readonly string[]): string {
+  return [...new Set(notes)]
+    .filter((note) => note !== "")
+    .map((note) => {
+      const count = notes.filter((other) => other === note).length;
+      return `    ${count === notes.length ? "" : `${count} of ${notes.length}: `}${note}\n`;
+    })
+    .join("");
+}
+
+const PLACES_SHOWN = 3;
+
+function formatGroup(group: readonly Finding[]): string {
   const [first] = group;
   if (first === undefined) return "";
-  const places = group.slice(0, placesShown).map((finding) => {
+  const places = group.slice(0, PLACES_SHOWN).map((finding) => {
     const op = finding.op === undefined ? "" : ` ${finding.op} "${finding.result ?? ""}"`;
     return `    ${finding.where}${op}: ${finding.detail}\n`;
   });
-  const more = group.length > placesShown ? `    and ${group.length - placesShown} more\n` : "";
+  const more = group.length > PLACES_SHOWN ? `    and ${group.length - PLACES_SHOWN} more\n` : "";
   const contradiction =
     first.contradictedBy === undefined ? "" : `    contradicted by: ${first.contradictedBy}\n`;
   return (

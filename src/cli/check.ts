@@ -1,17 +1,31 @@
+import { existsSync, realpathSync } from "node:fs";
+import { basename, extname } from "node:path";
 import type { Command } from "commander";
+import type { Chip, Driver } from "../chip/chip.ts";
 import { chipByName } from "../chip/chips.ts";
-import { checkFunction, isLegal } from "../chip/legality/check.ts";
+import { isLegal } from "../chip/legality/check.ts";
 import { formatFindings } from "../chip/print.ts";
+import { saveText } from "../coreml/index.ts";
+import type { Operation, Program } from "../mil/program.ts";
 import { checkProgram, formatProblem } from "../mil/verify.ts";
+import { applyRemedies } from "../passes/engine/index.ts";
+import type { EngineProgram, RemediedFinding, RemediedFunction } from "../passes/engine/index.ts";
+import { AnecdoteError } from "../util/errors.ts";
 import type { Exit } from "./commands.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
-import { EXIT_CODES } from "./errors.ts";
-import { append, openProgram, parseShapes } from "./open-program.ts";
+import { EXIT_CODES, UsageError } from "./errors.ts";
+import { fileKindOf } from "./file-kind.ts";
+import { append, openProgram, parseShapes, programWithNumbers, resized } from "./open-program.ts";
+import type { OpenedProgram } from "./open-program.ts";
 import { styled } from "./terminal.ts";
+
+/** What was asked for cannot be written. */
+class CheckError extends AnecdoteError {}
 
 interface CheckFlags extends DriverFlags {
   readonly chip?: string;
+  readonly rewritten?: string;
   readonly shape: readonly string[];
   readonly dim: readonly string[];
   readonly json?: boolean;
@@ -23,56 +37,233 @@ export function register(program: Command, exit: Exit): void {
     .description("hold a program against the language's rules, and a chip's")
     .argument("<file>", "MIL text, .mlpackage, .mlmodel, .mlmodelc or .onnx")
     .option("--chip <name>", "also the rules of this chip: m1 to m6, m4-max, …")
-    .option("--shape <name=2x3>", "sizes that an .onnx file leaves open", append, [])
+    .option("--rewritten <file.mil>", "write the program as the passes rewrite it for the chip")
+    .option("--shape <name=2x3>", "sizes of an input that the file leaves open", append, [])
     .option("--dim <name=4>", "a size that an .onnx file leaves open, by its name", append, [])
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
-      "\nThe exit code is 1 where a rule is broken.\n\nExample:\n  anecdote check model.mlpackage --chip m4",
+      `
+With --chip, each broken rule comes with what the passes make of it: they rewrite the place, or it
+stays, and why. What the rewritten program still breaks follows. \`run\` and plans give an engine
+the rewritten program. Its ports are fp16, a result "y" is "result_y"; the host converts, and makes
+one-hot rows of indices. --rewritten puts large constants into weights/ beside the file.
+
+The exit code is 1 where the program as it stands breaks a rule.
+
+Examples:
+  anecdote check model.mlpackage --chip m4
+  anecdote check model.mil --chip m1 --ane-driver in-memory --rewritten model-m1.mil`,
     );
   addDriverOption(command).action((path: string, flags: CheckFlags) => {
-    const chip = flags.chip === undefined ? undefined : chipByName(flags.chip);
-    const driver = namedDriver(flags) ?? "e5rt";
-    const opened = openProgram(path, parseShapes(flags.shape, flags.dim));
-    try {
-      const { problems, unknownOps } = checkProgram(opened.program);
-      const findings =
-        chip === undefined
+    check(path, flags, exit);
+  });
+}
+
+function check(path: string, flags: CheckFlags, exit: Exit): void {
+  const chip = flags.chip === undefined ? undefined : chipByName(flags.chip);
+  const driver = namedDriver(flags) ?? "e5rt";
+  requireTarget(path, flags);
+  const sizes = parseShapes(flags.shape, flags.dim);
+  const isOnnx = fileKindOf(path) === "onnx";
+  const opened = openProgram(path, isOnnx ? sizes : {});
+  try {
+    const asWritten = isOnnx ? opened.program : resized(opened.program, sizes);
+    const { problems, unknownOps } = checkProgram(asWritten);
+    const onChip =
+      chip === undefined ? undefined : checkOnChip(opened, isOnnx ? {} : sizes, chip, driver);
+    const findings = onChip?.functions.flatMap((fn) => fn.findings) ?? [];
+    const isGood = problems.length === 0 && isLegal(findings);
+    exit(isGood ? EXIT_CODES.ok : EXIT_CODES.failure);
+    if (flags.json === true) {
+      if (onChip !== undefined && flags.rewritten !== undefined) write(flags.rewritten, onChip);
+      const report = {
+        file: path,
+        format: opened.format,
+        ok: isGood,
+        problems: problems.map(({ code, functionName, operation, message }) => ({
+          code,
+          function: functionName,
+          operation: operation ?? null,
+          message,
+        })),
+        unknown_ops: unknownOps,
+        ...(onChip !== undefined && {
+          chip: onChip.chip.name,
+          driver,
+          findings,
+          rewritten: rewrittenJson(onChip, flags.rewritten),
+        }),
+      };
+      process.stdout.write(`${JSON.stringify(report)}\n`);
+      return;
+    }
+    process.stdout.write(`language: ${mark(problems.length === 0)}\n`);
+    for (const problem of problems) process.stdout.write(`  ${formatProblem(problem)}\n`);
+    if (unknownOps.length > 0) {
+      process.stdout.write(
+        `  ${styled(process.stdout, "yellow", "not checked")}: ops outside the op table: ${unknownOps.join(", ")}\n`,
+      );
+    }
+    if (onChip === undefined) return;
+    process.stdout.write(`${onChip.chip.name} through ${driver}: ${mark(isLegal(findings))}\n`);
+    if (findings.length > 0) {
+      process.stdout.write(`\n${formatFindings(findings, describeOutcome)}\n`);
+    }
+    process.stdout.write(describeRewritten(onChip));
+    if (flags.rewritten === undefined) return;
+    write(flags.rewritten, onChip);
+    process.stdout.write(`written to ${flags.rewritten}\n`);
+  } finally {
+    opened.close();
+  }
+}
+
+function mark(good: boolean): string {
+  return good ? styled(process.stdout, "green", "ok") : styled(process.stdout, "red", "broken");
+}
+
+/** Throws `UsageError` for a `--rewritten` that says no chip, or that would write over what is read. */
+function requireTarget(path: string, { chip, rewritten }: CheckFlags): void {
+  if (rewritten === undefined) return;
+  if (chip === undefined) {
+    throw new UsageError("cli.check.rewritten", "--rewritten needs a chip to rewrite for", {
+      remedy: "Name it with --chip, as in --chip m4.",
+    });
+  }
+  if (extname(rewritten).toLowerCase() !== ".mil") {
+    throw new UsageError(
+      "cli.check.rewritten",
+      `--rewritten writes MIL text: "${rewritten}" does not end with .mil`,
+    );
+  }
+  if (existsSync(rewritten) && realpathSync(rewritten) === realpathSync(path)) {
+    throw new UsageError("cli.check.rewritten", `--rewritten would write over ${path} itself`, {
+      remedy: "Give it another name.",
+    });
+  }
+}
+
+interface ChipReport {
+  readonly chip: Chip;
+  readonly functions: readonly RemediedFunction[];
+  /** Why numbers of weight files were not read. */
+  readonly unread: string | undefined;
+  /** The rewritten functions; those that stay on the host are as the file has them. */
+  readonly rewritten: Program;
+  readonly opened: OpenedProgram;
+}
+
+function checkOnChip(
+  opened: OpenedProgram,
+  sizes: ReturnType<typeof parseShapes>,
+  chip: Chip,
+  driver: Driver,
+): ChipReport {
+  const { program: whole, unread } = programWithNumbers(opened);
+  const program = resized(whole, sizes);
+  const functions = program.functions.map((fn) => applyRemedies(fn, chip, driver));
+  const rewritten = {
+    ...program,
+    functions: program.functions.map((fn, index) => {
+      const placed = functions[index]?.placed;
+      return placed?.place === "engine" ? placed.program.function : fn;
+    }),
+  };
+  return { chip, functions, unread, rewritten, opened };
+}
+
+/** Its weights have a file of their own name, so that no other model's are written over. */
+function write(path: string, { functions, rewritten, opened }: ChipReport): void {
+  if (!functions.some(({ placed }) => placed.place === "engine")) {
+    const reasons = functions.map(({ name, placed }) =>
+      placed.place === "host" ? `"${name}" stays on the host: ${placed.reason}` : "",
+    );
+    throw new CheckError(
+      "cli.check.host",
+      `nothing is rewritten, ${path} is not written: ${reasons.join("; ")}`,
+    );
+  }
+  const weightFileName = `${basename(path, extname(path))}.bin`;
+  saveText(path, rewritten, { weights: opened.weights, weightFileName });
+}
+
+function describeOutcome({ outcome, because }: RemediedFinding): string {
+  switch (outcome) {
+    case "rewritten":
+      return `the passes rewrite it: ${because}`;
+    case "stays":
+      return `stays: ${because}`;
+    case "host":
+      return "stays: the function is not rewritten";
+    case "engine":
+      return "the driver does it when the program runs";
+  }
+}
+
+function describeRewritten(report: ChipReport): string {
+  const { chip, functions, unread, opened } = report;
+  const lines = functions.map(({ name, placed, remaining }): string => {
+    const what = functions.length === 1 ? "rewritten by the passes" : `${name}, rewritten`;
+    if (placed.place === "host") return `${what}: stays on the host: ${placed.reason}\n`;
+    const after = opCount(placed.program.function.operations);
+    const before = opCount(
+      opened.program.functions.find((fn) => fn.name === name)?.operations ?? [],
+    );
+    const broken = remaining.length > 0 ? `\n${formatFindings(remaining)}` : "";
+    const ports = hostPorts(placed.program)
+      .map((line) => `  ${line}\n`)
+      .join("");
+    return `${what} (ops: ${before} as written, ${after} now) for ${chip.name}: ${mark(isLegal(remaining))}\n${ports}${broken}`;
+  });
+  const note = unread === undefined ? "" : `weight files were not read: ${unread}\n`;
+  return `${lines.join("")}${note}`;
+}
+
+function opCount(operations: readonly Operation[]): number {
+  return operations.filter(({ type }) => type !== "const").length;
+}
+
+/** What the host does beyond converting a whole array. */
+function hostPorts({ inputs, outputs }: EngineProgram): readonly string[] {
+  const made = inputs.flatMap(({ name, from, conversion }) => {
+    switch (conversion.kind) {
+      case "half":
+        return name === from
           ? []
-          : opened.program.functions.flatMap((fn) => checkFunction(fn, chip, driver));
-      const isGood = problems.length === 0 && isLegal(findings);
-      exit(isGood ? EXIT_CODES.ok : EXIT_CODES.failure);
-      if (flags.json === true) {
-        const report = {
-          file: path,
-          format: opened.format,
-          ok: isGood,
-          problems: problems.map(({ code, functionName, operation, message }) => ({
-            code,
-            function: functionName,
-            operation: operation ?? null,
-            message,
-          })),
-          unknown_ops: unknownOps,
-          ...(chip !== undefined && { chip: chip.name, driver, findings }),
-        };
-        process.stdout.write(`${JSON.stringify(report)}\n`);
-        return;
-      }
-      const mark = (good: boolean): string =>
-        good ? styled(process.stdout, "green", "ok") : styled(process.stdout, "red", "broken");
-      process.stdout.write(`language: ${mark(problems.length === 0)}\n`);
-      for (const problem of problems) process.stdout.write(`  ${formatProblem(problem)}\n`);
-      if (unknownOps.length > 0) {
-        process.stdout.write(
-          `  ${styled(process.stdout, "yellow", "not checked")}: ops outside the op table: ${unknownOps.join(", ")}\n`,
-        );
-      }
-      if (chip === undefined) return;
-      process.stdout.write(`${chip.name} through ${driver}: ${mark(isLegal(findings))}\n`);
-      if (findings.length > 0) process.stdout.write(`\n${formatFindings(findings)}`);
-    } finally {
-      opened.close();
+          : [
+              `${name}: elements ${conversion.start} to ${conversion.start + conversion.count - 1} of ${from}`,
+            ];
+      case "one-hot":
+        return [
+          `${name}: one-hot rows of ${from}, ${conversion.depth} wide from ${conversion.first} on`,
+        ];
+      case "valid":
+        return [`${name}: 1 where ${from} is not negative`];
     }
   });
+  const summed = outputs.flatMap(({ name, to, conversion }) =>
+    conversion.kind === "sum" ? [`${to}: the sum of ${name}`] : [],
+  );
+  return [...made, ...summed];
+}
+
+function rewrittenJson({ functions, unread }: ChipReport, file: string | undefined): object {
+  return {
+    ok: functions.every(({ placed, remaining }) => placed.place === "engine" && isLegal(remaining)),
+    ...(file !== undefined && { file }),
+    ...(unread !== undefined && { weights_not_read: unread }),
+    functions: functions.map(({ name, placed, remaining }) =>
+      placed.place === "host"
+        ? { function: name, place: "host", reason: placed.reason }
+        : {
+            function: name,
+            place: "engine",
+            ops: opCount(placed.program.function.operations),
+            inputs: placed.program.inputs,
+            outputs: placed.program.outputs,
+            findings: remaining,
+          },
+    ),
+  };
 }

@@ -8,7 +8,6 @@ import { statesAsValues } from "../mil/states-as-values.ts";
 import { verifyProgram } from "../mil/verify.ts";
 import { ONNX_OPSET } from "../onnx/graph-writer.ts";
 import { exportOnnx } from "../onnx/export-model.ts";
-import type { ImportOptions } from "../onnx/import/import-model.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { didYouMean } from "../util/nearest.ts";
 import type { Exit } from "./commands.ts";
@@ -21,6 +20,7 @@ import {
   openProgram,
   parseShapes,
   requireSizes,
+  resized,
   wholeProgram,
 } from "./open-program.ts";
 import type { OpenedProgram } from "./open-program.ts";
@@ -120,26 +120,6 @@ function opsetOf(name: string | undefined, isOnnx: boolean): Opset | undefined {
     );
   }
   return found;
-}
-
-function resized(program: Program, { shapes, dimensions }: ImportOptions): Program {
-  if (dimensions !== undefined) {
-    throw new UsageError("cli.convert.dim", "--dim is for .onnx files; use --shape");
-  }
-  if (shapes === undefined) return program;
-  const names = program.functions.flatMap(({ inputs }) => inputs.map(({ name }) => name));
-  for (const name of shapes.keys()) {
-    if (!names.includes(name)) {
-      throw new UsageError(
-        "cli.shape",
-        `no function has an input "${name}".${didYouMean(name, names)}`,
-      );
-    }
-  }
-  return {
-    ...program,
-    functions: program.functions.map((fn) => withInputShapes(fn, shapes)),
-  };
 }
 
 /** Sizes that a model leaves open take the defaults it names; an .onnx file here has fixed sizes. */

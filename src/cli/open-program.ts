@@ -1,12 +1,16 @@
+import { totalmem } from "node:os";
 import { dirname } from "node:path";
+import { constantBytes } from "../chip/legality/function-rules.ts";
 import { loadWeights, openModel } from "../coreml/index.ts";
 import type { Model, ModelMetadata, Weights } from "../coreml/index.ts";
 import type { MilFunction, Program } from "../mil/program.ts";
+import { withInputShapes } from "../mil/specialize.ts";
 import { formatType } from "../mil/types.ts";
 import { importOnnx } from "../onnx/import/import-model.ts";
 import type { ImportOptions } from "../onnx/import/import-model.ts";
 import { openOnnx } from "../onnx/read-model.ts";
 import type { OnnxFile } from "../onnx/read-model.ts";
+import { AnecdoteError } from "../util/errors.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { UsageError } from "./errors.ts";
 import { fileKindOf } from "./file-kind.ts";
@@ -66,6 +70,57 @@ export function wholeProgram(opened: OpenedProgram): Program {
   return opened.weights === undefined
     ? opened.program
     : loadWeights(opened.program, opened.weights);
+}
+
+/** A program whose inputs take the sizes of `--shape`. Throws `UsageError` for a name that no function has. */
+export function resized(program: Program, { shapes, dimensions }: ImportOptions): Program {
+  if (dimensions !== undefined) {
+    throw new UsageError("cli.dim", "--dim is for .onnx files; use --shape");
+  }
+  if (shapes === undefined) return program;
+  const names = program.functions.flatMap(({ inputs }) => inputs.map(({ name }) => name));
+  for (const name of shapes.keys()) {
+    if (!names.includes(name)) {
+      throw new UsageError(
+        "cli.shape",
+        `no function has an input "${name}".${didYouMean(name, names)}`,
+      );
+    }
+  }
+  return {
+    ...program,
+    functions: program.functions.map((fn) => withInputShapes(fn, shapes)),
+  };
+}
+
+/** A program's constants take up to so many times their bytes while it is rewritten: as fp32, turned, in parts. */
+const COPIES = 6;
+
+/**
+ * The program for passes that look at numbers: with those of its weight files in it, or without them and why. Rule
+ * `constants` ends at 2 GiB, and so does this.
+ */
+export function programWithNumbers(opened: OpenedProgram): {
+  readonly program: Program;
+  readonly unread?: string;
+} {
+  const { program, weights } = opened;
+  if (weights === undefined) return { program };
+  const bytes = program.functions.reduce((sum, fn) => sum + constantBytes(fn), 0);
+  const limit = Math.min(2 * 2 ** 30, totalmem() / COPIES);
+  if (bytes > limit) {
+    const gibibytes = (count: number): string => `${(count / 2 ** 30).toPrecision(3)} GiB`;
+    return {
+      program,
+      unread: `${gibibytes(bytes)} of constants, up to ${gibibytes(limit)} are read`,
+    };
+  }
+  try {
+    return { program: loadWeights(program, weights) };
+  } catch (error) {
+    if (!(error instanceof AnecdoteError)) throw error;
+    return { program, unread: error.message };
+  }
 }
 
 /** The function that a model says runs when none is named. */

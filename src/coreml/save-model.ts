@@ -8,7 +8,7 @@ import { CoreMlError } from "./errors.ts";
 import { buildModel, serializeModel } from "./model-message.ts";
 import type { ModelOptions } from "./model-message.ts";
 import { writePackageFiles } from "./package.ts";
-import { loadWeights, moveWeights } from "./weights.ts";
+import { WEIGHT_FILE_NAME, loadWeights, moveWeights } from "./weights.ts";
 import type { Weights } from "./weights.ts";
 
 export interface SaveOptions extends ModelOptions {
@@ -51,6 +51,8 @@ function checkInputs(program: Program, { original }: SaveOptions): void {
 
 export interface SaveTextOptions extends PrintOptions {
   readonly weights?: Weights | undefined;
+  /** Name of the weight file in `weights/`. Default "weight.bin". */
+  readonly weightFileName?: string;
 }
 
 /**
@@ -58,8 +60,9 @@ export interface SaveTextOptions extends PrintOptions {
  * `@model_path` finds them.
  */
 export function saveText(path: string, program: Program, options: SaveTextOptions = {}): void {
-  const { program: moved, blobs } = moveWeights(program, options.weights);
+  const fileName = options.weightFileName ?? WEIGHT_FILE_NAME;
+  const { program: moved, blobs } = moveWeights(program, options.weights, fileName);
   const text = printProgram(moved, options);
-  if (blobs.blobCount > 0) blobs.write(join(dirname(path), "weights", "weight.bin"));
+  if (blobs.blobCount > 0) blobs.write(join(dirname(path), "weights", fileName));
   writeWholeFile(path, text);
 }

@@ -13,8 +13,16 @@ import { mapLiterals } from "./map-literals.ts";
 /** What a weight's path starts with: the folder of the model. */
 const MODEL_PATH = "@model_path";
 
-/** The path that exporters give the weight file. */
-export const WEIGHT_FILE_PATH = `${MODEL_PATH}/weights/weight.bin`;
+/** The name that exporters give the weight file. */
+export const WEIGHT_FILE_NAME = "weight.bin";
+
+/** The path by which a program names a weight file. */
+export function weightFilePath(name: string): string {
+  return `${MODEL_PATH}/weights/${name}`;
+}
+
+/** The path that exporters give it. */
+export const WEIGHT_FILE_PATH = weightFilePath(WEIGHT_FILE_NAME);
 
 /** A tensor in an open weight file. */
 export interface WeightLocation {
@@ -149,7 +157,12 @@ export const BLOB_MINIMUM_ELEMENTS = 10;
  * Moves the large tensors of a program into one weight file that is still to be written: those written in place, and
  * those that other files hold, for which `weights` is needed. Throws `CoreMlError`.
  */
-export function moveWeights(program: Program, weights: Weights | undefined): MovedWeights {
+export function moveWeights(
+  program: Program,
+  weights: Weights | undefined,
+  fileName = WEIGHT_FILE_NAME,
+): MovedWeights {
+  const path = weightFilePath(fileName);
   const blobs = new BlobBuilder();
   const moved = mapLiterals(program, (literal, place) => {
     const { data, type } = literal;
@@ -164,7 +177,7 @@ export function moveWeights(program: Program, weights: Weights | undefined): Mov
       }
       const { file, record } = weights.locate(literal);
       offset = blobs.addRecord(file, record);
-      if (data.path === WEIGHT_FILE_PATH && data.offset === offset) return literal;
+      if (data.path === path && data.offset === offset) return literal;
     } else if (
       data.kind === "numbers" &&
       type.kind === "tensor" &&
@@ -178,7 +191,7 @@ export function moveWeights(program: Program, weights: Weights | undefined): Mov
     const reference: Literal = Object.freeze({
       kind: "literal",
       type,
-      data: Object.freeze({ kind: "blob", path: WEIGHT_FILE_PATH, offset }),
+      data: Object.freeze({ kind: "blob", path, offset }),
     });
     carryOver(literal, reference);
     return reference;

@@ -51,11 +51,10 @@ export function hostTensorOfLiteral(literal: Literal): HostTensor {
       `numbers are needed, not a ${formatType(literal.type)} literal with ${literal.data.kind}`,
     );
   }
-  return hostTensor(
-    literal.type.dataType,
-    staticShape(literal.type),
-    Float64Array.from(literal.data.numbers as Iterable<number | bigint>, Number),
-  );
+  const { numbers } = literal.data;
+  const isBig = numbers instanceof BigInt64Array || numbers instanceof BigUint64Array;
+  const data = isBig ? Float64Array.from(numbers, Number) : new Float64Array(numbers);
+  return hostTensor(literal.type.dataType, staticShape(literal.type), data);
 }
 
 /** Row-major strides in elements. */

@@ -1,4 +1,6 @@
 const scratch = new DataView(new ArrayBuffer(4));
+/** 2^-14, the smallest normal number, to 2^16. */
+const powers = Float64Array.from({ length: 31 }, (_, index) => 2 ** (index - 14));
 
 /** Rounds to the nearest fp16 number, ties to even, and returns its 16 bits. NaN becomes 0x7e00. */
 export function float16Bits(value: number): number {
@@ -10,14 +12,10 @@ export function float16Bits(value: number): number {
   if (magnitude >= 65520) return sign | 0x7c00;
   // Doubles hold value * 2^24 exactly, so one rounding happens here and not two (via fp32).
   if (magnitude < 2 ** -14) return sign | roundHalfEven(magnitude * 2 ** 24);
-  const exponent = Math.floor(Math.log2(magnitude));
-  const fixed =
-    magnitude < 2 ** exponent
-      ? exponent - 1
-      : magnitude >= 2 ** (exponent + 1)
-        ? exponent + 1
-        : exponent;
-  const mantissa = roundHalfEven((magnitude / 2 ** fixed) * 1024);
+  // fp32 may have rounded the number up to the next power of two.
+  const rounded = ((bits32 >>> 23) & 0xff) - 127;
+  const fixed = magnitude < (powers[rounded + 14] ?? NaN) ? rounded - 1 : rounded;
+  const mantissa = roundHalfEven((magnitude / (powers[fixed + 14] ?? NaN)) * 1024);
   return sign | (((fixed + 15) << 10) + mantissa - 1024);
 }
 

@@ -1,3 +1,5 @@
+export { applyRemedies } from "./apply-remedies.ts";
+export type { RemediedFinding, RemediedFunction } from "./apply-remedies.ts";
 export { lowerFunction } from "./lower-function.ts";
 export type { ScalingOptions } from "./lower-function.ts";
 export { OPERAND_SCALINGS } from "./operand-scaling.ts";

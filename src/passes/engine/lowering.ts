@@ -29,6 +29,8 @@ const PART_LIMIT = 32_000;
 const INNER_MULTIPLE = 32;
 /** Rule `lane-width`. */
 const LANE_WIDTH = 32;
+/** Rule `constants`: 2 GiB of fp16. */
+const MOST_CONSTANTS = 2 ** 30;
 /** What stands for a number beyond fp16: masks are such numbers. */
 const LARGE = 30_000;
 
@@ -196,7 +198,9 @@ export class Lowering {
     const key = `full ${number} ${shape.join()}`;
     const known = this.#shared.get(key);
     if (known !== undefined) return known;
-    const numbers = new Float32Array(elementCount(shape)).fill(roundToFloat16(number));
+    const count = elementCount(shape);
+    if (count > MOST_CONSTANTS) throw this.refuse(`a constant of ${count} numbers would be needed`);
+    const numbers = new Float32Array(count).fill(roundToFloat16(number));
     const value = this.builder.constant(numericLiteral(tensorType("fp16", shape), numbers), "full");
     this.#shared.set(key, value);
     return value;
