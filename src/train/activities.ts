@@ -25,6 +25,32 @@ export function activitiesAfter(step: number, config: TrainConfig): readonly Act
   ];
 }
 
+/** The event that tells of an activity; a save is told by none that is ever told again. */
+function eventOf(activity: Activity): "eval" | "sample" | undefined {
+  if (activity === "save") return undefined;
+  return activity === "evaluate" ? "eval" : "sample";
+}
+
+/**
+ * How many events of a kind a log may hold of a step, where that kind is still `due` after it: those beyond will be
+ * told again.
+ */
+export function doneEvents(
+  step: number,
+  due: readonly Activity[],
+  config: TrainConfig,
+): ReadonlyMap<string, number> {
+  const countOf = (activities: readonly Activity[], kind: string): number =>
+    activities.filter((activity) => eventOf(activity) === kind).length;
+  const all = activitiesAfter(step, config);
+  return new Map(
+    ["eval", "sample"].flatMap((kind) => {
+      const again = countOf(due, kind);
+      return again === 0 ? [] : [[kind, countOf(all, kind) - again] as const];
+    }),
+  );
+}
+
 /** Seed of the draws of a sample. */
 export function sampleSeed(activity: Activity, step: number, { seed }: TrainConfig): number {
   const [, index] = /^final-sample-(\d+)$/.exec(activity) ?? [];
@@ -66,10 +92,9 @@ export class LeftActivities {
       const text = Buffer.from(readSmallFile(this.#path, 1 << 16)).toString("utf8");
       const left = leftSchema.parse(JSON.parse(text));
       if (left.step !== step) return undefined;
-      const activities = activitiesAfter(step, config).filter((due) =>
-        left.activities.includes(due),
-      );
-      return { activities, evalLoss: left.evalLoss };
+      const due = activitiesAfter(step, config);
+      const first = due.findIndex((activity) => left.activities.includes(activity));
+      return { activities: first < 0 ? [] : due.slice(first), evalLoss: left.evalLoss };
     } catch {
       return undefined;
     }

@@ -1,37 +1,47 @@
 import { join } from "node:path";
 import type { BufferView, LoadedPlan } from "../engine/engine.ts";
+import { activitiesAfter, LeftActivities } from "./activities.ts";
 import { writeCheckpoint } from "./checkpoint.ts";
+import type { TrainConfig } from "./config.ts";
 import type { ControlBlock } from "./control.ts";
 import { TrainError } from "./errors.ts";
 import { EventLog } from "./event-log.ts";
 import type { TrainEvent } from "./events.ts";
 import { runBuffers, runWriters } from "./model-folder.ts";
 import type { RunFiles } from "./model-folder.ts";
-import { trainerStateSchema } from "./state.ts";
+import { publishedRunSchema } from "./published-run.ts";
 
 /** What the main thread needs to save a run whose own thread hangs. The views stand on shared memory. */
 export interface SharedRun {
-  readonly outputDir: string;
   readonly files: RunFiles;
   readonly views: ReadonlyMap<string, BufferView>;
 }
 
-export function sharedRun(outputDir: string, loaded: LoadedPlan, files: RunFiles): SharedRun {
+export function sharedRun(loaded: LoadedPlan, files: RunFiles): SharedRun {
   const views = new Map<string, BufferView>();
   for (const name of runBuffers(files.model)) {
     const view = loaded.view(name);
     if (view.buffer instanceof SharedArrayBuffer) views.set(name, view);
   }
-  return { outputDir, files, views };
+  return { files, views };
 }
 
 /**
- * Saves the last whole step from the main thread. Throws `TrainError` when there is none: the run hung while it
- * was prepared or inside an update, or the engine's memory is not shared. The last checkpoint then stands.
+ * Saves the last whole step from the main thread, and what is still due after it for the process that goes on.
+ * Throws `TrainError` when there is none: the run hung while it was prepared or inside an update, or the engine's
+ * memory is not shared. The last checkpoint then stands.
  */
-export function saveFromMainThread(control: ControlBlock, run: SharedRun | undefined): TrainEvent {
-  const state = trainerStateSchema.safeParse(control.readState());
-  if (run === undefined || !state.success || run.views.size < runBuffers(run.files.model).length) {
+export function saveFromMainThread(
+  control: ControlBlock,
+  run: SharedRun | undefined,
+  config: TrainConfig,
+): TrainEvent {
+  const published = publishedRunSchema.safeParse(control.readState());
+  if (
+    run === undefined ||
+    !published.success ||
+    run.views.size < runBuffers(run.files.model).length
+  ) {
     throw new TrainError(
       "train.stuck",
       control.isUpdating
@@ -40,9 +50,10 @@ export function saveFromMainThread(control: ControlBlock, run: SharedRun | undef
       { remedy: "The last checkpoint is intact; continue from it with --resume." },
     );
   }
-  const { step } = state.data;
+  const { state, leftCount } = published.data;
+  const { step, evalLoss } = state;
   const { folder } = writeCheckpoint(
-    run.outputDir,
+    config.output_dir,
     step,
     runWriters(
       run.files,
@@ -51,11 +62,16 @@ export function saveFromMainThread(control: ControlBlock, run: SharedRun | undef
         if (view === undefined) throw new TrainError("train.stuck", `buffer ${name} is not shared`);
         return view;
       },
-      state.data,
+      state,
     ),
   );
+  const due = activitiesAfter(step, config);
+  new LeftActivities(config.output_dir).write(step, {
+    activities: due.slice(due.length - leftCount),
+    evalLoss,
+  });
   const event: TrainEvent = { t: Date.now() / 1000, kind: "interrupted", step, checkpoint: folder };
-  const log = new EventLog(join(run.outputDir, "events.ndjson"));
+  const log = new EventLog(join(config.output_dir, "events.ndjson"));
   log.append(event);
   log.close();
   return event;

@@ -63,13 +63,26 @@ export function readEvents(path: string): readonly TrainEvent[] {
   }
 }
 
-/** Drops what was logged after `step`: a resumed run goes through those steps again. */
-export function rewindEvents(path: string, step: number): void {
+/**
+ * Drops what was logged after `step`, since a resumed run goes through those steps again, and of that step the end,
+ * an interruption, and events of a kind beyond the number in `kept`.
+ */
+export function rewindEvents(
+  path: string,
+  step: number,
+  kept: ReadonlyMap<string, number> = new Map(),
+): void {
   if (!existsSync(path)) return;
-  const kept = readEvents(path).filter(
-    (event) =>
-      event.step < step ||
-      (event.step === step && event.kind !== "end" && event.kind !== "interrupted"),
-  );
-  writeWholeFile(path, kept.map((event) => `${JSON.stringify(event)}\n`).join(""));
+  const counts = new Map<string, number>();
+  const events = readEvents(path).filter((event) => {
+    if (event.step !== step) return event.step < step;
+    const count = (counts.get(event.kind) ?? 0) + 1;
+    counts.set(event.kind, count);
+    return (
+      event.kind !== "end" &&
+      event.kind !== "interrupted" &&
+      count <= (kept.get(event.kind) ?? Infinity)
+    );
+  });
+  writeWholeFile(path, events.map((event) => `${JSON.stringify(event)}\n`).join(""));
 }

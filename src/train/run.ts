@@ -4,34 +4,30 @@ import { stringify as stringifyYaml } from "yaml";
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
 import { EngineError } from "../engine/errors.ts";
-import { Generator } from "../generate/index.ts";
 import { modelOf, parameterCount } from "../model/index.ts";
 import type { ModelConfig } from "../model/index.ts";
 import { optimize } from "../passes/pipeline.ts";
-import { BatchSource, evaluationBatches } from "../text/index.ts";
+import { BatchSource } from "../text/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
-import { activitiesAfter, LeftActivities, sampleSeed } from "./activities.ts";
+import { activitiesAfter, doneEvents, LeftActivities } from "./activities.ts";
 import type { Activity } from "./activities.ts";
+import { checkpointPath, listCheckpoints, newestWholeCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig } from "./config.ts";
-import {
-  checkpointPath,
-  listCheckpoints,
-  newestWholeCheckpoint,
-  pruneCheckpoints,
-  writeCheckpoint,
-} from "./checkpoint.ts";
 import type { ControlBlock } from "./control.ts";
 import type { EnergyBlock } from "./energy-block.ts";
 import { TrainError } from "./errors.ts";
 import { EventLog, rewindEvents } from "./event-log.ts";
 import type { TrainEvent, UntimedEvent } from "./events.ts";
 import { LossScale } from "./loss-scale.ts";
-import { initializeWeights, loadModel, loadOptimizer, runWriters } from "./model-folder.ts";
+import { initializeWeights, loadModel, loadOptimizer } from "./model-folder.ts";
 import type { RunFiles } from "./model-folder.ts";
 import { prepareData } from "./prepare.ts";
 import type { PreparedData } from "./prepare.ts";
+import { publishedRun } from "./published-run.ts";
 import { resumeNotices } from "./resume-notices.ts";
+import { isBudgetSpent, RunActivities } from "./run-activities.ts";
 import { RunCosts } from "./run-costs.ts";
+import { RunTotals } from "./run-totals.ts";
 import { resolveWarmupSteps } from "./schedule.ts";
 import { readTrainerState } from "./state.ts";
 import type { TrainerState } from "./state.ts";
@@ -104,10 +100,6 @@ export async function runTraining(config: TrainConfig, context: RunContext): Pro
   }
 }
 
-function isBudgetSpent(error: unknown): error is EngineError {
-  return error instanceof EngineError && error.code === "engine.ane.budget";
-}
-
 function stepNeedsTooMany(cause: EngineError): EngineError {
   return new EngineError(
     cause.code,
@@ -122,17 +114,8 @@ class Run {
   readonly #data: PreparedData;
   readonly #engine: Engine;
   readonly #notices: string[];
-  readonly #left: LeftActivities;
+  readonly #totals = new RunTotals();
   #log: EventLog | undefined;
-  #generator: Generator | undefined;
-  // What trainer_state.json carries between processes.
-  #lossSum = 0;
-  #stepCount = 0;
-  #trainLoss: number | null = null;
-  #evalLoss: number | null = null;
-  #trainedTokens = 0;
-  #elapsedBefore = 0;
-  #startedMs = Date.now();
 
   constructor(config: TrainConfig, context: RunContext, data: PreparedData, engine: Engine) {
     this.#config = config;
@@ -140,7 +123,6 @@ class Run {
     this.#data = data;
     this.#engine = engine;
     this.#notices = [...data.notices];
-    this.#left = new LeftActivities(config.output_dir);
   }
 
   async go(): Promise<TrainEvent> {
@@ -151,6 +133,7 @@ class Run {
       onProgress: (done, total, what) =>
         this.#context.onProgress(`compiling ${what}: ${done} of ${total}`),
     });
+    let activities: RunActivities | undefined;
     try {
       const resumed = this.#restore(loaded);
       const trainer = this.#trainer(loaded, resumed);
@@ -159,29 +142,37 @@ class Run {
         model: this.#data.model,
         tokenizer: tokenizer && { json: tokenizer.json, config: tokenizer.config },
       };
-      this.#openLog(resumed?.step ?? 0);
-      this.#context.control.endUpdate(trainer.step, this.#state(trainer));
+      const leftFile = new LeftActivities(config.output_dir);
+      const left = config.resume ? leftFile.read(trainer.step, config) : undefined;
+      if (left !== undefined) this.#totals.evalLoss = left.evalLoss;
+      const isTrained = trainer.step >= config.max_steps;
+      const due = left?.activities ?? (isTrained ? activitiesAfter(trainer.step, config) : []);
+      this.#openLog(trainer.step, due);
+      activities = new RunActivities({
+        ...{ config, data: this.#data, engine: this.#engine, trainer, files },
+        ...{ totals: this.#totals, control: this.#context.control, left: leftFile },
+        emit: (event) => this.#emit(event),
+      });
+      activities.publish(due.length);
       this.#context.onReady?.(loaded, files);
-      const left = config.resume ? this.#left.read(trainer.step, config) : undefined;
-      if (left !== undefined) {
-        this.#evalLoss = left.evalLoss;
+      if (due.length > 0) {
         this.#announce(trainer, loaded);
         // First, so that their programs and the step's need not fit into one process's budget together.
-        const stopped = await this.#perform(left.activities, trainer, files);
+        const stopped = await activities.perform(due);
         if (stopped !== undefined) return stopped;
       }
       try {
-        await this.#prepare(loaded);
+        if (!isTrained) await this.#prepare(loaded);
       } catch (error) {
         if (!isBudgetSpent(error)) throw error;
-        if (left === undefined || left.activities.length === 0) throw stepNeedsTooMany(error);
-        return this.#stopForBudget([], trainer, files);
+        if (due.length === 0) throw stepNeedsTooMany(error);
+        return activities.stopForBudget([]);
       }
-      this.#left.clear();
-      if (left === undefined) this.#announce(trainer, loaded);
-      return await this.#loop(trainer, files, left !== undefined);
+      leftFile.clear();
+      if (due.length === 0) this.#announce(trainer, loaded);
+      return await this.#loop(trainer, activities);
     } finally {
-      await this.#generator?.close();
+      await activities?.close();
       this.#log?.close();
       await loaded.close();
     }
@@ -200,21 +191,19 @@ class Run {
     }
   }
 
-  /** `isCaughtUp`: what is due after the step the run begins at is done. */
-  async #loop(trainer: Trainer, files: RunFiles, isCaughtUp: boolean): Promise<TrainEvent> {
+  async #loop(trainer: Trainer, activities: RunActivities): Promise<TrainEvent> {
     const config = this.#config;
-    const { control } = this.#context;
-    this.#startedMs = Date.now();
+    const totals = this.#totals;
+    totals.startClock();
     const firstStep = trainer.step;
     const costs = this.#costs(trainer.loaded);
     costs.resume();
     while (trainer.step < config.max_steps) {
-      if (control.interruptRequested) return this.#interrupt(trainer, files);
+      if (this.#context.control.interruptRequested) return activities.interrupt();
       const result = await trainer.update((_, { loss, tokenCount }) => {
-        this.#lossSum += loss;
-        this.#stepCount++;
-        this.#trainedTokens += tokenCount;
-        return this.#state(trainer);
+        totals.countStep(loss, tokenCount);
+        const state = totals.state(trainer, this.#engine.description, config);
+        return publishedRun(state, activitiesAfter(trainer.step, config).length);
       });
       costs.count(result.tokenCount);
       const { step } = trainer;
@@ -223,87 +212,32 @@ class Run {
         loss: result.loss,
       });
       if (step % config.logging_steps === 0 || step === config.max_steps) {
-        const averagePerSecond =
-          (step - firstStep) / Math.max(1e-3, (Date.now() - this.#startedMs) / 1000);
-        this.#trainLoss = this.#lossSum / this.#stepCount;
+        const averagePerSecond = (step - firstStep) / Math.max(1e-3, totals.secondsHere);
         const power = costs.powerEvent(step);
         if (power !== undefined) this.#emit(power);
         this.#emit({
           kind: "step",
           step,
-          train_loss: this.#trainLoss,
+          train_loss: totals.report(),
           learning_rate: result.learningRate,
           gradient_norm: result.gradientNorm,
           ...(trainer.lossScale.scale !== 1 && { loss_scale: trainer.lossScale.scale }),
           ...costs.stepFields(),
-          trained_tokens: this.#trainedTokens,
+          trained_tokens: totals.trainedTokens,
           eta_seconds: (config.max_steps - step) / averagePerSecond,
         });
-        this.#lossSum = 0;
-        this.#stepCount = 0;
       }
-      control.endUpdate(step, this.#state(trainer));
-      if (step === config.max_steps) break;
       const due = activitiesAfter(step, config);
-      if (due.length > 0) {
+      if (due.length === 0) activities.publish(0);
+      else {
         costs.pause();
-        const stopped = await this.#perform(due, trainer, files);
+        const stopped = await activities.perform(due);
         if (stopped !== undefined) return stopped;
-        costs.resume();
-        control.endUpdate(step, this.#state(trainer));
+        if (step < config.max_steps) costs.resume();
       }
     }
     costs.pause();
-    if (!(isCaughtUp && trainer.step === firstStep)) {
-      const due = activitiesAfter(trainer.step, config);
-      const stopped = await this.#perform(due, trainer, files);
-      if (stopped !== undefined) return stopped;
-    }
     return this.#finish(trainer, costs);
-  }
-
-  /**
-   * Activities in order. Where the process may compile no more, a checkpoint is saved, the rest is noted for the
-   * process that goes on, and the event that says so is returned.
-   */
-  async #perform(
-    activities: readonly Activity[],
-    trainer: Trainer,
-    files: RunFiles,
-  ): Promise<TrainEvent | undefined> {
-    for (const [index, activity] of activities.entries()) {
-      try {
-        await this.#do(activity, trainer, files);
-      } catch (error) {
-        if (!isBudgetSpent(error)) throw error;
-        return this.#stopForBudget(activities.slice(index), trainer, files);
-      }
-    }
-    return undefined;
-  }
-
-  async #do(activity: Activity, trainer: Trainer, files: RunFiles): Promise<void> {
-    const config = this.#config;
-    const isLast = trainer.step >= config.max_steps;
-    if (activity === "evaluate") await this.#evaluate(trainer, isLast ? -1 : config.eval_batches);
-    else if (activity === "save") this.#save(trainer, files);
-    else {
-      const seed = sampleSeed(activity, trainer.step, config);
-      await this.#sample(trainer, config.sample_prompt ?? "", seed);
-    }
-  }
-
-  #stopForBudget(left: readonly Activity[], trainer: Trainer, files: RunFiles): TrainEvent {
-    const checkpoint = this.#save(trainer, files);
-    this.#left.write(trainer.step, { activities: left, evalLoss: this.#evalLoss });
-    // Whoever asked for a stop gets one.
-    const isStopped = this.#context.control.interruptRequested;
-    return this.#emit({
-      kind: "interrupted",
-      step: trainer.step,
-      checkpoint,
-      ...(!isStopped && { reason: "compile_budget", left: left.length }),
-    });
   }
 
   get #tokensPerStep(): number {
@@ -325,94 +259,13 @@ class Run {
     return this.#emit({
       kind: "end",
       step: trainer.step,
-      train_loss: this.#trainLoss,
-      eval_loss: this.#evalLoss,
-      elapsed_seconds: this.#elapsedBefore + (Date.now() - this.#startedMs) / 1000,
+      train_loss: this.#totals.trainLoss,
+      eval_loss: this.#totals.evalLoss,
+      elapsed_seconds: this.#totals.elapsedSeconds,
       peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
       ...costs.endFields(),
       model: checkpointPath(this.#config.output_dir, trainer.step),
     });
-  }
-
-  #interrupt(trainer: Trainer, files: RunFiles): TrainEvent {
-    const checkpoint = this.#save(trainer, files);
-    return this.#emit({ kind: "interrupted", step: trainer.step, checkpoint });
-  }
-
-  async #evaluate(trainer: Trainer, batchLimit: number): Promise<void> {
-    const { validation } = this.#data;
-    if (validation === undefined || validation.tokenCount < 2) return;
-    const startedMs = Date.now();
-    const batches = evaluationBatches(validation, {
-      batchSize: this.#config.batch_size,
-      contextLength: this.#config.max_seq_length,
-      ...(batchLimit > 0 && { batchLimit }),
-      ...(this.#config.sampling === "documents" && {
-        endOfText: this.#data.tokenizer?.tokenizer.special.endOfText,
-      }),
-    });
-    const { loss, tokenCount } = await trainer.evaluate(batches);
-    this.#evalLoss = loss;
-    this.#emit({
-      kind: "eval",
-      step: trainer.step,
-      eval_loss: loss,
-      perplexity: Math.exp(loss),
-      eval_tokens: tokenCount,
-      elapsed_seconds: (Date.now() - startedMs) / 1000,
-    });
-  }
-
-  async #sample(trainer: Trainer, prompt: string, seed: number): Promise<void> {
-    const { tokenizer } = this.#data;
-    if (tokenizer === undefined) return;
-    this.#generator ??= new Generator({
-      engine: this.#engine,
-      model: this.#data.model,
-      tokenizer: tokenizer.tokenizer,
-      weights: trainer.loaded,
-    });
-    const { text } = await this.#generator.generate(prompt, {
-      maxTokens: this.#config.sample_tokens,
-      temperature: this.#config.sample_temperature,
-      seed,
-    });
-    this.#emit({ kind: "sample", step: trainer.step, prompt, text });
-  }
-
-  #save(trainer: Trainer, files: RunFiles): string {
-    const startedMs = Date.now();
-    const { output_dir, save_total_limit } = this.#config;
-    const { folder, byteLength } = writeCheckpoint(
-      output_dir,
-      trainer.step,
-      runWriters(files, (name) => trainer.loaded.view(name), this.#state(trainer)),
-    );
-    pruneCheckpoints(output_dir, save_total_limit);
-    this.#emit({
-      kind: "save",
-      step: trainer.step,
-      checkpoint: folder,
-      byte_length: byteLength,
-      elapsed_seconds: (Date.now() - startedMs) / 1000,
-    });
-    return folder;
-  }
-
-  #state(trainer: Trainer): TrainerState {
-    return {
-      version: 1,
-      step: trainer.step,
-      sampler: trainer.batchState as TrainerState["sampler"],
-      window: { lossSum: this.#lossSum, stepCount: this.#stepCount },
-      ...(trainer.lossScale.isDynamic && { lossScale: trainer.lossScale.state }),
-      trainLoss: this.#trainLoss,
-      evalLoss: this.#evalLoss,
-      trainedTokens: this.#trainedTokens,
-      elapsedSeconds: this.#elapsedBefore + (Date.now() - this.#startedMs) / 1000,
-      engine: this.#engine.description,
-      config: { ...this.#config },
-    };
   }
 
   /** Fills the weights: from a checkpoint, from a given model, or fresh. */
@@ -427,7 +280,8 @@ class Run {
         const state = readTrainerState(checkpoint.folder);
         loadModel(checkpoint.folder, model, view);
         loadOptimizer(checkpoint.folder, model, view);
-        this.#adopt(state);
+        this.#totals.adopt(state);
+        this.#notices.push(...resumeNotices(state, this.#engine.description, config));
         return state;
       }
       this.#notices.push(`${config.output_dir} has no checkpoint to resume; starting anew`);
@@ -435,16 +289,6 @@ class Run {
     if (config.model !== undefined) loadModel(config.model, model, view);
     else initializeWeights(model, config.seed, view);
     return undefined;
-  }
-
-  #adopt(state: TrainerState): void {
-    this.#lossSum = state.window.lossSum;
-    this.#stepCount = state.window.stepCount;
-    this.#trainLoss = state.trainLoss;
-    this.#evalLoss = state.evalLoss;
-    this.#trainedTokens = state.trainedTokens;
-    this.#elapsedBefore = state.elapsedSeconds;
-    this.#notices.push(...resumeNotices(state, this.#engine.description, this.#config));
   }
 
   #trainer(loaded: LoadedPlan, resumed: TrainerState | undefined): Trainer {
@@ -500,14 +344,15 @@ class Run {
     return LossScale.dynamic(resumed?.lossScale);
   }
 
-  #openLog(step: number): void {
+  /** `due`: what is told again after `step`. */
+  #openLog(step: number, due: readonly Activity[]): void {
     const { output_dir } = this.#config;
     writeWholeFile(
       join(output_dir, "config.yaml"),
       stringifyYaml({ ...this.#config, resume: undefined }),
     );
     const path = join(output_dir, "events.ndjson");
-    if (step > 0) rewindEvents(path, step);
+    if (step > 0) rewindEvents(path, step, doneEvents(step, due, this.#config));
     else if (existsSync(path)) writeWholeFile(path, "");
     this.#log = new EventLog(path);
   }

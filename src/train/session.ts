@@ -79,7 +79,7 @@ export async function trainInWorker(
             break;
           case "error":
             hangs = message.code === "engine.ane.timeout";
-            if (hangs) saveIfWhole(control, shared, options);
+            if (hangs) saveIfWhole(control, shared, config, options);
             reject(revive(message));
             break;
         }
@@ -97,7 +97,7 @@ export async function trainInWorker(
     } else await worker.terminate();
   }
   if (rescued) {
-    const event = saveFromMainThread(control, shared);
+    const event = saveFromMainThread(control, shared, config);
     options.onEvent?.(event);
     return event;
   }
@@ -111,10 +111,11 @@ export async function trainInWorker(
 function saveIfWhole(
   control: ControlBlock,
   shared: SharedRun | undefined,
+  config: TrainConfig,
   { onEvent }: SessionOptions,
 ): void {
   try {
-    const event = saveFromMainThread(control, shared);
+    const event = saveFromMainThread(control, shared, config);
     onEvent?.(event);
   } catch (error) {
     // Nothing whole to save; the error that follows says why the run ends.

@@ -25,8 +25,7 @@ try {
     ...(energy !== undefined && { energy: new EnergyBlock(energy) }),
     onEvent: (event) => post({ kind: "event", event }),
     onProgress: (text, at) => post({ kind: "progress", text, ...(at && { at }) }),
-    onReady: (loaded, files) =>
-      post({ kind: "shared", run: sharedRun(config.output_dir, loaded, files) }),
+    onReady: (loaded, files) => post({ kind: "shared", run: sharedRun(loaded, files) }),
   });
 } catch (error) {
   post({

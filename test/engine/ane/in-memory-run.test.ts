@@ -144,8 +144,47 @@ describe.skipIf(NO_COMPILER !== undefined)(
       expect(existsSync(join(folder, "hung", `checkpoint-${last}`))).toBe(true);
       const resumed = await runCli(args("hung", "--resume"), env);
       expect(resumed.code, resumed.stderr).toBe(0);
-      const steps = (run: string) => series(run).filter((row) => (row as unknown[])[0] === "step");
-      expect(steps("hung")).toEqual(steps("whole"));
+      expect(series("hung")).toEqual(series("whole"));
+    });
+
+    test("does after --resume the evaluation, the sample and the last sample that hung, bit for bit", async () => {
+      const env = { ...environment(), ANECDOTE_ANE_EVALUATION: "client" };
+      const hangs = [
+        { call: 20, step: 2, missing: "eval" },
+        { call: 20, step: 3, missing: "sample" },
+        { call: 160, step: 6, missing: "sample" },
+      ] as const;
+      const ofStep = (events: readonly { readonly step: number; readonly kind: string }[]) =>
+        hangs.map(({ step, missing }) =>
+          events.filter((event) => event.step === step && event.kind === missing).map(() => step),
+        );
+      for (const [index, { call, step }] of hangs.entries()) {
+        const hung = await runCli(args("put-off", ...(index > 0 ? ["--resume"] : [])), {
+          ...env,
+          ANECDOTE_ANE_TIMEOUT: "2",
+          ANECDOTE_DOUBLE_HANG: `${EVALUATION}:${call}`,
+        });
+        expect(hung.code, hung.stderr).toBe(1);
+        expect(hung.stdout).toMatch(/engine\.ane\.timeout/);
+        const events = readEvents(join(folder, "put-off", "events.ndjson"));
+        expect(events.at(-1)).toMatchObject({ kind: "interrupted", step });
+        // Those before have been made up for, this one and those after are missing.
+        expect(ofStep(events)).toEqual(hangs.map((hang, at) => (at < index ? [hang.step] : [])));
+      }
+      const resumed = await runCli(args("put-off", "--resume"), env);
+      expect(resumed.code, resumed.stderr).toBe(0);
+      expect(series("put-off")).toEqual(series("whole"));
+      const end = (run: string) => readEvents(join(folder, run, "events.ndjson")).at(-1);
+      const { eval_loss: evalLoss, train_loss: trainLoss } = end("whole") as {
+        eval_loss: number;
+        train_loss: number;
+      };
+      expect(end("put-off")).toMatchObject({
+        kind: "end",
+        eval_loss: evalLoss,
+        train_loss: trainLoss,
+      });
+      expect(existsSync(join(folder, "put-off", "continue.json"))).toBe(false);
     });
 
     test("goes on bit for bit after it was killed inside an evaluation", async () => {
