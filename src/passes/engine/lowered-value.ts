@@ -40,3 +40,14 @@ export function partSizes(size: number, limit: number): readonly number[] {
   for (let rest = size; rest > 0; rest -= each) sizes.push(Math.min(each, rest));
   return sizes;
 }
+
+/** Parts of one length each, as results that leave the function want them. */
+const MOST_EVEN_PARTS = 32;
+
+/** The same with parts of one length, where a number of parts up to 32 allows it. */
+export function evenSizes(size: number, limit: number): readonly number[] {
+  for (let count = Math.ceil(size / limit); count <= MOST_EVEN_PARTS; count++) {
+    if (size % count === 0) return Array.from({ length: count }, () => size / count);
+  }
+  return partSizes(size, limit);
+}

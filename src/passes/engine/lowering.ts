@@ -15,7 +15,7 @@ import { familyIndex } from "../../chip/chip.ts";
 import type { Chip, Driver } from "../../chip/chip.ts";
 import { PassError } from "../errors.ts";
 import { partSizes } from "./lowered-value.ts";
-import type { Lowered } from "./lowered-value.ts";
+import type { Lowered, Parts } from "./lowered-value.ts";
 import { writeProduct } from "./scaled-products.ts";
 import type { EngineInput, EngineOutput, EngineProgram } from "./ports.ts";
 import { roundToFloat16 } from "../../util/float16.ts";
@@ -29,6 +29,8 @@ const PART_LIMIT = 32_000;
 const INNER_MULTIPLE = 32;
 /** Rule `lane-width`. */
 const LANE_WIDTH = 32;
+/** Rule `rank`. */
+const MOST_AXES = 5;
 /** Rule `constants`: 2 GiB of fp16. */
 const MOST_CONSTANTS = 2 ** 30;
 /** What stands for a number beyond fp16: masks are such numbers. */
@@ -57,12 +59,14 @@ export class Lowering {
     for (const input of fn.inputs) this.#lowered.set(input, this.#input(input));
   }
 
-  /** Longest axis of a tensor below rank 4. */
+  /** Rule `extent`: the longest axis that the chip takes. */
+  get chipLimit(): number {
+    return familyIndex(this.chip.family) >= familyIndex("H16") ? 65536 : 16384;
+  }
+
+  /** Longest part of an axis. */
   get axisLimit(): number {
-    return Math.min(
-      this.#partLimit,
-      familyIndex(this.chip.family) >= familyIndex("H16") ? 65536 : 16384,
-    );
+    return Math.min(this.#partLimit, this.chipLimit);
   }
 
   /** Whether the function multiplies matrices. */
@@ -166,7 +170,9 @@ export class Lowering {
         return lowered.shape.length === 1 && rows > 0 ? port : this.reshape(port, lowered.shape);
       }
       case "parts":
-        throw this.refuse(`an axis of ${lowered.shape.at(lowered.axis)} is used whole`);
+        throw this.refuse(
+          `an axis of ${lowered.shape.at(lowered.axis)} is used whole, and the chip takes ${this.chipLimit}; products, elementwise ops, sums and softmax over it come in parts, other ops want the axis split in the program`,
+        );
       case "index":
         throw this.refuse(`indices "${lowered.input}" are used as numbers`);
     }
@@ -259,7 +265,9 @@ export class Lowering {
       const axis = lowered.shape.length + lowered.axis;
       // Parts are runs of the output only where no axis before theirs repeats them.
       if (elementCount(lowered.shape.slice(0, axis)) !== 1) {
-        throw this.refuse(`output ${output.name} is in parts along an inner axis`);
+        const joined = this.#joined(output, lowered, axis);
+        this.#result(output.name, joined, output.name, { kind: "write", start: 0 });
+        return;
       }
       const each = elementCount(lowered.shape.slice(axis + 1));
       let start = 0;
@@ -270,6 +278,19 @@ export class Lowering {
       return;
     }
     this.#result(output.name, this.whole(lowered), output.name, { kind: "write", start: 0 });
+  }
+
+  /** Parts of one length as one array with an axis more, which is the output in memory. */
+  #joined(output: Value, { values, sizes, shape }: Parts, axis: number): Value {
+    const [each = 1] = sizes;
+    if (sizes.some((size) => size !== each) || shape.length >= MOST_AXES) {
+      throw this.refuse(
+        `output ${output.name} has an axis of ${shape[axis]} that no 32 or fewer parts of one length make up; make it longer`,
+      );
+    }
+    const rows = [...shape.slice(0, axis), 1, each, ...shape.slice(axis + 1)];
+    const parts = values.map((value) => this.reshape(value, rows));
+    return this.builder.op("concat", { values: parts, axis, interleave: false });
   }
 
   /** An output that the host sums up: all that is left of a reduction to one number. */

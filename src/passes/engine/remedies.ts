@@ -28,7 +28,7 @@ export const REMEDIES: Readonly<Record<string, RemedyRow>> = {
   rank: { stays: "no pass joins axes" },
   extent: {
     does: "the long axis comes in parts",
-    stays: "an op of the function takes the long axis whole, or it is not the first of a matrix",
+    stays: "a runtime value has the axis whole, or numbers of a weight file were not read",
   },
   channels: { stays: "no pass tiles channels" },
   "unsupported-op": { does: WAY_ROUND, stays: "the op has no way round" },

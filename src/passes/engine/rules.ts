@@ -2,11 +2,19 @@ import type { OpCall } from "../../mil/op-call.ts";
 import { literalOf } from "../../mil/program.ts";
 import type { Operation, Value } from "../../mil/program.ts";
 import { asProduct, isRowStatistic, multiplyProducts } from "./scaled-products.ts";
-import { elementCount, isFloat } from "../../mil/types.ts";
+import { elementCount, isFloat, sameShape } from "../../mil/types.ts";
 import type { Lowered, Parts } from "./lowered-value.ts";
 import { partSizes } from "./lowered-value.ts";
 import type { Lowering } from "./lowering.ts";
-import { elementwiseParts, logSumExpOfParts, matrixProduct, sumOfParts } from "./parts.ts";
+import {
+  elementwiseParts,
+  linearInParts,
+  logSumExpOfParts,
+  matchedParts,
+  matrixProduct,
+  reduceParts,
+  sumOfParts,
+} from "./parts.ts";
 import { reciprocalRoot, reduceMean, softmax } from "./reductions.ts";
 
 /** What becomes of an op on the way to the engine; nothing where it is copied as it is. */
@@ -33,8 +41,9 @@ const binary: LoweringRule = (lowering, call, operation) => {
     const product = productOf(call, x, y, shape);
     if (product !== undefined) return product;
   }
-  if (x.kind === "parts" || y.kind === "parts") {
-    return elementwiseParts(lowering, operation.type, x, y, shape);
+  const [left, right] = matchedParts(lowering, x, y);
+  if (left.kind === "parts" || right.kind === "parts") {
+    return elementwiseParts(lowering, operation.type, left, right, shape);
   }
   const [value] = lowering.builder.append(
     {
@@ -89,9 +98,8 @@ const unary: LoweringRule = (lowering, call, operation) => {
 };
 
 function applyTo(lowering: Lowering, operation: Operation, part: Value): Value {
-  const inputs = new Map(operation.inputs);
-  inputs.set("x", part);
-  const [value] = lowering.builder.append({ ...operation, inputs });
+  lowering.set(part, lowering.plain(part));
+  const [value] = lowering.copy({ ...operation, inputs: new Map(operation.inputs).set("x", part) });
   if (value === undefined) throw lowering.refuse(`${operation.type} has no result`);
   return value;
 }
@@ -116,8 +124,28 @@ const reshape: LoweringRule = (lowering, call, operation) => {
   const x = lowering.lookup(call, "x");
   const shape = declaredShape(operation);
   if (x.kind === "index" || x.kind === "valid" || x.kind === "uniform") return { ...x, shape };
-  if (x.kind === "parts") return undefined;
+  if (x.kind === "parts") return reshapeParts(lowering, x, shape);
   return lowering.plain(lowering.reshape(lowering.whole(x), shape), shape);
+};
+
+/** Axes in front of the one in parts may be joined and parted, as long as that one and those behind it stay. */
+function reshapeParts(lowering: Lowering, x: Parts, shape: readonly number[]): Lowered | undefined {
+  const behind = x.shape.slice(x.axis);
+  if (!sameShape(shape.slice(x.axis), behind)) return undefined;
+  const values = x.values.map((part, index) =>
+    lowering.reshape(part, shape.with(shape.length + x.axis, x.sizes[index] ?? 1)),
+  );
+  return { ...x, values, shape };
+}
+
+const transpose: LoweringRule = (lowering, call, operation) => {
+  const x = lowering.lookup(call, "x");
+  if (x.kind !== "parts") return undefined;
+  const rank = x.shape.length;
+  const order = call.ints("perm").map((axis) => (axis < 0 ? axis + rank : axis));
+  const values = x.values.map((part) => applyTo(lowering, operation, part));
+  const axis = order.indexOf(rank + x.axis) - rank;
+  return { ...x, values, axis, shape: declaredShape(operation) };
 };
 
 /** Repetitions of one element are left to the next op's broadcast. */
@@ -261,19 +289,9 @@ const scatterAlongAxis: LoweringRule = (lowering, call, operation) => {
   return lowering.plain(sum, declaredShape(operation));
 };
 
-/** Is the axis that is in parts reduced? */
-function reducesParts(x: Parts, call: OpCall): boolean {
-  return call.axes("axes", x.shape.length).includes(x.shape.length + x.axis);
-}
-
 const reduceSum: LoweringRule = (lowering, call, operation) => {
   const x = lowering.lookup(call, "x");
-  if (x.kind === "parts") {
-    const values = x.values.map((part) => applyTo(lowering, operation, part));
-    if (reducesParts(x, call))
-      return lowering.plain(sumOfParts(lowering, values), declaredShape(operation));
-    return undefined;
-  }
+  if (x.kind === "parts") return reduceParts(lowering, x, call, operation, "add");
   const value = lowering.builder.op("reduce_sum", {
     x: lowering.whole(x),
     axes: call.axes("axes", x.shape.length),
@@ -282,17 +300,32 @@ const reduceSum: LoweringRule = (lowering, call, operation) => {
   return lowering.plain(value, declaredShape(operation));
 };
 
+const extreme =
+  (type: "maximum" | "minimum"): LoweringRule =>
+  (lowering, call, operation) => {
+    const x = lowering.lookup(call, "x");
+    return x.kind === "parts" ? reduceParts(lowering, x, call, operation, type) : undefined;
+  };
+
 /**
  * gelu is refused by the in-memory path and off by 8 % on H13. By its mode it is x * sigmoid(1.702 x), or
  * x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))), which for EXACT differs by up to 5e-4.
  */
-const gelu: LoweringRule = (lowering, call) => {
-  if (lowering.driver === "e5rt" && lowering.chip.family !== "H13") return undefined;
-  const x = lowering.whole(lowering.lookup(call, "x"));
-  const { builder } = lowering;
+const gelu: LoweringRule = (lowering, call, operation) => {
+  const whole = lowering.lookup(call, "x");
+  const isTaken = lowering.driver === "e5rt" && lowering.chip.family !== "H13";
+  if (whole.kind === "parts") {
+    const write = (part: Value): Value =>
+      isTaken ? applyTo(lowering, operation, part) : bentGelu(lowering, call, part);
+    return { ...whole, values: whole.values.map(write) };
+  }
+  return isTaken ? undefined : lowering.plain(bentGelu(lowering, call, lowering.whole(whole)));
+};
+
+function bentGelu({ builder }: Lowering, call: OpCall, x: Value): Value {
   if (call.has("mode") && call.string("mode") === "SIGMOID_APPROXIMATION") {
     const gate = builder.op("sigmoid", { x: builder.op("mul", { x, y: 1.702 }) });
-    return lowering.plain(builder.op("mul", { x, y: gate }));
+    return builder.op("mul", { x, y: gate });
   }
   const cube = builder.op("mul", { x: builder.op("mul", { x, y: x }), y: x });
   const inner = builder.op("add", { x, y: builder.op("mul", { x: cube, y: 0.044715 }) });
@@ -300,8 +333,8 @@ const gelu: LoweringRule = (lowering, call) => {
     x: builder.op("mul", { x: inner, y: Math.sqrt(2 / Math.PI) }),
   });
   const half = builder.op("mul", { x, y: 0.5 });
-  return lowering.plain(builder.op("mul", { x: half, y: builder.op("add", { x: bent, y: 1 }) }));
-};
+  return builder.op("mul", { x: half, y: builder.op("add", { x: bent, y: 1 }) });
+}
 
 /** Rule `conv-bias`: the bias as an add of its own. */
 const convolution: LoweringRule = (lowering, call, operation) => {
@@ -339,14 +372,24 @@ const layerNorm: LoweringRule = (lowering, call) => {
 
 /** softplus collapses from 11.09 on. */
 const softplus: LoweringRule = (lowering, call) => {
-  const x = lowering.whole(lowering.lookup(call, "x"));
   const { builder } = lowering;
-  const bent = builder.op("softplus", { x: builder.op("minimum", { x, y: 10 }) });
-  const rest = builder.op("relu", { x: builder.op("sub", { x, y: 10 }) });
-  return lowering.plain(builder.op("add", { x: bent, y: rest }));
+  const write = (x: Value): Value => {
+    const bent = builder.op("softplus", { x: builder.op("minimum", { x, y: 10 }) });
+    const rest = builder.op("relu", { x: builder.op("sub", { x, y: 10 }) });
+    return builder.op("add", { x: bent, y: rest });
+  };
+  const x = lowering.lookup(call, "x");
+  if (x.kind === "parts") return { ...x, values: x.values.map(write) };
+  return lowering.plain(write(lowering.whole(x)));
 };
 
-const UNARY = ["exp", "tanh", "sigmoid", "silu", "relu", "sqrt", "abs"] as const;
+/** Elementwise ops of one operand without a rule of their own: parts of a long axis go through one by one. */
+const UNARY = [
+  ...["exp", "exp2", "log", "sqrt", "inverse", "abs", "sign", "erf", "sin", "cos", "atan"],
+  ...["tanh", "sigmoid", "silu", "softsign", "relu", "relu6", "leaky_relu", "elu", "clip"],
+  ...["sigmoid_hard", "scaled_tanh", "thresholded_relu", "linear_activation"],
+  ...["floor", "ceil", "round", "threshold"],
+] as const;
 
 /** Ops that are not copied as they are. */
 export const LOWERING_RULES: Readonly<Record<string, LoweringRule>> = {
@@ -356,6 +399,7 @@ export const LOWERING_RULES: Readonly<Record<string, LoweringRule>> = {
   real_div: binary,
   maximum: binary,
   minimum: binary,
+  pow: binary,
   ...Object.fromEntries(UNARY.map((name) => [name, unary])),
   greater_equal: comparison,
   greater: comparison,
@@ -372,10 +416,14 @@ export const LOWERING_RULES: Readonly<Record<string, LoweringRule>> = {
   gather_along_axis: gatherAlongAxis,
   scatter_along_axis: scatterAlongAxis,
   reduce_sum: reduceSum,
+  reduce_max: extreme("maximum"),
+  reduce_min: extreme("minimum"),
   reduce_log_sum_exp: logSumExpOfParts,
   reduce_mean: reduceMean,
   softmax,
   matmul: matrixProduct,
+  linear: linearInParts,
+  transpose,
   conv: convolution,
   gelu,
   layer_norm: layerNorm,
