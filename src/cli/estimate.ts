@@ -7,16 +7,12 @@ import { formatNumber } from "../chip/figure.ts";
 import { formatEstimate } from "../chip/print.ts";
 import { rooflineSvg } from "../chip/roofline.ts";
 import { buildDecodePlan, bucketFor } from "../generate/decode-plan.ts";
-import type { MilFunction } from "../mil/program.ts";
 import { withInputShapes } from "../mil/specialize.ts";
-import { statesAsValues } from "../mil/states-as-values.ts";
 import type { ModelConfig } from "../model/config.ts";
-import { lowerFunction } from "../passes/engine/lower-function.ts";
-import { estimatePlacedPlan } from "../passes/engine/place-plan.ts";
+import { applyRemedies, estimatePlacedPlan } from "../passes/engine/index.ts";
 import { TRAIN_OPTIONS, planOf, plannedModel } from "../train/index.ts";
 import type { TrainConfig } from "../train/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
-import { AnecdoteError } from "../util/errors.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import type { Exit } from "./commands.ts";
@@ -28,6 +24,7 @@ import {
   functionOf,
   openProgram,
   parseShapes,
+  programWithNumbers,
   requireSizes,
 } from "./open-program.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
@@ -40,6 +37,7 @@ interface EstimateFlags extends DriverFlags {
   readonly shape: readonly string[];
   readonly dim: readonly string[];
   readonly hostCopies?: boolean;
+  readonly asWritten?: boolean;
   readonly svg?: string;
   readonly json?: boolean;
 }
@@ -67,6 +65,7 @@ export function register(program: Command, _exit: Exit): void {
     .option("--shape <name=2x3>", "sizes of an input that the file leaves open", append, [])
     .option("--dim <name=4>", "a size that an .onnx file leaves open, by its name", append, [])
     .option("--host-copies", "count the copies of inputs and outputs of a file's function")
+    .option("--as-written", "price a file's ops as they stand, without the engine's passes")
     .option("--svg <file>", "write the chip's roofline with the ops on it")
     .option("--json", "one JSON object")
     .addHelpText(
@@ -74,9 +73,14 @@ export function register(program: Command, _exit: Exit): void {
       `
 The numbers are predictions of a model whose accuracy is measured (npm run bench:cost-model).
 
+A file's function is priced as it would run: as the passes rewrite it for the chip (anecdote check
+tells what they do), with constant weights as 1x1 convolutions; so are a model's plans. Its price as
+written stands below. A function that would stay on the host is priced as written, and says so.
+
 Examples:
   anecdote estimate --preset stories110M --chip m4 --max-seq-length 256
-  anecdote estimate model.mlpackage --chip m1`,
+  anecdote estimate model.mlpackage --chip m1
+  anecdote estimate model.mlpackage --chip m1 --as-written`,
     );
   addDriverOption(command);
   addOptions(command, STEP_OPTIONS);
@@ -94,7 +98,7 @@ Examples:
     if (file === undefined && !shapesModel) {
       throw new UsageError("cli.estimate", "estimate needs a file, --preset NAME or --model DIR");
     }
-    const { estimate, what, rewritten, published } =
+    const { estimate, what, ofFile, published } =
       file === undefined
         ? estimateModel(resolveFromCommandLine(command, undefined).config, chip, driver, flags)
         : estimateFile(file, chip, driver, flags);
@@ -103,7 +107,7 @@ Examples:
       const report = {
         what,
         ...estimateJson(estimate),
-        ...(rewritten !== undefined && { rewritten }),
+        ...(ofFile !== undefined && fileJson(ofFile)),
         ...(published !== undefined && {
           as_published: {
             micro_batches_per_update: PUBLISHED_MICRO_BATCHES,
@@ -117,7 +121,7 @@ Examples:
     }
     process.stdout.write(
       `${what}: predicted, not measured\n${formatEstimate(estimate)}` +
-        (rewritten === undefined ? "" : describeRewritten(rewritten)) +
+        (ofFile === undefined ? "" : describeFile(ofFile)) +
         (published === undefined ? "" : describePublished(published)),
     );
   });
@@ -127,23 +131,47 @@ Examples:
 interface Answer {
   readonly estimate: Estimate | PlanEstimate;
   readonly what: string;
-  /** A file's function as the engine's passes rewrite it. */
-  readonly rewritten?: Rewritten;
+  /** What was priced of a file. */
+  readonly ofFile?: OfFile;
   /** A micro-batch of a training step as published trainers count it. */
   readonly published?: { readonly ms: number; readonly overlappedMs: number };
 }
 
-type Rewritten =
-  | { readonly place: "engine"; readonly ms: number; readonly joules: number }
-  | { readonly place: "host"; readonly reason: string };
+interface OfFile {
+  readonly asWritten: Estimate;
+  readonly rewritten:
+    | { readonly place: "engine"; readonly estimate: Estimate }
+    | { readonly place: "host"; readonly reason: string };
+  /** Whether the function as written is what was priced. */
+  readonly isAsWritten: boolean;
+  /** Why numbers of weight files were not read. */
+  readonly unread: string | undefined;
+}
 
 /** Micro-batches between two updates of the published trainers. */
 const PUBLISHED_MICRO_BATCHES = 10;
 
-function describeRewritten(rewritten: Rewritten): string {
-  return rewritten.place === "host"
-    ? `as \`run\` gives it to an engine: on the host (${rewritten.reason})\n`
-    : `as \`run\` gives it to an engine, rewritten for the chip: ${formatNumber(rewritten.ms)} ms\n`;
+function describeFile({ asWritten, rewritten, isAsWritten, unread }: OfFile): string {
+  const note = unread === undefined ? "" : `weight files were not read: ${unread}\n`;
+  if (rewritten.place === "host") {
+    return `priced as written; \`run\` leaves it to the host: ${rewritten.reason}\n${note}`;
+  }
+  const other = isAsWritten
+    ? `priced as written; as the passes rewrite it for the chip: ${formatNumber(rewritten.estimate.ms)} ms\n`
+    : `priced as the passes rewrite it for the chip; as written: ${formatNumber(asWritten.ms)} ms\n`;
+  return `${other}${note}`;
+}
+
+function fileJson({ asWritten, rewritten, isAsWritten, unread }: OfFile): object {
+  return {
+    priced: isAsWritten ? "as_written" : "rewritten",
+    as_written: { ms: asWritten.ms, joules: asWritten.joules },
+    rewritten:
+      rewritten.place === "host"
+        ? rewritten
+        : { place: "engine", ms: rewritten.estimate.ms, joules: rewritten.estimate.joules },
+    ...(unread !== undefined && { weights_not_read: unread }),
+  };
 }
 
 function describePublished({ ms, overlappedMs }: NonNullable<Answer["published"]>): string {
@@ -157,24 +185,25 @@ function estimateFile(path: string, chip: Chip, driver: Driver, flags: EstimateF
   const sizes = parseShapes(flags.shape, flags.dim);
   const opened = openProgram(path, fileKindOf(path) === "onnx" ? sizes : {});
   try {
-    const open = functionOf(opened.program, flags.function, defaultFunctionOf(opened));
+    const { program, unread } = programWithNumbers(opened);
+    const open = functionOf(program, flags.function, defaultFunctionOf(opened));
     const fn = withInputShapes(open, sizes.shapes ?? new Map<string, readonly number[]>());
     requireSizes(fn);
-    const estimate = estimateFunction(fn, chip, driver, { hostCopies: flags.hostCopies === true });
-    return { estimate, what: path, rewritten: estimateRewritten(fn, chip, driver) };
+    const options = { hostCopies: flags.hostCopies === true };
+    const asWritten = estimateFunction(fn, chip, driver, options);
+    const { placed } = applyRemedies(fn, chip, driver);
+    const rewritten =
+      placed.place === "host"
+        ? placed
+        : {
+            place: placed.place,
+            estimate: estimateFunction(placed.program.function, chip, driver, options),
+          };
+    const isAsWritten = rewritten.place === "host" || flags.asWritten === true;
+    const estimate = isAsWritten ? asWritten : rewritten.estimate;
+    return { estimate, what: path, ofFile: { asWritten, rewritten, isAsWritten, unread } };
   } finally {
     opened.close();
-  }
-}
-
-function estimateRewritten(fn: MilFunction, chip: Chip, driver: Driver): Rewritten {
-  try {
-    const lowered = lowerFunction(statesAsValues(fn).fn, chip, driver).function;
-    const { ms, joules } = estimateFunction(lowered, chip, driver);
-    return { place: "engine", ms, joules };
-  } catch (error) {
-    if (error instanceof AnecdoteError) return { place: "host", reason: error.message };
-    throw error;
   }
 }
 

@@ -175,3 +175,22 @@ test("weights that are missing do not stop the check", async () => {
   expect(code).toBe(0);
   expect(stdout).toMatch(/weight files were not read: the weight file .* does not exist/);
 });
+
+test("estimate prices a file as the passes rewrite it, with its weights as convolutions, and as written on request", async () => {
+  const rewritten = await runJson("estimate", model, "--chip", "m4");
+  const opsOf = (report: Record<string, unknown>): readonly string[] =>
+    (report["ops"] as readonly { readonly op: string }[]).map(({ op }) => op);
+  expect(opsOf(rewritten)).toContain("conv");
+  expect(opsOf(rewritten)).not.toContain("matmul");
+  const asWritten = await runJson("estimate", model, "--chip", "m4", "--as-written");
+  expect(opsOf(asWritten)).toContain("matmul");
+  expect(rewritten).toMatchObject({
+    priced: "rewritten",
+    as_written: { ms: asWritten["ms"], joules: asWritten["joules"] },
+    rewritten: { place: "engine", ms: rewritten["ms"], joules: rewritten["joules"] },
+  });
+  expect(asWritten).toMatchObject({ priced: "as_written", rewritten: rewritten["rewritten"] });
+  const host = await run("estimate", lookup, "--chip", "m4");
+  expect(host.stdout).toMatch(/priced as written; `run` leaves it to the host: gather: /);
+  expect((await run("estimate", "--help")).stdout).toMatch(/priced as it would run/);
+});
