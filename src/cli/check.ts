@@ -12,7 +12,7 @@ import { applyRemedies } from "../passes/engine/index.ts";
 import type { EngineProgram, RemediedFinding, RemediedFunction } from "../passes/engine/index.ts";
 import { AnecdoteError } from "../util/errors.ts";
 import type { Exit } from "./commands.ts";
-import { addDriverOption, namedDriver } from "./driver-option.ts";
+import { addDriverOption, chosenDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { fileKindOf } from "./file-kind.ts";
@@ -62,7 +62,7 @@ Examples:
 
 function check(path: string, flags: CheckFlags, exit: Exit): void {
   const chip = flags.chip === undefined ? undefined : chipByName(flags.chip);
-  const driver = namedDriver(flags) ?? "e5rt";
+  const driver = chosenDriver(flags);
   requireTarget(path, flags);
   const sizes = parseShapes(flags.shape, flags.dim);
   const isOnnx = fileKindOf(path) === "onnx";

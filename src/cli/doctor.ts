@@ -1,5 +1,6 @@
 import os from "node:os";
 import type { Command } from "commander";
+import type { Driver } from "../chip/chip.ts";
 import { DRIVERS } from "../chip/chip.ts";
 import { driverAvailability } from "../engine/ane/availability.ts";
 import { chooseChip } from "../engine/ane/choose-chip.ts";
@@ -61,7 +62,7 @@ export function register(program: Command, exit: Exit): void {
     )
     .action(async (flags: DoctorFlags) => {
       const plan = selfTestPlan(flags);
-      const findings = await examine();
+      const findings = await examine(plan.driver);
       const isJson = flags.json === true;
       if (!isJson) printFindings(findings);
       const missesCpu = findings.some(
@@ -184,7 +185,7 @@ async function selfTest(
   }
 }
 
-async function examine(): Promise<readonly Finding[]> {
+async function examine(driver: Driver | undefined): Promise<readonly Finding[]> {
   return [
     nodeFinding(),
     ...(await machineFindings()),
@@ -192,7 +193,7 @@ async function examine(): Promise<readonly Finding[]> {
     await cpuFinding(),
     aneFinding(),
     ...(await driverFindings()),
-    await speedFinding(),
+    await speedFinding(driver),
     siliconFinding(),
   ];
 }
@@ -300,10 +301,10 @@ async function cpuFinding(): Promise<Finding> {
 }
 
 /** A step on this machine's processor beside what the cost model says of an engine. */
-async function speedFinding(): Promise<Finding> {
+async function speedFinding(driver: Driver | undefined): Promise<Finding> {
   const what = "speed";
   try {
-    const { preset, batchSize, sequenceLength, ms, predicted } = await measureStep("cpu");
+    const { preset, batchSize, sequenceLength, ms, predicted } = await measureStep("cpu", driver);
     const measured = `a step of ${preset} (${batchSize} x ${sequenceLength} tokens) takes ${formatMs(ms)} on the CPU engine here`;
     return {
       what,
@@ -311,7 +312,7 @@ async function speedFinding(): Promise<Finding> {
       detail:
         predicted === undefined
           ? measured
-          : `${measured}; predicted for the engine of ${predicted.chip}: ${formatMs(predicted.ms)}, ${predicted.joules.toPrecision(3)} J`,
+          : `${measured}; predicted for the engine of ${predicted.chip} through ${predicted.driver}: ${formatMs(predicted.ms)}, ${predicted.joules.toPrecision(3)} J`,
     };
   } catch (error) {
     return { what, state: "missing", detail: `no step could be timed: ${messageOf(error)}` };

@@ -13,7 +13,7 @@ import { applyRemedies, estimatePlacedPlan } from "../passes/engine/index.ts";
 import { TRAIN_OPTIONS, planOf, plannedModel } from "../train/index.ts";
 import type { TrainConfig } from "../train/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
-import { addDriverOption, namedDriver } from "./driver-option.ts";
+import { addDriverOption, chosenDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import type { Exit } from "./commands.ts";
 import { UsageError } from "./errors.ts";
@@ -86,7 +86,7 @@ Examples:
   addOptions(command, STEP_OPTIONS);
   command.action((file: string | undefined, flags: EstimateFlags) => {
     const chip = chipByName(flags.chip);
-    const driver = namedDriver(flags) ?? "e5rt";
+    const driver = chosenDriver(flags);
     const settings = Object.keys(commandLineLayer(command, STEP_OPTIONS).values);
     if (file !== undefined && settings.length > 0) {
       throw new UsageError(

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { chooseDriver } from "../engine/ane/choose-driver.ts";
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { SectionExecution } from "../engine/engine.ts";
 import { chipByName } from "../chip/chips.ts";
@@ -77,7 +78,7 @@ function scalesOf(plan: Plan, config: TrainConfig): readonly ProgramScales[] | u
   if (!config.engine.startsWith(SIMULATED)) return undefined;
   const chip = chipByName(config.engine.slice(SIMULATED.length));
   const { operandScaling = "auto" } = engineOptions(config);
-  const placed = placePlan(plan, chip, config.ane_driver ?? "e5rt", { operandScaling });
+  const placed = placePlan(plan, chip, chooseDriver(config.ane_driver), { operandScaling });
   return [...placed].flatMap(([program, found]) =>
     found.place === "engine" && found.program.scales.length > 0
       ? [{ program, scales: found.program.scales }]

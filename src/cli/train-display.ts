@@ -161,7 +161,7 @@ export class TrainDisplay {
     const { step_ms: stepMs, predicted } = event;
     if (stepMs !== undefined && predicted !== undefined) {
       this.#print(
-        `a step took ${formatMs(stepMs)} here; predicted for the engine of ${predicted.chip}: ${formatMs(predicted.step_ms)}, ${formatCount(Math.round(predicted.tokens_per_second))} tok/s, ${predicted.watts.toPrecision(2)} W, ${(predicted.joules_per_token * 1000).toPrecision(3)} mJ a token`,
+        `a step took ${formatMs(stepMs)} here; predicted for the engine of ${predicted.chip}${predicted.driver === undefined ? "" : ` through ${predicted.driver}`}: ${formatMs(predicted.step_ms)}, ${formatCount(Math.round(predicted.tokens_per_second))} tok/s, ${predicted.watts.toPrecision(2)} W, ${(predicted.joules_per_token * 1000).toPrecision(3)} mJ a token`,
       );
     }
     const { energy_joules: joules, joules_per_token: perToken, power_meter: meter } = event;

@@ -15,7 +15,7 @@ import type { Numerics } from "./sim/numerics.ts";
 export interface EngineOptions {
   /** Default: what the system offers. */
   readonly threads?: number;
-  /** The way into the Neural Engine, for "ane" and "sim:<chip>". Default "e5rt". */
+  /** The way into the Neural Engine, for "ane" and "sim:<chip>". Default "e5rt", or what `ANECDOTE_ANE_DRIVER` names. */
   readonly driver?: Driver;
   /** For "sim:<chip>": its arithmetic bit for bit, or a faster approximation. Default "exact". */
   readonly numerics?: Numerics;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { DRIVERS } from "../chip/chip.ts";
 
 /** Seconds since 1970 with milliseconds. */
 const time = z.number();
@@ -6,6 +7,8 @@ const step = z.number().int().nonnegative();
 
 const predicted = z.object({
   chip: z.string(),
+  /** Absent in events of earlier versions, which meant e5rt. */
+  driver: z.enum(DRIVERS).optional(),
   step_ms: z.number(),
   step_joules: z.number(),
   tokens_per_second: z.number(),

@@ -1,3 +1,4 @@
+import type { Driver } from "../chip/chip.ts";
 import { createEngine } from "../engine/create.ts";
 import { runSections } from "../engine/run-sections.ts";
 import { modelOf } from "../model/index.ts";
@@ -22,8 +23,8 @@ const BATCH_SIZE = 12;
 const SEQUENCE_LENGTH = 64;
 const RUNS = 7;
 
-/** Times some updates of a small model with random tokens, to compare machines. */
-export async function measureStep(engineName: string): Promise<MeasuredStep> {
+/** Times some updates of a small model with random tokens, to compare machines; `driver` is the prediction's. */
+export async function measureStep(engineName: string, driver?: Driver): Promise<MeasuredStep> {
   const { model: config } = presetOf(PRESET);
   const { plan } = buildTrainingPlan({
     config,
@@ -52,7 +53,7 @@ export async function measureStep(engineName: string): Promise<MeasuredStep> {
       if (run > 0) times.push(performance.now() - startedMs);
     }
     await loaded.close();
-    const predicted = predictStep(plan, 1, engine.description.name);
+    const predicted = predictStep(plan, 1, engine.description.name, driver);
     return {
       preset: PRESET,
       batchSize: BATCH_SIZE,

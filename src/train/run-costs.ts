@@ -1,3 +1,4 @@
+import type { Driver } from "../chip/chip.ts";
 import type { LoadedPlan } from "../engine/engine.ts";
 import { AnecdoteError } from "../util/errors.ts";
 import type { EnergyBlock, PowerState } from "./energy-block.ts";
@@ -11,6 +12,8 @@ interface RunCostsOptions {
   readonly loaded: LoadedPlan;
   /** `Engine.description.name`. */
   readonly engine: string;
+  /** The run's setting. */
+  readonly driver: Driver | undefined;
   readonly microBatches: number;
   readonly tokensPerStep: number;
   readonly energy: EnergyBlock | undefined;
@@ -92,9 +95,9 @@ export class RunCosts {
   /** A run is not lost for a model that the cost model cannot price. */
   #predict(): StepPrediction | undefined {
     if (this.#prediction === undefined) {
-      const { loaded, microBatches, engine } = this.#options;
+      const { loaded, microBatches, engine, driver } = this.#options;
       try {
-        this.#prediction = { value: predictStep(loaded.plan, microBatches, engine) };
+        this.#prediction = { value: predictStep(loaded.plan, microBatches, engine, driver) };
       } catch (error) {
         if (!(error instanceof AnecdoteError)) throw error;
         this.#prediction = { value: undefined };
@@ -166,11 +169,12 @@ function known<Name extends string>(
 
 /** A prediction as events tell it. */
 function predictionFields(
-  { chip, ms, joules }: StepPrediction,
+  { chip, driver, ms, joules }: StepPrediction,
   tokensPerStep: number,
 ): NonNullable<StepEvent["predicted"]> {
   return {
     chip,
+    driver,
     step_ms: ms,
     step_joules: joules,
     tokens_per_second: tokensPerStep / (ms * 1e-3),

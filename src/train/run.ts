@@ -249,6 +249,7 @@ class Run {
     return new RunCosts({
       loaded,
       engine: this.#engine.description.name,
+      driver: this.#config.ane_driver,
       microBatches: this.#config.gradient_accumulation_steps,
       tokensPerStep: this.#tokensPerStep,
       energy: this.#context.energy,

@@ -35,7 +35,7 @@ describe("anecdote train", () => {
       step: 20,
       model: join(run, "checkpoint-20"),
       step_ms: expect.any(Number) as number,
-      predicted: { chip: "M4" },
+      predicted: { chip: "M4", driver: "e5rt" },
     });
     const logged = readFileSync(join(run, "events.ndjson"), "utf8");
     expect(logged).toBe(stdout);

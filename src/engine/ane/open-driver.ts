@@ -1,6 +1,4 @@
-import { DRIVERS } from "../../chip/chip.ts";
 import type { Driver } from "../../chip/chip.ts";
-import { didYouMean } from "../../util/nearest.ts";
 import { EngineError } from "../errors.ts";
 import type { AneDriver } from "./driver.ts";
 import { E5rtDriver } from "./e5rt/driver.ts";
@@ -19,18 +17,6 @@ export interface DriverOptions {
 }
 
 const DEFAULT_TIMEOUT_SECONDS = 600;
-
-/** The driver that is meant where none is given: `ANECDOTE_ANE_DRIVER`, or e5rt. Throws `EngineError` `engine.ane.driver`. */
-export function chooseDriver(given?: string): Driver {
-  const name = given ?? (process.env["ANECDOTE_ANE_DRIVER"] || "e5rt");
-  const found = DRIVERS.find((driver) => driver === name);
-  if (found !== undefined) return found;
-  throw new EngineError(
-    "engine.ane.driver",
-    `there is no driver "${name}".${didYouMean(name, DRIVERS)}`,
-    { remedy: `Drivers: ${DRIVERS.join(", ")}.` },
-  );
-}
 
 /** Throws `EngineError` `engine.ane.koffi`, `engine.ane.library` or `engine.ane.symbols` where it cannot be reached. */
 export function openDriver(

@@ -4,6 +4,7 @@ import type { Driver } from "../../chip/chip.ts";
 import { chipByName } from "../../chip/chips.ts";
 import type { OperandScaling } from "../../passes/engine/operand-scaling.ts";
 import type { Plan } from "../../plan/plan.ts";
+import { chooseDriver } from "../ane/choose-driver.ts";
 import { VERSION } from "../../util/version.ts";
 import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
 import { Machine } from "./machine.ts";
@@ -13,7 +14,7 @@ import type { SimulatedClock } from "./sim-plan.ts";
 
 export interface SimEngineOptions {
   readonly threads?: number;
-  /** Default "e5rt". */
+  /** Default "e5rt", or what `ANECDOTE_ANE_DRIVER` names. */
   readonly driver?: Driver;
   /** Powers of two at operands where products would be lost. Default "auto". */
   readonly operandScaling?: OperandScaling;
@@ -33,12 +34,12 @@ export interface SimEngine extends Engine {
 
 /**
  * The Neural Engine of a chip on this machine's processor: its arithmetic, its refusals, and a clock by the cost
- * model. `chip` is a chip's name ("m4"). Throws `ChipError` for an unknown one.
+ * model. `chip` is a chip's name ("m4"). Throws `ChipError` for an unknown one, `EngineError` for an unknown driver.
  */
 export function createSimEngine(chip: string, options: SimEngineOptions = {}): SimEngine {
   const record = chipByName(chip);
   const { operandScaling } = options;
-  const driver = options.driver ?? "e5rt";
+  const driver = chooseDriver(options.driver);
   const threads = options.threads ?? availableParallelism();
   const machine = new Machine(threads);
   const family = familyIndex(record.family);

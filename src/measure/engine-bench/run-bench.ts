@@ -6,7 +6,7 @@ import type { Chip, Driver } from "../../chip/chip.ts";
 import { optionalFunction } from "../../engine/ane/ffi/foreign.ts";
 import { identifyMachine } from "../../engine/ane/identity.ts";
 import { findLibrary } from "../../engine/ane/library.ts";
-import { chooseDriver } from "../../engine/ane/open-driver.ts";
+import { chooseDriver } from "../../engine/ane/choose-driver.ts";
 import { createEngine, engineOptions } from "../../engine/create.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { messageOf } from "../../util/errors.ts";
@@ -122,7 +122,8 @@ interface Session {
   readonly flopLimit: number;
 }
 
-function predictedSession({ engine, driver = "e5rt" }: BenchOptions): Session {
+function predictedSession({ engine, driver: given }: BenchOptions): Session {
+  const driver = chooseDriver(given);
   const chip = chipByName(engine.slice(SIMULATED.length));
   const runtime = `cost model of anecdote ${VERSION}`;
   const record = { name: `sim:${chip.id}`, device: `${chip.name} (predicted)`, runtime, driver };
@@ -333,7 +334,7 @@ class Bench {
   }
 
   #keep(benchCase: BenchCase, outcome: Outcome & Partial<CaseResult>): void {
-    const { chip, driver = "e5rt" } = this.#session;
+    const { chip, driver = chooseDriver(this.#options.driver) } = this.#session;
     const { id, suite, title, dispatches, hostCopies, flops, weightBytes } = benchCase;
     const { ms, joules, watts, boundBy } = predict(benchCase, chip, driver, () =>
       this.#placeholder(benchCase),
