@@ -112,8 +112,28 @@ export interface LoadedPlan {
   close(): Promise<void>;
 }
 
+/** Sections of a plan that are going to run. */
+export interface SectionsOfPlan {
+  readonly plan: Plan;
+  readonly sections: readonly string[];
+}
+
+/** What sections need of a process that may compile only so many programs. */
+export interface CompilationCost {
+  /** Different programs. */
+  readonly programs: number;
+  /** Of them, those that are not compiled yet. */
+  readonly missing: number;
+  /** What this process may still compile. */
+  readonly left: number;
+  /** What one process may compile in all. */
+  readonly budget: number;
+}
+
 export interface Engine {
   readonly description: EngineDescription;
+  /** Nothing where programs are compiled without a limit. Throws `EngineError` for a program that is refused. */
+  compilationCost?(needs: readonly SectionsOfPlan[]): CompilationCost | undefined;
   /** Throws `EngineError` for a program the engine refuses, naming program, op and rule. */
   load(plan: Plan, options?: LoadOptions): Promise<LoadedPlan>;
   close(): Promise<void>;

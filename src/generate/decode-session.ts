@@ -2,6 +2,9 @@ import type { Engine, LoadedPlan } from "../engine/engine.ts";
 import type { MilFunction } from "../mil/program.ts";
 import { modelOf, ropeTables } from "../model/index.ts";
 import type { Model, ModelConfig } from "../model/index.ts";
+import type { Plan } from "../plan/plan.ts";
+import { firstCacheLength } from "./cache-growth.ts";
+import type { PlannedSequence } from "./cache-growth.ts";
 import { bucketFor, buildDecodePlan, decodeBuffers } from "./decode-plan.ts";
 import type { DecodeSection } from "./decode-plan.ts";
 import { GenerateError } from "./errors.ts";
@@ -22,6 +25,12 @@ const DEFAULT_PREFILL_ROWS = 32;
 /** Fewer rows than this run one by one: a prefill computes all of its rows, used or not. */
 const PREFILL_WORTHWHILE = 3;
 
+/** One run of a section over so many tokens. */
+interface SectionRun {
+  readonly section: DecodeSection;
+  readonly count: number;
+}
+
 interface Loaded {
   readonly plan: LoadedPlan;
   readonly bucket: number;
@@ -29,14 +38,20 @@ interface Loaded {
 
 /**
  * One sequence under a model: appended tokens go through the stages once, their keys and values stay in a cache.
- * The cache grows by buckets; a bucket's programs are compiled when it is first needed.
+ * The cache grows by buckets; a bucket's programs are compiled when it is first needed, and kept. Engines whose sums
+ * depend on the size of a cache round otherwise in another bucket: a sequence that `begin` begins is computed the same
+ * whatever the session did before.
  */
 export class DecodeSession {
   readonly #options: DecodeSessionOptions;
   readonly #model: Model;
   readonly #prefillRowCount: number;
   #loaded: Loaded | undefined;
+  /** By bucket. */
+  readonly #plans = new Map<number, LoadedPlan>();
   #length = 0;
+  /** Positions that the cache holds at least. */
+  #leastLength = 0;
 
   constructor(options: DecodeSessionOptions) {
     this.#options = options;
@@ -56,6 +71,24 @@ export class DecodeSession {
   }
 
   /**
+   * Begins a sequence whose length is known, in place of the one before. Throws `EngineError` `engine.ane.budget`
+   * where its programs are more than this process may compile.
+   */
+  begin(sequence: PlannedSequence): void {
+    this.#length = 0;
+    this.#loaded = undefined;
+    const { engine, config } = this.#options;
+    this.#leastLength = firstCacheLength(sequence, {
+      engine,
+      contextLength: config.contextLength,
+      planOf: (bucket) => this.#planOf(bucket),
+      sectionsOfPrompt: (tokenCount) => [
+        ...new Set(this.#runsOf(tokenCount).map(({ section }) => section)),
+      ],
+    });
+  }
+
+  /**
    * Appends tokens and returns the logits [V] that follow the last one; they stay valid until the next call.
    * Throws `GenerateError` for no tokens, ids outside the vocabulary and sequences longer than the context.
    */
@@ -63,10 +96,7 @@ export class DecodeSession {
     this.#check(tokens);
     const { plan } = await this.#grow(this.#length + tokens.length);
     let done = 0;
-    while (done < tokens.length) {
-      const left = tokens.length - done;
-      const section: DecodeSection = left < PREFILL_WORTHWHILE ? "decode" : "prefill";
-      const count = section === "decode" ? 1 : Math.min(left, this.#prefillRowCount);
+    for (const { section, count } of this.#runsOf(tokens.length)) {
       await this.#run(plan, section, tokens.slice(done, done + count));
       done += count;
     }
@@ -86,9 +116,9 @@ export class DecodeSession {
   }
 
   async close(): Promise<void> {
-    const loaded = this.#loaded;
     this.#loaded = undefined;
-    await loaded?.plan.close();
+    for (const plan of this.#plans.values()) await plan.close();
+    this.#plans.clear();
   }
 
   #check(tokens: readonly number[]): void {
@@ -109,26 +139,45 @@ export class DecodeSession {
       );
   }
 
-  /** The plan whose cache holds `length` positions; rows of a smaller one are copied over. */
-  async #grow(length: number): Promise<Loaded> {
-    const old = this.#loaded;
-    if (old !== undefined && length <= old.bucket) return old;
-    const { engine, config, weights, optimize } = this.#options;
-    const bucket = bucketFor(length, config.contextLength);
-    const built = buildDecodePlan({
+  /** How so many tokens are appended. */
+  #runsOf(tokenCount: number): readonly SectionRun[] {
+    const runs: SectionRun[] = [];
+    for (let left = tokenCount; left > 0; left -= runs.at(-1)?.count ?? left) {
+      runs.push(
+        left < PREFILL_WORTHWHILE
+          ? { section: "decode", count: 1 }
+          : { section: "prefill", count: Math.min(left, this.#prefillRowCount) },
+      );
+    }
+    return runs;
+  }
+
+  #planOf(bucket: number): Plan {
+    const { config, optimize } = this.#options;
+    return buildDecodePlan({
       config,
       bucket,
       prefillRowCount: this.#prefillRowCount,
       ...(optimize !== undefined && { optimize }),
     });
-    const plan = await engine.load(built, { share: weights });
+  }
+
+  /** The plan whose cache holds `length` positions; rows of a smaller one are copied over. */
+  async #grow(length: number): Promise<Loaded> {
+    const old = this.#loaded;
+    const needed = Math.max(length, this.#leastLength);
+    if (old !== undefined && needed <= old.bucket) return old;
+    const { engine, config, weights } = this.#options;
+    const bucket = bucketFor(needed, config.contextLength);
+    const plan =
+      this.#plans.get(bucket) ?? (await engine.load(this.#planOf(bucket), { share: weights }));
+    this.#plans.set(bucket, plan);
     const mask = floatsOf(plan, decodeBuffers.mask);
     mask.fill(NOT_VISIBLE);
     mask.fill(0, 0, this.#length);
     if (old !== undefined) {
       for (const name of this.#cacheNames())
         this.#copyRows(floatsOf(old.plan, name), old.bucket, floatsOf(plan, name), bucket, 0);
-      await old.plan.close();
     }
     this.#loaded = { plan, bucket };
     return this.#loaded;

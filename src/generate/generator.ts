@@ -67,9 +67,13 @@ export class Generator {
     let tokenCount = 0;
     let stopReason: StopReason = room < options.maxTokens ? "end of context" : "max tokens";
     const startedMs = performance.now();
-    this.#session.truncate();
-    let logits = await this.#session.append(tokens);
     const limit = Math.min(options.maxTokens, room);
+    // The last token is not appended any more.
+    this.#session.begin({
+      promptLength: tokens.length,
+      length: tokens.length + Math.max(0, limit - 1),
+    });
+    let logits = await this.#session.append(tokens);
     while (tokenCount < limit) {
       const next = sampleToken(logits, sampling, random, tokens);
       tokenCount++;

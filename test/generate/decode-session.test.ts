@@ -126,3 +126,37 @@ describe.each(["reference", "cpu"])("decoding with a cache on the %s engine", (e
     expect(bucketFor(64, 300)).toBe(64);
   });
 });
+
+describe("a sequence on an engine whose sums depend on the size of a cache", () => {
+  it("is computed the same whatever the session did before", async () => {
+    const engine = await createEngine("sim:m4", { threads: 1 });
+    const config = parseModelConfig({
+      ...{
+        model_type: "gpt2",
+        vocab_size: 50,
+        n_embd: 64,
+        n_layer: 2,
+        n_head: 4,
+        n_positions: 128,
+      },
+    });
+    const weights = await freshWeights(engine, config);
+    const tokens = Array.from({ length: 40 }, (_, index) => (index * index * 7 + 3) % 50);
+    const logitsOf = async (session: DecodeSession): Promise<Float32Array> => {
+      session.begin({ promptLength: tokens.length, length: tokens.length });
+      return Float32Array.from(await session.append(tokens));
+    };
+    const fresh = new DecodeSession({ engine, config, weights });
+    const expected = await logitsOf(fresh);
+    const used = new DecodeSession({ engine, config, weights });
+    await used.append([...tokens, ...tokens]);
+    expect(await logitsOf(used)).toEqual(expected);
+    // In the larger cache it is not: otherwise nothing was shown.
+    used.truncate();
+    await used.append([...tokens, ...tokens]);
+    used.truncate();
+    expect(Float32Array.from(await used.append(tokens))).not.toEqual(expected);
+    for (const session of [fresh, used]) await session.close();
+    await engine.close();
+  });
+});

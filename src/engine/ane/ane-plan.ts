@@ -18,11 +18,11 @@ import type {
   SectionExecution,
 } from "../engine.ts";
 import { EngineError } from "../errors.ts";
+import { checkCompilations, sourcesOf } from "./compilations.ts";
 import type { ConversionPool } from "./conversion-pool.ts";
 import { DeviceMemory } from "./device-memory.ts";
-import type { AneDriver, DriverProgram } from "./driver.ts";
+import type { AneDriver, DriverProgram, EngineSource } from "./driver.ts";
 import { HostSide } from "./host-side.ts";
-import { canonicalSource } from "./program-text.ts";
 import { planSection } from "./section-plan.ts";
 import type { SectionStep, SegmentStep } from "./section-plan.ts";
 import type { LoadedSegments, SegmentSource } from "./segments.ts";
@@ -155,21 +155,23 @@ export class AnePlan implements LoadedPlan {
   async prepare(section: string): Promise<void> {
     if (this.#prepared.has(section)) return;
     const steps = this.#stepsOf(section);
-    const names = new Set(
-      steps.flatMap((step) =>
-        step.kind === "segment" ? step.calls.map(({ program }) => program) : [],
-      ),
+    const sources = [...sourcesOf(this.plan, this.#placed, [section])].filter(
+      ([name]) => !this.#programs.has(name),
     );
-    let done = 0;
-    for (const name of names) {
-      this.#onProgress?.(done++, names.size, name);
-      await this.#compile(name);
+    checkCompilations(
+      this.#context.driver.compilations,
+      sources.map(([, source]) => source),
+      `section "${section}" of plan "${this.plan.name}"`,
+    );
+    for (const [done, [name, source]] of sources.entries()) {
+      this.#onProgress?.(done, sources.length, name);
+      await this.#compile(name, source);
     }
     for (const step of steps) {
       if (step.kind === "host") await this.#host.prepare(step.dispatch);
       else this.#prepareSegment(step);
     }
-    this.#onProgress?.(names.size, names.size, section);
+    this.#onProgress?.(sources.length, sources.length, section);
     this.#prepared.add(section);
   }
 
@@ -269,8 +271,7 @@ export class AnePlan implements LoadedPlan {
     return steps;
   }
 
-  async #compile(name: string): Promise<void> {
-    if (this.#programs.has(name)) return;
+  async #compile(name: string, source: EngineSource): Promise<void> {
     const placed = this.#placed.get(name);
     if (placed?.place !== "engine") {
       throw new EngineError("engine.plan.program", `program "${name}" does not run on the engine`);
@@ -279,7 +280,7 @@ export class AnePlan implements LoadedPlan {
     const fn = placed.program.function;
     this.#flops.set(name, productFlops(fn));
     try {
-      this.#programs.set(name, await driver.compile(canonicalSource(name, fn)));
+      this.#programs.set(name, await driver.compile(source));
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== "engine.ane.compile") throw error;
       const findings = checkFunction(fn, chip, driver.name, name).filter(

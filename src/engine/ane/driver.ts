@@ -38,6 +38,18 @@ export interface DriverStream {
   release(): void;
 }
 
+/** Where one process may compile only so many programs. */
+export interface DriverCompilations {
+  /** Of all engines of this process together. */
+  readonly budget: number;
+  /** What is left of it. */
+  readonly left: number;
+  /** What is compiled already, and costs nothing. */
+  readonly isCompiled: (source: EngineSource) => boolean;
+  /** Equal for sources that are compiled once. */
+  readonly keyOf: (source: EngineSource) => string;
+}
+
 /** One way into the Neural Engine. All calls come from one thread. */
 export interface AneDriver {
   readonly name: Driver;
@@ -47,6 +59,8 @@ export interface AneDriver {
   readonly operationLimit: number;
   /** Bytes every buffer must have at least; `equal` asks for one size a side of a program. */
   readonly buffers: { readonly minimumBytes: number; readonly equalSizes: boolean };
+  /** Absent where programs are compiled without a limit. */
+  readonly compilations?: DriverCompilations;
   allocate(byteLength: number): DeviceBuffer;
   /** Throws `EngineError` `engine.ane.compile` with the runtime's reason. */
   compile(source: EngineSource): Promise<DriverProgram>;

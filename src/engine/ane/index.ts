@@ -8,6 +8,7 @@ import { EngineError } from "../errors.ts";
 import { createSimEngine } from "../sim/index.ts";
 import { AnePlan } from "./ane-plan.ts";
 import { chooseChip } from "./choose-chip.ts";
+import { compilationCostOf } from "./compilations.ts";
 import { ConversionPool } from "./conversion-pool.ts";
 import { lendEvaluator } from "./evaluator.ts";
 import { inMemoryEnvironment } from "./in-memory/settings.ts";
@@ -119,6 +120,8 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
   const open = new Set<LoadedPlan>();
   return {
     description,
+    compilationCost: (needs) =>
+      compilationCostOf(driver, chip, { operandScaling: context.operandScaling }, needs),
     load: async (plan: Plan, loadOptions: LoadOptions = {}) => {
       const loaded = await AnePlan.load(plan, context, loadOptions);
       open.add(loaded);

@@ -18,6 +18,11 @@ function sharedCount(): Int32Array {
   return new Int32Array(buffer);
 }
 
+/** What is left of a budget of this process. */
+export function compilationsLeft(budget: number): number {
+  return Math.max(0, budget - Atomics.load(count, 0));
+}
+
 /** Takes one compilation of the process's budget. Throws `EngineError` `engine.ane.budget` where none is left. */
 export function spendCompilation(budget: number, label: string): void {
   const before = Atomics.add(count, 0, 1);

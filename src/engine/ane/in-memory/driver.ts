@@ -2,14 +2,17 @@ import { EngineError } from "../../errors.ts";
 import type {
   AneDriver,
   DeviceBuffer,
+  DriverCompilations,
   DriverOperation,
   DriverProgram,
   DriverStream,
   EngineSource,
 } from "../driver.ts";
 import type { ObjectPointer } from "../ffi/objc-functions.ts";
+import { LOADED_PROGRAM_LIMIT } from "../assumptions.ts";
 import { programFiles } from "../program-text.ts";
-import { spendCompilation } from "./compile-budget.ts";
+import type { ProgramFiles } from "../program-text.ts";
+import { compilationsLeft, spendCompilation } from "./compile-budget.ts";
 import { EngineThread } from "./engine-thread.ts";
 import { ObjcRuntime } from "./objc.ts";
 import { InMemoryProgram, MODEL_MAKERS, WEIGHTS_KEY } from "./program.ts";
@@ -31,6 +34,9 @@ export interface InMemoryOptions extends InMemorySettings {
 /** Requests kept at once: each is a small object over a loaded model (`in-memory.shared-model`). */
 const REQUEST_LIMIT = 4096;
 
+/** A program without a user stays loaded, since compiling it again would cost budget, unless its weights are larger. */
+const KEPT_WEIGHT_BYTES = 1 << 20;
+
 /** What tells a client that the folder it compiles holds MIL text (`in-memory.client-compile`). */
 const MIL_OPTIONS = [
   ["kANEFModelType", "kANEFModelMIL"],
@@ -50,8 +56,13 @@ export class InMemoryDriver implements AneDriver {
   readonly #objc: ObjcRuntime;
   readonly #thread: EngineThread;
   readonly #compileBudget: number;
-  /** By the hash of what was compiled; a program that is being compiled is waited for. */
+  readonly compilations: DriverCompilations;
+  /** Text and weights of sources that were asked about. */
+  readonly #files = new WeakMap<EngineSource, ProgramFiles>();
+  /** By the hash of what was compiled, in the order of first use; a program that is being compiled is waited for. */
   readonly #programs = new Map<string, Promise<InMemoryProgram>>();
+  /** Programs without a user that stay loaded, the one that has been without for the longest time first. */
+  readonly #idle = new Map<string, InMemoryProgram>();
   /** Objects that all programs share, retained. */
   readonly #clients = new Map<ClientKind, ObjectPointer<"_ANEClient">>();
   readonly #dictionaries = new Map<"none" | "mil", ObjectPointer<"NSDictionary">>();
@@ -62,6 +73,7 @@ export class InMemoryDriver implements AneDriver {
     if (lacking.length > 0) throw this.#objc.lacking(lacking);
     this.routes = chooseRoutes(this.#objc, settings);
     this.#compileBudget = compileBudgetOf(settings);
+    this.compilations = this.#describeCompilations();
     this.buffers = surfaceRules(settings);
     this.#thread = new EngineThread(library, timeoutMs);
     const { compilation, evaluation } = this.routes;
@@ -74,13 +86,14 @@ export class InMemoryDriver implements AneDriver {
   }
 
   async compile(source: EngineSource): Promise<DriverProgram> {
-    const files = programFiles(source, WEIGHTS_KEY);
+    const files = this.#filesOf(source);
     const known = this.#programs.get(files.hash);
     const making = known ?? this.#make(source.label, files);
     if (known === undefined) this.#programs.set(files.hash, making);
     try {
       const program = await making;
       if (program.isReleased) return await this.compile(source);
+      this.#idle.delete(files.hash);
       program.users++;
       return program;
     } catch (error) {
@@ -136,6 +149,7 @@ export class InMemoryDriver implements AneDriver {
     }
     await Promise.allSettled(this.#programs.values());
     this.#programs.clear();
+    this.#idle.clear();
     this.#thread.afterwards(() => {
       for (const object of [...this.#clients.values(), ...this.#dictionaries.values()])
         this.#objc.release(object);
@@ -145,10 +159,54 @@ export class InMemoryDriver implements AneDriver {
     await this.#thread.close();
   }
 
-  async #make(label: string, files: ReturnType<typeof programFiles>): Promise<InMemoryProgram> {
+  #describeCompilations(): DriverCompilations {
+    const budget = this.#compileBudget;
+    const keyOf = (source: EngineSource): string => this.#filesOf(source).hash;
+    return {
+      budget,
+      get left() {
+        return compilationsLeft(budget);
+      },
+      keyOf,
+      isCompiled: (source) => this.#programs.has(keyOf(source)),
+    };
+  }
+
+  #filesOf(source: EngineSource): ProgramFiles {
+    const known = this.#files.get(source);
+    if (known !== undefined) return known;
+    const files = programFiles(source, WEIGHTS_KEY);
+    this.#files.set(source, files);
+    return files;
+  }
+
+  /** A program has lost its last user. */
+  #keep(hash: string, program: InMemoryProgram, weightBytes: number): void {
+    this.#idle.set(hash, program);
+    if (weightBytes > KEPT_WEIGHT_BYTES) this.#letGo(hash);
+    else this.#makeRoom(LOADED_PROGRAM_LIMIT);
+  }
+
+  /** Lets go of programs without a user until at most `count` programs are loaded. */
+  #makeRoom(count: number): void {
+    for (const hash of this.#idle.keys()) {
+      if (this.#programs.size <= count) return;
+      this.#letGo(hash);
+    }
+  }
+
+  #letGo(hash: string): void {
+    this.#idle.get(hash)?.releaseAll();
+    this.#idle.delete(hash);
+    this.#programs.delete(hash);
+  }
+
+  async #make(label: string, files: ProgramFiles): Promise<InMemoryProgram> {
     spendCompilation(this.#compileBudget, label);
+    this.#makeRoom(LOADED_PROGRAM_LIMIT - 1);
     const objc = this.#objc;
     const { compilation } = this.routes;
+    const weightBytes = files.weights?.byteLength ?? 0;
     const client = this.#clientOf(COMPILATION_ROUTES[compilation].client);
     const noOptions = this.#dictionary("none", []);
     const compileOptions =
@@ -162,7 +220,7 @@ export class InMemoryDriver implements AneDriver {
       route: compilation,
       folder: made.folder,
       receivers,
-      onRelease: () => this.#programs.delete(files.hash),
+      onUnused: (unused) => this.#keep(files.hash, unused, weightBytes),
     });
     try {
       await program.compileAndLoad();

@@ -104,7 +104,7 @@ export class InMemoryProgram implements DriverProgram {
   readonly #thread: EngineThread;
   readonly #route: (typeof COMPILATION_ROUTES)[CompilationRoute];
   readonly #folder: SharedFolder;
-  readonly #onRelease: () => void;
+  readonly #onUnused: (program: InMemoryProgram) => void;
   #isLoaded = false;
   isReleased = false;
 
@@ -116,7 +116,8 @@ export class InMemoryProgram implements DriverProgram {
       readonly route: CompilationRoute;
       readonly folder: SharedFolder;
       readonly receivers: Receivers;
-      readonly onRelease: () => void;
+      /** Told when the last user has let go: whether it stays loaded is the driver's choice. */
+      readonly onUnused: (program: InMemoryProgram) => void;
     },
   ) {
     this.#objc = objc;
@@ -125,7 +126,7 @@ export class InMemoryProgram implements DriverProgram {
     this.receivers = parts.receivers;
     this.#route = COMPILATION_ROUTES[parts.route];
     this.#folder = parts.folder;
-    this.#onRelease = parts.onRelease;
+    this.#onUnused = parts.onUnused;
   }
 
   /** Assumption `in-memory.load-retry`: loading is tried twice. */
@@ -149,9 +150,7 @@ export class InMemoryProgram implements DriverProgram {
   }
 
   release(): void {
-    if (--this.users > 0 || this.isReleased) return;
-    this.releaseAll();
-    this.#onRelease();
+    if (--this.users === 0 && !this.isReleased) this.#onUnused(this);
   }
 
   /** Unloaded first, then let go of, then its folder is removed. */
