@@ -82,6 +82,14 @@ const CASES: readonly Case[] = [
     ...{ shape: [40, 64], tolerance: 2e-3, write: (f, x) => f.op("softplus", { x }) },
   },
   {
+    ...{ what: "a result without axes", rule: "port-rank-0", chip: "m4", driver: "e5rt" },
+    ...{ shape: [40, 64], tolerance: 2e-3 },
+    write: (f, x) => {
+      const largest = f.op("reduce_max", { x, axes: [0, 1], keep_dims: false });
+      return f.op("tanh", { x: largest });
+    },
+  },
+  {
     ...{ what: "fp32 ports", rule: "port-type-e5rt", chip: "m4", driver: "e5rt" },
     ...{ shape: [40, 64], tolerance: 2e-3 },
     write: (f, x) => f.op("cast", { x: f.op("tanh", { x }), dtype: "fp32" }),

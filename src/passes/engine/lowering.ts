@@ -92,8 +92,7 @@ export class Lowering {
       return { kind: "parts", values, axis: -2, sizes, shape };
     }
     const conversion = { kind: "half", start: 0, count: elementCount(shape) } as const;
-    // A port has at least one axis.
-    const portShape = shape.length === 0 ? [1] : this.#laneShape(shape);
+    const portShape = this.#portShape(shape);
     const port = this.#port(input.name, input.name, portShape, conversion);
     const isSame = shape.length === 0 || sameShape(portShape, shape);
     // A name that no later port has.
@@ -112,8 +111,12 @@ export class Lowering {
     return this.builder.input(name, tensorType("fp16", shape));
   }
 
-  /** Rule `lane-width`: the same numbers with a last axis of 32 or more, where there are as many. */
-  #laneShape(shape: readonly number[]): readonly number[] {
+  /**
+   * Rules `port-rank-0` and `lane-width`: at least one axis, and the same numbers with a last axis of 32 or more,
+   * where there are as many.
+   */
+  #portShape(shape: readonly number[]): readonly number[] {
+    if (shape.length === 0) return [1];
     const count = elementCount(shape);
     const isNarrow = this.driver === "in-memory" && (shape.at(-1) ?? 1) < LANE_WIDTH;
     return isNarrow && count >= LANE_WIDTH && count <= this.axisLimit ? [1, count] : shape;
@@ -302,8 +305,10 @@ export class Lowering {
     // The compiler crashes on a function that returns one of its inputs.
     const isPort = this.#inputs.some((input) => input.name === value.name);
     const taken = Object.values(this.#results).includes(value);
-    const lane = value.type.kind === "tensor" ? this.#laneShape(staticShape(value.type)) : [];
-    const shaped = value.type.kind === "tensor" ? this.reshape(value, lane) : value;
+    const shaped =
+      value.type.kind === "tensor"
+        ? this.reshape(value, this.#portShape(staticShape(value.type)))
+        : value;
     const result = isPort || taken ? this.builder.op("mul", { x: shaped, y: 1 }) : shaped;
     // A name of its own: the plan's names may be those of other values here.
     const port = `result_${name}`;
