@@ -90,6 +90,24 @@ const CASES: readonly Case[] = [
     },
   },
   {
+    ...{ what: "attention with a mask of numbers", rule: "attention-mask", chip: "m4" },
+    ...{ driver: "in-memory", shape: [2, 4, 33, 32], tolerance: 4e-3 },
+    write: (f, x) => {
+      const attn_mask = f.constant(tensorLiteral("fp16", [33, 33], numbers(33 * 33)), "mask");
+      const key = f.op("tanh", { x });
+      return f.op("scaled_dot_product_attention", { query: x, key, value: x, attn_mask });
+    },
+  },
+  {
+    ...{ what: "causal attention", rule: "attention-mask", chip: "m1", driver: "e5rt" },
+    ...{ shape: [1, 2, 40, 32], tolerance: 4e-3 },
+    write: (f, x) => {
+      const causal = Array.from({ length: 1600 }, (_, i) => Number(i % 40 <= Math.floor(i / 40)));
+      const attn_mask = f.constant(tensorLiteral("bool", [40, 40], causal), "mask");
+      return f.op("scaled_dot_product_attention", { query: x, key: x, value: x, attn_mask });
+    },
+  },
+  {
     ...{ what: "fp32 ports", rule: "port-type-e5rt", chip: "m4", driver: "e5rt" },
     ...{ shape: [40, 64], tolerance: 2e-3 },
     write: (f, x) => f.op("cast", { x: f.op("tanh", { x }), dtype: "fp32" }),

@@ -6,31 +6,44 @@ import type { Lowering } from "./lowering.ts";
 import { softmaxOfParts } from "./parts.ts";
 
 /** What a padded softmax sees beyond its axis: nothing of it is left after the exponential. */
-const FAR_BELOW = -30_000;
+export const FAR_BELOW = -30_000;
 
-/** Rule `softmax-power-of-two`: the axis is padded, and what was added cut off again. */
 export function softmax(lowering: Lowering, call: OpCall): Lowered | undefined {
   const x = lowering.lookup(call, "x");
   if (x.kind === "parts") return softmaxOfParts(lowering, call);
   const rank = x.shape.length;
-  const size = x.shape.at(-1) ?? 1;
-  const padded = 2 ** Math.ceil(Math.log2(size));
-  if (lowering.driver !== "in-memory" || padded === size || padded > lowering.axisLimit)
+  if (call.axis("axis", rank) !== rank - 1 || paddedSize(lowering, x.shape) === undefined)
     return undefined;
-  if (call.axis("axis", rank) !== rank - 1) return undefined;
+  return lowering.plain(lastSoftmax(lowering, lowering.whole(x)), x.shape);
+}
+
+/** Rule `softmax-power-of-two`: how long the last axis has to be, where that is longer than it is. */
+function paddedSize(lowering: Lowering, shape: readonly number[]): number | undefined {
+  const size = shape.at(-1) ?? 1;
+  const padded = 2 ** Math.ceil(Math.log2(size));
+  const isWanted = lowering.driver === "in-memory" && padded !== size;
+  return isWanted && padded <= lowering.axisLimit ? padded : undefined;
+}
+
+/** A softmax over the last axis, which is padded where the chip wants that; what was added is cut off again. */
+export function lastSoftmax(lowering: Lowering, x: Value): Value {
   const { builder } = lowering;
+  const shape = x.type.kind === "tensor" ? staticShape(x.type) : [];
+  const axis = shape.length - 1;
+  const padded = paddedSize(lowering, shape);
+  if (padded === undefined) return builder.op("softmax", { x, axis });
+  const missing = padded - (shape[axis] ?? 1);
   const wide = builder.op("pad", {
-    x: lowering.whole(x),
-    pad: x.shape.flatMap((_, axis) => [0, axis === rank - 1 ? padded - size : 0]),
+    x,
+    pad: shape.flatMap((_, at) => [0, at === axis ? missing : 0]),
     mode: "constant",
     constant_val: FAR_BELOW,
   });
-  const value = builder.op("slice_by_index", {
-    x: builder.op("softmax", { x: wide, axis: rank - 1 }),
-    begin: x.shape.map(() => 0),
-    end: x.shape,
+  return builder.op("slice_by_index", {
+    x: builder.op("softmax", { x: wide, axis }),
+    begin: shape.map(() => 0),
+    end: shape,
   });
-  return lowering.plain(value, x.shape);
 }
 
 /**

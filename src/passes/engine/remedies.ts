@@ -74,7 +74,10 @@ export const REMEDIES: Readonly<Record<string, RemedyRow>> = {
   },
   "blockwise-weight": { stays: NO_PASS },
   "int8-constants-h15": { stays: NO_PASS },
-  "attention-mask": { stays: NO_PASS },
+  "attention-mask": {
+    does: "attention is written out: scores, mask, softmax, product",
+    stays: "a mask is given",
+  },
   // Values.
   "slice-clamp": { stays: "the passes know no bound of the values" },
   "concat-of-slices": { stays: NO_PASS },

@@ -1,6 +1,7 @@
 import type { OpCall } from "../../mil/op-call.ts";
 import { literalOf } from "../../mil/program.ts";
 import type { Operation, Value } from "../../mil/program.ts";
+import { maskedAttention } from "./attention.ts";
 import { asProduct, isRowStatistic, multiplyProducts } from "./scaled-products.ts";
 import { elementCount, isFloat, sameShape } from "../../mil/types.ts";
 import type { Lowered, Parts } from "./lowered-value.ts";
@@ -426,6 +427,7 @@ export const LOWERING_RULES: Readonly<Record<string, LoweringRule>> = {
   transpose,
   conv: convolution,
   gelu,
+  scaled_dot_product_attention: maskedAttention,
   layer_norm: layerNorm,
   softplus,
 };
