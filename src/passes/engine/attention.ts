@@ -1,4 +1,4 @@
-import { tensorLiteral } from "../../mil/literal.ts";
+import { literalNumbers, tensorLiteral } from "../../mil/literal.ts";
 import type { OpCall } from "../../mil/op-call.ts";
 import { literalOf } from "../../mil/program.ts";
 import type { Value } from "../../mil/program.ts";
@@ -41,9 +41,7 @@ function addedMask(lowering: Lowering, call: OpCall): Value {
   if (literal?.type.kind !== "tensor" || literal.data.kind !== "numbers") {
     throw lowering.refuse("a mask of bools that is no constant; give fp16 zeros and -30000");
   }
-  const numbers = Array.from(literal.data.numbers, (keeps) =>
-    Number(keeps) === 0 ? FAR_BELOW : 0,
-  );
+  const numbers = literalNumbers(literal).map((keeps) => (keeps === 0 ? FAR_BELOW : 0));
   return lowering.builder.constant(
     tensorLiteral("fp16", staticShape(literal.type), numbers),
     "mask",
