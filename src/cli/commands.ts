@@ -7,26 +7,37 @@ interface CommandModule {
   readonly register: (program: Command, exit: Exit) => void;
 }
 
-/** In the order of `anecdote --help`: the main job first. */
-const MODULES: readonly (() => Promise<CommandModule>)[] = [
-  () => import("./train.ts"),
-  () => import("./generate.ts"),
-  () => import("./eval.ts"),
-  () => import("./plan.ts"),
-  () => import("./estimate.ts"),
-  () => import("./inspect.ts"),
-  () => import("./check.ts"),
-  () => import("./run.ts"),
-  () => import("./convert.ts"),
-  () => import("./diff.ts"),
-  () => import("./ops.ts"),
-  () => import("./chips.ts"),
-  () => import("./bench.ts"),
-  () => import("./data.ts"),
-  () => import("./tokenizer.ts"),
-  () => import("./doctor.ts"),
-];
+type Load = () => Promise<CommandModule>;
 
-export async function registerCommands(program: Command, exit: Exit): Promise<void> {
-  for (const load of MODULES) (await load()).register(program, exit);
+/** By name, in the order of `anecdote --help`: the main job first. */
+const MODULES: Readonly<Record<string, Load>> = {
+  train: () => import("./train.ts"),
+  generate: () => import("./generate.ts"),
+  eval: () => import("./eval.ts"),
+  plan: () => import("./plan.ts"),
+  estimate: () => import("./estimate.ts"),
+  inspect: () => import("./inspect.ts"),
+  check: () => import("./check.ts"),
+  run: () => import("./run.ts"),
+  convert: () => import("./convert.ts"),
+  diff: () => import("./diff.ts"),
+  ops: () => import("./ops.ts"),
+  chips: () => import("./chips.ts"),
+  bench: () => import("./bench.ts"),
+  data: () => import("./data.ts"),
+  tokenizer: () => import("./tokenizer.ts"),
+  doctor: () => import("./doctor.ts"),
+};
+
+/** Registers the command that the words begin with; all of them where they begin with none, for help and typos. */
+export async function registerCommands(
+  program: Command,
+  exit: Exit,
+  argv: readonly string[],
+): Promise<void> {
+  const [name = ""] = argv;
+  const one = Object.hasOwn(MODULES, name) ? MODULES[name] : undefined;
+  const isVersion = argv.length === 1 && (name === "--version" || name === "-V");
+  const loads = one !== undefined ? [one] : isVersion ? [] : Object.values(MODULES);
+  for (const load of loads) (await load()).register(program, exit);
 }

@@ -37,9 +37,10 @@ async function run(argv: readonly string[]): Promise<number> {
     .configureHelp({ sortSubcommands: false })
     .showHelpAfterError("(add --help for the options)");
   let exitCode: number = EXIT_CODES.ok;
-  await registerCommands(program, (code) => {
+  const exit = (code: number): void => {
     exitCode = code;
-  });
+  };
+  await registerCommands(program, exit, argv);
   const json = argv.includes("--json");
   try {
     if (argv.length === 0) {

@@ -5,7 +5,7 @@ import { resolveTrainConfig } from "../../src/train/index.ts";
 import { run } from "./in-process.ts";
 
 const program = new Command("anecdote");
-await registerCommands(program, () => undefined);
+await registerCommands(program, () => undefined, []);
 const commandsOf = (command: Command): readonly Command[] => [
   command,
   ...command.commands.flatMap(commandsOf),
