@@ -146,7 +146,7 @@ export function paperRows(): readonly PaperRow[] {
       predicted: layer.ms,
       unit: "ms/step",
       source: "maderix, article part 1",
-      note: `${parts(layer)}; weight gradients run on other cores and may add to it`,
+      note: `${parts(layer)}; weight gradients run on other cores and may add to it. Its own kernels are priced here, not Anecdote's`,
     },
     {
       what: "peak fp16",
@@ -254,7 +254,7 @@ export function paperRows(): readonly PaperRow[] {
       predicted: stories.ms,
       unit: "ms/step",
       source: "maderix readme (another page of it says about 115)",
-      note: `${parts(stories)}; its log of one commit: engine 49, copies 27, CPU 28`,
+      note: `${parts(stories)}; its log of one commit: engine 49, copies 27, CPU 28. Its own kernels are priced here; what Anecdote's programs take tell estimate and bench engine`,
     },
     {
       what: "Qwen3-0.6B training step",

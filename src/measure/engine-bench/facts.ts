@@ -153,12 +153,12 @@ const FACTS: readonly FactRow[] = [
       ratio(times("matmul.conv1x1-4096-4096@4096"), times("matmul.gemm-4096x4096x4096")),
   },
   {
-    label: "one layer 768 x 512, forward and backward",
+    label: "one layer 768 x 512, forward and backward, Anecdote's programs",
     unit: "ms",
     value: (times) => times("layer.block-768x512"),
   },
   {
-    label: "Stories110M training step",
+    label: "Stories110M training step, Anecdote's programs",
     unit: "ms",
     value: (times) => times("layer.stories110M-step"),
   },

@@ -176,7 +176,7 @@ function modelCases(): readonly BenchCase[] {
     {
       ...layerCase,
       id: `layer.block-${channelCount}x${LAYER_SEQUENCE}`,
-      title: `one layer ${size}, forward and backward, gradients stay on the engine`,
+      title: `one layer ${size} as Anecdote writes it, forward and backward, gradients stay on the engine`,
       paper: "one layer 768 x 512, forward and backward",
       isQuick: true,
       build: (options) => layerPlan("stay", options),
@@ -184,14 +184,14 @@ function modelCases(): readonly BenchCase[] {
     {
       ...layerCase,
       id: `layer.block-${channelCount}x${LAYER_SEQUENCE}.gradients-home`,
-      title: `one layer ${size}, forward and backward, gradients become fp32 on the host`,
+      title: `one layer ${size} as Anecdote writes it, forward and backward, gradients become fp32 on the host`,
       isQuick: false,
       build: (options) => layerPlan("home", options),
     },
     {
       ...common,
       id: `layer.${PRESET}-step`,
-      title: `${PRESET}, one training step of ${STEP_SEQUENCE} tokens`,
+      title: `${PRESET} as Anecdote writes it, one training step of ${STEP_SEQUENCE} tokens`,
       paper: "Stories110M training step",
       dispatches: 2 * layerCount + 1,
       flops:
