@@ -1,12 +1,15 @@
+import { existsSync, realpathSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { engineOptions } from "../engine/create.ts";
 import { powerChoice } from "../track/power/index.ts";
-import { evaluateModel } from "../train/index.ts";
+import { evaluateModel, heldOutOf, resolveTrainConfig } from "../train/index.ts";
+import type { TrainConfig } from "../train/index.ts";
 import { resolveOptions } from "../util/options.ts";
 import type { Exit } from "./commands.ts";
 import { UsageError } from "./errors.ts";
 import { EVAL_OPTIONS } from "./generate-options.ts";
-import { addOptions, commandLineLayer } from "./options.ts";
+import { addOptions, commandLineLayer, fileLayer } from "./options.ts";
 import { WorkPower, tokenCosts, tokenCostsText } from "./power.ts";
 import type { MeanPower } from "./power.ts";
 import { StatusLine } from "./terminal.ts";
@@ -16,21 +19,41 @@ export function register(program: Command, _exit: Exit): void {
     .command("eval")
     .description("loss and perplexity of a model on data, each token counted once")
     .option("--json", "one JSON object")
-    .addHelpText("after", "\nExample:\n  anecdote eval --model runs/shakespeare --data input.txt");
+    .addHelpText(
+      "after",
+      "\nWithout --data a run is judged on what it held out, as it judges itself.\n\nExamples:\n  anecdote eval --model runs/shakespeare\n  anecdote eval --model runs/shakespeare --data other.txt",
+    );
   addOptions(command, EVAL_OPTIONS);
   command.action(async (flags: { readonly json?: boolean }) => {
     const { values } = resolveOptions(EVAL_OPTIONS, [commandLineLayer(command, EVAL_OPTIONS)]);
-    if (values.model === undefined || values.data === undefined) {
-      throw new UsageError("cli.eval", "eval needs a model and data: --model DIR --data FILE");
+    const { model } = values;
+    if (model === undefined) throw new UsageError("cli.eval", "eval needs a model: --model DIR");
+    const config = configOfRun(model);
+    if (config === undefined && values.data === undefined) {
+      throw new UsageError(
+        "cli.eval",
+        `${model} is no folder of a run that held data out: eval needs --data FILE`,
+      );
     }
     const status = new StatusLine();
+    const held =
+      config !== undefined && values.data === undefined
+        ? heldOutOf(config, (text) => {
+            status.show(text);
+          })
+        : undefined;
+    if (config !== undefined && values.data !== undefined && isSameFile(config.data, values.data))
+      process.stderr.write(
+        "note: the run was trained on most of these data; without --data it is judged on the rest\n",
+      );
     const power = new WorkPower(powerChoice());
     let mean: MeanPower | undefined;
     let first: Progress | undefined;
     let last: Progress | undefined;
     const report = await evaluateModel({
-      model: values.model,
-      data: values.data,
+      model,
+      data: held?.tokens ?? values.data ?? "",
+      ...held,
       ...(values.batch_size !== undefined && { batchSize: values.batch_size }),
       ...(values.max_seq_length !== undefined && { sequenceLength: values.max_seq_length }),
       ...(values.by_document !== undefined && { byDocument: values.by_document }),
@@ -42,7 +65,10 @@ export function register(program: Command, _exit: Exit): void {
         first ??= last;
         status.show(`${done} of ${total} tokens`);
       },
-    }).finally(() => (mean = power.end()));
+    }).finally(() => {
+      mean = power.end();
+      held?.close();
+    });
     status.clear();
     const speed = speedBetween(first, last);
     process.stdout.write(
@@ -51,6 +77,18 @@ export function register(program: Command, _exit: Exit): void {
         : `loss ${report.loss.toFixed(4)} nats/token  perplexity ${report.perplexity.toFixed(3)}  over ${report.tokens} tokens${speed > 0 ? `, ${speed.toFixed(1)} tokens/s` : ""}${tokenCostsText(mean, speed)}\n`,
     );
   });
+}
+
+/** What a run's folder, or a checkpoint in it, was trained with. */
+function configOfRun(model: string): TrainConfig | undefined {
+  const folder = [model, dirname(model)].find((path) => existsSync(join(path, "config.yaml")));
+  if (folder === undefined) return undefined;
+  const { config } = resolveTrainConfig({}, [fileLayer(join(folder, "config.yaml"))]);
+  return { ...config, output_dir: folder };
+}
+
+function isSameFile(a: string, b: string): boolean {
+  return existsSync(a) && existsSync(b) && realpathSync(a) === realpathSync(b);
 }
 
 interface Progress {

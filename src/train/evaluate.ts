@@ -2,6 +2,7 @@ import { createEngine, engineOptions } from "../engine/create.ts";
 import { loadWeights, modelOf, readModelConfig } from "../model/index.ts";
 import { optimize } from "../passes/pipeline.ts";
 import { evaluationBatches, loadTokenizer, openDataset } from "../text/index.ts";
+import type { Tokenizer, TokenView } from "../text/index.ts";
 import { tmpdir } from "node:os";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -14,8 +15,11 @@ import { evaluateBatches } from "./trainer.ts";
 export interface EvaluateOptions extends EngineSettings {
   /** A model folder, or a run's. */
   readonly model: string;
-  /** Text, jsonl, token ids or a folder of them; all of it is judged (a folder's validation split, if it has one). */
-  readonly data: string;
+  /**
+   * Text, jsonl, token ids or a folder of them, all of which is judged (a folder's validation split, if it has one); or
+   * tokens of the model's tokenizer, such as the part that a run held out.
+   */
+  readonly data: string | TokenView;
   readonly batchSize?: number;
   /** Tokens of context; default: the model's, at most 1,024. */
   readonly sequenceLength?: number;
@@ -39,10 +43,8 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
   const { tokenizer } = loadTokenizer(folder);
   const sequenceLength = options.sequenceLength ?? Math.min(config.contextLength, 1024);
   const batchSize = options.batchSize ?? Math.max(1, Math.floor(2048 / sequenceLength));
-  const cacheFolder = mkdtempSync(join(tmpdir(), "anecdote-eval-"));
-  const dataset = openDataset(options.data, { tokenizer, cacheFolder, validationFraction: 0 });
+  const { tokens, close } = openTokens(options.data, tokenizer);
   try {
-    const tokens = dataset.validation ?? dataset.train;
     const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
     try {
       const loaded = await engine.load(
@@ -71,7 +73,22 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
       await engine.close();
     }
   } finally {
-    dataset.close();
-    rmSync(cacheFolder, { recursive: true, force: true });
+    close();
   }
+}
+
+function openTokens(
+  data: string | TokenView,
+  tokenizer: Tokenizer,
+): { readonly tokens: TokenView; readonly close: () => void } {
+  if (typeof data !== "string") return { tokens: data, close: () => undefined };
+  const cacheFolder = mkdtempSync(join(tmpdir(), "anecdote-eval-"));
+  const dataset = openDataset(data, { tokenizer, cacheFolder, validationFraction: 0 });
+  return {
+    tokens: dataset.validation ?? dataset.train,
+    close: () => {
+      dataset.close();
+      rmSync(cacheFolder, { recursive: true, force: true });
+    },
+  };
 }

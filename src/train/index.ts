@@ -12,6 +12,8 @@ export { PRESETS, presetOf } from "./presets.ts";
 export type { Preset } from "./presets.ts";
 export { evaluateModel } from "./evaluate.ts";
 export type { EvaluateOptions, EvaluationReport } from "./evaluate.ts";
+export { heldOutOf } from "./held-out.ts";
+export type { HeldOut } from "./held-out.ts";
 export { measureStep } from "./measured-step.ts";
 export type { MeasuredStep } from "./measured-step.ts";
 export { resolveModelFolder } from "./model-path.ts";

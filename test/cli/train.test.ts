@@ -62,8 +62,17 @@ describe("anecdote train", () => {
       "--json",
     ]);
     expect(judged.code, judged.stderr).toBe(0);
+    expect(judged.stderr).toContain("the run was trained on most of these data");
     const report = JSON.parse(judged.stdout) as { loss: number; perplexity: number };
     expect(report.perplexity).toBeCloseTo(Math.exp(report.loss), 6);
+
+    const heldOut = await runCli(["eval", "--model", run, "--json"]);
+    expect(heldOut.code, heldOut.stderr).toBe(0);
+    const judgedLast = events.findLast((event) => event.kind === "eval");
+    expect((JSON.parse(heldOut.stdout) as { loss: number }).loss).toBeCloseTo(
+      judgedLast?.kind === "eval" ? judgedLast.eval_loss : NaN,
+      5,
+    );
   });
 
   it("saves on Ctrl-C, says how to go on, ends with 130, and goes on from there", async () => {
