@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
-import type { ChildProcess } from "node:child_process";
 import { AnecdoteError } from "../util/errors.ts";
-import { EXIT_CODES } from "./errors.ts";
+import type { Interruptions } from "./interruptions.ts";
 
 /** How far a run has come: whole steps, and what is still due after the last of them. */
 export interface RunProgress {
@@ -19,29 +18,42 @@ type Message =
   | { readonly kind: "follow"; readonly progress: RunProgress }
   | { readonly kind: "interrupt"; readonly presses: number };
 
+/** How a command ends that went on in new processes. */
+export type ContinuedEnd =
+  | { readonly kind: "ended"; readonly code: number }
+  /** Another process follows this one, which only has to go. */
+  | { readonly kind: "followed"; readonly code: number }
+  /** It was to be stopped while no process was at work: its last checkpoint is of this step. */
+  | { readonly kind: "interrupted"; readonly step: number };
+
 /**
  * Goes on with this command in a new process, with `--resume`, and returns what it ends with. Its input, output and
- * terminal are this one's; signals to this process reach it; it is followed by another one whenever it asks for
- * that. The processes stand side by side, never more than two of them. Throws `AnecdoteError` `engine.ane.budget`
- * when one comes no further than the one before.
+ * terminal are this one's; interruptions of either process reach the other one; it is followed by another one whenever
+ * it asks for that. The processes stand side by side, never more than two of them. Throws `AnecdoteError`
+ * `engine.ane.budget` when one comes no further than the one before.
  */
-export async function goOnInNewProcess(reached: RunProgress): Promise<number> {
+export async function goOnInNewProcess(
+  reached: RunProgress,
+  interruptions: Interruptions,
+): Promise<ContinuedEnd> {
   await flushed();
   if (isContinued()) {
-    await new Promise<void>((resolve) => {
-      process.send?.({ kind: "follow", progress: reached } satisfies Message, () => resolve());
-    });
-    return FOLLOW_ME;
+    if (interruptions.count === 0) await tell({ kind: "follow", progress: reached });
+    return interruptions.count > 0
+      ? { kind: "interrupted", step: reached.step }
+      : { kind: "followed", code: FOLLOW_ME };
   }
   let before = reached;
   for (;;) {
-    const end = await runAgain();
-    if (end.signal !== null) process.kill(process.pid, end.signal);
-    if (end.progress === undefined) return end.code ?? 1;
-    // It ended just when it was to be stopped: nothing is to follow.
-    if (end.presses > 0) return EXIT_CODES.interrupted;
-    if (!isFurther(end.progress, before)) throw noProgress(before);
-    before = end.progress;
+    if (interruptions.count > 0) return { kind: "interrupted", step: before.step };
+    const { code, signal, progress } = await runAgain(interruptions);
+    // Such a signal ends it only before it listens: it has done nothing yet.
+    if (signal === "SIGINT" || signal === "SIGTERM")
+      return { kind: "interrupted", step: before.step };
+    if (signal !== null) process.kill(process.pid, signal);
+    if (progress === undefined) return { kind: "ended", code: code ?? 1 };
+    if (!isFurther(progress, before)) throw noProgress(before);
+    before = progress;
   }
 }
 
@@ -50,82 +62,63 @@ function isContinued(): boolean {
   return process.env[MARK] !== undefined && process.send !== undefined;
 }
 
+/** Once it is on its way, or the process before this one has gone. */
+async function tell(message: Message): Promise<void> {
+  await new Promise<void>((resolve) => {
+    process.send?.(message, undefined, undefined, () => resolve());
+  });
+}
+
 /**
- * Hears of interruptions that the process this one continues has received: how many there were so far. A terminal
- * tells both processes, anybody else that one alone; when it ends, so should this one. Returns what ends this.
+ * Shares interruptions with the process that this one continues, where there is one: a terminal tells both, anybody
+ * else one of them. When that process ends, so should this one.
  */
-export function onInterruptFromBefore(hear: (presses: number) => void): () => void {
-  if (!isContinued()) return () => undefined;
-  const onMessage = (message: Message): void => {
-    if (message.kind === "interrupt") hear(message.presses);
-  };
-  const onDisconnect = (): void => hear(1);
-  process.on("message", onMessage);
-  process.on("disconnect", onDisconnect);
+export function shareWithProcessBefore(interruptions: Interruptions): void {
+  if (!isContinued()) return;
+  process.on("message", (message: Message) => {
+    if (message.kind === "interrupt") interruptions.hear(message.presses);
+  });
+  process.on("disconnect", () => interruptions.hear(1));
   // Listening must not keep the process alive.
   process.channel?.unref();
-  return () => {
-    process.off("message", onMessage);
-    process.off("disconnect", onDisconnect);
-  };
+  if (!process.connected) interruptions.hear(1);
+  interruptions.listen((presses) => void tell({ kind: "interrupt", presses }));
 }
 
 interface ProcessEnd {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
+  /** Where it wants to be followed. */
   readonly progress: RunProgress | undefined;
-  /** Interruptions of this process while that one ran. */
-  readonly presses: number;
 }
 
-async function runAgain(): Promise<ProcessEnd> {
+async function runAgain(interruptions: Interruptions): Promise<ProcessEnd> {
   const [script = "", ...args] = process.argv.slice(1);
   const flags = args.includes("--resume") ? args : [...args, "--resume"];
   const child = spawn(process.execPath, [...process.execArgv, script, ...flags], {
     stdio: ["inherit", "inherit", "inherit", "ipc"],
     env: { ...process.env, [MARK]: "1" },
   });
-  const relay = relayInterrupts(child);
   let progress: RunProgress | undefined;
   child.on("message", (message: Message) => {
     if (message.kind === "follow") progress = message.progress;
+    else interruptions.hear(message.presses);
+  });
+  // The number of interruptions, not the signals: those of a terminal have reached it already.
+  const stopSharing = interruptions.listen((presses) => {
+    child.send({ kind: "interrupt", presses } satisfies Message, () => undefined);
   });
   try {
     return await new Promise((resolve, reject) => {
       child.on("error", reject);
-      child.on("exit", (code, signal) => {
-        resolve({
-          code,
-          signal,
-          progress: code === FOLLOW_ME ? progress : undefined,
-          presses: relay.presses(),
-        });
+      // Later than "exit": what it told is heard by then.
+      child.on("close", (code, signal) => {
+        resolve({ code, signal, progress: code === FOLLOW_ME ? progress : undefined });
       });
     });
   } finally {
-    relay.stop();
+    stopSharing();
   }
-}
-
-/** The number of interruptions, not the signals: those of a terminal have reached the child already. */
-function relayInterrupts(child: ChildProcess): {
-  readonly presses: () => number;
-  readonly stop: () => void;
-} {
-  let presses = 0;
-  const relay = (): void => {
-    presses++;
-    if (child.connected) child.send({ kind: "interrupt", presses } satisfies Message);
-  };
-  process.on("SIGINT", relay);
-  process.on("SIGTERM", relay);
-  return {
-    presses: () => presses,
-    stop: () => {
-      process.off("SIGINT", relay);
-      process.off("SIGTERM", relay);
-    },
-  };
 }
 
 function isFurther(now: RunProgress, before: RunProgress): boolean {

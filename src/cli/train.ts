@@ -7,13 +7,19 @@ import { planJson, printPlan } from "../plan/print.ts";
 import {
   PRESETS,
   TRAIN_OPTIONS,
+  logInterruption,
   planOf,
   plannedModel,
   presetOf,
   resolveTrainConfig,
   trainInWorker,
 } from "../train/index.ts";
-import type { ResolvedTrainConfig, TrainConfig, TrainEvent } from "../train/index.ts";
+import type {
+  ResolvedTrainConfig,
+  SessionOptions,
+  TrainConfig,
+  TrainEvent,
+} from "../train/index.ts";
 import { POWER_CHOICES, powerChoice } from "../track/power/index.ts";
 import type { PowerChoice } from "../track/power/index.ts";
 import { exitAtOnce } from "../util/stuck-thread.ts";
@@ -22,7 +28,8 @@ import type { Exit } from "./commands.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer, fileLayer } from "./options.ts";
 import { watchPower } from "./power.ts";
-import { goOnInNewProcess, onInterruptFromBefore } from "./new-process.ts";
+import { Interruptions } from "./interruptions.ts";
+import { goOnInNewProcess, shareWithProcessBefore } from "./new-process.ts";
 import { TrainDisplay } from "./train-display.ts";
 
 interface TrainFlags {
@@ -134,53 +141,62 @@ function show(config: TrainConfig, what: string, json: boolean): void {
 }
 
 async function train(config: TrainConfig, json: boolean, choice: PowerChoice): Promise<number> {
+  const interruptions = new Interruptions();
+  shareWithProcessBefore(interruptions);
   const display = new TrainDisplay({ tellsPower: choice !== "auto" && choice !== "off" });
+  const onEvent = (event: TrainEvent): void => {
+    if (json) process.stdout.write(`${JSON.stringify(event)}\n`);
+    else display.event(event);
+  };
+  let isFollowed = false;
+  try {
+    const last = await trainHere(config, choice, interruptions, {
+      onProgress: (text, at) => {
+        if (!json) display.progress(text, at);
+      },
+      onEvent,
+    });
+    if (last.kind !== "interrupted") return EXIT_CODES.ok;
+    if (last.reason === "compile_budget") {
+      const end = await goOnInNewProcess({ step: last.step, left: last.left ?? 0 }, interruptions);
+      isFollowed = end.kind === "followed";
+      if (end.kind !== "interrupted") return end.code;
+      onEvent(logInterruption(config.output_dir, end.step));
+    }
+    if (!json) {
+      process.stderr.write(
+        `continue with: anecdote train --resume --output-dir ${config.output_dir} \n`,
+      );
+    }
+    return EXIT_CODES.interrupted;
+  } finally {
+    // A process that is followed listens to its end: what it hears now is for the one that follows.
+    if (!isFollowed) interruptions.end();
+  }
+}
+
+/** Trains in this process, until the run's end, an interruption, or as far as this process can. */
+async function trainHere(
+  config: TrainConfig,
+  choice: PowerChoice,
+  interruptions: Interruptions,
+  hear: Pick<SessionOptions, "onEvent" | "onProgress">,
+): Promise<TrainEvent> {
   const power = watchPower(choice);
   const abort = new AbortController();
-  let presses = 0;
-  let own = 0;
-  const interrupt = (times: number): void => {
-    if (times <= presses) return;
-    presses = times;
-    if (presses === 1) {
+  const stopListening = interruptions.listen((count) => {
+    if (count === 1) {
       process.stderr.write("\nsaving after this step; Ctrl-C again to stop at once\n");
       abort.abort();
     } else {
       power.close();
       void exitAtOnce(EXIT_CODES.interrupted);
     }
-  };
-  const onInterrupt = (): void => interrupt(++own);
-  const stopHearing = onInterruptFromBefore(interrupt);
-  process.on("SIGINT", onInterrupt);
-  process.on("SIGTERM", onInterrupt);
-  let last: TrainEvent;
+  });
   try {
-    last = await trainInWorker(config, {
-      signal: abort.signal,
-      energy: power.energy,
-      onProgress: (text, at) => {
-        if (!json) display.progress(text, at);
-      },
-      onEvent: (event) => {
-        if (json) process.stdout.write(`${JSON.stringify(event)}\n`);
-        else display.event(event);
-      },
-    });
+    return await trainInWorker(config, { signal: abort.signal, energy: power.energy, ...hear });
   } finally {
     power.close();
-    stopHearing();
-    process.off("SIGINT", onInterrupt);
-    process.off("SIGTERM", onInterrupt);
+    stopListening();
   }
-  if (last.kind !== "interrupted") return EXIT_CODES.ok;
-  if (last.reason === "compile_budget" && !abort.signal.aborted) {
-    return goOnInNewProcess({ step: last.step, left: last.left ?? 0 });
-  }
-  if (!json) {
-    process.stderr.write(
-      `continue with: anecdote train --resume --output-dir ${config.output_dir} \n`,
-    );
-  }
-  return EXIT_CODES.interrupted;
 }

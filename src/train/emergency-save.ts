@@ -1,11 +1,10 @@
-import { join } from "node:path";
 import type { BufferView, LoadedPlan } from "../engine/engine.ts";
 import { activitiesAfter, LeftActivities } from "./activities.ts";
 import { writeCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig } from "./config.ts";
 import type { ControlBlock } from "./control.ts";
 import { TrainError } from "./errors.ts";
-import { EventLog } from "./event-log.ts";
+import { logInterruption } from "./event-log.ts";
 import type { TrainEvent } from "./events.ts";
 import { runBuffers, runWriters } from "./model-folder.ts";
 import type { RunFiles } from "./model-folder.ts";
@@ -52,7 +51,7 @@ export function saveFromMainThread(
   }
   const { state, leftCount } = published.data;
   const { step, evalLoss } = state;
-  const { folder } = writeCheckpoint(
+  writeCheckpoint(
     config.output_dir,
     step,
     runWriters(
@@ -70,9 +69,5 @@ export function saveFromMainThread(
     activities: due.slice(due.length - leftCount),
     evalLoss,
   });
-  const event: TrainEvent = { t: Date.now() / 1000, kind: "interrupted", step, checkpoint: folder };
-  const log = new EventLog(join(config.output_dir, "events.ndjson"));
-  log.append(event);
-  log.close();
-  return event;
+  return logInterruption(config.output_dir, step);
 }

@@ -1,7 +1,9 @@
 import { closeSync, existsSync, openSync, writeSync } from "node:fs";
+import { join } from "node:path";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { openFileSource } from "../util/byte-source.ts";
 import { FileError, messageOf } from "../util/errors.ts";
+import { checkpointPath } from "./checkpoint.ts";
 import { trainEventSchema } from "./events.ts";
 import type { TrainEvent } from "./events.ts";
 
@@ -36,6 +38,16 @@ export class EventLog {
   close(): void {
     closeSync(this.#handle);
   }
+}
+
+/** Notes in a run's log that it was stopped after `step`, which is saved, where nothing else writes there any more. */
+export function logInterruption(runFolder: string, step: number): TrainEvent {
+  const checkpoint = checkpointPath(runFolder, step);
+  const event: TrainEvent = { t: Date.now() / 1000, kind: "interrupted", step, checkpoint };
+  const log = new EventLog(join(runFolder, "events.ndjson"));
+  log.append(event);
+  log.close();
+  return event;
 }
 
 /** Every whole event of a log, in order. Lines that are no events of this version are passed over. */

@@ -5,7 +5,7 @@ export type { PowerState } from "./energy-block.ts";
 export { TrainError } from "./errors.ts";
 export { trainEventSchema } from "./events.ts";
 export type { TrainEvent, TrainEventKind } from "./events.ts";
-export { EventLog, readEvents } from "./event-log.ts";
+export { EventLog, logInterruption, readEvents } from "./event-log.ts";
 export { listCheckpoints, newestWholeCheckpoint, verifyCheckpoint } from "./checkpoint.ts";
 export { ControlBlock } from "./control.ts";
 export { PRESETS, presetOf } from "./presets.ts";

@@ -14,9 +14,14 @@ export interface CliResult {
   readonly stderr: string;
 }
 
-/** The command line as a real process. */
-export function startCli(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
+/** The command line as a real process; `detached` makes a process group of it, as a terminal does. */
+export function startCli(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  { detached = false } = {},
+): ChildProcess {
   return spawn(process.execPath, [BIN, ...args], {
+    detached,
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, NO_COLOR: "1", ...env },
   });

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { verifyCheckpoint } from "../../../src/train/checkpoint.ts";
 import { readEvents } from "../../../src/train/event-log.ts";
 import { finished, parseEvents, runCli, startCli, tinyTraining } from "../../helpers/cli.ts";
 import type { CliResult } from "../../helpers/cli.ts";
@@ -132,6 +133,58 @@ describe.skipIf(NO_COMPILER !== undefined)(
         expect(existsSync(join(folder, signal, `checkpoint-${String(last?.["step"])}`))).toBe(true);
       },
     );
+
+    /** A run that wants a new process after its first step, and the moment when it says so. */
+    const untilGap = (run: string, detached: boolean, ...more: readonly string[]) => {
+      const flags = args(run, "--max-steps", "400", "--eval-steps", "1", "--sample-steps", "1");
+      const child = startCli(
+        [...flags.filter((flag) => flag !== "--json"), ...more],
+        { ...environment(), ANECDOTE_ANE_COMPILE_BUDGET: BUDGET },
+        { detached },
+      );
+      let out = "";
+      const inGap = new Promise<void>((resolve) => {
+        for (const stream of [child.stdout, child.stderr])
+          stream?.on("data", (chunk: Buffer) => {
+            out += chunk.toString();
+            if (/compile_budget|a new one goes on/.test(out)) resolve();
+          });
+      });
+      return { child, inGap, end: finished(child) };
+    };
+    const expectStopped = (run: string): void => {
+      const events = readEvents(join(folder, run, "events.ndjson"));
+      const last = events.at(-1);
+      expect(last).toMatchObject({ kind: "interrupted" });
+      expect(last).not.toHaveProperty("reason");
+      expect(() => verifyCheckpoint(join(folder, run, `checkpoint-${last?.step}`))).not.toThrow();
+    };
+
+    test.each([0, 40, 400])(
+      "is stopped by a signal %i ms after one process ended and before the next is at work",
+      async (delayMs) => {
+        const run = `gap-${delayMs}`;
+        const { child, inGap, end } = untilGap(run, false, "--json");
+        await inGap;
+        await new Promise((resolve) => setTimeout(resolve, delayMs));
+        child.kill("SIGTERM");
+        const result = await end;
+        expect(result.code, result.stderr).toBe(130);
+        expect(kinds(result).at(-1)).toBe("interrupted");
+        expectStopped(run);
+      },
+    );
+
+    test("is stopped by Ctrl-C that ends the next process before it listens, and says how to go on", async () => {
+      const { child, inGap, end } = untilGap("gap-terminal", true);
+      await inGap;
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      process.kill(-(child.pid ?? 0), "SIGINT");
+      const { code, stderr } = await end;
+      expect(code, stderr).toBe(130);
+      expect(stderr).toContain("continue with: anecdote train --resume");
+      expectStopped("gap-terminal");
+    });
 
     test("saves the last whole step when the engine hangs, ends, and goes on with --resume", async () => {
       const env = { ...environment(), ANECDOTE_ANE_EVALUATION: "client" };

@@ -1,0 +1,44 @@
+/** Told how often a stop has been asked for so far. */
+type Listener = (count: number) => void;
+
+/**
+ * How often a command was asked to stop: by signals to this process from the moment this is made until `end`, or
+ * through another process that tells of those it received. A terminal tells both, so that counts are compared, never
+ * added.
+ */
+export class Interruptions {
+  #count = 0;
+  #own = 0;
+  readonly #listeners = new Set<Listener>();
+  readonly #onSignal = (): void => this.hear(++this.#own);
+
+  constructor() {
+    process.on("SIGINT", this.#onSignal);
+    process.on("SIGTERM", this.#onSignal);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Another process has been asked so often. */
+  hear(count: number): void {
+    if (count <= this.#count) return;
+    this.#count = count;
+    for (const listener of this.#listeners) listener(count);
+  }
+
+  /** Tells of every further one, and at once where there were some. Returns what ends this. */
+  listen(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    if (this.#count > 0) listener(this.#count);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Signals do again what they do by themselves. */
+  end(): void {
+    process.off("SIGINT", this.#onSignal);
+    process.off("SIGTERM", this.#onSignal);
+    this.#listeners.clear();
+  }
+}
