@@ -1,13 +1,13 @@
-import { existsSync, realpathSync } from "node:fs";
-import { basename, extname } from "node:path";
+import { extname } from "node:path";
 import type { Command } from "commander";
 import type { Chip, Driver } from "../chip/chip.ts";
 import { chipByName } from "../chip/chips.ts";
 import { isLegal } from "../chip/legality/check.ts";
 import { formatFindings } from "../chip/print.ts";
-import { saveText } from "../coreml/index.ts";
+import { saveText, textWeightsPath, weightProblems } from "../coreml/index.ts";
 import type { Operation, Program } from "../mil/program.ts";
-import { checkProgram, formatProblem } from "../mil/verify.ts";
+import { checkProgram, formatProblem, placeOf } from "../mil/verify.ts";
+import type { MilProblem } from "../mil/verify.ts";
 import { applyRemedies } from "../passes/engine/index.ts";
 import type { EngineProgram, RemediedFinding, RemediedFunction } from "../passes/engine/index.ts";
 import { AnecdoteError } from "../util/errors.ts";
@@ -16,8 +16,16 @@ import { addDriverOption, chosenDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { fileKindOf } from "./file-kind.ts";
-import { append, openProgram, parseShapes, programWithNumbers, resized } from "./open-program.ts";
+import {
+  append,
+  openProgram,
+  parseShapes,
+  programWithNumbers,
+  resized,
+  weightFilesIn,
+} from "./open-program.ts";
 import type { OpenedProgram } from "./open-program.ts";
+import { requireFreeOutputs } from "./output-file.ts";
 import { styled } from "./terminal.ts";
 
 /** What was asked for cannot be written. */
@@ -26,6 +34,7 @@ class CheckError extends AnecdoteError {}
 interface CheckFlags extends DriverFlags {
   readonly chip?: string;
   readonly rewritten?: string;
+  readonly overwrite?: boolean;
   readonly shape: readonly string[];
   readonly dim: readonly string[];
   readonly json?: boolean;
@@ -38,6 +47,7 @@ export function register(program: Command, exit: Exit): void {
     .argument("<file>", "MIL text, .mlpackage, .mlmodel, .mlmodelc or .onnx")
     .option("--chip <name>", "also the rules of this chip: m1 to m6, m4-max, …")
     .option("--rewritten <file.mil>", "write the program as the passes rewrite it for the chip")
+    .option("--overwrite", "replace the file of --rewritten")
     .option("--shape <name=2x3>", "sizes of an input that the file leaves open", append, [])
     .option("--dim <name=4>", "a size that an .onnx file leaves open, by its name", append, [])
     .option("--json", "one JSON object")
@@ -47,7 +57,8 @@ export function register(program: Command, exit: Exit): void {
 With --chip, each broken rule comes with what the passes make of it: they rewrite the place, or it
 stays, and why. What the rewritten program still breaks follows. \`run\` and plans give an engine
 the rewritten program. Its ports are fp16, a result "y" is "result_y"; the host converts, and makes
-one-hot rows of indices. --rewritten puts large constants into weights/ beside the file.
+one-hot rows of indices. --rewritten puts large constants into NAME.weights.bin beside NAME.mil.
+Weight files are looked into: each tensor must be where the program says, of its type and size.
 
 The exit code is 1 where the program as it stands breaks a rule.
 
@@ -63,13 +74,16 @@ Examples:
 function check(path: string, flags: CheckFlags, exit: Exit): void {
   const chip = flags.chip === undefined ? undefined : chipByName(flags.chip);
   const driver = chosenDriver(flags);
-  requireTarget(path, flags);
+  requireTarget(flags);
   const sizes = parseShapes(flags.shape, flags.dim);
   const isOnnx = fileKindOf(path) === "onnx";
   const opened = openProgram(path, isOnnx ? sizes : {});
   try {
     const asWritten = isOnnx ? opened.program : resized(opened.program, sizes);
-    const { problems, unknownOps } = checkProgram(asWritten);
+    requireFree(path, flags, opened);
+    const { problems: ofLanguage, unknownOps } = checkProgram(asWritten);
+    const ofWeights = problemsOfWeights(opened);
+    const problems = [...ofLanguage, ...ofWeights];
     const onChip =
       chip === undefined ? undefined : checkOnChip(opened, isOnnx ? {} : sizes, chip, driver);
     const findings = onChip?.functions.flatMap((fn) => fn.findings) ?? [];
@@ -98,13 +112,18 @@ function check(path: string, flags: CheckFlags, exit: Exit): void {
       process.stdout.write(`${JSON.stringify(report)}\n`);
       return;
     }
-    process.stdout.write(`language: ${mark(problems.length === 0)}\n`);
-    for (const problem of problems) process.stdout.write(`  ${formatProblem(problem)}\n`);
+    process.stdout.write(`language: ${mark(ofLanguage.length === 0)}\n`);
+    for (const problem of ofLanguage) process.stdout.write(`  ${formatProblem(problem)}\n`);
     if (unknownOps.length > 0) {
       process.stdout.write(
         `  ${styled(process.stdout, "yellow", "not checked")}: ops outside the op table: ${unknownOps.join(", ")}\n`,
       );
     }
+    const files = weightFilesIn(opened);
+    if (files.length > 0) {
+      process.stdout.write(`weights in ${files.join(", ")}: ${mark(ofWeights.length === 0)}\n`);
+    }
+    for (const problem of ofWeights) process.stdout.write(`  ${formatProblem(problem)}\n`);
     if (onChip === undefined) return;
     process.stdout.write(`${onChip.chip.name} through ${driver}: ${mark(isLegal(findings))}\n`);
     if (findings.length > 0) {
@@ -112,8 +131,7 @@ function check(path: string, flags: CheckFlags, exit: Exit): void {
     }
     process.stdout.write(describeRewritten(onChip));
     if (flags.rewritten === undefined) return;
-    write(flags.rewritten, onChip);
-    process.stdout.write(`written to ${flags.rewritten}\n`);
+    process.stdout.write(`written to ${write(flags.rewritten, onChip).join(", ")}\n`);
   } finally {
     opened.close();
   }
@@ -123,8 +141,8 @@ function mark(good: boolean): string {
   return good ? styled(process.stdout, "green", "ok") : styled(process.stdout, "red", "broken");
 }
 
-/** Throws `UsageError` for a `--rewritten` that says no chip, or that would write over what is read. */
-function requireTarget(path: string, { chip, rewritten }: CheckFlags): void {
+/** Throws `UsageError` for a `--rewritten` that says no chip, or is no text. */
+function requireTarget({ chip, rewritten }: CheckFlags): void {
   if (rewritten === undefined) return;
   if (chip === undefined) {
     throw new UsageError("cli.check.rewritten", "--rewritten needs a chip to rewrite for", {
@@ -137,11 +155,26 @@ function requireTarget(path: string, { chip, rewritten }: CheckFlags): void {
       `--rewritten writes MIL text: "${rewritten}" does not end with .mil`,
     );
   }
-  if (existsSync(rewritten) && realpathSync(rewritten) === realpathSync(path)) {
-    throw new UsageError("cli.check.rewritten", `--rewritten would write over ${path} itself`, {
-      remedy: "Give it another name.",
-    });
-  }
+}
+
+/** Throws where `--rewritten` would write over what is read, or over what is there already. */
+function requireFree(path: string, flags: CheckFlags, opened: OpenedProgram): void {
+  if (flags.rewritten === undefined) return;
+  requireFreeOutputs({
+    paths: [flags.rewritten, textWeightsPath(flags.rewritten)],
+    inputs: [path, ...weightFilesIn(opened)],
+    overwrite: flags.overwrite === true,
+  });
+}
+
+function problemsOfWeights({ program, weights }: OpenedProgram): readonly MilProblem[] {
+  if (weights === undefined) return [];
+  return weightProblems(program, weights).map(({ code, place, message }) => ({
+    code,
+    functionName: place.function.name,
+    operation: placeOf(place.operation),
+    message,
+  }));
 }
 
 interface ChipReport {
@@ -173,8 +206,8 @@ function checkOnChip(
   return { chip, functions, unread, rewritten, opened };
 }
 
-/** Its weights have a file of their own name, so that no other model's are written over. */
-function write(path: string, { functions, rewritten, opened }: ChipReport): void {
+/** Returns the files that were written. */
+function write(path: string, { functions, rewritten, opened }: ChipReport): readonly string[] {
   if (!functions.some(({ placed }) => placed.place === "engine")) {
     const reasons = functions.map(({ name, placed }) =>
       placed.place === "host" ? `"${name}" stays on the host: ${placed.reason}` : "",
@@ -184,8 +217,7 @@ function write(path: string, { functions, rewritten, opened }: ChipReport): void
       `nothing is rewritten, ${path} is not written: ${reasons.join("; ")}`,
     );
   }
-  const weightFileName = `${basename(path, extname(path))}.bin`;
-  saveText(path, rewritten, { weights: opened.weights, weightFileName });
+  return saveText(path, rewritten, { weights: opened.weights });
 }
 
 function describeOutcome({ outcome, because }: RemediedFinding): string {

@@ -1,6 +1,13 @@
+import { statSync } from "node:fs";
 import { extname } from "node:path";
 import type { Command } from "commander";
-import { readFlexibleShapes, saveModelFile, savePackage, saveText } from "../coreml/index.ts";
+import {
+  readFlexibleShapes,
+  saveModelFile,
+  savePackage,
+  saveText,
+  textWeightsPath,
+} from "../coreml/index.ts";
 import { OPSETS } from "../mil/program.ts";
 import type { MilFunction, Opset, Program } from "../mil/program.ts";
 import { withInputShapes } from "../mil/specialize.ts";
@@ -21,15 +28,19 @@ import {
   parseShapes,
   requireSizes,
   resized,
+  weightFilesIn,
   wholeProgram,
 } from "./open-program.ts";
 import type { OpenedProgram } from "./open-program.ts";
+import { requireFreeOutputs } from "./output-file.ts";
+import { formatBytes } from "./terminal.ts";
 
 interface ConvertFlags {
   readonly function?: string;
   readonly opset?: string;
   readonly shape: readonly string[];
   readonly dim: readonly string[];
+  readonly overwrite?: boolean;
   readonly json?: boolean;
 }
 
@@ -46,10 +57,13 @@ export function register(program: Command, _exit: Exit): void {
     .option("--opset <name>", `opset of a program made from .onnx: ${OPSETS.slice(2).join(", ")}`)
     .option("--shape <name=2x3>", "sizes of an input that the file leaves open", append, [])
     .option("--dim <name=4>", "a size that an .onnx file leaves open, by its name", append, [])
+    .option("--overwrite", "replace an output that exists")
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
       `
+Large tensors of out.mil stand in out.weights.bin beside it.
+
 Examples:
   anecdote convert model.onnx model.mlpackage --shape input=1x3x224x224
   anecdote convert model.mlpackage model.onnx`,
@@ -67,29 +81,40 @@ function convert(from: string, to: string, flags: ConvertFlags): void {
     isOnnx ? { ...sizes, ...(opset !== undefined && { opset }) } : {},
   );
   try {
+    const folders = requireFreeOutputs({
+      paths: target === "mil" ? [to, textWeightsPath(to)] : [to],
+      inputs: [from, ...weightFilesIn(opened)],
+      overwrite: flags.overwrite === true,
+    });
     const program = isOnnx ? opened.program : resized(opened.program, sizes);
     const { unknownOps } = verifyProgram(program);
     const notes =
       unknownOps.length === 0
         ? []
         : [`carried over unchecked: ${unknownOps.join(", ")} (not in the op table)`];
+    notes.push(...folders.map((folder) => `made the folder ${folder}`));
+    let paths: readonly string[] = [to];
     if (target === "onnx") {
       const whole =
         program === opened.program ? wholeProgram(opened) : resized(wholeProgram(opened), sizes);
       const open = functionOf(whole, flags.function, defaultFunctionOf(opened));
       const { fn, chosen } = atDefaultSizes(open);
       notes.push(...chosen, ...writeOnnx(to, fn, whole));
-    } else writeCoreMl(target, to, program, opened);
+    } else paths = writeCoreMl(target, to, program, opened);
+    const files = paths.map((path) => ({ path, byteLength: statSync(path).size }));
     const [ops, functions] = [countOps(program), program.functions.map(({ name }) => name)];
     if (flags.json === true) {
       process.stdout.write(
-        `${JSON.stringify({ input: from, from: opened.format, output: to, to: target, functions, ops, notes })}\n`,
+        `${JSON.stringify({ input: from, from: opened.format, output: to, to: target, files, functions, ops, notes })}\n`,
       );
       return;
     }
     process.stdout.write(
       `${to}: ${target} from ${opened.format}, ${ops} ops in ${functions.join(", ")}\n`,
     );
+    for (const { path, byteLength } of files) {
+      process.stdout.write(`  ${path}: ${formatBytes(byteLength)}\n`);
+    }
     for (const note of notes) process.stdout.write(`  ${note}\n`);
   } finally {
     opened.close();
@@ -163,19 +188,21 @@ function computesHalf(fn: MilFunction): boolean {
   );
 }
 
+/** Returns the files that were written. */
 function writeCoreMl(
   target: Exclude<Target, "onnx">,
   path: string,
   program: Program,
   { weights, model }: OpenedProgram,
-): void {
+): readonly string[] {
   switch (target) {
     case "mil":
       return saveText(path, program, { weights });
     case "mlpackage":
       return savePackage(path, program, { weights, original: model });
     case "mlmodel":
-      return saveModelFile(path, program, { weights, original: model });
+      saveModelFile(path, program, { weights, original: model });
+      return [path];
   }
 }
 

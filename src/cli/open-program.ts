@@ -1,7 +1,7 @@
 import { totalmem } from "node:os";
 import { dirname } from "node:path";
 import { constantBytes } from "../chip/legality/function-rules.ts";
-import { loadWeights, openModel } from "../coreml/index.ts";
+import { loadWeights, openModel, weightFilesOf } from "../coreml/index.ts";
 import type { Model, ModelMetadata, Weights } from "../coreml/index.ts";
 import type { MilFunction, Program } from "../mil/program.ts";
 import { withInputShapes } from "../mil/specialize.ts";
@@ -91,6 +91,11 @@ export function resized(program: Program, { shapes, dimensions }: ImportOptions)
     ...program,
     functions: program.functions.map((fn) => withInputShapes(fn, shapes)),
   };
+}
+
+/** The weight files that a program is read with. */
+export function weightFilesIn({ program, weights }: OpenedProgram): readonly string[] {
+  return weights === undefined ? [] : weightFilesOf(program, weights);
 }
 
 /** A program's constants take up to so many times their bytes while it is rewritten: as fp32, turned, in parts. */

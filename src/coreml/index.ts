@@ -15,7 +15,14 @@ export type { ModelFormat, OpenedModel } from "./open-model.ts";
 export { OPSET_NAMES, opsetFromModel, opsetToModel } from "./opset-names.ts";
 export { readProgram } from "./program-reader.ts";
 export { writeProgram } from "./program-writer.ts";
-export { saveModelFile, savePackage, saveText } from "./save-model.ts";
+export { saveModelFile, savePackage, saveText, textWeightsPath } from "./save-model.ts";
 export type { SaveOptions, SaveTextOptions } from "./save-model.ts";
-export { loadWeights, moveWeights, WEIGHT_FILE_PATH, Weights } from "./weights.ts";
-export type { WeightLocation } from "./weights.ts";
+export {
+  loadWeights,
+  moveWeights,
+  weightFilesOf,
+  weightProblems,
+  WEIGHT_FILE_PATH,
+  Weights,
+} from "./weights.ts";
+export type { WeightLocation, WeightProblem } from "./weights.ts";

@@ -95,9 +95,13 @@ export function parseManifest(bytes: Uint8Array, name = MANIFEST): Manifest {
 /**
  * Writes a package beside its place and moves it there: readers see the old package or the whole new one. The
  * identifiers in the manifest follow from the contents, so that equal models give equal bytes.
- * Throws `CoreMlError` when something other than a package is in the way, `FileError` when the disk refuses.
+ * Returns the paths of its files. Throws `CoreMlError` when something other than a package is in the way, `FileError` when the disk refuses.
  */
-export function writePackageFiles(path: string, model: Uint8Array, blobs: BlobBuilder): void {
+export function writePackageFiles(
+  path: string,
+  model: Uint8Array,
+  blobs: BlobBuilder,
+): readonly string[] {
   const target = resolve(path);
   if (existsSync(target) && !isReplaceable(target)) {
     throw new CoreMlError(
@@ -121,6 +125,12 @@ export function writePackageFiles(path: string, model: Uint8Array, blobs: BlobBu
     renameSync(aside, target);
     syncFolder(dirname(target));
     rmSync(former, { recursive: true, force: true });
+    const data = join(path, "Data", AUTHOR);
+    return [
+      join(path, MANIFEST),
+      join(data, "model.mlmodel"),
+      ...(weightHash === undefined ? [] : [join(data, "weights", "weight.bin")]),
+    ];
   } catch (error) {
     if (!existsSync(target) && existsSync(former)) renameSync(former, target);
     rmSync(aside, { recursive: true, force: true });

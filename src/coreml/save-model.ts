@@ -1,4 +1,4 @@
-import { dirname, join } from "node:path";
+import { basename, dirname, extname, join } from "node:path";
 import { formatType } from "../mil/types.ts";
 import type { Program } from "../mil/program.ts";
 import { printProgram } from "../mil/text/printer.ts";
@@ -8,7 +8,7 @@ import { CoreMlError } from "./errors.ts";
 import { buildModel, serializeModel } from "./model-message.ts";
 import type { ModelOptions } from "./model-message.ts";
 import { writePackageFiles } from "./package.ts";
-import { WEIGHT_FILE_NAME, loadWeights, moveWeights } from "./weights.ts";
+import { loadWeights, modelPath, moveWeights } from "./weights.ts";
 import type { Weights } from "./weights.ts";
 
 export interface SaveOptions extends ModelOptions {
@@ -19,12 +19,16 @@ export interface SaveOptions extends ModelOptions {
 /**
  * Writes a program as `.mlpackage`: the program, one weight file with the large tensors, and a manifest. Equal programs
  * give equal bytes. Throws `CoreMlError` for what Core ML cannot express, `FileError` when the disk refuses; what
- * stood there before stays then.
+ * stood there before stays then. Returns the paths of the files it wrote.
  */
-export function savePackage(path: string, program: Program, options: SaveOptions = {}): void {
+export function savePackage(
+  path: string,
+  program: Program,
+  options: SaveOptions = {},
+): readonly string[] {
   checkInputs(program, options);
   const { program: moved, blobs } = moveWeights(program, options.weights);
-  writePackageFiles(path, serializeModel(buildModel(moved, options)), blobs);
+  return writePackageFiles(path, serializeModel(buildModel(moved, options)), blobs);
 }
 
 /** Writes a program as one `.mlmodel` file, all tensors inside. Throws as `savePackage` does. */
@@ -51,18 +55,30 @@ function checkInputs(program: Program, { original }: SaveOptions): void {
 
 export interface SaveTextOptions extends PrintOptions {
   readonly weights?: Weights | undefined;
-  /** Name of the weight file in `weights/`. Default "weight.bin". */
-  readonly weightFileName?: string;
+}
+
+/** The weight file of a program that is text: "net.weights.bin" beside "net.mil". */
+export function textWeightsPath(path: string): string {
+  return join(dirname(path), `${basename(path, extname(path))}.weights.bin`);
 }
 
 /**
- * Writes a program as MIL text, and its large tensors into `weights/weight.bin` beside it, where the text's
- * `@model_path` finds them.
+ * Writes a program as MIL text, and its large tensors into a file of the same name beside it, which the text calls
+ * "@model_path/NAME.weights.bin". Returns the paths it wrote, the text first. Throws as `savePackage` does.
  */
-export function saveText(path: string, program: Program, options: SaveTextOptions = {}): void {
-  const fileName = options.weightFileName ?? WEIGHT_FILE_NAME;
-  const { program: moved, blobs } = moveWeights(program, options.weights, fileName);
+export function saveText(
+  path: string,
+  program: Program,
+  options: SaveTextOptions = {},
+): readonly string[] {
+  const weightsPath = textWeightsPath(path);
+  const { program: moved, blobs } = moveWeights(
+    program,
+    options.weights,
+    modelPath(basename(weightsPath)),
+  );
   const text = printProgram(moved, options);
-  if (blobs.blobCount > 0) blobs.write(join(dirname(path), "weights", fileName));
+  if (blobs.blobCount > 0) blobs.write(weightsPath);
   writeWholeFile(path, text);
+  return blobs.blobCount > 0 ? [path, weightsPath] : [path];
 }

@@ -3,26 +3,25 @@ import { isAbsolute, join, normalize } from "node:path";
 import type { BlobReference, Literal, NumericData, Program } from "../mil/program.ts";
 import { formatType } from "../mil/types.ts";
 import { openFileSource } from "../util/byte-source.ts";
+import { AnecdoteError } from "../util/errors.ts";
 import { BlobBuilder } from "./blob-builder.ts";
 import { BlobFile, isBlobDataType } from "./blob-file.ts";
 import type { BlobRecord } from "./blob-file.ts";
 import { carryOver } from "./carried.ts";
 import { CoreMlError } from "./errors.ts";
 import { mapLiterals } from "./map-literals.ts";
+import type { LiteralPlace } from "./map-literals.ts";
 
 /** What a weight's path starts with: the folder of the model. */
 const MODEL_PATH = "@model_path";
 
-/** The name that exporters give the weight file. */
-export const WEIGHT_FILE_NAME = "weight.bin";
-
-/** The path by which a program names a weight file. */
-export function weightFilePath(name: string): string {
-  return `${MODEL_PATH}/weights/${name}`;
+/** What a program calls a file that stands so below its folder. */
+export function modelPath(relative: string): string {
+  return `${MODEL_PATH}/${relative}`;
 }
 
-/** The path that exporters give it. */
-export const WEIGHT_FILE_PATH = weightFilePath(WEIGHT_FILE_NAME);
+/** The path that exporters give the weight file of a package. */
+export const WEIGHT_FILE_PATH = modelPath("weights/weight.bin");
 
 /** A tensor in an open weight file. */
 export interface WeightLocation {
@@ -93,21 +92,28 @@ export class Weights {
     this.#files.clear();
   }
 
-  #file(reference: BlobReference): BlobFile {
-    const known = this.#files.get(reference.path);
-    if (known !== undefined) return known;
+  /** The file that a program calls so; undefined where that is outside the model's folder. */
+  pathOf(reference: Pick<BlobReference, "path">): string | undefined {
     const relative = normalize(
       reference.path.startsWith(`${MODEL_PATH}/`)
         ? reference.path.slice(MODEL_PATH.length + 1)
         : reference.path,
     );
-    if (isAbsolute(relative) || relative.split(/[/\\]/).includes("..") || relative.includes("\0")) {
+    const isOutside =
+      isAbsolute(relative) || relative.split(/[/\\]/).includes("..") || relative.includes("\0");
+    return isOutside ? undefined : join(this.folder, relative);
+  }
+
+  #file(reference: BlobReference): BlobFile {
+    const known = this.#files.get(reference.path);
+    if (known !== undefined) return known;
+    const path = this.pathOf(reference);
+    if (path === undefined) {
       throw new CoreMlError(
         "coreml.weights.path",
         `the weight file "${reference.path}" is outside the model's folder`,
       );
     }
-    const path = join(this.folder, relative);
     if (!existsSync(path)) {
       throw new CoreMlError("coreml.weights.missing", `the weight file ${path} does not exist`, {
         remedy: `The program names it "${reference.path}"; put it there.`,
@@ -123,6 +129,40 @@ export class Weights {
       throw error;
     }
   }
+}
+
+/** A tensor that a weight file does not hold as the program says. */
+export interface WeightProblem {
+  readonly code: string;
+  readonly place: LiteralPlace;
+  readonly message: string;
+}
+
+/** Every reference to a weight file whose blob is not there, or is of another type or size. No tensor is read. */
+export function weightProblems(program: Program, weights: Weights): readonly WeightProblem[] {
+  const problems: WeightProblem[] = [];
+  mapLiterals(program, (literal, place) => {
+    if (literal.data.kind !== "blob") return literal;
+    try {
+      weights.locate(literal);
+    } catch (error) {
+      if (!(error instanceof AnecdoteError)) throw error;
+      problems.push({ code: error.code, place, message: error.message });
+    }
+    return literal;
+  });
+  return problems;
+}
+
+/** The weight files that a program names inside its folder, each once. */
+export function weightFilesOf(program: Program, weights: Weights): readonly string[] {
+  const paths = new Set<string>();
+  mapLiterals(program, (literal) => {
+    const path = literal.data.kind === "blob" ? weights.pathOf(literal.data) : undefined;
+    if (path !== undefined) paths.add(path);
+    return literal;
+  });
+  return [...paths];
 }
 
 /** The program with every tensor of its weight files read into memory. Throws `CoreMlError`. */
@@ -154,15 +194,14 @@ const EARLY_BLOB_TYPES: ReadonlySet<string> = new Set(["fp16", "fp32", "int8", "
 export const BLOB_MINIMUM_ELEMENTS = 10;
 
 /**
- * Moves the large tensors of a program into one weight file that is still to be written: those written in place, and
- * those that other files hold, for which `weights` is needed. Throws `CoreMlError`.
+ * Moves the large tensors of a program into one weight file that is still to be written and is called `path` in it:
+ * those written in place, and those that other files hold, for which `weights` is needed. Throws `CoreMlError`.
  */
 export function moveWeights(
   program: Program,
   weights: Weights | undefined,
-  fileName = WEIGHT_FILE_NAME,
+  path = WEIGHT_FILE_PATH,
 ): MovedWeights {
-  const path = weightFilePath(fileName);
   const blobs = new BlobBuilder();
   const moved = mapLiterals(program, (literal, place) => {
     const { data, type } = literal;

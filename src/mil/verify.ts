@@ -282,11 +282,12 @@ class Checker {
   }
 
   #report(fn: MilFunction, operation: Operation | undefined, code: string, message: string): void {
-    this.add(fn.name, operation === undefined ? undefined : describe(operation), code, message);
+    this.add(fn.name, operation === undefined ? undefined : placeOf(operation), code, message);
   }
 }
 
-function describe(operation: Operation): string {
+/** `conv -> "y"`: an op and its results. */
+export function placeOf(operation: Operation): string {
   const results = operation.outputs.map(({ name }) => `"${name}"`).join(", ");
   return results === "" ? operation.type : `${operation.type} -> ${results}`;
 }

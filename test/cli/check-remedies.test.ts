@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -94,9 +94,9 @@ test("--rewritten writes a program that is whole, keeps its rules and computes t
   const flags = ["--chip", "m4", "--driver", "in-memory", "--rewritten", target];
   const { code, stdout } = await run("check", model, ...flags);
   expect(code).toBe(1);
-  expect(stdout).toContain(`written to ${target}\n`);
+  expect(stdout).toContain(`written to ${target}, ${at("out/after.weights.bin")}\n`);
   // The folder holds nothing else: weights stand under the file's own name.
-  expect(existsSync(at("out/weights/after.bin"))).toBe(true);
+  expect(readdirSync(at("out")).sort()).toEqual(["after.mil", "after.weights.bin"]);
   const opened = openModel(target);
   expect(checkProgram(opened.program).problems).toEqual([]);
   expect(opened.program.functions[0]?.operations.map(({ type }) => type)).toContain("conv");
@@ -168,11 +168,12 @@ test("open sizes are asked for, and taken", async () => {
   expect(unknown.stderr).toContain('no function has an input "z"');
 });
 
-test("weights that are missing do not stop the check", async () => {
+test("weights that are missing are told, and the chip's rules are checked all the same", async () => {
   await run("convert", model, at("moved/layer.mil"));
-  rmSync(at("moved/weights"), { recursive: true });
+  rmSync(at("moved/layer.weights.bin"));
   const { code, stdout } = await run("check", at("moved/layer.mil"), "--chip", "m4");
-  expect(code).toBe(0);
+  expect(code).toBe(1);
+  expect(stdout).toContain("layer.weights.bin: broken\n");
   expect(stdout).toMatch(/weight files were not read: the weight file .* does not exist/);
 });
 

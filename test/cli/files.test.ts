@@ -1,4 +1,13 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  linkSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -124,7 +133,10 @@ describe("anecdote inspect", () => {
 
 describe("anecdote check", () => {
   test("a good program ends with 0, a chip's rules are told with source and remedy", async () => {
-    expect(await run("check", model)).toMatchObject({ code: 0, stdout: "language: ok\n" });
+    expect(await run("check", model)).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^language: ok\nweights in .*weight\.bin: ok\n$/),
+    });
     const broken = await run("check", model, "--chip", "m4");
     expect(broken.code).toBe(1);
     expect(broken.stdout).toMatch(/source: .*\n\s*remedy: /);
@@ -259,6 +271,68 @@ describe("anecdote convert and diff", () => {
     expect(readFileSync(at("open.mil"), "utf8")).toContain("tensor<fp32, [4, 3]> x");
   });
 
+  test("two texts in a folder keep weights of their own, and every file is named", async () => {
+    const [one, two] = [at("pair/one.mil"), at("pair/two.mil")];
+    const { code, stdout } = await run("convert", model, one);
+    expect(code).toBe(0);
+    expect(stdout).toContain(`made the folder ${at("pair")}\n`);
+    expect(stdout).toContain(`  ${at("pair/one.weights.bin")}: `);
+    const second = await runJson("convert", changed, two);
+    const names = ["two.mil", "two.weights.bin"].map((name) => at(`pair/${name}`));
+    expect(second["files"]).toEqual(
+      names.map((path) => ({ path, byteLength: statSync(path).size })),
+    );
+    expect((await run("diff", one, model)).code).toBe(0);
+    expect((await run("diff", two, changed)).code).toBe(0);
+    expect((await run("check", one)).stdout).toContain("one.weights.bin: ok\n");
+  });
+
+  test("an output that exists is replaced only with --overwrite, and never one that is read", async () => {
+    const target = at("kept/net.mil");
+    await run("convert", model, target);
+    const before = [readFileSync(target), readFileSync(at("kept/net.weights.bin"))];
+    const refused = await run("convert", changed, target);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("--overwrite") });
+    symlinkSync(target, at("kept/link.mil"));
+    linkSync(at("kept/net.weights.bin"), at("kept/twin.weights.bin"));
+    for (const onto of ["net.mil", "link.mil", "twin.mil"]) {
+      const result = await run("convert", target, at(`kept/${onto}`), "--overwrite");
+      expect(result).toMatchObject({ code: 2, stderr: expect.stringContaining("over itself") });
+    }
+    expect([readFileSync(target), readFileSync(at("kept/net.weights.bin"))]).toEqual(before);
+    for (const ending of ["mlpackage", "onnx", "mlmodel"]) {
+      expect((await run("convert", model, at(`kept/net.${ending}`))).code).toBe(0);
+      expect((await run("convert", model, at(`kept/net.${ending}`))).code).toBe(1);
+    }
+    expect((await run("convert", changed, target, "--overwrite")).code).toBe(0);
+    expect((await run("diff", target, changed)).code).toBe(0);
+  });
+
+  test("check looks for every tensor in the weight files", async () => {
+    const target = at("held/net.mil");
+    await run("convert", model, target);
+    const text = readFileSync(target, "utf8");
+    const weights = at("held/net.weights.bin");
+    for (const [from, to, message] of [
+      ["offset = uint64(64)", "offset = uint64(4096)", "there is no blob at offset 4096"],
+      ["offset = uint64(64)", "offset = uint64(80)", "its mark is missing"],
+      ["fp32, [3, 2, 3, 3]", "fp16, [3, 2, 3, 3]", "holds fp32, the program says fp16"],
+      ["net.weights.bin", "gone.bin", "gone.bin does not exist"],
+      ["@model_path/net", "@model_path/../net", "outside the model's folder"],
+    ] as const) {
+      writeFileSync(target, text.replaceAll(from, to));
+      const result = await run("check", target);
+      expect(result).toMatchObject({ code: 1, stdout: expect.stringContaining(message) });
+      expect(result.stdout).toContain('function "main", const -> "weight"');
+    }
+    writeFileSync(target, text);
+    writeFileSync(weights, readFileSync(weights).subarray(0, 200));
+    expect(await runJson("check", target)).toMatchObject({
+      ok: false,
+      problems: [{ code: "coreml.blob.range", function: "main" }],
+    });
+  });
+
   test("a target of no known ending changes nothing", async () => {
     const result = await run("convert", model, at("model.mlpackge"));
     expect(result).toMatchObject({ code: 2 });
@@ -283,8 +357,13 @@ describe("anecdote convert and diff", () => {
   test("diff does not care what values are called", async () => {
     const text = (await run("inspect", model, "--text")).stdout;
     const inside = join(model, "Data", "com.apple.CoreML", "weights", "weight.bin");
-    writeFileSync(at("renamed.mil"), text.replaceAll("conv", "zonv").replaceAll("zonv(", "conv("));
-    rmSync(at("weights"), { recursive: true, force: true });
+    writeFileSync(
+      at("renamed.mil"),
+      text
+        .replaceAll("conv", "zonv")
+        .replaceAll("zonv(", "conv(")
+        .replaceAll("weights/weight.bin", "plain.weights.bin"),
+    );
     await run("convert", model, at("plain.mil"));
     expect(existsSync(inside)).toBe(true);
     expect((await run("diff", at("plain.mil"), at("renamed.mil"))).code).toBe(0);

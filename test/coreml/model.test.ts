@@ -171,11 +171,11 @@ describe("savePackage and openModel", () => {
   it("write text with its weights beside it", () => {
     const folder = join(scratch, "text");
     saveText(join(folder, "small.mil"), smallProgram());
-    expect(existsSync(join(folder, "weights", "weight.bin"))).toBe(true);
+    expect(existsSync(join(folder, "small.weights.bin"))).toBe(true);
     const opened = openModel(join(folder, "small.mil"));
     expect(opened.format).toBe("mil");
     expect(printProgram(opened.program)).toContain(
-      'BLOBFILE(path = string("@model_path/weights/weight.bin"), offset = uint64(64))',
+      'BLOBFILE(path = string("@model_path/small.weights.bin"), offset = uint64(64))',
     );
     expect(loadWeights(opened.program, opened.weights)).toEqual(smallProgram());
     // A compiled model is a folder of the same form.
@@ -412,7 +412,7 @@ describe("weights", () => {
       }
     };
     expect(
-      main(load('path = string("@model_path/weights/weight.bin"), offset = uint64(64)')())
+      main(load('path = string("@model_path/weights.weights.bin"), offset = uint64(64)')())
         .operations,
     ).toHaveLength(1);
     expect(load('path = string("@model_path/../x.bin"), offset = uint64(64)')).toThrow(
@@ -424,25 +424,25 @@ describe("weights", () => {
     expect(load('path = string("@model_path/gone.bin"), offset = uint64(64)')).toThrow(
       "does not exist",
     );
-    expect(load('path = string("@model_path/weights/weight.bin"), offset = uint64(80)')).toThrow(
+    expect(load('path = string("@model_path/weights.weights.bin"), offset = uint64(80)')).toThrow(
       "its mark is missing",
     );
     expect(
       load(
-        'path = string("@model_path/weights/weight.bin"), offset = uint64(64)',
+        'path = string("@model_path/weights.weights.bin"), offset = uint64(64)',
         "tensor<fp32, [12]>",
       ),
     ).toThrow("holds fp16, the program says fp32[12]");
     expect(
       load(
-        'path = string("@model_path/weights/weight.bin"), offset = uint64(64)',
+        'path = string("@model_path/weights.weights.bin"), offset = uint64(64)',
         "tensor<fp16, [13]>",
       ),
     ).toThrow("holds 12 elements, fp16[13] needs 13");
     expect(() =>
       savePackage(
         join(scratch, "no.mlpackage"),
-        open('path = string("@model_path/weights/weight.bin"), offset = uint64(64)').program,
+        open('path = string("@model_path/weights.weights.bin"), offset = uint64(64)').program,
       ),
     ).toThrow("no weights were given");
   });
