@@ -13,7 +13,7 @@ import { parseArgs } from "node:util";
 import { createEngine, train } from "../dist/index.js";
 import { loadWeights, modelOf } from "../dist/model/index.js";
 import { evaluationBatches } from "../dist/text/index.js";
-import { newestWholeCheckpoint } from "../dist/train/checkpoint.js";
+import { newestWholeCheckpoint } from "../dist/train/whole-checkpoints.js";
 import { prepareData } from "../dist/train/prepare.js";
 import { buildEvaluationPlan } from "../dist/train/step-plan.js";
 import { evaluateBatches } from "../dist/train/trainer.js";

@@ -12,7 +12,7 @@ import { EVAL_OPTIONS } from "./generate-options.ts";
 import { addOptions, commandLineLayer, fileLayer } from "./options.ts";
 import { WorkPower, tokenCosts, tokenCostsText } from "./power.ts";
 import type { MeanPower } from "./power.ts";
-import { StatusLine } from "./terminal.ts";
+import { StatusLine, printNote } from "./terminal.ts";
 
 export function register(program: Command, _exit: Exit): void {
   const command = program
@@ -59,6 +59,7 @@ export function register(program: Command, _exit: Exit): void {
       ...(values.by_document !== undefined && { byDocument: values.by_document }),
       ...(values.engine !== undefined && { engine: values.engine }),
       ...engineOptions(values),
+      onNote: printNote,
       onProgress: (done, total) => {
         power.mark();
         last = { done, ms: performance.now() };

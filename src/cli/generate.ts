@@ -10,7 +10,7 @@ import { GENERATE_OPTIONS } from "./generate-options.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
 import { WorkPower, tokenCosts, tokenCostsText } from "./power.ts";
 import type { MeanPower } from "./power.ts";
-import { styled } from "./terminal.ts";
+import { printNote, styled } from "./terminal.ts";
 
 interface GenerateFlags {
   readonly stop: readonly string[];
@@ -38,7 +38,7 @@ Example:
     if (values.model === undefined) {
       throw new UsageError("cli.model", "generate needs a model: --model DIR");
     }
-    const folder = resolveModelFolder(values.model);
+    const folder = resolveModelFolder(values.model, printNote);
     if (!json && values.prompt !== undefined) {
       process.stdout.write(styled(process.stdout, "bold", values.prompt));
     }

@@ -12,6 +12,11 @@ export function styled(stream: NodeJS.WriteStream, style: Style, text: string): 
   return wantsColor(stream) ? styleText(style, text) : text;
 }
 
+/** What a user should know and no program reads: a line on standard error. */
+export function printNote(message: string): void {
+  process.stderr.write(`${styled(process.stderr, "yellow", "note:")} ${message}\n`);
+}
+
 /** One line at the bottom of a terminal that is rewritten in place; silent where there is no terminal. */
 export class StatusLine {
   readonly #stream: NodeJS.WriteStream;

@@ -146,46 +146,11 @@ export function verifyCheckpoint(folder: string): void {
   }
 }
 
-function isWhole(folder: string): boolean {
+export function isWhole(folder: string): boolean {
   try {
     verifyCheckpoint(folder);
     return true;
   } catch {
     return false;
-  }
-}
-
-export interface FoundCheckpoint {
-  readonly checkpoint: CheckpointFolder | undefined;
-  /** Newer ones that were passed over, and why. */
-  readonly damaged: readonly string[];
-}
-
-/** The newest checkpoint that is whole. Removes what saves that were cut off left aside. */
-export function newestWholeCheckpoint(runFolder: string): FoundCheckpoint {
-  const damaged: string[] = [];
-  if (existsSync(runFolder)) {
-    for (const name of readdirSync(runFolder)) {
-      if (name.startsWith(".checkpoint-") && name.endsWith(".tmp")) {
-        rmSync(join(runFolder, name), { recursive: true, force: true });
-      }
-    }
-  }
-  for (const checkpoint of [...listCheckpoints(runFolder)].reverse()) {
-    try {
-      verifyCheckpoint(checkpoint.folder);
-      return { checkpoint, damaged };
-    } catch (error) {
-      damaged.push(messageOf(error));
-    }
-  }
-  return { checkpoint: undefined, damaged };
-}
-
-/** Removes all but the newest `limit` checkpoints; 0 keeps all. */
-export function pruneCheckpoints(runFolder: string, limit: number): void {
-  if (limit === 0) return;
-  for (const { folder } of listCheckpoints(runFolder).slice(0, -limit)) {
-    rmSync(folder, { recursive: true, force: true });
   }
 }

@@ -27,6 +27,8 @@ export interface EvaluateOptions extends EngineSettings {
   readonly byDocument?: boolean;
   readonly engine?: string;
   readonly onProgress?: (tokenCount: number, tokenTotal: number) => void;
+  /** Told what a user should know, such as a damaged checkpoint that was passed over. */
+  readonly onNote?: (message: string) => void;
 }
 
 export interface EvaluationReport {
@@ -38,7 +40,7 @@ export interface EvaluationReport {
 
 /** Judges a model on data in non-overlapping windows, each token counted once. */
 export async function evaluateModel(options: EvaluateOptions): Promise<EvaluationReport> {
-  const folder = resolveModelFolder(options.model);
+  const folder = resolveModelFolder(options.model, (message) => options.onNote?.(message));
   const config = readModelConfig(folder);
   const { tokenizer } = loadTokenizer(folder);
   const sequenceLength = options.sequenceLength ?? Math.min(config.contextLength, 1024);

@@ -4,7 +4,7 @@ import { Generator } from "../generate/index.ts";
 import { evaluationBatches } from "../text/index.ts";
 import { sampleSeed } from "./activities.ts";
 import type { Activity, LeftActivities } from "./activities.ts";
-import { pruneCheckpoints, writeCheckpoint } from "./checkpoint.ts";
+import { writeCheckpoint } from "./checkpoint.ts";
 import type { TrainConfig } from "./config.ts";
 import type { ControlBlock } from "./control.ts";
 import type { TrainEvent, UntimedEvent } from "./events.ts";
@@ -15,6 +15,7 @@ import { publishedRun } from "./published-run.ts";
 import type { RunTotals } from "./run-totals.ts";
 import type { TrainerState } from "./state.ts";
 import type { Trainer } from "./trainer.ts";
+import { pruneCheckpoints } from "./whole-checkpoints.ts";
 
 export interface ActivityParts {
   readonly config: TrainConfig;
@@ -152,7 +153,9 @@ export class RunActivities {
       trainer.step,
       runWriters(files, (name) => trainer.loaded.view(name), this.#state()),
     );
-    pruneCheckpoints(config.output_dir, config.save_total_limit);
+    for (const message of pruneCheckpoints(config.output_dir, config.save_total_limit)) {
+      emit({ kind: "notice", step: trainer.step, message });
+    }
     emit({
       kind: "save",
       step: trainer.step,

@@ -11,7 +11,7 @@ import { BatchSource } from "../text/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { activitiesAfter, doneEvents, LeftActivities } from "./activities.ts";
 import type { Activity } from "./activities.ts";
-import { checkpointPath, listCheckpoints, newestWholeCheckpoint } from "./checkpoint.ts";
+import { checkpointPath, listCheckpoints } from "./checkpoint.ts";
 import type { TrainConfig } from "./config.ts";
 import type { ControlBlock } from "./control.ts";
 import type { EnergyBlock } from "./energy-block.ts";
@@ -24,6 +24,7 @@ import type { RunFiles } from "./model-folder.ts";
 import { prepareData } from "./prepare.ts";
 import type { PreparedData } from "./prepare.ts";
 import { publishedRun } from "./published-run.ts";
+import { takeResumePoint } from "./resume-point.ts";
 import { resumeNotices } from "./resume-notices.ts";
 import { isBudgetSpent, RunActivities } from "./run-activities.ts";
 import { RunCosts } from "./run-costs.ts";
@@ -275,9 +276,9 @@ class Run {
     const model = modelOf(this.#data.model);
     const view = (name: string) => loaded.view(name);
     if (config.resume) {
-      const { checkpoint, damaged } = newestWholeCheckpoint(config.output_dir);
-      for (const problem of damaged) this.#notices.push(`${problem}; an older checkpoint is used`);
-      if (checkpoint !== undefined) {
+      const point = takeResumePoint(config.output_dir, (text) => this.#notices.push(text));
+      if (point !== undefined) {
+        const { checkpoint } = point;
         const state = readTrainerState(checkpoint.folder);
         loadModel(checkpoint.folder, model, view);
         loadOptimizer(checkpoint.folder, model, view);
@@ -285,7 +286,6 @@ class Run {
         this.#notices.push(...resumeNotices(state, this.#engine.description, config));
         return state;
       }
-      this.#notices.push(`${config.output_dir} has no checkpoint to resume; starting anew`);
     }
     if (config.model !== undefined) loadModel(config.model, model, view);
     else initializeWeights(model, config.seed, view);

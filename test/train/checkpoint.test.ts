@@ -2,13 +2,12 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { listCheckpoints, verifyCheckpoint, writeCheckpoint } from "../../src/train/checkpoint.ts";
 import {
-  listCheckpoints,
   newestWholeCheckpoint,
   pruneCheckpoints,
-  verifyCheckpoint,
-  writeCheckpoint,
-} from "../../src/train/checkpoint.ts";
+  removeUnfinishedSaves,
+} from "../../src/train/whole-checkpoints.ts";
 import { writeWholeFile } from "../../src/util/atomic-file.ts";
 
 let run = "";
@@ -50,7 +49,9 @@ describe("a checkpoint", () => {
     writeFileSync(join(run, "checkpoint-20", "model.bin"), "twentx");
     const { checkpoint, damaged } = newestWholeCheckpoint(run);
     expect(checkpoint?.step).toBe(10);
-    expect(damaged[0]).toMatch(/checkpoint-20 is damaged: model\.bin does not match its checksum/);
+    expect(damaged[0]?.problem).toMatch(
+      /checkpoint-20 is damaged: model\.bin does not match its checksum/,
+    );
   });
 
   it("is passed over when a file is short, missing, or the checksums are", () => {
@@ -72,6 +73,8 @@ describe("a checkpoint", () => {
     mkdirSync(join(run, ".checkpoint-30.tmp"));
     expect(listCheckpoints(run)).toEqual([]);
     expect(newestWholeCheckpoint(run).checkpoint).toBeUndefined();
+    expect(existsSync(join(run, ".checkpoint-30.tmp"))).toBe(true);
+    removeUnfinishedSaves(run);
     expect(existsSync(join(run, ".checkpoint-30.tmp"))).toBe(false);
   });
 
@@ -82,6 +85,17 @@ describe("a checkpoint", () => {
     expect(listCheckpoints(run).map(({ step }) => step)).toEqual([20, 100]);
     pruneCheckpoints(run, 0);
     expect(listCheckpoints(run)).toHaveLength(2);
+  });
+
+  it("does not count towards the limit when it is damaged, and is set aside", () => {
+    for (const step of [5, 10, 20, 30]) writeCheckpoint(run, step, writers(String(step)));
+    writeFileSync(join(run, "checkpoint-20", "model.bin"), "");
+    const notes = pruneCheckpoints(run, 2);
+    expect(notes).toEqual([
+      expect.stringMatching(/checkpoint-20 is damaged: .* kept as checkpoint-20\.damaged/),
+    ]);
+    expect(listCheckpoints(run).map(({ step }) => step)).toEqual([10, 30]);
+    expect(existsSync(join(run, "checkpoint-20.damaged", "state.json"))).toBe(true);
   });
 
   it("is not written again when it stands there whole", () => {
