@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Option } from "commander";
 import type { Command } from "commander";
 import {
   formatReport,
@@ -5,13 +9,17 @@ import {
   selectCases,
   SUITE_NAMES,
   SUITES,
+  writeReport,
 } from "../measure/engine-bench/index.ts";
 import type { CaseResult, EngineReport } from "../measure/engine-bench/index.ts";
 import type { Exit } from "./commands.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
+import { Interruptions } from "./interruptions.ts";
+import { goOnInNewProcess, shareWithProcessBefore } from "./new-process.ts";
 import { append } from "./open-program.ts";
+import { exitAtOnce } from "../util/stuck-thread.ts";
 import { formatDuration, formatMs, StatusLine } from "./terminal.ts";
 
 interface EngineFlags extends DriverFlags {
@@ -24,6 +32,8 @@ interface EngineFlags extends DriverFlags {
   readonly budget?: string;
   readonly outputDir?: string;
   readonly resume?: boolean;
+  /** Where the process that this one continues left its results. */
+  readonly carriedIn?: string;
   readonly overwrite?: boolean;
   readonly list?: boolean;
   readonly json?: boolean;
@@ -43,6 +53,7 @@ export function registerBenchEngine(bench: Command, exit: Exit): void {
     .option("--output-dir <dir>", "write report.json, report.html and rows.json there")
     .option("--resume", "go on with the report in --output-dir")
     .option("--overwrite", "replace the report in --output-dir")
+    .addOption(new Option("--carried-in <dir>").hideHelp())
     .option("--list", "name the cases and leave")
     .option("--json", "the report as one JSON object")
     .addHelpText(
@@ -86,16 +97,49 @@ async function measure(flags: EngineFlags, selection: Selection): Promise<number
       "cli.bench.resume",
       "--resume needs --output-dir: the report to go on with",
     );
+  const interruptions = new Interruptions();
+  shareWithProcessBefore(interruptions);
+  const folder = flags.outputDir ?? flags.carriedIn;
+  let temporary: string | undefined;
+  let isFollowed = false;
+  try {
+    const { report, isBudgetSpent } = await measureHere(flags, selection, folder, interruptions);
+    if (isBudgetSpent) {
+      if (folder === undefined) {
+        temporary = mkdtempSync(join(tmpdir(), "anecdote-bench-"));
+        writeReport(temporary, report);
+      }
+      const end = await goOnInNewProcess({ step: report.cases.length, left: 0 }, interruptions, [
+        "--carried-in",
+        folder ?? temporary ?? "",
+      ]);
+      isFollowed = end.kind === "followed";
+      if (end.kind !== "interrupted") return end.code;
+    }
+    print(report, flags);
+    return report.complete ? EXIT_CODES.ok : EXIT_CODES.interrupted;
+  } finally {
+    if (temporary !== undefined) rmSync(temporary, { recursive: true, force: true });
+    // A process that is followed listens to its end: what it hears now is for the one that follows.
+    if (!isFollowed) interruptions.end();
+  }
+}
+
+/** Measures what this process can. */
+async function measureHere(
+  flags: EngineFlags,
+  selection: Selection,
+  folder: string | undefined,
+  interruptions: Interruptions,
+): Promise<{ readonly report: EngineReport; readonly isBudgetSpent: boolean }> {
   const status = new StatusLine(process.stderr);
   const started = performance.now();
   let atStart: number | undefined;
-  let isCancelled = false;
-  const onInterrupt = (): void => {
-    // A second one ends at once.
-    isCancelled = true;
-    status.print("stopping after this call; press Ctrl-C again to leave at once");
-  };
-  process.once("SIGINT", onInterrupt);
+  let isBudgetSpent = false;
+  const stopListening = interruptions.listen((count) => {
+    if (count > 1) void exitAtOnce(EXIT_CODES.interrupted);
+    else status.print("stopping after this call; press Ctrl-C again to leave at once");
+  });
   try {
     const report = await runBench({
       ...selection,
@@ -104,28 +148,31 @@ async function measure(flags: EngineFlags, selection: Selection): Promise<number
       chip: flags.chip,
       threads: numberOf("--threads", flags.threads),
       budgetMs: numberOf("--budget", flags.budget),
-      outputFolder: flags.outputDir,
-      resume: flags.resume === true,
+      outputFolder: folder,
+      resume: flags.resume === true || flags.carriedIn !== undefined,
+      keepsFailures: flags.carriedIn !== undefined,
       overwrite: flags.overwrite === true,
-      isCancelled: () => isCancelled,
+      isCancelled: () => interruptions.count > 0,
       onProgress: (done, total, text) => {
         atStart ??= done;
         const elapsed = (performance.now() - started) / 1000;
         const left = done > atStart ? (elapsed / (done - atStart)) * (total - done) : undefined;
-        const eta = left === undefined ? "" : `, ${formatDuration(left)} left`;
-        status.show(`${done} of ${total} cases${eta}: ${text}`);
+        const eta = left === undefined ? "" : `  ETA ${formatDuration(left)}`;
+        status.show(`${done} of ${total} cases${eta}  ${text}`);
       },
       onResult: (result) => {
         if (flags.json !== true && !flags.engine.startsWith("sim:"))
           status.print(resultLine(result));
       },
+      onBudgetSpent: () => {
+        isBudgetSpent = true;
+        status.print("this process may compile no more programs; a new one goes on");
+      },
     });
-    status.clear();
-    print(report, flags);
-    return isCancelled && !report.complete ? EXIT_CODES.interrupted : EXIT_CODES.ok;
+    return { report, isBudgetSpent };
   } finally {
     status.clear();
-    process.off("SIGINT", onInterrupt);
+    stopListening();
   }
 }
 

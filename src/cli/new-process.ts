@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { AnecdoteError } from "../util/errors.ts";
 import type { Interruptions } from "./interruptions.ts";
 
-/** How far a run has come: whole steps, and what is still due after the last of them. */
+/** How far a run has come: whole steps (or cases), and what is still due after the last of them. */
 export interface RunProgress {
   readonly step: number;
   readonly left: number;
@@ -27,7 +27,7 @@ export type ContinuedEnd =
   | { readonly kind: "interrupted"; readonly step: number };
 
 /**
- * Goes on with this command in a new process, with `--resume`, and returns what it ends with. Its input, output and
+ * Goes on with this command in a new process, with further flags, and returns what it ends with. Its input, output and
  * terminal are this one's; interruptions of either process reach the other one; it is followed by another one whenever
  * it asks for that. The processes stand side by side, never more than two of them. Throws `AnecdoteError`
  * `engine.ane.budget` when one comes no further than the one before.
@@ -35,6 +35,7 @@ export type ContinuedEnd =
 export async function goOnInNewProcess(
   reached: RunProgress,
   interruptions: Interruptions,
+  flags: readonly string[],
 ): Promise<ContinuedEnd> {
   await flushed();
   if (isContinued()) {
@@ -46,7 +47,7 @@ export async function goOnInNewProcess(
   let before = reached;
   for (;;) {
     if (interruptions.count > 0) return { kind: "interrupted", step: before.step };
-    const { code, signal, progress } = await runAgain(interruptions);
+    const { code, signal, progress } = await runAgain(interruptions, flags);
     // Such a signal ends it only before it listens: it has done nothing yet.
     if (signal === "SIGINT" || signal === "SIGTERM")
       return { kind: "interrupted", step: before.step };
@@ -92,10 +93,12 @@ interface ProcessEnd {
   readonly progress: RunProgress | undefined;
 }
 
-async function runAgain(interruptions: Interruptions): Promise<ProcessEnd> {
-  const [script = "", ...args] = process.argv.slice(1);
-  const flags = args.includes("--resume") ? args : [...args, "--resume"];
-  const child = spawn(process.execPath, [...process.execArgv, script, ...flags], {
+async function runAgain(
+  interruptions: Interruptions,
+  flags: readonly string[],
+): Promise<ProcessEnd> {
+  const given = process.argv.slice(1);
+  const child = spawn(process.execPath, [...process.execArgv, ...given, ...flags], {
     stdio: ["inherit", "inherit", "inherit", "ipc"],
     env: { ...process.env, [MARK]: "1" },
   });

@@ -158,7 +158,11 @@ async function train(config: TrainConfig, json: boolean, choice: PowerChoice): P
     });
     if (last.kind !== "interrupted") return EXIT_CODES.ok;
     if (last.reason === "compile_budget") {
-      const end = await goOnInNewProcess({ step: last.step, left: last.left ?? 0 }, interruptions);
+      const end = await goOnInNewProcess(
+        { step: last.step, left: last.left ?? 0 },
+        interruptions,
+        config.resume ? [] : ["--resume"],
+      );
       isFollowed = end.kind === "followed";
       if (end.kind !== "interrupted") return end.code;
       onEvent(logInterruption(config.output_dir, end.step));

@@ -8,7 +8,7 @@ export function overCompileBudget(
 ): EngineError {
   return new EngineError(
     "engine.ane.budget",
-    `${what} needs ${missing} programs that are not compiled yet; a process may compile ${budget}, and this one ${left} more: after them the compiler may fail silently`,
+    `${what} needs ${missing} ${missing === 1 ? "program that is" : "programs that are"} not compiled yet; a process may compile ${budget}, and this one ${left} more: after them the compiler may fail silently`,
     {
       remedy:
         "Use --ane-driver e5rt, which has no such limit, or set another one with ANECDOTE_ANE_COMPILE_BUDGET.",

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -582,6 +582,33 @@ describe.skipIf(NO_COMPILER !== undefined)("the command line with a double", () 
 });
 
 describe("the command line", () => {
+  test.skipIf(NO_COMPILER !== undefined)(
+    "goes on in new processes where one may compile no more, as one command with one report",
+    async () => {
+      const only = ["relu", "gelu", "sigmoid"].flatMap((op) => ["--only", `ops.${op}-64x256`]);
+      const { code, stdout, stderr } = await runCli(
+        ["bench", "engine", "--engine", "ane", "--ane-driver", "in-memory", ...only, "--json"],
+        {
+          ANECDOTE_ANE_LIBRARY: buildDouble("objc"),
+          ANECDOTE_ANE_CHIP: "m4",
+          ANECDOTE_ANE_COMPILE_BUDGET: "1",
+          ANECDOTE_CACHE_DIR: scratch,
+          TMPDIR: scratch,
+        },
+      );
+      expect(code, stderr).toBe(0);
+      expect(stderr.split("a new one goes on")).toHaveLength(3);
+      const report = JSON.parse(stdout) as EngineReport;
+      expect(report.complete).toBe(true);
+      expect(report.cases.map(({ status }) => status)).toEqual([
+        "measured",
+        "measured",
+        "measured",
+      ]);
+      expect(readdirSync(scratch).filter((name) => name.startsWith("anecdote-bench-"))).toEqual([]);
+    },
+  );
+
   test("predicts anywhere and prints 80 columns", async () => {
     const printed = await run("bench", "engine", "--engine", "sim:m1", "--quick");
     expect(printed.code).toBe(0);

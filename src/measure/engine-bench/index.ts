@@ -8,3 +8,4 @@ export { parseReport } from "./report.ts";
 export type { CaseResult, EngineReport } from "./report.ts";
 export { runBench, selectCases } from "./run-bench.ts";
 export type { BenchOptions } from "./run-bench.ts";
+export { writeReport } from "./write-report.ts";

@@ -47,6 +47,8 @@ export interface MeasureContext {
   readonly power?: PowerProbe | undefined;
   /** Asked between runs. */
   readonly isCancelled: () => boolean;
+  /** A case whose programs are more than this process may still compile fails; otherwise that is thrown. */
+  readonly keepsBudgetErrors?: boolean;
   readonly onProgress: (text: string) => void;
 }
 
@@ -71,9 +73,14 @@ export function endsEverything(error: unknown): boolean {
   return error instanceof EngineError && error.code === "engine.ane.timeout";
 }
 
+/** After such an error a new process can go on. */
+export function endsProcess(error: unknown): boolean {
+  return error instanceof EngineError && error.code === "engine.ane.budget";
+}
+
 /**
  * Measures the cases of one group, taking turns run by run. A case that fails does not stop the others; a hang
- * of the engine is thrown. Returns nothing where it was cancelled.
+ * of the engine is thrown, and so is the end of what the process may compile. Returns nothing where it was cancelled.
  */
 export async function measureGroup(
   cases: readonly BenchCase[],
@@ -83,6 +90,7 @@ export async function measureGroup(
   const contestants: Contestant[] = [];
   const keep = (benchCase: BenchCase, error: unknown): void => {
     if (endsEverything(error)) throw error;
+    if (endsProcess(error) && context.keepsBudgetErrors !== true) throw error;
     outcomes.set(benchCase.id, failure(error));
   };
   try {

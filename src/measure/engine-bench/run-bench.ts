@@ -15,7 +15,13 @@ import { VERSION } from "../../util/version.ts";
 import { SUITE_NAMES } from "./case.ts";
 import type { BenchCase, CasePlan, SuiteName } from "./case.ts";
 import { MeasureError } from "./errors.ts";
-import { endsEverything, FULL_PROTOCOL, measureGroup, QUICK_PROTOCOL } from "./measure-case.ts";
+import {
+  endsEverything,
+  endsProcess,
+  FULL_PROTOCOL,
+  measureGroup,
+  QUICK_PROTOCOL,
+} from "./measure-case.ts";
 import type { Outcome, PowerProbe, Protocol } from "./measure-case.ts";
 import { openPowerProbe } from "./power-probe.ts";
 import { buildPlaceholder, predict, refusalOf } from "./predict.ts";
@@ -41,6 +47,8 @@ export interface BenchOptions {
   readonly budgetMs?: number | undefined;
   readonly outputFolder?: string | undefined;
   readonly resume: boolean;
+  /** Of an earlier run, what failed or was wrong is kept too, not tried again. */
+  readonly keepsFailures?: boolean;
   readonly overwrite: boolean;
   /** Default: what openPowerProbe finds, for a Neural Engine. */
   readonly power?: PowerProbe | undefined;
@@ -48,6 +56,8 @@ export interface BenchOptions {
   /** Cases done, cases in all, what is going on. */
   readonly onProgress: (done: number, total: number, text: string) => void;
   readonly onResult: (result: CaseResult) => void;
+  /** This process may compile no more programs: a new one goes on with what is left. Default: those cases fail. */
+  readonly onBudgetSpent?: () => void;
 }
 
 const SIMULATED = "sim:";
@@ -58,6 +68,8 @@ const FLOP_LIMITS: Readonly<Record<string, number>> = {
   reference: 2e6,
   "test-double": 4e7,
 };
+/** Bytes of a case without products on a test double, whose arithmetic is the simulator's: seconds a call above. */
+const DOUBLE_BYTE_LIMIT = 16 << 20;
 const QUICK_FRACTION = 0.25;
 /** Share of the machine's memory that one case may need. */
 const MEMORY_SHARE = 0.5;
@@ -181,6 +193,8 @@ class Bench {
   readonly #session: Session;
   readonly #protocol: Protocol;
   readonly #results = new Map<string, CaseResult>();
+  /** Cases that this process ran. */
+  #measuredHere = 0;
   readonly #machine: EngineReport["machine"];
   readonly #created = new Date().toISOString();
 
@@ -211,7 +225,10 @@ class Bench {
     }
     for (const group of groups.values()) {
       if (this.#options.isCancelled()) break;
-      await this.#runGroup(group);
+      if ((await this.#runGroup(group)) === "budget-spent") {
+        this.#options.onBudgetSpent?.();
+        break;
+      }
       // What is predicted is soon predicted again.
       if (this.#session.engine !== undefined) this.#save();
       // The event loop sees signals between groups, a prediction included.
@@ -225,7 +242,7 @@ class Bench {
 
   /** Results of an earlier run of the same kind. */
   #takeUp(): void {
-    const { outputFolder, resume, overwrite } = this.#options;
+    const { outputFolder, resume, overwrite, keepsFailures = false } = this.#options;
     if (outputFolder === undefined) return;
     const path = join(outputFolder, REPORT_FILE);
     if (!existsSync(path)) return;
@@ -240,7 +257,7 @@ class Bench {
     this.#checkSame(path, earlier);
     const known = new Set(this.#cases.map(({ id }) => id));
     for (const result of earlier.cases) {
-      const isFinal = result.status !== "failed" && result.status !== "wrong";
+      const isFinal = keepsFailures || (result.status !== "failed" && result.status !== "wrong");
       if (isFinal && known.has(result.id)) this.#results.set(result.id, result);
     }
   }
@@ -264,7 +281,7 @@ class Bench {
     }
   }
 
-  async #runGroup(group: readonly BenchCase[]): Promise<void> {
+  async #runGroup(group: readonly BenchCase[]): Promise<"budget-spent" | undefined> {
     const { engine, driver, chip } = this.#session;
     const ready: BenchCase[] = [];
     for (const benchCase of group) {
@@ -273,10 +290,10 @@ class Bench {
       if (early === undefined) ready.push(benchCase);
       else this.#keep(benchCase, early);
     }
-    if (ready.length === 0) return;
+    if (ready.length === 0) return undefined;
     if (engine === undefined) {
       for (const benchCase of ready) this.#keep(benchCase, { status: "predicted" });
-      return;
+      return undefined;
     }
     try {
       const outcomes = await measureGroup(ready, {
@@ -285,13 +302,18 @@ class Bench {
         protocol: this.#protocol,
         power: this.#session.power,
         isCancelled: this.#options.isCancelled,
+        // What is too much for a new process too fails.
+        keepsBudgetErrors: this.#measuredHere === 0 || this.#options.onBudgetSpent === undefined,
         onProgress: (text) => this.#progress(text),
       });
+      this.#measuredHere += outcomes?.size ?? 0;
       for (const benchCase of ready) {
         const outcome = outcomes?.get(benchCase.id);
         if (outcome !== undefined) this.#keep(benchCase, outcome);
       }
+      return undefined;
     } catch (error) {
+      if (endsProcess(error)) return "budget-spent";
       if (!endsEverything(error)) throw error;
       for (const benchCase of ready)
         this.#keep(benchCase, { status: "failed", reason: messageOf(error) });
@@ -306,7 +328,8 @@ class Bench {
 
   /** What can be told of a case before anything runs: refused by the chip, or too large. */
   #withoutRunning(benchCase: BenchCase): (Outcome & Partial<CaseResult>) | undefined {
-    const { chip, driver, flopLimit, engine } = this.#session;
+    const { chip, driver, flopLimit, engine, kind } = this.#session;
+    const { memoryBytes } = benchCase;
     if (driver !== undefined) {
       const refusal = refusalOf(this.#placeholder(benchCase), chip, driver, {
         hostIsFine: benchCase.shape === undefined,
@@ -322,12 +345,18 @@ class Bench {
         reason: `${(benchCase.flops / 1e9).toPrecision(3)} GFLOP a call, this engine gets at most ${flopLimit / 1e9} GFLOP`,
       };
     }
+    if (kind === "test-double" && benchCase.flops === 0 && memoryBytes > DOUBLE_BYTE_LIMIT) {
+      return {
+        status: "skipped",
+        reason: `about ${mebibytes(memoryBytes)} MiB, a test double gets at most ${mebibytes(DOUBLE_BYTE_LIMIT)} MiB`,
+      };
+    }
     const memoryLimit = os.totalmem() * MEMORY_SHARE;
-    if (engine !== undefined && benchCase.memoryBytes > memoryLimit) {
+    if (engine !== undefined && memoryBytes > memoryLimit) {
       const gibibytes = (bytes: number): string => (bytes / 2 ** 30).toPrecision(3);
       return {
         status: "skipped",
-        reason: `needs about ${gibibytes(benchCase.memoryBytes)} GiB, at most ${gibibytes(memoryLimit)} GiB are taken`,
+        reason: `needs about ${gibibytes(memoryBytes)} GiB, at most ${gibibytes(memoryLimit)} GiB are taken`,
       };
     }
     return undefined;
@@ -403,6 +432,10 @@ class Bench {
     const byId = new Map(this.#cases.map((benchCase) => [benchCase.id, benchCase]));
     return { ...report, rows: contributedRows(report, byId).map((row) => ({ ...row })) };
   }
+}
+
+function mebibytes(bytes: number): string {
+  return (bytes / 2 ** 20).toPrecision(3);
 }
 
 function readReport(path: string): EngineReport {
