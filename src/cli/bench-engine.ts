@@ -109,10 +109,9 @@ async function measure(flags: EngineFlags, selection: Selection): Promise<number
         temporary = mkdtempSync(join(tmpdir(), "anecdote-bench-"));
         writeReport(temporary, report);
       }
-      const end = await goOnInNewProcess({ step: report.cases.length, left: 0 }, interruptions, [
-        "--carried-in",
-        folder ?? temporary ?? "",
-      ]);
+      const end = await goOnInNewProcess({ step: report.cases.length, left: 0 }, interruptions, {
+        flags: ["--carried-in", folder ?? temporary ?? ""],
+      });
       isFollowed = end.kind === "followed";
       if (end.kind !== "interrupted") return end.code;
     }

@@ -8,10 +8,17 @@ export interface RunProgress {
   readonly left: number;
 }
 
-/** Set in a process that another one started to go on with its run. */
+/** Set in a process that another one started to go on with its run: the token of its lock, or 1. */
 const MARK = "ANECDOTE_CONTINUED_RUN";
 /** Exit code of such a process when it wants to be followed by another one. */
 const FOLLOW_ME = 75;
+
+/** What the new process gets besides this one's command line. */
+export interface Handover {
+  readonly flags: readonly string[];
+  /** Of this process's lock on the run's folder, where it has one; the new one is to hold it as well. */
+  readonly lockToken?: string;
+}
 
 /** What the two processes tell each other. */
 type Message =
@@ -27,7 +34,7 @@ export type ContinuedEnd =
   | { readonly kind: "interrupted"; readonly step: number };
 
 /**
- * Goes on with this command in a new process, with further flags, and returns what it ends with. Its input, output and
+ * Goes on with this command in a new process, and returns what it ends with. Its input, output and
  * terminal are this one's; interruptions of either process reach the other one; it is followed by another one whenever
  * it asks for that. The processes stand side by side, never more than two of them. Throws `AnecdoteError`
  * `engine.ane.budget` when one comes no further than the one before.
@@ -35,7 +42,7 @@ export type ContinuedEnd =
 export async function goOnInNewProcess(
   reached: RunProgress,
   interruptions: Interruptions,
-  flags: readonly string[],
+  handover: Handover,
 ): Promise<ContinuedEnd> {
   await flushed();
   if (isContinued()) {
@@ -47,7 +54,7 @@ export async function goOnInNewProcess(
   let before = reached;
   for (;;) {
     if (interruptions.count > 0) return { kind: "interrupted", step: before.step };
-    const { code, signal, progress } = await runAgain(interruptions, flags);
+    const { code, signal, progress } = await runAgain(interruptions, handover);
     // Such a signal ends it only before it listens: it has done nothing yet.
     if (signal === "SIGINT" || signal === "SIGTERM")
       return { kind: "interrupted", step: before.step };
@@ -56,6 +63,11 @@ export async function goOnInNewProcess(
     if (!isFurther(progress, before)) throw noProgress(before);
     before = progress;
   }
+}
+
+/** In a process that goes on with another one's run: the token of that one's lock. */
+export function lockTokenFromBefore(): string | undefined {
+  return isContinued() ? process.env[MARK] : undefined;
 }
 
 /** Whether this process goes on with another one's run. */
@@ -95,12 +107,12 @@ interface ProcessEnd {
 
 async function runAgain(
   interruptions: Interruptions,
-  flags: readonly string[],
+  { flags, lockToken = "1" }: Handover,
 ): Promise<ProcessEnd> {
   const given = process.argv.slice(1);
   const child = spawn(process.execPath, [...process.execArgv, ...given, ...flags], {
     stdio: ["inherit", "inherit", "inherit", "ipc"],
-    env: { ...process.env, [MARK]: "1" },
+    env: { ...process.env, [MARK]: lockToken },
   });
   let progress: RunProgress | undefined;
   child.on("message", (message: Message) => {

@@ -6,6 +6,7 @@ import { programOf } from "../mil/builder.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import {
   PRESETS,
+  RunLock,
   TRAIN_OPTIONS,
   logInterruption,
   planOf,
@@ -29,7 +30,7 @@ import { EXIT_CODES, UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer, fileLayer } from "./options.ts";
 import { watchPower } from "./power.ts";
 import { Interruptions } from "./interruptions.ts";
-import { goOnInNewProcess, shareWithProcessBefore } from "./new-process.ts";
+import { goOnInNewProcess, lockTokenFromBefore, shareWithProcessBefore } from "./new-process.ts";
 import { TrainDisplay } from "./train-display.ts";
 
 interface TrainFlags {
@@ -149,8 +150,11 @@ async function train(config: TrainConfig, json: boolean, choice: PowerChoice): P
     else display.event(event);
   };
   let isFollowed = false;
+  let lock: RunLock | undefined;
   try {
+    lock = RunLock.take(config.output_dir, lockTokenFromBefore());
     const last = await trainHere(config, choice, interruptions, {
+      lock,
       onProgress: (text, at) => {
         if (!json) display.progress(text, at);
       },
@@ -158,11 +162,10 @@ async function train(config: TrainConfig, json: boolean, choice: PowerChoice): P
     });
     if (last.kind !== "interrupted") return EXIT_CODES.ok;
     if (last.reason === "compile_budget") {
-      const end = await goOnInNewProcess(
-        { step: last.step, left: last.left ?? 0 },
-        interruptions,
-        config.resume ? [] : ["--resume"],
-      );
+      const end = await goOnInNewProcess({ step: last.step, left: last.left ?? 0 }, interruptions, {
+        flags: config.resume ? [] : ["--resume"],
+        lockToken: lock.token,
+      });
       isFollowed = end.kind === "followed";
       if (end.kind !== "interrupted") return end.code;
       onEvent(logInterruption(config.output_dir, end.step));
@@ -174,6 +177,7 @@ async function train(config: TrainConfig, json: boolean, choice: PowerChoice): P
     }
     return EXIT_CODES.interrupted;
   } finally {
+    lock?.release();
     // A process that is followed listens to its end: what it hears now is for the one that follows.
     if (!isFollowed) interruptions.end();
   }
@@ -184,7 +188,7 @@ async function trainHere(
   config: TrainConfig,
   choice: PowerChoice,
   interruptions: Interruptions,
-  hear: Pick<SessionOptions, "onEvent" | "onProgress">,
+  hear: Pick<SessionOptions, "lock" | "onEvent" | "onProgress">,
 ): Promise<TrainEvent> {
   const power = watchPower(choice);
   const abort = new AbortController();
@@ -194,6 +198,7 @@ async function trainHere(
       abort.abort();
     } else {
       power.close();
+      hear.lock?.release();
       void exitAtOnce(EXIT_CODES.interrupted);
     }
   });

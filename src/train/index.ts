@@ -20,6 +20,7 @@ export { resolveModelFolder } from "./model-path.ts";
 export { plannedModel, prepareData } from "./prepare.ts";
 export type { PreparedData } from "./prepare.ts";
 export { planOf, runTraining } from "./run.ts";
+export { RunLock } from "./run-lock.ts";
 export type { RunContext, TrainProgress } from "./run.ts";
 export { SCHEDULES, learningRateAt, resolveWarmupSteps } from "./schedule.ts";
 export type { Schedule, ScheduleKind } from "./schedule.ts";

@@ -47,7 +47,9 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
     config.data === "stories"
       ? writeStoryCorpus(cacheFolder, config.story_count, report)
       : config.data;
-  const tokenizer = tokenizerFor(config, path, report);
+  const kept = join(config.output_dir, "tokenizer");
+  const isKept = config.resume && existsSync(join(kept, "tokenizer.json"));
+  const tokenizer = isKept ? loadTokenizer(kept) : makeTokenizer(config, path, report);
   const tokenCount = tokenizer.tokenizer.vocabularySize;
   const sized = sizedModel(config, tokenCount);
   const { endOfText } = tokenizer.tokenizer.special;
@@ -67,6 +69,8 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
     onProgress: ({ path: file, byteCount, byteTotal }) =>
       report(`tokenizing ${file}: ${Math.round((100 * byteCount) / Math.max(1, byteTotal))} %`),
   });
+  // Not before the data are known to be good: a run that cannot begin leaves nothing.
+  if (!isKept) saveTokenizer(kept, tokenizer);
   const unknownCount = dataset.files.reduce((sum, file) => sum + file.unknownCount, 0);
   if (unknownCount > 0) {
     notices.push(`${unknownCount} characters of the data are not in the tokenizer's vocabulary`);
@@ -125,14 +129,6 @@ function sizedModel(config: TrainConfig, tokenCount: number | undefined): ModelC
     );
   }
   return model;
-}
-
-function tokenizerFor(config: TrainConfig, path: string, report: Report): DescribedTokenizer {
-  const kept = join(config.output_dir, "tokenizer");
-  if (config.resume && existsSync(join(kept, "tokenizer.json"))) return loadTokenizer(kept);
-  const tokenizer = makeTokenizer(config, path, report);
-  saveTokenizer(kept, tokenizer);
-  return tokenizer;
 }
 
 function makeTokenizer(config: TrainConfig, path: string, report: Report): DescribedTokenizer {

@@ -84,7 +84,7 @@ function claimFolder(config: TrainConfig): void {
 
 /**
  * A whole training run in the calling thread: data, plan, engine, loop, evaluation, samples, checkpoints.
- * Returns the last event, `end` or `interrupted`.
+ * Returns the last event, `end` or `interrupted`. Whoever calls it holds the folder's `RunLock`.
  */
 export async function runTraining(config: TrainConfig, context: RunContext): Promise<TrainEvent> {
   claimFolder(config);

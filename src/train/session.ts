@@ -9,6 +9,7 @@ import type { EnergyBlock } from "./energy-block.ts";
 import { saveFromMainThread } from "./emergency-save.ts";
 import type { SharedRun } from "./emergency-save.ts";
 import type { TrainProgress } from "./run.ts";
+import { RunLock } from "./run-lock.ts";
 
 /** Messages from the training thread. */
 export type WorkerMessage =
@@ -30,18 +31,30 @@ export interface SessionOptions {
   readonly signal?: AbortSignal;
   /** Where a power meter of the calling thread puts what it reads. */
   readonly energy?: EnergyBlock;
+  /** The caller's lock on the run's folder. Default: one of this session's own. */
+  readonly lock?: RunLock;
   /** How long a stop may wait for the current step before the main thread saves the last whole one. */
   readonly stuckAfterMs?: number;
 }
 
 /**
  * Runs a training in a worker thread, so that the calling thread stays responsive and can save even while a
- * native call hangs. Resolves with the last event (`end` or `interrupted`); rejects with what went wrong.
+ * native call hangs. Resolves with the last event (`end` or `interrupted`); rejects with what went wrong, also where
+ * another process trains in the same folder.
  */
 export async function trainInWorker(
   config: TrainConfig,
   options: SessionOptions = {},
 ): Promise<TrainEvent> {
+  const own = options.lock === undefined ? RunLock.take(config.output_dir) : undefined;
+  try {
+    return await trainLocked(config, options);
+  } finally {
+    own?.release();
+  }
+}
+
+async function trainLocked(config: TrainConfig, options: SessionOptions): Promise<TrainEvent> {
   const control = new ControlBlock();
   const worker = new Worker(compiledUrl(import.meta.url, "./worker.ts"), {
     workerData: { config, control: control.buffer, energy: options.energy?.buffer },
