@@ -23,8 +23,8 @@ a { color: var(--plot-1); }
 .key { display: flex; flex-wrap: wrap; gap: 6px 22px; padding: 0; margin: 1em 0; list-style: none; color: var(--muted); }
 .key li { display: flex; align-items: center; gap: 7px; }
 .key svg { width: 44px; height: 16px; flex: none; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 565px)); gap: 18px; margin-bottom: 18px; align-items: start; }
-figure { margin: 0; padding: 10px; border: 1px solid var(--line); border-radius: 6px; break-inside: avoid; }
+.plots { display: flex; flex-wrap: wrap; gap: 18px; margin-bottom: 18px; align-items: flex-start; }
+figure { flex: 1 1 440px; max-width: 565px; min-width: 0; margin: 0; padding: 10px; border: 1px solid var(--line); border-radius: 6px; break-inside: avoid; }
 figcaption { font-weight: 600; margin: 0 0 4px 2px; }
 figcaption small { display: block; font-weight: 400; color: var(--muted); }
 figure svg { display: block; width: 100%; height: auto; }
