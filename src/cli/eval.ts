@@ -54,6 +54,7 @@ export function register(program: Command, _exit: Exit): void {
       model,
       data: held?.tokens ?? values.data ?? "",
       ...held,
+      ...(values.text_field !== undefined && { textField: values.text_field }),
       ...(values.batch_size !== undefined && { batchSize: values.batch_size }),
       ...(values.max_seq_length !== undefined && { sequenceLength: values.max_seq_length }),
       ...(values.by_document !== undefined && { byDocument: values.by_document }),

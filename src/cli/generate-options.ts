@@ -1,6 +1,13 @@
 import { DRIVERS } from "../chip/chip.ts";
 import { NUMERICS } from "../engine/sim/numerics.ts";
-import { choiceOption, flagOption, numberOption, textOption } from "../util/options.ts";
+import { TRAIN_OPTIONS } from "../train/index.ts";
+import {
+  OPTIONS_GROUP,
+  choiceOption,
+  flagOption,
+  numberOption,
+  textOption,
+} from "../util/options.ts";
 
 const SAMPLING = { group: "Sampling" };
 const MACHINE = { group: "Machine" };
@@ -70,6 +77,7 @@ export const GENERATE_OPTIONS = {
 export const EVAL_OPTIONS = {
   model: GENERATE_OPTIONS.model,
   data: textOption("text, jsonl, token ids or a folder of them", { placeholder: "FILE_OR_DIR" }),
+  text_field: { ...TRAIN_OPTIONS.text_field, group: OPTIONS_GROUP },
   batch_size: numberOption("windows at once", { integer: true, minimum: 1 }),
   max_seq_length: numberOption("tokens of context; default: the model's, at most 1,024", {
     integer: true,

@@ -8,9 +8,14 @@ import {
   trainingTexts,
 } from "../text/index.ts";
 import type { DescribedTokenizer } from "../text/index.ts";
+import { TRAIN_OPTIONS } from "../train/index.ts";
+import { OPTIONS_GROUP, resolveOptions } from "../util/options.ts";
 import type { Exit } from "./commands.ts";
 import { UsageError } from "./errors.ts";
+import { addOptions, commandLineLayer } from "./options.ts";
 import { StatusLine } from "./terminal.ts";
+
+const DATA_OPTIONS = { text_field: { ...TRAIN_OPTIONS.text_field, group: OPTIONS_GROUP } } as const;
 
 interface TrainFlags {
   readonly data: string;
@@ -24,7 +29,7 @@ export function register(program: Command, _exit: Exit): void {
   const tokenizer = program
     .command("tokenizer")
     .description("train a tokenizer, or see what one does to a text");
-  tokenizer
+  const train = tokenizer
     .command("train")
     .description("train a tokenizer and write tokenizer.json")
     .requiredOption("--data <file_or_dir>", "text, jsonl or a folder of them")
@@ -36,8 +41,9 @@ export function register(program: Command, _exit: Exit): void {
       "after",
       "\nExample:\n  anecdote tokenizer train --data corpus/ --vocab-size 8192 --output my-tokenizer",
     )
-    .action((flags: TrainFlags) => {
-      const described = make(flags);
+    .action((flags: TrainFlags, command: Command) => {
+      const { values } = resolveOptions(DATA_OPTIONS, [commandLineLayer(command, DATA_OPTIONS)]);
+      const described = make(flags, values.text_field);
       saveTokenizer(flags.output, described);
       const { vocabularySize } = described.tokenizer;
       process.stdout.write(
@@ -46,6 +52,7 @@ export function register(program: Command, _exit: Exit): void {
           : `${flags.output}/tokenizer.json: ${vocabularySize} tokens\n`,
       );
     });
+  addOptions(train, DATA_OPTIONS);
   tokenizer
     .command("encode")
     .description("show the tokens of a text")
@@ -70,12 +77,12 @@ export function register(program: Command, _exit: Exit): void {
     });
 }
 
-function make(flags: TrainFlags): DescribedTokenizer {
+function make(flags: TrainFlags, textField = "text"): DescribedTokenizer {
   switch (flags.kind) {
     case "byte":
       return byteTokenizer();
     case "char":
-      return characterTokenizer(trainingTexts(flags.data));
+      return characterTokenizer(trainingTexts(flags.data, { textField }));
     case "bpe": {
       const vocabularySize = Number(flags.vocabSize);
       if (!Number.isInteger(vocabularySize) || vocabularySize < 257) {
@@ -85,7 +92,7 @@ function make(flags: TrainFlags): DescribedTokenizer {
         );
       }
       const status = new StatusLine();
-      const described = trainBpe(trainingTexts(flags.data), {
+      const described = trainBpe(trainingTexts(flags.data, { textField }), {
         vocabularySize,
         onProgress: (done, total) => status.show(`${done} of ${total} merges`),
       });

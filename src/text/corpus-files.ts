@@ -74,10 +74,13 @@ function splitOf(name: string): Split | undefined {
   return found.size === 1 ? [...found][0] : undefined;
 }
 
+/** What a run's folder has of its own; nobody trains on it unless it is named. */
+const EVENTS_FILE = "events.ndjson";
+
 function filesOfFolder(folder: string): CorpusFiles {
   const names = readdirSync(folder)
     .filter((name) => FORMATS.has(extname(name).toLowerCase()) && !name.startsWith("."))
-    .filter((name) => statSync(join(folder, name)).isFile())
+    .filter((name) => name !== EVENTS_FILE && statSync(join(folder, name)).isFile())
     .sort();
   const splits: Record<Split, CorpusFile[]> = { train: [], validation: [], test: [] };
   for (const name of names) {
@@ -103,6 +106,13 @@ function filesOfFolder(folder: string): CorpusFiles {
       validation: [],
       test: [],
     };
+  }
+  if (names.length === 0 && existsSync(join(folder, EVENTS_FILE))) {
+    throw new TextError(
+      "text.folder",
+      `${folder} is the folder of a run and holds no training data: its ${EVENTS_FILE} is the run's record`,
+      { remedy: "Name the text to train on." },
+    );
   }
   const listed = names.length === 0 ? "no text, jsonl or bin file" : names.slice(0, 8).join(", ");
   throw new TextError(

@@ -177,7 +177,10 @@ function textOfRow(line: string, row: number, field: string, source: ByteSource)
     : new TextError(
         "text.jsonl.field",
         `${where}: no field "${field}"; it has ${listed === "" ? "no fields" : listed}.${didYouMean(field, names)}`,
-        { remedy: "Name the field that holds the text with the option text-field." },
+        {
+          remedy:
+            "Name the field that holds the text with --text-field (text_field in a configuration).",
+        },
       );
 }
 

@@ -42,6 +42,11 @@ export const TRAIN_OPTIONS = {
       aliases: ["dataset"],
     },
   ),
+  text_field: textOption("field of .jsonl rows that holds the text; default: text", {
+    ...DATA,
+    placeholder: "NAME",
+    aliases: ["text_column", "text_column_name", "dataset_text_field", "text_feature", "text_key"],
+  }),
   tokenizer: textOption(
     "`bpe` (trained on the data), `char`, `byte`, or a tokenizer.json or model folder",
     {
@@ -254,6 +259,7 @@ export type ResolvedTrainOptions = ResolvedOptions<typeof TRAIN_OPTIONS>;
 /** The values a run needs and that have a default. */
 const DEFAULTS = {
   data: "stories",
+  text_field: "text",
   tokenizer: "bpe",
   vocab_size: 4096,
   max_seq_length: 256,

@@ -20,6 +20,8 @@ export interface EvaluateOptions extends EngineSettings {
    * tokens of the model's tokenizer, such as the part that a run held out.
    */
   readonly data: string | TokenView;
+  /** Field of `.jsonl` rows that holds the text; default: text. */
+  readonly textField?: string;
   readonly batchSize?: number;
   /** Tokens of context; default: the model's, at most 1,024. */
   readonly sequenceLength?: number;
@@ -45,7 +47,7 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
   const { tokenizer } = loadTokenizer(folder);
   const sequenceLength = options.sequenceLength ?? Math.min(config.contextLength, 1024);
   const batchSize = options.batchSize ?? Math.max(1, Math.floor(2048 / sequenceLength));
-  const { tokens, close } = openTokens(options.data, tokenizer);
+  const { tokens, close } = openTokens(options, tokenizer);
   try {
     const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
     try {
@@ -80,12 +82,12 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
 }
 
 function openTokens(
-  data: string | TokenView,
+  { data, textField = "text" }: Pick<EvaluateOptions, "data" | "textField">,
   tokenizer: Tokenizer,
 ): { readonly tokens: TokenView; readonly close: () => void } {
   if (typeof data !== "string") return { tokens: data, close: () => undefined };
   const cacheFolder = mkdtempSync(join(tmpdir(), "anecdote-eval-"));
-  const dataset = openDataset(data, { tokenizer, cacheFolder, validationFraction: 0 });
+  const dataset = openDataset(data, { tokenizer, cacheFolder, textField, validationFraction: 0 });
   return {
     tokens: dataset.validation ?? dataset.train,
     close: () => {

@@ -65,6 +65,7 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
   const dataset = openDataset(path, {
     tokenizer: tokenizer.tokenizer,
     cacheFolder,
+    textField: config.text_field,
     validationFraction: config.validation_fraction,
     onProgress: ({ path: file, byteCount, byteTotal }) =>
       report(`tokenizing ${file}: ${Math.round((100 * byteCount) / Math.max(1, byteTotal))} %`),
@@ -135,14 +136,15 @@ function makeTokenizer(config: TrainConfig, path: string, report: Report): Descr
   if (config.model !== undefined && existsSync(join(config.model, "tokenizer.json"))) {
     return loadTokenizer(config.model);
   }
+  const textField = config.text_field;
   switch (config.tokenizer) {
     case "byte":
       return byteTokenizer();
     case "char":
-      return characterTokenizer(trainingTexts(path));
+      return characterTokenizer(trainingTexts(path, { textField }));
     case "bpe":
       report("training a tokenizer");
-      return trainBpe(trainingTexts(path, { byteLimit: TOKENIZER_TRAINING_BYTES }), {
+      return trainBpe(trainingTexts(path, { byteLimit: TOKENIZER_TRAINING_BYTES, textField }), {
         vocabularySize: config.vocab_size,
         onProgress: (done, total) => report(`training a tokenizer: ${done} of ${total} merges`),
       });

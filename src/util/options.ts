@@ -35,6 +35,9 @@ export interface ResolvedOptions<Table extends OptionTable> {
   readonly origins: ReadonlyMap<string, string>;
 }
 
+/** The heading of options that have no other: the one that help has by itself. */
+export const OPTIONS_GROUP = "Options:";
+
 interface Details {
   readonly group?: string;
   readonly placeholder?: string;
@@ -49,7 +52,7 @@ interface NumberDetails extends Details {
 function common(description: string, details: Details, placeholder: string) {
   return {
     description,
-    group: details.group ?? "Options",
+    group: details.group ?? OPTIONS_GROUP,
     placeholder: details.placeholder ?? placeholder,
     aliases: details.aliases ?? [],
   };
