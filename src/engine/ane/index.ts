@@ -3,8 +3,9 @@ import type { Chip, Driver } from "../../chip/chip.ts";
 import type { OperandScaling } from "../../passes/engine/operand-scaling.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { createCpuEngine } from "../cpu/index.ts";
-import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
+import type { Engine, EngineDescription, LoadOptions } from "../engine.ts";
 import { EngineError } from "../errors.ts";
+import { OpenPlans } from "../open-plans.ts";
 import { createSimEngine } from "../sim/index.ts";
 import { AnePlan } from "./ane-plan.ts";
 import { chooseChip } from "./choose-chip.ts";
@@ -117,7 +118,7 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
     arithmetic: "fp16",
     ...(profile !== undefined && { profile: describeProfile(profile) }),
   });
-  const open = new Set<LoadedPlan>();
+  const open = new OpenPlans();
   return {
     description,
     compilationCost: (needs) =>
@@ -128,8 +129,7 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
       return loaded;
     },
     close: async () => {
-      for (const loaded of open) await loaded.close();
-      open.clear();
+      await open.close();
       await segments.close();
       await conversions.close();
       await driver.close();

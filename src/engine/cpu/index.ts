@@ -1,7 +1,8 @@
 import { availableParallelism, cpus, loadavg } from "node:os";
 import type { Plan } from "../../plan/plan.ts";
-import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
+import type { Engine, EngineDescription, LoadOptions } from "../engine.ts";
 import { EngineError } from "../errors.ts";
+import { OpenPlans } from "../open-plans.ts";
 import { CpuPlan } from "./cpu-plan.ts";
 import type { JoinRule } from "./cpu-plan.ts";
 import { KernelPool } from "./kernel-pool.ts";
@@ -52,7 +53,7 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
   };
   // Threads that wait busily for a core another program has stretch a step to many times its length.
   const isBusy = (loadavg()[0] ?? 0) > BUSY_LOAD * cpus().length;
-  const open = new Set<LoadedPlan>();
+  const open = new OpenPlans();
   let isClosed = false;
   return {
     description,
@@ -69,8 +70,7 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
     close: async () => {
       if (isClosed) return;
       isClosed = true;
-      for (const loaded of open) await loaded.close();
-      open.clear();
+      await open.close();
       await sessions.close();
       await pool?.close();
       await runtime.close();

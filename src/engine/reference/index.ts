@@ -20,6 +20,7 @@ import type {
   MemoryReport,
 } from "../engine.ts";
 import { EngineError } from "../errors.ts";
+import { OpenPlans } from "../open-plans.ts";
 import { evaluateFunction } from "./evaluate.ts";
 
 export interface ReferenceEngineOptions {
@@ -35,7 +36,7 @@ export function createReferenceEngine(options: ReferenceEngineOptions = {}): Eng
     runtime: `anecdote ${VERSION}, node ${process.version}`,
     threads: 1,
   });
-  const open = new Set<LoadedPlan>();
+  const open = new OpenPlans();
   return {
     description,
     load: async (plan: Plan, loadOptions: LoadOptions = {}) => {
@@ -44,8 +45,7 @@ export function createReferenceEngine(options: ReferenceEngineOptions = {}): Eng
       return loaded;
     },
     close: async () => {
-      for (const loaded of open) await loaded.close();
-      open.clear();
+      await open.close();
     },
   };
 }

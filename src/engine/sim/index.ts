@@ -1,12 +1,13 @@
 import { availableParallelism } from "node:os";
 import { familyIndex } from "../../chip/chip.ts";
+import { OpenPlans } from "../open-plans.ts";
 import type { Driver } from "../../chip/chip.ts";
 import { chipByName } from "../../chip/chips.ts";
 import type { OperandScaling } from "../../passes/engine/operand-scaling.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { chooseDriver } from "../ane/choose-driver.ts";
 import { VERSION } from "../../util/version.ts";
-import type { Engine, EngineDescription, LoadedPlan, LoadOptions } from "../engine.ts";
+import type { Engine, EngineDescription, LoadOptions } from "../engine.ts";
 import { Machine } from "./machine.ts";
 import type { Numerics } from "./numerics.ts";
 import { SimPlan } from "./sim-plan.ts";
@@ -62,7 +63,7 @@ export function createSimEngine(chip: string, options: SimEngineOptions = {}): S
     elapsedMs += ms;
     joules += energy;
   };
-  const open = new Set<LoadedPlan>();
+  const open = new OpenPlans();
   return {
     description,
     load: (plan: Plan, loadOptions: LoadOptions = {}) =>
@@ -82,8 +83,7 @@ export function createSimEngine(chip: string, options: SimEngineOptions = {}): S
     }),
     products: () => machine.products.counts,
     close: async () => {
-      for (const loaded of open) await loaded.close();
-      open.clear();
+      await open.close();
       await machine.close();
     },
   };
