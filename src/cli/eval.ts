@@ -3,7 +3,12 @@ import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { engineOptions } from "../engine/create.ts";
 import { powerChoice } from "../track/power/index.ts";
-import { evaluateModel, heldOutOf, resolveTrainConfig } from "../train/index.ts";
+import {
+  evaluateModel,
+  heldOutOf,
+  resolveModelFolder,
+  resolveTrainConfig,
+} from "../train/index.ts";
 import type { TrainConfig } from "../train/index.ts";
 import { resolveOptions } from "../util/options.ts";
 import type { Exit } from "./commands.ts";
@@ -30,6 +35,7 @@ export function register(program: Command, _exit: Exit): void {
     if (model === undefined) throw new UsageError("cli.eval", "eval needs a model: --model DIR");
     const config = configOfRun(model);
     if (config === undefined && values.data === undefined) {
+      resolveModelFolder(model);
       throw new UsageError(
         "cli.eval",
         `${model} is no folder of a run that held data out: eval needs --data FILE`,

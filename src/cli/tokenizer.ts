@@ -8,12 +8,12 @@ import {
   trainingTexts,
 } from "../text/index.ts";
 import type { DescribedTokenizer } from "../text/index.ts";
-import { TRAIN_OPTIONS } from "../train/index.ts";
+import { TRAIN_OPTIONS, resolveTokenizer } from "../train/index.ts";
 import { OPTIONS_GROUP, resolveOptions } from "../util/options.ts";
 import type { Exit } from "./commands.ts";
 import { UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
-import { StatusLine } from "./terminal.ts";
+import { StatusLine, printNote } from "./terminal.ts";
 
 const DATA_OPTIONS = { text_field: { ...TRAIN_OPTIONS.text_field, group: OPTIONS_GROUP } } as const;
 
@@ -56,7 +56,10 @@ export function register(program: Command, _exit: Exit): void {
   tokenizer
     .command("encode")
     .description("show the tokens of a text")
-    .requiredOption("--tokenizer <path>", "tokenizer.json or a model folder")
+    .requiredOption(
+      "--tokenizer <path>",
+      "tokenizer.json, or the folder of one, of a model or of a run",
+    )
     .argument("<text>", "the text")
     .option("--json", "one JSON object")
     .addHelpText(
@@ -64,7 +67,7 @@ export function register(program: Command, _exit: Exit): void {
       '\nExample:\n  anecdote tokenizer encode --tokenizer my-tokenizer "Once upon a time"',
     )
     .action((text: string, flags: { readonly tokenizer: string; readonly json?: boolean }) => {
-      const { tokenizer: runner } = loadTokenizer(flags.tokenizer);
+      const { tokenizer: runner } = loadTokenizer(resolveTokenizer(flags.tokenizer, printNote));
       const ids = Array.from(runner.encode(text));
       if (flags.json === true) {
         process.stdout.write(

@@ -25,11 +25,14 @@ export const TRAIN_OPTIONS = {
     ...MODEL,
     placeholder: "NAME",
   }),
-  model: textOption("start from this model folder's weights, configuration and tokenizer", {
-    ...MODEL,
-    placeholder: "DIR",
-    aliases: ["model_name_or_path", "init_from"],
-  }),
+  model: textOption(
+    "start from the weights, configuration and tokenizer of this model or run folder",
+    {
+      ...MODEL,
+      placeholder: "DIR",
+      aliases: ["model_name_or_path", "init_from"],
+    },
+  ),
   model_config: textOption("a Hugging Face config.json: the shape of a new model", {
     ...MODEL,
     placeholder: "FILE",
@@ -48,7 +51,7 @@ export const TRAIN_OPTIONS = {
     aliases: ["text_column", "text_column_name", "dataset_text_field", "text_feature", "text_key"],
   }),
   tokenizer: textOption(
-    "`bpe` (trained on the data), `char`, `byte`, or a tokenizer.json or model folder",
+    "`bpe` (trained on the data), `char`, `byte`, or a tokenizer.json, or the folder of a model or run",
     {
       ...DATA,
       placeholder: "KIND_OR_PATH",

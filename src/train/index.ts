@@ -16,7 +16,7 @@ export { heldOutOf } from "./held-out.ts";
 export type { HeldOut } from "./held-out.ts";
 export { measureStep } from "./measured-step.ts";
 export type { MeasuredStep } from "./measured-step.ts";
-export { resolveModelFolder } from "./model-path.ts";
+export { resolveModelFolder, resolveTokenizer } from "./model-path.ts";
 export { plannedModel, prepareData } from "./prepare.ts";
 export type { PreparedData } from "./prepare.ts";
 export { planOf, runTraining } from "./run.ts";

@@ -14,7 +14,9 @@ import {
 import type { DescribedTokenizer, TokenView } from "../text/index.ts";
 import { Random } from "../util/random.ts";
 import type { TrainConfig } from "./config.ts";
+import { listCheckpoints } from "./checkpoint.ts";
 import { TrainError } from "./errors.ts";
+import { resolveModelFolder, resolveTokenizer } from "./model-path.ts";
 import { presetOf } from "./presets.ts";
 import { writeStoryCorpus } from "./story-corpus.ts";
 
@@ -23,6 +25,8 @@ const CONFIG_BYTE_LIMIT = 1 << 20;
 
 export interface PreparedData {
   readonly model: ModelConfig;
+  /** Whose weights a new run begins with. */
+  readonly modelFolder: string | undefined;
   /** Absent when the data are token ids of unknown spelling. */
   readonly tokenizer: DescribedTokenizer | undefined;
   readonly train: TokenView;
@@ -41,7 +45,9 @@ export type Report = (text: string) => void;
 export function prepareData(config: TrainConfig, report: Report): PreparedData {
   const notices: string[] = [];
   const cacheFolder = join(config.output_dir, "data");
-  if (config.data === "random") return randomData(config);
+  const note = (message: string): void => void notices.push(message);
+  const modelFolder = modelFolderOf(config, note);
+  if (config.data === "random") return randomData(config, modelFolder, notices);
 
   const path =
     config.data === "stories"
@@ -49,9 +55,11 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
       : config.data;
   const kept = join(config.output_dir, "tokenizer");
   const isKept = config.resume && existsSync(join(kept, "tokenizer.json"));
-  const tokenizer = isKept ? loadTokenizer(kept) : makeTokenizer(config, path, report);
+  const tokenizer = isKept
+    ? loadTokenizer(kept)
+    : makeTokenizer(config, modelFolder, path, report, note);
   const tokenCount = tokenizer.tokenizer.vocabularySize;
-  const sized = sizedModel(config, tokenCount);
+  const sized = sizedModel(config, modelFolder, tokenCount);
   const { endOfText } = tokenizer.tokenizer.special;
   const model =
     sized.endTokenIds.length > 0 || endOfText === undefined
@@ -78,6 +86,7 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
   }
   return {
     model,
+    modelFolder,
     tokenizer,
     train: dataset.train,
     validation: dataset.validation,
@@ -93,21 +102,37 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
 export function plannedModel(config: TrainConfig): ModelConfig {
   const ownShape = config.model !== undefined || config.model_config !== undefined;
   const follows = !ownShape && presetOf(config.preset ?? "storyteller").vocabularyFollowsTokenizer;
-  return sizedModel(config, follows && config.tokenizer === "bpe" ? config.vocab_size : undefined);
+  return sizedModel(
+    config,
+    modelFolderOf(config),
+    follows && config.tokenizer === "bpe" ? config.vocab_size : undefined,
+  );
+}
+
+/** A run that goes on has all it needs of the folder it began from. */
+function modelFolderOf(config: TrainConfig, note?: (message: string) => void): string | undefined {
+  const { model, resume, output_dir: run } = config;
+  if (model === undefined) return undefined;
+  const isGone = resume && !existsSync(model) && listCheckpoints(run).length > 0;
+  return resolveModelFolder(isGone ? run : model, note);
 }
 
 /**
  * The model of a run: from a folder, a config.json or a preset, with the tokenizer's vocabulary where it follows it.
  * Throws `TrainError` where the tokenizer or the sequence length does not fit.
  */
-function sizedModel(config: TrainConfig, tokenCount: number | undefined): ModelConfig {
+function sizedModel(
+  config: TrainConfig,
+  modelFolder: string | undefined,
+  tokenCount: number | undefined,
+): ModelConfig {
   const preset =
     config.model === undefined && config.model_config === undefined
       ? presetOf(config.preset ?? "storyteller")
       : undefined;
   let model: ModelConfig;
   if (preset !== undefined) model = preset.model;
-  else if (config.model !== undefined) model = readModelConfig(config.model);
+  else if (modelFolder !== undefined) model = readModelConfig(modelFolder);
   else {
     const path = config.model_config ?? "";
     model = parseModelConfig(readJsonFile(path, CONFIG_BYTE_LIMIT), path);
@@ -132,9 +157,15 @@ function sizedModel(config: TrainConfig, tokenCount: number | undefined): ModelC
   return model;
 }
 
-function makeTokenizer(config: TrainConfig, path: string, report: Report): DescribedTokenizer {
-  if (config.model !== undefined && existsSync(join(config.model, "tokenizer.json"))) {
-    return loadTokenizer(config.model);
+function makeTokenizer(
+  config: TrainConfig,
+  modelFolder: string | undefined,
+  path: string,
+  report: Report,
+  note: (message: string) => void,
+): DescribedTokenizer {
+  if (modelFolder !== undefined && existsSync(join(modelFolder, "tokenizer.json"))) {
+    return loadTokenizer(modelFolder);
   }
   const textField = config.text_field;
   switch (config.tokenizer) {
@@ -149,13 +180,17 @@ function makeTokenizer(config: TrainConfig, path: string, report: Report): Descr
         onProgress: (done, total) => report(`training a tokenizer: ${done} of ${total} merges`),
       });
     default:
-      return loadTokenizer(config.tokenizer);
+      return loadTokenizer(resolveTokenizer(config.tokenizer, note));
   }
 }
 
 /** Token ids drawn at random: for measuring speed and memory of any vocabulary without a corpus. */
-function randomData(config: TrainConfig): PreparedData {
-  const model = sizedModel(config, undefined);
+function randomData(
+  config: TrainConfig,
+  modelFolder: string | undefined,
+  notices: readonly string[],
+): PreparedData {
+  const model = sizedModel(config, modelFolder, undefined);
   const tokenView = (name: string, tokenCount: number, seed: number): TokenView => ({
     name,
     tokenCount,
@@ -169,10 +204,14 @@ function randomData(config: TrainConfig): PreparedData {
   const windowTokens = config.batch_size * (config.max_seq_length + 1);
   return {
     model,
+    modelFolder,
     tokenizer: undefined,
     train: tokenView("random tokens", 1000 * windowTokens, 1),
     validation: tokenView("random tokens", 2 * windowTokens, 2),
-    notices: ["the data are random token ids: the loss says nothing, only speed and memory count"],
+    notices: [
+      ...notices,
+      "the data are random token ids: the loss says nothing, only speed and memory count",
+    ],
     close: () => undefined,
   };
 }

@@ -287,7 +287,8 @@ class Run {
         return state;
       }
     }
-    if (config.model !== undefined) loadModel(config.model, model, view);
+    const { modelFolder } = this.#data;
+    if (modelFolder !== undefined) loadModel(modelFolder, model, view);
     else initializeWeights(model, config.seed, view);
     return undefined;
   }

@@ -1,5 +1,7 @@
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, readdirSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { FileError, messageOf } from "./errors.ts";
+import { didYouMean } from "./nearest.ts";
 
 /** Bytes that are read by position, so that a file larger than memory is never held whole. */
 export interface ByteSource {
@@ -34,7 +36,7 @@ export function openFileSource(path: string): ByteSource {
   try {
     handle = openSync(path, "r");
   } catch (error) {
-    throw new FileError("file.open", `${path}: ${messageOf(error)}`, { cause: error });
+    throw new FileError("file.open", openProblem(path, error), { cause: error });
   }
   const status = fstatSync(handle);
   if (!status.isFile()) {
@@ -64,6 +66,19 @@ export function openFileSource(path: string): ByteSource {
     close: () => closeSync(handle),
   };
   return source;
+}
+
+/** Why a file cannot be opened, with the nearest name beside it where there is no such file. */
+function openProblem(path: string, error: unknown): string {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code !== "ENOENT" && code !== "ENOTDIR") return `${path}: ${messageOf(error)}`;
+  let beside: readonly string[] = [];
+  try {
+    beside = readdirSync(dirname(path));
+  } catch {
+    return `there is no file ${path}: there is no folder ${dirname(path)}`;
+  }
+  return `there is no file ${path}.${didYouMean(basename(path), beside)}`;
 }
 
 /** Bytes already in memory, behind the same contract as a file. */
