@@ -1,8 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { printProgram } from "../mil/text/index.ts";
-import { programOf } from "../mil/builder.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import {
   PRESETS,
@@ -28,6 +26,7 @@ import type { OptionLayer } from "../util/options.ts";
 import type { Exit } from "./commands.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer, fileLayer } from "./options.ts";
+import { showPrograms } from "./show-programs.ts";
 import { watchPower } from "./power.ts";
 import { Interruptions } from "./interruptions.ts";
 import { goOnInNewProcess, lockTokenFromBefore, shareWithProcessBefore } from "./new-process.ts";
@@ -38,6 +37,8 @@ interface TrainFlags {
   readonly printConfig?: boolean;
   readonly listPresets?: boolean;
   readonly show?: string;
+  readonly output?: string;
+  readonly overwrite?: boolean;
   readonly json?: boolean;
   readonly power?: string;
 }
@@ -50,6 +51,8 @@ export function register(program: Command, exit: Exit): void {
     .option("--print-config", "print the merged options with their origins, and stop")
     .option("--list-presets", "list the presets, and stop")
     .option("--show <what>", "print what would run, and stop: plan or mil")
+    .option("--output <dir>", "with --show mil: write one file a program into this folder")
+    .option("--overwrite", "with --output: replace files that exist")
     .option(
       "--power <meter>",
       `what reads power: ${POWER_CHOICES.join(", ")} (default: ANECDOTE_POWER, or auto)`,
@@ -61,7 +64,7 @@ export function register(program: Command, exit: Exit): void {
 Examples:
   anecdote train --preset nanogpt-char --data input.txt --output-dir runs/shakespeare
   anecdote train --config run.yaml --learning-rate 3e-4 --resume
-  anecdote train --preset stories15M --data random --show mil`,
+  anecdote train --preset stories15M --engine sim:m4 --show mil --output programs`,
     );
   addOptions(command, TRAIN_OPTIONS);
   command.action(async (flags: TrainFlags) => {
@@ -69,9 +72,14 @@ Examples:
       listPresets(flags.json === true);
       return;
     }
+    if (flags.output !== undefined && flags.show !== "mil") {
+      throw new UsageError("cli.show", "--output goes with --show mil", {
+        remedy: "The folder of a run is --output-dir.",
+      });
+    }
     const resolved = resolveFromCommandLine(command, flags.config);
     if (flags.printConfig === true) printConfig(resolved, flags.json === true);
-    else if (flags.show !== undefined) show(resolved.config, flags.show, flags.json === true);
+    else if (flags.show !== undefined) await show(resolved.config, flags.show, flags);
     else exit(await train(resolved.config, flags.json === true, powerChoice(flags.power)));
   });
 }
@@ -127,18 +135,17 @@ function printConfig({ config, origins }: ResolvedTrainConfig, json: boolean): v
   }
 }
 
-function show(config: TrainConfig, what: string, json: boolean): void {
+async function show(
+  config: TrainConfig,
+  what: string,
+  { json = false, output, overwrite = false }: TrainFlags,
+): Promise<void> {
   if (what !== "plan" && what !== "mil") {
     throw new UsageError("cli.show", `--show takes plan or mil, not "${what}"`);
   }
   const built = planOf(config, plannedModel(config));
-  if (what === "plan") {
-    process.stdout.write(json ? `${JSON.stringify(planJson(built))}\n` : printPlan(built));
-    return;
-  }
-  for (const { name, function: fn } of built.plan.programs.values()) {
-    process.stdout.write(`// ${name}\n${printProgram(programOf(fn))}\n`);
-  }
+  if (what === "mil") await showPrograms(built.plan, config, { output, overwrite, json });
+  else process.stdout.write(json ? `${JSON.stringify(planJson(built))}\n` : printPlan(built));
 }
 
 async function train(config: TrainConfig, json: boolean, choice: PowerChoice): Promise<number> {
