@@ -32,6 +32,7 @@ import {
   wholeProgram,
 } from "./open-program.ts";
 import type { OpenedProgram } from "./open-program.ts";
+import { wholeNumber } from "./options.ts";
 import { requireFreeOutputs } from "./output-file.ts";
 import { formatBytes } from "./terminal.ts";
 
@@ -40,6 +41,8 @@ interface ConvertFlags {
   readonly opset?: string;
   readonly shape: readonly string[];
   readonly dim: readonly string[];
+  readonly batchSize?: string;
+  readonly maxSeqLength?: string;
   readonly overwrite?: boolean;
   readonly json?: boolean;
 }
@@ -51,35 +54,51 @@ export function register(program: Command, _exit: Exit): void {
   program
     .command("convert")
     .description("turn a model into another format: .mil, .mlpackage, .mlmodel or .onnx")
-    .argument("<in>", "a program in any format")
+    .argument("<in>", "a program in any format, a model folder or a run's")
     .argument("<out>", "where to write it; the ending says the format")
     .option("--function <name>", "which function becomes an .onnx file")
     .option("--opset <name>", `opset of a program made from .onnx: ${OPSETS.slice(2).join(", ")}`)
     .option("--shape <name=2x3>", "sizes of an input that the file leaves open", append, [])
     .option("--dim <name=4>", "a size that an .onnx file leaves open, by its name", append, [])
+    .option("--batch-size <n>", "sequences of a model folder's program (default: 1)")
+    .option(
+      "--max-seq-length <n>",
+      "tokens of its sequences (default: the model's context, at most 256)",
+    )
     .option("--overwrite", "replace an output that exists")
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
       `
+A model folder's program is its forward pass in fp32 with the weights in it: tokens int32 [B, S] to
+logits [B, S, V].
+
 Large tensors of out.mil stand in out.weights.bin beside it.
 
 Examples:
   anecdote convert model.onnx model.mlpackage --shape input=1x3x224x224
-  anecdote convert model.mlpackage model.onnx`,
+  anecdote convert model.mlpackage model.onnx
+  anecdote convert runs/shakespeare model.mlpackage --max-seq-length 128`,
     )
     .action((from: string, to: string, flags: ConvertFlags) => convert(from, to, flags));
 }
 
-function convert(from: string, to: string, flags: ConvertFlags): void {
+async function convert(from: string, to: string, flags: ConvertFlags): Promise<void> {
   const target = targetOf(to);
   const sizes = parseShapes(flags.shape, flags.dim);
-  const isOnnx = fileKindOf(from) === "onnx";
+  const kind = fileKindOf(from);
+  const isOnnx = kind === "onnx";
+  if (kind !== "model" && (flags.batchSize ?? flags.maxSeqLength) !== undefined) {
+    throw new UsageError(
+      "cli.convert.sizes",
+      "--batch-size and --max-seq-length are for model folders; other programs take --shape",
+    );
+  }
   const opset = opsetOf(flags.opset, isOnnx);
-  const opened = openProgram(
-    from,
-    isOnnx ? { ...sizes, ...(opset !== undefined && { opset }) } : {},
-  );
+  const opened =
+    kind === "model"
+      ? await openModel(from, flags)
+      : openProgram(from, isOnnx ? { ...sizes, ...(opset !== undefined && { opset }) } : {});
   try {
     const folders = requireFreeOutputs({
       paths: target === "mil" ? [to, textWeightsPath(to)] : [to],
@@ -119,6 +138,18 @@ function convert(from: string, to: string, flags: ConvertFlags): void {
   } finally {
     opened.close();
   }
+}
+
+const LARGEST_SIZE = 1 << 20;
+
+async function openModel(path: string, flags: ConvertFlags): Promise<OpenedProgram> {
+  const size = (flag: string, text: string | undefined): number | undefined =>
+    text === undefined ? undefined : wholeNumber(flag, text, 1, LARGEST_SIZE);
+  const { openModelFolder } = await import("./model-folder.ts");
+  return openModelFolder(path, {
+    batchSize: size("--batch-size", flags.batchSize),
+    sequenceLength: size("--max-seq-length", flags.maxSeqLength),
+  });
 }
 
 function targetOf(path: string): Target {

@@ -4,7 +4,8 @@ import { END_OF_TEXT, downloadTinyStories, generateStories } from "../text/index
 import type { DownloadProgress, StorySplit } from "../text/index.ts";
 import { writeFileAtomically } from "../util/atomic-file.ts";
 import type { Exit } from "./commands.ts";
-import { EXIT_CODES, UsageError } from "./errors.ts";
+import { EXIT_CODES } from "./errors.ts";
+import { wholeNumber } from "./options.ts";
 import { StatusLine, formatBytes, formatDuration } from "./terminal.ts";
 
 interface StoriesFlags {
@@ -107,17 +108,6 @@ function writeSplit(
     }
   });
   return { path, stories: written, bytes };
-}
-
-function wholeNumber(flag: string, text: string, low: number, high: number): number {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isInteger(value) || value < low || value > high) {
-    throw new UsageError(
-      "cli.data.number",
-      `${flag} takes a whole number from ${low} to ${high}, not "${text}"`,
-    );
-  }
-  return value;
 }
 
 async function fetchTinyStories(flags: TinyStoriesFlags): Promise<number> {

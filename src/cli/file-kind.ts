@@ -20,7 +20,8 @@ export type FileKind =
   | "e5-bundle"
   | "weights"
   | "safetensors"
-  | "npy";
+  | "npy"
+  | "model";
 
 /**
  * What a file or folder is. Bytes decide; the name does only for E5 manifests and for files that begin as nothing
@@ -40,11 +41,19 @@ export function fileKindOf(path: string): FileKind {
 function folderKind(path: string): FileKind {
   if (existsSync(join(path, "Manifest.json"))) return "mlpackage";
   if (existsSync(join(path, "model.mil"))) return "mlmodelc";
+  if (isModelFolder(path)) return "model";
   if (holdsE5(path)) return "e5-bundle";
   throw new FileError(
     "file.kind",
-    `${path} is a folder, but no .mlpackage, .mlmodelc or E5 bundle: it has no Manifest.json, model.mil or .e5 file`,
+    `${path} is a folder, but no .mlpackage, .mlmodelc, E5 bundle, model or run: it has no Manifest.json, model.mil, .e5 file, config.json or checkpoint`,
     { remedy: "Name a file inside it." },
+  );
+}
+
+/** Whether a folder is a model in Hugging Face's layout, or a training run. */
+function isModelFolder(path: string): boolean {
+  return readdirSync(path).some((name) =>
+    /^(?:config\.json|events\.ndjson|checkpoint-\d+)$/.test(name),
   );
 }
 

@@ -58,7 +58,10 @@ export function register(program: Command, _exit: Exit): void {
   program
     .command("inspect")
     .description("show what is in a model, program or weight file of any format")
-    .argument("<file>", "MIL text, .mlpackage, .mlmodel, .onnx, .hwx, .e5, .safetensors, …")
+    .argument(
+      "<file>",
+      "MIL text, .mlpackage, .mlmodel, .onnx, .hwx, .e5, .safetensors, a model folder, …",
+    )
     .option("--text", "print the program as MIL text")
     .option("--graph <file>", "write a picture of the data flow: .svg or .mmd (Mermaid)")
     .option("--function <name>", "the function to draw, where a file has several")
@@ -82,9 +85,19 @@ Examples:
     .action((path: string, flags: InspectFlags) => inspect(path, flags));
 }
 
-function inspect(path: string, flags: InspectFlags): void {
+async function inspect(path: string, flags: InspectFlags): Promise<void> {
   const kind = fileKindOf(path);
-  if (isProgramKind(kind)) inspectProgram(path, flags);
+  if (kind === "model") {
+    if (flags.text === true || flags.graph !== undefined) {
+      throw new UsageError("cli.inspect.flag", `${path} is a model or a run, not a program`, {
+        remedy: `Write its forward pass as one: anecdote convert ${path} model.mil`,
+      });
+    }
+    refuseFlags(kind, flags, []);
+    const { describeModelFolder } = await import("./model-folder.ts");
+    const { json, text } = describeModelFolder(path);
+    output(flags, json, () => text);
+  } else if (isProgramKind(kind)) inspectProgram(path, flags);
   else if (kind === "hwx" || kind === "ane")
     withSource(path, (source) => inspectHwx(source, flags));
   else {

@@ -16,9 +16,11 @@ import { UsageError } from "./errors.ts";
 import { fileKindOf } from "./file-kind.ts";
 import type { FileKind } from "./file-kind.ts";
 
+const PROGRAM_KINDS = ["mil", "mlpackage", "mlmodelc", "mlmodel", "onnx"] as const;
+
 /** A file that holds a program, whatever its format. */
 export interface OpenedProgram {
-  readonly format: Extract<FileKind, "mil" | "mlpackage" | "mlmodelc" | "mlmodel" | "onnx">;
+  readonly format: (typeof PROGRAM_KINDS)[number] | "model";
   readonly path: string;
   readonly program: Program;
   /** Where tensors of weight files are read; absent where the program holds all of its own. */
@@ -28,15 +30,18 @@ export interface OpenedProgram {
   close(): void;
 }
 
-const PROGRAM_KINDS = ["mil", "mlpackage", "mlmodelc", "mlmodel", "onnx"] as const;
-
-export function isProgramKind(kind: FileKind): kind is OpenedProgram["format"] {
+export function isProgramKind(kind: FileKind): kind is (typeof PROGRAM_KINDS)[number] {
   return PROGRAM_KINDS.some((name) => name === kind);
 }
 
 /** Opens a file that must hold a program. Throws `UsageError` naming the format where it holds something else. */
 export function openProgram(path: string, options: ImportOptions = {}): OpenedProgram {
   const kind = fileKindOf(path);
+  if (kind === "model") {
+    throw new UsageError("cli.file.program", `${path} is a model or a run, not a program`, {
+      remedy: `Write its forward pass as one: anecdote convert ${path} model.mil`,
+    });
+  }
   if (!isProgramKind(kind)) {
     throw new UsageError("cli.file.program", `${path} is a ${kind} file, which holds no program`, {
       remedy: "Programs are MIL text, .mlpackage, .mlmodel, .mlmodelc and .onnx.",

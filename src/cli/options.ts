@@ -59,3 +59,15 @@ export function fileLayer(path: string): OptionLayer {
   }
   return { origin: path, values: content as Record<string, unknown> };
 }
+
+/** The number that a flag's text stands for. Throws `UsageError` for anything but a whole number in the range. */
+export function wholeNumber(flag: string, text: string, low: number, high: number): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isInteger(value) || value < low || value > high) {
+    throw new UsageError(
+      "cli.number",
+      `${flag} takes a whole number from ${low} to ${high}, not "${text}"`,
+    );
+  }
+  return value;
+}

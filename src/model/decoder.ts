@@ -244,6 +244,14 @@ function decoderLogits(config: DecoderConfig, sizes: RowSizes): MilFunction {
   return stage.finish({ logits: linear(stage, rows, "lm_head") });
 }
 
+function decoderEveryLogits(config: DecoderConfig, sizes: RowSizes): MilFunction {
+  const stage = new StageBuilder("every_logits", decoderHeadWeights(config), sizes.dataType);
+  const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
+  stage.declareWeights();
+  const rows = rmsNorm(stage, hidden, "norm", config.normEpsilon);
+  return stage.finish({ logits: linear(stage, rows, "lm_head") });
+}
+
 /** A family whose configuration says what `DecoderConfig` says. */
 export function decoderFamily<Config>(
   decoderOf: (config: Config) => DecoderConfig,
@@ -257,6 +265,7 @@ export function decoderFamily<Config>(
     block: (config, sizes) => decoderBlock(decoderOf(config), sizes),
     head: (config, sizes) => decoderHead(decoderOf(config), sizes),
     logits: (config, sizes) => decoderLogits(decoderOf(config), sizes),
+    everyLogits: (config, sizes) => decoderEveryLogits(decoderOf(config), sizes),
     cachedEmbed: (config, sizes) => decoderCachedEmbed(decoderOf(config), sizes),
     cachedBlock: (config, sizes) => decoderCachedBlock(decoderOf(config), sizes),
   };

@@ -44,6 +44,8 @@ export interface Family<Config> {
   readonly head: (config: Config, sizes: RowSizes) => MilFunction;
   /** hidden [R, C], row int32 [1] to logits [1, V] of that row. */
   readonly logits: (config: Config, sizes: RowSizes) => MilFunction;
+  /** hidden [R, C] to logits [R, V]. */
+  readonly everyLogits: (config: Config, sizes: RowSizes) => MilFunction;
   /** tokens int32 [R] (and position_ids int32 [R] where positions are learned) to hidden [R, C]. */
   readonly cachedEmbed: (config: Config, sizes: RowSizes) => MilFunction;
   /**

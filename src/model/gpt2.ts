@@ -174,6 +174,14 @@ function logits(config: Gpt2Config, sizes: RowSizes): MilFunction {
   return stage.finish({ logits: linear(stage, rows, "lm_head") });
 }
 
+function everyLogits(config: Gpt2Config, sizes: RowSizes): MilFunction {
+  const stage = new StageBuilder("every_logits", headWeights(config), sizes.dataType);
+  const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
+  stage.declareWeights();
+  const rows = layerNorm(stage, hidden, "ln_f", config.normEpsilon);
+  return stage.finish({ logits: linear(stage, rows, "lm_head") });
+}
+
 /** GPT-2: LayerNorm, learned positions, one matrix for queries, keys and values stored [in, out], GELU. */
 export const GPT2: Family<Gpt2Config> = {
   positions: "learned",
@@ -184,6 +192,7 @@ export const GPT2: Family<Gpt2Config> = {
   block,
   head,
   logits,
+  everyLogits,
   cachedEmbed,
   cachedBlock,
 };

@@ -38,5 +38,6 @@ export type {
 export type { StageDataType } from "./stage-builder.ts";
 export { hasWeights, loadWeights, saveWeights } from "./weight-files.ts";
 export type { LoadedWeights, SaveWeightsOptions, WeightView } from "./weight-files.ts";
+export { wholeForward } from "./whole-forward.ts";
 export { initialRms } from "./weights.ts";
 export type { Initialisation, StageInstance, StageKind, WeightSpec } from "./weights.ts";

@@ -22,6 +22,7 @@ export interface Model {
     readonly block: (sizes: BatchSizes) => MilFunction;
     readonly head: (sizes: RowSizes) => MilFunction;
     readonly logits: (sizes: RowSizes) => MilFunction;
+    readonly everyLogits: (sizes: RowSizes) => MilFunction;
     readonly cachedEmbed: (sizes: RowSizes) => MilFunction;
     readonly cachedBlock: (sizes: CachedSizes) => MilFunction;
   };
@@ -51,6 +52,7 @@ function bind<Config extends ModelConfig>(family: Family<Config>, config: Config
       block: (sizes: BatchSizes) => family.block(config, sizes),
       head: (sizes: RowSizes) => family.head(config, sizes),
       logits: (sizes: RowSizes) => family.logits(config, sizes),
+      everyLogits: (sizes: RowSizes) => family.everyLogits(config, sizes),
       cachedEmbed: (sizes: RowSizes) => family.cachedEmbed(config, sizes),
       cachedBlock: (sizes: CachedSizes) => family.cachedBlock(config, sizes),
     },
