@@ -1,4 +1,5 @@
 import type { TrainEvent, TrainProgress } from "../train/index.ts";
+import { PhaseLines } from "./phase-lines.ts";
 import {
   StatusLine,
   formatBytes,
@@ -10,6 +11,9 @@ import {
   styled,
 } from "./terminal.ts";
 
+/** Widest line of the header, and of its names. */
+const HEADER_COLUMNS = 80;
+const LABEL_COLUMNS = 8;
 const BAR_CELLS = 20;
 const NARROW_BAR_CELLS = 10;
 /** Below this a terminal gets the narrow bar. */
@@ -32,6 +36,7 @@ export class TrainDisplay {
   readonly #status: StatusLine;
   readonly #stream: NodeJS.WriteStream;
   readonly #tellsPower: boolean;
+  readonly #phases = new PhaseLines((line) => this.#print(line));
   #maxSteps = 0;
   #lastRowMs = 0;
   #engine = "";
@@ -44,7 +49,11 @@ export class TrainDisplay {
   }
 
   progress(text: string, at?: TrainProgress): void {
-    if (!this.#status.isLive) return;
+    if (!this.#status.isLive) {
+      if (at === undefined) this.#phases.progress(text);
+      else this.#phases.end();
+      return;
+    }
     const last = this.#lastStep;
     this.#status.show(
       at === undefined || last === undefined
@@ -54,6 +63,7 @@ export class TrainDisplay {
   }
 
   event(event: TrainEvent): void {
+    this.#phases.end();
     switch (event.kind) {
       case "start":
         this.#start(event);
@@ -84,11 +94,7 @@ export class TrainDisplay {
         break;
       case "interrupted":
         this.#status.clear();
-        this.#print(
-          event.reason === "compile_budget"
-            ? `step ${event.step}: this process may compile no more programs; saved ${event.checkpoint}, a new one goes on`
-            : `interrupted at step ${event.step}; saved ${event.checkpoint}`,
-        );
+        this.#print(interruption(event));
         break;
       case "end":
         this.#end(event);
@@ -99,22 +105,11 @@ export class TrainDisplay {
   #start(event: Extract<TrainEvent, { kind: "start" }>): void {
     this.#maxSteps = event.max_steps;
     this.#engine = event.engine;
-    const rows: readonly (readonly [string, string])[] = [
-      ["model", `${formatCount(event.parameters)} parameters`],
-      [
-        "data",
-        `${formatCount(event.train_tokens)} tokens to train on, ${formatCount(event.eval_tokens)} to evaluate`,
-      ],
-      ["engine", `${event.engine} on ${event.device}, ${event.threads} threads, ${event.runtime}`],
-      ...(event.profile === undefined ? [] : [["profile", event.profile] as const]),
-      [
-        "step",
-        `${formatCount(event.tokens_per_step)} tokens, plan ${formatBytes(event.plan_bytes)}`,
-      ],
-      ["run", `${event.run}, steps ${event.step} to ${event.max_steps}; Ctrl-C saves and stops`],
-    ];
-    for (const [name, text] of rows) {
-      this.#print(`${styled(this.#stream, "bold", name.padEnd(7))} ${text}`);
+    for (const [name, parts] of headerRows(event)) {
+      for (const [index, line] of wrapParts(parts, HEADER_COLUMNS - LABEL_COLUMNS).entries()) {
+        const label = index === 0 ? name : "";
+        this.#print(`${styled(this.#stream, "bold", label.padEnd(LABEL_COLUMNS - 1))} ${line}`);
+      }
     }
   }
 
@@ -180,6 +175,65 @@ export class TrainDisplay {
   #print(line: string): void {
     this.#status.print(line);
   }
+}
+
+type StartEvent = Extract<TrainEvent, { kind: "start" }>;
+
+/** The header: a name and what is told of it, in parts that stay whole. */
+function headerRows(event: StartEvent): readonly (readonly [string, readonly string[]])[] {
+  const { preset, preset_by_default: isDefault, model, vocabulary, tokenizer } = event;
+  const known = (value: unknown, text: string): readonly string[] =>
+    value === undefined ? [] : [text];
+  return [
+    [
+      "model",
+      [
+        ...known(preset, `${preset ?? ""}${isDefault === true ? " (the default preset)" : ""}`),
+        ...known(model, model ?? ""),
+        ...known(event.family, event.family ?? ""),
+        ...known(event.layers, `${event.layers ?? 0} layers of ${event.channels ?? 0} channels`),
+        `${formatCount(event.parameters)} parameters`,
+        ...known(vocabulary, `vocabulary ${vocabulary ?? 0}`),
+        ...known(tokenizer, `tokenizer ${tokenizer ?? ""}`),
+        ...known(event.context_length, `context ${event.context_length ?? 0}`),
+      ],
+    ],
+    [
+      "data",
+      [
+        `${formatCount(event.train_tokens)} tokens to train on`,
+        `${formatCount(event.eval_tokens)} to evaluate`,
+      ],
+    ],
+    ["engine", [`${event.engine} on ${event.device}`, `${event.threads} threads`, event.runtime]],
+    ...(event.profile === undefined ? [] : [["profile", [event.profile]] as const]),
+    [
+      "step",
+      [`${formatCount(event.tokens_per_step)} tokens`, `plan ${formatBytes(event.plan_bytes)}`],
+    ],
+    ["run", [event.run, `steps ${event.step} to ${event.max_steps}; Ctrl-C saves and stops`]],
+  ];
+}
+
+/** Parts joined by commas in lines of at most so many columns; a part that is longer has a line of its own. */
+function wrapParts(parts: readonly string[], columns: number): readonly string[] {
+  const lines: string[] = [];
+  for (const [index, part] of parts.entries()) {
+    const text = index + 1 < parts.length ? `${part},` : part;
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + text.length <= columns) {
+      lines[lines.length - 1] = `${last} ${text}`;
+    } else lines.push(text);
+  }
+  return lines;
+}
+
+function interruption(event: Extract<TrainEvent, { kind: "interrupted" }>): string {
+  const { step, checkpoint, reason } = event;
+  if (checkpoint === undefined) return `stopped before step ${step + 1}; nothing was saved`;
+  return reason === "compile_budget"
+    ? `step ${step}: this process may compile no more programs; saved ${checkpoint}, a new one goes on`
+    : `interrupted at step ${step}; saved ${checkpoint}`;
 }
 
 /** What a step event tells, in the order of the line. */

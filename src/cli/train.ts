@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { planJson, printPlan } from "../plan/print.ts";
 import {
+  DEFAULT_PRESET,
   PRESETS,
   RunLock,
   TRAIN_OPTIONS,
@@ -107,7 +108,7 @@ export function resolveFromCommandLine(
   const settings =
     presetName === undefined && ownShape
       ? {}
-      : presetOf(typeof presetName === "string" ? presetName : "storyteller").settings;
+      : presetOf(typeof presetName === "string" ? presetName : DEFAULT_PRESET).settings;
   return resolveTrainConfig(settings, layers);
 }
 
@@ -177,7 +178,7 @@ async function train(config: TrainConfig, json: boolean, choice: PowerChoice): P
       if (end.kind !== "interrupted") return end.code;
       onEvent(logInterruption(config.output_dir, end.step));
     }
-    if (!json) {
+    if (!json && last.checkpoint !== undefined) {
       process.stderr.write(
         `continue with: anecdote train --resume --output-dir ${config.output_dir} \n`,
       );
@@ -201,7 +202,6 @@ async function trainHere(
   const abort = new AbortController();
   const stopListening = interruptions.listen((count) => {
     if (count === 1) {
-      process.stderr.write("\nsaving after this step; Ctrl-C again to stop at once\n");
       abort.abort();
     } else {
       power.close();
@@ -210,7 +210,15 @@ async function trainHere(
     }
   });
   try {
-    return await trainInWorker(config, { signal: abort.signal, energy: power.energy, ...hear });
+    return await trainInWorker(config, {
+      signal: abort.signal,
+      energy: power.energy,
+      onStop: (how) => {
+        if (how === "save")
+          process.stderr.write("\nsaving after this step; Ctrl-C again to stop at once\n");
+      },
+      ...hear,
+    });
   } finally {
     power.close();
     stopListening();

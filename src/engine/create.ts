@@ -60,8 +60,8 @@ const ENGINES: Readonly<Record<string, CreateEngine>> = {
   reference: () => createReferenceEngine(),
 };
 
-/** What `--engine` accepts; `sim:` goes before the name of any chip. */
-export const ENGINE_NAMES: readonly string[] = ["auto", ...Object.keys(ENGINES), "sim:m4"];
+/** What `--engine` accepts. */
+export const ENGINE_NAMES: readonly string[] = ["auto", ...Object.keys(ENGINES), "sim:<chip>"];
 
 const SIMULATED = "sim:";
 
@@ -84,7 +84,7 @@ export async function createEngine(name: string, options: EngineOptions = {}): P
   if (create === undefined) {
     throw new EngineError(
       "engine.unknown",
-      `there is no engine "${name}".${didYouMean(name, ENGINE_NAMES)}`,
+      `there is no engine "${name}".${didYouMean(name, [...Object.keys(ENGINES), "auto", "sim:m4"])}`,
       { remedy: `Engines: ${ENGINE_NAMES.join(", ")}.` },
     );
   }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { DRIVERS } from "../chip/chip.ts";
+import { FAMILY_NAMES } from "../model/index.ts";
 
 /** Seconds since 1970 with milliseconds. */
 const time = z.number();
@@ -56,6 +57,21 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     step,
     max_steps: step,
     run: z.string(),
+    /** Of the model; this and what follows up to `context_length` is absent in events of earlier versions. */
+    preset: z.string().optional(),
+    /** Nobody chose it. */
+    preset_by_default: z.boolean().optional(),
+    /** Instead of a preset: the folder whose weights the run begins with, or the config.json. */
+    model: z.string().optional(),
+    family: z.enum(FAMILY_NAMES).optional(),
+    layers: z.number().int().optional(),
+    channels: z.number().int().optional(),
+    /** Tokens that the model has room for. */
+    vocabulary: z.number().int().optional(),
+    /** "bpe", "char", "byte", or where it was read from; absent where the data are random token ids. */
+    tokenizer: z.string().optional(),
+    /** Tokens of a window. */
+    context_length: z.number().int().optional(),
     engine: z.string(),
     device: z.string(),
     runtime: z.string(),
@@ -66,6 +82,7 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     tokens_per_step: z.number().int(),
     train_tokens: z.number(),
     eval_tokens: z.number(),
+    /** Of the plan's buffers. */
     plan_bytes: z.number(),
   }),
   z.object({
@@ -118,7 +135,8 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     kind: z.literal("interrupted"),
     t: time,
     step,
-    checkpoint: z.string(),
+    /** Absent where nothing was saved: the run was stopped before its first step. */
+    checkpoint: z.string().optional(),
     /** "compile_budget": the process may compile no more programs, and a new one goes on. Absent: it was stopped. */
     reason: z.literal("compile_budget").optional(),
     /** With a reason: what is still due after this step (evaluations, samples). */

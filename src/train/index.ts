@@ -8,7 +8,7 @@ export type { TrainEvent, TrainEventKind } from "./events.ts";
 export { EventLog, logInterruption, readEvents } from "./event-log.ts";
 export { listCheckpoints, verifyCheckpoint } from "./checkpoint.ts";
 export { ControlBlock } from "./control.ts";
-export { PRESETS, presetOf } from "./presets.ts";
+export { DEFAULT_PRESET, PRESETS, presetOf } from "./presets.ts";
 export type { Preset } from "./presets.ts";
 export { evaluateModel } from "./evaluate.ts";
 export type { EvaluateOptions, EvaluationReport } from "./evaluate.ts";

@@ -17,7 +17,7 @@ import type { TrainConfig } from "./config.ts";
 import { listCheckpoints } from "./checkpoint.ts";
 import { TrainError } from "./errors.ts";
 import { resolveModelFolder, resolveTokenizer } from "./model-path.ts";
-import { presetOf } from "./presets.ts";
+import { DEFAULT_PRESET, presetOf } from "./presets.ts";
 import { writeStoryCorpus } from "./story-corpus.ts";
 
 const TOKENIZER_TRAINING_BYTES = 8 << 20;
@@ -29,6 +29,8 @@ export interface PreparedData {
   readonly modelFolder: string | undefined;
   /** Absent when the data are token ids of unknown spelling. */
   readonly tokenizer: DescribedTokenizer | undefined;
+  /** `bpe`, `char`, `byte`, or where it was read from. */
+  readonly tokenizerName: string | undefined;
   readonly train: TokenView;
   readonly validation: TokenView | undefined;
   /** What a user should know: a vocabulary larger than the tokenizer, a cache made, ... */
@@ -88,6 +90,7 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
     model,
     modelFolder,
     tokenizer,
+    tokenizerName: ownTokenizer(modelFolder) ?? config.tokenizer,
     train: dataset.train,
     validation: dataset.validation,
     notices,
@@ -101,7 +104,7 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
  */
 export function plannedModel(config: TrainConfig): ModelConfig {
   const ownShape = config.model !== undefined || config.model_config !== undefined;
-  const follows = !ownShape && presetOf(config.preset ?? "storyteller").vocabularyFollowsTokenizer;
+  const follows = !ownShape && presetOf(config.preset ?? DEFAULT_PRESET).vocabularyFollowsTokenizer;
   return sizedModel(
     config,
     modelFolderOf(config),
@@ -128,7 +131,7 @@ function sizedModel(
 ): ModelConfig {
   const preset =
     config.model === undefined && config.model_config === undefined
-      ? presetOf(config.preset ?? "storyteller")
+      ? presetOf(config.preset ?? DEFAULT_PRESET)
       : undefined;
   let model: ModelConfig;
   if (preset !== undefined) model = preset.model;
@@ -164,9 +167,8 @@ function makeTokenizer(
   report: Report,
   note: (message: string) => void,
 ): DescribedTokenizer {
-  if (modelFolder !== undefined && existsSync(join(modelFolder, "tokenizer.json"))) {
-    return loadTokenizer(modelFolder);
-  }
+  const own = ownTokenizer(modelFolder);
+  if (own !== undefined) return loadTokenizer(own);
   const textField = config.text_field;
   switch (config.tokenizer) {
     case "byte":
@@ -182,6 +184,12 @@ function makeTokenizer(
     default:
       return loadTokenizer(resolveTokenizer(config.tokenizer, note));
   }
+}
+
+/** The folder of a model that has a tokenizer: no other one fits it. */
+function ownTokenizer(modelFolder: string | undefined): string | undefined {
+  const hasOne = modelFolder !== undefined && existsSync(join(modelFolder, "tokenizer.json"));
+  return hasOne ? modelFolder : undefined;
 }
 
 /** Token ids drawn at random: for measuring speed and memory of any vocabulary without a corpus. */
@@ -206,6 +214,7 @@ function randomData(
     model,
     modelFolder,
     tokenizer: undefined,
+    tokenizerName: undefined,
     train: tokenView("random tokens", 1000 * windowTokens, 1),
     validation: tokenView("random tokens", 2 * windowTokens, 2),
     notices: [

@@ -86,6 +86,9 @@ const ROWS: Readonly<Record<string, Row>> = {
   },
 };
 
+/** Of a run whose model nobody chose. */
+export const DEFAULT_PRESET = "storyteller";
+
 export const PRESETS: ReadonlyMap<string, Preset> = new Map(
   Object.entries(ROWS).map(([name, row]) => [
     name,

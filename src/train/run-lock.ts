@@ -65,6 +65,7 @@ export class RunLock {
     this.#isReleased = true;
     process.off("exit", this.#onExit);
     try {
+      removeUnfinishedFiles(this.#runFolder);
       this.#lock.release();
       for (const name of PREPARED) removeEmptyFolders(join(this.#runFolder, name));
     } catch {
@@ -125,7 +126,8 @@ function removeUnfinishedFiles(runFolder: string): void {
         continue;
       }
       const pid = Number(/^\..+\.(\d+)\.tmp$/.exec(name)?.[1] ?? 0);
-      if (pid > 0 && processStart(pid).kind === "gone") rmSync(path, { force: true });
+      const isLeft = pid === process.pid || processStart(pid).kind === "gone";
+      if (pid > 0 && isLeft) rmSync(path, { force: true });
     }
   };
   remove(runFolder, 0);

@@ -4,37 +4,41 @@ import { stringify as stringifyYaml } from "yaml";
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
 import { EngineError } from "../engine/errors.ts";
-import { modelOf, parameterCount } from "../model/index.ts";
+import { modelOf } from "../model/index.ts";
 import type { ModelConfig } from "../model/index.ts";
 import { optimize } from "../passes/pipeline.ts";
+import type { Plan } from "../plan/index.ts";
 import { BatchSource } from "../text/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { activitiesAfter, doneEvents, LeftActivities } from "./activities.ts";
 import type { Activity } from "./activities.ts";
-import { checkpointPath, listCheckpoints } from "./checkpoint.ts";
+import { checkpointPath } from "./checkpoint.ts";
 import type { TrainConfig } from "./config.ts";
 import type { ControlBlock } from "./control.ts";
 import type { EnergyBlock } from "./energy-block.ts";
-import { TrainError } from "./errors.ts";
 import { EventLog, rewindEvents } from "./event-log.ts";
 import type { TrainEvent, UntimedEvent } from "./events.ts";
 import { LossScale } from "./loss-scale.ts";
 import { initializeWeights, loadModel, loadOptimizer } from "./model-folder.ts";
 import type { RunFiles } from "./model-folder.ts";
-import { prepareData } from "./prepare.ts";
+import { plannedModel, prepareData } from "./prepare.ts";
 import type { PreparedData } from "./prepare.ts";
 import { publishedRun } from "./published-run.ts";
 import { takeResumePoint } from "./resume-point.ts";
+import type { ResumePoint } from "./resume-point.ts";
 import { resumeNotices } from "./resume-notices.ts";
 import { isBudgetSpent, RunActivities } from "./run-activities.ts";
 import { RunCosts } from "./run-costs.ts";
 import { RunTotals } from "./run-totals.ts";
 import { resolveWarmupSteps } from "./schedule.ts";
-import { readTrainerState } from "./state.ts";
+import { startFields } from "./start-event.ts";
+import { claimFolder, finishedNotice, planBytes, requireMemory } from "./start.ts";
 import type { TrainerState } from "./state.ts";
 import { buildTrainingPlan } from "./step-plan.ts";
 import type { TrainingPlan } from "./step-plan.ts";
 import { Trainer } from "./trainer.ts";
+import { newestWholeCheckpoint } from "./whole-checkpoints.ts";
+import type { FoundCheckpoint } from "./whole-checkpoints.ts";
 
 /** Between two `step` events. */
 export interface TrainProgress {
@@ -69,35 +73,32 @@ export function planOf(config: TrainConfig, model: ModelConfig): TrainingPlan {
   });
 }
 
-/** A run folder that is new, or asked to be resumed. Throws `TrainError` rather than mix two runs. */
-function claimFolder(config: TrainConfig): void {
-  if (config.resume) return;
-  const taken =
-    listCheckpoints(config.output_dir).length > 0 ||
-    existsSync(join(config.output_dir, "events.ndjson"));
-  if (taken) {
-    throw new TrainError("train.output_dir", `${config.output_dir} holds a run already`, {
-      remedy: "Continue it with --resume, or choose another folder with --output-dir.",
-    });
-  }
-}
-
 /**
  * A whole training run in the calling thread: data, plan, engine, loop, evaluation, samples, checkpoints.
- * Returns the last event, `end` or `interrupted`. Whoever calls it holds the folder's `RunLock`.
+ * Returns the last event: `end`, `interrupted`, or a `notice` where a run to resume has nothing left to do; nothing is
+ * written then. What needs no data is checked before anything is written. Whoever calls it holds the folder's `RunLock`.
  */
 export async function runTraining(config: TrainConfig, context: RunContext): Promise<TrainEvent> {
   claimFolder(config);
-  const data = prepareData(config, context.onProgress);
+  const found = config.resume ? newestWholeCheckpoint(config.output_dir) : undefined;
+  const finished = found && finishedNotice(config, found);
+  if (finished !== undefined) {
+    const step = found?.checkpoint?.step ?? 0;
+    const event: TrainEvent = { t: Date.now() / 1000, kind: "notice", step, message: finished };
+    context.onEvent(event);
+    return event;
+  }
+  const engine = await createEngine(config.engine, engineOptions(config));
   try {
-    const engine = await createEngine(config.engine, engineOptions(config));
+    requireMemory(planOf(config, plannedModel(config)).plan);
+    const data = prepareData(config, context.onProgress);
     try {
-      return await new Run(config, context, data, engine).go();
+      return await new Run(config, context, data, engine, found).go();
     } finally {
-      await engine.close();
+      data.close();
     }
   } finally {
-    data.close();
+    await engine.close();
   }
 }
 
@@ -116,9 +117,18 @@ class Run {
   readonly #engine: Engine;
   readonly #notices: string[];
   readonly #totals = new RunTotals();
+  /** Where it is resumed. */
+  readonly #found: FoundCheckpoint | undefined;
   #log: EventLog | undefined;
 
-  constructor(config: TrainConfig, context: RunContext, data: PreparedData, engine: Engine) {
+  constructor(
+    config: TrainConfig,
+    context: RunContext,
+    data: PreparedData,
+    engine: Engine,
+    found: FoundCheckpoint | undefined,
+  ) {
+    this.#found = found;
     this.#config = config;
     this.#context = context;
     this.#data = data;
@@ -129,6 +139,20 @@ class Run {
   async go(): Promise<TrainEvent> {
     const config = this.#config;
     const { plan } = planOf(config, this.#data.model);
+    requireMemory(plan);
+    const point =
+      this.#found &&
+      takeResumePoint(config.output_dir, this.#found, (text) => this.#notices.push(text));
+    if (point !== undefined) {
+      this.#notices.push(...resumeNotices(point.state, this.#engine.description, config));
+    }
+    const step = point?.step ?? 0;
+    const leftFile = new LeftActivities(config.output_dir);
+    const left = config.resume ? leftFile.read(step, config) : undefined;
+    const isTrained = step >= config.max_steps;
+    const due = left?.activities ?? (isTrained ? activitiesAfter(step, config) : []);
+    this.#openLog(step, due);
+    this.#announce(step, plan);
     this.#context.onProgress("compiling");
     const loaded = await this.#engine.load(plan, {
       onProgress: (done, total, what) =>
@@ -136,19 +160,15 @@ class Run {
     });
     let activities: RunActivities | undefined;
     try {
-      const resumed = this.#restore(loaded);
-      const trainer = this.#trainer(loaded, resumed);
+      this.#context.onProgress(point === undefined ? "initialising weights" : "loading weights");
+      this.#restore(loaded, point);
+      const trainer = this.#trainer(loaded, point?.state);
       const { tokenizer } = this.#data;
       const files: RunFiles = {
         model: this.#data.model,
         tokenizer: tokenizer && { json: tokenizer.json, config: tokenizer.config },
       };
-      const leftFile = new LeftActivities(config.output_dir);
-      const left = config.resume ? leftFile.read(trainer.step, config) : undefined;
       if (left !== undefined) this.#totals.evalLoss = left.evalLoss;
-      const isTrained = trainer.step >= config.max_steps;
-      const due = left?.activities ?? (isTrained ? activitiesAfter(trainer.step, config) : []);
-      this.#openLog(trainer.step, due);
       activities = new RunActivities({
         ...{ config, data: this.#data, engine: this.#engine, trainer, files },
         ...{ totals: this.#totals, control: this.#context.control, left: leftFile },
@@ -157,7 +177,6 @@ class Run {
       activities.publish(due.length);
       this.#context.onReady?.(loaded, files);
       if (due.length > 0) {
-        this.#announce(trainer, loaded);
         // First, so that their programs and the step's need not fit into one process's budget together.
         const stopped = await activities.perform(due);
         if (stopped !== undefined) return stopped;
@@ -170,7 +189,6 @@ class Run {
         return activities.stopForBudget([]);
       }
       leftFile.clear();
-      if (due.length === 0) this.#announce(trainer, loaded);
       return await this.#loop(trainer, activities);
     } finally {
       await activities?.close();
@@ -271,26 +289,16 @@ class Run {
   }
 
   /** Fills the weights: from a checkpoint, from a given model, or fresh. */
-  #restore(loaded: LoadedPlan): TrainerState | undefined {
-    const config = this.#config;
+  #restore(loaded: LoadedPlan, point: ResumePoint | undefined): void {
     const model = modelOf(this.#data.model);
     const view = (name: string) => loaded.view(name);
-    if (config.resume) {
-      const point = takeResumePoint(config.output_dir, (text) => this.#notices.push(text));
-      if (point !== undefined) {
-        const { checkpoint } = point;
-        const state = readTrainerState(checkpoint.folder);
-        loadModel(checkpoint.folder, model, view);
-        loadOptimizer(checkpoint.folder, model, view);
-        this.#totals.adopt(state);
-        this.#notices.push(...resumeNotices(state, this.#engine.description, config));
-        return state;
-      }
-    }
     const { modelFolder } = this.#data;
-    if (modelFolder !== undefined) loadModel(modelFolder, model, view);
-    else initializeWeights(model, config.seed, view);
-    return undefined;
+    if (point !== undefined) {
+      loadModel(point.folder, model, view);
+      loadOptimizer(point.folder, model, view);
+      this.#totals.adopt(point.state);
+    } else if (modelFolder !== undefined) loadModel(modelFolder, model, view);
+    else initializeWeights(model, this.#config.seed, view);
   }
 
   #trainer(loaded: LoadedPlan, resumed: TrainerState | undefined): Trainer {
@@ -359,28 +367,14 @@ class Run {
     this.#log = new EventLog(path);
   }
 
-  #announce(trainer: Trainer, loaded: LoadedPlan): void {
-    const config = this.#config;
-    const { description } = this.#engine;
-    const memory = loaded.memory();
+  #announce(step: number, plan: Plan): void {
     this.#emit({
-      kind: "start",
-      step: trainer.step,
-      max_steps: config.max_steps,
-      run: config.output_dir,
-      engine: description.name,
-      device: description.device,
-      runtime: description.runtime,
-      threads: description.threads,
-      ...(description.profile !== undefined && { profile: description.profile }),
-      parameters: parameterCount(modelOf(this.#data.model)),
+      ...startFields(this.#config, this.#data, this.#engine.description),
+      step,
       tokens_per_step: this.#tokensPerStep,
-      train_tokens: this.#data.train.tokenCount,
-      eval_tokens: this.#data.validation?.tokenCount ?? 0,
-      plan_bytes: memory.persistentBytes + memory.transientBytes + memory.runtimeBytes,
+      plan_bytes: planBytes(plan),
     });
-    for (const message of this.#notices)
-      this.#emit({ kind: "notice", step: trainer.step, message });
+    for (const message of this.#notices) this.#emit({ kind: "notice", step, message });
   }
 
   #emit(untimed: UntimedEvent): TrainEvent {

@@ -1,15 +1,20 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { AnecdoteError } from "../util/errors.ts";
 import { compiledUrl } from "../util/source-layout.ts";
 import { noteStuckThread } from "../util/stuck-thread.ts";
+import { listCheckpoints } from "./checkpoint.ts";
 import type { TrainConfig } from "./config.ts";
 import { ControlBlock } from "./control.ts";
+import { logInterruption } from "./event-log.ts";
 import type { TrainEvent } from "./events.ts";
 import type { EnergyBlock } from "./energy-block.ts";
 import { saveFromMainThread } from "./emergency-save.ts";
 import type { SharedRun } from "./emergency-save.ts";
 import type { TrainProgress } from "./run.ts";
 import { RunLock } from "./run-lock.ts";
+
+const LEAVE_AFTER_MS = 500;
 
 /** Messages from the training thread. */
 export type WorkerMessage =
@@ -27,8 +32,13 @@ export interface SessionOptions {
   readonly onEvent?: (event: TrainEvent) => void;
   /** What is being done: tokenizing, compiling, or training `at` a step. */
   readonly onProgress?: (text: string, at?: TrainProgress) => void;
-  /** Aborting saves a checkpoint after the current step and ends with an `interrupted` event. */
+  /**
+   * Aborting saves a checkpoint after the current step and ends with an `interrupted` event; before the first step
+   * it ends at once, without one.
+   */
   readonly signal?: AbortSignal;
+  /** Told what aborting does. */
+  readonly onStop?: (how: "save" | "leave") => void;
   /** Where a power meter of the calling thread puts what it reads. */
   readonly energy?: EnergyBlock;
   /** The caller's lock on the run's folder. Default: one of this session's own. */
@@ -39,7 +49,7 @@ export interface SessionOptions {
 
 /**
  * Runs a training in a worker thread, so that the calling thread stays responsive and can save even while a
- * native call hangs. Resolves with the last event (`end` or `interrupted`); rejects with what went wrong, also where
+ * native call hangs. Resolves with the last event (as `runTraining`); rejects with what went wrong, also where
  * another process trains in the same folder.
  */
 export async function trainInWorker(
@@ -65,22 +75,35 @@ async function trainLocked(config: TrainConfig, options: SessionOptions): Promis
   let rescued = false;
   let hangs = false;
   let giveUp = (): void => undefined;
+  let isLeaving = false;
+  /** Of this process's first step, once it is known. */
+  let startStep: number | undefined;
   const stop = (): void => {
+    if (isLeaving) return;
+    const isTraining = startStep !== undefined && control.step > startStep;
+    options.onStop?.(isTraining ? "save" : "leave");
     control.requestInterrupt();
+    if (!isTraining) {
+      isLeaving = true;
+      giveUp();
+      return;
+    }
     stuckTimer ??= setTimeout(() => {
       rescued = true;
       hangs = true;
       giveUp();
     }, options.stuckAfterMs ?? 30_000);
   };
-  if (options.signal?.aborted === true) stop();
-  options.signal?.addEventListener("abort", stop);
   try {
     await new Promise<void>((resolve, reject) => {
       giveUp = resolve;
+      options.signal?.addEventListener("abort", stop);
+      if (options.signal?.aborted === true) stop();
       worker.on("message", (message: WorkerMessage) => {
         switch (message.kind) {
           case "event":
+            if (isLeaving) break;
+            if (message.event.kind === "start") startStep = message.event.step;
             last = message.event;
             options.onEvent?.(message.event);
             break;
@@ -104,10 +127,15 @@ async function trainLocked(config: TrainConfig, options: SessionOptions): Promis
     clearTimeout(stuckTimer);
     options.signal?.removeEventListener("abort", stop);
     // A thread that hangs in native code never ends: nobody may wait for it.
-    if (hangs) {
+    if (hangs || !(await endsSoon(worker, isLeaving))) {
       noteStuckThread();
       worker.unref();
-    } else await worker.terminate();
+    }
+  }
+  if (isLeaving) {
+    const event = leftEvent(config, startStep);
+    options.onEvent?.(event);
+    return event;
   }
   if (rescued) {
     const event = saveFromMainThread(control, shared, config);
@@ -118,6 +146,21 @@ async function trainLocked(config: TrainConfig, options: SessionOptions): Promis
     throw new AnecdoteError("train.worker", "the training thread ended without a word");
   }
   return last;
+}
+
+/** Ends the thread. False where it is to be left at once and is in native code, which may take long. */
+async function endsSoon(worker: Worker, isLeaving: boolean): Promise<boolean> {
+  const end = worker.terminate().then(() => true);
+  return isLeaving ? Promise.race([end, delay(LEAVE_AFTER_MS, false)]) : end;
+}
+
+/** Of a run that was stopped before this process had trained a step: the checkpoint it was resumed from stands. */
+function leftEvent(config: TrainConfig, startStep: number | undefined): TrainEvent {
+  const saved = config.resume ? (listCheckpoints(config.output_dir).at(-1)?.step ?? 0) : 0;
+  const step = startStep ?? saved;
+  return step > 0
+    ? logInterruption(config.output_dir, step)
+    : { t: Date.now() / 1000, kind: "interrupted", step };
 }
 
 /** The last whole step, where there is one that the last checkpoint lacks. */
