@@ -450,7 +450,7 @@ export function chipByName(name: string): Chip {
   if (found !== undefined) return found;
   throw new ChipError(
     "chip.unknown",
-    `There is no chip "${name.slice(0, 64)}".${didYouMean(name.trim().toLowerCase(), BY_ID.keys())}`,
+    `There is no chip "${name.slice(0, 64)}".${didYouMean(name.trim().toLowerCase().replace(/^sim:/, ""), BY_ID.keys())}`,
     { remedy: `Known chips: ${[...BY_ID.keys()].join(", ")}.` },
   );
 }

@@ -62,23 +62,36 @@ export function register(program: Command, exit: Exit): void {
     )
     .action(async (flags: DoctorFlags) => {
       const plan = selfTestPlan(flags);
-      const findings = await examine(plan.driver);
       const isJson = flags.json === true;
-      if (!isJson) printFindings(findings);
+      const findings: Finding[] = [];
+      const status = new StatusLine();
+      status.show("looking at this machine", true);
+      for await (const finding of examine(plan.driver)) {
+        findings.push(finding);
+        status.clear();
+        if (!isJson) printFinding(finding);
+        if (finding.what === "neural engine") status.show("timing a step", true);
+      }
+      status.clear();
       const missesCpu = findings.some(
         ({ what, state }) => what === "cpu engine" && state === "missing",
       );
       exit(missesCpu ? EXIT_CODES.deviceUnavailable : EXIT_CODES.ok);
-      const wantsTest =
-        flags.selfTest && (hasNeuralEngine() || flags.report !== undefined || isSelected(flags));
-      const report = wantsTest ? await selfTest(plan, isJson, exit) : undefined;
-      if (report !== undefined && flags.report !== undefined) {
-        writeWholeFile(flags.report, `${JSON.stringify(report, undefined, 2)}\n`);
+      const save = (contents: object): void => {
+        if (flags.report === undefined) return;
+        writeWholeFile(flags.report, `${JSON.stringify(contents, undefined, 2)}\n`);
         process.stderr.write(`The report is in ${flags.report}. Nothing was sent anywhere.\n`);
-      }
+      };
+      const known = { version: VERSION, findings };
+      const wantsTest = flags.selfTest && (hasNeuralEngine() || isSelected(flags));
+      // What is known stays where the self-test fails.
+      if (!wantsTest || !hasNeuralEngine()) save(known);
+      const report = wantsTest ? await selfTest(plan, isJson, exit) : undefined;
+      if (report !== undefined) save({ ...report, findings });
       if (isJson) {
-        const whole = { version: VERSION, findings, ...(report && { self_test: report }) };
-        process.stdout.write(`${JSON.stringify(whole)}\n`);
+        process.stdout.write(
+          `${JSON.stringify({ ...known, ...(report && { self_test: report }) })}\n`,
+        );
       } else if (report !== undefined) {
         process.stdout.write(formatSelfTest(report, process.stdout));
       }
@@ -90,18 +103,17 @@ function isSelected({ quick, thorough, group, fresh, timeLimit }: DoctorFlags): 
   return [quick, thorough, group, fresh, timeLimit].some((flag) => flag !== undefined);
 }
 
-function printFindings(findings: readonly Finding[]): void {
-  const marks = {
-    ok: ["green", "ok     "],
-    missing: ["red", "missing"],
-    note: ["dim", "note   "],
-  } as const;
-  for (const { what, state, detail } of findings) {
-    const [style, mark] = marks[state];
-    process.stdout.write(
-      `${styled(process.stdout, style, mark)}  ${what.padEnd(14)} ${detail.replaceAll("\n", `\n${" ".repeat(24)}`)}\n`,
-    );
-  }
+const MARKS = {
+  ok: ["green", "ok     "],
+  missing: ["red", "missing"],
+  note: ["dim", "note   "],
+} as const;
+
+function printFinding({ what, state, detail }: Finding): void {
+  const [style, mark] = MARKS[state];
+  process.stdout.write(
+    `${styled(process.stdout, style, mark)}  ${what.padEnd(14)} ${detail.replaceAll("\n", `\n${" ".repeat(24)}`)}\n`,
+  );
 }
 
 /** Throws `UsageError` for flags that do not go together, groups nobody knows, and times that are none. */
@@ -149,7 +161,7 @@ async function selfTest(
   process.on("SIGINT", onInterrupt);
   process.on("SIGTERM", onInterrupt);
   try {
-    if (!isJson && !status.isLive)
+    if (!isJson && !status.isLive && hasNeuralEngine())
       process.stderr.write("Self-test: this takes some minutes; what is known is kept.\n");
     let keptCount = 0;
     const report = await runSelfTest({
@@ -185,17 +197,16 @@ async function selfTest(
   }
 }
 
-async function examine(driver: Driver | undefined): Promise<readonly Finding[]> {
-  return [
-    nodeFinding(),
-    ...(await machineFindings()),
-    await koffiFinding(),
-    await cpuFinding(),
-    aneFinding(),
-    ...(await driverFindings()),
-    await speedFinding(driver),
-    siliconFinding(),
-  ];
+/** Each finding as soon as it is known: the step that is timed takes seconds. */
+async function* examine(driver: Driver | undefined): AsyncGenerator<Finding> {
+  yield nodeFinding();
+  yield* await machineFindings();
+  yield await koffiFinding();
+  yield await cpuFinding();
+  yield* await driverFindings();
+  yield siliconFinding();
+  yield aneFinding();
+  yield await speedFinding(driver);
 }
 
 function nodeFinding(): Finding {

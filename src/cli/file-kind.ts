@@ -84,11 +84,15 @@ function kindOfBytes(source: ByteSource): FileKind {
   if (looksLikeWeights(source)) return "weights";
   const program = programKind(source);
   if (program === "hwx" || program === "ane" || program === "e5") return program;
-  const message = messageKind(source);
+  const isText = looksLikeText(source);
+  const message = isText ? undefined : messageKind(source);
   if (message !== undefined) return message;
   const byName = KIND_OF_NAME.find(([ending]) => source.name.toLowerCase().endsWith(ending));
   if (byName !== undefined) return byName[1];
-  throw new FileError("file.kind", `${source.name} begins as no format that is read here`, {
+  const what = isText
+    ? 'is text, and not MIL: that begins with "program("'
+    : "begins as no format that is read here";
+  throw new FileError("file.kind", `${source.name} ${what}`, {
     remedy: `Formats: MIL text, .mlpackage, .mlmodel, .mlmodelc, .onnx, .safetensors, weight files, .hwx, .ane, .e5, .npy.`,
   });
 }
@@ -107,6 +111,20 @@ const KIND_OF_NAME: readonly (readonly [string, FileKind])[] = [
 function startsAsText(source: ByteSource): boolean {
   const start = new TextDecoder().decode(source.read(0, Math.min(source.byteLength, 4096)));
   return /^\uFEFF?(?:\s|\/\/[^\n]*(?:\n|$))*program\s*\(/.test(start);
+}
+
+/** UTF-8 without the control characters that the fields of every protocol buffer begin with. */
+function looksLikeText(source: ByteSource): boolean {
+  if (source.byteLength === 0) return false;
+  const start = source.read(0, Math.min(source.byteLength, 4096));
+  if (start.some((byte) => byte < 32 && ![9, 10, 12, 13].includes(byte))) return false;
+  try {
+    // The last character may be cut.
+    new TextDecoder("utf-8", { fatal: true }).decode(start, { stream: true });
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** A header length that fits, then the brace of its JSON. */

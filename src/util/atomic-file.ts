@@ -108,10 +108,10 @@ function remedyFor(code: string): string {
     case "EFBIG":
       return "The file system or a limit (ulimit -f) refuses a file of this size; earlier files are intact.";
     case "EROFS":
-      return "The folder is on a read-only mount. Choose another one with --output-dir.";
+      return "The folder is on a read-only mount: choose another one.";
     case "EACCES":
     case "EPERM":
-      return "You may not write there. Choose another folder with --output-dir, or change its permissions.";
+      return "You may not write there: choose another folder, or change its permissions.";
     default:
       return "Earlier files are intact.";
   }

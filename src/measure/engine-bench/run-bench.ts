@@ -249,7 +249,6 @@ class Bench {
     const earlier = resume || !overwrite ? readReport(path) : undefined;
     if (earlier === undefined) return;
     if (!resume) {
-      if (earlier.kind === "predicted") return;
       throw new MeasureError("measure.exists", `${path} holds ${earlier.cases.length} results`, {
         remedy: "Go on with --resume, replace it with --overwrite, or choose another folder.",
       });
