@@ -79,7 +79,7 @@ describe.skipIf(NO_COMPILER !== undefined)(
         ANECDOTE_ANE_COMPILE_BUDGET: "3",
       });
       expect(run.code).toBe(1);
-      expect(kinds(run)).toEqual(["error"]);
+      expect(kinds(run)).toEqual(["start", "error"]);
       expect(run.stdout).toMatch(/engine\.ane\.budget.*a new process does not help.*may compile 3/);
     });
 
