@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { parse as parseYaml } from "yaml";
 import { readSmallFile } from "../util/byte-source.ts";
 import { messageOf } from "../util/errors.ts";
-import { flagName, parseFlagText } from "../util/options.ts";
+import { COMMAND_LINE, flagName, parseFlagText } from "../util/options.ts";
 import type { OptionLayer, OptionTable } from "../util/options.ts";
 import { UsageError } from "./errors.ts";
 
@@ -34,7 +34,7 @@ export function commandLineLayer(command: Command, table: OptionTable): OptionLa
       values[key] = typeof value === "string" ? parseFlagText(spelling, spec, value) : value;
     }
   }
-  return { origin: "command line", values };
+  return { origin: COMMAND_LINE, values };
 }
 
 function camelCase(key: string): string {

@@ -7,6 +7,7 @@ import {
   PRESETS,
   RunLock,
   TRAIN_OPTIONS,
+  checkIgnoredOptions,
   logInterruption,
   planOf,
   plannedModel,
@@ -31,6 +32,7 @@ import { showPrograms } from "./show-programs.ts";
 import { watchPower } from "./power.ts";
 import { Interruptions } from "./interruptions.ts";
 import { goOnInNewProcess, lockTokenFromBefore, shareWithProcessBefore } from "./new-process.ts";
+import { printNote } from "./terminal.ts";
 import { TrainDisplay } from "./train-display.ts";
 
 interface TrainFlags {
@@ -91,11 +93,12 @@ export function resolveFromCommandLine(
   configFile: string | undefined,
 ): ResolvedTrainConfig {
   const layers: OptionLayer[] = [];
+  let savedLayer: OptionLayer | undefined;
   const flags = commandLineLayer(command, TRAIN_OPTIONS);
   const folder = flags.values["output_dir"];
   if (flags.values["resume"] === true && typeof folder === "string") {
     const saved = join(folder, "config.yaml");
-    if (existsSync(saved)) layers.push(fileLayer(saved));
+    if (existsSync(saved)) layers.push((savedLayer = fileLayer(saved)));
   }
   if (configFile !== undefined) layers.push(fileLayer(configFile));
   layers.push(flags);
@@ -109,7 +112,9 @@ export function resolveFromCommandLine(
     presetName === undefined && ownShape
       ? {}
       : presetOf(typeof presetName === "string" ? presetName : DEFAULT_PRESET).settings;
-  return resolveTrainConfig(settings, layers);
+  const resolved = resolveTrainConfig(settings, layers);
+  for (const note of checkIgnoredOptions(resolved, savedLayer)) printNote(note);
+  return resolved;
 }
 
 function listPresets(json: boolean): void {

@@ -16,6 +16,7 @@ export { heldOutOf } from "./held-out.ts";
 export type { HeldOut } from "./held-out.ts";
 export { measureStep } from "./measured-step.ts";
 export type { MeasuredStep } from "./measured-step.ts";
+export { checkIgnoredOptions } from "./ignored-options.ts";
 export { resolveModelFolder, resolveTokenizer } from "./model-path.ts";
 export { plannedModel, prepareData } from "./prepare.ts";
 export type { PreparedData } from "./prepare.ts";

@@ -138,6 +138,38 @@ export function parseFlagText(key: string, spec: OptionSpec, text: string): unkn
   }
 }
 
+/** The origin of values that stand behind flags. */
+export const COMMAND_LINE = "command line";
+
+/** A setting as its user wrote it: the flag, or the file and its key. */
+function place(origin: string, spelling: string): string {
+  return origin === COMMAND_LINE ? flagName(spelling) : `${origin}: ${spelling}`;
+}
+
+/** What a value has to be, in words that follow the setting's name. */
+function plainProblem(issue: z.core.$ZodIssue | undefined): string {
+  switch (issue?.code) {
+    case "too_small":
+      if (issue.origin === "string") return "must not be empty";
+      return `must be ${issue.inclusive === true ? "at least" : "more than"} ${issue.minimum}`;
+    case "too_big":
+      return `must be ${issue.inclusive === true ? "at most" : "less than"} ${issue.maximum}`;
+    case "invalid_type":
+      return `must be ${TYPE_WORDS[issue.expected] ?? issue.expected}`;
+    case "invalid_value":
+      return `must be ${issue.values.map(String).join(" or ")}`;
+    default:
+      return issue === undefined ? "is not valid" : `is not valid (${issue.message})`;
+  }
+}
+
+const TYPE_WORDS: Readonly<Record<string, string>> = {
+  int: "a whole number",
+  number: "a number",
+  string: "a text",
+  boolean: "true or false",
+};
+
 /**
  * Merges layers, later ones over earlier ones, and checks every value.
  * Throws `OptionError` for an unknown key (with the nearest name) or a value out of bounds.
@@ -162,14 +194,14 @@ export function resolveOptions<Table extends OptionTable>(
       if (value === null) continue;
       const checked = spec.schema.safeParse(value);
       if (!checked.success) {
-        const problem = checked.error.issues[0]?.message ?? "is not valid";
+        const problem = plainProblem(checked.error.issues[0]);
         const nearest =
           spec.choices === undefined || typeof value !== "string"
             ? ""
             : didYouMean(value, spec.choices);
         throw new OptionError(
           "option.value",
-          `${layer.origin}: ${key} = ${JSON.stringify(value)}: ${problem}.${nearest}`,
+          `${place(layer.origin, spelling)} ${problem}, not ${JSON.stringify(value)}.${nearest}`,
         );
       }
       merged[key] = checked.data;
