@@ -93,7 +93,8 @@ export function openDataset(path: string, options: OpenDatasetOptions): Dataset 
     closers.push(() => tokens.close());
     const { tokenCount, documentCount, unknownCount } = facts;
     files.push({ path: file.path, split, tokenCount, documentCount, unknownCount, cache: state });
-    return tokens;
+    // The whole of it under the user's name, not the cache's.
+    return sliceTokens(tokens, 0, tokens.tokenCount, file.path);
   };
   const openAll = (split: DatasetFileReport["split"]): TokenView | undefined => {
     const views = found[split].map((file) => open(file, split));

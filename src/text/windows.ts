@@ -53,8 +53,13 @@ function checkLength(view: TokenView, contextLength: number): void {
   if (view.tokenCount < contextLength + 1) {
     throw new TextError(
       "text.short",
-      `${view.name} has ${view.tokenCount} tokens, a window of context length ${contextLength} needs ${contextLength + 1}`,
-      { remedy: "Give more text, or choose a smaller context length." },
+      `${view.name} has ${view.tokenCount} tokens to train on, a context of ${contextLength} tokens needs ${contextLength + 1}`,
+      {
+        remedy:
+          view.tokenCount < 3
+            ? "Give more text."
+            : `Give more text, or use --max-seq-length ${view.tokenCount - 1} or less.`,
+      },
     );
   }
 }

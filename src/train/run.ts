@@ -151,6 +151,7 @@ class Run {
     const left = config.resume ? leftFile.read(step, config) : undefined;
     const isTrained = step >= config.max_steps;
     const due = left?.activities ?? (isTrained ? activitiesAfter(step, config) : []);
+    const batches = this.#batches(point?.state);
     this.#openLog(step, due);
     this.#announce(step, plan);
     this.#context.onProgress("compiling");
@@ -162,7 +163,7 @@ class Run {
     try {
       this.#context.onProgress(point === undefined ? "initialising weights" : "loading weights");
       this.#restore(loaded, point);
-      const trainer = this.#trainer(loaded, point?.state);
+      const trainer = this.#trainer(loaded, batches, point?.state);
       const { tokenizer } = this.#data;
       const files: RunFiles = {
         model: this.#data.model,
@@ -301,10 +302,10 @@ class Run {
     else initializeWeights(model, this.#config.seed, view);
   }
 
-  #trainer(loaded: LoadedPlan, resumed: TrainerState | undefined): Trainer {
+  #batches(resumed: TrainerState | undefined): BatchSource {
     const config = this.#config;
     const { tokenizer } = this.#data;
-    const batches = new BatchSource(
+    return new BatchSource(
       this.#data.train,
       {
         batchSize: config.batch_size,
@@ -315,6 +316,10 @@ class Run {
       },
       resumed?.sampler,
     );
+  }
+
+  #trainer(loaded: LoadedPlan, batches: BatchSource, resumed: TrainerState | undefined): Trainer {
+    const config = this.#config;
     const trainer = new Trainer(
       {
         loaded,

@@ -19,7 +19,8 @@ export function editDistance(a: string, b: string): number {
 }
 
 /** The known name closest to a misspelt one, when it is close enough to be what was meant. */
-export function nearestName(name: string, known: Iterable<string>): string | undefined {
+export function nearestName(name: string, names: Iterable<string>): string | undefined {
+  const known = [...names];
   const wanted = name.slice(0, 64).toLowerCase();
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(wanted.length / 3)) + 1;
@@ -30,7 +31,20 @@ export function nearestName(name: string, known: Iterable<string>): string | und
       best = candidate;
     }
   }
-  return best;
+  return best ?? nearestBeginning(wanted, known);
+}
+
+/** Fewer letters say too little of what was meant. */
+const SHORTEST_BEGINNING = 5;
+
+/** A known name of which a misspelt beginning was written, as "nanogtp" of "nanogpt-char". */
+function nearestBeginning(wanted: string, known: Iterable<string>): string | undefined {
+  if (wanted.length < SHORTEST_BEGINNING) return undefined;
+  for (const candidate of known) {
+    const beginning = candidate.slice(0, wanted.length).toLowerCase();
+    if (editDistance(wanted, beginning) <= 2) return candidate;
+  }
+  return undefined;
 }
 
 /** ` Did you mean "x"?`, or nothing. */
