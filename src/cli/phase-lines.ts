@@ -6,6 +6,7 @@ export class PhaseLines {
   readonly #print: (line: string) => void;
   #phase = "";
   #timer: NodeJS.Timeout | undefined;
+  #isClosed = false;
 
   constructor(print: (line: string) => void) {
     this.#print = print;
@@ -14,7 +15,7 @@ export class PhaseLines {
   /** `text`: a phase, and after a colon how far it is. */
   progress(text: string): void {
     const [phase = ""] = text.split(": ");
-    if (phase === this.#phase) return;
+    if (this.#isClosed || phase === this.#phase) return;
     this.end();
     this.#phase = phase;
     this.#timer = setTimeout(() => this.#print(phase), SLOW_AFTER_MS);
@@ -24,5 +25,11 @@ export class PhaseLines {
   end(): void {
     clearTimeout(this.#timer);
     this.#phase = "";
+  }
+
+  /** The preparation is over: steps tell how it goes. */
+  close(): void {
+    this.end();
+    this.#isClosed = true;
   }
 }

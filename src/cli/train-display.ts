@@ -38,6 +38,7 @@ export class TrainDisplay {
   readonly #tellsPower: boolean;
   readonly #phases = new PhaseLines((line) => this.#print(line));
   #maxSteps = 0;
+  #startStep: number | undefined;
   #lastRowMs = 0;
   #engine = "";
   #lastStep: Extract<TrainEvent, { kind: "step" }> | undefined;
@@ -51,7 +52,7 @@ export class TrainDisplay {
   progress(text: string, at?: TrainProgress): void {
     if (!this.#status.isLive) {
       if (at === undefined) this.#phases.progress(text);
-      else this.#phases.end();
+      else this.#phases.close();
       return;
     }
     const last = this.#lastStep;
@@ -94,7 +95,7 @@ export class TrainDisplay {
         break;
       case "interrupted":
         this.#status.clear();
-        this.#print(interruption(event));
+        this.#print(interruption(event, this.#startStep));
         break;
       case "end":
         this.#end(event);
@@ -104,6 +105,7 @@ export class TrainDisplay {
 
   #start(event: Extract<TrainEvent, { kind: "start" }>): void {
     this.#maxSteps = event.max_steps;
+    this.#startStep = event.step;
     this.#engine = event.engine;
     for (const [name, parts] of headerRows(event)) {
       for (const [index, line] of wrapParts(parts, HEADER_COLUMNS - LABEL_COLUMNS).entries()) {
@@ -228,11 +230,17 @@ function wrapParts(parts: readonly string[], columns: number): readonly string[]
   return lines;
 }
 
-function interruption(event: Extract<TrainEvent, { kind: "interrupted" }>): string {
+function interruption(
+  event: Extract<TrainEvent, { kind: "interrupted" }>,
+  startStep: number | undefined,
+): string {
   const { step, checkpoint, reason } = event;
   if (checkpoint === undefined) return `stopped before step ${step + 1}; nothing was saved`;
-  return reason === "compile_budget"
-    ? `step ${step}: this process may compile no more programs; saved ${checkpoint}, a new one goes on`
+  if (reason === "compile_budget") {
+    return `step ${step}: this process may compile no more programs; saved ${checkpoint}, a new one goes on`;
+  }
+  return step === startStep
+    ? `stopped before step ${step + 1}; nothing new to save, ${checkpoint} stands`
     : `interrupted at step ${step}; saved ${checkpoint}`;
 }
 
