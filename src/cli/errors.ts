@@ -1,5 +1,4 @@
 import { AnecdoteError } from "../util/errors.ts";
-import { EngineError } from "../engine/errors.ts";
 import { OptionError } from "../util/options.ts";
 import { styled } from "./terminal.ts";
 
@@ -17,7 +16,8 @@ export class UsageError extends AnecdoteError {}
 
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError || error instanceof OptionError) return EXIT_CODES.usage;
-  if (error instanceof EngineError && error.code.startsWith("engine.unavailable")) {
+  // The class of an error from a run's thread is lost, its code is not.
+  if (error instanceof AnecdoteError && error.code.startsWith("engine.unavailable")) {
     return EXIT_CODES.deviceUnavailable;
   }
   return EXIT_CODES.failure;

@@ -63,6 +63,15 @@ describe("a run that cannot begin", () => {
   });
 });
 
+describe.skipIf(process.platform === "darwin")("a run on an engine that is not there", () => {
+  it("ends with 3 and leaves nothing", async () => {
+    const folder = temporaryFolder();
+    const { code } = await runHere("train", "--engine", "ane", "--output-dir", join(folder, "run"));
+    expect(code).toBe(3);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+});
+
 describe("a run that is stopped before its first step", () => {
   it.each(["SIGINT", "SIGTERM"] as const)(
     "leaves at one %s with 130, says that nothing was saved, and may begin again",
