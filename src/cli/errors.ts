@@ -11,13 +11,16 @@ export const EXIT_CODES = {
   interrupted: 130,
 } as const;
 
+/** Of errors that say that this machine lacks what the engine runs on. */
+const UNAVAILABLE: ReadonlySet<string> = new Set(["engine.ane.library", "engine.cpu.runtime"]);
+
 /** A command line that cannot be understood. */
 export class UsageError extends AnecdoteError {}
 
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError || error instanceof OptionError) return EXIT_CODES.usage;
   // The class of an error from a run's thread is lost, its code is not.
-  if (error instanceof AnecdoteError && error.code.startsWith("engine.unavailable")) {
+  if (error instanceof AnecdoteError && UNAVAILABLE.has(error.code)) {
     return EXIT_CODES.deviceUnavailable;
   }
   return EXIT_CODES.failure;
