@@ -7,7 +7,7 @@ import type { Finding } from "./legality/check.ts";
 
 /** One line a chip. */
 export function formatChips(chips: readonly Chip[] = CHIPS): string {
-  const header = ["chip", "family", "TOPS", "fp16 TFLOPS", "weights GB/s", "dispatch ms", "load W"];
+  const header = ["chip", "family", "TOPS", "1x1 TFLOPS", "weights GB/s", "dispatch ms", "load W"];
   const rows = chips.map((chip) => [
     chip.name,
     chip.family,
@@ -17,7 +17,7 @@ export function formatChips(chips: readonly Chip[] = CHIPS): string {
     `${marked(chip.rates.e5rtFloor)} / ${marked(chip.rates.inMemoryFloor)}`,
     marked(chip.loadPower),
   ]);
-  return `${table([header, ...rows])}\n* inferred, not measured on this chip. dispatch: e5rt / in-memory.\nTOPS = 2 x multiply-accumulate units x clock, of the precision in brackets.\n`;
+  return `${table([header, ...rows])}\n* inferred, not measured on this chip. dispatch: e5rt / in-memory.\nTOPS = 2 x multiply-accumulate units x clock, of the precision in brackets; an Ultra's are of both dies, its rates of one.\n1x1 TFLOPS: fp16 convolutions with 1x1 kernels.\n`;
 }
 
 function marked(figure: Figure): string {

@@ -35,7 +35,10 @@ export function register(program: Command, _exit: Exit): void {
         return;
       }
       const chip = chipByName(name);
-      if (flags.svg !== undefined) writeWholeFile(flags.svg, rooflineSvg(chip));
+      if (flags.svg !== undefined) {
+        writeWholeFile(flags.svg, rooflineSvg(chip));
+        process.stderr.write(`${flags.svg} written\n`);
+      }
       process.stdout.write(
         flags.json === true
           ? `${JSON.stringify({ ...chipJson(chip), roofline: rooflineOf(chip) })}\n`

@@ -17,8 +17,22 @@ const UNAVAILABLE: ReadonlySet<string> = new Set(["engine.ane.library", "engine.
 /** A command line that cannot be understood. */
 export class UsageError extends AnecdoteError {}
 
+/** Names that were given and that nothing has: as wrong a command line as a number that is none. */
+const WRONG_NAMES: ReadonlySet<string> = new Set([
+  "chip.unknown",
+  "engine.unknown",
+  "engine.option",
+  "engine.threads",
+  "engine.ane.driver",
+  "measure.case",
+  "measure.suite",
+  "track.power.choice",
+  "train.preset.unknown",
+]);
+
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError || error instanceof OptionError) return EXIT_CODES.usage;
+  if (error instanceof AnecdoteError && WRONG_NAMES.has(error.code)) return EXIT_CODES.usage;
   // The class of an error from a run's thread is lost, its code is not.
   if (error instanceof AnecdoteError && UNAVAILABLE.has(error.code)) {
     return EXIT_CODES.deviceUnavailable;

@@ -1,7 +1,8 @@
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Help } from "commander";
 import { EXIT_CODES, exitCodeOf, reportError } from "./errors.ts";
 import { registerCommands } from "./commands.ts";
 import { exitAtOnce, hasStuckThread } from "../util/stuck-thread.ts";
+import { didYouMean } from "../util/nearest.ts";
 import { VERSION } from "../util/version.ts";
 
 /** Runs the command line and returns the exit code; never throws. */
@@ -28,13 +29,18 @@ function endWithReader(): void {
 let isWatched = false;
 
 async function run(argv: readonly string[]): Promise<number> {
+  const usual = new Help();
   const program = new Command("anecdote")
     .description(
       "Trains language models on the Apple Neural Engine, and the same programs anywhere.",
     )
     .version(VERSION)
     .exitOverride()
-    .configureHelp({ sortSubcommands: false })
+    .configureHelp({
+      sortSubcommands: false,
+      // That options which may be given several times begin with none tells nothing.
+      optionDescription: (option) => usual.optionDescription(option).replace(" (default: [])", ""),
+    })
     .showHelpAfterError("(add --help for the options)");
   let exitCode: number = EXIT_CODES.ok;
   const exit = (code: number): void => {
@@ -47,6 +53,7 @@ async function run(argv: readonly string[]): Promise<number> {
       program.outputHelp();
       return EXIT_CODES.ok;
     }
+    requireCommand(program, argv);
     await program.parseAsync([...argv], { from: "user" });
     return exitCode;
   } catch (error) {
@@ -56,4 +63,12 @@ async function run(argv: readonly string[]): Promise<number> {
     reportError(error, json);
     return exitCodeOf(error);
   }
+}
+
+/** Throws for `help zork`, which commander answers with the help of all commands. */
+function requireCommand(program: Command, [first, name]: readonly string[]): void {
+  if (first !== "help" || name === undefined || name.startsWith("-")) return;
+  const names = program.commands.map((command) => command.name());
+  if (name === "help" || names.includes(name)) return;
+  program.error(`error: unknown command '${name}'.${didYouMean(name, names)}`);
 }

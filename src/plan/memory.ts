@@ -41,6 +41,11 @@ export interface PlanMemory {
   readonly transientByteLength: number;
 }
 
+/** Bytes of all buffers of a plan. */
+export function totalByteLength(memory: PlanMemory): number {
+  return memory.persistentByteLength + memory.transientByteLength;
+}
+
 /**
  * First and last use of every transient buffer in a section.
  * Throws `PlanError` where one is read, or accumulated into, before anything wrote it.

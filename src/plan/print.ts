@@ -2,7 +2,7 @@ import { byteLengthOf, formatType } from "../mil/types.ts";
 import type { TensorType } from "../mil/types.ts";
 import { functionCost } from "./function-cost.ts";
 import type { FunctionCost } from "./function-cost.ts";
-import { planMemory } from "./memory.ts";
+import { planMemory, totalByteLength } from "./memory.ts";
 import type { PlanMemory } from "./memory.ts";
 import { isTransient } from "./plan.ts";
 import type { Binding, BufferRole, Dispatch, OutputBinding, Plan } from "./plan.ts";
@@ -237,6 +237,7 @@ function totalLines(
     .join(", ");
   return [
     `plan ${plan.name}`,
+    `  memory     ${formatBytes(totalByteLength(memory))}: all buffers, persistent and transient; what a runtime takes inside programs comes on top`,
     `  persistent ${formatBytes(memory.persistentByteLength)}: ${persistent}`,
     `  transient  ${formatBytes(memory.transientByteLength)}: ${memory.sections
       .filter((section) => section.arenaByteLength > 0)
@@ -298,6 +299,7 @@ export function planJson(input: Plan | DescribedPlan): Readonly<Record<string, u
   return {
     name: plan.name,
     memory: {
+      total_bytes: totalByteLength(memory),
       persistent_bytes: memory.persistentByteLength,
       persistent_bytes_by_role: memory.persistent,
       transient_bytes: memory.transientByteLength,

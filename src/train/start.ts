@@ -1,6 +1,6 @@
 import { totalmem } from "node:os";
 import { join } from "node:path";
-import { planMemory } from "../plan/index.ts";
+import { planMemory, totalByteLength } from "../plan/index.ts";
 import type { Plan } from "../plan/index.ts";
 import { listCheckpoints } from "./checkpoint.ts";
 import type { TrainConfig } from "./config.ts";
@@ -40,10 +40,9 @@ export function finishedNotice(
   return `step ${step} is done, past --max-steps ${config.max_steps}; raise --max-steps to go on`;
 }
 
-/** Bytes of a plan's buffers. */
+/** Bytes of all buffers of a plan, as `plan` prints them. */
 export function planBytes(plan: Plan): number {
-  const { persistentByteLength, transientByteLength } = planMemory(plan);
-  return persistentByteLength + transientByteLength;
+  return totalByteLength(planMemory(plan));
 }
 
 /** Throws `TrainError` `train.memory` for a plan whose buffers this machine's memory does not hold. */

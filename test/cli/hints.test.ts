@@ -2,8 +2,8 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { writeWholeFile } from "../../src/util/atomic-file.ts";
-import { runCli, temporaryFolder } from "../helpers/cli.ts";
-import { run } from "./in-process.ts";
+import { parseEvents, runCli, temporaryFolder, tinyTraining } from "../helpers/cli.ts";
+import { run, runJson } from "./in-process.ts";
 
 test("plain text is told from a damaged model, by every command that opens files", async () => {
   const folder = temporaryFolder();
@@ -40,6 +40,37 @@ test("the name of a simulated engine suggests its chip", async () => {
   const { code, stderr } = await run("estimate", "x.mil", "--chip", "sim:m4");
   expect(code).not.toBe(0);
   expect(stderr).toContain('Did you mean "m4"?');
+});
+
+test("help of a command that there is none of is an error; options that repeat show no empty default", async () => {
+  const zork = await run("help", "trian");
+  expect(zork).toMatchObject({ code: 2, stderr: expect.stringContaining('Did you mean "train"?') });
+  expect(await run("help", "train")).toMatchObject({ code: 0 });
+  for (const command of ["run", "generate", "eval"]) {
+    const { stdout } = await run(command, "--help");
+    expect(stdout).not.toContain("default: []");
+    expect(stdout.match(/^Options/gm)).toHaveLength(1);
+  }
+});
+
+test("the two counts of tested ops add up", async () => {
+  const { stdout } = await run("ops");
+  const [, all, tested] = /(\d+) ops: .* (\d+) tested against/.exec(stdout) ?? [];
+  const missing = await run("ops", "--missing");
+  const left = missing.stdout.trim().split("\n").length;
+  expect(Number(tested) + left).toBe(Number(all));
+  expect(missing.stderr).toContain(`${left} of ${all} ops`);
+});
+
+test("plan and train tell the same memory for the same step", async () => {
+  const folder = temporaryFolder();
+  const training = tinyTraining(folder, join(folder, "run"), []);
+  const planned = await runJson("plan", ...training.slice(1));
+  const { total_bytes: total } = planned["memory"] as { readonly total_bytes: number };
+  expect(total).toBeGreaterThan(0);
+  const trained = await runCli([...training, "--max-steps", "1", "--json"]);
+  const start = parseEvents(trained.stdout).find(({ kind }) => kind === "start");
+  expect(start?.["plan_bytes"]).toBe(total);
 });
 
 test("doctor saves its findings on machines without an engine", async (context) => {

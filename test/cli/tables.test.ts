@@ -32,7 +32,7 @@ test("chips lists all of them, and one with sources and roofline", async () => {
   const path = join(folder, "m4.svg");
   expect((await run("chips", "M4", "--svg", path)).code).toBe(0);
   expect(readFileSync(path, "utf8")).toMatch(/^<svg/);
-  expect(await run("chips", "m99")).toMatchObject({ code: 1 });
+  expect(await run("chips", "m99")).toMatchObject({ code: 2 });
 });
 
 test("estimate prices a preset's step and token, and says that it predicts", async () => {

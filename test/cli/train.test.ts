@@ -167,7 +167,7 @@ describe("anecdote train", () => {
       ...args,
       ...(args[0] === "train" ? ["--output-dir", join(folder, "r")] : []),
     ]);
-    expect([1, 2]).toContain(code);
+    expect(code, stderr).toBe(2);
     expect(stderr).toMatch(message);
     expect(stderr).not.toMatch(/at .*\.js:\d+/);
   });

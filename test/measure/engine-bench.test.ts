@@ -622,7 +622,7 @@ describe("the command line", () => {
   test("suggests the nearest suite and case, and refuses numbers that are none", async () => {
     const suite = await run("bench", "engine", "--engine", "sim:m4", "--suite", "latencies");
     expect([suite.code, suite.stderr]).toEqual([
-      1,
+      2,
       expect.stringMatching(/no suite "latencies"\. Did you mean "latency"\?.*Suites: peak, /s),
     ]);
     const only = await run("bench", "engine", "--engine", "sim:m4", "--only", "latency.relu-1x46");

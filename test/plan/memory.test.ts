@@ -106,6 +106,7 @@ describe("a printed plan", () => {
     const text = printPlan(chain([16, 300], [[0, 1]]));
     expect(text).toMatchInlineSnapshot(`
       "plan chain
+        memory     1.25 KiB: all buffers, persistent and transient; what a runtime takes inside programs comes on top
         persistent 4 B: input 4 B
         transient  1.25 KiB: run 1.25 KiB
         flops      run 0 FLOP
