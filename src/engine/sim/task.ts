@@ -3,7 +3,7 @@ export const MAXIMUM_TASKS = 1 << 14;
 export const TASK_WORDS = 16;
 
 /** What the product kernel wants for itself on each thread: a tile and an expanded group (grid.ts). */
-export const SCRATCH_BYTES = 272 + 128 * 128;
+export const SCRATCH_BYTES = 336 + 128 * 128;
 
 /** WebAssembly modules and the kernels in them. Every argument is a 32-bit integer. */
 export const MODULES = {

@@ -10,7 +10,7 @@
 import { expand, mediumSteps, narrow, useExpansion, zeroSteps } from "./shared/narrow";
 import { medium } from "./shared/medium";
 import { plain } from "./shared/plain";
-import { clear, flush, flushSmall } from "./shared/sums";
+import { clear, flush, flushSmall, useConstants } from "./shared/sums";
 import { wide } from "./shared/wide";
 
 /** Products of magnitudes below this become 0: 1.5 * 2^-16. */
@@ -31,10 +31,11 @@ const CHUNK: u32 = 128;
 /** Where this thread puts a tile that the result's edge cuts, 4 rows of 8 numbers. */
 let tile: usize = 0;
 
-/** Gives this thread a scratch of 272 bytes and 128 for each step of a chunk. */
+/** Gives this thread a scratch of 336 bytes and 128 for each step of a chunk. */
 export function useScratch(address: usize): void {
   tile = address;
-  useExpansion(address + 128);
+  useConstants(address + 128);
+  useExpansion(address + 192);
 }
 
 /**

@@ -25,13 +25,55 @@ export function flush(out: usize, step: usize, truncate: bool): void {
   }
 }
 
-/** The same for sums below 2^24, which are fp32 numbers. */
+/** What `flushSmall` takes from memory: as constants the compiler would make them anew for every vector. */
+let constants: usize = 0;
+
+/** Gives a thread a place of 64 bytes. */
+export function useConstants(address: usize): void {
+  constants = address;
+  v128.store(address, f32x4.splat(UNIT));
+  v128.store(address, i32x4.splat(0x7f800000), 16);
+  v128.store(address, i32x4.splat(0x38800000), 32);
+  v128.store(address, i32x4.splat((13 << 23) | 0x400000), 48);
+}
+
+/**
+ * The same for sums below 2^24, which are fp32 numbers. They are below 256 and no finer than 2^-16, so that nothing
+ * becomes infinite or zero: what `roundHalf` does besides falls away.
+ */
 export function flushSmall(out: usize, step: usize, truncate: bool): void {
+  if (truncate) {
+    for (let row = 0; row < 4; row++) {
+      v128.store(out, cut(v128.load(out)));
+      v128.store(out, cut(v128.load(out, 16)), 16);
+      out += step;
+    }
+    return;
+  }
+  const unit = v128.load(constants);
+  const exponents = v128.load(constants, 16);
+  const least = v128.load(constants, 32);
+  const lift = v128.load(constants, 48);
   for (let row = 0; row < 4; row++) {
-    v128.store(out, smallHalves(v128.load(out), truncate));
-    v128.store(out, smallHalves(v128.load(out, 16), truncate), 16);
+    v128.store(out, smallHalves(v128.load(out), unit, exponents, least, lift));
+    v128.store(out, smallHalves(v128.load(out, 16), unit, exponents, least, lift), 16);
     out += step;
   }
+}
+
+@inline
+function smallHalves(sums: v128, unit: v128, exponents: v128, least: v128, lift: v128): v128 {
+  const value = f32x4.mul(f32x4.convert_i32x4_s(sums), unit);
+  const anchor = i32x4.add(i32x4.max_s(v128.and(value, exponents), least), lift);
+  return f32x4.sub(f32x4.add(value, anchor), anchor);
+}
+
+@inline
+function cut(sums: v128): v128 {
+  return v128.and(
+    f32x4.mul(f32x4.convert_i32x4_s(sums), f32x4.splat(UNIT)),
+    i32x4.splat(0xffffe000),
+  );
 }
 
 /** Sums in units of 2^-16, below 2^31 in magnitude, as fp16 numbers. */
@@ -50,13 +92,6 @@ function halves(sums: v128, truncate: bool): v128 {
   const half = truncate ? v128.and(value, i32x4.splat(0xffffe000)) : roundHalf(value);
   const beyond = i32x4.gt_s(magnitude, i32x4.splat(<i32>CEILING));
   return v128.or(v128.bitselect(i32x4.splat(INFINITY_BITS), half, beyond), sign);
-}
-
-/** Sums in units of 2^-16, below 2^24 in magnitude, as fp16 numbers. */
-@inline
-function smallHalves(sums: v128, truncate: bool): v128 {
-  const value = f32x4.mul(f32x4.convert_i32x4_s(sums), f32x4.splat(UNIT));
-  return truncate ? v128.and(value, i32x4.splat(0xffffe000)) : roundHalf(value);
 }
 
 /** A sum in units of 2^-16 as an fp16 number, stored as fp32. */
