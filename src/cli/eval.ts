@@ -49,8 +49,8 @@ export function register(program: Command, _exit: Exit): void {
           })
         : undefined;
     if (config !== undefined && values.data !== undefined && isSameFile(config.data, values.data))
-      process.stderr.write(
-        "note: the run was trained on most of these data; without --data it is judged on the rest\n",
+      printNote(
+        "the run was trained on most of these data; without --data it is judged on the rest",
       );
     const power = new WorkPower(powerChoice());
     let mean: MeanPower | undefined;
@@ -58,8 +58,7 @@ export function register(program: Command, _exit: Exit): void {
     let last: Progress | undefined;
     const report = await evaluateModel({
       model,
-      data: held?.tokens ?? values.data ?? "",
-      ...held,
+      ...(held ?? { data: values.data ?? "" }),
       ...(values.text_field !== undefined && { textField: values.text_field }),
       ...(values.batch_size !== undefined && { batchSize: values.batch_size }),
       ...(values.max_seq_length !== undefined && { sequenceLength: values.max_seq_length }),

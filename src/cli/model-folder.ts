@@ -15,14 +15,14 @@ import {
 } from "../model/index.ts";
 import { openSafetensors } from "../model/safetensors.ts";
 import { loadTokenizer } from "../text/index.ts";
-import { listCheckpoints, resolveModelFolder, verifyCheckpoint } from "../train/index.ts";
+import { checkpointProblem, listCheckpoints, resolveModelFolder } from "../train/index.ts";
 import { openFileSource } from "../util/byte-source.ts";
 import { AnecdoteError } from "../util/errors.ts";
 import { UsageError } from "./errors.ts";
 import { formatSummary } from "./format-summary.ts";
 import type { Summary } from "./format-summary.ts";
 import type { OpenedProgram } from "./open-program.ts";
-import { formatBytes, formatCount } from "./terminal.ts";
+import { formatBytes, formatCount, printNote } from "./terminal.ts";
 
 export interface ForwardSizes {
   /** Default 1. */
@@ -41,7 +41,7 @@ export function openModelFolder(
   path: string,
   { batchSize = 1, sequenceLength: given }: ForwardSizes,
 ): OpenedProgram {
-  const folder = resolveModelFolder(path, note);
+  const folder = resolveModelFolder(path, printNote);
   const config = readModelConfig(folder);
   const { contextLength } = config;
   const sequenceLength = given ?? Math.min(contextLength, DEFAULT_SEQUENCE_LENGTH);
@@ -77,10 +77,6 @@ export function openModelFolder(
   };
 }
 
-function note(message: string): void {
-  process.stderr.write(`note: ${message}\n`);
-}
-
 /** What `inspect` tells of a model folder or a run's folder: configuration, tokenizer, tensors, checkpoints. */
 export function describeModelFolder(path: string): {
   readonly json: object;
@@ -90,14 +86,14 @@ export function describeModelFolder(path: string): {
     folder,
     step,
     byte_length: byteLengthOfFolder(folder),
-    problem: problemOf(folder),
+    problem: checkpointProblem(folder),
   }));
   const isRun = !existsSync(join(path, "config.json"));
   if (isRun && checkpoints.length === 0) {
     const text = `${path}: the folder of a run that has saved no checkpoint yet\n`;
     return { json: { format: "run", path, checkpoints }, text };
   }
-  const folder = resolveModelFolder(path, note);
+  const folder = resolveModelFolder(path, printNote);
   const config = readModelConfig(folder);
   const parameters = parameterCount(modelOf(config));
   const tensors = tensorsOf(folder);
@@ -147,16 +143,6 @@ export function describeModelFolder(path: string): {
     },
     text: `${ofRun}${formatSummary(summary)}${hint}`,
   };
-}
-
-function problemOf(folder: string): string | undefined {
-  try {
-    verifyCheckpoint(folder);
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof AnecdoteError)) throw error;
-    return error.message;
-  }
 }
 
 function byteLengthOfFolder(folder: string): number {

@@ -63,7 +63,7 @@ export function writeCheckpoint(
   const target = join(runFolder, name);
   try {
     makeFolder(runFolder);
-    if (existsSync(target) && isWhole(target)) {
+    if (existsSync(target) && checkpointProblem(target) === undefined) {
       return { folder: target, byteLength: 0 };
     }
     rmSync(aside, { recursive: true, force: true });
@@ -146,11 +146,12 @@ export function verifyCheckpoint(folder: string): void {
   }
 }
 
-export function isWhole(folder: string): boolean {
+/** What `verifyCheckpoint` finds wrong, as a sentence; nothing for a whole one. */
+export function checkpointProblem(folder: string): string | undefined {
   try {
     verifyCheckpoint(folder);
-    return true;
-  } catch {
-    return false;
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
   }
 }

@@ -40,11 +40,16 @@ export class EventLog {
   }
 }
 
+/** Where a run's log stands. */
+export function eventsPath(runFolder: string): string {
+  return join(runFolder, "events.ndjson");
+}
+
 /** Notes in a run's log that it was stopped after `step`, which is saved, where nothing else writes there any more. */
 export function logInterruption(runFolder: string, step: number): TrainEvent {
   const checkpoint = checkpointPath(runFolder, step);
   const event: TrainEvent = { t: Date.now() / 1000, kind: "interrupted", step, checkpoint };
-  const log = new EventLog(join(runFolder, "events.ndjson"));
+  const log = new EventLog(eventsPath(runFolder));
   log.append(event);
   log.close();
   return event;

@@ -5,7 +5,7 @@ import { prepareData } from "./prepare.ts";
 
 /** What a run judges itself on, and how. */
 export interface HeldOut {
-  readonly tokens: TokenView;
+  readonly data: TokenView;
   readonly batchSize: number;
   readonly sequenceLength: number;
   readonly byDocument: boolean;
@@ -23,7 +23,7 @@ export function heldOutOf(config: TrainConfig, report: (text: string) => void): 
     });
   }
   return {
-    tokens: validation,
+    data: validation,
     batchSize: config.batch_size,
     sequenceLength: config.max_seq_length,
     byDocument: config.sampling === "documents",

@@ -6,7 +6,7 @@ export { TrainError } from "./errors.ts";
 export { trainEventSchema } from "./events.ts";
 export type { TrainEvent, TrainEventKind } from "./events.ts";
 export { EventLog, logInterruption, readEvents } from "./event-log.ts";
-export { listCheckpoints, verifyCheckpoint } from "./checkpoint.ts";
+export { checkpointProblem, listCheckpoints, verifyCheckpoint } from "./checkpoint.ts";
 export { ControlBlock } from "./control.ts";
 export { DEFAULT_PRESET, PRESETS, presetOf } from "./presets.ts";
 export type { Preset } from "./presets.ts";

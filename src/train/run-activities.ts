@@ -1,5 +1,5 @@
 import type { Engine } from "../engine/engine.ts";
-import { EngineError } from "../engine/errors.ts";
+import { isBudgetSpent } from "../engine/compile-budget.ts";
 import { Generator } from "../generate/index.ts";
 import { evaluationBatches } from "../text/index.ts";
 import { sampleSeed } from "./activities.ts";
@@ -27,10 +27,6 @@ export interface ActivityParts {
   readonly control: ControlBlock;
   readonly left: LeftActivities;
   readonly emit: (event: UntimedEvent) => TrainEvent;
-}
-
-export function isBudgetSpent(error: unknown): error is EngineError {
-  return error instanceof EngineError && error.code === "engine.ane.budget";
 }
 
 /** What a run does besides training: evaluations, samples, checkpoints. Others always find what is left of it. */

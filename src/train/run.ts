@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { stringify as stringifyYaml } from "yaml";
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
+import { isBudgetSpent } from "../engine/compile-budget.ts";
 import { EngineError } from "../engine/errors.ts";
 import { modelOf } from "../model/index.ts";
 import type { ModelConfig } from "../model/index.ts";
@@ -16,7 +17,7 @@ import { checkpointPath } from "./checkpoint.ts";
 import type { TrainConfig } from "./config.ts";
 import type { ControlBlock } from "./control.ts";
 import type { EnergyBlock } from "./energy-block.ts";
-import { EventLog, rewindEvents } from "./event-log.ts";
+import { EventLog, eventsPath, rewindEvents } from "./event-log.ts";
 import type { TrainEvent, UntimedEvent } from "./events.ts";
 import { LossScale } from "./loss-scale.ts";
 import { initializeWeights, loadModel, loadOptimizer } from "./model-folder.ts";
@@ -27,7 +28,7 @@ import { publishedRun } from "./published-run.ts";
 import { takeResumePoint } from "./resume-point.ts";
 import type { ResumePoint } from "./resume-point.ts";
 import { resumeNotices } from "./resume-notices.ts";
-import { isBudgetSpent, RunActivities } from "./run-activities.ts";
+import { RunActivities } from "./run-activities.ts";
 import { RunCosts } from "./run-costs.ts";
 import { RunTotals } from "./run-totals.ts";
 import { resolveWarmupSteps } from "./schedule.ts";
@@ -366,7 +367,7 @@ class Run {
       join(output_dir, "config.yaml"),
       stringifyYaml({ ...this.#config, resume: undefined }),
     );
-    const path = join(output_dir, "events.ndjson");
+    const path = eventsPath(output_dir);
     if (step > 0) rewindEvents(path, step, doneEvents(step, due, this.#config));
     else if (existsSync(path)) writeWholeFile(path, "");
     this.#log = new EventLog(path);

@@ -1,11 +1,10 @@
 import { totalmem } from "node:os";
-import { join } from "node:path";
 import { planMemory, totalByteLength } from "../plan/index.ts";
 import type { Plan } from "../plan/index.ts";
 import { listCheckpoints } from "./checkpoint.ts";
 import type { TrainConfig } from "./config.ts";
 import { TrainError } from "./errors.ts";
-import { readEvents } from "./event-log.ts";
+import { eventsPath, readEvents } from "./event-log.ts";
 import type { FoundCheckpoint } from "./whole-checkpoints.ts";
 
 /** Events of a run that has not trained yet: it may begin again. */
@@ -68,8 +67,4 @@ function machineMemory(): number {
 
 function gibibytes(byteLength: number): string {
   return `${Number((byteLength / 2 ** 30).toPrecision(3))} GiB`;
-}
-
-function eventsPath(run: string): string {
-  return join(run, "events.ndjson");
 }

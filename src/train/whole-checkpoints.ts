@@ -1,8 +1,7 @@
 import { existsSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { syncFolder } from "../util/atomic-file.ts";
-import { messageOf } from "../util/errors.ts";
-import { listCheckpoints, verifyCheckpoint } from "./checkpoint.ts";
+import { checkpointProblem, listCheckpoints } from "./checkpoint.ts";
 import type { CheckpointFolder } from "./checkpoint.ts";
 
 export interface DamagedCheckpoint extends CheckpointFolder {
@@ -20,7 +19,7 @@ export interface FoundCheckpoint {
 export function newestWholeCheckpoint(runFolder: string): FoundCheckpoint {
   const damaged: DamagedCheckpoint[] = [];
   for (const checkpoint of [...listCheckpoints(runFolder)].reverse()) {
-    const problem = problemOf(checkpoint);
+    const problem = checkpointProblem(checkpoint.folder);
     if (problem === undefined) return { checkpoint, damaged };
     damaged.push({ ...checkpoint, problem });
   }
@@ -72,18 +71,9 @@ export function pruneCheckpoints(runFolder: string, limit: number): readonly str
       rmSync(checkpoint.folder, { recursive: true, force: true });
       continue;
     }
-    const problem = problemOf(checkpoint);
+    const problem = checkpointProblem(checkpoint.folder);
     if (problem === undefined) wholeCount++;
     else notes.push(`${problem}; it is kept as ${setAside(checkpoint)} and does not count`);
   }
   return notes;
-}
-
-function problemOf({ folder }: CheckpointFolder): string | undefined {
-  try {
-    verifyCheckpoint(folder);
-    return undefined;
-  } catch (error) {
-    return messageOf(error);
-  }
 }

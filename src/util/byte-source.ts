@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync, readdirSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { FileError, messageOf } from "./errors.ts";
+import { errorCode, FileError, messageOf } from "./errors.ts";
 import { didYouMean } from "./nearest.ts";
 
 /** Bytes that are read by position, so that a file larger than memory is never held whole. */
@@ -70,7 +70,7 @@ export function openFileSource(path: string): ByteSource {
 
 /** Why a file cannot be opened, with the nearest name beside it where there is no such file. */
 function openProblem(path: string, error: unknown): string {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const code = errorCode(error);
   if (code !== "ENOENT" && code !== "ENOTDIR") return `${path}: ${messageOf(error)}`;
   let beside: readonly string[] = [];
   try {

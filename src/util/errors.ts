@@ -25,3 +25,8 @@ export class FileError extends AnecdoteError {}
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }
+
+/** The code of an error of the system or of a library, such as ENOENT; nothing where it has none. */
+export function errorCode(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
+}

@@ -3,6 +3,7 @@ import { linkSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs
 import { hostname } from "node:os";
 import { z } from "zod";
 import { writeWholeFile } from "./atomic-file.ts";
+import { errorCode } from "./errors.ts";
 import { processStart } from "./process-start.ts";
 
 const recordSchema = z.object({
@@ -143,7 +144,7 @@ function createWhole(path: string, text: string): boolean {
     linkSync(aside, path);
     return true;
   } catch (error) {
-    if (codeOf(error) === "EEXIST") return false;
+    if (errorCode(error) === "EEXIST") return false;
     return createExclusively(path, text, error);
   } finally {
     rmSync(aside, { force: true });
@@ -156,7 +157,7 @@ function createExclusively(path: string, text: string, cause: unknown): boolean 
     writeFileSync(path, text, { flag: "wx" });
     return true;
   } catch (error) {
-    if (codeOf(error) === "EEXIST") return false;
+    if (errorCode(error) === "EEXIST") return false;
     throw cause;
   }
 }
@@ -167,7 +168,7 @@ function read(path: string): LockRecord | undefined {
   try {
     text = statSync(path).size > RECORD_BYTE_LIMIT ? "" : readFileSync(path, "utf8");
   } catch (error) {
-    if (codeOf(error) === "ENOENT") return undefined;
+    if (errorCode(error) === "ENOENT") return undefined;
     throw error;
   }
   try {
@@ -179,8 +180,4 @@ function read(path: string): LockRecord | undefined {
 
 function textOf(record: LockRecord): string {
   return `${JSON.stringify(record)}\n`;
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
 }

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { errorCode } from "./errors.ts";
 
 /** When a process began, as far as the system tells. */
 export type ProcessStart =
@@ -46,7 +47,6 @@ function fromSignal(pid: number): ProcessStart {
     process.kill(pid, 0);
     return { kind: "runs", mark: undefined };
   } catch (error) {
-    const isGone = error instanceof Error && "code" in error && error.code === "ESRCH";
-    return isGone ? { kind: "gone" } : { kind: "runs", mark: undefined };
+    return errorCode(error) === "ESRCH" ? { kind: "gone" } : { kind: "runs", mark: undefined };
   }
 }

@@ -1,3 +1,4 @@
+import { isBudgetSpent } from "../../engine/compile-budget.ts";
 import { EngineError } from "../../engine/errors.ts";
 import type { Engine, LoadedPlan } from "../../engine/engine.ts";
 import { float16Value } from "../../util/float16.ts";
@@ -73,11 +74,6 @@ export function endsEverything(error: unknown): boolean {
   return error instanceof EngineError && error.code === "engine.ane.timeout";
 }
 
-/** After such an error a new process can go on. */
-export function endsProcess(error: unknown): boolean {
-  return error instanceof EngineError && error.code === "engine.ane.budget";
-}
-
 /**
  * Measures the cases of one group, taking turns run by run. A case that fails does not stop the others; a hang
  * of the engine is thrown, and so is the end of what the process may compile. Returns nothing where it was cancelled.
@@ -90,7 +86,7 @@ export async function measureGroup(
   const contestants: Contestant[] = [];
   const keep = (benchCase: BenchCase, error: unknown): void => {
     if (endsEverything(error)) throw error;
-    if (endsProcess(error) && context.keepsBudgetErrors !== true) throw error;
+    if (isBudgetSpent(error) && context.keepsBudgetErrors !== true) throw error;
     outcomes.set(benchCase.id, failure(error));
   };
   try {

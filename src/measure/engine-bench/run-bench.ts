@@ -9,19 +9,14 @@ import { findLibrary } from "../../engine/ane/library.ts";
 import { chooseDriver } from "../../engine/ane/choose-driver.ts";
 import { createEngine, engineOptions } from "../../engine/create.ts";
 import type { Engine } from "../../engine/engine.ts";
+import { isBudgetSpent } from "../../engine/compile-budget.ts";
 import { messageOf } from "../../util/errors.ts";
 import { didYouMean } from "../../util/nearest.ts";
 import { VERSION } from "../../util/version.ts";
 import { SUITE_NAMES } from "./case.ts";
 import type { BenchCase, CasePlan, SuiteName } from "./case.ts";
 import { MeasureError } from "./errors.ts";
-import {
-  endsEverything,
-  endsProcess,
-  FULL_PROTOCOL,
-  measureGroup,
-  QUICK_PROTOCOL,
-} from "./measure-case.ts";
+import { endsEverything, FULL_PROTOCOL, measureGroup, QUICK_PROTOCOL } from "./measure-case.ts";
 import type { Outcome, PowerProbe, Protocol } from "./measure-case.ts";
 import { openPowerProbe } from "./power-probe.ts";
 import { buildPlaceholder, predict, refusalOf } from "./predict.ts";
@@ -312,7 +307,7 @@ class Bench {
       }
       return undefined;
     } catch (error) {
-      if (endsProcess(error)) return "budget-spent";
+      if (isBudgetSpent(error)) return "budget-spent";
       if (!endsEverything(error)) throw error;
       for (const benchCase of ready)
         this.#keep(benchCase, { status: "failed", reason: messageOf(error) });

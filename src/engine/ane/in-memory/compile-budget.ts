@@ -1,5 +1,5 @@
 import { getEnvironmentData, setEnvironmentData } from "node:worker_threads";
-import { EngineError } from "../../errors.ts";
+import { budgetError } from "../../compile-budget.ts";
 
 const KEY = "anecdote.ane.compilations";
 
@@ -28,12 +28,7 @@ export function spendCompilation(budget: number, label: string): void {
   const before = Atomics.add(count, 0, 1);
   if (before < budget) return;
   Atomics.sub(count, 0, 1);
-  throw new EngineError(
-    "engine.ane.budget",
+  throw budgetError(
     `program "${label}" would be compilation ${before + 1} of this process, and after ${budget} further ones may fail silently`,
-    {
-      remedy:
-        "Use --ane-driver e5rt, which has no such limit, or set another one with ANECDOTE_ANE_COMPILE_BUDGET.",
-    },
   );
 }

@@ -2,6 +2,7 @@ import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { threadId } from "node:worker_threads";
 import { makeFolders } from "../../../util/atomic-file.ts";
+import { errorCode } from "../../../util/errors.ts";
 
 /**
  * A folder whose name others choose too: the same program has the same one in every process. Its users stand
@@ -41,6 +42,6 @@ function isAlive(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return error instanceof Error && "code" in error && error.code === "EPERM";
+    return errorCode(error) === "EPERM";
   }
 }

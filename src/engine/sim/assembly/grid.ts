@@ -7,14 +7,12 @@
 //
 // Compiled twice: with relaxed SIMD a product and its rounding are one instruction. The product is exact, so that it
 // does not matter whether the instruction rounds it first.
+import { BLOCK, LEAST } from "./shared/grid-constants";
 import { expand, mediumSteps, narrow, useExpansion, zeroSteps } from "./shared/narrow";
 import { medium } from "./shared/medium";
 import { plain } from "./shared/plain";
 import { clear, flush, flushSmall, useConstants } from "./shared/sums";
 import { wide } from "./shared/wide";
-
-/** Products of magnitudes below this become 0: 1.5 * 2^-16. */
-const LEAST: f32 = 0.00002288818359375;
 
 /** Nothing in the tile can count. */
 const ZERO: u32 = 0;
@@ -23,8 +21,6 @@ const NARROW: u32 = 1;
 const MEDIUM: u32 = 2;
 const WIDE: u32 = 3;
 const PLAIN: u32 = 4;
-/** Steps of the depth that have a bound of their own. */
-const BLOCK: u32 = 64;
 /** Steps of the depth that all tiles of a task take before the next: an expanded group's share fills half a first cache. */
 const CHUNK: u32 = 128;
 

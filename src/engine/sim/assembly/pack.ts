@@ -1,14 +1,13 @@
 // Operands of products, laid out as the tiles of grid.ts read them: groups of `width` rows (or columns), and in a
 // group for each step of the depth its `width` numbers, and where the kernel wants them as many magnitudes. Beside each
 // group stands what bounds its products.
+import { BLOCK } from "./shared/grid-constants";
 
 /**
  * Bytes of a group's bounds: largest magnitude, largest sum of magnitudes, largest norm; fp32. The bounds of all
  * groups are followed by the largest magnitudes of each group's depth in blocks.
  */
 const BOUNDS: usize = 16;
-/** Steps of the depth in a block; the same in grid.ts. */
-const BLOCK: u32 = 64;
 
 /**
  * Packs groups [first, end) of a matrix whose element (lane, k) stands at `source + 4 * (lane * laneStep + k *

@@ -1,10 +1,8 @@
 // Products of larger numbers: sums in two parts of 32 bits.
+import { MAGIC, MAGIC_BITS } from "./grid-constants";
 import { put } from "./sums";
 
-/** 1.5 * 2^23: adding it to |p| < 2^22 leaves rint(p) in the low bits, ties to even. */
-const MAGIC: f32 = 12582912.0;
-const MAGIC_BITS: i32 = 0x4b400000;
-/** 1.5 * 2^35: the same in units of 2^12. */
+/** 1.5 * 2^35: as `MAGIC`, in units of 2^12. */
 const HIGH_MAGIC: f32 = 51539607552.0;
 const HIGH_MAGIC_BITS: i32 = 0x51400000;
 /**

@@ -3,16 +3,10 @@
 // A product below one and a half units becomes 0: |a * b| >= 1.5 is |b| >= 1.5 / |a|, so that the test costs a
 // comparison with a threshold. Numbers and thresholds of the left rows stand in a scratch four times side by side,
 // because a load of four takes one instruction where a load of one for four lanes takes two.
+import { BLOCK, LEAST, MAGIC, MAGIC_BITS } from "./grid-constants";
 
-/** 1.5 * 2^23: adding it to |p| < 2^22 leaves rint(p) in the low bits, ties to even. */
-const MAGIC: f32 = 12582912.0;
-const MAGIC_BITS: i32 = 0x4b400000;
-/** The smallest product that does not become 0, in units of the grid. */
+/** `LEAST` in units of the grid. */
 const LEAST_UNITS: f32 = 1.5;
-/** The same as a number: 1.5 * 2^-16. */
-const LEAST: f32 = 0.00002288818359375;
-/** Steps of the depth in a block. */
-const BLOCK: u32 = 64;
 
 /** MAGIC four times in memory: as a constant the compiler would make it anew in every turn of a loop. */
 let magicAddress: usize = 0;
