@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 import { createEngine } from "../dist/engine/create.js";
 import { parseModelConfig } from "../dist/model/index.js";
 import { optimize } from "../dist/passes/pipeline.js";
-import { buildTrainingPlan } from "../dist/train/step-plan.js";
+import { buildTrainingPlan } from "../dist/train/step/step-plan.js";
 import { randomTrainer } from "./random-trainer.mjs";
 
 const { values } = parseArgs({

@@ -5,10 +5,11 @@ import { parseArgs } from "node:util";
 import { build, isStale } from "../scripts/build.mjs";
 
 if (isStale()) build();
-const { checkAccuracy, quantile } = await import("../dist/chip/cost/accuracy.js");
-const { readMeasuredRows } = await import("../dist/chip/cost/measured-row.js");
-const { accuracyScatter } = await import("../dist/chip/cost/scatter.js");
-const { fitModel, pricingOf, priorRates, rowSource } = await import("../dist/chip/cost/fit.js");
+const { checkAccuracy, quantile } = await import("../dist/measure/published/accuracy.js");
+const { readMeasuredRows } = await import("../dist/measure/published/measured-row.js");
+const { accuracyScatter } = await import("../dist/measure/published/scatter.js");
+const { fitModel, pricingOf, priorRates, rowSource } =
+  await import("../dist/measure/published/fit.js");
 const { CHIPS, chipByName } = await import("../dist/chip/chips.js");
 
 const { values, positionals } = parseArgs({

@@ -4,7 +4,7 @@ import { parseArgs } from "node:util";
 import { createEngine } from "../dist/engine/create.js";
 import { initialiseWeights, modelWeights } from "../dist/model/index.js";
 import { modelPreset } from "../dist/model/presets.js";
-import { buildTrainingPlan } from "../dist/train/step-plan.js";
+import { buildTrainingPlan } from "../dist/train/step/step-plan.js";
 
 const { values } = parseArgs({
   options: {

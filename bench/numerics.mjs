@@ -13,10 +13,10 @@ import { parseArgs } from "node:util";
 import { createEngine, train } from "../dist/index.js";
 import { loadWeights, modelOf } from "../dist/model/index.js";
 import { evaluationBatches } from "../dist/text/index.js";
-import { newestWholeCheckpoint } from "../dist/train/whole-checkpoints.js";
-import { prepareData } from "../dist/train/prepare.js";
-import { buildEvaluationPlan } from "../dist/train/step-plan.js";
-import { evaluateBatches } from "../dist/train/trainer.js";
+import { newestWholeCheckpoint } from "../dist/runs/whole-checkpoints.js";
+import { prepareData } from "../dist/train/run/prepare.js";
+import { buildEvaluationPlan } from "../dist/train/step/step-plan.js";
+import { evaluateBatches } from "../dist/train/step/trainer.js";
 
 const PRESETS = ["storyteller", "nanogpt-char"];
 const RUNS = {

@@ -15,9 +15,9 @@ import { createAneEngine } from "../dist/engine/ane/index.js";
 import { canonicalSource, programFiles } from "../dist/engine/ane/program-text.js";
 import { createCpuEngine } from "../dist/engine/cpu/index.js";
 import { parseModelConfig } from "../dist/model/index.js";
-import { placePlan } from "../dist/passes/engine/place-plan.js";
+import { placePlan } from "../dist/lower/place-plan.js";
 import { optimize } from "../dist/passes/pipeline.js";
-import { buildTrainingPlan } from "../dist/train/step-plan.js";
+import { buildTrainingPlan } from "../dist/train/step/step-plan.js";
 import { randomTrainer } from "./random-trainer.mjs";
 
 const { values } = parseArgs({

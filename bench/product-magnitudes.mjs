@@ -13,11 +13,11 @@ import { evaluateFunction } from "../dist/engine/reference/evaluate.js";
 import { createEngine } from "../dist/index.js";
 import { hostTensor } from "../dist/mil/host-tensor.js";
 import { loadWeights, modelOf } from "../dist/model/index.js";
-import { placePlan } from "../dist/passes/engine/place-plan.js";
+import { placePlan } from "../dist/lower/place-plan.js";
 import { BatchSource } from "../dist/text/index.js";
-import { initializeWeights } from "../dist/train/model-folder.js";
-import { prepareData } from "../dist/train/prepare.js";
-import { LossScale } from "../dist/train/loss-scale.js";
+import { initializeWeights } from "../dist/train/run/checkpoint-contents.js";
+import { prepareData } from "../dist/train/run/prepare.js";
+import { LossScale } from "../dist/train/step/loss-scale.js";
 import { Random } from "../dist/util/random.js";
 
 const { values } = parseArgs({

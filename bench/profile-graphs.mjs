@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createCpuEngine } from "../dist/engine/cpu/index.js";
 import { initialiseWeights, modelWeights, parseModelConfig } from "../dist/model/index.js";
-import { buildTrainingPlan } from "../dist/train/step-plan.js";
+import { buildTrainingPlan } from "../dist/train/step/step-plan.js";
 
 const { values } = parseArgs({
   options: {

@@ -1,7 +1,7 @@
 // A trainer over random tokens, for benchmarks of steps.
 import { initialiseWeights, modelWeights } from "../dist/model/index.js";
 import { BatchSource } from "../dist/text/index.js";
-import { Trainer } from "../dist/train/trainer.js";
+import { Trainer } from "../dist/train/step/trainer.js";
 import { Random } from "../dist/util/random.js";
 
 /** `size` has vocab, batch and context; `options` are further ones of the trainer. */

@@ -8,9 +8,9 @@ import { build, isStale } from "../scripts/build.mjs";
 if (isStale()) build();
 const { createSimEngine } = await import("../dist/engine/sim/index.js");
 const { modelOf } = await import("../dist/model/index.js");
-const { initializeWeights } = await import("../dist/train/model-folder.js");
-const { presetOf } = await import("../dist/train/presets.js");
-const { buildTrainingPlan } = await import("../dist/train/step-plan.js");
+const { initializeWeights } = await import("../dist/train/run/checkpoint-contents.js");
+const { presetOf } = await import("../dist/train/config/presets.js");
+const { buildTrainingPlan } = await import("../dist/train/step/step-plan.js");
 
 const { values } = parseArgs({
   options: {

@@ -19,6 +19,12 @@ export { VERSION } from "./util/version.ts";
 export { createEngine, runFunction } from "./engine/index.ts";
 export { differentiate, valueAndGradient } from "./grad/index.ts";
 export { FunctionBuilder, parseProgram, printProgram, programOf } from "./mil/index.ts";
-export { evaluateModel, resolveTrainConfig, runTraining, trainInWorker } from "./train/index.ts";
+export {
+  evaluateModel,
+  resolveTrainConfig,
+  RunLock,
+  runTraining,
+  trainInWorker,
+} from "./train/index.ts";
 export type { TrainConfig, TrainEvent } from "./train/index.ts";
 export { generateFromFolder, withGenerator } from "./generate/index.ts";

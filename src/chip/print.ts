@@ -1,3 +1,4 @@
+import { table, wrapped } from "../util/format.ts";
 import type { Chip } from "./chip.ts";
 import { CHIPS } from "./chips.ts";
 import type { Estimate, PlanEstimate } from "./estimate.ts";
@@ -148,40 +149,4 @@ function formatGroup(group: readonly Finding[]): string {
     `${first.severity} ${first.rule} (${first.symptom}): ${first.says}\n` +
     `${places.join("")}${more}    source: ${first.source}\n${contradiction}    remedy: ${first.remedy}\n`
   );
-}
-
-const COLUMNS = 80;
-
-/** Text after a head, broken at spaces to fit 80 columns; later lines stand under the first one's text. */
-export function wrapped(head: string, text: string): string {
-  const lines: string[] = [];
-  let line = "";
-  for (const word of text.split(" ")) {
-    const longer = line === "" ? word : `${line} ${word}`;
-    if (line !== "" && head.length + longer.length > COLUMNS) {
-      lines.push(line);
-      line = word;
-    } else {
-      line = longer;
-    }
-  }
-  return `${head}${[...lines, line].join(`\n${" ".repeat(head.length)}`)}`;
-}
-
-/** Columns padded to their widest cell. */
-export function table(rows: readonly (readonly string[])[]): string {
-  const widths: number[] = [];
-  for (const row of rows) {
-    for (const [column, cell] of row.entries()) {
-      widths[column] = Math.max(widths[column] ?? 0, cell.length);
-    }
-  }
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
 }

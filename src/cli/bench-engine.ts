@@ -1,3 +1,4 @@
+import { formatDuration, formatMs } from "../util/format.ts";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,15 +13,15 @@ import {
   writeReport,
 } from "../measure/engine-bench/index.ts";
 import type { CaseResult, EngineReport } from "../measure/engine-bench/index.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { Interruptions } from "./interruptions.ts";
 import { goOnInNewProcess, shareWithProcessBefore } from "./new-process.ts";
-import { append } from "./open-program.ts";
+import { append } from "../files/open-program.ts";
 import { exitAtOnce } from "../util/stuck-thread.ts";
-import { formatDuration, formatMs, StatusLine } from "./terminal.ts";
+import { StatusLine } from "./terminal.ts";
 
 interface EngineFlags extends DriverFlags {
   readonly engine: string;

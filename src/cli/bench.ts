@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import { CLAIMS_NOT_REPEATED, formatPaper, paperRows } from "../chip/paper.ts";
+import { CLAIMS_NOT_REPEATED, formatPaper, paperRows } from "../measure/published/paper.ts";
 import { registerBenchEngine } from "./bench-engine.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 
 export function register(program: Command, exit: Exit): void {
   const bench = program.command("bench").description("published results beside this project's");

@@ -8,14 +8,14 @@ import { saveText, textWeightsPath, weightProblems } from "../coreml/index.ts";
 import type { Operation, Program } from "../mil/program.ts";
 import { checkProgram, formatProblem, placeOf } from "../mil/verify.ts";
 import type { MilProblem } from "../mil/verify.ts";
-import { applyRemedies } from "../passes/engine/index.ts";
-import type { EngineProgram, RemediedFinding, RemediedFunction } from "../passes/engine/index.ts";
+import { applyRemedies } from "../lower/index.ts";
+import type { EngineProgram, RemediedFinding, RemediedFunction } from "../lower/index.ts";
 import { AnecdoteError } from "../util/errors.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { addDriverOption, chosenDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
-import { fileKindOf } from "./file-kind.ts";
+import { fileKindOf } from "../files/file-kind.ts";
 import {
   append,
   openProgram,
@@ -23,8 +23,8 @@ import {
   programWithNumbers,
   resized,
   weightFilesIn,
-} from "./open-program.ts";
-import type { OpenedProgram } from "./open-program.ts";
+} from "../files/open-program.ts";
+import type { OpenedProgram } from "../files/open-program.ts";
 import { requireFreeOutputs } from "./output-file.ts";
 import { styled } from "./terminal.ts";
 

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
 import { CHIPS, chipByName } from "../chip/chips.ts";
 import { chipJson, formatChip, formatChips } from "../chip/print.ts";
-import { rooflineOf, rooflineSvg, rooflineText } from "../chip/roofline.ts";
+import { rooflineOf, rooflineSvg, rooflineText } from "../measure/published/roofline.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 
 interface ChipsFlags {

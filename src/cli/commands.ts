@@ -1,7 +1,5 @@
 import type { Command } from "commander";
-
-/** Sets the exit code of a command that ends without an error. */
-export type Exit = (code: number) => void;
+import type { Exit } from "./exit.ts";
 
 interface CommandModule {
   readonly register: (program: Command, exit: Exit) => void;

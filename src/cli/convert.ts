@@ -1,3 +1,5 @@
+import { formatBytes } from "../util/format.ts";
+import { printNote } from "./terminal.ts";
 import { statSync } from "node:fs";
 import { extname } from "node:path";
 import type { Command } from "commander";
@@ -17,9 +19,9 @@ import { ONNX_OPSET } from "../onnx/graph-writer.ts";
 import { exportOnnx } from "../onnx/export-model.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { didYouMean } from "../util/nearest.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
-import { fileKindOf } from "./file-kind.ts";
+import { fileKindOf } from "../files/file-kind.ts";
 import {
   append,
   defaultFunctionOf,
@@ -30,11 +32,10 @@ import {
   resized,
   weightFilesIn,
   wholeProgram,
-} from "./open-program.ts";
-import type { OpenedProgram } from "./open-program.ts";
+} from "../files/open-program.ts";
+import type { OpenedProgram } from "../files/open-program.ts";
 import { wholeNumber } from "./options.ts";
 import { requireFreeOutputs } from "./output-file.ts";
-import { formatBytes } from "./terminal.ts";
 
 interface ConvertFlags {
   readonly function?: string;
@@ -145,11 +146,15 @@ const LARGEST_SIZE = 1 << 20;
 async function openModel(path: string, flags: ConvertFlags): Promise<OpenedProgram> {
   const size = (flag: string, text: string | undefined): number | undefined =>
     text === undefined ? undefined : wholeNumber(flag, text, 1, LARGEST_SIZE);
-  const { openModelFolder } = await import("./model-folder.ts");
-  return openModelFolder(path, {
-    batchSize: size("--batch-size", flags.batchSize),
-    sequenceLength: size("--max-seq-length", flags.maxSeqLength),
-  });
+  const { openModelFolder } = await import("../files/model-program.ts");
+  const { resolveModelFolder } = await import("../runs/model-path.ts");
+  return openModelFolder(
+    { path, folder: resolveModelFolder(path, printNote) },
+    {
+      batchSize: size("--batch-size", flags.batchSize),
+      sequenceLength: size("--max-seq-length", flags.maxSeqLength),
+    },
+  );
 }
 
 function targetOf(path: string): Target {

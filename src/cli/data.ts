@@ -1,12 +1,13 @@
+import { formatBytes, formatDuration } from "../util/format.ts";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { END_OF_TEXT, downloadTinyStories, generateStories } from "../text/index.ts";
 import type { DownloadProgress, StorySplit } from "../text/index.ts";
 import { writeFileAtomically } from "../util/atomic-file.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { EXIT_CODES } from "./errors.ts";
 import { wholeNumber } from "./options.ts";
-import { StatusLine, formatBytes, formatDuration } from "./terminal.ts";
+import { StatusLine } from "./terminal.ts";
 
 interface StoriesFlags {
   readonly count: string;

@@ -3,11 +3,11 @@ import { decodeHwx, diffHwx, hwxDiffText } from "../inspect/hwx/index.ts";
 import type { HwxFile } from "../inspect/hwx/index.ts";
 import { diffPrograms, programDiffText } from "../inspect/program-diff.ts";
 import { openFileSource } from "../util/byte-source.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
-import { fileKindOf } from "./file-kind.ts";
-import type { FileKind } from "./file-kind.ts";
-import { append, openProgram, parseShapes } from "./open-program.ts";
+import { fileKindOf } from "../files/file-kind.ts";
+import type { FileKind } from "../files/file-kind.ts";
+import { append, openProgram, parseShapes } from "../files/open-program.ts";
 
 interface DiffFlags {
   readonly registers?: boolean;

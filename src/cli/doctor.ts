@@ -1,3 +1,4 @@
+import { formatDuration, formatMs } from "../util/format.ts";
 import os from "node:os";
 import type { Command } from "commander";
 import type { Driver } from "../chip/chip.ts";
@@ -19,12 +20,12 @@ import { writeWholeFile } from "../util/atomic-file.ts";
 import { messageOf } from "../util/errors.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { VERSION } from "../util/version.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import { EXIT_CODES, exitCodeOf, reportError, UsageError } from "./errors.ts";
 import { formatSelfTest } from "./self-test-table.ts";
-import { formatDuration, formatMs, StatusLine, styled } from "./terminal.ts";
+import { StatusLine, styled } from "./terminal.ts";
 
 interface Finding {
   readonly what: string;

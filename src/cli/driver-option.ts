@@ -2,7 +2,7 @@ import { Option } from "commander";
 import type { Command } from "commander";
 import { DRIVERS } from "../chip/chip.ts";
 import type { Driver } from "../chip/chip.ts";
-import { chooseDriver } from "../engine/ane/choose-driver.ts";
+import { chooseDriver } from "../chip/choose-driver.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { UsageError } from "./errors.ts";
 

@@ -1,3 +1,4 @@
+import { FilesError } from "../files/errors.ts";
 import { AnecdoteError } from "../util/errors.ts";
 import { OptionError } from "../util/options.ts";
 import { styled } from "./terminal.ts";
@@ -31,7 +32,8 @@ const WRONG_NAMES: ReadonlySet<string> = new Set([
 ]);
 
 export function exitCodeOf(error: unknown): number {
-  if (error instanceof UsageError || error instanceof OptionError) return EXIT_CODES.usage;
+  if (error instanceof UsageError || error instanceof FilesError || error instanceof OptionError)
+    return EXIT_CODES.usage;
   if (error instanceof AnecdoteError && WRONG_NAMES.has(error.code)) return EXIT_CODES.usage;
   // The class of an error from a run's thread is lost, its code is not.
   if (error instanceof AnecdoteError && UNAVAILABLE.has(error.code)) {

@@ -5,19 +5,19 @@ import { estimateFunction, estimateJson, trainingRuns } from "../chip/estimate.t
 import type { Estimate, PlanEstimate } from "../chip/estimate.ts";
 import { formatNumber } from "../chip/figure.ts";
 import { formatEstimate } from "../chip/print.ts";
-import { rooflineSvg } from "../chip/roofline.ts";
+import { rooflineSvg } from "../measure/published/roofline.ts";
 import { buildDecodePlan, bucketFor } from "../generate/decode-plan.ts";
 import { withInputShapes } from "../mil/specialize.ts";
 import type { ModelConfig } from "../model/config.ts";
-import { applyRemedies, estimatePlacedPlan } from "../passes/engine/index.ts";
+import { applyRemedies, estimatePlacedPlan } from "../lower/index.ts";
 import { TRAIN_OPTIONS, planOf, plannedModel } from "../train/index.ts";
 import type { TrainConfig } from "../train/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { addDriverOption, chosenDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
-import { fileKindOf } from "./file-kind.ts";
+import { fileKindOf } from "../files/file-kind.ts";
 import {
   append,
   defaultFunctionOf,
@@ -26,7 +26,7 @@ import {
   parseShapes,
   programWithNumbers,
   requireSizes,
-} from "./open-program.ts";
+} from "../files/open-program.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
 

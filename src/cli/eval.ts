@@ -11,7 +11,7 @@ import {
 } from "../train/index.ts";
 import type { TrainConfig } from "../train/index.ts";
 import { resolveOptions } from "../util/options.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { EVAL_OPTIONS } from "./generate-options.ts";
 import { addOptions, commandLineLayer, fileLayer } from "./options.ts";

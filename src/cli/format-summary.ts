@@ -1,5 +1,6 @@
-import { table } from "../chip/print.ts";
-import { formatBytes, styled } from "./terminal.ts";
+import { formatBytes, table } from "../util/format.ts";
+
+import { styled } from "./terminal.ts";
 
 /** What `inspect` tells of a program or weight file, whatever its format. */
 export interface Summary {

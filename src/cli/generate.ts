@@ -4,7 +4,7 @@ import { generateFromFolder } from "../generate/index.ts";
 import { powerChoice } from "../track/power/index.ts";
 import { resolveModelFolder } from "../train/index.ts";
 import { resolveOptions } from "../util/options.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { GENERATE_OPTIONS } from "./generate-options.ts";
 import { addOptions, commandLineLayer } from "./options.ts";

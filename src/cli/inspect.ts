@@ -1,3 +1,4 @@
+import { formatBytes } from "../util/format.ts";
 import type { Command } from "commander";
 import { BlobFile } from "../coreml/index.ts";
 import { decodeE5Analytics, decodeE5Bundle, decodeE5Manifest } from "../inspect/e5/index.ts";
@@ -27,10 +28,10 @@ import { openSafetensors } from "../model/safetensors.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { openFileSource } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
-import { readNpyFile } from "../util/npy.ts";
-import type { Exit } from "./commands.ts";
+import { readNpyFile } from "../files/npy.ts";
+import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
-import { fileKindOf } from "./file-kind.ts";
+import { fileKindOf } from "../files/file-kind.ts";
 import { formatSummary } from "./format-summary.ts";
 import type { Summary } from "./format-summary.ts";
 import {
@@ -41,8 +42,7 @@ import {
   openOnnxFile,
   openProgram,
   parseShapes,
-} from "./open-program.ts";
-import { formatBytes } from "./terminal.ts";
+} from "../files/open-program.ts";
 
 interface InspectFlags {
   readonly text?: boolean;

@@ -1,81 +1,21 @@
+import { formatBytes, formatCount } from "../util/format.ts";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { programOf } from "../mil/builder.ts";
-import { numericLiteral } from "../mil/literal.ts";
-import { elementCount, staticShape } from "../mil/types.ts";
 import {
   hasWeights,
-  loadWeights,
   modelConfigJson,
   modelOf,
-  modelWeights,
   parameterCount,
   readModelConfig,
-  wholeForward,
 } from "../model/index.ts";
 import { openSafetensors } from "../model/safetensors.ts";
 import { loadTokenizer } from "../text/index.ts";
 import { checkpointProblem, listCheckpoints, resolveModelFolder } from "../train/index.ts";
 import { openFileSource } from "../util/byte-source.ts";
 import { AnecdoteError } from "../util/errors.ts";
-import { UsageError } from "./errors.ts";
 import { formatSummary } from "./format-summary.ts";
 import type { Summary } from "./format-summary.ts";
-import type { OpenedProgram } from "./open-program.ts";
-import { formatBytes, formatCount, printNote } from "./terminal.ts";
-
-export interface ForwardSizes {
-  /** Default 1. */
-  readonly batchSize: number | undefined;
-  /** Default: the model's context, at most 256. */
-  readonly sequenceLength: number | undefined;
-}
-
-const DEFAULT_SEQUENCE_LENGTH = 256;
-
-/**
- * The forward pass of a model folder as a program: `tokens` int32 [B, S] to `logits` fp32 [B, S, V], the weights in it.
- * Throws `UsageError` for a sequence that the model's context does not hold.
- */
-export function openModelFolder(
-  path: string,
-  { batchSize = 1, sequenceLength: given }: ForwardSizes,
-): OpenedProgram {
-  const folder = resolveModelFolder(path, printNote);
-  const config = readModelConfig(folder);
-  const { contextLength } = config;
-  const sequenceLength = given ?? Math.min(contextLength, DEFAULT_SEQUENCE_LENGTH);
-  if (sequenceLength > contextLength) {
-    throw new UsageError(
-      "cli.convert.sizes",
-      `--max-seq-length ${sequenceLength} is longer than the model's context of ${contextLength}`,
-    );
-  }
-  const model = modelOf(config);
-  const numbers = new Map(
-    modelWeights(model).map(({ name, type }) => [
-      name,
-      new Float32Array(elementCount(staticShape(type))),
-    ]),
-  );
-  const numbersOf = (name: string): Float32Array => numbers.get(name) ?? new Float32Array(0);
-  loadWeights(folder, model, numbersOf);
-  const forward = wholeForward(
-    model,
-    { batchSize, sequenceLength, dataType: "fp32" },
-    ({ name }, type) =>
-      numericLiteral(type, numbersOf(name).subarray(0, elementCount(staticShape(type)))),
-  );
-  return {
-    format: "model",
-    path,
-    program: programOf(forward),
-    weights: undefined,
-    model: undefined,
-    metadata: {},
-    close: () => undefined,
-  };
-}
+import { printNote } from "./terminal.ts";
 
 /** What `inspect` tells of a model folder or a run's folder: configuration, tokenizer, tensors, checkpoints. */
 export function describeModelFolder(path: string): {

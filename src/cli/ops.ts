@@ -1,5 +1,6 @@
+import { table } from "../util/format.ts";
 import type { Command } from "commander";
-import { table } from "../chip/print.ts";
+
 import { signaturesOf, PUBLIC_OPS } from "../mil/op-signature.ts";
 import type { OpSignature } from "../mil/op-signature.ts";
 import { missingOps } from "../mil/missing-ops.ts";
@@ -8,7 +9,7 @@ import { isOpName, OPS, opRow } from "../mil/ops/index.ts";
 import { GRADIENT_RULES } from "../grad/rules/index.ts";
 import { hasOnnxForm } from "../onnx/lower/index.ts";
 import { didYouMean } from "../util/nearest.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { styled } from "./terminal.ts";
 

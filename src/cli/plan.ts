@@ -1,15 +1,15 @@
 import type { Command } from "commander";
-import { chooseDriver } from "../engine/ane/choose-driver.ts";
+import { chooseDriver } from "../chip/choose-driver.ts";
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { SectionExecution } from "../engine/engine.ts";
 import { chipByName } from "../chip/chips.ts";
-import { placePlan } from "../passes/engine/index.ts";
-import type { OperandScale } from "../passes/engine/index.ts";
+import { placePlan } from "../lower/index.ts";
+import type { OperandScale } from "../lower/index.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import type { Plan } from "../plan/plan.ts";
 import { TRAIN_OPTIONS, planOf, plannedModel } from "../train/index.ts";
 import type { TrainConfig } from "../train/index.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { addOptions } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
 

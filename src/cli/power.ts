@@ -1,9 +1,9 @@
+import { formatJoules } from "../util/format.ts";
 import { openPowerMeter } from "../track/power/index.ts";
 import type { PowerChoice, PowerMeter } from "../track/power/index.ts";
 import { EnergyBlock } from "../train/index.ts";
 import type { EnergyReading } from "../util/energy.ts";
 import { messageOf } from "../util/errors.ts";
-import { formatJoules } from "./terminal.ts";
 
 /** A power meter that writes what it reads where a training thread looks. */
 export interface PowerWatch {

@@ -7,14 +7,14 @@ import type { BufferView } from "../engine/engine.ts";
 import { runForTensors } from "../engine/run-function.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
 import { withInputShapes } from "../mil/specialize.ts";
-import { elementCount, formatType, isFloat, staticShape } from "../mil/types.ts";
+import { elementCount, formatType, staticShape } from "../mil/types.ts";
 import type { DataType, TensorType } from "../mil/types.ts";
-import { float16Bits, float16Value } from "../util/float16.ts";
+import { float16Value } from "../util/float16.ts";
 import { didYouMean } from "../util/nearest.ts";
-import { readNpyFile, writeNpyFile } from "../util/npy.ts";
-import type { NpyArray, NpyData, NpyType } from "../util/npy.ts";
+import { readNpyFile, writeNpyFile } from "../files/npy.ts";
+import { converted, drawn, npyTypeOf, stored } from "../files/arrays.ts";
 import { Random } from "../util/random.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import { UsageError } from "./errors.ts";
@@ -26,7 +26,7 @@ import {
   parseShapes,
   requireSizes,
   wholeProgram,
-} from "./open-program.ts";
+} from "../files/open-program.ts";
 
 interface RunFlags extends DriverFlags {
   readonly input: readonly string[];
@@ -181,7 +181,6 @@ function portType({ name, type }: Value): TensorType {
   });
 }
 
-/** NumPy's type of the same elements. */
 /** Throws `UsageError` for a function whose inputs and results this machine's memory does not hold. */
 function requireMemory(fn: MilFunction): void {
   for (const { name, type } of [...fn.inputs, ...fn.operations.flatMap(({ outputs }) => outputs)]) {
@@ -194,93 +193,6 @@ function requireMemory(fn: MilFunction): void {
       `"${name}" of ${fn.name} is ${formatType(type)}: ${byteLength.toPrecision(3)} bytes, this machine has ${totalmem()}`,
     );
   }
-}
-
-const NPY_TYPES: Readonly<Partial<Record<DataType, NpyType>>> = {
-  fp16: "f2",
-  fp32: "f4",
-  fp64: "f8",
-  int8: "i1",
-  int16: "i2",
-  int32: "i4",
-  int64: "i8",
-  uint8: "u1",
-  uint16: "u2",
-  uint32: "u4",
-  uint64: "u8",
-  bool: "b1",
-};
-
-function npyTypeOf(name: string, dataType: DataType): NpyType {
-  const type = NPY_TYPES[dataType];
-  if (type === undefined) {
-    throw new UsageError(
-      "cli.run.type",
-      `"${name}" is of ${dataType}, which .npy files cannot hold`,
-    );
-  }
-  return type;
-}
-
-/** An array as the engine takes it: floats to floats, integers to integers that hold them. */
-function converted(name: string, array: NpyArray, type: TensorType): ArrayLike<number> {
-  const shape = staticShape(type);
-  if (array.shape.join() !== shape.join()) {
-    throw new UsageError(
-      "cli.run.shape",
-      `input "${name}" is ${formatType(type)}, the array has the shape [${array.shape.join(", ")}]`,
-    );
-  }
-  const wanted = npyTypeOf(name, type.dataType);
-  const numbers = new Float64Array(array.data.length);
-  for (let i = 0; i < numbers.length; i++) {
-    const number = Number(array.data[i] ?? 0);
-    numbers[i] = array.type === "f2" ? float16Value(number) : number;
-  }
-  const isFloatArray = array.type.startsWith("f");
-  if (isFloatArray && !isFloat(type.dataType)) {
-    throw new UsageError(
-      "cli.run.type",
-      `input "${name}" is ${formatType(type)}, the array holds ${array.type}`,
-      { remedy: `Convert it first, as in numpy.save(file, array.astype("${wanted}")).` },
-    );
-  }
-  if (!isFloat(type.dataType)) checkRange(name, numbers, type);
-  return type.dataType === "fp16" ? numbers.map((number) => float16Bits(number)) : numbers;
-}
-
-const RANGES: Readonly<Partial<Record<DataType, readonly [number, number]>>> = {
-  bool: [0, 1],
-  int8: [-128, 127],
-  uint8: [0, 255],
-  int16: [-32768, 32767],
-  uint16: [0, 65535],
-  int32: [-(2 ** 31), 2 ** 31 - 1],
-  uint32: [0, 2 ** 32 - 1],
-};
-
-function checkRange(name: string, numbers: Float64Array, type: TensorType): void {
-  const [low, high] = RANGES[type.dataType] ?? [-Infinity, Infinity];
-  const outside = numbers.find((number) => number < low || number > high);
-  if (outside !== undefined) {
-    throw new UsageError(
-      "cli.run.range",
-      `input "${name}" is ${formatType(type)}, the array holds ${outside}`,
-    );
-  }
-}
-
-function drawn(name: string, type: TensorType, random: Random): ArrayLike<number> {
-  npyTypeOf(name, type.dataType);
-  const count = elementCount(staticShape(type));
-  const isHalf = type.dataType === "fp16";
-  if (isFloat(type.dataType)) {
-    return Float64Array.from({ length: count }, () => {
-      const number = random.normal();
-      return isHalf ? float16Bits(number) : number;
-    });
-  }
-  return Float64Array.from({ length: count }, () => random.below(2));
 }
 
 interface OutputReport {
@@ -329,13 +241,6 @@ function report(
     mean: isEmpty ? null : sum / numbers.length,
     ...(file !== undefined && { file }),
   };
-}
-
-/** Views hold 64-bit integers as doubles. */
-function stored(view: BufferView, dataType: DataType): NpyData {
-  if (dataType === "int64") return BigInt64Array.from(view, (number) => BigInt(number));
-  if (dataType === "uint64") return BigUint64Array.from(view, (number) => BigInt(number));
-  return view.slice();
 }
 
 /** A value's name as one file name. */

@@ -10,7 +10,7 @@ import {
 import type { DescribedTokenizer } from "../text/index.ts";
 import { TRAIN_OPTIONS, resolveTokenizer } from "../train/index.ts";
 import { OPTIONS_GROUP, resolveOptions } from "../util/options.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
 import { StatusLine, printNote } from "./terminal.ts";

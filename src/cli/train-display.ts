@@ -1,15 +1,14 @@
-import type { TrainEvent, TrainProgress } from "../train/index.ts";
-import { PhaseLines } from "./phase-lines.ts";
 import {
-  StatusLine,
   formatBytes,
   formatCount,
   formatDuration,
   formatJoules,
   formatMs,
   formatTeraflops,
-  styled,
-} from "./terminal.ts";
+} from "../util/format.ts";
+import type { TrainEvent, TrainProgress } from "../train/index.ts";
+import { PhaseLines } from "./phase-lines.ts";
+import { StatusLine, styled } from "./terminal.ts";
 
 /** Widest line of the header, and of its names. */
 const HEADER_COLUMNS = 80;

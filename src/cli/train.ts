@@ -25,7 +25,7 @@ import { POWER_CHOICES, powerChoice } from "../track/power/index.ts";
 import type { PowerChoice } from "../track/power/index.ts";
 import { exitAtOnce } from "../util/stuck-thread.ts";
 import type { OptionLayer } from "../util/options.ts";
-import type { Exit } from "./commands.ts";
+import type { Exit } from "./exit.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer, fileLayer } from "./options.ts";
 import { showPrograms } from "./show-programs.ts";

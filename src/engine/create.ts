@@ -1,5 +1,5 @@
 import type { Driver } from "../chip/chip.ts";
-import type { OperandScaling } from "../passes/engine/operand-scaling.ts";
+import type { OperandScaling } from "../lower/operand-scaling.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { hasNeuralEngine } from "./ane/library.ts";
 import { createAneEngine } from "./ane/index.ts";

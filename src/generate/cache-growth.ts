@@ -1,4 +1,4 @@
-import { overCompileBudget } from "../engine/compile-budget.ts";
+import { overCompileBudget } from "../engine/host/compile-budget.ts";
 import type { CompilationCost, Engine, SectionsOfPlan } from "../engine/engine.ts";
 import type { Plan } from "../plan/plan.ts";
 import { bucketFor, cacheBuckets, DECODE_SECTIONS } from "./decode-plan.ts";

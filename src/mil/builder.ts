@@ -9,7 +9,8 @@ import {
   tensorLiteral,
 } from "./literal.ts";
 import { OpCall } from "./op-call.ts";
-import type { OpInputs, ParameterSpec } from "./op-row.ts";
+import type { ParameterSpec } from "./op-parameters.ts";
+import type { OpInputs } from "./op-row.ts";
 import { OPS, opRow } from "./ops/index.ts";
 import type { OpName } from "./ops/index.ts";
 import { isOperandList } from "./program.ts";

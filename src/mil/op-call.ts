@@ -2,7 +2,7 @@ import { MilError } from "./errors.ts";
 import { hostTensorOfLiteral, roundTo } from "./host-tensor.ts";
 import type { HostTensor } from "./host-tensor.ts";
 import { literalString } from "./literal.ts";
-import type { OpRow, ParameterSpec } from "./op-row.ts";
+import type { ParameterSpec } from "./op-parameters.ts";
 import { isOperandList, literalOf } from "./program.ts";
 import type { Argument, Block, Literal, Operand } from "./program.ts";
 import { formatType, staticShape, tensorType } from "./types.ts";
@@ -31,7 +31,7 @@ export class OpCall {
   readonly blocks: readonly Block[];
   readonly environment: CallEnvironment | undefined;
   readonly #inputs: ReadonlyMap<string, Argument>;
-  readonly #row: OpRow;
+  readonly #parameters: Readonly<Record<string, ParameterSpec>>;
 
   constructor(
     operation: {
@@ -40,14 +40,14 @@ export class OpCall {
       readonly blocks?: readonly Block[];
       readonly attributes?: ReadonlyMap<string, Literal>;
     },
-    row: OpRow,
+    { parameters }: { readonly parameters: Readonly<Record<string, ParameterSpec>> },
     environment?: CallEnvironment,
   ) {
     this.type = operation.type;
     this.blocks = operation.blocks ?? [];
     this.environment = environment;
-    this.#inputs = withAttributes(operation.inputs, operation.attributes, row);
-    this.#row = row;
+    this.#inputs = withAttributes(operation.inputs, operation.attributes, parameters);
+    this.#parameters = parameters;
   }
 
   fail(rule: string, remedy?: string): MilError {
@@ -207,7 +207,7 @@ export class OpCall {
   }
 
   #spec(name: string): ParameterSpec {
-    const spec = Object.hasOwn(this.#row.parameters, name) ? this.#row.parameters[name] : undefined;
+    const spec = Object.hasOwn(this.#parameters, name) ? this.#parameters[name] : undefined;
     if (spec === undefined) throw this.fail(`the op table has no parameter "${name}"`);
     return spec;
   }
@@ -231,9 +231,9 @@ export class OpCall {
 function withAttributes(
   inputs: ReadonlyMap<string, Argument>,
   attributes: ReadonlyMap<string, Literal> | undefined,
-  row: OpRow,
+  known: Readonly<Record<string, ParameterSpec>>,
 ): ReadonlyMap<string, Argument> {
   if (attributes === undefined || attributes.size === 0) return inputs;
-  const parameters = [...attributes].filter(([name]) => Object.hasOwn(row.parameters, name));
+  const parameters = [...attributes].filter(([name]) => Object.hasOwn(known, name));
   return parameters.length === 0 ? inputs : new Map<string, Argument>([...parameters, ...inputs]);
 }

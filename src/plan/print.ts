@@ -1,3 +1,4 @@
+import { formatBytes, formatFlops, titledTable } from "../util/format.ts";
 import { byteLengthOf, formatType } from "../mil/types.ts";
 import type { TensorType } from "../mil/types.ts";
 import { functionCost } from "./function-cost.ts";
@@ -45,48 +46,6 @@ function dispatchCounts(plan: Plan): ReadonlyMap<string, number> {
   return counts;
 }
 
-/** `12.3 MiB`. */
-export function formatBytes(byteLength: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let value = byteLength;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit] ?? ""}`;
-}
-
-/** `4.56 GFLOP`. */
-export function formatFlops(flops: number): string {
-  if (!Number.isFinite(flops)) return "never";
-  const units = ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"];
-  let value = flops;
-  let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit] ?? ""}`;
-}
-
-/** Left-aligned columns; numbers stand to the right where a column's name begins with ">". */
-function table(header: readonly string[], rows: readonly (readonly string[])[]): readonly string[] {
-  const titles = header.map((title) => title.replace(/^>/, ""));
-  const widths = titles.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
-  );
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((cell, column) => {
-        const width = widths[column] ?? 0;
-        return header[column]?.startsWith(">") === true ? cell.padStart(width) : cell.padEnd(width);
-      })
-      .join("  ")
-      .trimEnd();
-  return [titles, ...rows].map((cells) => `  ${line(cells)}`);
-}
-
 function programLines(plan: Plan, costs: ReadonlyMap<string, FunctionCost>): readonly string[] {
   const counts = dispatchCounts(plan);
   const rows = [...plan.programs.values()].map(({ name, hostKernel }) => {
@@ -105,7 +64,7 @@ function programLines(plan: Plan, costs: ReadonlyMap<string, FunctionCost>): rea
   });
   return [
     `programs: ${rows.length}`,
-    ...table(
+    ...titledTable(
       [
         "name",
         ">ops",
@@ -138,7 +97,10 @@ function persistentLines(plan: Plan): readonly string[] {
     String(line.count),
     formatBytes(line.bytes),
   ]);
-  return ["persistent buffers", ...table(["role", "group or name", ">buffers", ">bytes"], rows)];
+  return [
+    "persistent buffers",
+    ...titledTable(["role", "group or name", ">buffers", ">bytes"], rows),
+  ];
 }
 
 function transientLines(plan: Plan, memory: PlanMemory): readonly string[] {
@@ -147,7 +109,7 @@ function transientLines(plan: Plan, memory: PlanMemory): readonly string[] {
     const peak = plan.sections.get(section.section)?.[section.peakDispatch]?.label ?? "";
     return [
       `transient buffers of ${section.section}: ${formatBytes(section.arenaByteLength)} in one arena, at most ${formatBytes(section.peakByteLength)} alive (${peak})`,
-      ...table(
+      ...titledTable(
         ["name", "role", ">bytes", ">offset", "alive in dispatches"],
         section.placements.map((place) => [
           place.buffer,
@@ -212,7 +174,7 @@ function dispatchText(plan: Plan, { program, inputs, outputs }: Dispatch): strin
 function tapLines(block: NonNullable<DescribedPlan["block"]>): readonly string[] {
   return [
     `values of one block: ${formatBytes(block.tapBytes)} kept for the backward pass (at least ${formatBytes(block.smallestBytes)} possible), ${formatFlops(block.recomputeFlops)} computed again`,
-    ...table(
+    ...titledTable(
       ["value", "op", "type", "kept", ">bytes", ">to recompute", "why"],
       block.report.map((line) => [
         line.value,

@@ -41,7 +41,7 @@ export { NgramIndex, ngramOverlap } from "./stories/ngram-overlap.ts";
 export { recogniseStory } from "./stories/recognise.ts";
 export type { Recognition } from "./stories/recognise.ts";
 
-export { downloadHubFile } from "./hub-download.ts";
-export type { DownloadedFile, DownloadOptions, DownloadProgress } from "./hub-download.ts";
-export type { HubEnvironment, HubFile } from "./hub-environment.ts";
+export { downloadHubFile } from "../hub/hub-download.ts";
+export type { DownloadedFile, DownloadOptions, DownloadProgress } from "../hub/hub-download.ts";
+export type { HubEnvironment, HubFile } from "../hub/hub-environment.ts";
 export { downloadTinyStories, TINY_STORIES } from "./tiny-stories.ts";

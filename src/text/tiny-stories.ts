@@ -1,5 +1,5 @@
-import { downloadHubFile } from "./hub-download.ts";
-import type { DownloadedFile, DownloadOptions } from "./hub-download.ts";
+import { downloadHubFile } from "../hub/hub-download.ts";
+import type { DownloadedFile, DownloadOptions } from "../hub/hub-download.ts";
 
 /** TinyStories (Eldan and Li, 2023), the version written by GPT-4: some 2.2 GB of training and 22 MB of validation text. */
 export const TINY_STORIES = {

@@ -3,7 +3,7 @@ import { CHIPS, chipByName } from "../../src/chip/chips.ts";
 import { ChipError } from "../../src/chip/errors.ts";
 import type { Figure } from "../../src/chip/figure.ts";
 import { formatChip, formatChips } from "../../src/chip/print.ts";
-import { rooflineSvg, rooflineText } from "../../src/chip/roofline.ts";
+import { rooflineSvg, rooflineText } from "../../src/measure/published/roofline.ts";
 import { compileTarget } from "../../src/chip/targets.ts";
 
 function figuresOf(record: object): Figure[] {

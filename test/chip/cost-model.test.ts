@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { chipByName } from "../../src/chip/chips.ts";
-import { checkAccuracy } from "../../src/chip/cost/accuracy.ts";
-import { parseMeasuredRows, readMeasuredRows } from "../../src/chip/cost/measured-row.ts";
+import { checkAccuracy } from "../../src/measure/published/accuracy.ts";
+import { parseMeasuredRows, readMeasuredRows } from "../../src/measure/published/measured-row.ts";
 import { priceCall, priceOp, pricingRates } from "../../src/chip/cost/model.ts";
-import { accuracyScatter } from "../../src/chip/cost/scatter.ts";
+import { accuracyScatter } from "../../src/measure/published/scatter.ts";
 import { functionWork } from "../../src/chip/cost/work.ts";
 import { estimateFunction, estimateJson, estimatePlan } from "../../src/chip/estimate.ts";
 import { formatEstimate } from "../../src/chip/print.ts";

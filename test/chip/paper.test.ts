@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { chipByName } from "../../src/chip/chips.ts";
-import { CLAIMS_NOT_REPEATED, formatPaper, paperRows } from "../../src/chip/paper.ts";
-import { predictPipeline, STORIES_110M } from "../../src/chip/published-pipeline.ts";
+import { CLAIMS_NOT_REPEATED, formatPaper, paperRows } from "../../src/measure/published/paper.ts";
+import { predictPipeline, STORIES_110M } from "../../src/measure/published/published-pipeline.ts";
 
 test("published results stand beside predictions, each with a source and a note", () => {
   const rows = paperRows();

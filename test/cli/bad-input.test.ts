@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } fro
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { fileURLToPath } from "node:url";
-import { verifyCheckpoint } from "../../src/train/checkpoint.ts";
+import { verifyCheckpoint } from "../../src/runs/checkpoint.ts";
 import { runCli, temporaryFolder, tinyTask, tinyTraining } from "../helpers/cli.ts";
 
 const BIN = fileURLToPath(new URL("../../bin/anecdote.mjs", import.meta.url));

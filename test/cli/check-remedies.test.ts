@@ -8,7 +8,7 @@ import { tensorLiteral } from "../../src/mil/literal.ts";
 import { printProgram } from "../../src/mil/text/index.ts";
 import { tensorType } from "../../src/mil/types.ts";
 import { checkProgram } from "../../src/mil/verify.ts";
-import { readNpyFile, writeNpyFile } from "../../src/util/npy.ts";
+import { readNpyFile, writeNpyFile } from "../../src/files/npy.ts";
 import { Random } from "../../src/util/random.ts";
 import { run, runJson } from "./in-process.ts";
 

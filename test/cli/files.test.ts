@@ -15,7 +15,7 @@ import { savePackage } from "../../src/coreml/index.ts";
 import { FunctionBuilder, programOf, shaped } from "../../src/mil/builder.ts";
 import { tensorLiteral } from "../../src/mil/literal.ts";
 import type { Program } from "../../src/mil/program.ts";
-import { readNpyFile, writeNpyFile } from "../../src/util/npy.ts";
+import { readNpyFile, writeNpyFile } from "../../src/files/npy.ts";
 import { buildHwx, h13Convolution } from "../inspect/hwx-builder.ts";
 import { modelBytes } from "../onnx/onnx-model.ts";
 import { run, runJson } from "./in-process.ts";

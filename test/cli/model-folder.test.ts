@@ -13,7 +13,7 @@ import {
   writeModelConfig,
 } from "../../src/model/index.ts";
 import { elementCount, staticShape } from "../../src/mil/types.ts";
-import { readNpyFile, writeNpyFile } from "../../src/util/npy.ts";
+import { readNpyFile, writeNpyFile } from "../../src/files/npy.ts";
 import { Random } from "../../src/util/random.ts";
 import { runCli, temporaryFolder, tinyTraining } from "../helpers/cli.ts";
 import { FAMILY_JSON } from "../model/configs.ts";

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { trainEventSchema } from "../../src/train/events.ts";
+import { trainEventSchema } from "../../src/runs/events.ts";
 import {
   finished,
   parseEvents,

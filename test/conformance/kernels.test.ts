@@ -8,7 +8,7 @@ import {
   firstMomentName,
   secondMomentName,
   buildTrainingPlan,
-} from "../../src/train/step-plan.ts";
+} from "../../src/train/step/step-plan.ts";
 import type { Plan } from "../../src/plan/plan.ts";
 import { Random } from "../../src/util/random.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createEngine, engineOptions } from "../../src/engine/create.ts";
-import { missingRuntime } from "../../src/engine/cpu/ort-binding.ts";
+import { missingRuntime } from "../../src/engine/cpu/onnx-runtime/ort-binding.ts";
 
 describe("engines by name", () => {
   it("are made, described and closed", async () => {

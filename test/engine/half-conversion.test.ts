@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { convertToFloat16, convertToFloat32 } from "../../src/engine/cpu/half-conversion.ts";
-import { KernelPool } from "../../src/engine/cpu/kernel-pool.ts";
-import { SharedMemory } from "../../src/engine/cpu/memory.ts";
+import { KernelPool } from "../../src/engine/host/kernel-pool.ts";
+import { SharedMemory } from "../../src/engine/host/memory.ts";
 import { float16ToFloat32, float32ToFloat16 } from "../../src/util/float16.ts";
 import { Random } from "../../src/util/random.ts";
 

@@ -18,10 +18,11 @@ export interface CliResult {
 export function startCli(
   args: readonly string[],
   env: Record<string, string> = {},
-  { detached = false } = {},
+  { detached = false, cwd }: { readonly detached?: boolean; readonly cwd?: string } = {},
 ): ChildProcess {
   return spawn(process.execPath, [BIN, ...args], {
     detached,
+    ...(cwd !== undefined && { cwd }),
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, NO_COLOR: "1", ...env },
   });
@@ -30,8 +31,9 @@ export function startCli(
 export async function runCli(
   args: readonly string[],
   env: Record<string, string> = {},
+  options: { readonly cwd?: string } = {},
 ): Promise<CliResult> {
-  return finished(startCli(args, env));
+  return finished(startCli(args, env, options));
 }
 
 /** Waits for a process's end and gives what it printed. */

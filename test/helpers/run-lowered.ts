@@ -2,7 +2,7 @@ import { evaluateFunction } from "../../src/engine/reference/evaluate.ts";
 import { hostTensor } from "../../src/mil/host-tensor.ts";
 import type { HostTensor } from "../../src/mil/host-tensor.ts";
 import type { MilFunction } from "../../src/mil/program.ts";
-import type { EngineProgram } from "../../src/passes/engine/ports.ts";
+import type { EngineProgram } from "../../src/lower/ports.ts";
 
 /** The host's side of a program's ports, in double precision. */
 export function runLowered(

@@ -8,15 +8,11 @@ import { tensorType } from "../../src/mil/types.ts";
 import type { MilFunction } from "../../src/mil/program.ts";
 import { MODEL_PRESETS, isModelPreset, modelPreset } from "../../src/model/presets.ts";
 import { evaluateFunction } from "../../src/engine/reference/evaluate.ts";
-import { lowerFunction } from "../../src/passes/engine/lower-function.ts";
-import {
-  checkPlacedPlan,
-  estimatePlacedPlan,
-  placePlan,
-} from "../../src/passes/engine/place-plan.ts";
+import { lowerFunction } from "../../src/lower/lower-function.ts";
+import { checkPlacedPlan, estimatePlacedPlan, placePlan } from "../../src/lower/place-plan.ts";
 import type { Plan } from "../../src/plan/plan.ts";
 import { buildDecodePlan } from "../../src/generate/decode-plan.ts";
-import { buildTrainingPlan } from "../../src/train/step-plan.ts";
+import { buildTrainingPlan } from "../../src/train/step/step-plan.ts";
 import { valueAndGradient } from "../../src/grad/value-and-gradient.ts";
 import { modelOf } from "../../src/model/model.ts";
 import { runLowered } from "../helpers/run-lowered.ts";

@@ -7,7 +7,7 @@ import { FunctionBuilder, programOf } from "../../src/mil/builder.ts";
 import type { MilFunction, Value } from "../../src/mil/program.ts";
 import { printProgram } from "../../src/mil/text/index.ts";
 import { tensorType } from "../../src/mil/types.ts";
-import { lowerFunction } from "../../src/passes/engine/lower-function.ts";
+import { lowerFunction } from "../../src/lower/lower-function.ts";
 import { Random } from "../../src/util/random.ts";
 import { runLowered } from "../helpers/run-lowered.ts";
 import { randomInputs } from "../helpers/tensors.ts";

@@ -12,20 +12,12 @@ import type { MilFunction, Value } from "../../src/mil/program.ts";
 import { tensorType } from "../../src/mil/types.ts";
 import { verifyFunction } from "../../src/mil/verify.ts";
 import { modelPreset } from "../../src/model/presets.ts";
-import {
-  analyzeMagnitudes,
-  magnitudeOf,
-  oneHotMagnitude,
-} from "../../src/passes/engine/magnitudes.ts";
-import type { Magnitude } from "../../src/passes/engine/magnitudes.ts";
-import {
-  applyScales,
-  chooseExponent,
-  chooseScales,
-} from "../../src/passes/engine/operand-scaling.ts";
-import { placePlan } from "../../src/passes/engine/place-plan.ts";
-import { scaleRowSquares } from "../../src/passes/engine/row-squares.ts";
-import { buildTrainingPlan } from "../../src/train/step-plan.ts";
+import { analyzeMagnitudes, magnitudeOf, oneHotMagnitude } from "../../src/lower/magnitudes.ts";
+import type { Magnitude } from "../../src/lower/magnitudes.ts";
+import { applyScales, chooseExponent, chooseScales } from "../../src/lower/operand-scaling.ts";
+import { placePlan } from "../../src/lower/place-plan.ts";
+import { scaleRowSquares } from "../../src/lower/row-squares.ts";
+import { buildTrainingPlan } from "../../src/train/step/step-plan.ts";
 import { Random } from "../../src/util/random.ts";
 import { float16Bits, float16Value, roundToFloat16 } from "../../src/util/float16.ts";
 

@@ -9,9 +9,9 @@ import {
   downloadTinyStories,
   openDataset,
   byteTokenizer,
-  TextError,
   TINY_STORIES,
 } from "../../src/text/index.ts";
+import { HubError } from "../../src/hub/errors.ts";
 import type { DownloadOptions, HubEnvironment } from "../../src/text/index.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
@@ -105,11 +105,11 @@ const fast = (environment: HubEnvironment): DownloadOptions => ({
   stallMs: 5000,
 });
 
-async function errorOf(promise: Promise<unknown>): Promise<TextError> {
+async function errorOf(promise: Promise<unknown>): Promise<HubError> {
   try {
     await promise;
   } catch (error) {
-    if (error instanceof TextError) return error;
+    if (error instanceof HubError) return error;
     throw error;
   }
   throw new Error("nothing was thrown");

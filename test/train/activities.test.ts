@@ -1,9 +1,9 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { activitiesAfter, doneEvents, LeftActivities } from "../../src/train/activities.ts";
-import { resolveTrainConfig } from "../../src/train/config.ts";
-import { readEvents, rewindEvents } from "../../src/train/event-log.ts";
+import { activitiesAfter, doneEvents, LeftActivities } from "../../src/train/run/activities.ts";
+import { resolveTrainConfig } from "../../src/train/config/config.ts";
+import { readEvents, rewindEvents } from "../../src/runs/event-log.ts";
 import { temporaryFolder } from "../helpers/cli.ts";
 
 const { config } = resolveTrainConfig({ max_steps: 6, final_samples: 3, eval_steps: 2 }, []);

@@ -2,12 +2,12 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { listCheckpoints, verifyCheckpoint, writeCheckpoint } from "../../src/train/checkpoint.ts";
+import { listCheckpoints, verifyCheckpoint, writeCheckpoint } from "../../src/runs/checkpoint.ts";
 import {
   newestWholeCheckpoint,
   pruneCheckpoints,
   removeUnfinishedSaves,
-} from "../../src/train/whole-checkpoints.ts";
+} from "../../src/runs/whole-checkpoints.ts";
 import { writeWholeFile } from "../../src/util/atomic-file.ts";
 
 let run = "";

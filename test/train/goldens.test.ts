@@ -3,7 +3,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { createEngine } from "../../src/engine/create.ts";
 import type { Engine, LoadedPlan } from "../../src/engine/engine.ts";
 import { modelWeights, parseModelConfig } from "../../src/model/index.ts";
-import { buildTrainingPlan, gradientName } from "../../src/train/step-plan.ts";
+import { buildTrainingPlan, gradientName } from "../../src/train/step/step-plan.ts";
 
 /** What fixtures/make_model_fixtures.py computed with PyTorch in double precision. */
 interface Golden {

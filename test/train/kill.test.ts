@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { readEvents } from "../../src/train/event-log.ts";
+import { readEvents } from "../../src/runs/event-log.ts";
 import { Random } from "../../src/util/random.ts";
 import { finished, runCli, startCli, temporaryFolder, tinyTraining } from "../helpers/cli.ts";
 

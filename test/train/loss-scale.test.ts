@@ -1,12 +1,12 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { resolveTrainConfig } from "../../src/train/config.ts";
-import { ControlBlock } from "../../src/train/control.ts";
-import type { TrainEvent } from "../../src/train/events.ts";
-import { LossScale } from "../../src/train/loss-scale.ts";
-import { runTraining } from "../../src/train/run.ts";
-import { readTrainerState } from "../../src/train/state.ts";
+import { resolveTrainConfig } from "../../src/train/config/config.ts";
+import { ControlBlock } from "../../src/train/run/control.ts";
+import type { TrainEvent } from "../../src/runs/events.ts";
+import { LossScale } from "../../src/train/step/loss-scale.ts";
+import { runTraining } from "../../src/train/run/run.ts";
+import { readTrainerState } from "../../src/runs/state.ts";
 import { Random } from "../../src/util/random.ts";
 import { temporaryFolder } from "../helpers/cli.ts";
 

@@ -9,11 +9,11 @@ import { trainingRuns } from "../../src/chip/estimate.ts";
 import { createReferenceEngine } from "../../src/engine/reference/index.ts";
 import { createSimEngine } from "../../src/engine/sim/index.ts";
 import { modelPreset } from "../../src/model/index.ts";
-import { estimatePlacedPlan } from "../../src/passes/engine/index.ts";
+import { estimatePlacedPlan } from "../../src/lower/index.ts";
 import type { Plan } from "../../src/plan/plan.ts";
-import { predictStep } from "../../src/train/prediction.ts";
-import { RunCosts } from "../../src/train/run-costs.ts";
-import { buildTrainingPlan } from "../../src/train/step-plan.ts";
+import { predictStep } from "../../src/train/costs/prediction.ts";
+import { RunCosts } from "../../src/train/costs/run-costs.ts";
+import { buildTrainingPlan } from "../../src/train/step/step-plan.ts";
 import { run, runJson } from "../cli/in-process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "anecdote-prediction-"));

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { RunLock } from "../../src/train/run-lock.ts";
+import { RunLock } from "../../src/runs/run-lock.ts";
 import { finished, runCli, startCli, temporaryFolder, tinyTraining } from "../helpers/cli.ts";
 
 const LOCK_MODULE = new URL("../../dist/util/process-lock.js", import.meta.url).href;
@@ -40,6 +40,7 @@ describe("a run's folder", () => {
     await end;
     expect(existsSync(join(run, "run.lock"))).toBe(true);
     writeFileSync(join(run, `.config.yaml.${first.pid ?? 0}.tmp`), "half of it");
+    mkdirSync(join(run, ".checkpoint-99999.tmp"), { recursive: true });
     const third = await runCli(tinyTraining(folder, run, ["--max-steps", "2", "--resume"]));
     expect(third.code, third.stderr).toBe(0);
     expect(readdirSync(run).filter((name) => /lock|tmp/.test(name))).toEqual([]);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { SCHEDULES, learningRateAt, resolveWarmupSteps } from "../../src/train/schedule.ts";
+import { SCHEDULES, learningRateAt, resolveWarmupSteps } from "../../src/train/step/schedule.ts";
 
 const NANOGPT = {
   kind: "cosine",

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { EnergyBlock } from "../../src/train/energy-block.ts";
-import { UpdateMeter } from "../../src/train/update-costs.ts";
+import { EnergyBlock } from "../../src/train/costs/energy-block.ts";
+import { UpdateMeter } from "../../src/train/costs/update-costs.ts";
 
 /** A machine whose clock and counters the test moves. */
 function machine() {

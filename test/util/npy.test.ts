@@ -4,8 +4,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { memorySource } from "../../src/util/byte-source.ts";
-import { NpyError, readNpy, readNpyFile, writeNpyFile } from "../../src/util/npy.ts";
-import type { NpyArray, NpyType } from "../../src/util/npy.ts";
+import { NpyError, readNpy, readNpyFile, writeNpyFile } from "../../src/files/npy.ts";
+import type { NpyArray, NpyType } from "../../src/files/npy.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "anecdote-npy-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -1,7 +1,7 @@
 import type { Driver } from "../../chip/chip.ts";
 import { messageOf } from "../../util/errors.ts";
 import { E5RT_FUNCTIONS } from "./ffi/e5rt-functions.ts";
-import { openLibrary, optionalFunction } from "./ffi/foreign.ts";
+import { openLibrary, optionalFunction } from "../../ffi/foreign.ts";
 import { CLASS_NAMES, NEURAL_ENGINE_FRAMEWORK, OBJC_LIBRARIES } from "./ffi/objc-functions.ts";
 import { findLibrary } from "./library.ts";
 

@@ -1,10 +1,10 @@
 import type { Chip } from "../../chip/chip.ts";
-import type { ScalingOptions } from "../../passes/engine/lower-function.ts";
-import { placePlan } from "../../passes/engine/place-plan.ts";
-import type { PlacedProgram } from "../../passes/engine/place-plan.ts";
+import type { ScalingOptions } from "../../lower/lower-function.ts";
+import { placePlan } from "../../lower/place-plan.ts";
+import type { PlacedProgram } from "../../lower/place-plan.ts";
 import type { Plan } from "../../plan/plan.ts";
 import type { CompilationCost, SectionsOfPlan } from "../engine.ts";
-import { overCompileBudget } from "../compile-budget.ts";
+import { overCompileBudget } from "../host/compile-budget.ts";
 import type { AneDriver, DriverCompilations, EngineSource } from "./driver.ts";
 import { canonicalSource } from "./program-text.ts";
 

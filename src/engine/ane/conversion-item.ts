@@ -1,5 +1,5 @@
-import type { HalfConverter } from "../cpu/half-converter.ts";
-import { foreign } from "./ffi/foreign.ts";
+import type { HalfConverter } from "../host/half-converter.ts";
+import { foreign } from "../../ffi/foreign.ts";
 
 /** A run of numbers to convert between the host's shared memory and the engine's; goes from thread to thread. */
 export type ConversionItem = {

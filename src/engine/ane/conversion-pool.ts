@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { compiledUrl } from "../../util/source-layout.ts";
-import { HalfConverter } from "../cpu/half-converter.ts";
+import { HalfConverter } from "../host/half-converter.ts";
 import { EngineError } from "../errors.ts";
 import { ItemConverter } from "./conversion-item.ts";
 import type { ConversionItem } from "./conversion-item.ts";

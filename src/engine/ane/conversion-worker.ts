@@ -1,6 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import { messageOf } from "../../util/errors.ts";
-import { HalfConverter } from "../cpu/half-converter.ts";
+import { HalfConverter } from "../host/half-converter.ts";
 import { ItemConverter } from "./conversion-item.ts";
 import type { ConversionItem } from "./conversion-item.ts";
 

@@ -1,7 +1,7 @@
 import type { DataType } from "../../mil/types.ts";
-import type { InputConversion } from "../../passes/engine/ports.ts";
+import type { InputConversion } from "../../lower/ports.ts";
 import { float16Bits, float16Value } from "../../util/float16.ts";
-import type { HalfConverter } from "../cpu/half-converter.ts";
+import type { HalfConverter } from "../host/half-converter.ts";
 import type { BufferView } from "../engine.ts";
 import { fillOneHot } from "./conversion-item.ts";
 

@@ -11,7 +11,7 @@ import { messageOf } from "../../util/errors.ts";
 import { float16Bits, float16Value } from "../../util/float16.ts";
 import { Machine } from "../sim/machine.ts";
 import { SimulatedFunction } from "../sim/simulate.ts";
-import { callbackType, foreign, optionalFunction } from "./ffi/foreign.ts";
+import { callbackType, foreign, optionalFunction } from "../../ffi/foreign.ts";
 
 const SETTER = "anecdote_set_evaluator";
 const PROTOTYPE = "int AnecdoteEvaluate(const char *, uint32_t, void **, uint32_t, void **)";

@@ -3,7 +3,7 @@ import { isTransient } from "../../plan/plan.ts";
 import type { BufferSpec, Dispatch, Plan } from "../../plan/plan.ts";
 import type { BufferView, Engine, LoadedPlan } from "../engine.ts";
 import { EngineError } from "../errors.ts";
-import type { Region } from "./regions.ts";
+import type { Region } from "../../plan/regions.ts";
 import type { SectionStep } from "./section-plan.ts";
 
 /**

@@ -1,12 +1,12 @@
 import type { MilFunction } from "../../mil/program.ts";
 import { elementCount, staticShape } from "../../mil/types.ts";
-import type { EngineProgram, InputConversion } from "../../passes/engine/ports.ts";
-import type { PlacedProgram } from "../../passes/engine/place-plan.ts";
+import type { EngineProgram, InputConversion } from "../../lower/ports.ts";
+import type { PlacedProgram } from "../../lower/place-plan.ts";
 import { isTransient } from "../../plan/plan.ts";
 import type { Dispatch, Plan } from "../../plan/plan.ts";
 import { EngineError } from "../errors.ts";
-import { boundRegion, contains, keyOf, overlaps, part } from "./regions.ts";
-import type { Region } from "./regions.ts";
+import { boundRegion, contains, regionKey, overlaps, part } from "../../plan/regions.ts";
+import type { Region } from "../../plan/regions.ts";
 
 const HALF_BYTES = 2;
 
@@ -238,7 +238,7 @@ class SectionPlanner {
     const isPersistent = this.#isPersistent(region.buffer);
     const image = { what: "half", region, capacity };
     if (how === "write" && isPersistent) {
-      const device = this.#pool.kept(`${keyOf(region)} half ${capacity}`, capacity);
+      const device = this.#pool.kept(`${regionKey(region)} half ${capacity}`, capacity);
       // One call must not read and write the same buffer.
       if (!inputs.includes(device)) {
         this.#avoidPending(device);
@@ -286,13 +286,13 @@ class SectionPlanner {
       (image) =>
         image.what === "half" &&
         image.capacity === capacity &&
-        keyOf(image.region) === keyOf(region),
+        regionKey(image.region) === regionKey(region),
     );
     if (held !== undefined) return held.device;
     for (const image of images) if (overlaps(image.region, region)) this.#bringHome(image);
     const isPersistent = this.#isPersistent(region.buffer);
     const device = isPersistent
-      ? this.#pool.kept(`${keyOf(region)} half ${capacity}`, capacity)
+      ? this.#pool.kept(`${regionKey(region)} half ${capacity}`, capacity)
       : this.#take(capacity);
     const { count } = region;
     const conversion = { kind: "half", start: 0, count } as const;
@@ -315,11 +315,13 @@ class SectionPlanner {
     const images = this.#images.get(region.buffer) ?? [];
     const held = images.find(
       (image) =>
-        image.what === what && image.capacity === capacity && keyOf(image.region) === keyOf(region),
+        image.what === what &&
+        image.capacity === capacity &&
+        regionKey(image.region) === regionKey(region),
     );
     if (held !== undefined) return held.device;
     for (const image of images) if (overlaps(image.region, region)) this.#bringHome(image);
-    const device = this.#pool.kept(`${keyOf(region)} ${what} ${capacity}`, capacity);
+    const device = this.#pool.kept(`${regionKey(region)} ${what} ${capacity}`, capacity);
     const count = region.count * (conversion.kind === "one-hot" ? conversion.depth : 1);
     this.#upload({ from: region, conversion, to: device, count, isKept: false });
     this.#hold({ what, region, capacity, device, isPooled: false, isAhead: false });

@@ -1,5 +1,5 @@
-import { contains, overlaps } from "./regions.ts";
-import type { Region } from "./regions.ts";
+import { contains, overlaps } from "../../plan/regions.ts";
+import type { Region } from "../../plan/regions.ts";
 import type { DeviceId, HostStep, SectionStep, SegmentStep } from "./section-plan.ts";
 
 /** What works at the same time: the engine on one stream, the host on one task. */

@@ -4,8 +4,8 @@ import type { ConversionPool } from "./conversion-pool.ts";
 import type { DeviceMemory } from "./device-memory.ts";
 import { fillPort, sumOfHalves, takeResult } from "./convert.ts";
 import type { HostSide } from "./host-side.ts";
-import { overlaps } from "./regions.ts";
-import type { Region } from "./regions.ts";
+import { overlaps } from "../../plan/regions.ts";
+import type { Region } from "../../plan/regions.ts";
 import type { DeviceId, Download, Upload } from "./section-plan.ts";
 
 /** What is known of a persistent buffer's host copy. */

@@ -6,12 +6,12 @@ import { viewClassOf } from "../engine.ts";
 import type { BufferView } from "../engine.ts";
 import { EngineError } from "../errors.ts";
 import type { MemoryPlace } from "./graph-step.ts";
-import type { KernelPlace } from "./host-kernels.ts";
+import type { KernelPlace } from "../host/host-kernels.ts";
 import { elementBytes, layOutPersistent } from "./layout.ts";
-import { SharedMemory } from "./memory.ts";
-import { packBlocks } from "./packing.ts";
-import type { Block, Packing } from "./packing.ts";
-import type { Region } from "./regions.ts";
+import { SharedMemory } from "../host/memory.ts";
+import { packBlocks } from "../../plan/packing.ts";
+import type { Block, Packing } from "../../plan/packing.ts";
+import type { Region } from "../../plan/regions.ts";
 
 /** Largest block of plain memory for transient buffers. */
 const ARENA_CAPACITY = 2 ** 32 - 65536;

@@ -15,14 +15,14 @@ import { BufferStore } from "./buffer-store.ts";
 import type { StoreRequests } from "./buffer-store.ts";
 import type { CompiledGraph, GraphRuntime } from "./graph-runtime.ts";
 import { prepareGraph } from "./graph-step.ts";
-import { buffersTogether, kernelSuits, prepareKernel, scratchBytes } from "./host-kernels.ts";
-import type { KernelPool } from "./kernel-pool.ts";
-import type { SharedMemory } from "./memory.ts";
-import { bindDispatch } from "./regions.ts";
-import type { BoundDispatch } from "./regions.ts";
+import { buffersTogether, kernelSuits, prepareKernel, scratchBytes } from "../host/host-kernels.ts";
+import type { KernelPool } from "../host/kernel-pool.ts";
+import type { SharedMemory } from "../host/memory.ts";
+import { bindDispatch } from "../../plan/regions.ts";
+import type { BoundDispatch } from "../../plan/regions.ts";
 import { planSection, regionsOf } from "./section.ts";
 import type { SectionStep } from "./section.ts";
-import type { SessionCache } from "./sessions.ts";
+import type { SessionCache } from "./onnx-runtime/sessions.ts";
 
 /** How long a section may run before the event loop gets a turn. */
 const TURN_MS = 20;

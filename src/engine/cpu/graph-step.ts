@@ -3,8 +3,8 @@ import { byteLengthOf, staticShape } from "../../mil/types.ts";
 import { EngineError } from "../errors.ts";
 import type { BoundGraph, CompiledGraph, TensorPlace } from "./graph-runtime.ts";
 import { mayStandOn } from "./in-place.ts";
-import { overlaps, sameRegion } from "./regions.ts";
-import type { Region } from "./regions.ts";
+import { overlaps, sameRegion } from "../../plan/regions.ts";
+import type { Region } from "../../plan/regions.ts";
 import type { SectionStep } from "./section.ts";
 
 /** Memory at a byte. */

@@ -1,6 +1,6 @@
-import { KERNEL_FLOAT16_TO_FLOAT32, KERNEL_FLOAT32_TO_FLOAT16 } from "./kernel-job.ts";
-import type { KernelPool } from "./kernel-pool.ts";
-import type { KernelPlace } from "./host-kernels.ts";
+import { KERNEL_FLOAT16_TO_FLOAT32, KERNEL_FLOAT32_TO_FLOAT16 } from "../host/kernel-job.ts";
+import type { KernelPool } from "../host/kernel-pool.ts";
+import type { KernelPlace } from "../host/host-kernels.ts";
 import { EngineError } from "../errors.ts";
 
 /** Numbers a thread converts in one go. */

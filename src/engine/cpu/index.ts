@@ -2,13 +2,13 @@ import { availableParallelism, cpus, loadavg } from "node:os";
 import type { Plan } from "../../plan/plan.ts";
 import type { Engine, EngineDescription, LoadOptions } from "../engine.ts";
 import { EngineError } from "../errors.ts";
-import { OpenPlans } from "../open-plans.ts";
+import { OpenPlans } from "../host/open-plans.ts";
 import { CpuPlan } from "./cpu-plan.ts";
 import type { JoinRule } from "./cpu-plan.ts";
-import { KernelPool } from "./kernel-pool.ts";
-import { openBindingRuntime } from "./ort-binding.ts";
-import { openNativeRuntime } from "./ort-native.ts";
-import { SessionCache } from "./sessions.ts";
+import { KernelPool } from "../host/kernel-pool.ts";
+import { openBindingRuntime } from "./onnx-runtime/ort-binding.ts";
+import { openNativeRuntime } from "./onnx-runtime/ort-native.ts";
+import { SessionCache } from "./onnx-runtime/sessions.ts";
 
 export interface CpuEngineOptions {
   /** Threads of the runtime and of the engine's own kernels. Default: what the system offers. */

@@ -4,8 +4,8 @@ import type { Argument, MilFunction, Operand, Operation, Value } from "../../mil
 import { int32sLiteral } from "../../mil/literal.ts";
 import { sameType, staticShape } from "../../mil/types.ts";
 import type { MilType } from "../../mil/types.ts";
-import { overlaps, regionKey, sameRegion } from "./regions.ts";
-import type { BoundDispatch, Region } from "./regions.ts";
+import { overlaps, regionKey, sameRegion } from "../../plan/regions.ts";
+import type { BoundDispatch, Region } from "../../plan/regions.ts";
 
 /** Several dispatches as one function: what one writes and the next reads never leaves it. */
 export interface JoinedFunction {

@@ -2,8 +2,8 @@ import { byteLengthOf, DATA_TYPE_BITS } from "../../mil/types.ts";
 import type { BufferSpec, Plan } from "../../plan/plan.ts";
 import { isTransient } from "../../plan/plan.ts";
 import { EngineError } from "../errors.ts";
-import { MAXIMUM_MEMORY_BYTES } from "./memory.ts";
-import { alignUp } from "./packing.ts";
+import { MAXIMUM_MEMORY_BYTES } from "../host/memory.ts";
+import { alignUp } from "../../plan/packing.ts";
 
 /** Where a persistent buffer stands. */
 export interface Place {

@@ -2,8 +2,8 @@ import { isTransient } from "../../plan/plan.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { joinDispatches, patternOf } from "./join.ts";
 import type { JoinedFunction } from "./join.ts";
-import { bindDispatch, overlaps } from "./regions.ts";
-import type { BoundDispatch, Region } from "./regions.ts";
+import { bindDispatch, overlaps } from "../../plan/regions.ts";
+import type { BoundDispatch, Region } from "../../plan/regions.ts";
 
 /** One step of a section: a graph that ONNX Runtime runs, or a kernel of the engine's own. */
 export type SectionStep =

@@ -20,7 +20,7 @@ import type {
   MemoryReport,
 } from "../engine.ts";
 import { EngineError } from "../errors.ts";
-import { OpenPlans } from "../open-plans.ts";
+import { OpenPlans } from "../host/open-plans.ts";
 import { evaluateFunction } from "./evaluate.ts";
 
 export interface ReferenceEngineOptions {

@@ -1,5 +1,5 @@
-import { Memory } from "../cpu/webassembly.ts";
-import type { WasmMemory } from "../cpu/webassembly.ts";
+import { Memory } from "../host/webassembly.ts";
+import type { WasmMemory } from "../host/webassembly.ts";
 import { EngineError } from "../errors.ts";
 
 const PAGE_BYTES = 65536;

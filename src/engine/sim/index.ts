@@ -1,11 +1,11 @@
 import { availableParallelism } from "node:os";
 import { familyIndex } from "../../chip/chip.ts";
-import { OpenPlans } from "../open-plans.ts";
+import { OpenPlans } from "../host/open-plans.ts";
 import type { Driver } from "../../chip/chip.ts";
 import { chipByName } from "../../chip/chips.ts";
-import type { OperandScaling } from "../../passes/engine/operand-scaling.ts";
+import type { OperandScaling } from "../../lower/operand-scaling.ts";
 import type { Plan } from "../../plan/plan.ts";
-import { chooseDriver } from "../ane/choose-driver.ts";
+import { chooseDriver } from "../../chip/choose-driver.ts";
 import { VERSION } from "../../util/version.ts";
 import type { Engine, EngineDescription, LoadOptions } from "../engine.ts";
 import { Machine } from "./machine.ts";

@@ -1,7 +1,7 @@
 import { workerData } from "node:worker_threads";
-import { Instance } from "../cpu/webassembly.ts";
-import type { WasmMemory, WasmModule } from "../cpu/webassembly.ts";
-import { SharedJob } from "../shared-job.ts";
+import { Instance } from "../host/webassembly.ts";
+import type { WasmMemory, WasmModule } from "../host/webassembly.ts";
+import { SharedJob } from "../host/shared-job.ts";
 import { kernelsOf, runTask, TASK_WORDS } from "./task.ts";
 
 export interface PoolWorkerData {

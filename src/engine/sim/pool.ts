@@ -3,10 +3,10 @@ import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { messageOf } from "../../util/errors.ts";
 import { compiledUrl } from "../../util/source-layout.ts";
-import { Instance, Module, validate } from "../cpu/webassembly.ts";
-import type { WasmModule } from "../cpu/webassembly.ts";
+import { Instance, Module, validate } from "../host/webassembly.ts";
+import type { WasmModule } from "../host/webassembly.ts";
 import { EngineError } from "../errors.ts";
-import { SharedJob } from "../shared-job.ts";
+import { SharedJob } from "../host/shared-job.ts";
 import type { Arena } from "./arena.ts";
 import type { PoolWorkerData } from "./pool-worker.ts";
 import {

@@ -1,4 +1,4 @@
-import type { ProgramRow } from "../../chip/cost/measured-row.ts";
+import type { ProgramRow } from "../published/measured-row.ts";
 import type { LoadedPlan } from "../../engine/engine.ts";
 import type { DataType } from "../../mil/types.ts";
 import type { Plan } from "../../plan/plan.ts";

@@ -1,4 +1,4 @@
-import { quantile } from "../../chip/cost/accuracy.ts";
+import { quantile } from "../published/accuracy.ts";
 import { inStreamNotch } from "../../chip/cost/model.ts";
 import { lineThrough } from "./statistics.ts";
 import { teraflops } from "./report.ts";

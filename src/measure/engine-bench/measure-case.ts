@@ -1,4 +1,4 @@
-import { isBudgetSpent } from "../../engine/compile-budget.ts";
+import { isBudgetSpent } from "../../engine/host/compile-budget.ts";
 import { EngineError } from "../../engine/errors.ts";
 import type { Engine, LoadedPlan } from "../../engine/engine.ts";
 import { float16Value } from "../../util/float16.ts";

@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
-import { parseMeasuredRows, PROGRAM_KINDS } from "../../chip/cost/measured-row.ts";
-import type { MeasuredRow } from "../../chip/cost/measured-row.ts";
-import { describeRow, rowCase } from "../../chip/cost/row-case.ts";
+import { parseMeasuredRows, PROGRAM_KINDS } from "../published/measured-row.ts";
+import type { MeasuredRow } from "../published/measured-row.ts";
+import { describeRow, rowCase } from "../published/row-case.ts";
 import { chipByName } from "../../chip/chips.ts";
-import { paperRows } from "../../chip/paper.ts";
+import { paperRows } from "../published/paper.ts";
 import type { BenchCase } from "./case.ts";
 import { shapeTitle } from "./suites.ts";
 

@@ -1,5 +1,5 @@
 import * as z from "zod";
-import type { MeasuredRow } from "../../chip/cost/measured-row.ts";
+import type { MeasuredRow } from "../published/measured-row.ts";
 import { chipByName } from "../../chip/chips.ts";
 import { DRIVERS } from "../../chip/chip.ts";
 import type { BenchCase } from "./case.ts";

@@ -1,4 +1,4 @@
-import { quantile } from "../../chip/cost/accuracy.ts";
+import { quantile } from "../published/accuracy.ts";
 
 /** Milliseconds of timed calls. */
 export interface Timing {

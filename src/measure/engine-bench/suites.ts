@@ -1,5 +1,5 @@
-import type { MeasuredRow } from "../../chip/cost/measured-row.ts";
-import { describeRow, rowCase } from "../../chip/cost/row-case.ts";
+import type { MeasuredRow } from "../published/measured-row.ts";
+import { describeRow, rowCase } from "../published/row-case.ts";
 import { SUITE_NAMES } from "./case.ts";
 import type { BenchCase, RowShape, SuiteName } from "./case.ts";
 import { rowPlan } from "./case-plan.ts";

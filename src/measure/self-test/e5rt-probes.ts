@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { PLAIN_BUFFER } from "../../engine/ane/ffi/e5rt-functions.ts";
-import { foreign } from "../../engine/ane/ffi/foreign.ts";
+import { foreign } from "../../ffi/foreign.ts";
 import type { AneDriver, DriverOperation, DriverProgram } from "../../engine/ane/driver.ts";
 import { canonicalSource } from "../../engine/ane/program-text.ts";
 import { EngineError } from "../../engine/errors.ts";

@@ -5,10 +5,10 @@ import { isOperandList, literalOf } from "../../mil/program.ts";
 import type { Argument, Literal, MilFunction, Operation, Value } from "../../mil/program.ts";
 import { printProgram } from "../../mil/text/index.ts";
 import { elementCount, staticShape } from "../../mil/types.ts";
-import { placePlan } from "../../passes/engine/place-plan.ts";
+import { placePlan } from "../../lower/place-plan.ts";
 import type { Plan } from "../../plan/plan.ts";
-import { buildTrainingPlan } from "../../train/step-plan.ts";
-import { PRESETS } from "../../train/presets.ts";
+import { buildTrainingPlan } from "../../train/step/step-plan.ts";
+import { PRESETS } from "../../train/config/presets.ts";
 import type { Level } from "./probe.ts";
 
 /** An op as the plans have it, alone in a program. */

@@ -1,4 +1,4 @@
-import { quantile } from "../../chip/cost/accuracy.ts";
+import { quantile } from "../published/accuracy.ts";
 import { estimateFunction } from "../../chip/estimate.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { openPowerMeter } from "../../track/power/index.ts";

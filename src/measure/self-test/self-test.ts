@@ -4,7 +4,7 @@ import { identifyMachine } from "../../engine/ane/identity.ts";
 import { findLibrary } from "../../engine/ane/library.ts";
 import { saveMachineProfile, systemBuild } from "../../engine/ane/machine-profile.ts";
 import type { DriverSettings } from "../../engine/ane/machine-profile.ts";
-import { chooseDriver } from "../../engine/ane/choose-driver.ts";
+import { chooseDriver } from "../../chip/choose-driver.ts";
 import { VERSION } from "../../util/version.ts";
 import { opItem, probeItem } from "./items.ts";
 import { collectOps } from "./op-rows.ts";

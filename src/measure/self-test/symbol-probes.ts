@@ -1,7 +1,7 @@
 import type { Driver } from "../../chip/chip.ts";
 import { E5RT_FUNCTIONS } from "../../engine/ane/ffi/e5rt-functions.ts";
-import { foreign, openLibrary, optionalFunction } from "../../engine/ane/ffi/foreign.ts";
-import type { ForeignFunction } from "../../engine/ane/ffi/foreign.ts";
+import { foreign, openLibrary, optionalFunction } from "../../ffi/foreign.ts";
+import type { ForeignFunction } from "../../ffi/foreign.ts";
 import {
   CLASS_NAMES,
   MESSAGES,

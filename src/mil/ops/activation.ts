@@ -1,6 +1,7 @@
 import { hostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { constantTensor, defineOp, optional, required, tensor } from "../op-row.ts";
+import { constantTensor, optional, required, tensor } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { agree } from "./dimensions.ts";
 import { elementsOfX, mapTensor, unary } from "./elementwise-unary.ts";
 import { erf, sigmoid, softplus } from "./special-functions.ts";

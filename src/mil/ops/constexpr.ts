@@ -1,7 +1,8 @@
 import { hostTensor, stridesOf } from "../host-tensor.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { constantTensor, defineOp, optional, optionalConstantTensor, required } from "../op-row.ts";
+import { constantTensor, optional, optionalConstantTensor, required } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { DATA_TYPE_BITS, elementCount, isFloat, staticShape, tensorType } from "../types.ts";
 import type { DataType, Dimension, TensorType } from "../types.ts";
 import { derive, formatShape, product } from "./dimensions.ts";

@@ -1,6 +1,7 @@
 import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, tensor, tensors } from "../op-row.ts";
+import { tensor, tensors } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import type { Block } from "../program.ts";
 import { formatType, tensorType } from "../types.ts";
 import type { MilType } from "../types.ts";

@@ -3,13 +3,13 @@ import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
 import {
   constantTensor,
-  defineOp,
   optional,
   optionalConstantTensor,
   optionalTensor,
   required,
   tensor,
-} from "../op-row.ts";
+} from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
 import { addProduct } from "./dense-product.ts";

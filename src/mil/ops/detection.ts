@@ -1,6 +1,7 @@
 import { hostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, optional, required, tensor } from "../op-row.ts";
+import { optional, required, tensor } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { elementCount, formatType, scalarType, tensorType } from "../types.ts";
 import type { MilType, TensorType } from "../types.ts";
 import { checkRank, commonDataType } from "./dimensions.ts";

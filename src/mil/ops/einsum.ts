@@ -1,6 +1,7 @@
 import { hostTensor, stridesOf } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, required, tensors } from "../op-row.ts";
+import { required, tensors } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
 import { agree, known } from "./dimensions.ts";

@@ -1,6 +1,7 @@
 import { hostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, tensor } from "../op-row.ts";
+import { tensor } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { DataType, TensorType } from "../types.ts";
 import { broadcastShapes } from "./broadcast.ts";

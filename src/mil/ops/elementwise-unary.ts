@@ -1,7 +1,8 @@
 import { hostTensor, roundHalfToEven, roundTo } from "../host-tensor.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, optional, required, tensor } from "../op-row.ts";
+import { optional, required, tensor } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { DATA_TYPE_BITS, elementCount, isDataType, isFloat, tensorType } from "../types.ts";
 import type { DataType, TensorType } from "../types.ts";
 import { nearestName } from "../../util/nearest.ts";

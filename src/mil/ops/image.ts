@@ -1,7 +1,8 @@
 import { hostTensor, roundHalfToEven, stridesOf } from "../host-tensor.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, optional, optionalTensor, required, runtime, tensor } from "../op-row.ts";
+import { optional, optionalTensor, required, runtime, tensor } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
 import { agree, checkRank, derive, formatShape } from "./dimensions.ts";

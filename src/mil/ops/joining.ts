@@ -1,7 +1,8 @@
 import { hostTensor, stridesOf } from "../host-tensor.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, optional, required, tensor, tensors } from "../op-row.ts";
+import { optional, required, tensor, tensors } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
 import { agree, derive, formatShape, known, sum } from "./dimensions.ts";

@@ -1,6 +1,7 @@
 import { hostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { constantTensor, defineOp, optional, optionalConstantTensor, tensor } from "../op-row.ts";
+import { constantTensor, optional, optionalConstantTensor, tensor } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { literalOf } from "../program.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { DataType, Dimension, TensorType } from "../types.ts";

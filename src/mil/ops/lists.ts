@@ -1,7 +1,8 @@
 import { hostTensor } from "../host-tensor.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, optional, runtime, tensor, tensors } from "../op-row.ts";
+import { optional, runtime, tensor, tensors } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { literalOf } from "../program.ts";
 import { elementCount, formatType, isDataType, scalarType, tensorType } from "../types.ts";
 import type { DataType, Dimension, ListType, TensorType } from "../types.ts";

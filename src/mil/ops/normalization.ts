@@ -3,12 +3,12 @@ import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
 import {
   constantTensor,
-  defineOp,
   optional,
   optionalConstantTensor,
   required,
   tensor,
-} from "../op-row.ts";
+} from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { elementCount } from "../types.ts";
 import { agree, checkRank, formatShape, sameOrUnknown } from "./dimensions.ts";
 import { elementsOfX } from "./elementwise-unary.ts";

@@ -2,12 +2,12 @@ import { hostTensor, roundHalfToEven } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
 import {
   constantTensor,
-  defineOp,
   optional,
   optionalConstantTensor,
   required,
   tensor,
-} from "../op-row.ts";
+} from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { elementCount, tensorType } from "../types.ts";
 import type { DataType, TensorType } from "../types.ts";
 import { agree, formatShape } from "./dimensions.ts";

@@ -1,7 +1,8 @@
 import { Random } from "../../util/random.ts";
 import { hostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, optional, runtime, tensor } from "../op-row.ts";
+import { optional, runtime, tensor } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { DataType, TensorType } from "../types.ts";
 import { commonDataType } from "./dimensions.ts";

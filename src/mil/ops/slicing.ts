@@ -1,7 +1,8 @@
 import { hostTensor, stridesOf } from "../host-tensor.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, optional, runtime, tensor } from "../op-row.ts";
+import { optional, runtime, tensor } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
 import { agree, commonDataType, formatShape } from "./dimensions.ts";

@@ -1,7 +1,8 @@
 import { hostTensor } from "../host-tensor.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, optional, tensor } from "../op-row.ts";
+import { optional, tensor } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { elementCount, tensorType } from "../types.ts";
 import type { DataType, TensorType } from "../types.ts";
 import { elementsOfX } from "./elementwise-unary.ts";

@@ -1,7 +1,8 @@
 import { hostTensor } from "../host-tensor.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { constantTensor, defineOp, required, tensor, tensors } from "../op-row.ts";
+import { constantTensor, required, tensor, tensors } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
 import { checkRank, derive, formatShape, product } from "./dimensions.ts";

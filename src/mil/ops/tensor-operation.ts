@@ -1,6 +1,7 @@
 import { hostTensor, stridesOf } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { defineOp, optional, runtime, tensor } from "../op-row.ts";
+import { optional, runtime, tensor } from "../op-parameters.ts";
+import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { DataType, Dimension, TensorType } from "../types.ts";
 import { broadcastShapes } from "./broadcast.ts";

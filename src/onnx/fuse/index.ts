@@ -1,68 +1,11 @@
-import { isValue, literalOf } from "../../mil/program.ts";
-import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
-import { valuesReadBy } from "../../mil/traverse.ts";
+import type { MilFunction, Operation } from "../../mil/program.ts";
+import { Uses } from "./match.ts";
+import type { EmitFusion, Match } from "./match.ts";
 import { FUSIONS } from "./table.ts";
-import type { LoweringSite } from "../lower/site.ts";
-
-/** Writes a whole pattern at its last op and names the values that are used outside it. */
-export type EmitFusion = (
-  site: LoweringSite,
-  name: (value: Value, onnxName: string) => void,
-) => void;
-
-export interface Match {
-  /** Ops inside the pattern besides the root: written by the fusion if nobody else needs them. */
-  readonly inner: readonly Operation[];
-  /** Results of inner ops that the fused node gives as well, so others may read them. */
-  readonly given?: readonly Value[];
-  readonly emit: EmitFusion;
-}
 
 export interface Fusions {
   readonly consumed: ReadonlySet<Operation>;
   readonly roots: ReadonlyMap<Operation, EmitFusion>;
-}
-
-/** Who makes and who reads the values of a function. */
-export class Uses {
-  readonly #maker = new Map<Value, Operation>();
-  readonly #readers = new Map<Value, Set<Operation>>();
-  readonly #outputs: ReadonlySet<Value>;
-  readonly #places: ReadonlyMap<Operation, number>;
-
-  constructor(fn: MilFunction) {
-    this.#outputs = new Set(fn.outputs);
-    this.#places = new Map(fn.operations.map((operation, place) => [operation, place]));
-    for (const operation of fn.operations) {
-      for (const output of operation.outputs) this.#maker.set(output, operation);
-      for (const value of valuesReadBy(operation)) {
-        const readers = this.#readers.get(value) ?? new Set();
-        readers.add(operation);
-        this.#readers.set(value, readers);
-      }
-    }
-  }
-
-  /** The op that makes an operand, when it is of the given type. */
-  maker(operand: Operand | undefined, type: string): Operation | undefined {
-    if (operand === undefined || !isValue(operand) || literalOf(operand) !== undefined)
-      return undefined;
-    const maker = this.#maker.get(operand);
-    return maker?.type === type ? maker : undefined;
-  }
-
-  readers(value: Value): ReadonlySet<Operation> {
-    return this.#readers.get(value) ?? new Set();
-  }
-
-  /** Place of an op in the function's order. */
-  place(operation: Operation): number {
-    return this.#places.get(operation) ?? -1;
-  }
-
-  isOutput(value: Value): boolean {
-    return this.#outputs.has(value);
-  }
 }
 
 /** Patterns of the fusion table, found from the last op to the first, so that the largest wins. */

@@ -2,7 +2,7 @@ import type { Operand, Operation } from "../../mil/program.ts";
 import { lowerProduct } from "../lower/linear.ts";
 import type { LoweringSite } from "../lower/site.ts";
 import { flagOf, isFloat32, numberOf, operandOf, shapeOf } from "./operands.ts";
-import type { FindFusion } from "./table.ts";
+import type { FindFusion } from "./match.ts";
 
 /** Whether a tensor broadcasts to [rows, columns] by Gemm's rules, without changing that shape. */
 function fitsAddend(shape: readonly number[], rows: number, columns: number): boolean {

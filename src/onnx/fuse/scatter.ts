@@ -3,8 +3,7 @@ import type { Operand, Operation } from "../../mil/program.ts";
 import { sameType } from "../../mil/types.ts";
 import { LOWER_GATHER_SCATTER } from "../lower/gather-scatter.ts";
 import { operandOf } from "./operands.ts";
-import type { Uses } from "./index.ts";
-import type { FindFusion } from "./table.ts";
+import type { FindFusion, Uses } from "./match.ts";
 
 const MODES: ReadonlySet<string> = new Set(["add", "sub"]);
 

@@ -1,5 +1,5 @@
-import { bindFunctions } from "../../engine/ane/ffi/foreign.ts";
-import type { ForeignFunction, Pointer } from "../../engine/ane/ffi/foreign.ts";
+import { bindFunctions } from "../../ffi/foreign.ts";
+import type { ForeignFunction, Pointer } from "../../ffi/foreign.ts";
 import type { Rail } from "../../util/energy.ts";
 import { messageOf } from "../../util/errors.ts";
 import {

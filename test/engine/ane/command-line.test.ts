@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { readEvents } from "../../../src/train/event-log.ts";
+import { readEvents } from "../../../src/runs/event-log.ts";
 import {
   finished,
   parseEvents,

@@ -2,8 +2,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { verifyCheckpoint } from "../../../src/train/checkpoint.ts";
-import { readEvents } from "../../../src/train/event-log.ts";
+import { verifyCheckpoint } from "../../../src/runs/checkpoint.ts";
+import { readEvents } from "../../../src/runs/event-log.ts";
 import { finished, parseEvents, runCli, startCli, tinyTraining } from "../../helpers/cli.ts";
 import type { CliResult } from "../../helpers/cli.ts";
 import { buildDouble, NO_COMPILER } from "./double-library.ts";

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { readEvents } from "../../../src/train/event-log.ts";
-import type { TrainEvent } from "../../../src/train/events.ts";
+import { readEvents } from "../../../src/runs/event-log.ts";
+import type { TrainEvent } from "../../../src/runs/events.ts";
 import {
   finished,
   parseEvents,

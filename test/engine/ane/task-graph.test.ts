@@ -1,8 +1,8 @@
 import { setImmediate } from "node:timers/promises";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { overlaps } from "../../../src/engine/ane/regions.ts";
-import type { Region } from "../../../src/engine/ane/regions.ts";
+import { overlaps } from "../../../src/plan/regions.ts";
+import type { Region } from "../../../src/plan/regions.ts";
 import type { SectionStep } from "../../../src/engine/ane/section-plan.ts";
 import { inSequence, planTasks } from "../../../src/engine/ane/task-graph.ts";
 import type { Task } from "../../../src/engine/ane/task-graph.ts";

@@ -5,10 +5,10 @@ import { parseModelConfig } from "../../../src/model/config-json.ts";
 import { modelWeights } from "../../../src/model/model.ts";
 import { optimize } from "../../../src/passes/pipeline.ts";
 import type { BatchSource } from "../../../src/text/index.ts";
-import { buildTrainingPlan } from "../../../src/train/step-plan.ts";
-import type { TrainingPlan } from "../../../src/train/step-plan.ts";
-import { Trainer } from "../../../src/train/trainer.ts";
-import type { TrainerOptions } from "../../../src/train/trainer.ts";
+import { buildTrainingPlan } from "../../../src/train/step/step-plan.ts";
+import type { TrainingPlan } from "../../../src/train/step/step-plan.ts";
+import { Trainer } from "../../../src/train/step/trainer.ts";
+import type { TrainerOptions } from "../../../src/train/step/trainer.ts";
 
 export const TINY_GPT2 = {
   model_type: "gpt2",

@@ -12,7 +12,7 @@ import type { Plan } from "../../../src/plan/plan.ts";
 import { modelOf, modelWeights } from "../../../src/model/model.ts";
 import { initialiseWeights } from "../../../src/model/initialise.ts";
 import { modelPreset } from "../../../src/model/presets.ts";
-import { buildTrainingPlan } from "../../../src/train/step-plan.ts";
+import { buildTrainingPlan } from "../../../src/train/step/step-plan.ts";
 import { Random } from "../../../src/util/random.ts";
 
 function planOf(fn: MilFunction): Plan {

@@ -2,8 +2,8 @@ import { noteStuckThread } from "../../../util/stuck-thread.ts";
 import { EngineError } from "../../errors.ts";
 import { E5RT_FUNCTIONS } from "../ffi/e5rt-functions.ts";
 import type { E5rtName, Handle, HandleKind } from "../ffi/e5rt-functions.ts";
-import { bindFunctions } from "../ffi/foreign.ts";
-import type { ForeignFunction } from "../ffi/foreign.ts";
+import { bindFunctions } from "../../../ffi/foreign.ts";
+import type { ForeignFunction } from "../../../ffi/foreign.ts";
 import { StderrCapture } from "../ffi/stderr-capture.ts";
 
 /** What was being done, for error messages. */

@@ -13,7 +13,7 @@ import type {
 } from "../driver.ts";
 import { NEURAL_ENGINE_MASK, PLAIN_BUFFER } from "../ffi/e5rt-functions.ts";
 import type { Handle } from "../ffi/e5rt-functions.ts";
-import { foreign } from "../ffi/foreign.ts";
+import { foreign } from "../../../ffi/foreign.ts";
 import { portName, programFiles } from "../program-text.ts";
 import { writeProgramFolder } from "../program-folder.ts";
 import type { ProgramFolder } from "../program-folder.ts";

@@ -1,5 +1,5 @@
 import type { AssumptionId } from "../assumptions.ts";
-import type { Pointer } from "./foreign.ts";
+import type { Pointer } from "../../../ffi/foreign.ts";
 
 /** Handles of the runtime, by what they point at. */
 export type HandleKind =

@@ -1,5 +1,5 @@
 import type { AssumptionId } from "../assumptions.ts";
-import type { Pointer } from "./foreign.ts";
+import type { Pointer } from "../../../ffi/foreign.ts";
 
 /** Objective-C objects, selectors, surfaces and autorelease pools. */
 export type ObjectPointer<Class extends string = string> = Pointer<`objc ${Class}`>;

@@ -9,8 +9,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { foreign } from "./foreign.ts";
-import type { ForeignFunction } from "./foreign.ts";
+import { foreign } from "../../../ffi/foreign.ts";
+import type { ForeignFunction } from "../../../ffi/foreign.ts";
 
 /** Text kept for an error; a runtime that floods stderr must not fill the message. */
 const KEPT_CHARACTERS = 4000;

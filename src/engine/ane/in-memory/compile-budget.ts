@@ -1,5 +1,5 @@
 import { getEnvironmentData, setEnvironmentData } from "node:worker_threads";
-import { budgetError } from "../../compile-budget.ts";
+import { budgetError } from "../../host/compile-budget.ts";
 
 const KEY = "anecdote.ane.compilations";
 

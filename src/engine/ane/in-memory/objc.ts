@@ -1,6 +1,6 @@
 import { EngineError } from "../../errors.ts";
-import { bindFunctions, foreign, openLibrary } from "../ffi/foreign.ts";
-import type { ForeignFunction } from "../ffi/foreign.ts";
+import { bindFunctions, foreign, openLibrary } from "../../../ffi/foreign.ts";
+import type { ForeignFunction } from "../../../ffi/foreign.ts";
 import {
   CLASS_NAMES,
   ROUTE_CLASS_NAMES,

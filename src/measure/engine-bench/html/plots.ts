@@ -1,6 +1,6 @@
 import { chipByName } from "../../../chip/chips.ts";
 import { inStreamNotch } from "../../../chip/cost/model.ts";
-import { rooflineOf } from "../../../chip/roofline.ts";
+import { rooflineOf } from "../../published/roofline.ts";
 import { barPlot, dotPlot, shortNumber, xyPlot } from "../../../util/plot/index.ts";
 import type { DotRow, PlotSeries, Style } from "../../../util/plot/index.ts";
 import type { SuiteName } from "../case.ts";

@@ -1,0 +1,131 @@
+import { OpCall } from "../mil/op-call.ts";
+import { opRow } from "../mil/ops/index.ts";
+import type { MilFunction, Operation, Value } from "../mil/program.ts";
+import { elementCount, isFloat, staticShape } from "../mil/types.ts";
+import type { Chip, Driver } from "../chip/chip.ts";
+import type { PlanProgram } from "../plan/plan.ts";
+import { UNSUPPORTED_OPS } from "../chip/legality/unsupported-ops.ts";
+import { removeDeadCode } from "../passes/dead-code.ts";
+import { Lowering, NotLowered } from "./lowering.ts";
+import type { OperandScaling } from "./operand-scaling.ts";
+import type { EngineProgram } from "./ports.ts";
+import { scaleRowSquares } from "./row-squares.ts";
+import { LOWERING_RULES } from "./rules.ts";
+import { tuneProgram } from "./tune-program.ts";
+
+/** Tables with fewer rows come whole. */
+const LONG_TABLE = 16384;
+/** Into how many parts a longer one comes, and how long a part is at least. */
+const TABLE_PARTS = 8;
+const SHORTEST_PART = 4096;
+
+export interface ScalingOptions {
+  /** "auto" (default): numbers are scaled by powers of two where the engine's grid or ceiling would spoil them. */
+  readonly operandScaling?: OperandScaling;
+}
+
+export type LoweringOptions = ScalingOptions & Pick<PlanProgram, "asWritten">;
+
+/**
+ * A function for the engine: fp16 throughout, ops it has, axes it allows; integer inputs become one-hot rows
+ * that the host makes, and reductions to a single number are summed by the host. A long table comes in parts,
+ * for which the product array waits less than for a whole one (cost model); how many depends on its length alone,
+ * so that all programs of a plan share them.
+ * Throws `NotLowered` (a `PassError`) where an op has no way round: such a function stays on the host.
+ */
+export function lowerFunction(
+  fn: MilFunction,
+  chip: Chip,
+  driver: Driver,
+  { asWritten = false, operandScaling = "auto" }: LoweringOptions = {},
+): EngineProgram {
+  // What the chip needs is rewritten all the same, what it only likes is not.
+  if (asWritten) return lowerInParts(fn, chip, driver, Infinity);
+  const source = operandScaling === "auto" ? scaleRowSquares(fn) : fn;
+  const longest = Math.max(0, ...fn.inputs.map(tableLength));
+  const each = Math.max(SHORTEST_PART, 32 * Math.ceil(longest / TABLE_PARTS / 32));
+  const parts = longest < LONG_TABLE ? undefined : triedInParts(source, chip, driver, each);
+  return Object.freeze(
+    tuneProgram(parts ?? lowerInParts(source, chip, driver, Infinity), chip, driver),
+  );
+}
+
+function tableLength({ type }: Value): number {
+  if (type.kind !== "tensor" || type.shape.length !== 2 || !isFloat(type.dataType)) return 0;
+  return Number(type.shape[0]);
+}
+
+/** Shorter parts may meet an op that only takes the axis whole. */
+function triedInParts(
+  fn: MilFunction,
+  chip: Chip,
+  driver: Driver,
+  limit: number,
+): EngineProgram | undefined {
+  try {
+    return lowerInParts(fn, chip, driver, limit);
+  } catch (error) {
+    if (error instanceof NotLowered) return undefined;
+    throw error;
+  }
+}
+
+function lowerInParts(
+  fn: MilFunction,
+  chip: Chip,
+  driver: Driver,
+  partLimit: number,
+): EngineProgram {
+  const lowering = new Lowering(fn, chip, driver, partLimit);
+  const makers = new Map<Value, Operation>();
+  for (const operation of fn.operations) {
+    for (const output of operation.outputs) makers.set(output, operation);
+    if (operation.type !== "const" && !isHostSum(fn, operation))
+      lowerOperation(lowering, operation);
+  }
+  for (const output of fn.outputs) {
+    const maker = makers.get(output);
+    if (maker !== undefined && isHostSum(fn, maker)) {
+      const call = callOf(lowering, maker);
+      lowering.summedOutput(output, lowering.whole(lowering.lookup(call, "x")));
+    } else {
+      lowering.output(output, lowering.get(output));
+    }
+  }
+  const program = lowering.finish();
+  return Object.freeze({ ...program, function: removeDeadCode(program.function) });
+}
+
+/** A float sum to one number that leaves the function: fp16 is too coarse for it. */
+function isHostSum(fn: MilFunction, operation: Operation): boolean {
+  const [output] = operation.outputs;
+  if (operation.type !== "reduce_sum" || output?.type.kind !== "tensor") return false;
+  if (elementCount(staticShape(output.type)) !== 1 || !fn.outputs.includes(output)) return false;
+  return !fn.operations.some(({ inputs }) => [...inputs.values()].includes(output));
+}
+
+function callOf(lowering: Lowering, operation: Operation): OpCall {
+  const row = opRow(operation.type);
+  if (row === undefined) throw lowering.refuse(`nothing is known of ${operation.type}`);
+  return new OpCall(operation, row);
+}
+
+function lowerOperation(lowering: Lowering, operation: Operation): void {
+  const call = callOf(lowering, operation);
+  const rule = Object.hasOwn(LOWERING_RULES, operation.type)
+    ? LOWERING_RULES[operation.type]
+    : undefined;
+  const [only] = operation.outputs;
+  const lowered = rule?.(lowering, call, operation);
+  if (lowered !== undefined && only !== undefined) {
+    lowering.set(only, lowered);
+    return;
+  }
+  if (UNSUPPORTED_OPS[operation.type] !== undefined) {
+    throw lowering.refuse(`${operation.type}: ${UNSUPPORTED_OPS[operation.type] ?? ""}`);
+  }
+  lowering.copy(operation).forEach((value, index) => {
+    const output = operation.outputs[index];
+    if (output !== undefined) lowering.set(output, lowering.plain(value));
+  });
+}

@@ -1,0 +1,104 @@
+import type { Chip, Driver } from "../chip/chip.ts";
+import { estimatePlan } from "../chip/estimate.ts";
+import type { Placement, PlanEstimate } from "../chip/estimate.ts";
+import { checkFunction, checkPlan } from "../chip/legality/check.ts";
+import type { Finding } from "../chip/legality/check.ts";
+import type { Plan, PlanProgram } from "../plan/plan.ts";
+import { lowerFunction } from "./lower-function.ts";
+import type { ScalingOptions } from "./lower-function.ts";
+import { NotLowered } from "./lowering.ts";
+import { applyScales, chooseScales } from "./operand-scaling.ts";
+import { planProductRanges } from "./plan-magnitudes.ts";
+import type { EngineProgram } from "./ports.ts";
+
+/** Where a program of a plan runs, and as what. */
+export type PlacedProgram =
+  | { readonly place: "engine"; readonly program: EngineProgram }
+  | { readonly place: "host"; readonly reason: string };
+
+/** Every program of a plan for a chip: rewritten for the engine where that is possible. */
+export function placePlan(
+  plan: Plan,
+  chip: Chip,
+  driver: Driver,
+  options: ScalingOptions = {},
+): ReadonlyMap<string, PlacedProgram> {
+  const placed = new Map<string, PlacedProgram>();
+  for (const program of plan.programs.values()) {
+    placed.set(program.name, placeProgram(program, chip, driver, options));
+  }
+  return options.operandScaling === "off" ? placed : scalePlaced(plan, placed);
+}
+
+/** Scales the operands of products whose numbers would be lost, by what the plan tells of weights and loss scale. */
+function scalePlaced(
+  plan: Plan,
+  placed: ReadonlyMap<string, PlacedProgram>,
+): ReadonlyMap<string, PlacedProgram> {
+  const ranges = planProductRanges(plan, (name) => {
+    const found = placed.get(name);
+    return found?.place === "engine" ? found.program : undefined;
+  });
+  const scaled = new Map(placed);
+  for (const [name, found] of placed) {
+    if (found.place !== "engine" || plan.programs.get(name)?.asWritten === true) continue;
+    const scales = chooseScales(found.program.function, ranges.get(name) ?? new Map());
+    if (scales.length === 0) continue;
+    const fn = applyScales(found.program.function, scales);
+    scaled.set(name, {
+      place: "engine",
+      program: Object.freeze({ ...found.program, function: fn, scales }),
+    });
+  }
+  return scaled;
+}
+
+function placeProgram(
+  program: PlanProgram,
+  chip: Chip,
+  driver: Driver,
+  options: ScalingOptions,
+): PlacedProgram {
+  if (program.hostKernel !== undefined) {
+    return { place: "host", reason: `host kernel ${program.hostKernel.kind}` };
+  }
+  try {
+    const { asWritten = false } = program;
+    const lowered = lowerFunction(program.function, chip, driver, { ...options, asWritten });
+    return { place: "engine", program: lowered };
+  } catch (error) {
+    if (error instanceof NotLowered) return { place: "host", reason: error.message };
+    throw error;
+  }
+}
+
+/** The rules that the programs of a placed plan still break. */
+export function checkPlacedPlan(
+  plan: Plan,
+  placed: ReadonlyMap<string, PlacedProgram>,
+  chip: Chip,
+  driver: Driver,
+): readonly Finding[] {
+  const onEngine = [...placed].flatMap(([name, program]) =>
+    program.place === "engine" ? checkFunction(program.program.function, chip, driver, name) : [],
+  );
+  const whole = checkPlan({ ...plan, programs: new Map() }, chip, driver);
+  return [...whole, ...onEngine];
+}
+
+/** Time and energy of a plan as the engine would run it: rewritten, with the rest on the host. */
+export function estimatePlacedPlan(
+  plan: Plan,
+  chip: Chip,
+  driver: Driver,
+  runs?: Readonly<Record<string, number>>,
+): PlanEstimate {
+  const placed = placePlan(plan, chip, driver);
+  const place = (program: PlanProgram): Placement => {
+    const found = placed.get(program.name);
+    return found?.place === "engine"
+      ? { place: "engine", function: found.program.function }
+      : { place: "host", reason: found?.reason ?? "unknown" };
+  };
+  return estimatePlan(plan, chip, driver, { place, ...(runs !== undefined && { runs }) });
+}

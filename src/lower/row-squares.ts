@@ -1,0 +1,83 @@
+import type { Operand, Operation, Value } from "../mil/program.ts";
+import { knownShape, operandOf, scalarConstant } from "../passes/match.ts";
+import { rewriting } from "../passes/rewrite.ts";
+import type { Pass, RewriteContext } from "../passes/rewrite.ts";
+
+/**
+ * A row's largest element counts as at least this. Its square and the reciprocal of its square are ordinary
+ * fp16 numbers.
+ */
+const SMALLEST = 2 ** -7;
+
+/** The mean of squares over one axis that is kept, and what is squared. */
+interface MeanSquare {
+  readonly x: Operand;
+  readonly axes: readonly number[];
+}
+
+function axesOf(operation: Operation, context: RewriteContext): readonly number[] | undefined {
+  const axes = operandOf(operation, "axes");
+  const literal = axes === undefined || axes.kind === "value" ? axes?.constant : axes;
+  if (literal?.data.kind !== "numbers") return undefined;
+  return context.makerOf(axes) === undefined ? [...literal.data.numbers].map(Number) : undefined;
+}
+
+function keepsAxes(operation: Operation): boolean {
+  const x = knownShape(operandOf(operation, "x"));
+  const result = knownShape(operation.outputs[0]);
+  return x !== undefined && result?.length === x.length;
+}
+
+/** reduce_mean(x * x), or reduce_sum_square(x) * 1/n. */
+function meanSquare(operand: Operand, context: RewriteContext): MeanSquare | undefined {
+  const mean = context.makerOf(operand, "reduce_mean");
+  if (mean !== undefined && keepsAxes(mean)) {
+    const square = context.makerOf(operandOf(mean, "x"));
+    const x = operandOf(square, "x");
+    const isSquare =
+      square?.type === "square" || (square?.type === "mul" && x === operandOf(square, "y"));
+    const axes = axesOf(mean, context);
+    return x !== undefined && isSquare && axes !== undefined ? { x, axes } : undefined;
+  }
+  const scaled = context.makerOf(operand, "mul");
+  const squares = context.makerOf(operandOf(scaled, "x"), "reduce_sum_square");
+  const share = scalarConstant(operandOf(scaled, "y"));
+  const x = operandOf(squares, "x");
+  if (squares === undefined || x === undefined || share === undefined || !keepsAxes(squares))
+    return undefined;
+  const shape = knownShape(x) ?? [];
+  const axes = axesOf(squares, context);
+  const count = axes?.reduce((product, axis) => product * (shape.at(axis) ?? 1), 1) ?? 0;
+  return axes !== undefined && Math.abs(share * count - 1) < 1e-2 ? { x, axes } : undefined;
+}
+
+/**
+ * 1 / sqrt(mean(x^2) + e) of rows whose sum of squares may be beyond fp16: 160 channels of 20 are 64,000, and a
+ * norm of such a row would be 0. Rows are divided by their largest element before they are squared:
+ * with u = x / m it is (1 / m) / sqrt(mean(u^2) + e / m^2), and no sum exceeds the number of channels.
+ */
+export const scaleRowSquares: Pass = rewriting("scale row squares", (operation, context) => {
+  const operand = operandOf(operation, "x");
+  if (operation.type !== "rsqrt" || operand === undefined) return undefined;
+  const found = meanSquare(operand, context);
+  if (found === undefined || isScaled(found.x, context)) return undefined;
+  const { emit, call } = context;
+  const { x, axes } = found;
+  const over = { axes, keep_dims: true } as const;
+  const largest = emit.op("reduce_max", { x: emit.op("abs", { x }), ...over });
+  const divisor = emit.op("maximum", { x: largest, y: SMALLEST });
+  const inverse = emit.op("real_div", { x: 1, y: divisor });
+  const u: Value = emit.op("mul", { x, y: inverse });
+  const mean = emit.op("reduce_mean", { x: emit.op("mul", { x: u, y: u }), ...over });
+  const epsilon = emit.op("mul", {
+    x: emit.op("mul", { x: inverse, y: call.float("epsilon") }),
+    y: inverse,
+  });
+  const root = emit.op("rsqrt", { x: emit.op("add", { x: mean, y: epsilon }), epsilon: 0 });
+  return emit.op("mul", { x: root, y: inverse });
+});
+
+/** Rows that have been divided already. */
+function isScaled(x: Operand, context: RewriteContext): boolean {
+  return context.makerOf(operandOf(context.makerOf(x, "mul"), "y"), "real_div") !== undefined;
+}

@@ -1,0 +1,341 @@
+import type { Chip, Driver } from "../../chip/chip.ts";
+import { chipByName, nearestChip } from "../../chip/chips.ts";
+import type { MeasuredRow } from "./measured-row.ts";
+import { passTraffic } from "../../chip/cost/op-traffic.ts";
+import type { FunctionWork, OpWork } from "../../chip/cost/work.ts";
+
+/** A measured call as the model sees it. */
+export interface RowCase {
+  readonly row: MeasuredRow;
+  readonly chip: Chip;
+  readonly driver: Driver;
+  readonly hostBytes: number;
+  readonly work: FunctionWork;
+}
+
+/** What the published harness measures with host arrays in and out. */
+const COPYING_KINDS: ReadonlySet<string> = new Set([
+  "conv",
+  "gemm",
+  "gemv",
+  "self-attention",
+  "attention",
+  "op",
+]);
+
+export function rowCase(row: MeasuredRow): RowCase {
+  const chip = nearestChip(row.chip) ?? chipByName(row.chip);
+  const work = rowWork(row);
+  const inMemory =
+    row.driver === undefined
+      ? row.kind.startsWith("conv1x1") ||
+        row.kind === "training-step" ||
+        /maderix|in-memory/i.test(row.source)
+      : row.driver === "in-memory";
+  const copies = row.host_copies ?? (!inMemory && COPYING_KINDS.has(row.kind));
+  return {
+    row,
+    chip,
+    driver: inMemory ? "in-memory" : "e5rt",
+    hostBytes: copies ? work.inputBytes + work.outputBytes : 0,
+    work,
+  };
+}
+
+export function describeRow(row: MeasuredRow): string {
+  switch (row.kind) {
+    case "conv1x1-chain":
+      return `${row.depth} x conv1x1 ${row.channels} @ ${row.spatial}${int8Mark(row)}`;
+    case "conv1x1":
+      return `conv1x1 ${row.cin}->${row.cout} @ ${row.spatial}${int8Mark(row)}`;
+    case "conv":
+      return `${row.depth > 1 ? `${row.depth} x ` : ""}conv${row.kernel}x${row.kernel} ${row.cin}->${row.cout} @ ${row.batch}x${row.height}x${row.width}`;
+    case "gemm":
+    case "gemv":
+      return `${row.kind} ${row.m} x ${row.k} x ${row.n}`;
+    case "self-attention":
+      return `self-attention S=${row.seq} D=${row.dim} H=${row.heads}`;
+    case "op":
+      return `${(row.depth ?? 1) > 1 ? `${row.depth} x ` : ""}${row.op} ${row.rows} x ${row.width}`;
+    case "dispatch":
+      return "a call that does nothing";
+    case "attention":
+      return `attention H=${row.heads} S=${row.seq} D=${row.head_dim}`;
+    case "ffn":
+      return `${row.depth > 1 ? `${row.depth} x ` : ""}ffn ${row.dim}->${row.hidden} @ ${row.spatial}`;
+    case "stream":
+      return `${row.megabytes} MB of weights`;
+    case "decode":
+      return `token of ${row.layers} layers x ${row.dim}`;
+    case "training-step":
+      return `training step ${row.model}, ${row.pipeline}`;
+  }
+}
+
+function int8Mark(row: MeasuredRow): string {
+  return row.int8 === undefined ? "" : ` ${row.int8}`;
+}
+
+function rowWork(row: MeasuredRow): FunctionWork {
+  const ops = rowOps(row);
+  return { name: row.kind, ops: ops.ops, inputBytes: ops.inputs * 2, outputBytes: ops.outputs * 2 };
+}
+
+/** Elements in and out, and the ops between. */
+function rowOps(row: MeasuredRow): {
+  readonly ops: readonly OpWork[];
+  readonly inputs: number;
+  readonly outputs: number;
+} {
+  switch (row.kind) {
+    case "conv1x1-chain": {
+      const elements = row.channels * row.spatial;
+      const one = product({
+        kind: "pointwise",
+        flops: 2 * row.channels * row.channels * row.spatial,
+        positions: row.spatial,
+        weights: row.own_weights ? row.channels * row.channels : 0,
+        activations: 2 * elements,
+        int8: row.int8,
+      });
+      return {
+        ops: Array.from({ length: row.depth }, () => one),
+        inputs: elements,
+        outputs: elements,
+      };
+    }
+    case "conv1x1":
+      return {
+        ops: [
+          product({
+            kind: "pointwise",
+            flops: 2 * row.cin * row.cout * row.spatial,
+            positions: row.spatial,
+            weights: row.cin * row.cout,
+            activations: (row.cin + row.cout) * row.spatial,
+            int8: row.int8,
+          }),
+        ],
+        inputs: row.cin * row.spatial,
+        outputs: row.cout * row.spatial,
+      };
+    case "conv": {
+      const positions = row.batch * row.height * row.width;
+      const taps = row.kernel * row.kernel;
+      const one = product({
+        kind: taps > 1 ? "spatial" : "pointwise",
+        flops: 2 * row.cin * row.cout * taps * positions,
+        positions,
+        weights: row.cin * row.cout * taps,
+        activations: (row.cin + row.cout) * positions,
+        int8: row.int8,
+      });
+      return {
+        ops: Array.from({ length: row.depth }, () => one),
+        inputs: row.cin * positions,
+        outputs: row.cout * positions,
+      };
+    }
+    case "gemm":
+    case "gemv":
+      return {
+        ops: [
+          product({
+            kind: "matmul",
+            flops: 2 * row.m * row.k * row.n,
+            positions: row.m,
+            weights: row.k * row.n,
+            activations: row.m * (row.k + row.n),
+            int8: row.int8,
+          }),
+        ],
+        inputs: row.m * row.k,
+        outputs: row.m * row.n,
+      };
+    case "self-attention":
+      return attention(row.seq, row.dim, row.heads);
+    case "op": {
+      const elements = row.rows * row.width;
+      const outputs = row.op.startsWith("reduce_") ? row.rows : elements;
+      const one: OpWork = {
+        ...NO_PRODUCT,
+        name: row.op,
+        op: row.op,
+        trafficBytes: passTraffic(row.op, 2 * elements, 2 * outputs),
+      };
+      return {
+        ops: Array.from({ length: row.depth ?? 1 }, () => one),
+        inputs: elements,
+        outputs,
+      };
+    }
+    case "dispatch":
+    case "training-step":
+      return { ops: [], inputs: 0, outputs: 0 };
+    case "attention": {
+      const width = row.heads * row.head_dim;
+      const { core } = attention(row.seq, width, row.heads);
+      return { ops: core, inputs: 3 * row.seq * width, outputs: row.seq * width };
+    }
+    case "ffn": {
+      const elements = row.dim * row.spatial;
+      const layer = gatedLayer(row.dim, row.hidden, row.spatial, row.int8);
+      return {
+        ops: Array.from({ length: row.depth }, () => layer).flat(),
+        inputs: elements,
+        outputs: elements,
+      };
+    }
+    case "stream": {
+      const weights = (row.megabytes * 1e6) / 2;
+      const one = product({
+        kind: "matmul",
+        flops: 2 * weights,
+        positions: 1,
+        weights,
+        activations: 0,
+        int8: row.int8,
+      });
+      // A whole model is streamed matrix by matrix: none of them is large enough to be waited for.
+      return { ops: [{ ...one, sharedOperandBytes: 0 }], inputs: 0, outputs: 0 };
+    }
+    case "decode":
+      return { ops: tokenOps(row), inputs: row.dim, outputs: row.vocab };
+  }
+}
+
+function gatedLayer(
+  dim: number,
+  hidden: number,
+  positions: number,
+  int8: MeasuredRow["int8"],
+): readonly OpWork[] {
+  const matrix = (inner: number, outer: number): OpWork =>
+    product({
+      kind: "pointwise",
+      flops: 2 * inner * outer * positions,
+      positions,
+      weights: inner * outer,
+      activations: (inner + outer) * positions,
+      int8,
+    });
+  const between = (op: string, operands: number): OpWork => ({
+    ...NO_PRODUCT,
+    name: op,
+    op,
+    trafficBytes: passTraffic(op, 2 * operands * hidden * positions, 2 * hidden * positions),
+  });
+  const up = matrix(dim, hidden);
+  return [up, up, between("silu", 1), between("mul", 2), matrix(hidden, dim)];
+}
+
+/** A token: every matrix of every layer over one position, the cache read, the head. */
+function tokenOps(row: Extract<MeasuredRow, { kind: "decode" }>): readonly OpWork[] {
+  const headDim = row.head_dim ?? row.dim / row.heads;
+  const queries = row.heads * headDim;
+  const keys = (row.kv_heads ?? row.heads) * headDim;
+  const matrix = (inner: number, outer: number): OpWork =>
+    product({
+      kind: "matmul",
+      flops: 2 * inner * outer,
+      positions: 1,
+      weights: inner * outer,
+      activations: inner + outer,
+      int8: row.int8,
+    });
+  const cache: OpWork = {
+    ...NO_PRODUCT,
+    name: "cache",
+    op: "matmul",
+    trafficBytes: 4 * keys * row.context,
+  };
+  const layer = [
+    matrix(row.dim, queries),
+    matrix(row.dim, keys),
+    matrix(row.dim, keys),
+    cache,
+    matrix(queries, row.dim),
+    matrix(row.dim, row.hidden),
+    matrix(row.dim, row.hidden),
+    matrix(row.hidden, row.dim),
+  ];
+  const head = row.vocab > 0 ? [matrix(row.dim, row.vocab)] : [];
+  return [...Array.from({ length: row.layers }, () => layer).flat(), ...head];
+}
+
+const NO_PRODUCT = {
+  productFlops: 0,
+  positions: 1,
+  weightBytes: 0,
+  sharedOperandBytes: 0,
+  int8: false,
+} as const;
+
+function product(of: {
+  readonly kind: "pointwise" | "spatial" | "matmul";
+  readonly flops: number;
+  readonly positions: number;
+  readonly weights: number;
+  readonly activations: number;
+  readonly int8: MeasuredRow["int8"];
+  readonly fromMemory?: boolean;
+}): OpWork {
+  const weightBytes = of.weights * (of.int8 === undefined ? 2 : 1);
+  return {
+    name: of.kind,
+    op: of.kind === "matmul" ? "matmul" : "conv",
+    productFlops: of.flops,
+    productKind: of.kind,
+    positions: of.positions,
+    weightBytes: of.fromMemory === false ? 0 : weightBytes,
+    sharedOperandBytes: weightBytes,
+    int8: of.int8 === "w8a8",
+    trafficBytes: of.activations * (of.int8 === "w8a8" ? 1 : 2),
+  };
+}
+
+/** Four projections with constant weights, heads split and joined, scores scaled, softmax, two products. */
+function attention(seq: number, dim: number, heads: number) {
+  const projection = product({
+    kind: "matmul",
+    flops: 2 * seq * dim * dim,
+    positions: seq,
+    weights: dim * dim,
+    activations: 2 * seq * dim,
+    int8: undefined,
+  });
+  const scores = heads * seq * seq;
+  const mix = product({
+    kind: "matmul",
+    flops: 2 * seq * seq * dim,
+    positions: seq,
+    weights: (seq * dim) / heads,
+    activations: scores + 2 * seq * dim,
+    int8: undefined,
+    fromMemory: false,
+  });
+  const traffic = (op: string, bytes: number): OpWork => ({
+    ...NO_PRODUCT,
+    name: op,
+    op,
+    trafficBytes: passTraffic(op, bytes, bytes),
+  });
+  const transpose = traffic("transpose", 2 * seq * dim);
+  const core = [mix, traffic("mul", 2 * scores), traffic("softmax", 2 * scores), mix];
+  return {
+    core,
+    ops: [
+      projection,
+      projection,
+      projection,
+      transpose,
+      transpose,
+      transpose,
+      ...core,
+      transpose,
+      projection,
+    ],
+    inputs: seq * dim,
+    outputs: seq * dim,
+  };
+}

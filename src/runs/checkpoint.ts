@@ -1,0 +1,157 @@
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
+import { makeFolders, syncFolder, writeWholeFile } from "../util/atomic-file.ts";
+import { openFileSource, readSmallFile } from "../util/byte-source.ts";
+import { FileError, messageOf } from "../util/errors.ts";
+import { RunError } from "./errors.ts";
+
+const CHECKSUMS = "checksums.json";
+const LATEST = "latest";
+const FOLDER_NAME = /^checkpoint-(\d+)$/;
+const HASH_WINDOW = 4 << 20;
+
+interface FileRecord {
+  readonly byteLength: number;
+  readonly sha256: string;
+}
+
+export interface CheckpointFolder {
+  readonly folder: string;
+  readonly step: number;
+}
+
+function hashFile(path: string): FileRecord {
+  const source = openFileSource(path);
+  try {
+    const hash = createHash("sha256");
+    const window = new Uint8Array(HASH_WINDOW);
+    for (let offset = 0; offset < source.byteLength; offset += HASH_WINDOW) {
+      const part = window.subarray(0, Math.min(HASH_WINDOW, source.byteLength - offset));
+      source.readInto(offset, part);
+      hash.update(part);
+    }
+    return { byteLength: source.byteLength, sha256: hash.digest("hex") };
+  } finally {
+    source.close();
+  }
+}
+
+/** Slows a save down between its files, so that a test can kill the process inside one. */
+function pauseForTests(): void {
+  const delayMs = Number(process.env["ANECDOTE_TEST_SAVE_DELAY_MS"] ?? 0);
+  if (delayMs > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, delayMs);
+}
+
+export function checkpointPath(runFolder: string, step: number): string {
+  return join(runFolder, `checkpoint-${step}`);
+}
+
+/**
+ * Writes `checkpoint-<step>` into a run's folder. `writers` fill a folder aside, each writing and syncing its own
+ * files; checksums follow, then one rename makes the checkpoint appear. Whatever stops this, earlier checkpoints
+ * are as they were. A whole checkpoint of the same step is left alone: a run gives equal bytes for equal steps.
+ * Returns the checkpoint's path and the bytes written.
+ */
+export function writeCheckpoint(
+  runFolder: string,
+  step: number,
+  writers: readonly ((folder: string) => void)[],
+): { readonly folder: string; readonly byteLength: number } {
+  const name = `checkpoint-${step}`;
+  const aside = join(runFolder, `.${name}.tmp`);
+  const target = join(runFolder, name);
+  try {
+    makeFolder(runFolder);
+    if (existsSync(target) && checkpointProblem(target) === undefined) {
+      return { folder: target, byteLength: 0 };
+    }
+    rmSync(aside, { recursive: true, force: true });
+    makeFolder(aside);
+    for (const write of writers) {
+      write(aside);
+      pauseForTests();
+    }
+    const files: Record<string, FileRecord> = {};
+    let byteLength = 0;
+    for (const file of readdirSync(aside).sort()) {
+      const record = hashFile(join(aside, file));
+      files[file] = record;
+      byteLength += record.byteLength;
+    }
+    writeWholeFile(join(aside, CHECKSUMS), `${JSON.stringify({ step, files }, null, 2)}\n`);
+    pauseForTests();
+    syncFolder(aside);
+    rmSync(target, { recursive: true, force: true });
+    renameSync(aside, target);
+    syncFolder(runFolder);
+    pauseForTests();
+    writeWholeFile(join(runFolder, LATEST), `${name}\n`);
+    return { folder: target, byteLength };
+  } catch (error) {
+    try {
+      rmSync(aside, { recursive: true, force: true });
+    } catch {
+      // What stopped the save may stop the clean-up too; the folder aside is removed at the next start.
+    }
+    throw error;
+  }
+}
+
+function makeFolder(folder: string): void {
+  try {
+    makeFolders(folder);
+  } catch (error) {
+    throw new FileError("file.folder", `cannot make the folder ${folder}: ${messageOf(error)}`, {
+      remedy: "Choose another folder with --output-dir.",
+      cause: error,
+    });
+  }
+}
+
+/** A run's checkpoints, oldest first; what stands aside from a save that was cut off does not count. */
+export function listCheckpoints(runFolder: string): readonly CheckpointFolder[] {
+  if (!existsSync(runFolder) || !statSync(runFolder).isDirectory()) return [];
+  return readdirSync(runFolder)
+    .flatMap((name) => {
+      const step = FOLDER_NAME.exec(name)?.[1];
+      return step === undefined ? [] : [{ folder: join(runFolder, name), step: Number(step) }];
+    })
+    .sort((a, b) => a.step - b.step);
+}
+
+/** Throws `RunError` naming the first file that is missing or not what was written. */
+export function verifyCheckpoint(folder: string): void {
+  const fail = (problem: string): never => {
+    throw new RunError("train.checkpoint.damaged", `${folder} is damaged: ${problem}`);
+  };
+  const path = join(folder, CHECKSUMS);
+  if (!existsSync(path)) fail(`${CHECKSUMS} is missing`);
+  let listing: unknown;
+  try {
+    listing = JSON.parse(Buffer.from(readSmallFile(path, 1 << 20)).toString("utf8"));
+  } catch (error) {
+    fail(`${CHECKSUMS}: ${messageOf(error)}`);
+  }
+  const files = (listing as { files?: Record<string, FileRecord> } | null)?.files;
+  if (typeof files !== "object" || files === null) return fail(`${CHECKSUMS} lists no files`);
+  for (const [name, expected] of Object.entries(files)) {
+    const file = join(folder, basename(name));
+    if (!existsSync(file)) fail(`${name} is missing`);
+    const found = hashFile(file);
+    if (found.byteLength !== expected.byteLength) {
+      fail(`${name} has ${found.byteLength} bytes, ${expected.byteLength} were written`);
+    }
+    if (found.sha256 !== expected.sha256) fail(`${name} does not match its checksum`);
+  }
+}
+
+/** What `verifyCheckpoint` finds wrong, as a sentence; nothing for a whole one. */
+export function checkpointProblem(folder: string): string | undefined {
+  try {
+    verifyCheckpoint(folder);
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
+}

@@ -1,0 +1,71 @@
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { didYouMean } from "../util/nearest.ts";
+import { RunError } from "./errors.ts";
+import { damageNotes, newestWholeCheckpoint } from "./whole-checkpoints.ts";
+
+const WHERE_MODELS_COME_FROM =
+  "Train one with `anecdote train`, or give a Hugging Face model folder.";
+
+/** Kinds of tokenizers that are made for the data. */
+export const TOKENIZER_KINDS = ["bpe", "char", "byte"] as const;
+
+/**
+ * The model folder that a path means: the folder itself, or the newest whole checkpoint of a run's folder.
+ * `note` hears of newer ones that are damaged. Throws `RunError` where there is neither.
+ */
+export function resolveModelFolder(
+  path: string,
+  note: (message: string) => void = () => undefined,
+): string {
+  if (!existsSync(path)) {
+    throw new RunError("train.model.missing", `there is no model folder ${path}`, {
+      remedy: WHERE_MODELS_COME_FROM,
+    });
+  }
+  if (!statSync(path).isDirectory()) {
+    throw new RunError("train.model.file", `${path} is a file, not a model folder`, {
+      remedy: WHERE_MODELS_COME_FROM,
+    });
+  }
+  if (existsSync(join(path, "config.json"))) return path;
+  const found = newestWholeCheckpoint(path);
+  const { checkpoint, damaged } = found;
+  if (checkpoint !== undefined) {
+    for (const message of damageNotes(found)) note(message);
+    return checkpoint.folder;
+  }
+  const reason =
+    damaged.length > 0
+      ? damaged.map(({ problem }) => problem).join("; ")
+      : `it holds ${readdirSync(path).slice(0, 5).join(", ") || "nothing"}`;
+  throw new RunError(
+    "train.model.folder",
+    `${path} is neither a model folder (config.json, model.safetensors) nor a run with a checkpoint: ${reason}`,
+  );
+}
+
+/**
+ * The tokenizer.json that a path means: the file itself, or the one of a folder, of a model or of a run. Throws
+ * `RunError` where there is none.
+ */
+export function resolveTokenizer(
+  path: string,
+  note: (message: string) => void = () => undefined,
+): string {
+  if (!existsSync(path)) {
+    throw new RunError(
+      "train.tokenizer.missing",
+      `there is no tokenizer ${path}.${didYouMean(path, TOKENIZER_KINDS)}`,
+      { remedy: "Give a tokenizer.json, or the folder of one, of a model or of a run." },
+    );
+  }
+  if (!statSync(path).isDirectory()) return path;
+  const own = join(path, "tokenizer.json");
+  if (existsSync(own)) return own;
+  const file = join(resolveModelFolder(path, note), "tokenizer.json");
+  if (existsSync(file)) return file;
+  throw new RunError("train.tokenizer.missing", `${path} holds no tokenizer.json`, {
+    remedy: "A model with only tokenizer.model must be converted first.",
+  });
+}

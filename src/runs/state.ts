@@ -1,0 +1,61 @@
+import { join } from "node:path";
+import { z } from "zod";
+import { readSmallFile } from "../util/byte-source.ts";
+import { messageOf } from "../util/errors.ts";
+import { SAMPLINGS } from "../text/index.ts";
+import { RunError } from "./errors.ts";
+
+const word = z.number().int().nonnegative();
+
+/** trainer_state.json: what a run needs besides weights and moments to go on bit for bit. */
+export const trainerStateSchema = z.object({
+  version: z.literal(1),
+  step: word,
+  sampler: z.object({
+    sampling: z.enum(SAMPLINGS),
+    seed: z.number(),
+    epoch: word,
+    position: word,
+    random: z.tuple([word, word, word, word]),
+    tokenCount: word,
+    contextLength: word,
+  }),
+  /** Losses since the last report: their sum and number. */
+  window: z.object({ lossSum: z.number(), stepCount: word }),
+  /** Absent in checkpoints of engines that need none. */
+  lossScale: z.object({ scale: z.number().positive(), stepCount: word }).optional(),
+  trainLoss: z.number().nullable(),
+  evalLoss: z.number().nullable(),
+  trainedTokens: z.number(),
+  elapsedSeconds: z.number(),
+  /** Where it ran: other arithmetic gives other bits. */
+  engine: z.object({
+    name: z.string(),
+    device: z.string(),
+    runtime: z.string(),
+    threads: z.number().int(),
+  }),
+  config: z.record(z.string(), z.unknown()),
+});
+
+export type TrainerState = z.infer<typeof trainerStateSchema>;
+
+export const TRAINER_STATE = "trainer_state.json";
+
+/** Throws `RunError` where the file is missing or not of this form. */
+export function readTrainerState(folder: string): TrainerState {
+  const path = join(folder, TRAINER_STATE);
+  let content: unknown;
+  try {
+    content = JSON.parse(Buffer.from(readSmallFile(path, 1 << 20)).toString("utf8"));
+  } catch (error) {
+    throw new RunError("train.state", `${path} cannot be read: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+  const state = trainerStateSchema.safeParse(content);
+  if (!state.success) {
+    throw new RunError("train.state", `${path}: ${z.prettifyError(state.error)}`);
+  }
+  return state.data;
+}

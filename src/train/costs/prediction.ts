@@ -1,0 +1,38 @@
+import type { Driver } from "../../chip/chip.ts";
+import { chipByName } from "../../chip/chips.ts";
+import { trainingRuns } from "../../chip/estimate.ts";
+import { chooseDriver } from "../../chip/choose-driver.ts";
+import { estimatePlacedPlan } from "../../lower/place-plan.ts";
+import type { Plan } from "../../plan/plan.ts";
+
+/** What a step would take on a Neural Engine, by the cost model (docs/cost-model.md). */
+export interface StepPrediction {
+  readonly chip: string;
+  readonly driver: Driver;
+  /** Milliseconds of one update with all its micro-batches. */
+  readonly ms: number;
+  readonly joules: number;
+}
+
+/** The chip that machines without an engine are compared with. */
+const COMPARED = "m4";
+const SIMULATED = /^sim:(?<chip>.+)$/;
+
+/**
+ * For the chip that `engine` simulates, else for an M4, through `driver`: that of the run, the one that
+ * `ANECDOTE_ANE_DRIVER` names, or e5rt. Nothing where `engine` is a Neural Engine: there is nothing to predict.
+ * Throws `EngineError` for an unknown driver, `ChipError` for an unknown chip.
+ */
+export function predictStep(
+  plan: Plan,
+  microBatches: number,
+  engine: string,
+  driver?: Driver,
+): StepPrediction | undefined {
+  if (engine === "ane") return undefined;
+  const chip = chipByName(SIMULATED.exec(engine)?.groups?.["chip"] ?? COMPARED);
+  const runs = trainingRuns(plan, microBatches);
+  const through = chooseDriver(driver);
+  const { ms, joules } = estimatePlacedPlan(plan, chip, through, runs);
+  return { chip: chip.name, driver: through, ms, joules };
+}

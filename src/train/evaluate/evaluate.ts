@@ -1,0 +1,98 @@
+import { createEngine, engineOptions } from "../../engine/create.ts";
+import { loadWeights, modelOf, readModelConfig } from "../../model/index.ts";
+import { optimize } from "../../passes/pipeline.ts";
+import { evaluationBatches, loadTokenizer, openDataset } from "../../text/index.ts";
+import type { Tokenizer, TokenView } from "../../text/index.ts";
+import { tmpdir } from "node:os";
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { EngineSettings } from "../../engine/create.ts";
+import { EngineError } from "../../engine/errors.ts";
+import { resolveModelFolder } from "../../runs/model-path.ts";
+import { buildEvaluationPlan } from "../step/step-plan.ts";
+import { evaluateBatches } from "../step/trainer.ts";
+
+export interface EvaluateOptions extends EngineSettings {
+  /** A model folder, or a run's. */
+  readonly model: string;
+  /**
+   * Text, jsonl, token ids or a folder of them, all of which is judged (a folder's validation split, if it has one); or
+   * tokens of the model's tokenizer, such as the part that a run held out.
+   */
+  readonly data: string | TokenView;
+  /** Field of `.jsonl` rows that holds the text; default: text. */
+  readonly textField?: string;
+  readonly batchSize?: number;
+  /** Tokens of context; default: the model's, at most 1,024. */
+  readonly sequenceLength?: number;
+  /** Judge each document with nothing but itself as context, as stories are trained; default: windows anywhere. */
+  readonly byDocument?: boolean;
+  readonly engine?: string;
+  readonly onProgress?: (tokenCount: number, tokenTotal: number) => void;
+  /** Told what a user should know, such as a damaged checkpoint that was passed over. */
+  readonly onNote?: (message: string) => void;
+}
+
+export interface EvaluationReport {
+  /** Mean nats a token. */
+  readonly loss: number;
+  readonly perplexity: number;
+  readonly tokens: number;
+}
+
+/** Judges a model on data in non-overlapping windows, each token counted once. */
+export async function evaluateModel(options: EvaluateOptions): Promise<EvaluationReport> {
+  const folder = resolveModelFolder(options.model, (message) => options.onNote?.(message));
+  const config = readModelConfig(folder);
+  const { tokenizer } = loadTokenizer(folder);
+  const sequenceLength = options.sequenceLength ?? Math.min(config.contextLength, 1024);
+  const batchSize = options.batchSize ?? Math.max(1, Math.floor(2048 / sequenceLength));
+  const { tokens, close } = openTokens(options, tokenizer);
+  try {
+    const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
+    try {
+      const loaded = await engine.load(
+        buildEvaluationPlan({ config, batchSize, sequenceLength, optimize: (fn) => optimize(fn) }),
+      );
+      loadWeights(folder, modelOf(config), (name) => {
+        const view = loaded.view(name);
+        if (view instanceof Float32Array) return view;
+        throw new EngineError("engine.view", `buffer ${name} does not hold fp32 numbers`);
+      });
+      const result = await evaluateBatches(
+        loaded,
+        evaluationBatches(tokens, {
+          batchSize,
+          contextLength: sequenceLength,
+          ...(options.byDocument === true && { endOfText: tokenizer.special.endOfText }),
+        }),
+        (tokenCount) => {
+          options.onProgress?.(tokenCount, tokens.tokenCount - 1);
+          return false;
+        },
+      );
+      await loaded.close();
+      return { loss: result.loss, perplexity: Math.exp(result.loss), tokens: result.tokenCount };
+    } finally {
+      await engine.close();
+    }
+  } finally {
+    close();
+  }
+}
+
+function openTokens(
+  { data, textField = "text" }: Pick<EvaluateOptions, "data" | "textField">,
+  tokenizer: Tokenizer,
+): { readonly tokens: TokenView; readonly close: () => void } {
+  if (typeof data !== "string") return { tokens: data, close: () => undefined };
+  const cacheFolder = mkdtempSync(join(tmpdir(), "anecdote-eval-"));
+  const dataset = openDataset(data, { tokenizer, cacheFolder, textField, validationFraction: 0 });
+  return {
+    tokens: dataset.validation ?? dataset.train,
+    close: () => {
+      dataset.close();
+      rmSync(cacheFolder, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,34 @@
+import type { TokenView } from "../../text/index.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { TrainError } from "../errors.ts";
+import { prepareData } from "../run/prepare.ts";
+
+/** What a run judges itself on, and how. */
+export interface HeldOut {
+  readonly data: TokenView;
+  readonly batchSize: number;
+  readonly sequenceLength: number;
+  readonly byDocument: boolean;
+  readonly close: () => void;
+}
+
+/** The part of a run's data that it is not trained on. Throws `TrainError` for a run that holds nothing out. */
+export function heldOutOf(config: TrainConfig, report: (text: string) => void): HeldOut {
+  const prepared = prepareData({ ...config, resume: true }, report);
+  const { validation } = prepared;
+  if (validation === undefined || validation.tokenCount < 2) {
+    prepared.close();
+    throw new TrainError("train.held-out", `the run ${config.output_dir} holds nothing out`, {
+      remedy: "Name data to judge it on: --data FILE.",
+    });
+  }
+  return {
+    data: validation,
+    batchSize: config.batch_size,
+    sequenceLength: config.max_seq_length,
+    byDocument: config.sampling === "documents",
+    close: () => {
+      prepared.close();
+    },
+  };
+}

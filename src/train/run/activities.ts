@@ -1,0 +1,106 @@
+import { existsSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { writeWholeFile } from "../../util/atomic-file.ts";
+import { readSmallFile } from "../../util/byte-source.ts";
+import type { TrainConfig } from "../config/config.ts";
+
+/** What a run does after a step besides training. */
+export type Activity = "evaluate" | "sample" | "save" | `final-sample-${number}`;
+
+/** What is due after a step, in order. */
+export function activitiesAfter(step: number, config: TrainConfig): readonly Activity[] {
+  if (step >= config.max_steps) {
+    const samples = Array.from(
+      { length: config.final_samples },
+      (_, index): Activity => `final-sample-${index}`,
+    );
+    return ["evaluate", "save", ...samples];
+  }
+  const isDue = (steps: number): boolean => steps > 0 && step % steps === 0;
+  return [
+    ...(isDue(config.eval_steps) ? (["evaluate"] as const) : []),
+    ...(isDue(config.sample_steps) ? (["sample"] as const) : []),
+    ...(isDue(config.save_steps) ? (["save"] as const) : []),
+  ];
+}
+
+/** The event that tells of an activity; a save is told by none that is ever told again. */
+function eventOf(activity: Activity): "eval" | "sample" | undefined {
+  if (activity === "save") return undefined;
+  return activity === "evaluate" ? "eval" : "sample";
+}
+
+/**
+ * How many events of a kind a log may hold of a step, where that kind is still `due` after it: those beyond will be
+ * told again.
+ */
+export function doneEvents(
+  step: number,
+  due: readonly Activity[],
+  config: TrainConfig,
+): ReadonlyMap<string, number> {
+  const countOf = (activities: readonly Activity[], kind: string): number =>
+    activities.filter((activity) => eventOf(activity) === kind).length;
+  const all = activitiesAfter(step, config);
+  return new Map(
+    ["eval", "sample"].flatMap((kind) => {
+      const again = countOf(due, kind);
+      return again === 0 ? [] : [[kind, countOf(all, kind) - again] as const];
+    }),
+  );
+}
+
+/** Seed of the draws of a sample. */
+export function sampleSeed(activity: Activity, step: number, { seed }: TrainConfig): number {
+  const [, index] = /^final-sample-(\d+)$/.exec(activity) ?? [];
+  return seed + step + Number(index ?? 0);
+}
+
+const FILE = "continue.json";
+const leftSchema = z.object({
+  step: z.int().nonnegative(),
+  activities: z.array(z.string()),
+  evalLoss: z.number().nullable(),
+});
+
+/** What is still due after a step, and what has come of the rest since its checkpoint was written. */
+export interface Left {
+  readonly activities: readonly Activity[];
+  readonly evalLoss: number | null;
+}
+
+/**
+ * What a process could not do after its last step, kept in the run's folder for the one that goes on. Absent where
+ * nothing was left.
+ */
+export class LeftActivities {
+  readonly #path: string;
+
+  constructor(runFolder: string) {
+    this.#path = join(runFolder, FILE);
+  }
+
+  write(step: number, left: Left): void {
+    writeWholeFile(this.#path, `${JSON.stringify({ step, ...left })}\n`);
+  }
+
+  /** For a run at `step`: nothing where the file is of another one, or broken. */
+  read(step: number, config: TrainConfig): Left | undefined {
+    if (!existsSync(this.#path)) return undefined;
+    try {
+      const text = Buffer.from(readSmallFile(this.#path, 1 << 16)).toString("utf8");
+      const left = leftSchema.parse(JSON.parse(text));
+      if (left.step !== step) return undefined;
+      const due = activitiesAfter(step, config);
+      const first = due.findIndex((activity) => left.activities.includes(activity));
+      return { activities: first < 0 ? [] : due.slice(first), evalLoss: left.evalLoss };
+    } catch {
+      return undefined;
+    }
+  }
+
+  clear(): void {
+    rmSync(this.#path, { force: true });
+  }
+}

@@ -1,0 +1,226 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { parseModelConfig, readJsonFile, readModelConfig } from "../../model/index.ts";
+import type { ModelConfig } from "../../model/index.ts";
+import {
+  byteTokenizer,
+  characterTokenizer,
+  loadTokenizer,
+  openDataset,
+  saveTokenizer,
+  trainBpe,
+  trainingTexts,
+} from "../../text/index.ts";
+import type { DescribedTokenizer, TokenView } from "../../text/index.ts";
+import { Random } from "../../util/random.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { listCheckpoints } from "../../runs/checkpoint.ts";
+import { TrainError } from "../errors.ts";
+import { resolveModelFolder, resolveTokenizer } from "../../runs/model-path.ts";
+import { DEFAULT_PRESET, presetOf } from "../config/presets.ts";
+import { writeStoryCorpus } from "./story-corpus.ts";
+
+const TOKENIZER_TRAINING_BYTES = 8 << 20;
+const CONFIG_BYTE_LIMIT = 1 << 20;
+
+export interface PreparedData {
+  readonly model: ModelConfig;
+  /** Whose weights a new run begins with. */
+  readonly modelFolder: string | undefined;
+  /** Absent when the data are token ids of unknown spelling. */
+  readonly tokenizer: DescribedTokenizer | undefined;
+  /** `bpe`, `char`, `byte`, or where it was read from. */
+  readonly tokenizerName: string | undefined;
+  readonly train: TokenView;
+  readonly validation: TokenView | undefined;
+  /** What a user should know: a vocabulary larger than the tokenizer, a cache made, ... */
+  readonly notices: readonly string[];
+  close(): void;
+}
+
+export type Report = (text: string) => void;
+
+/**
+ * Everything of a run that is not the engine: tokenizer, tokens, and the model's configuration with the sizes
+ * that follow from them. Reads what an earlier start of the same run left in its folder.
+ */
+export function prepareData(config: TrainConfig, report: Report): PreparedData {
+  const notices: string[] = [];
+  const cacheFolder = join(config.output_dir, "data");
+  const note = (message: string): void => void notices.push(message);
+  const modelFolder = modelFolderOf(config, note);
+  if (config.data === "random") return randomData(config, modelFolder, notices);
+
+  const path =
+    config.data === "stories"
+      ? writeStoryCorpus(cacheFolder, config.story_count, report)
+      : config.data;
+  const kept = join(config.output_dir, "tokenizer");
+  const isKept = config.resume && existsSync(join(kept, "tokenizer.json"));
+  const tokenizer = isKept
+    ? loadTokenizer(kept)
+    : makeTokenizer(config, modelFolder, path, report, note);
+  const tokenCount = tokenizer.tokenizer.vocabularySize;
+  const sized = sizedModel(config, modelFolder, tokenCount);
+  const { endOfText } = tokenizer.tokenizer.special;
+  const model =
+    sized.endTokenIds.length > 0 || endOfText === undefined
+      ? sized
+      : { ...sized, endTokenIds: [endOfText] };
+  if (model.vocabularySize > tokenCount) {
+    notices.push(
+      `the model has room for ${model.vocabularySize} tokens, the tokenizer uses ${tokenCount} of them`,
+    );
+  }
+  const dataset = openDataset(path, {
+    tokenizer: tokenizer.tokenizer,
+    cacheFolder,
+    textField: config.text_field,
+    validationFraction: config.validation_fraction,
+    onProgress: ({ path: file, byteCount, byteTotal }) =>
+      report(`tokenizing ${file}: ${Math.round((100 * byteCount) / Math.max(1, byteTotal))} %`),
+  });
+  // Not before the data are known to be good: a run that cannot begin leaves nothing.
+  if (!isKept) saveTokenizer(kept, tokenizer);
+  const unknownCount = dataset.files.reduce((sum, file) => sum + file.unknownCount, 0);
+  if (unknownCount > 0) {
+    notices.push(`${unknownCount} characters of the data are not in the tokenizer's vocabulary`);
+  }
+  return {
+    model,
+    modelFolder,
+    tokenizer,
+    tokenizerName: ownTokenizer(modelFolder) ?? config.tokenizer,
+    train: dataset.train,
+    validation: dataset.validation,
+    notices,
+    close: () => dataset.close(),
+  };
+}
+
+/**
+ * The model of a run without its data, for plans: where the vocabulary would follow from the tokenizer,
+ * `vocab_size` stands in.
+ */
+export function plannedModel(config: TrainConfig): ModelConfig {
+  const ownShape = config.model !== undefined || config.model_config !== undefined;
+  const follows = !ownShape && presetOf(config.preset ?? DEFAULT_PRESET).vocabularyFollowsTokenizer;
+  return sizedModel(
+    config,
+    modelFolderOf(config),
+    follows && config.tokenizer === "bpe" ? config.vocab_size : undefined,
+  );
+}
+
+/** A run that goes on has all it needs of the folder it began from. */
+function modelFolderOf(config: TrainConfig, note?: (message: string) => void): string | undefined {
+  const { model, resume, output_dir: run } = config;
+  if (model === undefined) return undefined;
+  const isGone = resume && !existsSync(model) && listCheckpoints(run).length > 0;
+  return resolveModelFolder(isGone ? run : model, note);
+}
+
+/**
+ * The model of a run: from a folder, a config.json or a preset, with the tokenizer's vocabulary where it follows it.
+ * Throws `TrainError` where the tokenizer or the sequence length does not fit.
+ */
+function sizedModel(
+  config: TrainConfig,
+  modelFolder: string | undefined,
+  tokenCount: number | undefined,
+): ModelConfig {
+  const preset =
+    config.model === undefined && config.model_config === undefined
+      ? presetOf(config.preset ?? DEFAULT_PRESET)
+      : undefined;
+  let model: ModelConfig;
+  if (preset !== undefined) model = preset.model;
+  else if (modelFolder !== undefined) model = readModelConfig(modelFolder);
+  else {
+    const path = config.model_config ?? "";
+    model = parseModelConfig(readJsonFile(path, CONFIG_BYTE_LIMIT), path);
+  }
+  if (preset?.vocabularyFollowsTokenizer === true && tokenCount !== undefined) {
+    model = { ...model, vocabularySize: tokenCount };
+  }
+  if (tokenCount !== undefined && model.vocabularySize < tokenCount) {
+    throw new TrainError(
+      "train.vocabulary",
+      `the tokenizer has ${tokenCount} tokens, the model ${model.vocabularySize}`,
+      { remedy: "Use the model's own tokenizer, or train one with --vocab-size." },
+    );
+  }
+  if (model.contextLength < config.max_seq_length) {
+    throw new TrainError(
+      "train.context",
+      `max_seq_length ${config.max_seq_length} is longer than the model's context of ${model.contextLength} tokens`,
+      { remedy: `Use --max-seq-length ${model.contextLength} or less.` },
+    );
+  }
+  return model;
+}
+
+function makeTokenizer(
+  config: TrainConfig,
+  modelFolder: string | undefined,
+  path: string,
+  report: Report,
+  note: (message: string) => void,
+): DescribedTokenizer {
+  const own = ownTokenizer(modelFolder);
+  if (own !== undefined) return loadTokenizer(own);
+  const textField = config.text_field;
+  switch (config.tokenizer) {
+    case "byte":
+      return byteTokenizer();
+    case "char":
+      return characterTokenizer(trainingTexts(path, { textField }));
+    case "bpe":
+      report("training a tokenizer");
+      return trainBpe(trainingTexts(path, { byteLimit: TOKENIZER_TRAINING_BYTES, textField }), {
+        vocabularySize: config.vocab_size,
+        onProgress: (done, total) => report(`training a tokenizer: ${done} of ${total} merges`),
+      });
+    default:
+      return loadTokenizer(resolveTokenizer(config.tokenizer, note));
+  }
+}
+
+/** The folder of a model that has a tokenizer: no other one fits it. */
+function ownTokenizer(modelFolder: string | undefined): string | undefined {
+  const hasOne = modelFolder !== undefined && existsSync(join(modelFolder, "tokenizer.json"));
+  return hasOne ? modelFolder : undefined;
+}
+
+/** Token ids drawn at random: for measuring speed and memory of any vocabulary without a corpus. */
+function randomData(
+  config: TrainConfig,
+  modelFolder: string | undefined,
+  notices: readonly string[],
+): PreparedData {
+  const model = sizedModel(config, modelFolder, undefined);
+  const tokenView = (name: string, tokenCount: number, seed: number): TokenView => ({
+    name,
+    tokenCount,
+    read(position, target) {
+      const random = new Random(seed + position);
+      for (let index = 0; index < target.length; index++) {
+        target[index] = random.below(model.vocabularySize);
+      }
+    },
+  });
+  const windowTokens = config.batch_size * (config.max_seq_length + 1);
+  return {
+    model,
+    modelFolder,
+    tokenizer: undefined,
+    tokenizerName: undefined,
+    train: tokenView("random tokens", 1000 * windowTokens, 1),
+    validation: tokenView("random tokens", 2 * windowTokens, 2),
+    notices: [
+      ...notices,
+      "the data are random token ids: the loss says nothing, only speed and memory count",
+    ],
+    close: () => undefined,
+  };
+}

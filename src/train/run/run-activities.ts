@@ -1,0 +1,169 @@
+import type { Engine } from "../../engine/engine.ts";
+import { isBudgetSpent } from "../../engine/host/compile-budget.ts";
+import { Generator } from "../../generate/index.ts";
+import { evaluationBatches } from "../../text/index.ts";
+import { sampleSeed } from "./activities.ts";
+import type { Activity, LeftActivities } from "./activities.ts";
+import { writeCheckpoint } from "../../runs/checkpoint.ts";
+import type { TrainConfig } from "../config/config.ts";
+import type { ControlBlock } from "./control.ts";
+import type { TrainEvent, UntimedEvent } from "../../runs/events.ts";
+import { runWriters } from "./checkpoint-contents.ts";
+import type { RunFiles } from "./checkpoint-contents.ts";
+import type { PreparedData } from "./prepare.ts";
+import { publishedRun } from "./published-run.ts";
+import type { RunTotals } from "./run-totals.ts";
+import type { TrainerState } from "../../runs/state.ts";
+import type { Trainer } from "../step/trainer.ts";
+import { pruneCheckpoints } from "../../runs/whole-checkpoints.ts";
+
+export interface ActivityParts {
+  readonly config: TrainConfig;
+  readonly data: PreparedData;
+  readonly engine: Engine;
+  readonly trainer: Trainer;
+  readonly files: RunFiles;
+  readonly totals: RunTotals;
+  readonly control: ControlBlock;
+  readonly left: LeftActivities;
+  readonly emit: (event: UntimedEvent) => TrainEvent;
+}
+
+/** What a run does besides training: evaluations, samples, checkpoints. Others always find what is left of it. */
+export class RunActivities {
+  readonly #parts: ActivityParts;
+  #generator: Generator | undefined;
+
+  constructor(parts: ActivityParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Activities in order. Where the process may compile no more, a checkpoint is saved, the rest is noted for the
+   * process that goes on, and the event that says so is returned.
+   */
+  async perform(activities: readonly Activity[]): Promise<TrainEvent | undefined> {
+    for (const [index, activity] of activities.entries()) {
+      this.publish(activities.length - index);
+      try {
+        await this.#do(activity);
+      } catch (error) {
+        if (!isBudgetSpent(error)) throw error;
+        return this.stopForBudget(activities.slice(index));
+      }
+    }
+    this.publish(0);
+    return undefined;
+  }
+
+  /** Tells other threads of the last whole step, and of how many activities are due after it. */
+  publish(leftCount: number): void {
+    const { control, trainer } = this.#parts;
+    control.endUpdate(trainer.step, publishedRun(this.#state(), leftCount));
+  }
+
+  stopForBudget(left: readonly Activity[]): TrainEvent {
+    const { trainer, totals, control, emit } = this.#parts;
+    const checkpoint = this.#save();
+    this.#parts.left.write(trainer.step, { activities: left, evalLoss: totals.evalLoss });
+    // Whoever asked for a stop gets one.
+    const isStopped = control.interruptRequested;
+    return emit({
+      kind: "interrupted",
+      step: trainer.step,
+      checkpoint,
+      ...(!isStopped && { reason: "compile_budget", left: left.length }),
+    });
+  }
+
+  /** Saves after a step after which nothing is due any more. */
+  interrupt(): TrainEvent {
+    const { trainer, emit } = this.#parts;
+    const checkpoint = this.#save();
+    return emit({ kind: "interrupted", step: trainer.step, checkpoint });
+  }
+
+  async close(): Promise<void> {
+    await this.#generator?.close();
+  }
+
+  async #do(activity: Activity): Promise<void> {
+    const { config, trainer } = this.#parts;
+    const isLast = trainer.step >= config.max_steps;
+    if (activity === "evaluate") await this.#evaluate(isLast ? -1 : config.eval_batches);
+    else if (activity === "save") this.#save();
+    else {
+      const seed = sampleSeed(activity, trainer.step, config);
+      await this.#sample(config.sample_prompt ?? "", seed);
+    }
+  }
+
+  async #evaluate(batchLimit: number): Promise<void> {
+    const { config, data, trainer, totals, emit } = this.#parts;
+    const { validation } = data;
+    if (validation === undefined || validation.tokenCount < 2) return;
+    const startedMs = Date.now();
+    const batches = evaluationBatches(validation, {
+      batchSize: config.batch_size,
+      contextLength: config.max_seq_length,
+      ...(batchLimit > 0 && { batchLimit }),
+      ...(config.sampling === "documents" && {
+        endOfText: data.tokenizer?.tokenizer.special.endOfText,
+      }),
+    });
+    const { loss, tokenCount } = await trainer.evaluate(batches);
+    totals.evalLoss = loss;
+    emit({
+      kind: "eval",
+      step: trainer.step,
+      eval_loss: loss,
+      perplexity: Math.exp(loss),
+      eval_tokens: tokenCount,
+      elapsed_seconds: (Date.now() - startedMs) / 1000,
+    });
+  }
+
+  async #sample(prompt: string, seed: number): Promise<void> {
+    const { config, data, engine, trainer, emit } = this.#parts;
+    const { tokenizer } = data;
+    if (tokenizer === undefined) return;
+    this.#generator ??= new Generator({
+      engine,
+      model: data.model,
+      tokenizer: tokenizer.tokenizer,
+      weights: trainer.loaded,
+    });
+    const { text } = await this.#generator.generate(prompt, {
+      maxTokens: config.sample_tokens,
+      temperature: config.sample_temperature,
+      seed,
+    });
+    emit({ kind: "sample", step: trainer.step, prompt, text });
+  }
+
+  #save(): string {
+    const { config, files, trainer, emit } = this.#parts;
+    const startedMs = Date.now();
+    const { folder, byteLength } = writeCheckpoint(
+      config.output_dir,
+      trainer.step,
+      runWriters(files, (name) => trainer.loaded.view(name), this.#state()),
+    );
+    for (const message of pruneCheckpoints(config.output_dir, config.save_total_limit)) {
+      emit({ kind: "notice", step: trainer.step, message });
+    }
+    emit({
+      kind: "save",
+      step: trainer.step,
+      checkpoint: folder,
+      byte_length: byteLength,
+      elapsed_seconds: (Date.now() - startedMs) / 1000,
+    });
+    return folder;
+  }
+
+  #state(): TrainerState {
+    const { config, engine, trainer, totals } = this.#parts;
+    return totals.state(trainer, engine.description, config);
+  }
+}

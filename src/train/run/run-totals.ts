@@ -1,0 +1,71 @@
+import type { EngineDescription } from "../../engine/engine.ts";
+import type { TrainConfig } from "../config/config.ts";
+import type { TrainerState } from "../../runs/state.ts";
+import type { Trainer } from "../step/trainer.ts";
+
+/** What a run adds up over its steps, and trainer_state.json carries from one process to the next. */
+export class RunTotals {
+  /** Mean loss of the last report. */
+  trainLoss: number | null = null;
+  evalLoss: number | null = null;
+  trainedTokens = 0;
+  /** Since the last report. */
+  #lossSum = 0;
+  #stepCount = 0;
+  #elapsedBefore = 0;
+  #startedMs = Date.now();
+
+  adopt({ window, trainLoss, evalLoss, trainedTokens, elapsedSeconds }: TrainerState): void {
+    this.#lossSum = window.lossSum;
+    this.#stepCount = window.stepCount;
+    this.trainLoss = trainLoss;
+    this.evalLoss = evalLoss;
+    this.trainedTokens = trainedTokens;
+    this.#elapsedBefore = elapsedSeconds;
+  }
+
+  /** Training begins now; what was before is not counted. */
+  startClock(): void {
+    this.#startedMs = Date.now();
+  }
+
+  /** Seconds of training in this process. */
+  get secondsHere(): number {
+    return (Date.now() - this.#startedMs) / 1000;
+  }
+
+  get elapsedSeconds(): number {
+    return this.#elapsedBefore + this.secondsHere;
+  }
+
+  countStep(loss: number, tokenCount: number): void {
+    this.#lossSum += loss;
+    this.#stepCount++;
+    this.trainedTokens += tokenCount;
+  }
+
+  /** Mean loss since the last report, which ends here. */
+  report(): number {
+    const mean = this.#lossSum / this.#stepCount;
+    this.trainLoss = mean;
+    this.#lossSum = 0;
+    this.#stepCount = 0;
+    return mean;
+  }
+
+  state(trainer: Trainer, engine: EngineDescription, config: TrainConfig): TrainerState {
+    return {
+      version: 1,
+      step: trainer.step,
+      sampler: trainer.batchState as TrainerState["sampler"],
+      window: { lossSum: this.#lossSum, stepCount: this.#stepCount },
+      ...(trainer.lossScale.isDynamic && { lossScale: trainer.lossScale.state }),
+      trainLoss: this.trainLoss,
+      evalLoss: this.evalLoss,
+      trainedTokens: this.trainedTokens,
+      elapsedSeconds: this.elapsedSeconds,
+      engine,
+      config: { ...config },
+    };
+  }
+}

@@ -1,0 +1,392 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { stringify as stringifyYaml } from "yaml";
+import { createEngine, engineOptions } from "../../engine/create.ts";
+import type { Engine, LoadedPlan } from "../../engine/engine.ts";
+import { isBudgetSpent } from "../../engine/host/compile-budget.ts";
+import { EngineError } from "../../engine/errors.ts";
+import { modelOf } from "../../model/index.ts";
+import type { ModelConfig } from "../../model/index.ts";
+import { optimize } from "../../passes/pipeline.ts";
+import type { Plan } from "../../plan/index.ts";
+import { BatchSource } from "../../text/index.ts";
+import { writeWholeFile } from "../../util/atomic-file.ts";
+import { activitiesAfter, doneEvents, LeftActivities } from "./activities.ts";
+import type { Activity } from "./activities.ts";
+import { checkpointPath } from "../../runs/checkpoint.ts";
+import type { TrainConfig } from "../config/config.ts";
+import type { ControlBlock } from "./control.ts";
+import type { EnergyBlock } from "../costs/energy-block.ts";
+import { EventLog, eventsPath, rewindEvents } from "../../runs/event-log.ts";
+import type { TrainEvent, UntimedEvent } from "../../runs/events.ts";
+import { LossScale } from "../step/loss-scale.ts";
+import { initializeWeights, loadModel, loadOptimizer } from "./checkpoint-contents.ts";
+import type { RunFiles } from "./checkpoint-contents.ts";
+import { plannedModel, prepareData } from "./prepare.ts";
+import type { PreparedData } from "./prepare.ts";
+import { publishedRun } from "./published-run.ts";
+import { takeResumePoint } from "../../runs/resume-point.ts";
+import type { ResumePoint } from "../../runs/resume-point.ts";
+import { resumeNotices } from "./resume-notices.ts";
+import { RunActivities } from "./run-activities.ts";
+import { RunCosts } from "../costs/run-costs.ts";
+import { RunTotals } from "./run-totals.ts";
+import { resolveWarmupSteps } from "../step/schedule.ts";
+import { startFields } from "./start-event.ts";
+import { claimFolder, finishedNotice, planBytes, requireMemory } from "./start.ts";
+import type { TrainerState } from "../../runs/state.ts";
+import { buildTrainingPlan } from "../step/step-plan.ts";
+import type { TrainingPlan } from "../step/step-plan.ts";
+import { Trainer } from "../step/trainer.ts";
+import { newestWholeCheckpoint } from "../../runs/whole-checkpoints.ts";
+import type { FoundCheckpoint } from "../../runs/whole-checkpoints.ts";
+
+/** Between two `step` events. */
+export interface TrainProgress {
+  readonly step: number;
+  /** Of this update alone. */
+  readonly loss: number;
+}
+
+export interface RunContext {
+  readonly onEvent: (event: TrainEvent) => void;
+  /** What is being done; `at` while it trains. */
+  readonly onProgress: (text: string, at?: TrainProgress) => void;
+  readonly control: ControlBlock;
+  /** What a power meter on the main thread reads. */
+  readonly energy?: EnergyBlock;
+  /** Told once everything another thread needs to save this run exists. */
+  readonly onReady?: (loaded: LoadedPlan, files: RunFiles) => void;
+}
+
+/** The plan of a run's steps, as `--show plan` prints it and the engine runs it. */
+export function planOf(config: TrainConfig, model: ModelConfig): TrainingPlan {
+  return buildTrainingPlan({
+    config: model,
+    batchSize: config.batch_size,
+    sequenceLength: config.max_seq_length,
+    accumulation: config.gradient_accumulation_steps > 1,
+    recompute: config.recompute,
+    optimize: (fn) => optimize(fn),
+    adamw: { beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: config.adam_epsilon },
+    ...(config.tap_bytes !== undefined && { byteBudget: config.tap_bytes }),
+    ...(config.head_chunk_rows !== undefined && { headChunkRows: config.head_chunk_rows }),
+  });
+}
+
+/**
+ * A whole training run in the calling thread: data, plan, engine, loop, evaluation, samples, checkpoints.
+ * Returns the last event: `end`, `interrupted`, or a `notice` where a run to resume has nothing left to do; nothing is
+ * written then. What needs no data is checked before anything is written. Whoever calls it holds the folder's `RunLock`.
+ */
+export async function runTraining(config: TrainConfig, context: RunContext): Promise<TrainEvent> {
+  claimFolder(config);
+  const found = config.resume ? newestWholeCheckpoint(config.output_dir) : undefined;
+  const finished = found && finishedNotice(config, found);
+  if (finished !== undefined) {
+    const step = found?.checkpoint?.step ?? 0;
+    const event: TrainEvent = { t: Date.now() / 1000, kind: "notice", step, message: finished };
+    context.onEvent(event);
+    return event;
+  }
+  const engine = await createEngine(config.engine, engineOptions(config));
+  try {
+    requireMemory(planOf(config, plannedModel(config)).plan);
+    const data = prepareData(config, context.onProgress);
+    try {
+      return await new Run(config, context, data, engine, found).go();
+    } finally {
+      data.close();
+    }
+  } finally {
+    await engine.close();
+  }
+}
+
+function stepNeedsTooMany(cause: EngineError): EngineError {
+  return new EngineError(
+    cause.code,
+    `a training step needs more programs than one process may compile, so a new process does not help: ${cause.message}`,
+    { cause },
+  );
+}
+
+class Run {
+  readonly #config: TrainConfig;
+  readonly #context: RunContext;
+  readonly #data: PreparedData;
+  readonly #engine: Engine;
+  readonly #notices: string[];
+  readonly #totals = new RunTotals();
+  /** Where it is resumed. */
+  readonly #found: FoundCheckpoint | undefined;
+  #log: EventLog | undefined;
+
+  constructor(
+    config: TrainConfig,
+    context: RunContext,
+    data: PreparedData,
+    engine: Engine,
+    found: FoundCheckpoint | undefined,
+  ) {
+    this.#found = found;
+    this.#config = config;
+    this.#context = context;
+    this.#data = data;
+    this.#engine = engine;
+    this.#notices = [...data.notices];
+  }
+
+  async go(): Promise<TrainEvent> {
+    const config = this.#config;
+    const { plan } = planOf(config, this.#data.model);
+    requireMemory(plan);
+    const point =
+      this.#found &&
+      takeResumePoint(config.output_dir, this.#found, (text) => this.#notices.push(text));
+    if (point !== undefined) {
+      this.#notices.push(...resumeNotices(point.state, this.#engine.description, config));
+    }
+    const step = point?.step ?? 0;
+    const leftFile = new LeftActivities(config.output_dir);
+    const left = config.resume ? leftFile.read(step, config) : undefined;
+    const isTrained = step >= config.max_steps;
+    const due = left?.activities ?? (isTrained ? activitiesAfter(step, config) : []);
+    const batches = this.#batches(point?.state);
+    this.#openLog(step, due);
+    this.#announce(step, plan);
+    this.#context.onProgress("compiling");
+    const loaded = await this.#engine.load(plan, {
+      onProgress: (done, total, what) =>
+        this.#context.onProgress(`compiling ${what}: ${done} of ${total}`),
+    });
+    let activities: RunActivities | undefined;
+    try {
+      this.#context.onProgress(point === undefined ? "initialising weights" : "loading weights");
+      this.#restore(loaded, point);
+      const trainer = this.#trainer(loaded, batches, point?.state);
+      const { tokenizer } = this.#data;
+      const files: RunFiles = {
+        model: this.#data.model,
+        tokenizer: tokenizer && { json: tokenizer.json, config: tokenizer.config },
+      };
+      if (left !== undefined) this.#totals.evalLoss = left.evalLoss;
+      activities = new RunActivities({
+        ...{ config, data: this.#data, engine: this.#engine, trainer, files },
+        ...{ totals: this.#totals, control: this.#context.control, left: leftFile },
+        emit: (event) => this.#emit(event),
+      });
+      activities.publish(due.length);
+      this.#context.onReady?.(loaded, files);
+      if (due.length > 0) {
+        // First, so that their programs and the step's need not fit into one process's budget together.
+        const stopped = await activities.perform(due);
+        if (stopped !== undefined) return stopped;
+      }
+      try {
+        if (!isTrained) await this.#prepare(loaded);
+      } catch (error) {
+        if (!isBudgetSpent(error)) throw error;
+        if (due.length === 0) throw stepNeedsTooMany(error);
+        return activities.stopForBudget([]);
+      }
+      leftFile.clear();
+      return await this.#loop(trainer, activities);
+    } finally {
+      await activities?.close();
+      this.#log?.close();
+      await loaded.close();
+    }
+  }
+
+  /** Compiles all that a step needs. */
+  async #prepare(loaded: LoadedPlan): Promise<void> {
+    const accumulates = this.#config.gradient_accumulation_steps > 1;
+    for (const section of [
+      "forward_backward",
+      ...(accumulates ? ["forward_backward_accumulate"] : []),
+      "gradient_norm",
+      "update",
+    ]) {
+      await loaded.prepare(section);
+    }
+  }
+
+  async #loop(trainer: Trainer, activities: RunActivities): Promise<TrainEvent> {
+    const config = this.#config;
+    const totals = this.#totals;
+    totals.startClock();
+    const firstStep = trainer.step;
+    const costs = this.#costs(trainer.loaded);
+    costs.resume();
+    while (trainer.step < config.max_steps) {
+      if (this.#context.control.interruptRequested) return activities.interrupt();
+      const result = await trainer.update((_, { loss, tokenCount }) => {
+        totals.countStep(loss, tokenCount);
+        const state = totals.state(trainer, this.#engine.description, config);
+        return publishedRun(state, activitiesAfter(trainer.step, config).length);
+      });
+      costs.count(result.tokenCount);
+      const { step } = trainer;
+      this.#context.onProgress(`step ${step}/${config.max_steps}  loss ${result.loss.toFixed(4)}`, {
+        step,
+        loss: result.loss,
+      });
+      if (step % config.logging_steps === 0 || step === config.max_steps) {
+        const averagePerSecond = (step - firstStep) / Math.max(1e-3, totals.secondsHere);
+        const power = costs.powerEvent(step);
+        if (power !== undefined) this.#emit(power);
+        this.#emit({
+          kind: "step",
+          step,
+          train_loss: totals.report(),
+          learning_rate: result.learningRate,
+          gradient_norm: result.gradientNorm,
+          ...(trainer.lossScale.scale !== 1 && { loss_scale: trainer.lossScale.scale }),
+          ...costs.stepFields(),
+          trained_tokens: totals.trainedTokens,
+          eta_seconds: (config.max_steps - step) / averagePerSecond,
+        });
+      }
+      const due = activitiesAfter(step, config);
+      if (due.length === 0) activities.publish(0);
+      else {
+        costs.pause();
+        const stopped = await activities.perform(due);
+        if (stopped !== undefined) return stopped;
+        if (step < config.max_steps) costs.resume();
+      }
+    }
+    costs.pause();
+    return this.#finish(trainer, costs);
+  }
+
+  get #tokensPerStep(): number {
+    const { batch_size, max_seq_length, gradient_accumulation_steps } = this.#config;
+    return batch_size * max_seq_length * gradient_accumulation_steps;
+  }
+
+  #costs(loaded: LoadedPlan): RunCosts {
+    return new RunCosts({
+      loaded,
+      engine: this.#engine.description.name,
+      driver: this.#config.ane_driver,
+      microBatches: this.#config.gradient_accumulation_steps,
+      tokensPerStep: this.#tokensPerStep,
+      energy: this.#context.energy,
+    });
+  }
+
+  #finish(trainer: Trainer, costs: RunCosts): TrainEvent {
+    return this.#emit({
+      kind: "end",
+      step: trainer.step,
+      train_loss: this.#totals.trainLoss,
+      eval_loss: this.#totals.evalLoss,
+      elapsed_seconds: this.#totals.elapsedSeconds,
+      peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
+      ...costs.endFields(),
+      model: checkpointPath(this.#config.output_dir, trainer.step),
+    });
+  }
+
+  /** Fills the weights: from a checkpoint, from a given model, or fresh. */
+  #restore(loaded: LoadedPlan, point: ResumePoint | undefined): void {
+    const model = modelOf(this.#data.model);
+    const view = (name: string) => loaded.view(name);
+    const { modelFolder } = this.#data;
+    if (point !== undefined) {
+      loadModel(point.folder, model, view);
+      loadOptimizer(point.folder, model, view);
+      this.#totals.adopt(point.state);
+    } else if (modelFolder !== undefined) loadModel(modelFolder, model, view);
+    else initializeWeights(model, this.#config.seed, view);
+  }
+
+  #batches(resumed: TrainerState | undefined): BatchSource {
+    const config = this.#config;
+    const { tokenizer } = this.#data;
+    return new BatchSource(
+      this.#data.train,
+      {
+        batchSize: config.batch_size,
+        sampling: config.sampling,
+        seed: config.seed,
+        contextLength: config.max_seq_length,
+        endOfText: tokenizer?.tokenizer.special.endOfText,
+      },
+      resumed?.sampler,
+    );
+  }
+
+  #trainer(loaded: LoadedPlan, batches: BatchSource, resumed: TrainerState | undefined): Trainer {
+    const config = this.#config;
+    const trainer = new Trainer(
+      {
+        loaded,
+        batches,
+        schedule: {
+          kind: config.lr_scheduler_type,
+          learningRate: config.learning_rate,
+          minimumLearningRate: config.min_learning_rate,
+          warmupSteps: resolveWarmupSteps(config.warmup_steps, config.max_steps),
+          maxSteps: config.max_steps,
+        },
+        accumulationSteps: config.gradient_accumulation_steps,
+        beta1: config.adam_beta1,
+        beta2: config.adam_beta2,
+        weightDecay: config.weight_decay,
+        maxGradientNorm: config.max_grad_norm,
+        control: this.#context.control,
+        lossScale: this.#lossScale(resumed),
+        onOverflow: (scale) => {
+          this.#emit({
+            kind: "notice",
+            step: trainer.step,
+            message: `a gradient overflowed; the step is done again with a loss scale of ${scale}`,
+          });
+        },
+      },
+      resumed?.step ?? 0,
+    );
+    return trainer;
+  }
+
+  #lossScale(resumed: TrainerState | undefined): LossScale {
+    const fixed = this.#config.loss_scale;
+    if (fixed > 0) return LossScale.fixed(fixed);
+    const isNeeded = this.#engine.description.arithmetic === "fp16";
+    if (!isNeeded || this.#config.scaling === "off") return LossScale.fixed(1);
+    return LossScale.dynamic(resumed?.lossScale);
+  }
+
+  /** `due`: what is told again after `step`. */
+  #openLog(step: number, due: readonly Activity[]): void {
+    const { output_dir } = this.#config;
+    writeWholeFile(
+      join(output_dir, "config.yaml"),
+      stringifyYaml({ ...this.#config, resume: undefined }),
+    );
+    const path = eventsPath(output_dir);
+    if (step > 0) rewindEvents(path, step, doneEvents(step, due, this.#config));
+    else if (existsSync(path)) writeWholeFile(path, "");
+    this.#log = new EventLog(path);
+  }
+
+  #announce(step: number, plan: Plan): void {
+    this.#emit({
+      ...startFields(this.#config, this.#data, this.#engine.description),
+      step,
+      tokens_per_step: this.#tokensPerStep,
+      plan_bytes: planBytes(plan),
+    });
+    for (const message of this.#notices) this.#emit({ kind: "notice", step, message });
+  }
+
+  #emit(untimed: UntimedEvent): TrainEvent {
+    const event = { t: Date.now() / 1000, ...untimed };
+    this.#log?.append(event);
+    this.#context.onEvent(event);
+    return event;
+  }
+}

@@ -1,0 +1,187 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+import { AnecdoteError } from "../../util/errors.ts";
+import { compiledUrl } from "../../util/source-layout.ts";
+import { noteStuckThread } from "../../util/stuck-thread.ts";
+import { listCheckpoints } from "../../runs/checkpoint.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { ControlBlock } from "./control.ts";
+import { logInterruption } from "../../runs/event-log.ts";
+import type { TrainEvent } from "../../runs/events.ts";
+import type { EnergyBlock } from "../costs/energy-block.ts";
+import { saveFromMainThread } from "./emergency-save.ts";
+import type { SharedRun } from "./emergency-save.ts";
+import type { TrainProgress } from "./run.ts";
+import { RunLock } from "../../runs/run-lock.ts";
+
+const LEAVE_AFTER_MS = 500;
+
+/** Messages from the training thread. */
+export type WorkerMessage =
+  | { readonly kind: "event"; readonly event: TrainEvent }
+  | { readonly kind: "progress"; readonly text: string; readonly at?: TrainProgress }
+  | { readonly kind: "shared"; readonly run: SharedRun }
+  | {
+      readonly kind: "error";
+      readonly code: string | undefined;
+      readonly message: string;
+      readonly stack: string | undefined;
+    };
+
+export interface SessionOptions {
+  readonly onEvent?: (event: TrainEvent) => void;
+  /** What is being done: tokenizing, compiling, or training `at` a step. */
+  readonly onProgress?: (text: string, at?: TrainProgress) => void;
+  /**
+   * Aborting saves a checkpoint after the current step and ends with an `interrupted` event; before the first step
+   * it ends at once, without one.
+   */
+  readonly signal?: AbortSignal;
+  /** Told what aborting does. */
+  readonly onStop?: (how: "save" | "leave") => void;
+  /** Where a power meter of the calling thread puts what it reads. */
+  readonly energy?: EnergyBlock;
+  /** The caller's lock on the run's folder. Default: one of this session's own. */
+  readonly lock?: RunLock;
+  /** How long a stop may wait for the current step before the main thread saves the last whole one. */
+  readonly stuckAfterMs?: number;
+}
+
+/**
+ * Runs a training in a worker thread, so that the calling thread stays responsive and can save even while a
+ * native call hangs. Resolves with the last event (as `runTraining`); rejects with what went wrong, also where
+ * another process trains in the same folder.
+ */
+export async function trainInWorker(
+  config: TrainConfig,
+  options: SessionOptions = {},
+): Promise<TrainEvent> {
+  const own = options.lock === undefined ? RunLock.take(config.output_dir) : undefined;
+  try {
+    return await trainLocked(config, options);
+  } finally {
+    own?.release();
+  }
+}
+
+async function trainLocked(config: TrainConfig, options: SessionOptions): Promise<TrainEvent> {
+  const control = new ControlBlock();
+  const worker = new Worker(compiledUrl(import.meta.url, "./worker.ts"), {
+    workerData: { config, control: control.buffer, energy: options.energy?.buffer },
+  });
+  let last: TrainEvent | undefined;
+  let shared: SharedRun | undefined;
+  let stuckTimer: NodeJS.Timeout | undefined;
+  let rescued = false;
+  let hangs = false;
+  let giveUp = (): void => undefined;
+  let isLeaving = false;
+  /** Of this process's first step, once it is known. */
+  let startStep: number | undefined;
+  const stop = (): void => {
+    if (isLeaving) return;
+    const isTraining = startStep !== undefined && control.step > startStep;
+    options.onStop?.(isTraining ? "save" : "leave");
+    control.requestInterrupt();
+    if (!isTraining) {
+      isLeaving = true;
+      giveUp();
+      return;
+    }
+    stuckTimer ??= setTimeout(() => {
+      rescued = true;
+      hangs = true;
+      giveUp();
+    }, options.stuckAfterMs ?? 30_000);
+  };
+  try {
+    await new Promise<void>((resolve, reject) => {
+      giveUp = resolve;
+      options.signal?.addEventListener("abort", stop);
+      if (options.signal?.aborted === true) stop();
+      worker.on("message", (message: WorkerMessage) => {
+        switch (message.kind) {
+          case "event":
+            if (isLeaving) break;
+            if (message.event.kind === "start") startStep = message.event.step;
+            last = message.event;
+            options.onEvent?.(message.event);
+            break;
+          case "progress":
+            options.onProgress?.(message.text, message.at);
+            break;
+          case "shared":
+            shared = message.run;
+            break;
+          case "error":
+            hangs = message.code === "engine.ane.timeout";
+            if (hangs) saveIfWhole(control, shared, config, options);
+            reject(revive(message));
+            break;
+        }
+      });
+      worker.on("error", reject);
+      worker.on("exit", () => resolve());
+    });
+  } finally {
+    clearTimeout(stuckTimer);
+    options.signal?.removeEventListener("abort", stop);
+    // A thread that hangs in native code never ends: nobody may wait for it.
+    if (hangs || !(await endsSoon(worker, isLeaving))) {
+      noteStuckThread();
+      worker.unref();
+    }
+  }
+  if (isLeaving) {
+    const event = leftEvent(config, startStep);
+    options.onEvent?.(event);
+    return event;
+  }
+  if (rescued) {
+    const event = saveFromMainThread(control, shared, config);
+    options.onEvent?.(event);
+    return event;
+  }
+  if (last === undefined) {
+    throw new AnecdoteError("train.worker", "the training thread ended without a word");
+  }
+  return last;
+}
+
+/** Ends the thread. False where it is to be left at once and is in native code, which may take long. */
+async function endsSoon(worker: Worker, isLeaving: boolean): Promise<boolean> {
+  const end = worker.terminate().then(() => true);
+  return isLeaving ? Promise.race([end, delay(LEAVE_AFTER_MS, false)]) : end;
+}
+
+/** Of a run that was stopped before this process had trained a step: the checkpoint it was resumed from stands. */
+function leftEvent(config: TrainConfig, startStep: number | undefined): TrainEvent {
+  const saved = config.resume ? (listCheckpoints(config.output_dir).at(-1)?.step ?? 0) : 0;
+  const step = startStep ?? saved;
+  return step > 0
+    ? logInterruption(config.output_dir, step)
+    : { t: Date.now() / 1000, kind: "interrupted", step };
+}
+
+/** The last whole step, where there is one that the last checkpoint lacks. */
+function saveIfWhole(
+  control: ControlBlock,
+  shared: SharedRun | undefined,
+  config: TrainConfig,
+  { onEvent }: SessionOptions,
+): void {
+  try {
+    const event = saveFromMainThread(control, shared, config);
+    onEvent?.(event);
+  } catch (error) {
+    // Nothing whole to save; the error that follows says why the run ends.
+    if (!(error instanceof AnecdoteError)) throw error;
+  }
+}
+
+function revive(message: Extract<WorkerMessage, { kind: "error" }>): Error {
+  if (message.code !== undefined) return new AnecdoteError(message.code, message.message);
+  const error = new Error(message.message);
+  if (message.stack !== undefined) error.stack = message.stack;
+  return error;
+}

@@ -1,0 +1,40 @@
+import type { EngineDescription } from "../../engine/engine.ts";
+import { modelOf, parameterCount } from "../../model/index.ts";
+import type { TrainConfig } from "../config/config.ts";
+import type { TrainEvent } from "../../runs/events.ts";
+import type { PreparedData } from "./prepare.ts";
+import { DEFAULT_PRESET } from "../config/presets.ts";
+
+type StartEvent = Extract<TrainEvent, { kind: "start" }>;
+
+/** What a `start` event tells of a run before its plan: model, data and engine. */
+export function startFields(
+  config: TrainConfig,
+  data: PreparedData,
+  engine: EngineDescription,
+): Omit<StartEvent, "t" | "step" | "tokens_per_step" | "plan_bytes"> {
+  const { model } = data;
+  const ownShape = data.modelFolder ?? config.model_config;
+  return {
+    kind: "start",
+    max_steps: config.max_steps,
+    run: config.output_dir,
+    ...(ownShape === undefined
+      ? { preset: config.preset ?? DEFAULT_PRESET, preset_by_default: config.preset === undefined }
+      : { model: ownShape }),
+    family: model.family,
+    layers: model.layerCount,
+    channels: model.channelCount,
+    vocabulary: model.vocabularySize,
+    ...(data.tokenizerName !== undefined && { tokenizer: data.tokenizerName }),
+    context_length: config.max_seq_length,
+    engine: engine.name,
+    device: engine.device,
+    runtime: engine.runtime,
+    threads: engine.threads,
+    ...(engine.profile !== undefined && { profile: engine.profile }),
+    parameters: parameterCount(modelOf(model)),
+    train_tokens: data.train.tokenCount,
+    eval_tokens: data.validation?.tokenCount ?? 0,
+  };
+}

@@ -1,0 +1,37 @@
+// The training thread. It posts events; what stops it comes through the control block's shared memory,
+// since the thread does not turn its event loop while the runtime computes.
+import { parentPort, workerData } from "node:worker_threads";
+import { AnecdoteError } from "../../util/errors.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { ControlBlock } from "./control.ts";
+import { EnergyBlock } from "../costs/energy-block.ts";
+import { sharedRun } from "./emergency-save.ts";
+import { runTraining } from "./run.ts";
+import type { WorkerMessage } from "./session.ts";
+
+const { config, control, energy } = workerData as {
+  readonly config: TrainConfig;
+  readonly control: SharedArrayBuffer;
+  readonly energy?: SharedArrayBuffer;
+};
+
+function post(message: WorkerMessage): void {
+  parentPort?.postMessage(message);
+}
+
+try {
+  await runTraining(config, {
+    control: new ControlBlock(control),
+    ...(energy !== undefined && { energy: new EnergyBlock(energy) }),
+    onEvent: (event) => post({ kind: "event", event }),
+    onProgress: (text, at) => post({ kind: "progress", text, ...(at && { at }) }),
+    onReady: (loaded, files) => post({ kind: "shared", run: sharedRun(loaded, files) }),
+  });
+} catch (error) {
+  post({
+    kind: "error",
+    code: error instanceof AnecdoteError ? error.code : undefined,
+    message: error instanceof Error ? error.message : String(error),
+    stack: error instanceof Error ? error.stack : undefined,
+  });
+}

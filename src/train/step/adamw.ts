@@ -1,0 +1,98 @@
+import { FunctionBuilder } from "../../mil/builder.ts";
+import type { MilFunction, Value } from "../../mil/program.ts";
+import { scalarType } from "../../mil/types.ts";
+import type { StageInstance, WeightSpec } from "../../model/weights.ts";
+import type { HostKernel } from "../../plan/plan.ts";
+
+/** Settings of AdamW that stand in the program; the others are inputs. */
+export interface AdamwSettings {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+}
+
+/** Scalar inputs of every AdamW program, fp32 []. */
+export const ADAMW_SCALARS = [
+  "learning_rate",
+  "weight_decay",
+  "bias_correction1",
+  "bias_correction2",
+  "gradient_scale",
+] as const;
+type AdamwScalar = (typeof ADAMW_SCALARS)[number];
+
+export interface AdamwProgram {
+  readonly function: MilFunction;
+  readonly kernel: HostKernel;
+}
+
+/** Names of one weight's inputs; outputs are `new_` and the same names, the gradient excepted. */
+export function adamwNames({ parameter }: WeightSpec) {
+  return {
+    weight: parameter,
+    gradient: `gradient_${parameter}`,
+    m: `m_${parameter}`,
+    v: `v_${parameter}`,
+  };
+}
+
+/**
+ * AdamW with decoupled decay (Loshchilov and Hutter, 2019) for all weights of a stage:
+ * w -= rate * (decay * w + (m / c1) / (sqrt(v / c2) + epsilon)), where m and v are running means of the
+ * scaled gradient and of its square and c1, c2 correct their start at zero.
+ */
+export function adamwProgram(
+  stage: StageInstance,
+  { beta1, beta2, epsilon }: AdamwSettings,
+): AdamwProgram {
+  const f = new FunctionBuilder(`adamw_${stage.kind}`);
+  const owned = stage.weights.filter((weight) => !weight.borrowed);
+  const scalars = Object.fromEntries(
+    ADAMW_SCALARS.map((name) => [name, f.input(name, scalarType("fp32"))]),
+  ) as Record<AdamwScalar, Value>;
+  const outputs: Record<string, Value> = {};
+  const inverse1 = f.op("real_div", { x: 1, y: scalars.bias_correction1 });
+  const inverse2 = f.op("real_div", { x: 1, y: scalars.bias_correction2 });
+  const shrink = f.op("sub", {
+    x: 1,
+    y: f.op("mul", { x: scalars.learning_rate, y: scalars.weight_decay }),
+  });
+  for (const spec of owned) {
+    const names = adamwNames(spec);
+    const weight = f.input(names.weight, spec.type);
+    const gradient = f.input(names.gradient, spec.type);
+    const oldM = f.input(names.m, spec.type);
+    const oldV = f.input(names.v, spec.type);
+    const scaled = f.op("mul", { x: gradient, y: scalars.gradient_scale });
+    const m = f.op("add", {
+      x: f.op("mul", { x: oldM, y: beta1 }),
+      y: f.op("mul", { x: scaled, y: 1 - beta1 }),
+    });
+    const v = f.op("add", {
+      x: f.op("mul", { x: oldV, y: beta2 }),
+      y: f.op("mul", { x: f.op("mul", { x: scaled, y: scaled }), y: 1 - beta2 }),
+    });
+    const root = f.op("sqrt", { x: f.op("mul", { x: v, y: inverse2 }) });
+    const direction = f.op("real_div", {
+      x: f.op("mul", { x: m, y: inverse1 }),
+      y: f.op("add", { x: root, y: epsilon }),
+    });
+    const kept = spec.decay ? f.op("mul", { x: weight, y: shrink }) : weight;
+    outputs[`new_${names.weight}`] = f.op("sub", {
+      x: kept,
+      y: f.op("mul", { x: direction, y: scalars.learning_rate }),
+    });
+    outputs[`new_${names.m}`] = m;
+    outputs[`new_${names.v}`] = v;
+  }
+  return {
+    function: f.finish(outputs),
+    kernel: {
+      kind: "adamw",
+      beta1,
+      beta2,
+      epsilon,
+      parameters: owned.map((spec) => ({ ...adamwNames(spec), decay: spec.decay })),
+    },
+  };
+}

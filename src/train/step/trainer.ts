@@ -1,0 +1,244 @@
+import type { LoadedPlan } from "../../engine/engine.ts";
+import { runSections } from "../../engine/host/run-sections.ts";
+import type { Batch, BatchSource } from "../../text/index.ts";
+import type { ControlBlock } from "../run/control.ts";
+import { TrainError } from "../errors.ts";
+import { LossScale } from "./loss-scale.ts";
+import { learningRateAt } from "./schedule.ts";
+import type { Schedule } from "./schedule.ts";
+
+export interface TrainerOptions {
+  readonly loaded: LoadedPlan;
+  readonly batches: BatchSource;
+  readonly schedule: Schedule;
+  readonly accumulationSteps: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly weightDecay: number;
+  /** 0 switches clipping off. */
+  readonly maxGradientNorm: number;
+  readonly control?: ControlBlock;
+  /** Default: none, the scale 1. */
+  readonly lossScale?: LossScale;
+  /** Told when a gradient overflowed and the step is done again with the smaller scale. */
+  readonly onOverflow?: (scale: number) => void;
+  /**
+   * Begins a step's gradients along with the update before it, where the engine runs both at once. Default true.
+   * Numbers do not depend on it.
+   */
+  readonly lookahead?: boolean;
+}
+
+export interface UpdateResult {
+  /** Mean nats a token over the whole accumulated batch. */
+  readonly loss: number;
+  /** Norm of all gradients before clipping. */
+  readonly gradientNorm: number;
+  readonly learningRate: number;
+  readonly tokenCount: number;
+}
+
+export interface EvaluationResult {
+  readonly loss: number;
+  readonly tokenCount: number;
+}
+
+/** Gradients of one step, as far as they are computed. */
+interface StepGradients {
+  readonly batches: readonly Batch[];
+  /** Valid targets of all batches. */
+  readonly tokenCount: number;
+  /** The batch source before these batches were taken. */
+  readonly stateBefore: unknown;
+  /** The loss scale they are computed with. */
+  scale: number;
+  /** Batches done. */
+  done: number;
+  lossSum: number;
+  /** What went wrong while they were computed ahead: told when their own step begins. */
+  failure?: { readonly error: unknown };
+}
+
+/**
+ * Runs the sections of a training plan (train/step-plan.ts) and does the host's bookkeeping between them. After
+ * `update` the weights are those of a whole step; the gradients of the next one may already stand in their buffers.
+ */
+export class Trainer {
+  readonly loaded: LoadedPlan;
+  readonly lossScale: LossScale;
+  readonly #batches: BatchSource;
+  readonly #options: TrainerOptions;
+  #step: number;
+  /** Begun along with the last update. */
+  #next: StepGradients | undefined;
+
+  constructor(options: TrainerOptions, step = 0) {
+    this.#options = options;
+    this.loaded = options.loaded;
+    this.#batches = options.batches;
+    this.lossScale = options.lossScale ?? LossScale.fixed(1);
+    this.#step = step;
+    this.#scalar("weight_decay", options.weightDecay);
+  }
+
+  /** Optimizer updates done. */
+  get step(): number {
+    return this.#step;
+  }
+
+  /** Where the batch source stands after the last update's batches: what a checkpoint keeps of it. */
+  get batchState(): unknown {
+    return this.#next === undefined ? this.#batches.state : this.#next.stateBefore;
+  }
+
+  /**
+   * One optimizer update over `accumulationSteps` micro-batches. `stateAfter` gives what belongs to the new
+   * weights; it is published together with them. A gradient that overflows at a dynamic loss scale is computed
+   * again, from the same batches, at half the scale. Throws `TrainError` where the loss or a gradient is not
+   * finite otherwise, before any weight changes.
+   */
+  async update(stateAfter: (step: number, result: UpdateResult) => unknown): Promise<UpdateResult> {
+    const { schedule, maxGradientNorm, beta1, beta2 } = this.#options;
+    const gradients = this.#next ?? this.#takeBatches();
+    this.#next = undefined;
+    const { tokenCount } = gradients;
+    if (gradients.failure !== undefined) throw gradients.failure.error;
+    let { loss, gradientNorm } = await this.#finish(gradients);
+    while (Number.isFinite(loss) && !Number.isFinite(gradientNorm) && this.lossScale.backOff()) {
+      this.#options.onOverflow?.(this.lossScale.scale);
+      ({ loss, gradientNorm } = await this.#finish(this.#begin(gradients)));
+    }
+    if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
+      throw new TrainError(
+        "train.not_finite",
+        `step ${this.#step + 1}: the loss is ${loss} and the gradient norm ${gradientNorm}`,
+        {
+          remedy:
+            "Lower --learning-rate, or clip harder with --max-grad-norm. The last checkpoint is intact.",
+        },
+      );
+    }
+    const clips = maxGradientNorm > 0 && gradientNorm > maxGradientNorm;
+    const learningRate = learningRateAt(schedule, this.#step);
+    const clip = clips ? maxGradientNorm / (gradientNorm + 1e-6) : 1;
+    this.#scalar("gradient_scale", clip / gradients.scale);
+    this.#scalar("learning_rate", learningRate);
+    this.#scalar("bias_correction1", 1 - beta1 ** (this.#step + 1));
+    this.#scalar("bias_correction2", 1 - beta2 ** (this.#step + 1));
+    const result: UpdateResult = { loss, gradientNorm, learningRate, tokenCount };
+    await this.#apply(() => stateAfter(this.#step, result));
+    return result;
+  }
+
+  /** Mean nats a token over batches, each token counted once. */
+  async evaluate(batches: Iterable<Batch>): Promise<EvaluationResult> {
+    return evaluateBatches(this.loaded, batches);
+  }
+
+  /** Runs the update, along with the first batch of the next step where there is one and the engine can. */
+  async #apply(stateAfter: () => unknown): Promise<void> {
+    const { control, schedule, lookahead = true } = this.#options;
+    this.lossScale.succeed();
+    const goesOn = this.#step + 1 < schedule.maxSteps && control?.interruptRequested !== true;
+    const next =
+      lookahead && goesOn && this.loaded.runSequence !== undefined
+        ? this.#takeBatches()
+        : undefined;
+    this.#next = next;
+    const sections = next === undefined ? [] : this.#writeBatch(next);
+    let isUpdated = false;
+    control?.beginUpdate();
+    try {
+      await runSections(this.loaded, ["update", ...sections], (index) => {
+        if (index > 0) return;
+        this.#step++;
+        control?.endUpdate(this.#step, stateAfter());
+        isUpdated = true;
+      });
+      if (next !== undefined) this.#countBatch(next);
+    } catch (error) {
+      // The update is whole: what failed belongs to the next step.
+      if (!isUpdated || next === undefined) throw error;
+      next.failure = { error };
+    }
+  }
+
+  #takeBatches(): StepGradients {
+    const stateBefore = this.#batches.state;
+    const batches = Array.from({ length: this.#options.accumulationSteps }, () =>
+      this.#batches.next(),
+    );
+    const tokenCount = batches.reduce((sum, batch) => sum + batch.validTargetCount, 0);
+    return this.#begin({ batches, tokenCount, stateBefore });
+  }
+
+  #begin(step: Pick<StepGradients, "batches" | "tokenCount" | "stateBefore">): StepGradients {
+    const { batches, tokenCount, stateBefore } = step;
+    const scale = this.lossScale.scaleFor(tokenCount);
+    return { batches, tokenCount, stateBefore, scale, done: 0, lossSum: 0 };
+  }
+
+  /** Gradients times the loss scale into their buffers; the loss and the gradients' norm without the scale. */
+  async #finish(
+    gradients: StepGradients,
+  ): Promise<{ readonly loss: number; readonly gradientNorm: number }> {
+    while (gradients.done < gradients.batches.length) {
+      await runSections(this.loaded, this.#writeBatch(gradients));
+      this.#countBatch(gradients);
+    }
+    const scaledNorm = Math.sqrt(readScalar(this.loaded, "gradient_square_sum"));
+    return {
+      loss: gradients.lossSum / gradients.tokenCount,
+      gradientNorm: scaledNorm / gradients.scale,
+    };
+  }
+
+  /** Puts a step's next batch where the engine finds it, and says what to run over it. */
+  #writeBatch({ batches, tokenCount, scale, done }: StepGradients): readonly string[] {
+    const batch = batches[done];
+    if (batch !== undefined) writeBatch(this.loaded, batch);
+    this.#scalar("loss_scale", scale / tokenCount);
+    return [
+      done === 0 ? "forward_backward" : "forward_backward_accumulate",
+      ...(done + 1 === batches.length ? ["gradient_norm"] : []),
+    ];
+  }
+
+  #countBatch(gradients: StepGradients): void {
+    gradients.lossSum += readScalar(this.loaded, "loss_sum");
+    gradients.done++;
+  }
+
+  #scalar(buffer: string, value: number): void {
+    this.loaded.view(buffer)[0] = value;
+  }
+}
+
+/**
+ * Runs a plan's `evaluate` section over batches. `onBatch` hears how many tokens are done and may end it.
+ */
+export async function evaluateBatches(
+  loaded: LoadedPlan,
+  batches: Iterable<Batch>,
+  onBatch: (tokenCount: number) => boolean = () => false,
+): Promise<EvaluationResult> {
+  let lossSum = 0;
+  let tokenCount = 0;
+  for (const batch of batches) {
+    writeBatch(loaded, batch);
+    await loaded.run("evaluate");
+    lossSum += readScalar(loaded, "loss_sum");
+    tokenCount += batch.validTargetCount;
+    if (onBatch(tokenCount)) break;
+  }
+  return { loss: lossSum / tokenCount, tokenCount };
+}
+
+function writeBatch(loaded: LoadedPlan, batch: Batch): void {
+  loaded.view("tokens").set(batch.inputs);
+  loaded.view("targets").set(batch.targets);
+}
+
+function readScalar(loaded: LoadedPlan, buffer: string): number {
+  return loaded.view(buffer)[0] ?? Number.NaN;
+}
