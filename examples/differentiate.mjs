@@ -30,6 +30,6 @@ const inputs = {
   d_loss: [1],
 };
 const results = await runFunction(engine, gradient, inputs);
-console.log("loss", results.get("loss"));
-console.log("d_w ", results.get("d_w"));
+console.log("loss", results.get("loss").toArray());
+console.log("d_w ", results.get("d_w").toArray());
 await engine.close();

@@ -3,13 +3,12 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { readFlexibleShapes } from "../coreml/index.ts";
 import { createEngine, engineOptions } from "../engine/create.ts";
-import type { BufferView } from "../engine/engine.ts";
-import { runForTensors } from "../engine/run-function.ts";
+import type { FunctionResult } from "../engine/function-values.ts";
+import { runFunction } from "../engine/run-function.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
 import { withInputShapes } from "../mil/specialize.ts";
 import { elementCount, formatType, staticShape } from "../mil/types.ts";
 import type { DataType, TensorType } from "../mil/types.ts";
-import { float16Value } from "../util/float16.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { readNpyFile, writeNpyFile } from "../files/npy.ts";
 import { converted, drawn, npyTypeOf, stored } from "../files/arrays.ts";
@@ -100,16 +99,14 @@ async function run(path: string, flags: RunFlags): Promise<void> {
     try {
       const started = performance.now();
       let fallback: string | undefined;
-      const results = await runForTensors(engine, fn, inputs, {
+      const results = await runFunction(engine, fn, inputs, {
         onFallback: (reason) => {
           fallback = reason;
         },
       });
       const elapsedMs = performance.now() - started;
       const ran = fallback === undefined ? engine.description.name : "reference";
-      const outputs = [...results].map(([name, { type, view }]) =>
-        report(name, type, view, flags.output),
-      );
+      const outputs = [...results].map(([name, result]) => report(name, result, flags.output));
       if (fallback !== undefined) {
         process.stderr.write(
           `note: run on the reference engine, ${engine.description.name} cannot: ${fallback}\n`,
@@ -206,17 +203,9 @@ interface OutputReport {
   readonly file?: string;
 }
 
-function report(
-  name: string,
-  type: TensorType,
-  view: BufferView,
-  folder: string | undefined,
-): OutputReport {
-  const shape = staticShape(type);
-  const numbers =
-    type.dataType === "fp16"
-      ? Float64Array.from(view, (bits) => float16Value(bits))
-      : Float64Array.from(view);
+function report(name: string, result: FunctionResult, folder: string | undefined): OutputReport {
+  const { type, shape } = result;
+  const numbers = result.toFloat64Array();
   let minimum = Infinity;
   let maximum = -Infinity;
   let sum = 0;
@@ -229,7 +218,7 @@ function report(
   const file = folder === undefined ? undefined : join(folder, `${fileName(name)}.npy`);
   if (file !== undefined) {
     const npyType = npyTypeOf(name, type.dataType);
-    writeNpyFile(file, { type: npyType, shape, data: stored(view, type.dataType) });
+    writeNpyFile(file, { type: npyType, shape, data: stored(result.stored, type.dataType) });
   }
   return {
     name,

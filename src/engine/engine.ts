@@ -148,6 +148,9 @@ export function viewClassOf(spec: BufferSpec) {
 export function viewClassFor(dataType: DataType) {
   switch (dataType) {
     case "fp64":
+    // Exact up to 2^53. Only the reference engine has such buffers.
+    case "int64":
+    case "uint64":
       return Float64Array;
     case "fp32":
       return Float32Array;

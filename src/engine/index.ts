@@ -11,5 +11,7 @@ export type {
 } from "./engine.ts";
 export { EngineError } from "./errors.ts";
 export { evaluateFunction } from "./reference/evaluate.ts";
-export { runForTensors, runFunction } from "./run-function.ts";
-export type { FunctionResult, RunFunctionOptions } from "./run-function.ts";
+export { FunctionResult } from "./function-values.ts";
+export type { FunctionInput, StoredElements } from "./function-values.ts";
+export { runFunction } from "./run-function.ts";
+export type { RunFunctionOptions } from "./run-function.ts";

@@ -8,11 +8,12 @@ import type { TensorType } from "../mil/types.ts";
 import { OnnxError } from "../onnx/errors.ts";
 import { functionToOnnx } from "../onnx/lower-function.ts";
 import { PlanBuilder } from "../plan/builder.ts";
-import { float16Bits, float16Value } from "../util/float16.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { viewClassFor } from "./engine.ts";
 import type { BufferView, Engine, LoadedPlan } from "./engine.ts";
 import { EngineError } from "./errors.ts";
+import { FunctionResult, storedInput } from "./function-values.ts";
+import type { FunctionInput } from "./function-values.ts";
 import { evaluateFunction } from "./reference/evaluate.ts";
 import { createReferenceEngine } from "./reference/index.ts";
 
@@ -22,12 +23,6 @@ export interface RunFunctionOptions {
    * this is told why. Without it such a function is refused.
    */
   readonly onFallback?: (reason: string) => void;
-}
-
-/** A result of one run: its type with every size known, and its elements (fp16 as 16-bit patterns). */
-export interface FunctionResult {
-  readonly type: TensorType;
-  readonly view: BufferView;
 }
 
 function typeOf(value: MilFunction["inputs"][number]): TensorType {
@@ -40,26 +35,16 @@ function typeOf(value: MilFunction["inputs"][number]): TensorType {
 
 /**
  * Runs one function once: inputs by name, outputs by name. For many runs, load a plan.
- * fp16 tensors are given and returned as 16-bit patterns. A state is given like an input (zeros where it is left
- * out) and its contents after the run stand among the results under its own name. Results whose sizes are only
- * known afterwards are computed by the reference engine.
- * Throws `EngineError` for a missing, unknown or wrongly sized input, and what the engine refuses.
+ * Numbers go in and come out whatever the type (`FunctionInput`, `FunctionResult`). A state is given like an input
+ * (zeros where it is left out) and its contents after the run stand among the results under its own name. Results
+ * whose sizes are only known afterwards are computed by the reference engine.
+ * Throws `EngineError` for a missing, unknown or wrongly sized input and for numbers that its type does not hold, and
+ * what the engine refuses.
  */
 export async function runFunction(
   engine: Engine,
   fn: MilFunction,
-  inputs: Readonly<Record<string, ArrayLike<number>>>,
-  options: RunFunctionOptions = {},
-): Promise<ReadonlyMap<string, BufferView>> {
-  const results = await runForTensors(engine, fn, inputs, options);
-  return new Map([...results].map(([name, { view }]) => [name, view]));
-}
-
-/** `runFunction` with the results' types, whose sizes the function may leave open. */
-export async function runForTensors(
-  engine: Engine,
-  fn: MilFunction,
-  inputs: Readonly<Record<string, ArrayLike<number>>>,
+  inputs: Readonly<Record<string, FunctionInput>>,
   options: RunFunctionOptions = {},
 ): Promise<ReadonlyMap<string, FunctionResult>> {
   const stateless = statesAsValues(fn);
@@ -81,9 +66,9 @@ export async function runForTensors(
 
 function checkInputs(
   fn: MilFunction,
-  inputs: Readonly<Record<string, ArrayLike<number>>>,
+  inputs: Readonly<Record<string, FunctionInput>>,
   stateNames: ReadonlySet<string>,
-): ReadonlyMap<string, ArrayLike<number>> {
+): ReadonlyMap<string, BufferView> {
   const names = fn.inputs.map(({ name }) => name);
   for (const name of Object.keys(inputs)) {
     if (names.includes(name)) continue;
@@ -94,16 +79,18 @@ function checkInputs(
   }
   return new Map(
     fn.inputs.map((value) => {
-      const wanted = elementCount(staticShape(typeOf(value), `input "${value.name}"`));
-      const numbers = Object.hasOwn(inputs, value.name) ? inputs[value.name] : undefined;
-      const held = numbers ?? (stateNames.has(value.name) ? new Float64Array(wanted) : undefined);
-      if (held?.length !== wanted) {
+      const type = typeOf(value);
+      const wanted = elementCount(staticShape(type, `input "${value.name}"`));
+      const given = Object.hasOwn(inputs, value.name) ? inputs[value.name] : undefined;
+      const held = given ?? (stateNames.has(value.name) ? new Float64Array(wanted) : undefined);
+      const count = held === undefined ? 0 : "stored" in held ? held.stored.length : held.length;
+      if (held === undefined || count !== wanted) {
         throw new EngineError(
           "engine.input",
-          `input "${value.name}" of ${fn.name} needs ${wanted} numbers, ${held?.length ?? 0} were given`,
+          `input "${value.name}" of ${fn.name} needs ${wanted} numbers, ${count} were given`,
         );
       }
-      return [value.name, held];
+      return [value.name, storedInput(value.name, type, held)];
     }),
   );
 }
@@ -111,13 +98,12 @@ function checkInputs(
 async function runStateless(
   engine: Engine,
   fn: MilFunction,
-  inputs: ReadonlyMap<string, ArrayLike<number>>,
+  inputs: ReadonlyMap<string, BufferView>,
   { onFallback }: RunFunctionOptions,
 ): Promise<ReadonlyMap<string, FunctionResult>> {
-  const open = fn.outputs.find((value) => typeOf(value).shape.includes("?"));
-  if (open !== undefined) {
+  const reason = withoutBuffers(fn);
+  if (reason !== undefined) {
     if (engine.description.name !== "reference") {
-      const reason = `the size of the result "${open.name}" (${formatType(open.type)}) is only known after the run`;
       if (onFallback === undefined) throw new EngineError("engine.open", `${fn.name}: ${reason}`);
       onFallback(reason);
     }
@@ -139,6 +125,18 @@ async function runStateless(
     }
   }
   return runLoaded(loaded, fn, inputs);
+}
+
+/** Why no plan can have buffers for a function's inputs and results: only the reference engine runs it then. */
+function withoutBuffers(fn: MilFunction): string | undefined {
+  const open = fn.outputs.find((value) => typeOf(value).shape.includes("?"));
+  if (open !== undefined) {
+    return `the size of the result "${open.name}" (${formatType(open.type)}) is only known after the run`;
+  }
+  const wide = [...fn.inputs, ...fn.outputs].find((value) =>
+    ["int64", "uint64"].includes(typeOf(value).dataType),
+  );
+  return wide && `"${wide.name}" (${formatType(wide.type)}) has integers of 64 bits`;
 }
 
 /** Why a function has no ONNX form, with the names it has itself; a compiled plan has its own. */
@@ -182,7 +180,7 @@ async function load(engine: Engine, fn: MilFunction): Promise<LoadedPlan> {
 async function runLoaded(
   loaded: LoadedPlan,
   fn: MilFunction,
-  inputs: ReadonlyMap<string, ArrayLike<number>>,
+  inputs: ReadonlyMap<string, BufferView>,
 ): Promise<ReadonlyMap<string, FunctionResult>> {
   try {
     for (const [name, numbers] of inputs) loaded.view(`in:${name}`).set(numbers);
@@ -190,7 +188,7 @@ async function runLoaded(
     return new Map(
       fn.outputs.map((value) => [
         value.name,
-        { type: typeOf(value), view: loaded.view(`out:${value.name}`).slice() },
+        new FunctionResult(typeOf(value), loaded.view(`out:${value.name}`).slice()),
       ]),
     );
   } finally {
@@ -198,24 +196,23 @@ async function runLoaded(
   }
 }
 
-/** Runs a function whose results have open sizes, which no plan can have buffers for. */
+/** Runs a function that no plan can have buffers for. */
 function evaluated(
   fn: MilFunction,
-  inputs: ReadonlyMap<string, ArrayLike<number>>,
+  inputs: ReadonlyMap<string, BufferView>,
 ): ReadonlyMap<string, FunctionResult> {
   const tensors = new Map<string, HostTensor>(
     fn.inputs.map((value) => {
       const type = typeOf(value);
-      const numbers = Float64Array.from(inputs.get(value.name) ?? []);
-      const data = type.dataType === "fp16" ? numbers.map((bits) => float16Value(bits)) : numbers;
+      const stored = inputs.get(value.name) ?? viewClassFor(type.dataType).of();
+      const data = new FunctionResult(type, stored).toFloat64Array();
       return [value.name, hostTensor(type.dataType, staticShape(type), data)];
     }),
   );
   return new Map(
     [...evaluateFunction(fn, tensors)].map(([name, { dataType, shape, data }]) => {
       const type = tensorType(dataType, shape);
-      const numbers = dataType === "fp16" ? data.map((value) => float16Bits(value)) : data;
-      return [name, { type, view: viewClassFor(dataType).from(numbers) }];
+      return [name, new FunctionResult(type, storedInput(name, type, data))];
     }),
   );
 }

@@ -1,6 +1,6 @@
 import { elementCount, formatType, isFloat, staticShape } from "../mil/types.ts";
 import type { DataType, TensorType } from "../mil/types.ts";
-import { float16Bits, float16Value } from "../util/float16.ts";
+import { float16Value } from "../util/float16.ts";
 import type { Random } from "../util/random.ts";
 import { FilesError } from "./errors.ts";
 import type { NpyArray, NpyData, NpyType } from "./npy.ts";
@@ -43,7 +43,7 @@ export function npyTypeOf(name: string, dataType: DataType): NpyType {
   return type;
 }
 
-/** An array as the engine takes it: floats to floats, integers to integers that hold them. */
+/** An array's numbers as a function takes them: floats to floats, integers to integers that hold them. */
 export function converted(name: string, array: NpyArray, type: TensorType): ArrayLike<number> {
   const shape = staticShape(type);
   if (array.shape.join() !== shape.join()) {
@@ -67,7 +67,7 @@ export function converted(name: string, array: NpyArray, type: TensorType): Arra
     );
   }
   if (!isFloat(type.dataType)) checkRange(name, numbers, type);
-  return type.dataType === "fp16" ? numbers.map((number) => float16Bits(number)) : numbers;
+  return numbers;
 }
 
 const RANGES: Readonly<Partial<Record<DataType, readonly [number, number]>>> = {
@@ -94,13 +94,7 @@ function checkRange(name: string, numbers: Float64Array, type: TensorType): void
 export function drawn(name: string, type: TensorType, random: Random): ArrayLike<number> {
   npyTypeOf(name, type.dataType);
   const count = elementCount(staticShape(type));
-  const isHalf = type.dataType === "fp16";
-  if (isFloat(type.dataType)) {
-    return Float64Array.from({ length: count }, () => {
-      const number = random.normal();
-      return isHalf ? float16Bits(number) : number;
-    });
-  }
+  if (isFloat(type.dataType)) return Float64Array.from({ length: count }, () => random.normal());
   return Float64Array.from({ length: count }, () => random.below(2));
 }
 

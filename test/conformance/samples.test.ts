@@ -9,7 +9,7 @@ import { CoreMlError } from "../../src/coreml/errors.ts";
 import { createCpuEngine } from "../../src/engine/cpu/index.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { createReferenceEngine } from "../../src/engine/reference/index.ts";
-import { runForTensors } from "../../src/engine/run-function.ts";
+import { runFunction } from "../../src/engine/run-function.ts";
 import { opRow } from "../../src/mil/ops/index.ts";
 import { OpCall } from "../../src/mil/op-call.ts";
 import type { MilFunction, Program } from "../../src/mil/program.ts";
@@ -148,14 +148,13 @@ async function compare(
     // Small indices fit every axis they may stand for.
     inputs[value.name] = Float64Array.from({ length: elementCount(shape) }, () => {
       if (!isFloat(dataType)) return random.below(2);
-      const number = size * random.normal();
-      return dataType === "fp16" ? float16Bits(number) : number;
+      return size * random.normal();
     });
   }
   const fallbacks: string[] = [];
   const onFallback = (reason: string): void => void fallbacks.push(reason);
   const precision = coarsestOf(fn);
-  const onCpu = caseResults(await runForTensors(cpu, fn, inputs, { onFallback }), precision);
+  const onCpu = caseResults(await runFunction(cpu, fn, inputs, { onFallback }), precision);
   expect(fallbacks, `${what} runs on the CPU engine itself`).toEqual([]);
   const direct = await runDirectly(fn, inputs, precision);
   const pathLength = fn.operations.filter(({ type }) => type !== "const").length;
@@ -164,7 +163,7 @@ async function compare(
     const other = direct[index];
     if (other !== undefined) expect(difference(other, result, pathLength), what).toBeUndefined();
   });
-  const expected = caseResults(await runForTensors(reference, fn, inputs), precision);
+  const expected = caseResults(await runFunction(reference, fn, inputs), precision);
   expect(onCpu.length).toBe(expected.length);
   expected.forEach((wanted, index) => {
     const got = onCpu[index];
@@ -195,28 +194,31 @@ function tensorOf({ name, type }: MilFunction["inputs"][number]): {
 }
 
 function caseResults(
-  results: Awaited<ReturnType<typeof runForTensors>>,
+  results: Awaited<ReturnType<typeof runFunction>>,
   precision: "fp16" | "fp32",
 ): readonly CaseResult[] {
-  return [...results].map(([name, { type, view }]) => caseResult(name, type, view, precision));
+  return [...results].map(([name, result]) =>
+    caseResult(name, result.type, result.toArray(), precision),
+  );
 }
 
 /** A result that is compared with the tolerance of `precision`, if it holds reals. */
 function caseResult(
   name: string,
   { dataType }: TensorType,
-  view: ArrayLike<number>,
+  numbers: readonly number[],
   precision: "fp16" | "fp32",
 ): CaseResult {
-  const numbers = Array.from(view, (number) =>
-    dataType === "fp16" ? float16Value(number) : number,
-  );
   return {
     name,
     dataType: isFloat(dataType) ? precision : dataType,
     numbers,
     bytes: new Uint8Array(),
   };
+}
+
+function numbersOf({ dataType }: TensorType, stored: ArrayLike<number>): readonly number[] {
+  return Array.from(stored, (number) => (dataType === "fp16" ? float16Value(number) : number));
 }
 
 /** The same function in ONNX Runtime as any other program would call it. */
@@ -238,7 +240,12 @@ async function runDirectly(
   const cases = fn.outputs.map((value) => {
     const tensor = results[`out:${value.name}`];
     if (tensor === undefined || value.type.kind !== "tensor") throw new Error("no result");
-    return caseResult(value.name, value.type, bitsOf(tensor.data), precision);
+    return caseResult(
+      value.name,
+      value.type,
+      numbersOf(value.type, bitsOf(tensor.data)),
+      precision,
+    );
   });
   await session.release();
   return cases;
@@ -251,7 +258,7 @@ function tensorFor(
 ): ort.Tensor {
   switch (dataType) {
     case "fp16":
-      return new ort.Tensor("float16", Uint16Array.from(numbers), shape);
+      return new ort.Tensor("float16", Uint16Array.from(numbers, float16Bits), shape);
     case "fp32":
       return new ort.Tensor("float32", Float32Array.from(numbers), shape);
     case "int32":

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createCpuEngine } from "../../src/engine/cpu/index.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { createReferenceEngine } from "../../src/engine/reference/index.ts";
-import { runForTensors, runFunction } from "../../src/engine/run-function.ts";
+import { createSimEngine } from "../../src/engine/sim/index.ts";
+import { runFunction } from "../../src/engine/run-function.ts";
 import type { MilFunction } from "../../src/mil/program.ts";
 import { statesAsValues } from "../../src/mil/states-as-values.ts";
 import { parseProgram } from "../../src/mil/text/index.ts";
@@ -41,9 +42,9 @@ describe("runFunction", () => {
     const engine = engineOf(name);
     const first = await runFunction(engine, COUNTER, { x: [1, 2] });
     expect([...(first.get("y") ?? [])]).toEqual([10, 20]);
-    const total = first.get("total") ?? new Float32Array();
-    expect([...total]).toEqual([1, 2]);
-    const second = await runFunction(engine, COUNTER, { x: [5, 5], total });
+    const total = first.get("total");
+    expect(total?.toArray()).toEqual([1, 2]);
+    const second = await runFunction(engine, COUNTER, { x: [5, 5], total: total ?? [] });
     expect([...(second.get("y") ?? [])]).toEqual([60, 70]);
     expect([...(second.get("total") ?? [])]).toEqual([6, 7]);
   });
@@ -88,14 +89,70 @@ describe("runFunction", () => {
     expect(reasons).toHaveLength(1);
   });
 
-  it.each(["reference", "cpu"])("takes and gives bf16 as bits on %s", async (name) => {
+  it.each(["reference", "cpu"])("takes and gives bf16 on %s", async (name) => {
     const fn = functionOf(`
       func main<ios18>(tensor<bf16, [2]> x) {
         tensor<bf16, [2]> y = add(x = x, y = x);
       } -> (y);`);
     // No public op takes bf16, which the verifier says; files that use it anyway are computed.
-    const results = await runFunction(engineOf(name), fn, { x: [0x3f80, 0xc049] });
-    expect([...(results.get("y") ?? [])]).toEqual([0x4000, 0xc0c9]);
+    const results = await runFunction(engineOf(name), fn, { x: [1, -3.140625] });
+    expect(results.get("y")?.toArray()).toEqual([2, -6.28125]);
+    expect(results.get("y")?.stored).toEqual(Uint16Array.of(0x4000, 0xc0c9));
+  });
+
+  const HALF = functionOf(`
+    func main<ios18>(tensor<fp16, [3]> x) {
+      tensor<fp16, [3]> y = identity(x = x);
+    } -> (y);`);
+
+  it.each(["reference", "cpu", "sim:m4"])("fp16 goes in and out as numbers on %s", async (name) => {
+    const engine = name === "sim:m4" ? createSimEngine("m4", { threads: 1 }) : engineOf(name);
+    try {
+      const y = (await runFunction(engine, HALF, { x: [1.5, -2, 0.1] })).get("y");
+      expect(y?.toArray()).toEqual([1.5, -2, 0.0999755859375]);
+      expect(y?.shape).toEqual([3]);
+      expect(y?.stored).toEqual(Uint16Array.of(0x3e00, 0xc000, 0x2e66));
+      const stored = Uint16Array.of(0x3e00, 0xc000, 0x2e66);
+      const again = (await runFunction(engine, HALF, { x: { stored } })).get("y");
+      expect(again?.toArray()).toEqual(y?.toArray());
+    } finally {
+      if (name === "sim:m4") await engine.close();
+    }
+  });
+
+  it("refuses numbers that a type does not hold, by name, and takes infinities", async () => {
+    const engine = engineOf("reference");
+    await expect(runFunction(engine, HALF, { x: [1.5, -2, 1e9] })).rejects.toThrow(
+      'input "x" is fp16[3], which does not hold its element 2, 1000000000',
+    );
+    const largest = await runFunction(engine, HALF, { x: [65519, -Infinity, Number.NaN] });
+    expect(largest.get("y")?.toArray()).toEqual([65504, -Infinity, Number.NaN]);
+    await expect(runFunction(engine, HALF, { x: Uint16Array.of(1, 2, 3) })).rejects.toThrow(
+      "may hold numbers or bit patterns",
+    );
+    await expect(
+      runFunction(engine, HALF, { x: { stored: Float32Array.of(1, 2, 3) } }),
+    ).rejects.toThrow("stored as Uint16Array, not as Float32Array");
+    const whole = functionOf(`
+      func main<ios18>(tensor<int8, [1]> x) {
+        tensor<int8, [1]> y = identity(x = x);
+      } -> (y);`);
+    for (const wrong of [0.5, 128, -129, Number.NaN])
+      await expect(runFunction(engine, whole, { x: [wrong] })).rejects.toThrow("does not hold");
+    expect((await runFunction(engine, whole, { x: [-128] })).get("y")?.toArray()).toEqual([-128]);
+  });
+
+  it.each(["reference", "cpu"])("integers of 64 bits stay whole on %s", async (name) => {
+    const fn = functionOf(`
+      func main<ios18>(tensor<int64, [2]> x) {
+        tensor<int64, [2]> y = identity(x = x);
+      } -> (y);`);
+    const wide = [2 ** 40 + 1, -3];
+    const onFallback = (): void => undefined;
+    const results = await runFunction(engineOf(name), fn, { x: wide }, { onFallback });
+    expect(results.get("y")?.toArray()).toEqual(wide);
+    if (name === "cpu")
+      await expect(runFunction(engineOf(name), fn, { x: wide })).rejects.toThrow("64 bits");
   });
 
   it("gives results whose sizes the run decides", async () => {
@@ -103,9 +160,9 @@ describe("runFunction", () => {
       func main<ios17>(tensor<fp32, [4]> x) {
         tensor<int32, [?, 1]> y = non_zero(x = x);
       } -> (y);`);
-    const results = await runForTensors(engineOf("reference"), fn, { x: [0, 3, 0, 4] });
+    const results = await runFunction(engineOf("reference"), fn, { x: [0, 3, 0, 4] });
     expect(results.get("y")?.type.shape).toEqual([2, 1]);
-    expect([...(results.get("y")?.view ?? [])]).toEqual([1, 3]);
+    expect(results.get("y")?.toArray()).toEqual([1, 3]);
     await expect(runFunction(engineOf("cpu"), fn, { x: [0, 3, 0, 4] })).rejects.toThrow(
       "is only known after the run",
     );

@@ -19,7 +19,7 @@ import { placePlan } from "../../src/lower/place-plan.ts";
 import { scaleRowSquares } from "../../src/lower/row-squares.ts";
 import { buildTrainingPlan } from "../../src/train/step/step-plan.ts";
 import { Random } from "../../src/util/random.ts";
-import { float16Bits, float16Value, roundToFloat16 } from "../../src/util/float16.ts";
+import { roundToFloat16 } from "../../src/util/float16.ts";
 
 function normal(random: Random, shape: readonly number[], deviation: number): HostTensor {
   const tensor = hostTensor("fp16", shape);
@@ -44,13 +44,10 @@ async function runOn(
   fn: MilFunction,
   inputs: ReadonlyMap<string, HostTensor>,
 ): Promise<readonly number[]> {
-  const patterns = [...inputs].map(([name, { data }]) => [
-    name,
-    Uint16Array.from(data, (value) => float16Bits(value)),
-  ]);
-  const results = await runFunction(engine, fn, Object.fromEntries(patterns));
+  const numbers = [...inputs].map(([name, { data }]) => [name, data]);
+  const results = await runFunction(engine, fn, Object.fromEntries(numbers));
   const [output] = fn.outputs;
-  return Array.from(results.get(output?.name ?? "") ?? [], (bits) => float16Value(bits));
+  return results.get(output?.name ?? "")?.toArray() ?? [];
 }
 
 /** One op over normal numbers; the second operand only where the op has one. */

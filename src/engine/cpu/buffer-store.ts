@@ -187,6 +187,10 @@ function viewOf(
   byteOffset: number,
   byteLength: number,
 ): BufferView {
+  const { dataType } = spec.type;
+  if (dataType === "int64" || dataType === "uint64") {
+    throw new EngineError("engine.cpu.type", `the CPU engine has no buffers of ${dataType}`);
+  }
   const arrayClass = viewClassOf(spec);
   return new arrayClass(
     buffer as ArrayBuffer,

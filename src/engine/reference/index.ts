@@ -6,6 +6,7 @@ import { byteLengthOf, elementCount, staticShape } from "../../mil/types.ts";
 import type { DataType, MilType } from "../../mil/types.ts";
 import { isTransient } from "../../plan/plan.ts";
 import type { Binding, BufferSpec, Dispatch, OutputBinding, Plan } from "../../plan/plan.ts";
+import { bfloat16Bits, bfloat16Value } from "../../util/bfloat16.ts";
 import { float16Bits, float16Value } from "../../util/float16.ts";
 import { didYouMean } from "../../util/nearest.ts";
 import { VERSION } from "../../util/version.ts";
@@ -226,19 +227,10 @@ interface BitPatterns {
 
 const FLOAT16: BitPatterns = { value: float16Value, bits: float16Bits };
 
-const word = new Uint32Array(1);
-const float = new Float32Array(word.buffer);
-
-/** bf16 is the upper half of fp32; results have been rounded to it already. */
+/** Results have been rounded to bf16 already, sums of accumulated ones have not. */
 const BFLOAT16: BitPatterns = {
-  value: (bits) => {
-    word[0] = bits << 16;
-    return float[0] ?? 0;
-  },
-  bits: (value) => {
-    float[0] = roundTo("bf16", value);
-    return (word[0] ?? 0) >>> 16;
-  },
+  value: bfloat16Value,
+  bits: (value) => bfloat16Bits(roundTo("bf16", value)),
 };
 
 /** How elements stand in a view, for types whose views hold bit patterns. */
