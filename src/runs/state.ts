@@ -41,13 +41,15 @@ export const trainerStateSchema = z.object({
 export type TrainerState = z.infer<typeof trainerStateSchema>;
 
 export const TRAINER_STATE = "trainer_state.json";
+/** The state a run publishes is at most a quarter of this; indented, as the file has it, it is larger. */
+const FILE_BYTES = 4 << 20;
 
 /** Throws `RunError` where the file is missing or not of this form. */
 export function readTrainerState(folder: string): TrainerState {
   const path = join(folder, TRAINER_STATE);
   let content: unknown;
   try {
-    content = JSON.parse(Buffer.from(readSmallFile(path, 1 << 20)).toString("utf8"));
+    content = JSON.parse(Buffer.from(readSmallFile(path, FILE_BYTES)).toString("utf8"));
   } catch (error) {
     throw new RunError("train.state", `${path} cannot be read: ${messageOf(error)}`, {
       cause: error,

@@ -1,24 +1,52 @@
-/**
- * What the training thread and the main thread share besides the weights: a request to stop, the number of
- * whole steps done, whether an update is under way, and the trainer's state as JSON at the last whole step.
- * The main thread can therefore save that step while a native call hangs.
- */
-const INTERRUPT = 0;
-const STEP = 1;
-const UPDATING = 2;
-const STATE_LENGTH = 3;
-const WORDS = 4;
-const STATE_CAPACITY = 1 << 16;
+import { TrainError } from "../errors.ts";
 
+const INTERRUPT = 0;
+/** Who may touch weights, moments and the run's files now. */
+const PHASE = 1;
+/** Odd while a state is being written. */
+const SEQUENCE = 2;
+const STEP = 3;
+/** Bytes of the state's JSON; 0 before the first one. */
+const STATE_LENGTH = 4;
+const HEADER_WORDS = 5;
+
+const IDLE = 0;
+const UPDATING = 1;
+const SAVING = 2;
+const FROZEN = 3;
+
+/** Most bytes of a state as JSON. Only what is written is ever touched. */
+const STATE_BYTES = 1 << 20;
+/** What a state may grow by while a run goes on: its numbers get more digits. */
+const GROWTH_BYTES = 4096;
+/** A writer that takes longer than this between two words has died. */
+const WRITER_PATIENCE_MS = 1000;
+
+/** A state and the step whose weights it belongs to. */
+export interface PublishedState {
+  readonly step: number;
+  readonly state: unknown;
+}
+
+/** What stands in the way of saving from another thread. */
+export type FreezeResult = "frozen" | "updating" | "saving";
+
+/**
+ * What the training thread and the main thread share besides the weights: a request to stop, whether an update is
+ * under way, and the trainer's state of the last whole step. The main thread can therefore save that step while a
+ * native call hangs.
+ *
+ * The state stands behind a sequence lock: a reader that met a writer reads again, so it never sees parts of two.
+ * Its bytes are written and read as atomic words, because ordinary stores may pass an atomic one on ARM. `freeze`
+ * keeps the training thread from changing weights or files while another thread saves them.
+ */
 export class ControlBlock {
   readonly buffer: SharedArrayBuffer;
   readonly #words: Int32Array;
-  readonly #state: Uint8Array;
 
-  constructor(buffer = new SharedArrayBuffer(WORDS * 4 + STATE_CAPACITY)) {
+  constructor(buffer = new SharedArrayBuffer(HEADER_WORDS * 4 + STATE_BYTES)) {
     this.buffer = buffer;
-    this.#words = new Int32Array(buffer, 0, WORDS);
-    this.#state = new Uint8Array(buffer, WORDS * 4);
+    this.#words = new Int32Array(buffer);
   }
 
   requestInterrupt(): void {
@@ -36,27 +64,134 @@ export class ControlBlock {
 
   /** True while weights and optimizer state are between two steps. */
   get isUpdating(): boolean {
-    return Atomics.load(this.#words, UPDATING) === 1;
+    return Atomics.load(this.#words, PHASE) === UPDATING;
   }
 
+  /** True while the training thread writes a checkpoint. */
+  get isSaving(): boolean {
+    return Atomics.load(this.#words, PHASE) === SAVING;
+  }
+
+  /** Weights change from now on. Throws `TrainError` `train.frozen` where another thread has taken the run over. */
   beginUpdate(): void {
-    Atomics.store(this.#words, UPDATING, 1);
+    this.#enter(UPDATING);
   }
 
   /** Ends an update: the weights are those of `step`, and `state` belongs to them. */
   endUpdate(step: number, state: unknown): void {
-    const bytes = Buffer.from(JSON.stringify(state));
-    const fits = bytes.byteLength <= STATE_CAPACITY;
-    if (fits) this.#state.set(bytes);
-    Atomics.store(this.#words, STATE_LENGTH, fits ? bytes.byteLength : 0);
-    Atomics.store(this.#words, STEP, step);
-    Atomics.store(this.#words, UPDATING, 0);
+    this.#write(step, state);
+    this.#leave(UPDATING);
   }
 
-  /** The state of the last whole step, or nothing inside an update and before the first one. */
+  /** Replaces the state of a step whose weights stand already. Throws as `beginUpdate` and `requireRoom`. */
+  publish(step: number, state: unknown): void {
+    this.whileSaving(() => this.#write(step, state));
+  }
+
+  /** Runs what writes the run's files, or tells of them, in the training thread. Throws as `beginUpdate`. */
+  whileSaving<Result>(save: () => Result): Result {
+    this.#enter(SAVING);
+    try {
+      return save();
+    } finally {
+      this.#leave(SAVING);
+    }
+  }
+
+  /**
+   * Takes the run over for good: the training thread can neither update nor save any more. Only between updates and
+   * saves; tells what goes on otherwise.
+   */
+  freeze(): FreezeResult {
+    const before = Atomics.compareExchange(this.#words, PHASE, IDLE, FROZEN);
+    switch (before) {
+      case IDLE:
+      case FROZEN:
+        return "frozen";
+      case SAVING:
+        return "saving";
+      default:
+        return "updating";
+    }
+  }
+
+  /**
+   * Throws `TrainError` `train.state.size` for a state that does not fit with room to grow. Called before the first
+   * step, so that no run finds out when it is to be rescued.
+   */
+  requireRoom(state: unknown): void {
+    const byteLength = Buffer.byteLength(JSON.stringify(state));
+    if (byteLength + GROWTH_BYTES > this.#capacity) throw this.#tooLarge(byteLength);
+  }
+
+  /** The last whole step and its state, or nothing inside an update and before the first one. */
+  readPublished(): PublishedState | undefined {
+    const startedMs = performance.now();
+    do {
+      const sequence = Atomics.load(this.#words, SEQUENCE);
+      if (this.isUpdating) return undefined;
+      if (sequence % 2 !== 0) continue;
+      const step = Atomics.load(this.#words, STEP);
+      const byteLength = Atomics.load(this.#words, STATE_LENGTH);
+      if (byteLength === 0) return undefined;
+      const bytes = this.#copy(byteLength);
+      if (Atomics.load(this.#words, SEQUENCE) === sequence)
+        return { step, state: JSON.parse(bytes.toString("utf8", 0, byteLength)) };
+    } while (performance.now() - startedMs < WRITER_PATIENCE_MS);
+    return undefined;
+  }
+
+  /** The state of `readPublished`. */
   readState(): unknown {
-    const length = Atomics.load(this.#words, STATE_LENGTH);
-    if (this.isUpdating || length === 0) return undefined;
-    return JSON.parse(Buffer.from(this.#state.slice(0, length)).toString("utf8"));
+    return this.readPublished()?.state;
+  }
+
+  get #capacity(): number {
+    return this.buffer.byteLength - HEADER_WORDS * 4;
+  }
+
+  #copy(byteLength: number): Buffer {
+    const wordCount = Math.min(Math.ceil(byteLength / 4), this.#capacity >> 2);
+    const copy = new Int32Array(wordCount);
+    for (let index = 0; index < wordCount; index++)
+      copy[index] = Atomics.load(this.#words, HEADER_WORDS + index);
+    return Buffer.from(copy.buffer);
+  }
+
+  #write(step: number, state: unknown): void {
+    const text = JSON.stringify(state);
+    const byteLength = Buffer.byteLength(text);
+    if (byteLength > this.#capacity) throw this.#tooLarge(byteLength);
+    const words = new Int32Array(Math.ceil(byteLength / 4));
+    Buffer.from(words.buffer).write(text, "utf8");
+    Atomics.add(this.#words, SEQUENCE, 1);
+    Atomics.store(this.#words, STEP, step);
+    Atomics.store(this.#words, STATE_LENGTH, byteLength);
+    for (const [index, word] of words.entries())
+      Atomics.store(this.#words, HEADER_WORDS + index, word);
+    Atomics.add(this.#words, SEQUENCE, 1);
+  }
+
+  #enter(phase: number): void {
+    const before = Atomics.compareExchange(this.#words, PHASE, IDLE, phase);
+    if (before === IDLE) return;
+    throw new TrainError(
+      "train.frozen",
+      before === FROZEN
+        ? "another thread has taken this run over to save it"
+        : "an update or a save is under way already",
+    );
+  }
+
+  #leave(phase: number): void {
+    Atomics.compareExchange(this.#words, PHASE, phase, IDLE);
+  }
+
+  #tooLarge(byteLength: number): TrainError {
+    return new TrainError(
+      "train.state.size",
+      `the run's state takes ${byteLength} bytes, and ${this.#capacity - GROWTH_BYTES} are kept for it`,
+      { remedy: "Its settings are a part of it: shorten the longest, such as --sample-prompt." },
+    );
   }
 }

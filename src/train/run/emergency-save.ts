@@ -2,13 +2,20 @@ import type { BufferView, LoadedPlan } from "../../engine/engine.ts";
 import { activitiesAfter, LeftActivities } from "./activities.ts";
 import { writeCheckpoint } from "../../runs/checkpoint.ts";
 import type { TrainConfig } from "../config/config.ts";
-import type { ControlBlock } from "./control.ts";
+import type { ControlBlock, FreezeResult } from "./control.ts";
 import { TrainError } from "../errors.ts";
 import { logInterruption } from "../../runs/event-log.ts";
 import type { TrainEvent } from "../../runs/events.ts";
 import { runBuffers, runWriters } from "./checkpoint-contents.ts";
 import type { RunFiles } from "./checkpoint-contents.ts";
 import { publishedRunSchema } from "./published-run.ts";
+
+/** Why nothing was saved. */
+const REASONS: Readonly<Record<FreezeResult, string>> = {
+  frozen: "the engine hangs and its memory cannot be saved from outside",
+  updating: "the engine hangs inside an update: weights are between two steps and were not saved",
+  saving: "the run's own thread hangs while it saves",
+};
 
 /** What the main thread needs to save a run whose own thread hangs. The views stand on shared memory. */
 export interface SharedRun {
@@ -35,19 +42,18 @@ export function saveFromMainThread(
   run: SharedRun | undefined,
   config: TrainConfig,
 ): TrainEvent {
+  // From here on the training thread changes nothing, even if it comes back.
+  const freeze = control.freeze();
   const published = publishedRunSchema.safeParse(control.readState());
   if (
+    freeze !== "frozen" ||
     run === undefined ||
     !published.success ||
     run.views.size < runBuffers(run.files.model).length
   ) {
-    throw new TrainError(
-      "train.stuck",
-      control.isUpdating
-        ? "the engine hangs inside an update: weights are between two steps and were not saved"
-        : "the engine hangs and its memory cannot be saved from outside",
-      { remedy: "The last checkpoint is intact; continue from it with --resume." },
-    );
+    throw new TrainError("train.stuck", REASONS[freeze], {
+      remedy: "The last checkpoint is intact; continue from it with --resume.",
+    });
   }
   const { state, leftCount } = published.data;
   const { step, evalLoss } = state;

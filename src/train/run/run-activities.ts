@@ -59,7 +59,13 @@ export class RunActivities {
   /** Tells other threads of the last whole step, and of how many activities are due after it. */
   publish(leftCount: number): void {
     const { control, trainer } = this.#parts;
-    control.endUpdate(trainer.step, publishedRun(this.#state(), leftCount));
+    control.publish(trainer.step, publishedRun(this.#state(), leftCount));
+  }
+
+  /** As `publish`, before the first step. Throws `TrainError` where what this run publishes has no room. */
+  publishFirst(leftCount: number): void {
+    this.#parts.control.requireRoom(publishedRun(this.#state(), leftCount));
+    this.publish(leftCount);
   }
 
   stopForBudget(left: readonly Activity[]): TrainEvent {
@@ -142,6 +148,10 @@ export class RunActivities {
   }
 
   #save(): string {
+    return this.#parts.control.whileSaving(() => this.#write());
+  }
+
+  #write(): string {
     const { config, files, trainer, emit } = this.#parts;
     const startedMs = Date.now();
     const { folder, byteLength } = writeCheckpoint(

@@ -176,7 +176,7 @@ class Run {
         ...{ totals: this.#totals, control: this.#context.control, left: leftFile },
         emit: (event) => this.#emit(event),
       });
-      activities.publish(due.length);
+      activities.publishFirst(due.length);
       this.#context.onReady?.(loaded, files);
       if (due.length > 0) {
         // First, so that their programs and the step's need not fit into one process's budget together.
@@ -232,7 +232,8 @@ class Run {
         step,
         loss: result.loss,
       });
-      if (step % config.logging_steps === 0 || step === config.max_steps) {
+      const isReported = step % config.logging_steps === 0 || step === config.max_steps;
+      if (isReported) {
         const averagePerSecond = (step - firstStep) / Math.max(1e-3, totals.secondsHere);
         const power = costs.powerEvent(step);
         if (power !== undefined) this.#emit(power);
@@ -249,8 +250,10 @@ class Run {
         });
       }
       const due = activitiesAfter(step, config);
-      if (due.length === 0) activities.publish(0);
-      else {
+      if (due.length === 0) {
+        // The update has published this step; a report begins the sums anew.
+        if (isReported) activities.publish(0);
+      } else {
         costs.pause();
         const stopped = await activities.perform(due);
         if (stopped !== undefined) return stopped;

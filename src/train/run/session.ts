@@ -65,6 +65,7 @@ export async function trainInWorker(
 }
 
 async function trainLocked(config: TrainConfig, options: SessionOptions): Promise<TrainEvent> {
+  const { stuckAfterMs = 30_000 } = options;
   const control = new ControlBlock();
   const worker = new Worker(compiledUrl(import.meta.url, "./worker.ts"), {
     workerData: { config, control: control.buffer, energy: options.energy?.buffer },
@@ -88,11 +89,17 @@ async function trainLocked(config: TrainConfig, options: SessionOptions): Promis
       giveUp();
       return;
     }
-    stuckTimer ??= setTimeout(() => {
-      rescued = true;
-      hangs = true;
-      giveUp();
-    }, options.stuckAfterMs ?? 30_000);
+    stuckTimer ??= setTimeout(rescue, stuckAfterMs);
+  };
+  const rescue = (): void => {
+    if (control.isSaving) {
+      // A slow disk is no engine that hangs.
+      stuckTimer = setTimeout(rescue, stuckAfterMs);
+      return;
+    }
+    rescued = true;
+    hangs = true;
+    giveUp();
   };
   try {
     await new Promise<void>((resolve, reject) => {
