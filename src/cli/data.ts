@@ -5,6 +5,7 @@ import { END_OF_TEXT, downloadTinyStories, generateStories } from "../text/index
 import type { DownloadProgress, StorySplit } from "../text/index.ts";
 import { writeFileAtomically } from "../util/atomic-file.ts";
 import type { Exit } from "./exit.ts";
+import { STOP_SIGNALS } from "./interruptions.ts";
 import { EXIT_CODES } from "./errors.ts";
 import { wholeNumber } from "./options.ts";
 import { StatusLine } from "./terminal.ts";
@@ -114,7 +115,7 @@ function writeSplit(
 async function fetchTinyStories(flags: TinyStoriesFlags): Promise<number> {
   const abort = new AbortController();
   const onInterrupt = (): void => abort.abort();
-  process.once("SIGINT", onInterrupt);
+  for (const signal of STOP_SIGNALS) process.once(signal, onInterrupt);
   const status = new StatusLine();
   try {
     const files = await downloadTinyStories(flags.output, {
@@ -135,7 +136,7 @@ async function fetchTinyStories(flags: TinyStoriesFlags): Promise<number> {
     process.stderr.write("stopped; run the same command again to continue\n");
     return EXIT_CODES.interrupted;
   } finally {
-    process.off("SIGINT", onInterrupt);
+    for (const signal of STOP_SIGNALS) process.off(signal, onInterrupt);
   }
 }
 

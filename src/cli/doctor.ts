@@ -24,6 +24,7 @@ import type { Exit } from "./exit.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import { EXIT_CODES, exitCodeOf, reportError, UsageError } from "./errors.ts";
+import { STOP_SIGNALS } from "./interruptions.ts";
 import { formatSelfTest } from "./self-test-table.ts";
 import { StatusLine, styled } from "./terminal.ts";
 
@@ -159,8 +160,7 @@ async function selfTest(
   const status = new StatusLine();
   const stopper = new AbortController();
   const onInterrupt = (): void => stopper.abort();
-  process.on("SIGINT", onInterrupt);
-  process.on("SIGTERM", onInterrupt);
+  for (const signal of STOP_SIGNALS) process.on(signal, onInterrupt);
   try {
     if (!isJson && !status.isLive && hasNeuralEngine())
       process.stderr.write("Self-test: this takes some minutes; what is known is kept.\n");
@@ -193,8 +193,7 @@ async function selfTest(
     return undefined;
   } finally {
     status.clear();
-    process.off("SIGINT", onInterrupt);
-    process.off("SIGTERM", onInterrupt);
+    for (const signal of STOP_SIGNALS) process.off(signal, onInterrupt);
   }
 }
 

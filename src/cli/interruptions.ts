@@ -1,20 +1,25 @@
+/** What ends a command: Ctrl-C, a request to end, and a terminal that was closed or an ssh that was dropped. */
+export const STOP_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
 /** Told how often a stop has been asked for so far. */
 type Listener = (count: number) => void;
 
 /**
  * How often a command was asked to stop: by signals to this process from the moment this is made until `end`, or
  * through another process that tells of those it received. A terminal tells both, so that counts are compared, never
- * added.
+ * added. A hangup asks once however often it is told: the shell and the system both tell of the same one.
  */
 export class Interruptions {
   #count = 0;
   #own = 0;
   readonly #listeners = new Set<Listener>();
-  readonly #onSignal = (): void => this.hear(++this.#own);
+  readonly #onSignal = (signal: NodeJS.Signals): void => {
+    if (signal === "SIGHUP") this.hear(1);
+    else this.hear(++this.#own);
+  };
 
   constructor() {
-    process.on("SIGINT", this.#onSignal);
-    process.on("SIGTERM", this.#onSignal);
+    for (const signal of STOP_SIGNALS) process.on(signal, this.#onSignal);
   }
 
   get count(): number {
@@ -37,8 +42,7 @@ export class Interruptions {
 
   /** Signals do again what they do by themselves. */
   end(): void {
-    process.off("SIGINT", this.#onSignal);
-    process.off("SIGTERM", this.#onSignal);
+    for (const signal of STOP_SIGNALS) process.off(signal, this.#onSignal);
     this.#listeners.clear();
   }
 }

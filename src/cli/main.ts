@@ -7,24 +7,38 @@ import { VERSION } from "../util/version.ts";
 
 /** Runs the command line and returns the exit code; never throws. */
 export async function main(argv: readonly string[]): Promise<number> {
-  endWithReader();
+  outliveStreams();
   const code = await run(argv);
   if (hasStuckThread()) await exitAtOnce(code);
   return code;
 }
 
+/** A pipe whose reader has gone, and a terminal that was closed. */
+const LOST: ReadonlySet<string | undefined> = new Set(["EPIPE", "EIO", "ECONNRESET"]);
+
 /**
- * Nobody reads the output any more (`anecdote ops | head`): the process ends, after saving where a command listens
- * for an interruption.
+ * Nobody reads the output any more (`anecdote ops | head`, a closed terminal): the process ends, after saving where a
+ * command listens for a hangup. Without a reader of notes it goes on.
  */
-function endWithReader(): void {
+function outliveStreams(): void {
   if (isWatched) return;
   isWatched = true;
-  process.stdout.once("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    process.stdout.on("error", () => undefined);
-    if (!process.emit("SIGINT")) process.exit(EXIT_CODES.ok);
-  });
+  const ifLost =
+    (then: () => void) =>
+    (error: NodeJS.ErrnoException): void => {
+      if (!LOST.has(error.code)) throw error;
+      then();
+    };
+  process.stderr.on(
+    "error",
+    ifLost(() => undefined),
+  );
+  process.stdout.on(
+    "error",
+    ifLost(() => {
+      if (!process.emit("SIGHUP", "SIGHUP")) process.exit(EXIT_CODES.ok);
+    }),
+  );
 }
 let isWatched = false;
 

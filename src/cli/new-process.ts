@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { AnecdoteError } from "../util/errors.ts";
+import { STOP_SIGNALS } from "./interruptions.ts";
 import type { Interruptions } from "./interruptions.ts";
 
 /** How far a run has come: whole steps (or cases), and what is still due after the last of them. */
@@ -56,7 +57,7 @@ export async function goOnInNewProcess(
     if (interruptions.count > 0) return { kind: "interrupted", step: before.step };
     const { code, signal, progress } = await runAgain(interruptions, handover);
     // Such a signal ends it only before it listens: it has done nothing yet.
-    if (signal === "SIGINT" || signal === "SIGTERM")
+    if (STOP_SIGNALS.some((name) => name === signal))
       return { kind: "interrupted", step: before.step };
     if (signal !== null) process.kill(process.pid, signal);
     if (progress === undefined) return { kind: "ended", code: code ?? 1 };

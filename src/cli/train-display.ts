@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from "node:util";
 import {
   formatBytes,
   formatCount,
@@ -7,6 +8,7 @@ import {
   formatTeraflops,
 } from "../util/format.ts";
 import type { TrainEvent, TrainProgress } from "../train/index.ts";
+import type { ReportStreams } from "./report-streams.ts";
 import { PhaseLines } from "./phase-lines.ts";
 import { StatusLine, styled } from "./terminal.ts";
 
@@ -24,8 +26,7 @@ interface Part {
   readonly rank: number;
 }
 
-export interface TrainDisplayOptions {
-  readonly stream?: NodeJS.WriteStream;
+export interface TrainDisplayOptions extends Partial<ReportStreams> {
   /** Tells also that no power is read where the engine is none that people ask it of. */
   readonly tellsPower?: boolean;
 }
@@ -34,6 +35,7 @@ export interface TrainDisplayOptions {
 export class TrainDisplay {
   readonly #status: StatusLine;
   readonly #stream: NodeJS.WriteStream;
+  readonly #copy: NodeJS.WriteStream | undefined;
   readonly #tellsPower: boolean;
   readonly #phases = new PhaseLines((line) => this.#print(line));
   #maxSteps = 0;
@@ -42,8 +44,9 @@ export class TrainDisplay {
   #engine = "";
   #lastStep: Extract<TrainEvent, { kind: "step" }> | undefined;
 
-  constructor({ stream = process.stderr, tellsPower = false }: TrainDisplayOptions = {}) {
+  constructor({ stream = process.stderr, copy, tellsPower = false }: TrainDisplayOptions = {}) {
     this.#stream = stream;
+    this.#copy = copy;
     this.#status = new StatusLine(stream);
     this.#tellsPower = tellsPower;
   }
@@ -175,6 +178,7 @@ export class TrainDisplay {
 
   #print(line: string): void {
     this.#status.print(line);
+    this.#copy?.write(`${stripVTControlCharacters(line)}\n`);
   }
 }
 

@@ -32,6 +32,7 @@ import { showPrograms } from "./show-programs.ts";
 import { watchPower } from "./power.ts";
 import { Interruptions } from "./interruptions.ts";
 import { goOnInNewProcess, lockTokenFromBefore, shareWithProcessBefore } from "./new-process.ts";
+import { reportStreams } from "./report-streams.ts";
 import { printNote } from "./terminal.ts";
 import { TrainDisplay } from "./train-display.ts";
 
@@ -157,7 +158,10 @@ async function show(
 async function train(config: TrainConfig, json: boolean, choice: PowerChoice): Promise<number> {
   const interruptions = new Interruptions();
   shareWithProcessBefore(interruptions);
-  const display = new TrainDisplay({ tellsPower: choice !== "auto" && choice !== "off" });
+  const display = new TrainDisplay({
+    ...reportStreams(),
+    tellsPower: choice !== "auto" && choice !== "off",
+  });
   const onEvent = (event: TrainEvent): void => {
     if (json) process.stdout.write(`${JSON.stringify(event)}\n`);
     else display.event(event);
