@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { stringLiteral } from "../mil/literal.ts";
+import { isConstexpr } from "../mil/ops/index.ts";
 import { isOperandList } from "../mil/program.ts";
 import type { Argument, Block, Literal, MilFunction, Operation, Program } from "../mil/program.ts";
 import type { MilType } from "../mil/types.ts";
@@ -142,7 +143,9 @@ class FunctionWriter {
   /** Before ios18 the inputs of `constexpr_*` ops are attributes (facts: formats, section 5.5). */
   #isEarlyConstexpr(operation: Operation): boolean {
     const { opset } = this.#function;
-    return isConstexpr(operation) && (opset === "ios15" || opset === "ios16" || opset === "ios17");
+    return (
+      isConstexpr(operation.type) && (opset === "ios15" || opset === "ios16" || opset === "ios17")
+    );
   }
 
   #argument(
@@ -156,7 +159,7 @@ class FunctionWriter {
       if (operand.kind === "value") {
         return create(BindingSchema, { binding: { case: "name", value: operand.name } });
       }
-      if (!this.#isConventional || isConstexpr(operation) || operand.type.kind !== "tensor") {
+      if (!this.#isConventional || isConstexpr(operation.type) || operand.type.kind !== "tensor") {
         return create(BindingSchema, { binding: { case: "value", value: writeValue(operand) } });
       }
       const base = operation.outputs[0]?.name ?? operation.type;
@@ -177,11 +180,6 @@ class FunctionWriter {
       }
     }
   }
-}
-
-/** Exporters write the tensors of these ops in place. */
-function isConstexpr(operation: Operation): boolean {
-  return operation.type.startsWith("constexpr_");
 }
 
 function constantOf(argument: Argument): Literal | undefined {

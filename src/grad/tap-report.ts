@@ -77,7 +77,7 @@ function reasonFor(
     .filter((source) => source.constant === undefined)
     .map(({ name }) => name)
     .join(", ");
-  return maker.recomputeClass === "view" || maker.recomputeClass === "movement"
+  return maker.row?.kind === "view" || maker.row?.kind === "movement"
     ? `computed again: the numbers of ${sources}, arranged anew`
     : `computed again from ${sources}`;
 }

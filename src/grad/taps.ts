@@ -70,16 +70,9 @@ function planFor(
 const priceOf = ({ price }: GraphOperation): number => Math.max(price, VIEW_PRICE);
 
 /** Ops that only arrange the numbers of one value anew: keeping both sides would store them twice. */
-const COPIES: ReadonlySet<string> = new Set([
-  "transpose",
-  "tile",
-  "slice_by_index",
-  "slice_by_size",
-  "split",
-  "reverse",
-]);
-function isCopy({ recomputeClass, operation }: GraphOperation): boolean {
-  return recomputeClass === "view" || COPIES.has(operation.type);
+function isCopy({ row, reads }: GraphOperation): boolean {
+  if (row?.kind === "view") return true;
+  return row?.kind === "movement" && row.numbersOf === "x" && reads.length === 1;
 }
 
 /** What cannot be computed again. */

@@ -1,4 +1,5 @@
 import { OpCall } from "../mil/op-call.ts";
+import type { OpKind, OpRow } from "../mil/op-row.ts";
 import { opRow } from "../mil/ops/index.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
 import { isPure, valuesReadBy } from "../mil/traverse.ts";
@@ -6,8 +7,6 @@ import { byteLengthOf, elementCount } from "../mil/types.ts";
 import { shapeOf } from "./emit.ts";
 import { GradError } from "./errors.ts";
 import { makersOf, valuesNeeded } from "./partition.ts";
-import { recomputeClassOf } from "./recompute-class.ts";
-import type { RecomputeClass } from "./recompute-class.ts";
 import type { ReverseSweep } from "./reverse.ts";
 
 /** An op of the function as the choice of taps sees it. */
@@ -15,7 +14,7 @@ export interface GraphOperation {
   readonly operation: Operation;
   readonly reads: readonly Value[];
   /** Nothing for an op that must not run twice. */
-  readonly recomputeClass: RecomputeClass | undefined;
+  readonly row: OpRow | undefined;
   readonly flops: number;
   /**
    * Time of running it again in units of one operation: its flops, and one for every number read and
@@ -87,9 +86,8 @@ export function bytesOf(value: Value): number {
 function graphOperation(operation: Operation): GraphOperation {
   const reads = [...new Set(valuesReadBy(operation))];
   const row = opRow(operation.type);
-  const recomputeClass = recomputeClassOf(operation.type);
-  if (row === undefined || recomputeClass === undefined || !isPure(operation)) {
-    return { operation, reads, recomputeClass: undefined, flops: 0, price: Infinity };
+  if (row === undefined || !isPure(operation)) {
+    return { operation, reads, row: undefined, flops: 0, price: Infinity };
   }
   const written = operation.outputs.reduce((sum, output) => sum + elementCount(shapeOf(output)), 0);
   const read = reads.reduce(
@@ -97,16 +95,10 @@ function graphOperation(operation: Operation): GraphOperation {
     0,
   );
   const flops = row.flops(new OpCall(operation, row));
-  return {
-    operation,
-    reads,
-    recomputeClass,
-    flops,
-    price: priceOf(recomputeClass, flops, read, written),
-  };
+  return { operation, reads, row, flops, price: priceOf(row.kind, flops, read, written) };
 }
 
-function priceOf(kind: RecomputeClass, flops: number, read: number, written: number): number {
+function priceOf(kind: OpKind, flops: number, read: number, written: number): number {
   switch (kind) {
     case "view":
       return 0;

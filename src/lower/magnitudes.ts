@@ -173,13 +173,6 @@ export interface ProductMagnitude {
   readonly result: Magnitude;
 }
 
-/** Names of the two operands of ops whose products land on the grid. */
-export const PRODUCT_OPERANDS: Readonly<Record<string, readonly [string, string]>> = {
-  matmul: ["x", "y"],
-  linear: ["x", "weight"],
-  conv: ["x", "weight"],
-};
-
 /** log2 of how many deviations the largest of a matrix's sums is away from 0. */
 const EXTREME = 3;
 
@@ -187,9 +180,11 @@ export function productOf(
   operation: Operation,
   of: (name: string) => Magnitude | undefined,
 ): ProductMagnitude | undefined {
-  const names = PRODUCT_OPERANDS[operation.type];
-  const depth = depthOf(operation);
-  if (names === undefined || depth === undefined) return undefined;
+  const row = opRow(operation.type);
+  if (row?.product === undefined) return undefined;
+  const names = row.product.operands;
+  const depth = row.product.terms(new OpCall(operation, row));
+  if (depth === "?") return undefined;
   const x = of(names[0]);
   const y = of(names[1]);
   if (x === undefined || y === undefined) return undefined;
@@ -206,26 +201,6 @@ export function productOf(
     isGradient,
     result: magnitudeOf(rms, { bound, positive: x.positive && y.positive, isGradient }),
   };
-}
-
-/** Terms of each sum. */
-function depthOf(operation: Operation): number | undefined {
-  switch (operation.type) {
-    case "matmul": {
-      const row = opRow("matmul");
-      const shape = knownShape(operandOf(operation, "x"));
-      if (row === undefined || shape === undefined) return undefined;
-      return shape.at(new OpCall(operation, row).bool("transpose_x") ? -2 : -1);
-    }
-    case "linear":
-      return knownShape(operandOf(operation, "weight"))?.at(-1);
-    case "conv": {
-      const shape = knownShape(operandOf(operation, "weight"));
-      return shape === undefined ? undefined : elementCount(shape.slice(1));
-    }
-    default:
-      return undefined;
-  }
 }
 
 const joined: MagnitudeRule = ({ operation, of }) => {
@@ -312,6 +287,7 @@ const MAGNITUDE_RULES: Readonly<Partial<Record<OpName, MagnitudeRule>>> = {
   matmul: matrixProduct,
   linear: matrixProduct,
   conv: matrixProduct,
+  conv_transpose: matrixProduct,
   reshape: same,
   transpose: same,
   expand_dims: same,

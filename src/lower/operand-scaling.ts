@@ -1,3 +1,4 @@
+import { opRow } from "../mil/ops/index.ts";
 import { numericLiteral } from "../mil/literal.ts";
 import { literalOf } from "../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
@@ -5,7 +6,7 @@ import { isFloat } from "../mil/types.ts";
 import { operandOf, scalarConstant } from "../passes/match.ts";
 import { rewriting, rewritingOnce } from "../passes/rewrite.ts";
 import type { Pass, RewriteContext } from "../passes/rewrite.ts";
-import { PRODUCT_OPERANDS, sizeOf } from "./magnitudes.ts";
+import { sizeOf } from "./magnitudes.ts";
 import type { OperandScale, ProductRange } from "./ports.ts";
 
 export const OPERAND_SCALINGS = ["auto", "off"] as const;
@@ -50,7 +51,7 @@ export function chooseScales(
   return fn.operations.flatMap((operation): readonly OperandScale[] => {
     const [output] = operation.outputs;
     const range = output === undefined ? undefined : ranges.get(output.name);
-    const names = PRODUCT_OPERANDS[operation.type];
+    const names = opRow(operation.type)?.product?.operands;
     if (output === undefined || range === undefined || names === undefined) return [];
     // A bias would have to be scaled as well.
     if (operation.inputs.has("bias")) return [];

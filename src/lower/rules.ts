@@ -1,4 +1,6 @@
 import type { OpCall } from "../mil/op-call.ts";
+import type { OpRow } from "../mil/op-row.ts";
+import { OPS } from "../mil/ops/index.ts";
 import { literalOf } from "../mil/program.ts";
 import type { Operation, Value } from "../mil/program.ts";
 import { maskedAttention } from "./attention.ts";
@@ -384,13 +386,10 @@ const softplus: LoweringRule = (lowering, call) => {
   return lowering.plain(write(lowering.whole(x)));
 };
 
-/** Elementwise ops of one operand without a rule of their own: parts of a long axis go through one by one. */
-const UNARY = [
-  ...["exp", "exp2", "log", "sqrt", "inverse", "abs", "sign", "erf", "sin", "cos", "atan"],
-  ...["tanh", "sigmoid", "silu", "softsign", "relu", "relu6", "leaky_relu", "elu", "clip"],
-  ...["sigmoid_hard", "scaled_tanh", "thresholded_relu", "linear_activation"],
-  ...["floor", "ceil", "round", "threshold"],
-] as const;
+/** Ops of one operand: where they have no rule of their own, parts of a long axis go through one by one. */
+const POINTWISE = Object.entries<OpRow>(OPS).flatMap(([name, row]) =>
+  row.pointwise === true ? [name] : [],
+);
 
 /** Ops that are not copied as they are. */
 export const LOWERING_RULES: Readonly<Record<string, LoweringRule>> = {
@@ -401,7 +400,7 @@ export const LOWERING_RULES: Readonly<Record<string, LoweringRule>> = {
   maximum: binary,
   minimum: binary,
   pow: binary,
-  ...Object.fromEntries(UNARY.map((name) => [name, unary])),
+  ...Object.fromEntries(POINTWISE.map((name) => [name, unary])),
   greater_equal: comparison,
   greater: comparison,
   cast,

@@ -1,5 +1,6 @@
 import type { FunctionBuilder } from "../mil/builder.ts";
 import { literalNumbers, tensorLiteral } from "../mil/literal.ts";
+import { opRow } from "../mil/ops/index.ts";
 import { literalOf } from "../mil/program.ts";
 import type { Operand, Operation, Value } from "../mil/program.ts";
 import { elementCount } from "../mil/types.ts";
@@ -8,42 +9,14 @@ import { permutationOf } from "../passes/merge-transposes.ts";
 import { rewriting } from "../passes/rewrite.ts";
 import type { RewriteContext } from "../passes/rewrite.ts";
 
-const UNARY: ReadonlySet<string> = new Set([
-  "abs",
-  "clip",
-  "elu",
-  "erf",
-  "exp",
-  "gelu",
-  "leaky_relu",
-  "relu",
-  "relu6",
-  "rsqrt",
-  "sigmoid",
-  "silu",
-  "softplus",
-  "softsign",
-  "sqrt",
-  "square",
-  "tanh",
-]);
-const BINARY: ReadonlySet<string> = new Set([
-  "add",
-  "sub",
-  "mul",
-  "real_div",
-  "maximum",
-  "minimum",
-  "pow",
-]);
-
 /**
  * Moves the exchange of a matrix's axes, and reshapes that only add or drop sizes of 1, behind elementwise ops,
  * where they meet the next one and vanish: activations stay channels first from convolution to convolution.
  */
 export const sinkTransposes = rewriting("sink transposes", (operation, context) => {
-  if (UNARY.has(operation.type)) return sinkUnary(operation, context);
-  if (BINARY.has(operation.type)) return sinkBinary(operation, context);
+  const row = opRow(operation.type);
+  if (row?.pointwise === true) return sinkUnary(operation, context);
+  if (row?.broadcasts === true) return sinkBinary(operation, context);
   return undefined;
 });
 

@@ -2,10 +2,48 @@ import type { HostTensor } from "./host-tensor.ts";
 import type { OpCall } from "./op-call.ts";
 import type { Operand, Opset } from "./program.ts";
 import type { ParameterSpec } from "./op-parameters.ts";
-import type { MilType } from "./types.ts";
+import type { Dimension, MilType } from "./types.ts";
+
+/**
+ * What running an op a second time costs, roughly. `view`: nothing, the numbers stay where they are.
+ * `movement`: a copy. `elementwise`: a pass over the operands. `costly`: more than that for every element of
+ * the result, so that keeping the result is worth its memory.
+ */
+export type OpKind = "view" | "movement" | "elementwise" | "costly";
+
+/** Facts about an op that passes, derivatives, lowerings and engines ask for: one place for each. */
+interface OpTraits {
+  readonly kind: OpKind;
+  /** Each number of the result depends on the number of `x` at its place alone; settings are single numbers. */
+  readonly pointwise?: true;
+  /** Tensor operands are spread out to one shape, and each number of the result depends on one of each. */
+  readonly broadcasts?: true;
+  /** Exchanging operands changes nothing. */
+  readonly commutative?: true;
+  /** Where the numbers of the first result are from when none is computed: `x`, or any operand (0 counts as one). */
+  readonly numbersOf?: "x" | "operands";
+  /** Reducing one number gives this number. */
+  readonly keepsSingle?: true;
+  /** Running it a second time may give something else, or changes a state. */
+  readonly impure?: true;
+  /** The operand that updates are added to, in mode "add" and where no mode is given. */
+  readonly addsTo?: string;
+  /** Multiplies and sums two operands: which, and how many terms each sum has, where sizes tell. */
+  readonly product?: ProductTrait;
+  /** Where its values matter in practice; absent means everywhere. */
+  readonly domain?: "positive";
+}
+
+export interface ProductTrait {
+  /** The operand that goes through, and the one that counts as weights. */
+  readonly operands: readonly [string, string];
+  /** A convolution slides its weights over places. */
+  readonly slides?: true;
+  readonly terms: (call: OpCall) => Dimension;
+}
 
 /** One row of the op table: all that the language itself knows of an op. */
-export interface OpRow {
+export interface OpRow extends OpTraits {
   readonly parameters: Readonly<Record<string, ParameterSpec>>;
   /** First opset that has the op. */
   readonly since: Opset;

@@ -1,22 +1,11 @@
 import { literalNumbers } from "./literal.ts";
+import { opRow } from "./ops/index.ts";
 import { isOperandList } from "./program.ts";
 import type { Argument, Literal, Operand, Operation } from "./program.ts";
 import { formatType } from "./types.ts";
 
 /** Literals above this are told apart by identity: comparing them would cost more than it saves. */
 const COMPARED_NUMBERS = 64;
-
-const COMMUTATIVE: ReadonlySet<string> = new Set([
-  "add",
-  "mul",
-  "maximum",
-  "minimum",
-  "equal",
-  "not_equal",
-  "logical_and",
-  "logical_or",
-  "logical_xor",
-]);
 
 /** Tells 0 from -0, whose reciprocals differ. */
 const exactText = (number: number): string => (Object.is(number, -0) ? "-0" : `${number}`);
@@ -35,9 +24,10 @@ export class OperationKeys {
       name,
       this.#argumentKey(argument),
     ]);
-    const texts = COMMUTATIVE.has(operation.type)
-      ? inputs.map(([, key]) => key)
-      : inputs.map(([name, key]) => `${name}=${key}`);
+    const texts =
+      opRow(operation.type)?.commutative === true
+        ? inputs.map(([, key]) => key)
+        : inputs.map(([name, key]) => `${name}=${key}`);
     return `${operation.type}(${texts.toSorted().join(";")})`;
   }
 

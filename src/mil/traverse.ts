@@ -1,4 +1,4 @@
-import { isOpName } from "./ops/index.ts";
+import { opRow } from "./ops/index.ts";
 import { isOperandList, isValue, operandsOf } from "./program.ts";
 import type { Argument, Block, Operand, Operation, Value } from "./program.ts";
 
@@ -63,27 +63,15 @@ function replaceInBlock(block: Block, replace: (operand: Operand) => Operand): B
     : block;
 }
 
-/** Ops whose second execution may give something else, or that change a state. */
-const IMPURE: ReadonlySet<string> = new Set([
-  "random_bernoulli",
-  "random_categorical",
-  "random_normal",
-  "random_uniform",
-  "read_state",
-  "write_state",
-  "coreml_update_state",
-  "list_write",
-  "list_scatter",
-]);
-
 /**
  * Whether an op may be left out, run twice or merged with an equal one. Ops outside the table may not: nobody
  * knows what they do.
  */
 export function isPure(operation: Operation): boolean {
+  const row = opRow(operation.type);
   return (
-    isOpName(operation.type) &&
-    !IMPURE.has(operation.type) &&
+    row !== undefined &&
+    row.impure !== true &&
     operation.blocks.every((block) => block.operations.every(isPureOrConstant))
   );
 }

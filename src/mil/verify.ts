@@ -2,7 +2,7 @@ import { AnecdoteError, messageOf } from "../util/errors.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { MilError } from "./errors.ts";
 import { OpCall } from "./op-call.ts";
-import { opRow } from "./ops/index.ts";
+import { isConstexpr, opRow } from "./ops/index.ts";
 import { typeFits } from "./ops/dimensions.ts";
 import { literalOf } from "./program.ts";
 import type { Block, MilFunction, Operation, Program, Value } from "./program.ts";
@@ -294,9 +294,10 @@ export function placeOf(operation: Operation): string {
 
 /** Constants, `constexpr_*` ops, and ops of the table that take constants only. */
 function isConstant(operation: Operation, scope: Scope): boolean {
-  if (operation.type === "const" || operation.type.startsWith("constexpr_")) return true;
-  if (opRow(operation.type) === undefined || operation.blocks.length > 0) return false;
-  if (operation.inputs.size === 0 || operation.type.startsWith("random_")) return false;
+  if (operation.type === "const" || isConstexpr(operation.type)) return true;
+  const row = opRow(operation.type);
+  if (row === undefined || row.impure === true || operation.blocks.length > 0) return false;
+  if (operation.inputs.size === 0) return false;
   for (const argument of operation.inputs.values()) {
     for (const operand of Array.isArray(argument) ? argument : [argument]) {
       if (operand.kind === "value" && scope.get(operand.name)?.constant !== true) return false;

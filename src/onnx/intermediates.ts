@@ -1,3 +1,4 @@
+import { opRow } from "../mil/ops/index.ts";
 import { isValue, operandsOf } from "../mil/program.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
 import { valuesReadBy } from "../mil/traverse.ts";
@@ -5,34 +6,11 @@ import { DATA_TYPE_BITS, elementCount, staticShape } from "../mil/types.ts";
 import { computeTypeOf } from "./element-types.ts";
 import type { Fusions } from "./fuse/index.ts";
 
-/** Ops whose result is their operand's memory under another shape. */
-const ALIASES: ReadonlySet<string> = new Set([
-  "identity",
-  "reshape",
-  "reshape_like",
-  "expand_dims",
-  "squeeze",
-  "flatten2d",
-]);
-
 /** Ops the runtime writes over a dying operand of the same size. */
-const IN_PLACE: ReadonlySet<string> = new Set([
-  "add",
-  "sub",
-  "mul",
-  "real_div",
-  "maximum",
-  "minimum",
-  "exp",
-  "log",
-  "sqrt",
-  "tanh",
-  "sigmoid",
-  "relu",
-  "softmax",
-  "clip",
-  "abs",
-]);
+function mayRunInPlace({ type }: Operation): boolean {
+  const row = opRow(type);
+  return row?.pointwise === true || row?.broadcasts === true || type === "softmax";
+}
 
 /**
  * The most bytes of values inside a function that are alive at once while the runtime runs it op by op:
@@ -46,7 +24,12 @@ export function intermediateBytes(fn: MilFunction, fusions: Fusions): number {
   for (const operation of operations) {
     const [x] = operandsOf(operation);
     const [output] = operation.outputs;
-    if (ALIASES.has(operation.type) && output !== undefined && x !== undefined && isValue(x))
+    if (
+      opRow(operation.type)?.kind === "view" &&
+      output !== undefined &&
+      x !== undefined &&
+      isValue(x)
+    )
       storage.set(output, rootOf(x));
   }
   const outside = new Set<Value>([...fn.inputs, ...fn.outputs].map(rootOf));
@@ -72,7 +55,7 @@ export function intermediateBytes(fn: MilFunction, fusions: Fusions): number {
     for (const output of operation.outputs) {
       if (rootOf(output) !== output || outside.has(output)) continue;
       const bytes = bytesOf(output);
-      const victim = IN_PLACE.has(operation.type)
+      const victim = mayRunInPlace(operation)
         ? [...dying].find((root) => alive.get(root) === bytes)
         : undefined;
       if (victim !== undefined) {

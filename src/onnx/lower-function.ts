@@ -2,6 +2,7 @@ import { MilError } from "../mil/errors.ts";
 import { evaluateOperation } from "../mil/evaluate-operation.ts";
 import { hostTensorOfLiteral } from "../mil/host-tensor.ts";
 import type { HostTensor } from "../mil/host-tensor.ts";
+import { opRow } from "../mil/ops/index.ts";
 import { isValue, literalOf } from "../mil/program.ts";
 import type { Block, Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { valuesReadBy } from "../mil/traverse.ts";
@@ -26,44 +27,9 @@ export interface OnnxModel {
   readonly intermediateBytes: number;
 }
 
-/** Ops whose results hold only numbers their operands hold: small integers need no wrapping after them. */
-const KEEPS_NUMBERS: ReadonlySet<string> = new Set([
-  "identity",
-  "cast",
-  "reshape",
-  "reshape_like",
-  "expand_dims",
-  "squeeze",
-  "flatten2d",
-  "transpose",
-  "reverse",
-  "reverse_sequence",
-  "sliding_windows",
-  "concat",
-  "stack",
-  "split",
-  "tile",
-  "pad",
-  "select",
-  "band_part",
-  "gather",
-  "gather_along_axis",
-  "gather_nd",
-  "slice_by_index",
-  "slice_by_size",
-  "slice_update",
-  "maximum",
-  "minimum",
-  "reduce_max",
-  "reduce_min",
-  "clip",
-  "topk",
-  "depth_to_space",
-  "space_to_depth",
-  "pixel_shuffle",
-  "pixel_unshuffle",
-  "relu",
-]);
+/** Results that hold only numbers of operands need no wrapping; casts wrap by themselves. */
+const keepsNumbers = ({ type }: Operation): boolean =>
+  type === "cast" || opRow(type)?.numbersOf !== undefined;
 
 /**
  * One MIL function as an ONNX model whose inputs and outputs carry the function's names and types.
@@ -236,7 +202,7 @@ class FunctionLowering {
 
   /** Small integers are computed in int32; what overflows is wrapped where it arises. */
   #wrapped(operation: Operation, output: Value, name: string): string {
-    if (output.type.kind !== "tensor" || KEEPS_NUMBERS.has(operation.type)) return name;
+    if (output.type.kind !== "tensor" || keepsNumbers(operation)) return name;
     const { dataType } = output.type;
     if (!LoweringSite.wraps(dataType)) return name;
     const narrow = this.#graph.node("Cast", [name], { to: BigInt(elementTypeOf(dataType)) });

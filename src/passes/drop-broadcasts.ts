@@ -9,47 +9,6 @@ import { knownShape, operandOf, scalarConstant } from "./match.ts";
 import { rewriting } from "./rewrite.ts";
 import type { RewriteContext } from "./rewrite.ts";
 
-/** Ops that broadcast their operands themselves. */
-const BROADCASTING: ReadonlySet<string> = new Set([
-  "add",
-  "sub",
-  "mul",
-  "real_div",
-  "floor_div",
-  "mod",
-  "pow",
-  "maximum",
-  "minimum",
-  "equal",
-  "not_equal",
-  "less",
-  "less_equal",
-  "greater",
-  "greater_equal",
-  "logical_and",
-  "logical_or",
-  "logical_xor",
-  "select",
-]);
-
-/** Ops of one tensor that take every number by itself. */
-const ELEMENTWISE: ReadonlySet<string> = new Set([
-  "cast",
-  "exp",
-  "log",
-  "sqrt",
-  "rsqrt",
-  "square",
-  "inverse",
-  "sigmoid",
-  "silu",
-  "gelu",
-  "tanh",
-  "relu",
-  "erf",
-  "abs",
-]);
-
 /** What a `tile` of axes of size 1, or a `fill`, repeats. */
 function beforeBroadcast(operand: Operand, { makerOf }: RewriteContext): Operand | undefined {
   const maker = makerOf(operand);
@@ -74,8 +33,9 @@ function beforeBroadcast(operand: Operand, { makerOf }: RewriteContext): Operand
 export const dropBroadcasts = rewriting("drop broadcasts", (operation, context) => {
   const [result] = operation.outputs;
   if (result === undefined) return undefined;
-  if (ELEMENTWISE.has(operation.type)) return spreadLater(operation, context, result);
-  if (!BROADCASTING.has(operation.type)) return undefined;
+  const row = opRow(operation.type);
+  if (row?.pointwise === true) return spreadLater(operation, context, result);
+  if (row?.broadcasts !== true) return undefined;
   for (const [name, argument] of operation.inputs) {
     if (isOperandList(argument)) continue;
     const source = beforeBroadcast(argument, context);

@@ -2,7 +2,7 @@ import { evaluateOperation } from "../mil/evaluate-operation.ts";
 import { copyNumbers } from "../mil/host-tensor.ts";
 import { allocateNumbers, numericLiteral } from "../mil/literal.ts";
 import { OpCall } from "../mil/op-call.ts";
-import { opRow } from "../mil/ops/index.ts";
+import { isConstexpr, opRow } from "../mil/ops/index.ts";
 import { literalOf, operandsOf } from "../mil/program.ts";
 import type { Operation, Value } from "../mil/program.ts";
 import { isPure } from "../mil/traverse.ts";
@@ -38,7 +38,7 @@ function isFoldable(operation: Operation): boolean {
   if (row?.evaluate === undefined || !isPure(operation) || operation.blocks.length > 0)
     return false;
   // Compressed weights stay compressed.
-  if (operation.type.startsWith("constexpr_")) return false;
+  if (isConstexpr(operation.type)) return false;
   let operandElements = 0;
   for (const operand of operandsOf(operation)) {
     const literal = literalOf(operand);

@@ -30,7 +30,13 @@ export interface RewriteContext {
 }
 
 /** For `const` and for ops outside the table, which have no settings to read. */
-const NO_ROW: OpRow = { parameters: {}, since: "ios13", infer: () => [], flops: () => 0 };
+const NO_ROW: OpRow = {
+  kind: "costly",
+  parameters: {},
+  since: "ios13",
+  infer: () => [],
+  flops: () => 0,
+};
 
 /** What takes the place of an op's results, or nothing where the rule does not apply. */
 export type RewriteRule = (

@@ -1,10 +1,9 @@
+import { opRow } from "../mil/ops/index.ts";
 import type { Operand } from "../mil/program.ts";
 import { sameType } from "../mil/types.ts";
 import { bothWays, operandOf, scalarConstant, uniformConstant } from "./match.ts";
 import { rewriting } from "./rewrite.ts";
 import type { RewriteContext } from "./rewrite.ts";
-
-const SCATTERS: ReadonlySet<string> = new Set(["scatter", "scatter_along_axis", "scatter_nd"]);
 
 function isZeros(operand: Operand | undefined, { makerOf }: RewriteContext): boolean {
   if (uniformConstant(operand) === 0) return true;
@@ -26,14 +25,15 @@ export const scatterIntoSums = rewriting("scatter into sums", (operation, contex
   const [result] = operation.outputs;
   for (const [other, sum] of bothWays(operation)) {
     const scatter = context.makerOf(sum);
-    if (scatter === undefined || !SCATTERS.has(scatter.type) || !context.isReadOnce(sum)) continue;
-    if (!addsUp(operandOf(scatter, "mode")) || !isZeros(operandOf(scatter, "data"), context))
+    const target = opRow(scatter?.type ?? "")?.addsTo;
+    if (scatter === undefined || target === undefined || !context.isReadOnce(sum)) continue;
+    if (!addsUp(operandOf(scatter, "mode")) || !isZeros(operandOf(scatter, target), context))
       continue;
     if (result === undefined || !sameType(other.type, result.type)) continue;
     if (!sameType(sum.type, result.type)) continue;
     const [value] = context.emit.append({
       ...scatter,
-      inputs: new Map([...scatter.inputs, ["data", other]]),
+      inputs: new Map([...scatter.inputs, [target, other]]),
     });
     return value;
   }

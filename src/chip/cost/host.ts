@@ -43,8 +43,7 @@ function hostFunctionMs(fn: MilFunction, chip: Chip): number {
   for (const operation of fn.operations) {
     if (operation.type === "const") continue;
     const row = opRow(operation.type);
-    const isProduct = operation.type === "matmul" || operation.type.startsWith("conv");
-    const flops = isProduct && row !== undefined ? row.flops(new OpCall(operation, row)) : 0;
+    const flops = row?.product === undefined ? 0 : row.flops(new OpCall(operation, row));
     // A gather reads the rows it returns, not the table.
     const reads = operation.type.startsWith("gather")
       ? 0

@@ -1,3 +1,4 @@
+import { opRow } from "../../mil/ops/index.ts";
 import type { Operation } from "../../mil/program.ts";
 import { tensorTypeOf } from "../../mil/program.ts";
 
@@ -8,7 +9,6 @@ interface Passes {
 }
 
 const ONCE: Passes = { reads: 1, writes: 1 };
-const FREE: Passes = { reads: 0, writes: 0 };
 
 /**
  * Ops that do more than read their operands and write their result once. Softmax: maximum, exponential of
@@ -25,14 +25,11 @@ const PASSES: Readonly<Record<string, Passes>> = {
   /** Not a MIL op: rows that measure a root-mean-square norm as one program use this name. */
   rms_norm: { reads: 70, writes: 70 },
   gelu: { reads: 2, writes: 1 },
-  identity: FREE,
-  squeeze: FREE,
-  expand_dims: FREE,
 };
 
 /** Bytes of activations an op moves. A reshape that only adds or drops sizes of 1 is free. */
 export function opTraffic(operation: Operation, operandBytes: number, resultBytes: number): number {
-  if (operation.type === "reshape" && keepsLayout(operation)) return 0;
+  if (opRow(operation.type)?.kind === "view" && keepsLayout(operation)) return 0;
   return passTraffic(operation.type, operandBytes, resultBytes);
 }
 

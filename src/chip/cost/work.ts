@@ -1,5 +1,5 @@
 import { OpCall } from "../../mil/op-call.ts";
-import { opRow } from "../../mil/ops/index.ts";
+import { isConstexpr, opRow } from "../../mil/ops/index.ts";
 import { literalOf, operandsOf, tensorTypeOf } from "../../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { byteLengthOf, elementCount, isFloat, staticShape } from "../../mil/types.ts";
@@ -37,9 +37,6 @@ export interface FunctionWork {
   readonly outputBytes: number;
 }
 
-/** Ops of constants that decompress while weights are read: only the stored bytes travel. */
-const CONSTANT_EXPANSIONS = /^constexpr_/;
-
 /**
  * The work of a function, op by op. Throws `ChipError` `chip.symbolic` where a size is not known.
  */
@@ -49,7 +46,8 @@ export function functionWork(fn: MilFunction): FunctionWork {
   const ops: OpWork[] = [];
   for (const operation of fn.operations) {
     if (operation.type === "const") continue;
-    if (CONSTANT_EXPANSIONS.test(operation.type)) {
+    if (isConstexpr(operation.type)) {
+      // They decompress while weights are read: only the stored bytes travel.
       const bytes = sum([...operandsOf(operation)].map((operand) => operandBytes(operand)));
       for (const output of operation.outputs) storedBytes.set(output, bytes);
       continue;
@@ -149,13 +147,10 @@ function productWork(
 function productOperands(
   operation: Operation,
 ): { readonly kind: "matmul" | "conv"; readonly weight: Operand } | undefined {
-  const name = { matmul: "y", linear: "weight", conv: "weight", conv_transpose: "weight" }[
-    operation.type
-  ];
-  if (name === undefined) return undefined;
-  const weight = operation.inputs.get(name);
+  const product = opRow(operation.type)?.product;
+  const weight = product === undefined ? undefined : operation.inputs.get(product.operands[1]);
   if (weight === undefined || !("kind" in weight)) return undefined;
-  return { kind: operation.type.startsWith("conv") ? "conv" : "matmul", weight };
+  return { kind: product?.slides === true ? "conv" : "matmul", weight };
 }
 
 function isConstant(operand: Operand): boolean {

@@ -1,6 +1,6 @@
 import type { MilFunction } from "../../mil/program.ts";
 import type { Plan } from "../../plan/plan.ts";
-import { isOpName } from "../../mil/ops/index.ts";
+import { isConstexpr, isOpName } from "../../mil/ops/index.ts";
 import { familyIndex } from "../chip.ts";
 import type { Chip, Driver } from "../chip.ts";
 import { FUNCTION_RULES, PLAN_RULES } from "./function-rules.ts";
@@ -49,7 +49,7 @@ export function checkFunction(
   for (const operation of fn.operations) {
     if (operation.type === "const") continue;
     const view = new OpView(operation, uses);
-    if (!isOpName(operation.type) && !operation.type.startsWith("constexpr_")) {
+    if (!isOpName(operation.type) && !isConstexpr(operation.type)) {
       findings.push(unknownOp(view, where));
     }
     for (const rule of rules) {

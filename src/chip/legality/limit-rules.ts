@@ -1,3 +1,4 @@
+import { isConstexpr } from "../../mil/ops/index.ts";
 import { literalOf, tensorTypeOf } from "../../mil/program.ts";
 import { shapeOf } from "./op-view.ts";
 import type { OpView } from "./op-view.ts";
@@ -18,8 +19,6 @@ function tensorsOf(
   }));
   return [...operands, ...results];
 }
-
-const POOLS = ["max_pool", "avg_pool", "l2_pool"] as const;
 
 /** Sizes, element types, and ops that are missing. */
 export const LIMIT_RULES: readonly OpRule[] = [
@@ -49,7 +48,7 @@ export const LIMIT_RULES: readonly OpRule[] = [
       "Split the axis (a vocabulary into tiles, a batch into parts), or put it on the channel axis of [1, C, 1, S].",
     applies: (call, { chip }) => {
       const limit = since16(chip, 16384, 65536);
-      if (call.type.startsWith("constexpr_")) return undefined;
+      if (isConstexpr(call.type)) return undefined;
       for (const { name, shape } of tensorsOf(call)) {
         if (call.type === "reshape" && name === "shape") continue;
         const axis = shape.findIndex(
@@ -90,14 +89,14 @@ export const LIMIT_RULES: readonly OpRule[] = [
   },
   {
     id: "unchecked-op",
-    ops: UNCHECKED_OPS,
+    ops: Object.keys(UNCHECKED_OPS),
     rule: "The op runs, but nobody published a comparison of its results.",
     symptom: "inexact",
     severity: "warning",
     driver: "both",
     source: SWEEP,
     remedy: "`anecdote doctor` compares it on your Mac.",
-    applies: (call) => `${call.type} is unchecked`,
+    applies: (call) => `${call.type} is ${UNCHECKED_OPS[call.type] ?? ""}`,
   },
   {
     id: "float-type",
@@ -219,7 +218,7 @@ export const LIMIT_RULES: readonly OpRule[] = [
   },
   {
     id: "pool-window",
-    ops: POOLS,
+    ops: ["max_pool", "avg_pool", "l2_pool"],
     rule: "A pool window is at most 29 up to H13, 31 from H14 on.",
     symptom: "compile-error",
     severity: "error",

@@ -1,3 +1,4 @@
+import { isConstexpr } from "../../mil/ops/index.ts";
 import { isOperandList, literalOf, tensorTypeOf } from "../../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import type { TensorType } from "../../mil/types.ts";
@@ -104,7 +105,7 @@ export class FunctionUses {
     if (literalOf(operand) !== undefined) return true;
     if (operand.kind !== "value") return false;
     const producer = this.producers.get(operand);
-    return producer?.type === "const" || producer?.type.startsWith("constexpr_") === true;
+    return producer !== undefined && (producer.type === "const" || isConstexpr(producer.type));
   }
 }
 

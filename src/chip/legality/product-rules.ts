@@ -5,8 +5,6 @@ import type { OpView } from "./op-view.ts";
 import { LIMITS, since16 } from "./rule-sources.ts";
 import type { OpRule } from "./rule.ts";
 
-const CONV = ["conv", "conv_transpose"] as const;
-
 const isRuntime = (call: OpView, name: string): boolean =>
   call.operand(name) !== undefined && !call.isConstant(name);
 
@@ -14,7 +12,7 @@ const isRuntime = (call: OpView, name: string): boolean =>
 export const PRODUCT_RULES: readonly OpRule[] = [
   {
     id: "conv-kernel-width",
-    ops: CONV,
+    ops: ["conv", "conv_transpose"],
     rule: "A kernel is at most 13 wide up to H15, 15 from H16 on; its height is free.",
     symptom: "compile-error",
     severity: "error",
@@ -144,7 +142,7 @@ export const PRODUCT_RULES: readonly OpRule[] = [
   },
   {
     id: "wide-ffn",
-    ops: CONV,
+    ops: ["conv", "conv_transpose"],
     rule: "Layers wider than about 4096 do not compile in one program with others.",
     symptom: "compile-error",
     severity: "warning",

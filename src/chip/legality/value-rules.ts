@@ -5,8 +5,6 @@ import type { OpView } from "./op-view.ts";
 import { LIMITS } from "./rule-sources.ts";
 import type { OpRule } from "./rule.ts";
 
-const SLICES = ["slice_by_index", "slice_by_size"] as const;
-
 /** Does this slice begin elsewhere than at 0 on the last axis? */
 function lastAxisOffset(call: OpView): number {
   const begin = call.numbers("begin");
@@ -19,7 +17,7 @@ function lastAxisOffset(call: OpView): number {
 export const VALUE_RULES: readonly OpRule[] = [
   {
     id: "slice-clamp",
-    ops: SLICES,
+    ops: ["slice_by_index", "slice_by_size"],
     to: "H14",
     rule: "A slice that begins elsewhere than at 0 on the last axis turns values beyond 4094 into infinity.",
     symptom: "wrong-result",
@@ -45,7 +43,7 @@ export const VALUE_RULES: readonly OpRule[] = [
     applies: (call) => {
       const sliced = call.operands("values").filter((operand) => {
         const producer = call.producer(operand);
-        if (producer === undefined || !SLICES.some((op) => op === producer.type)) return false;
+        if (producer === undefined || !producer.type.startsWith("slice_by_")) return false;
         const begin = producer.inputs.get("begin");
         const literal = begin !== undefined && "kind" in begin ? literalOf(begin) : undefined;
         if (literal?.data.kind !== "numbers") return false;
@@ -292,9 +290,10 @@ export const VALUE_RULES: readonly OpRule[] = [
     remedy: "softplus(min(x, 10)) + relu(x - 10).",
     applies: (call) => {
       const operand = call.operand("x");
-      const bounded =
-        operand !== undefined && ["minimum", "clip"].includes(call.producer(operand)?.type ?? "");
-      return bounded ? undefined : "its operand is not bounded";
+      const producer = operand === undefined ? undefined : call.producer(operand)?.type;
+      return producer === "minimum" || producer === "clip"
+        ? undefined
+        : "its operand is not bounded";
     },
   },
   {

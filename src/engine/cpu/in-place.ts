@@ -1,17 +1,13 @@
+import { opRow } from "../../mil/ops/index.ts";
 import { isValue, operandsOf } from "../../mil/program.ts";
-import type { MilFunction, Value } from "../../mil/program.ts";
+import type { MilFunction, Operation, Value } from "../../mil/program.ts";
 import { sameType } from "../../mil/types.ts";
 
 /** Ops that read element i of an operand of the result's shape before they write element i. */
-const ELEMENTWISE: ReadonlySet<string> = new Set([
-  "add",
-  "sub",
-  "mul",
-  "real_div",
-  "maximum",
-  "minimum",
-  "identity",
-]);
+function worksInPlace({ type }: Operation): boolean {
+  const row = opRow(type);
+  return row?.broadcasts === true || row?.kind === "view";
+}
 
 /**
  * Whether an output may stand on the memory of an input: nobody but the op that makes the output reads the
@@ -25,7 +21,7 @@ export function mayStandOn(fn: MilFunction, output: Value, input: Value): boolea
       if (isValue(operand) && operand === input) readsHere++;
     }
     if (readsHere === 0) continue;
-    if (readsHere > 1 || !ELEMENTWISE.has(operation.type)) return false;
+    if (readsHere > 1 || !worksInPlace(operation)) return false;
     if (operation.outputs[0] !== output || !sameType(input.type, output.type)) return false;
     reads += readsHere;
   }

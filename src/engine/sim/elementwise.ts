@@ -50,7 +50,7 @@ function binary(code: number): SimKernel {
 }
 
 /** Scalars stand in programs with more digits than fp16 has; those take the op's evaluation in doubles. */
-function holdsHalves(tensor: HostTensor): boolean {
+export function holdsHalves(tensor: HostTensor): boolean {
   if (tensor instanceof HalfTensor || tensor.data.length !== 1) return true;
   const [value = 0] = tensor.data;
   return Object.is(roundToFloat16(value), value);

@@ -1,14 +1,16 @@
 import { evaluateOperation } from "../../mil/evaluate-operation.ts";
+import { hostTensorOfLiteral } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
 import { OpCall } from "../../mil/op-call.ts";
 import type { CallEnvironment } from "../../mil/op-call.ts";
 import { opRow } from "../../mil/ops/index.ts";
+import { literalOf, operandsOf } from "../../mil/program.ts";
 import type { Operation } from "../../mil/program.ts";
 import { isFloat, staticShape } from "../../mil/types.ts";
 import type { SimContext, SimKernel } from "./context.ts";
-import { elementwise } from "./elementwise.ts";
+import { elementwise, holdsHalves } from "./elementwise.ts";
 import { HalfTensor } from "./half-tensor.ts";
-import { moves, RESHAPES } from "./moves.ts";
+import { moves } from "./moves.ts";
 import { products } from "./products.ts";
 import { reductions } from "./reductions.ts";
 import { roundToHalf, roundToSingle } from "./rounding.ts";
@@ -20,13 +22,6 @@ const KERNELS: Readonly<Record<string, SimKernel>> = {
   ...products,
   ...reductions,
 };
-
-/** Ops that only move numbers: what is rounded stays rounded. */
-const MOVES: ReadonlySet<string> = new Set([
-  ...["reshape", "transpose", "expand_dims", "squeeze", "concat", "split", "stack", "tile"],
-  ...["slice_by_index", "slice_by_size", "select", "pad", "reverse"],
-  ...["reduce_max", "reduce_min", "relu", "abs"],
-]);
 
 /** One op. Results on the engine are fp16 numbers whatever type the program declares. */
 export function simulateOperation(
@@ -48,7 +43,7 @@ function runKernel(
   const { type } = operation;
   const row = opRow(type);
   if (row === undefined) return undefined;
-  if (RESHAPES.has(type)) return reshape(operation, new OpCall(operation, row, environment));
+  if (row.kind === "view") return reshape(operation, new OpCall(operation, row, environment));
   const kernel = Object.hasOwn(KERNELS, type) ? KERNELS[type] : undefined;
   return kernel?.(new OpCall(operation, row, environment), context);
 }
@@ -70,11 +65,21 @@ function evaluate(
   const results = evaluateOperation(operation, environment, "float64");
   const isClamped = context.clampSlices && operation.type.startsWith("slice_by_");
   if (isClamped) clampSlice(operation, environment, results);
+  const isRounded = context.place === "engine" && movesRounded(operation);
   return results.map((result) => {
     if (result instanceof HalfTensor) return result.share();
-    const isRounded = MOVES.has(operation.type) && context.place === "engine";
     if (!isRounded) round(result, context);
     return result;
+  });
+}
+
+/** Ops that only move numbers keep them rounded; scalars may have more digits than fp16 has. */
+function movesRounded(operation: Operation): boolean {
+  const numbersOf = opRow(operation.type)?.numbersOf;
+  if (numbersOf !== "operands") return numbersOf === "x";
+  return [...operandsOf(operation)].every((operand) => {
+    const literal = literalOf(operand);
+    return literal?.data.kind !== "numbers" || holdsHalves(hostTensorOfLiteral(literal));
   });
 }
 

@@ -218,9 +218,6 @@ const concat: SimKernel = (call, { machine }) => {
   return [result];
 };
 
-/** Ops that change only the shape, which is that of the op's declared result. */
-export const RESHAPES: ReadonlySet<string> = new Set(["reshape", "expand_dims", "squeeze"]);
-
 export const moves: Readonly<Record<string, SimKernel>> = {
   transpose,
   split,

@@ -6,6 +6,7 @@ import { SimulatedFunction } from "../../engine/sim/simulate.ts";
 import { hostTensor } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
 import type { MilFunction } from "../../mil/program.ts";
+import { opRow } from "../../mil/ops/index.ts";
 import { parseProgram } from "../../mil/text/index.ts";
 import { elementCount, staticShape } from "../../mil/types.ts";
 import { roundToFloat16 } from "../../util/float16.ts";
@@ -138,9 +139,6 @@ async function simulate(
   }
 }
 
-/** Ops that are asked about numbers above 0 only. */
-const POSITIVE = new Set(["log", "sqrt", "rsqrt", "inverse", "pow"]);
-
 /** Numbers that the op takes in training: normal, positive where a logarithm wants it, products of ordinary size. */
 function numbersFor(
   op: string,
@@ -151,7 +149,8 @@ function numbersFor(
   const isDivisor = op === "real_div" && index === 1;
   return Float64Array.from({ length: elementCount(shape) }, () => {
     const normal = random.normal();
-    if (POSITIVE.has(op) || isDivisor) return roundToFloat16(0.25 + Math.abs(normal));
+    if (opRow(op)?.domain === "positive" || isDivisor)
+      return roundToFloat16(0.25 + Math.abs(normal));
     return roundToFloat16(op === "matmul" ? 0.5 * normal : normal);
   });
 }

@@ -25,6 +25,8 @@ function geluOf(call: OpCall): (x: number) => number {
 
 function withAlpha(compute: (x: number, alpha: number) => number) {
   return defineOp({
+    kind: "elementwise",
+    pointwise: true,
     parameters: { x: tensor(), alpha: required("float") },
     since: "ios13",
     infer: (call) => [call.tensorType("x")],
@@ -38,6 +40,8 @@ function withAlpha(compute: (x: number, alpha: number) => number) {
 
 function withAlphaAndBeta(compute: (x: number, alpha: number, beta: number) => number) {
   return defineOp({
+    kind: "elementwise",
+    pointwise: true,
     parameters: { x: tensor(), alpha: required("float"), beta: required("float") },
     since: "ios13",
     infer: (call) => [call.tensorType("x")],
@@ -71,13 +75,15 @@ function mapChannels(call: OpCall, compute: (x: number, channel: number) => numb
 }
 
 export const ACTIVATION = {
-  relu: unary((x) => Math.max(x, 0)),
+  relu: unary((x) => Math.max(x, 0), { numbersOf: "operands" }),
   relu6: unary((x) => Math.min(Math.max(x, 0), 6)),
   sigmoid: unary(sigmoid),
   silu: unary((x) => x * sigmoid(x)),
   softplus: unary(softplus),
   softsign: unary((x) => x / (1 + Math.abs(x))),
   gelu: defineOp({
+    kind: "elementwise",
+    pointwise: true,
     parameters: { x: tensor(), mode: optional("string", "EXACT") },
     since: "ios13",
     infer: (call) => {
@@ -95,6 +101,7 @@ export const ACTIVATION = {
   sigmoid_hard: withAlphaAndBeta((x, alpha, beta) => Math.min(Math.max(alpha * x + beta, 0), 1)),
   thresholded_relu: withAlpha((x, alpha) => (x >= alpha ? x : 0)),
   prelu: defineOp({
+    kind: "elementwise",
     parameters: { x: tensor(), alpha: constantTensor() },
     since: "ios13",
     infer: (call) => {
@@ -108,6 +115,7 @@ export const ACTIVATION = {
     flops: elementsOfX,
   }),
   softplus_parametric: defineOp({
+    kind: "elementwise",
     parameters: { x: tensor(), alpha: constantTensor(), beta: constantTensor() },
     since: "ios13",
     infer: (call) => {
@@ -128,6 +136,7 @@ export const ACTIVATION = {
     flops: elementsOfX,
   }),
   softmax: defineOp({
+    kind: "costly",
     parameters: { x: tensor(), axis: optional("int", -1) },
     since: "ios13",
     infer: (call) => {

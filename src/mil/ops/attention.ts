@@ -49,6 +49,7 @@ function attentionType(call: OpCall): TensorType {
 export const ATTENTION = {
   /** softmax(query * key^T / sqrt(channels) + mask) * value; a bool mask keeps what is true. */
   scaled_dot_product_attention: defineOp({
+    kind: "costly",
     parameters: {
       query: tensor(),
       key: tensor(),

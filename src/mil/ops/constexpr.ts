@@ -198,6 +198,7 @@ function sparseType(call: OpCall): TensorType {
 
 export const CONSTEXPR = {
   constexpr_cast: defineOp({
+    kind: "elementwise",
     parameters: { source_val: constantTensor("fp16"), output_dtype: required("string") },
     since: "ios16",
     infer: (call) => {
@@ -212,6 +213,7 @@ export const CONSTEXPR = {
   }),
 
   constexpr_lut_to_dense: defineOp({
+    kind: "elementwise",
     parameters: {
       indices: constantTensor(),
       lut: constantTensor(),
@@ -243,6 +245,7 @@ export const CONSTEXPR = {
   }),
 
   constexpr_sparse_to_dense: defineOp({
+    kind: "elementwise",
     parameters: {
       nonzero_data: constantTensor(),
       mask: constantTensor("uint8", "uint1"),
@@ -263,6 +266,7 @@ export const CONSTEXPR = {
   }),
 
   constexpr_blockwise_shift_scale: defineOp({
+    kind: "elementwise",
     parameters: {
       data: constantTensor(),
       scale: constantTensor(),
@@ -282,6 +286,7 @@ export const CONSTEXPR = {
 
   /** The mask of the result and its numbers, packed. */
   constexpr_lut_to_sparse: defineOp({
+    kind: "elementwise",
     parameters: {
       indices_mask: constantTensor("uint1"),
       indices_nonzero_data: constantTensor(),
@@ -327,6 +332,7 @@ export const CONSTEXPR = {
 
   /** The mask unchanged and its numbers, packed. */
   constexpr_sparse_blockwise_shift_scale: defineOp({
+    kind: "elementwise",
     parameters: {
       data_mask: constantTensor("uint1"),
       nonzero_data: constantTensor(),

@@ -87,6 +87,7 @@ function run(call: OpCall, block: Block, inputs: readonly HostTensor[]): readonl
 export const CONTROL_FLOW = {
   /** Runs its first block where `pred` holds, else its second. */
   cond: defineOp({
+    kind: "costly",
     parameters: { pred: tensor("bool") },
     since: "ios13",
     infer: condTypes,
@@ -99,6 +100,7 @@ export const CONTROL_FLOW = {
 
   /** Runs its second block on `loop_vars` as long as its first block gives true. */
   while_loop: defineOp({
+    kind: "costly",
     parameters: { loop_vars: tensors() },
     since: "ios13",
     infer: loopTypes,
@@ -118,6 +120,8 @@ export const CONTROL_FLOW = {
   }),
 
   read_state: defineOp({
+    kind: "movement",
+    impure: true,
     parameters: { input: tensor() },
     since: "ios18",
     infer: (call) => {
@@ -131,6 +135,8 @@ export const CONTROL_FLOW = {
 
   /** Not registered by coremltools, but written into every file that updates a state. It has no result. */
   write_state: defineOp({
+    kind: "movement",
+    impure: true,
     parameters: { input: tensor(), data: tensor() },
     since: "ios18",
     infer: (call) => {

@@ -13,7 +13,7 @@ import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
 import { addProduct } from "./dense-product.ts";
-import { agree, checkRank, derive, formatShape } from "./dimensions.ts";
+import { agree, checkRank, derive, formatShape, product } from "./dimensions.ts";
 import {
   coordinatesOf,
   forEachWindowElement,
@@ -295,6 +295,12 @@ function quantizedWeight(call: OpCall): HostTensor {
 
 export const CONVOLUTION = {
   conv: defineOp({
+    kind: "costly",
+    product: {
+      operands: ["x", "weight"],
+      slides: true,
+      terms: (call) => product(call.shape("weight").slice(1)),
+    },
     parameters: { x: tensor(), weight: tensor(), bias: optionalTensor(), ...WINDOW_SETTINGS },
     since: "ios13",
     infer: (call) => [convolutionType(call)],
@@ -306,6 +312,7 @@ export const CONVOLUTION = {
   }),
 
   conv_quantized: defineOp({
+    kind: "costly",
     parameters: {
       x: tensor(),
       weight: tensor("uint8"),
@@ -326,6 +333,12 @@ export const CONVOLUTION = {
   }),
 
   conv_transpose: defineOp({
+    kind: "costly",
+    product: {
+      operands: ["x", "weight"],
+      slides: true,
+      terms: (call) => product(call.shape("weight").toSpliced(1, 1)),
+    },
     parameters: {
       x: tensor(),
       weight: tensor(),

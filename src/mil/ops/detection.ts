@@ -116,6 +116,7 @@ function classifyTypes(call: OpCall): readonly MilType[] {
 
 export const DETECTION = {
   non_maximum_suppression: defineOp({
+    kind: "costly",
     parameters: {
       boxes: tensor(),
       scores: tensor(),
@@ -165,6 +166,7 @@ export const DETECTION = {
   }),
 
   classify: defineOp({
+    kind: "movement",
     parameters: { probabilities: tensor("fp32"), classes: { ...tensor(), constant: true } },
     since: "ios13",
     infer: classifyTypes,

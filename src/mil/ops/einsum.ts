@@ -71,6 +71,7 @@ function parse(call: OpCall): Einsum {
 
 export const EINSUM = {
   einsum: defineOp({
+    kind: "costly",
     parameters: { values: tensors(), equation: required("string") },
     since: "ios13",
     infer: (call) => [parse(call).type],

@@ -21,10 +21,16 @@ interface BinaryOptions {
   readonly result?: DataType;
   /** Arithmetic of int32 operands where doubles would lose bits. */
   readonly int32?: Compute;
+  readonly commutative?: true;
+  readonly numbersOf?: "operands";
+  readonly domain?: "positive";
 }
 
-function binary(compute: Compute, { result, int32 }: BinaryOptions = {}) {
+function binary(compute: Compute, { result, int32, ...traits }: BinaryOptions = {}) {
   return defineOp({
+    kind: "elementwise",
+    broadcasts: true,
+    ...traits,
     parameters: { x: tensor(), y: tensor() },
     since: "ios13",
     infer: (call) => [resultType(call, result)],
@@ -42,27 +48,30 @@ function binary(compute: Compute, { result, int32 }: BinaryOptions = {}) {
   });
 }
 
-const comparison = (holds: (x: number, y: number) => boolean) =>
-  binary((x, y) => (holds(x, y) ? 1 : 0), { result: "bool" });
+const comparison = (holds: (x: number, y: number) => boolean, options: BinaryOptions = {}) =>
+  binary((x, y) => (holds(x, y) ? 1 : 0), { result: "bool", ...options });
+
+const COMMUTATIVE = { commutative: true } as const;
+const EXTREME = { commutative: true, numbersOf: "operands" } as const;
 
 export const ELEMENTWISE_BINARY = {
-  add: binary((x, y) => x + y),
+  add: binary((x, y) => x + y, { commutative: true }),
   sub: binary((x, y) => x - y),
-  mul: binary((x, y) => x * y, { int32: Math.imul }),
+  mul: binary((x, y) => x * y, { int32: Math.imul, commutative: true }),
   // Of two int32 numbers the quotient is cut towards zero: the declared type of the result is int32.
   real_div: binary((x, y) => x / y),
   floor_div: binary(floorDivide),
   mod: binary(modulo),
-  maximum: binary((x, y) => Math.max(x, y)),
-  minimum: binary((x, y) => Math.min(x, y)),
-  pow: binary(power),
-  equal: comparison((x, y) => x === y),
-  not_equal: comparison((x, y) => x !== y),
+  maximum: binary((x, y) => Math.max(x, y), EXTREME),
+  minimum: binary((x, y) => Math.min(x, y), EXTREME),
+  pow: binary(power, { domain: "positive" }),
+  equal: comparison((x, y) => x === y, COMMUTATIVE),
+  not_equal: comparison((x, y) => x !== y, COMMUTATIVE),
   less: comparison((x, y) => x < y),
   less_equal: comparison((x, y) => x <= y),
   greater: comparison((x, y) => x > y),
   greater_equal: comparison((x, y) => x >= y),
-  logical_and: comparison((x, y) => x !== 0 && y !== 0),
-  logical_or: comparison((x, y) => x !== 0 || y !== 0),
-  logical_xor: comparison((x, y) => (x !== 0) !== (y !== 0)),
+  logical_and: comparison((x, y) => x !== 0 && y !== 0, COMMUTATIVE),
+  logical_or: comparison((x, y) => x !== 0 || y !== 0, COMMUTATIVE),
+  logical_xor: comparison((x, y) => (x !== 0) !== (y !== 0), COMMUTATIVE),
 } as const;

@@ -3,6 +3,7 @@ import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
 import { optional, required, tensor } from "../op-parameters.ts";
 import { defineOp } from "../op-row.ts";
+import type { OpRow } from "../op-row.ts";
 import { DATA_TYPE_BITS, elementCount, isDataType, isFloat, tensorType } from "../types.ts";
 import type { DataType, TensorType } from "../types.ts";
 import { nearestName } from "../../util/nearest.ts";
@@ -15,8 +16,14 @@ export function mapTensor(x: HostTensor, compute: (value: number) => number): Ho
 export const elementsOfX = (call: OpCall): number => elementCount(call.staticShape("x"));
 
 /** An op of one tensor whose result has the operand's type. */
-export function unary(compute: (value: number) => number) {
+export function unary(
+  compute: (value: number) => number,
+  traits: Partial<Pick<OpRow, "numbersOf" | "domain">> = {},
+) {
   return defineOp({
+    kind: "elementwise",
+    pointwise: true,
+    ...traits,
     parameters: { x: tensor() },
     since: "ios13",
     infer: (call) => [call.tensorType("x")],
@@ -28,6 +35,9 @@ export function unary(compute: (value: number) => number) {
 /** `compute(x + epsilon)`; the default epsilon is rounded to x's type, so in fp16 a small one is 0. */
 function withEpsilon(fallback: number, compute: (value: number) => number) {
   return defineOp({
+    kind: "elementwise",
+    pointwise: true,
+    domain: "positive",
     parameters: { x: tensor(), epsilon: optional("float", fallback) },
     since: "ios13",
     infer: (call) => [call.tensorType("x")],
@@ -80,7 +90,7 @@ export const ELEMENTWISE_UNARY = {
   sign: unary(Math.sign),
   sin: unary(Math.sin),
   sinh: unary(Math.sinh),
-  sqrt: unary(Math.sqrt),
+  sqrt: unary(Math.sqrt, { domain: "positive" }),
   square: unary((x) => x * x),
   tan: unary(Math.tan),
   tanh: unary(Math.tanh),
@@ -88,6 +98,9 @@ export const ELEMENTWISE_UNARY = {
   log: withEpsilon(1e-45, Math.log),
   rsqrt: withEpsilon(1e-12, (x) => 1 / Math.sqrt(x)),
   clip: defineOp({
+    kind: "elementwise",
+    pointwise: true,
+    numbersOf: "operands",
     parameters: { x: tensor(), alpha: required("float"), beta: required("float") },
     since: "ios13",
     infer: (call) => {
@@ -108,6 +121,9 @@ export const ELEMENTWISE_UNARY = {
     flops: elementsOfX,
   }),
   threshold: defineOp({
+    kind: "elementwise",
+    pointwise: true,
+    numbersOf: "operands",
     parameters: { x: tensor(), alpha: required("float") },
     since: "ios13",
     infer: (call) => [call.tensorType("x")],
@@ -118,6 +134,8 @@ export const ELEMENTWISE_UNARY = {
     flops: elementsOfX,
   }),
   cast: defineOp({
+    kind: "elementwise",
+    pointwise: true,
     parameters: { x: tensor(), dtype: required("string") },
     since: "ios13",
     infer: (call) => [castType(call)],
@@ -135,6 +153,8 @@ export const ELEMENTWISE_UNARY = {
     flops: () => 0,
   }),
   identity: defineOp({
+    kind: "view",
+    numbersOf: "x",
     parameters: { x: tensor() },
     since: "ios13",
     infer: (call) => [call.operand("x").type],

@@ -145,6 +145,8 @@ const SCATTER_SETTINGS = {
 
 export const GATHER_SCATTER = {
   gather: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: {
       x: tensor(),
       indices: INDICES,
@@ -181,6 +183,8 @@ export const GATHER_SCATTER = {
   }),
 
   gather_along_axis: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: {
       x: tensor(),
       indices: INDICES,
@@ -210,6 +214,8 @@ export const GATHER_SCATTER = {
   }),
 
   gather_nd: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: {
       x: tensor(),
       indices: INDICES,
@@ -239,6 +245,8 @@ export const GATHER_SCATTER = {
   }),
 
   scatter: defineOp({
+    kind: "costly",
+    addsTo: "data",
     parameters: {
       data: tensor(),
       indices: INDICES,
@@ -278,6 +286,8 @@ export const GATHER_SCATTER = {
   }),
 
   scatter_along_axis: defineOp({
+    kind: "costly",
+    addsTo: "data",
     parameters: {
       data: tensor(),
       indices: INDICES,
@@ -311,6 +321,8 @@ export const GATHER_SCATTER = {
   }),
 
   scatter_nd: defineOp({
+    kind: "costly",
+    addsTo: "data",
     parameters: { data: tensor(), indices: INDICES, updates: tensor(), ...SCATTER_SETTINGS },
     since: "ios13",
     infer: (call) => {

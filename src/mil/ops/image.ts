@@ -334,6 +334,8 @@ const interpolated = (type: (call: OpCall) => TensorType) => (call: OpCall) =>
 
 export const IMAGE = {
   upsample_nearest_neighbor: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: {
       x: tensor(),
       scale_factor_height: optional("float", 1),
@@ -346,6 +348,8 @@ export const IMAGE = {
   }),
 
   resize_nearest_neighbor: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: {
       x: tensor(),
       target_size_height: required("int"),
@@ -358,6 +362,7 @@ export const IMAGE = {
   }),
 
   upsample_bilinear: defineOp({
+    kind: "costly",
     parameters: {
       x: tensor(),
       scale_factor_height: optional("float", 1),
@@ -372,6 +377,7 @@ export const IMAGE = {
   }),
 
   resize_bilinear: defineOp({
+    kind: "costly",
     parameters: {
       x: tensor(),
       target_size_height: optional("int", 1),
@@ -388,6 +394,7 @@ export const IMAGE = {
   }),
 
   resize: defineOp({
+    kind: "costly",
     parameters: {
       x: tensor(),
       shape: runtime("ints"),
@@ -402,6 +409,7 @@ export const IMAGE = {
   }),
 
   resample: defineOp({
+    kind: "costly",
     parameters: { x: tensor(), coordinates: tensor(), ...RESAMPLE_SETTINGS },
     since: "ios15",
     infer: (call) => [resampleType(call)],
@@ -421,6 +429,7 @@ export const IMAGE = {
   }),
 
   affine: defineOp({
+    kind: "costly",
     parameters: {
       x: tensor(),
       transform_matrix: tensor(),
@@ -455,6 +464,7 @@ export const IMAGE = {
   }),
 
   crop_resize: defineOp({
+    kind: "costly",
     parameters: {
       x: tensor(),
       roi: optionalTensor(),

@@ -64,6 +64,9 @@ export function isOpName(name: string): name is OpName {
   return NAMES.has(name);
 }
 
+/** Ops that make weights of stored, compressed constants; told by their name, whether the table has them or not. */
+export const isConstexpr = (name: string): boolean => name.startsWith("constexpr_");
+
 /** The row of an op by name, or nothing for an op that is carried through unknown. */
 export function opRow(name: string): OpRow | undefined {
   return isOpName(name) ? OPS[name] : undefined;

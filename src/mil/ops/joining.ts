@@ -124,6 +124,8 @@ function splitSizes(call: OpCall, size: Dimension): readonly Dimension[] {
 
 export const JOINING = {
   concat: defineOp({
+    kind: "movement",
+    numbersOf: "operands",
     parameters: {
       values: tensors(),
       axis: required("int"),
@@ -144,6 +146,8 @@ export const JOINING = {
   }),
 
   stack: defineOp({
+    kind: "movement",
+    numbersOf: "operands",
     parameters: { values: tensors(), axis: required("int") },
     since: "ios13",
     infer: (call) => [stackType(call)],
@@ -157,6 +161,8 @@ export const JOINING = {
   }),
 
   split: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: {
       x: tensor(),
       num_splits: optional("int"),

@@ -86,6 +86,8 @@ function linearType(call: OpCall): TensorType {
 
 export const LINEAR = {
   matmul: defineOp({
+    kind: "costly",
+    product: { operands: ["x", "y"], terms: (call) => matmulSizes(call).inner },
     parameters: {
       x: tensor(),
       y: tensor(),
@@ -131,6 +133,8 @@ export const LINEAR = {
   }),
 
   linear: defineOp({
+    kind: "costly",
+    product: { operands: ["x", "weight"], terms: (call) => call.shape("weight").at(-1) ?? "?" },
     parameters: { x: tensor(), weight: constantTensor(), bias: optionalConstantTensor() },
     since: "ios13",
     infer: (call) => [linearType(call)],

@@ -93,6 +93,7 @@ function elementsAt(call: OpCall, indices: readonly number[]): Float64Array {
 
 export const LISTS = {
   make_list: defineOp({
+    kind: "movement",
     parameters: {
       init_length: { ...optional("int", 1), constant: false },
       dynamic_length: optional("bool", true),
@@ -110,6 +111,7 @@ export const LISTS = {
   }),
 
   list_length: defineOp({
+    kind: "movement",
     parameters: { ls: tensor() },
     since: "ios13",
     infer: (call) => {
@@ -121,6 +123,7 @@ export const LISTS = {
   }),
 
   list_read: defineOp({
+    kind: "movement",
     parameters: { ls: tensor(), index: runtime("int") },
     since: "ios13",
     infer: (call) => [listType(call).element],
@@ -134,6 +137,8 @@ export const LISTS = {
   }),
 
   list_write: defineOp({
+    kind: "movement",
+    impure: true,
     parameters: { ls: tensor(), index: runtime("int"), value: tensor() },
     since: "ios13",
     infer: (call) => {
@@ -149,6 +154,7 @@ export const LISTS = {
   }),
 
   list_gather: defineOp({
+    kind: "movement",
     parameters: { ls: tensor(), indices: runtime("ints") },
     since: "ios13",
     infer: (call) => {
@@ -165,6 +171,8 @@ export const LISTS = {
   }),
 
   list_scatter: defineOp({
+    kind: "movement",
+    impure: true,
     parameters: { ls: tensor(), indices: runtime("ints"), value: tensor() },
     since: "ios13",
     infer: (call) => {

@@ -101,6 +101,7 @@ function mapChannels(
 
 export const NORMALIZATION = {
   layer_norm: defineOp({
+    kind: "costly",
     parameters: {
       x: tensor(),
       axes: optional("ints"),
@@ -127,6 +128,7 @@ export const NORMALIZATION = {
   }),
 
   batch_norm: defineOp({
+    kind: "elementwise",
     parameters: {
       x: tensor(),
       mean: constantTensor(),
@@ -160,6 +162,7 @@ export const NORMALIZATION = {
   }),
 
   instance_norm: defineOp({
+    kind: "costly",
     parameters: {
       x: tensor(),
       gamma: optionalConstantTensor(),
@@ -190,6 +193,7 @@ export const NORMALIZATION = {
   }),
 
   l2_norm: defineOp({
+    kind: "costly",
     parameters: { x: tensor(), epsilon: optional("float", 1e-6) },
     since: "ios13",
     infer: (call) => {
@@ -213,6 +217,7 @@ export const NORMALIZATION = {
   }),
 
   local_response_norm: defineOp({
+    kind: "costly",
     parameters: {
       x: tensor(),
       size: required("int"),

@@ -103,6 +103,8 @@ function paddedIndex(index: number, size: number, mode: (typeof PAD_MODES)[numbe
 
 export const PADDING = {
   pad: defineOp({
+    kind: "movement",
+    numbersOf: "operands",
     parameters: {
       x: tensor(),
       pad: runtime("ints"),

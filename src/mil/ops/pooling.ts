@@ -89,6 +89,7 @@ const sumOf = (values: readonly number[]): number =>
 
 export const POOLING = {
   avg_pool: defineOp({
+    kind: "costly",
     parameters: {
       ...POOL_PARAMETERS,
       exclude_padding_from_average: optional("bool", false),
@@ -105,6 +106,7 @@ export const POOLING = {
 
   /** The square root of the sum of squares over the window. */
   l2_pool: defineOp({
+    kind: "costly",
     parameters: POOL_PARAMETERS,
     since: "ios13",
     infer: (call) => {
@@ -117,6 +119,7 @@ export const POOLING = {
   }),
 
   max_pool: defineOp({
+    kind: "costly",
     parameters: POOL_PARAMETERS,
     since: "ios13",
     infer: (call) => [poolType(call)],

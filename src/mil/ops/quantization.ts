@@ -76,6 +76,7 @@ function dequantized(call: OpCall, data: string, dataType: DataType) {
 export const QUANTIZATION = {
   /** clip(round(input / scale) + zero_point), ties to even. */
   quantize: defineOp({
+    kind: "elementwise",
     parameters: {
       input: tensor(),
       zero_point: optionalConstantTensor(),
@@ -105,6 +106,7 @@ export const QUANTIZATION = {
   }),
 
   dequantize: defineOp({
+    kind: "elementwise",
     parameters: {
       input: tensor(),
       zero_point: optionalConstantTensor(),
@@ -121,6 +123,7 @@ export const QUANTIZATION = {
   }),
 
   constexpr_affine_dequantize: defineOp({
+    kind: "elementwise",
     parameters: {
       quantized_data: constantTensor(),
       zero_point: constantTensor(),

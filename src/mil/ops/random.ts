@@ -57,6 +57,8 @@ function categoricalType(call: OpCall): TensorType {
 
 export const RANDOM = {
   random_bernoulli: defineOp({
+    kind: "costly",
+    impure: true,
     parameters: { shape: runtime("ints"), prob: optional("float", 0.5), ...SEED },
     since: "ios13",
     infer: (call) => [drawnType(call, "prob")],
@@ -70,6 +72,8 @@ export const RANDOM = {
   }),
 
   random_categorical: defineOp({
+    kind: "costly",
+    impure: true,
     parameters: {
       x: tensor(),
       mode: optional("string", "logits"),
@@ -104,6 +108,8 @@ export const RANDOM = {
   }),
 
   random_normal: defineOp({
+    kind: "costly",
+    impure: true,
     parameters: {
       shape: runtime("ints"),
       mean: optional("float", 0),
@@ -125,6 +131,8 @@ export const RANDOM = {
   }),
 
   random_uniform: defineOp({
+    kind: "costly",
+    impure: true,
     parameters: {
       shape: runtime("ints"),
       low: optional("float", 0),

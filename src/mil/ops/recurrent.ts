@@ -296,6 +296,7 @@ const COMMON = {
 
 export const RECURRENT = {
   lstm: defineOp({
+    kind: "costly",
     parameters: {
       ...COMMON,
       initial_c: tensor(),
@@ -336,6 +337,7 @@ export const RECURRENT = {
   }),
 
   gru: defineOp({
+    kind: "costly",
     parameters: {
       ...COMMON,
       recurrent_activation: optional("string", "sigmoid"),
@@ -366,6 +368,7 @@ export const RECURRENT = {
   }),
 
   rnn: defineOp({
+    kind: "costly",
     parameters: { ...COMMON, activation: optional("string", "tanh") },
     since: "ios13",
     infer: (call) => {

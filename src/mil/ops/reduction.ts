@@ -2,6 +2,7 @@ import { hostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
 import { optional, tensor } from "../op-parameters.ts";
 import { defineOp } from "../op-row.ts";
+import type { OpRow } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { DataType, Dimension, TensorType } from "../types.ts";
 import { elementsOfX } from "./elementwise-unary.ts";
@@ -25,8 +26,10 @@ function reducedType(
   return tensorType(dataType, reduced);
 }
 
-function reduction(reduce: Reduce) {
+function reduction(reduce: Reduce, traits: Partial<Pick<OpRow, "keepsSingle" | "numbersOf">> = {}) {
   return defineOp({
+    kind: "costly",
+    ...traits,
     parameters: { x: tensor(), axes: optional("ints"), keep_dims: optional("bool", false) },
     since: "ios13",
     infer: (call) => [reducedType(call, call.axes("axes", call.shape("x").length))],
@@ -99,6 +102,7 @@ function indexType(call: OpCall): DataType {
 /** The position of the extreme number; of equal ones the first (the language leaves the choice open). */
 function position(better: (candidate: number, best: number) => boolean) {
   return defineOp({
+    kind: "costly",
     parameters: {
       x: tensor(),
       axis: optional("int", -1),
@@ -131,6 +135,8 @@ function position(better: (candidate: number, best: number) => boolean) {
   });
 }
 
+const KEEPS = { keepsSingle: true } as const;
+
 export const REDUCTION = {
   reduce_argmax: position((candidate, best) => candidate > best),
   reduce_argmin: position((candidate, best) => candidate < best),
@@ -138,10 +144,10 @@ export const REDUCTION = {
   reduce_l2_norm: reduction((values, start, end) => Math.sqrt(squares(values, start, end))),
   reduce_log_sum: reduction((values, start, end) => Math.log(sum(values, start, end))),
   reduce_log_sum_exp: reduction(logSumExp),
-  reduce_max: reduction(maximum),
-  reduce_mean: reduction((values, start, end) => sum(values, start, end) / (end - start)),
-  reduce_min: reduction(minimum),
-  reduce_prod: reduction(product),
-  reduce_sum: reduction(sum),
+  reduce_max: reduction(maximum, { keepsSingle: true, numbersOf: "x" }),
+  reduce_mean: reduction((values, start, end) => sum(values, start, end) / (end - start), KEEPS),
+  reduce_min: reduction(minimum, { keepsSingle: true, numbersOf: "x" }),
+  reduce_prod: reduction(product, KEEPS),
+  reduce_sum: reduction(sum, KEEPS),
   reduce_sum_square: reduction(squares),
 } as const;

@@ -152,6 +152,8 @@ export function offsetOf(slices: readonly AxisSlice[], strides: readonly number[
 
 export const SLICING = {
   slice_by_index: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: { x: tensor(), ...SLICE_SETTINGS },
     since: "ios13",
     infer: (call) => [sliceType(call)],
@@ -172,6 +174,8 @@ export const SLICING = {
   }),
 
   slice_by_size: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: { x: tensor(), begin: runtime("ints"), size: runtime("ints") },
     since: "ios13",
     infer: (call) => [sizedType(call)],
@@ -194,6 +198,8 @@ export const SLICING = {
   }),
 
   slice_update: defineOp({
+    kind: "movement",
+    numbersOf: "operands",
     parameters: { x: tensor(), update: tensor(), ...SLICE_SETTINGS },
     since: "ios18",
     infer: (call) => {

@@ -66,6 +66,7 @@ function indexType(call: OpCall): DataType {
 
 export const SORTING = {
   argsort: defineOp({
+    kind: "costly",
     parameters: {
       x: tensor(),
       axis: optional("int", -1),
@@ -86,6 +87,8 @@ export const SORTING = {
 
   /** The k largest numbers, or smallest with `ascending`; sorted also where `sort` does not ask for it. */
   topk: defineOp({
+    kind: "costly",
+    numbersOf: "x",
     parameters: {
       x: tensor(),
       k: optional("int", 1),
@@ -124,6 +127,7 @@ export const SORTING = {
 
   /** Coordinates of the numbers that are not 0, one row each, in row-major order. */
   non_zero: defineOp({
+    kind: "movement",
     parameters: { x: tensor() },
     since: "ios13",
     infer: (call) => [tensorType("int32", ["?", call.shape("x").length])],

@@ -194,6 +194,8 @@ export const SPACE_DEPTH = {
   // The channels of the deep side run block row, block column, channel, as TensorFlow's do; the pixel
   // ops below have the channel first, as PyTorch.
   depth_to_space: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: { x: tensor(), block_size: required("int") },
     since: "ios13",
     infer: (call) => [spreadType(call, "block_size")],
@@ -201,6 +203,8 @@ export const SPACE_DEPTH = {
     flops: () => 0,
   }),
   space_to_depth: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: { x: tensor(), block_size: required("int") },
     since: "ios13",
     infer: (call) => [deepenedType(call, "block_size")],
@@ -208,6 +212,8 @@ export const SPACE_DEPTH = {
     flops: () => 0,
   }),
   pixel_shuffle: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: { x: tensor(), upscale_factor: required("int") },
     since: "ios13",
     infer: (call) => [spreadType(call, "upscale_factor")],
@@ -215,6 +221,8 @@ export const SPACE_DEPTH = {
     flops: () => 0,
   }),
   pixel_unshuffle: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: { x: tensor(), downscale_factor: required("int") },
     since: "ios16",
     infer: (call) => [deepenedType(call, "downscale_factor")],
@@ -224,6 +232,8 @@ export const SPACE_DEPTH = {
 
   // The new batch runs block row, block column, old batch, as TensorFlow's does.
   space_to_batch: defineOp({
+    kind: "movement",
+    numbersOf: "operands",
     parameters: {
       x: tensor(),
       block_shape: required("ints"),
@@ -243,6 +253,8 @@ export const SPACE_DEPTH = {
     flops: () => 0,
   }),
   batch_to_space: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: {
       x: tensor(),
       block_shape: required("ints"),
@@ -269,6 +281,8 @@ export const SPACE_DEPTH = {
   }),
 
   crop: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: { x: tensor(), crop_height: required("ints"), crop_width: required("ints") },
     since: "ios13",
     infer: (call) => [cropType(call)],
@@ -282,6 +296,8 @@ export const SPACE_DEPTH = {
   }),
 
   reshape_like: defineOp({
+    kind: "view",
+    numbersOf: "x",
     parameters: {
       x: tensor(),
       ref_tensors: tensors(),

@@ -78,6 +78,8 @@ const outputElements = (type: (call: OpCall) => TensorType) => (call: OpCall) =>
 
 export const TENSOR_OPERATION = {
   tile: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: { x: tensor(), reps: runtime("ints") },
     since: "ios13",
     infer: (call) => [tileType(call)],
@@ -96,6 +98,8 @@ export const TENSOR_OPERATION = {
   }),
 
   band_part: defineOp({
+    kind: "movement",
+    numbersOf: "operands",
     parameters: { x: tensor(), lower: optional("int", -1), upper: optional("int", -1) },
     since: "ios13",
     infer: (call) => {
@@ -125,6 +129,7 @@ export const TENSOR_OPERATION = {
   }),
 
   cumsum: defineOp({
+    kind: "costly",
     parameters: {
       x: tensor(),
       axis: optional("int", 0),
@@ -159,6 +164,7 @@ export const TENSOR_OPERATION = {
   }),
 
   fill: defineOp({
+    kind: "movement",
     parameters: { shape: runtime("ints"), value: optional("float", 0) },
     since: "ios13",
     infer: (call) => [fillType(call)],
@@ -172,6 +178,7 @@ export const TENSOR_OPERATION = {
   }),
 
   fill_like: defineOp({
+    kind: "movement",
     parameters: { ref_tensor: tensor(), value: optional("float", 0) },
     since: "ios16",
     infer: (call) => [tensorType(settingType(call, "value", "fp32"), call.shape("ref_tensor"))],
@@ -187,6 +194,7 @@ export const TENSOR_OPERATION = {
   }),
 
   one_hot: defineOp({
+    kind: "movement",
     parameters: {
       indices: tensor("int32"),
       one_hot_vector_size: runtime("int"),
@@ -214,6 +222,7 @@ export const TENSOR_OPERATION = {
   }),
 
   range_1d: defineOp({
+    kind: "movement",
     parameters: { start: runtime("float"), end: runtime("float"), step: runtime("float") },
     since: "ios13",
     infer: (call) => [rangeType(call)],
@@ -229,6 +238,9 @@ export const TENSOR_OPERATION = {
   }),
 
   select: defineOp({
+    kind: "elementwise",
+    broadcasts: true,
+    numbersOf: "operands",
     parameters: { cond: tensor("bool"), a: tensor(), b: tensor() },
     since: "ios13",
     infer: (call) => [selectType(call)],

@@ -129,6 +129,8 @@ function slidingType(call: OpCall): TensorType {
 
 export const TENSOR_TRANSFORMATION = {
   reshape: defineOp({
+    kind: "view",
+    numbersOf: "x",
     parameters: { x: tensor(), shape: runtime("ints") },
     since: "ios13",
     infer: (call) => [reshapeType(call)],
@@ -137,6 +139,8 @@ export const TENSOR_TRANSFORMATION = {
   }),
 
   transpose: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: { x: tensor(), perm: required("ints") },
     since: "ios13",
     infer: (call) => {
@@ -164,6 +168,8 @@ export const TENSOR_TRANSFORMATION = {
   }),
 
   expand_dims: defineOp({
+    kind: "view",
+    numbersOf: "x",
     parameters: { x: tensor(), axes: required("ints") },
     since: "ios13",
     infer: (call) => [expandedType(call)],
@@ -172,6 +178,8 @@ export const TENSOR_TRANSFORMATION = {
   }),
 
   squeeze: defineOp({
+    kind: "view",
+    numbersOf: "x",
     parameters: { x: tensor(), axes: optional("ints") },
     since: "ios13",
     infer: (call) => [squeezedType(call)],
@@ -180,6 +188,8 @@ export const TENSOR_TRANSFORMATION = {
   }),
 
   reverse: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: { x: tensor(), axes: optional("ints") },
     since: "ios13",
     infer: (call) => {
@@ -202,6 +212,8 @@ export const TENSOR_TRANSFORMATION = {
   }),
 
   reverse_sequence: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: {
       x: tensor(),
       lengths: tensor("int8", "uint8", "int16", "uint16", "int32"),
@@ -252,6 +264,8 @@ export const TENSOR_TRANSFORMATION = {
   }),
 
   sliding_windows: defineOp({
+    kind: "movement",
+    numbersOf: "x",
     parameters: {
       x: tensor(),
       axis: required("int"),
@@ -273,6 +287,8 @@ export const TENSOR_TRANSFORMATION = {
   }),
 
   flatten2d: defineOp({
+    kind: "view",
+    numbersOf: "x",
     parameters: { x: tensor(), axis: optional("int", 1) },
     since: "ios13",
     infer: (call) => [flattenedType(call)],
@@ -281,6 +297,7 @@ export const TENSOR_TRANSFORMATION = {
   }),
 
   shape: defineOp({
+    kind: "movement",
     parameters: { x: tensor() },
     since: "ios13",
     infer: (call) => [tensorType("int32", [call.shape("x").length])],

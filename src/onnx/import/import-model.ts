@@ -6,6 +6,7 @@ import type { OpInputs } from "../../mil/op-row.ts";
 import type { OPS, OpName } from "../../mil/ops/index.ts";
 import { isOperandList, isValue, literalOf } from "../../mil/program.ts";
 import type { Literal, Operand, Opset, Program, Value } from "../../mil/program.ts";
+import { isConstexpr } from "../../mil/ops/index.ts";
 import { isPure } from "../../mil/traverse.ts";
 import { elementCount, formatType, staticShape, tensorType } from "../../mil/types.ts";
 import type { TensorType } from "../../mil/types.ts";
@@ -177,8 +178,7 @@ class GraphImporter {
     const scratch = new FunctionBuilder("constants");
     const outputs = scratch.many(type, inputs);
     const [operation] = scratch.finish({}).operations;
-    if (operation === undefined || !isPure(operation) || type.startsWith("constexpr_"))
-      return undefined;
+    if (operation === undefined || !isPure(operation) || isConstexpr(type)) return undefined;
     const types = outputs.map((output) => output.type);
     const tensors = types.filter((one): one is TensorType => one.kind === "tensor");
     const size = tensors.reduce((sum, one) => sum + elementCount(staticShape(one)), 0);
