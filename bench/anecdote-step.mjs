@@ -3,7 +3,7 @@
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { createEngine } from "../dist/engine/create.js";
-import { parseModelConfig } from "../dist/model/index.js";
+import { modelOf, parseModelConfig } from "../dist/model/index.js";
 import { optimize } from "../dist/passes/pipeline.js";
 import { buildTrainingPlan } from "../dist/train/step/step-plan.js";
 import { randomTrainer } from "./random-trainer.mjs";
@@ -34,7 +34,7 @@ const config = parseModelConfig({
 });
 const engine = await createEngine("cpu", { threads: size.threads });
 const { plan, model } = buildTrainingPlan({
-  config,
+  model: modelOf(config),
   batchSize: size.batch,
   sequenceLength: size.context,
   accumulation: false,

@@ -2,7 +2,7 @@
 //   node bench/memory.mjs [--preset stories15M --batch 4 --context 256 --threads 2 --steps 3]
 import { parseArgs } from "node:util";
 import { createEngine } from "../dist/engine/create.js";
-import { initialiseWeights, modelWeights } from "../dist/model/index.js";
+import { initialiseWeights, modelOf } from "../dist/model/index.js";
 import { modelPreset } from "../dist/model/presets.js";
 import { buildTrainingPlan } from "../dist/train/step/step-plan.js";
 
@@ -21,14 +21,14 @@ const sequenceLength = Number(values.context);
 const engine = await createEngine("cpu", { threads: Number(values.threads) });
 const idleBytes = process.memoryUsage().rss;
 const { plan, model } = buildTrainingPlan({
-  config,
+  model: modelOf(config),
   batchSize,
   sequenceLength,
   accumulation: false,
   recompute: "auto",
 });
 const loaded = await engine.load(plan);
-initialiseWeights(modelWeights(model), 1, (name) => loaded.view(name));
+initialiseWeights(model.parameters.weights, 1, (name) => loaded.view(name));
 for (const name of ["tokens", "targets"]) {
   const view = loaded.view(name);
   for (let i = 0; i < view.length; i++) view[i] = (i * 7919) % config.vocabularySize;

@@ -216,7 +216,7 @@ async function lossOf(engineName, config, data, folder, batchLimit) {
   try {
     const { batch_size: batchSize, max_seq_length: contextLength } = config;
     const plan = buildEvaluationPlan({
-      config: data.model,
+      model: modelOf(data.model),
       batchSize,
       sequenceLength: contextLength,
     });

@@ -14,7 +14,7 @@ import { estimateFunction } from "../dist/chip/estimate.js";
 import { createAneEngine } from "../dist/engine/ane/index.js";
 import { canonicalSource, programFiles } from "../dist/engine/ane/program-text.js";
 import { createCpuEngine } from "../dist/engine/cpu/index.js";
-import { parseModelConfig } from "../dist/model/index.js";
+import { modelOf, parseModelConfig } from "../dist/model/index.js";
 import { placePlan } from "../dist/lower/place-plan.js";
 import { optimize } from "../dist/passes/pipeline.js";
 import { buildTrainingPlan } from "../dist/train/step/step-plan.js";
@@ -49,14 +49,16 @@ const order = createRequire(import.meta.url)("koffi")
   .func("void anecdote_double_control(const char *, const char *)");
 
 const { plan, model } = buildTrainingPlan({
-  config: parseModelConfig({
-    model_type: "gpt2",
-    n_embd: size.channels,
-    n_layer: size.layers,
-    n_head: size.channels / 64,
-    n_positions: size.context,
-    vocab_size: size.vocab,
-  }),
+  model: modelOf(
+    parseModelConfig({
+      model_type: "gpt2",
+      n_embd: size.channels,
+      n_layer: size.layers,
+      n_head: size.channels / 64,
+      n_positions: size.context,
+      vocab_size: size.vocab,
+    }),
+  ),
   batchSize: size.batch,
   sequenceLength: size.context,
   accumulation: false,

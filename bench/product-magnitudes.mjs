@@ -12,10 +12,10 @@ import { chipByName } from "../dist/chip/chips.js";
 import { evaluateFunction } from "../dist/engine/reference/evaluate.js";
 import { createEngine } from "../dist/index.js";
 import { hostTensor } from "../dist/mil/host-tensor.js";
-import { loadWeights, modelOf } from "../dist/model/index.js";
+import { loadWeights } from "../dist/model/index.js";
 import { placePlan } from "../dist/lower/place-plan.js";
 import { BatchSource } from "../dist/text/index.js";
-import { initializeWeights } from "../dist/train/run/checkpoint-contents.js";
+import { restoreWeights } from "../dist/train/run/checkpoint-contents.js";
 import { prepareData } from "../dist/train/run/prepare.js";
 import { LossScale } from "../dist/train/step/loss-scale.js";
 import { Random } from "../dist/util/random.js";
@@ -43,13 +43,13 @@ const { config } = train.resolveTrainConfig(train.presetOf(preset).settings, [
   },
 ]);
 const data = prepareData(config, () => undefined);
-const { plan } = train.planOf(config, data.model);
-const model = modelOf(data.model);
+const model = train.trainedModel(config, data.model);
+const { plan } = train.planOf(config, model);
 
 // The CPU engine only holds the weights.
 const cpu = await createEngine("cpu", { threads: 1 });
 const loaded = await cpu.load(plan);
-if (values.model === undefined) initializeWeights(model, config.seed, (name) => loaded.view(name));
+if (values.model === undefined) restoreWeights(model, undefined, (name) => loaded.view(name));
 else loadWeights(train.resolveModelFolder(values.model), model, (name) => loaded.view(name));
 const batch = new BatchSource(data.train, {
   ...{ batchSize: 1, sampling: config.sampling, seed: 1, contextLength: config.max_seq_length },

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createCpuEngine } from "../dist/engine/cpu/index.js";
-import { initialiseWeights, modelWeights, parseModelConfig } from "../dist/model/index.js";
+import { initialiseWeights, modelOf, parseModelConfig } from "../dist/model/index.js";
 import { buildTrainingPlan } from "../dist/train/step/step-plan.js";
 
 const { values } = parseArgs({
@@ -68,14 +68,14 @@ const engine = await createCpuEngine({
   profilePrefix: join(folder, "session"),
 });
 const { plan, model } = buildTrainingPlan({
-  config,
+  model: modelOf(config),
   batchSize: batch,
   sequenceLength: context,
   accumulation: false,
   recompute: "auto",
 });
 const loaded = await engine.load(plan);
-initialiseWeights(modelWeights(model), 1, (name) => loaded.view(name));
+initialiseWeights(model.parameters.weights, 1, (name) => loaded.view(name));
 const tokens = loaded.view("tokens");
 const targets = loaded.view("targets");
 for (let i = 0; i < tokens.length; i++) {

@@ -1,12 +1,12 @@
 // A trainer over random tokens, for benchmarks of steps.
-import { initialiseWeights, modelWeights } from "../dist/model/index.js";
+import { initialiseWeights } from "../dist/model/index.js";
 import { BatchSource } from "../dist/text/index.js";
 import { Trainer } from "../dist/train/step/trainer.js";
 import { Random } from "../dist/util/random.js";
 
 /** `size` has vocab, batch and context; `options` are further ones of the trainer. */
 export function randomTrainer(loaded, model, size, options = {}) {
-  initialiseWeights(modelWeights(model), 1, (name) => loaded.view(name));
+  initialiseWeights(model.parameters.weights, 1, (name) => loaded.view(name));
   const tokens = {
     name: "random tokens",
     tokenCount: 1_000_000,

@@ -7,8 +7,8 @@ import { build, isStale } from "../scripts/build.mjs";
 
 if (isStale()) build();
 const { createSimEngine } = await import("../dist/engine/sim/index.js");
-const { modelOf } = await import("../dist/model/index.js");
-const { initializeWeights } = await import("../dist/train/run/checkpoint-contents.js");
+const { modelOf, withOrigin } = await import("../dist/model/index.js");
+const { restoreWeights } = await import("../dist/train/run/checkpoint-contents.js");
 const { presetOf } = await import("../dist/train/config/presets.js");
 const { buildTrainingPlan } = await import("../dist/train/step/step-plan.js");
 
@@ -30,10 +30,11 @@ for (const [preset, batchSize, sequenceLength] of [
   ["nanogpt-char", 12, 64],
 ]) {
   const { model: config } = presetOf(preset);
-  const { plan } = buildTrainingPlan({ config, batchSize, sequenceLength, accumulation: false });
+  const model = withOrigin(modelOf(config), { kind: "drawn", seed: 1 });
+  const { plan } = buildTrainingPlan({ model, batchSize, sequenceLength, accumulation: false });
   const engine = createSimEngine("m4", { threads });
   const loaded = await engine.load(plan);
-  initializeWeights(modelOf(config), 1, (name) => loaded.view(name));
+  restoreWeights(model, undefined, (name) => loaded.view(name));
   for (const name of ["tokens", "targets"]) {
     const view = loaded.view(name);
     for (let i = 0; i < view.length; i++) view[i] = (i * 7919) % 61;

@@ -9,8 +9,9 @@ import { rooflineSvg } from "../measure/published/roofline.ts";
 import { buildDecodePlan, bucketFor } from "../generate/decode-plan.ts";
 import { withInputShapes } from "../mil/specialize.ts";
 import type { ModelConfig } from "../model/config.ts";
+import { modelOf } from "../model/model.ts";
 import { applyRemedies, estimatePlacedPlan } from "../lower/index.ts";
-import { TRAIN_OPTIONS, planOf, plannedModel } from "../train/index.ts";
+import { TRAIN_OPTIONS, planOf, plannedModel, trainedModel } from "../train/index.ts";
 import type { TrainConfig } from "../train/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { addDriverOption, chosenDriver } from "./driver-option.ts";
@@ -218,11 +219,11 @@ function estimateModel(
   if (flags.token === true) {
     const length = Math.min(config.max_seq_length, model.contextLength);
     const bucket = bucketFor(length, model.contextLength);
-    const plan = buildDecodePlan({ config: model, bucket, prefillRowCount: 1 });
+    const plan = buildDecodePlan({ model: modelOf(model), bucket, prefillRowCount: 1 });
     const estimate = estimatePlacedPlan(plan, chip, driver, { decode: 1 });
     return { estimate, what: `${name}, one token with a cache of ${bucket} positions` };
   }
-  const { plan } = planOf(config, model);
+  const { plan } = planOf(config, trainedModel(config, model));
   const microBatches = config.gradient_accumulation_steps;
   const estimate = estimatePlacedPlan(plan, chip, driver, trainingRuns(plan, microBatches));
   const tokens = config.batch_size * config.max_seq_length * microBatches;
@@ -241,7 +242,7 @@ function publishedCount(
 ): NonNullable<Answer["published"]> {
   const { plan } = planOf(
     { ...config, gradient_accumulation_steps: PUBLISHED_MICRO_BATCHES },
-    model,
+    trainedModel(config, model),
   );
   const runs = trainingRuns(plan, PUBLISHED_MICRO_BATCHES);
   const { ms, overlappedMs } = estimatePlacedPlan(plan, chip, driver, runs);

@@ -35,7 +35,7 @@ export function describeModelFolder(path: string): {
   }
   const folder = resolveModelFolder(path, printNote);
   const config = readModelConfig(folder);
-  const parameters = parameterCount(modelOf(config));
+  const parameters = parameterCount(modelOf(config).parameters.weights);
   const tensors = tensorsOf(folder);
   const tokenizer = tokenizerOf(folder);
   const summary: Summary = {

@@ -7,7 +7,7 @@ import { placePlan } from "../lower/index.ts";
 import type { OperandScale } from "../lower/index.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import type { Plan } from "../plan/plan.ts";
-import { TRAIN_OPTIONS, planOf, plannedModel } from "../train/index.ts";
+import { TRAIN_OPTIONS, planOf, plannedModel, trainedModel } from "../train/index.ts";
 import type { TrainConfig } from "../train/index.ts";
 import type { Exit } from "./exit.ts";
 import { addOptions } from "./options.ts";
@@ -34,7 +34,7 @@ Examples:
   addOptions(command, TRAIN_OPTIONS);
   command.action(async (flags: { readonly config?: string; readonly json?: boolean }) => {
     const { config, origins } = resolveFromCommandLine(command, flags.config);
-    const built = planOf(config, plannedModel(config));
+    const built = planOf(config, trainedModel(config, plannedModel(config)));
     const execution =
       origins.get("engine") === "command line" ? await executionOf(built.plan, config) : undefined;
     const scales = scalesOf(built.plan, config);

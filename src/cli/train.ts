@@ -13,6 +13,7 @@ import {
   plannedModel,
   presetOf,
   resolveTrainConfig,
+  trainedModel,
   trainInWorker,
 } from "../train/index.ts";
 import type {
@@ -150,7 +151,7 @@ async function show(
   if (what !== "plan" && what !== "mil") {
     throw new UsageError("cli.show", `--show takes plan or mil, not "${what}"`);
   }
-  const built = planOf(config, plannedModel(config));
+  const built = planOf(config, trainedModel(config, plannedModel(config)));
   if (what === "mil") await showPrograms(built.plan, config, { output, overwrite, json });
   else process.stdout.write(json ? `${JSON.stringify(planJson(built))}\n` : printPlan(built));
 }

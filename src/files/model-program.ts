@@ -1,13 +1,7 @@
 import { programOf } from "../mil/builder.ts";
 import { numericLiteral } from "../mil/literal.ts";
 import { elementCount, staticShape } from "../mil/types.ts";
-import {
-  loadWeights,
-  modelOf,
-  modelWeights,
-  readModelConfig,
-  wholeForward,
-} from "../model/index.ts";
+import { loadWeights, modelOf, readModelConfig, wholeForward } from "../model/index.ts";
 import { FilesError } from "./errors.ts";
 import type { OpenedProgram } from "./open-program.ts";
 
@@ -40,7 +34,7 @@ export function openModelFolder(
   }
   const model = modelOf(config);
   const numbers = new Map(
-    modelWeights(model).map(({ name, type }) => [
+    model.parameters.weights.map(({ name, type }) => [
       name,
       new Float32Array(elementCount(staticShape(type))),
     ]),

@@ -1,7 +1,7 @@
 import type { MilFunction } from "../mil/program.ts";
 import { tensorType } from "../mil/types.ts";
-import { initialRms, modelOf } from "../model/index.ts";
-import type { Model, ModelConfig, StageInstance } from "../model/index.ts";
+import { initialRms } from "../model/index.ts";
+import type { Model, StageInstance } from "../model/index.ts";
 import { optimize as runPasses } from "../passes/pipeline.ts";
 import { PlanBuilder } from "../plan/builder.ts";
 import type { BindingInput } from "../plan/builder.ts";
@@ -26,7 +26,7 @@ export const DECODE_SECTIONS = ["prefill", "decode"] as const;
 export type DecodeSection = (typeof DECODE_SECTIONS)[number];
 
 export interface DecodePlanOptions {
-  readonly config: ModelConfig;
+  readonly model: Model;
   /** Positions the cache holds, T. */
   readonly bucket: number;
   /** Rows that a run of `prefill` takes, R. */
@@ -64,31 +64,31 @@ export const decodeBuffers = {
  * of the training plan's, so that both may share them.
  */
 export function buildDecodePlan(options: DecodePlanOptions): Plan {
-  const { config, bucket, prefillRowCount } = options;
-  const model = modelOf(config);
+  const { model, bucket, prefillRowCount } = options;
+  const { config, parameters } = model;
   const plan = new PlanBuilder(`decode ${config.family} T${bucket}`);
   declareWeights(plan, model);
   plan.buffer(decodeBuffers.mask, tensorType("fp32", [bucket]), "input");
   plan.buffer(decodeBuffers.logits, tensorType("fp32", [1, config.vocabularySize]), "output");
   const cache = tensorType("fp32", [1, config.keyValueHeadCount, bucket, config.headSize]);
-  model.blocks.forEach((_, layer) => {
+  parameters.blocks.forEach((_, layer) => {
     plan.buffer(decodeBuffers.keyCache(layer), cache, "state");
     plan.buffer(decodeBuffers.valueCache(layer), cache, "state");
   });
-  addSection(plan, model, options, "prefill", prefillRowCount);
-  addSection(plan, model, options, "decode", 1);
+  addSection(plan, options, "prefill", prefillRowCount);
+  addSection(plan, options, "decode", 1);
   return plan.finish();
 }
 
 /** A plan without programs that owns a model's weights; decoding plans of all buckets share them. */
-export function buildWeightsPlan(config: ModelConfig): Plan {
-  const plan = new PlanBuilder(`weights ${config.family}`);
-  declareWeights(plan, modelOf(config));
+export function buildWeightsPlan(model: Model): Plan {
+  const plan = new PlanBuilder(`weights ${model.config.family}`);
+  declareWeights(plan, model);
   return plan.finish();
 }
 
 function declareWeights(plan: PlanBuilder, model: Model): void {
-  for (const stage of model.stages) {
+  for (const stage of model.parameters.stages) {
     for (const weight of stage.weights)
       if (!weight.borrowed)
         plan.buffer(
@@ -104,15 +104,14 @@ function weightInputs(stage: StageInstance): Record<string, BindingInput> {
 
 function addSection(
   plan: PlanBuilder,
-  model: Model,
-  { config, bucket, optimize = runPasses }: DecodePlanOptions,
+  { model, bucket, optimize = runPasses }: DecodePlanOptions,
   section: DecodeSection,
   rowCount: number,
 ): void {
-  const { functions, positions } = model;
+  const { config, functions, parameters, positions } = model;
   const rows = { rowCount, dataType: "fp32" } as const;
   const hiddenType = tensorType("fp32", [rowCount, config.channelCount]);
-  const hidden = model.stages
+  const hidden = parameters.stages
     .slice(0, -1)
     .map((_, layer) => plan.buffer(`${section}_hidden.${layer}`, hiddenType, "activation"));
   const hiddenAt = (layer: number): string => hidden[layer] ?? "";
@@ -144,11 +143,11 @@ function addSection(
     section,
     `${section} embed`,
     `${section}_embed`,
-    { tokens, ...ids, ...weightInputs(model.embed) },
+    { tokens, ...ids, ...weightInputs(parameters.embed) },
     { hidden: hiddenAt(0) },
   );
   const rowType = tensorType("fp32", [1, config.keyValueHeadCount, rowCount, config.headSize]);
-  model.blocks.forEach((stage, layer) => {
+  parameters.blocks.forEach((stage, layer) => {
     plan.dispatch(
       section,
       `${section} ${stage.group}`,
@@ -173,7 +172,7 @@ function addSection(
     section,
     `${section} logits`,
     `${section}_logits`,
-    { hidden: hiddenAt(config.layerCount), row, ...weightInputs(model.head) },
+    { hidden: hiddenAt(config.layerCount), row, ...weightInputs(parameters.head) },
     { logits: decodeBuffers.logits },
   );
 }

@@ -1,6 +1,6 @@
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
 import type { MilFunction } from "../mil/program.ts";
-import { modelOf, ropeTables } from "../model/index.ts";
+import { ropeTables } from "../model/index.ts";
 import type { Model, ModelConfig } from "../model/index.ts";
 import type { Plan } from "../plan/plan.ts";
 import { firstCacheLength } from "./cache-growth.ts";
@@ -11,7 +11,7 @@ import { GenerateError } from "./errors.ts";
 
 export interface DecodeSessionOptions {
   readonly engine: Engine;
-  readonly config: ModelConfig;
+  readonly model: Model;
   /** A plan whose weight buffers are the model's: a training plan, or one of `buildWeightsPlan`. It must outlive the session. */
   readonly weights: LoadedPlan;
   /** Rows of a prompt that run at once. Default 32. */
@@ -55,9 +55,13 @@ export class DecodeSession {
 
   constructor(options: DecodeSessionOptions) {
     this.#options = options;
-    this.#model = modelOf(options.config);
+    this.#model = options.model;
     const rows = options.prefillRowCount ?? DEFAULT_PREFILL_ROWS;
-    this.#prefillRowCount = Math.min(rows, options.config.contextLength);
+    this.#prefillRowCount = Math.min(rows, options.model.config.contextLength);
+  }
+
+  get #config(): ModelConfig {
+    return this.#model.config;
   }
 
   /** Positions filled so far. */
@@ -67,7 +71,7 @@ export class DecodeSession {
 
   /** Positions left in the model's context. */
   get remaining(): number {
-    return this.#options.config.contextLength - this.#length;
+    return this.#config.contextLength - this.#length;
   }
 
   /**
@@ -77,10 +81,10 @@ export class DecodeSession {
   begin(sequence: PlannedSequence): void {
     this.#length = 0;
     this.#loaded = undefined;
-    const { engine, config } = this.#options;
+    const { engine } = this.#options;
     this.#leastLength = firstCacheLength(sequence, {
       engine,
-      contextLength: config.contextLength,
+      contextLength: this.#config.contextLength,
       planOf: (bucket) => this.#planOf(bucket),
       sectionsOfPrompt: (tokenCount) => [
         ...new Set(this.#runsOf(tokenCount).map(({ section }) => section)),
@@ -122,7 +126,7 @@ export class DecodeSession {
   }
 
   #check(tokens: readonly number[]): void {
-    const { vocabularySize, contextLength } = this.#options.config;
+    const { vocabularySize, contextLength } = this.#config;
     if (tokens.length === 0)
       throw new GenerateError("generate.tokens", "at least one token is needed to go on from");
     for (const token of tokens) {
@@ -153,9 +157,9 @@ export class DecodeSession {
   }
 
   #planOf(bucket: number): Plan {
-    const { config, optimize } = this.#options;
+    const { model, optimize } = this.#options;
     return buildDecodePlan({
-      config,
+      model,
       bucket,
       prefillRowCount: this.#prefillRowCount,
       ...(optimize !== undefined && { optimize }),
@@ -167,8 +171,8 @@ export class DecodeSession {
     const old = this.#loaded;
     const needed = Math.max(length, this.#leastLength);
     if (old !== undefined && needed <= old.bucket) return old;
-    const { engine, config, weights } = this.#options;
-    const bucket = bucketFor(needed, config.contextLength);
+    const { engine, weights } = this.#options;
+    const bucket = bucketFor(needed, this.#config.contextLength);
     const plan =
       this.#plans.get(bucket) ?? (await engine.load(this.#planOf(bucket), { share: weights }));
     this.#plans.set(bucket, plan);
@@ -184,7 +188,7 @@ export class DecodeSession {
   }
 
   #cacheNames(): readonly string[] {
-    return this.#model.blocks.flatMap((_, layer) => [
+    return this.#model.parameters.blocks.flatMap((_, layer) => [
       decodeBuffers.keyCache(layer),
       decodeBuffers.valueCache(layer),
     ]);
@@ -199,7 +203,7 @@ export class DecodeSession {
     firstRow: number,
     count = this.#length,
   ): void {
-    const { keyValueHeadCount, headSize } = this.#options.config;
+    const { keyValueHeadCount, headSize } = this.#config;
     for (let head = 0; head < keyValueHeadCount; head++) {
       const from = head * sourceRows * headSize;
       target.set(
@@ -227,7 +231,7 @@ export class DecodeSession {
         this.#length,
         tokens.length,
       );
-    this.#model.blocks.forEach((_, layer) => {
+    this.#model.parameters.blocks.forEach((_, layer) => {
       copy(decodeBuffers.newKeys(section, layer), decodeBuffers.keyCache(layer));
       copy(decodeBuffers.newValues(section, layer), decodeBuffers.valueCache(layer));
     });
@@ -237,7 +241,7 @@ export class DecodeSession {
   }
 
   #writePositions(plan: LoadedPlan, section: DecodeSection, rowCount: number): void {
-    const { config } = this.#options;
+    const config = this.#config;
     if (config.family === "gpt2") {
       const positions = plan.view(decodeBuffers.positions(section));
       for (let row = 0; row < rowCount; row++)

@@ -1,6 +1,6 @@
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { EngineSettings } from "../engine/create.ts";
-import { readModelConfig } from "../model/index.ts";
+import { modelOf, readModelConfig } from "../model/index.ts";
 import { loadTokenizer } from "../text/index.ts";
 import { loadWeightPlan } from "./weight-plan.ts";
 import { Generator } from "./generator.ts";
@@ -19,7 +19,7 @@ export async function withGenerator<Result>(
   options: FolderOptions,
   use: (generator: Generator) => Promise<Result>,
 ): Promise<Result> {
-  const model = readModelConfig(folder);
+  const model = modelOf(readModelConfig(folder));
   const { tokenizer } = loadTokenizer(folder);
   const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
   try {

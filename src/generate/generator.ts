@@ -1,5 +1,5 @@
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
-import type { ModelConfig } from "../model/index.ts";
+import type { Model } from "../model/index.ts";
 import { optimize } from "../passes/pipeline.ts";
 import type { Tokenizer } from "../text/index.ts";
 import { Random } from "../util/random.ts";
@@ -29,7 +29,7 @@ export interface GeneratedText {
 
 export interface GeneratorParts {
   readonly engine: Engine;
-  readonly model: ModelConfig;
+  readonly model: Model;
   readonly tokenizer: Tokenizer;
   /** A loaded plan whose weights are used, under their Hugging Face names. */
   readonly weights: LoadedPlan;
@@ -38,7 +38,7 @@ export interface GeneratorParts {
 /** Writes text with a model, one token after the other, over a cache of keys and values. */
 export class Generator {
   readonly #tokenizer: Tokenizer;
-  readonly #model: ModelConfig;
+  readonly #model: Model;
   readonly #session: DecodeSession;
 
   constructor(parts: GeneratorParts) {
@@ -46,7 +46,7 @@ export class Generator {
     this.#model = parts.model;
     this.#session = new DecodeSession({
       engine: parts.engine,
-      config: parts.model,
+      model: parts.model,
       weights: parts.weights,
       optimize: (fn) => optimize(fn),
     });
@@ -58,12 +58,12 @@ export class Generator {
     checkSampling(sampling);
     const tokens = this.#promptTokens(prompt);
     const random = new Random(options.seed ?? 0);
-    const ends = new Set(this.#model.endTokenIds);
+    const ends = new Set(this.#model.config.endTokenIds);
     const { endOfText } = this.#tokenizer.special;
     if (endOfText !== undefined) ends.add(endOfText);
     const watcher = new StopWatcher(options.stop ?? [], options.onText);
     const stream = this.#tokenizer.streamDecoder({ skipSpecialTokens: true });
-    const room = Math.max(0, this.#model.contextLength - tokens.length);
+    const room = Math.max(0, this.#model.config.contextLength - tokens.length);
     let tokenCount = 0;
     let stopReason: StopReason = room < options.maxTokens ? "end of context" : "max tokens";
     const startedMs = performance.now();
@@ -115,10 +115,10 @@ export class Generator {
         remedy: "Give a prompt with --prompt.",
       });
     }
-    if (tokens.length >= this.#model.contextLength) {
+    if (tokens.length >= this.#model.config.contextLength) {
       throw new GenerateError(
         "generate.prompt",
-        `the prompt has ${tokens.length} tokens, the model's context ends at ${this.#model.contextLength}`,
+        `the prompt has ${tokens.length} tokens, the model's context ends at ${this.#model.config.contextLength}`,
         { remedy: "Shorten the prompt." },
       );
     }

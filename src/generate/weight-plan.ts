@@ -1,17 +1,17 @@
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
 import { EngineError } from "../engine/errors.ts";
-import { loadWeights, modelOf } from "../model/index.ts";
-import type { ModelConfig } from "../model/index.ts";
+import { loadWeights } from "../model/index.ts";
+import type { Model } from "../model/index.ts";
 import { buildWeightsPlan } from "./decode-plan.ts";
 
 /** A plan that only holds a model's weights, filled from its folder; decode plans share them. */
 export async function loadWeightPlan(
   engine: Engine,
-  config: ModelConfig,
+  model: Model,
   folder: string,
 ): Promise<LoadedPlan> {
-  const loaded = await engine.load(buildWeightsPlan(config));
-  loadWeights(folder, modelOf(config), (name) => {
+  const loaded = await engine.load(buildWeightsPlan(model));
+  loadWeights(folder, model, (name) => {
     const view = loaded.view(name);
     if (view instanceof Float32Array) return view;
     throw new EngineError("engine.view", `buffer ${name} does not hold fp32 numbers`);

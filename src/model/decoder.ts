@@ -7,7 +7,7 @@ import type { BatchSizes, CachedSizes, Family, RowSizes } from "./family.ts";
 import { linear, rmsNorm } from "./layers.ts";
 import { ropeTables, rotate } from "./rope.ts";
 import { StageBuilder } from "./stage-builder.ts";
-import { linearWeights, ONES, weightSpec } from "./weights.ts";
+import { borrowed, linearWeights, matrixWeight, ONES, vectorWeight } from "./weights.ts";
 import type { Initialisation, WeightSpec } from "./weights.ts";
 
 /**
@@ -26,7 +26,7 @@ export interface DecoderConfig extends CommonConfig {
 function decoderEmbedWeights(config: DecoderConfig): readonly WeightSpec[] {
   const { vocabularySize, channelCount, initializerRange } = config;
   return [
-    weightSpec("model.", "embed_tokens.weight", [vocabularySize, channelCount], {
+    matrixWeight("model.", "embed_tokens.weight", [vocabularySize, channelCount], {
       kind: "normal",
       standardDeviation: initializerRange,
     }),
@@ -42,18 +42,18 @@ function decoderBlockWeights(config: DecoderConfig, layer: number): readonly Wei
   const projection = (name: string, shape: readonly [number, number], bias: boolean) =>
     linearWeights(prefix, name, shape, bias ? shape[0] : undefined, deviation);
   return [
-    weightSpec(prefix, "input_layernorm.weight", [C], ONES),
+    vectorWeight(prefix, "input_layernorm.weight", C, ONES),
     ...projection("self_attn.q_proj", [queryChannels, C], attentionBias),
     ...projection("self_attn.k_proj", [keyChannels, C], attentionBias),
     ...projection("self_attn.v_proj", [keyChannels, C], attentionBias),
     ...projection("self_attn.o_proj", [C, queryChannels], attentionBias),
     ...(config.headNorm
       ? [
-          weightSpec(prefix, "self_attn.q_norm.weight", [D], ONES),
-          weightSpec(prefix, "self_attn.k_norm.weight", [D], ONES),
+          vectorWeight(prefix, "self_attn.q_norm.weight", D, ONES),
+          vectorWeight(prefix, "self_attn.k_norm.weight", D, ONES),
         ]
       : []),
-    weightSpec(prefix, "post_attention_layernorm.weight", [C], ONES),
+    vectorWeight(prefix, "post_attention_layernorm.weight", C, ONES),
     ...projection("mlp.gate_proj", [F, C], feedForwardBias),
     ...projection("mlp.up_proj", [F, C], feedForwardBias),
     ...projection("mlp.down_proj", [C, F], feedForwardBias),
@@ -63,15 +63,12 @@ function decoderBlockWeights(config: DecoderConfig, layer: number): readonly Wei
 function decoderHeadWeights(config: DecoderConfig): readonly WeightSpec[] {
   const { vocabularySize, channelCount, initializerRange } = config;
   const table: Initialisation = { kind: "normal", standardDeviation: initializerRange };
-  const shape = [vocabularySize, channelCount];
+  const shape = [vocabularySize, channelCount] as const;
   return [
-    weightSpec("model.", "norm.weight", [channelCount], ONES),
+    vectorWeight("model.", "norm.weight", channelCount, ONES),
     config.tiedHead
-      ? {
-          ...weightSpec("model.", "embed_tokens.weight", shape, table, true),
-          parameter: "lm_head_weight",
-        }
-      : weightSpec("", "lm_head.weight", shape, table),
+      ? borrowed(matrixWeight("model.", "embed_tokens.weight", shape, table), "lm_head_weight")
+      : matrixWeight("", "lm_head.weight", shape, table),
   ];
 }
 

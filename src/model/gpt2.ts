@@ -7,7 +7,7 @@ import { ModelError } from "./errors.ts";
 import type { BatchSizes, CachedSizes, Family, RowSizes } from "./family.ts";
 import { layerNorm, linear, transposedLinear } from "./layers.ts";
 import { StageBuilder } from "./stage-builder.ts";
-import { linearWeights, ONES, weightSpec, ZEROS } from "./weights.ts";
+import { borrowed, linearWeights, matrixWeight, ONES, vectorWeight, ZEROS } from "./weights.ts";
 import type { Initialisation, WeightSpec } from "./weights.ts";
 
 function tableOf(config: Gpt2Config): Initialisation {
@@ -17,8 +17,8 @@ function tableOf(config: Gpt2Config): Initialisation {
 function embedWeights(config: Gpt2Config): readonly WeightSpec[] {
   const { vocabularySize, contextLength, channelCount } = config;
   return [
-    weightSpec("transformer.", "wte.weight", [vocabularySize, channelCount], tableOf(config)),
-    weightSpec("transformer.", "wpe.weight", [contextLength, channelCount], tableOf(config)),
+    matrixWeight("transformer.", "wte.weight", [vocabularySize, channelCount], tableOf(config)),
+    matrixWeight("transformer.", "wpe.weight", [contextLength, channelCount], tableOf(config)),
   ];
 }
 
@@ -28,8 +28,8 @@ function blockWeights(config: Gpt2Config, layer: number): readonly WeightSpec[] 
   // Projections into the residual start smaller, so that its variance does not grow with depth.
   const residual = deviation / Math.sqrt(2 * layerCount);
   const norm = (name: string): readonly WeightSpec[] => [
-    weightSpec(prefix, `${name}.weight`, [C], ONES),
-    weightSpec(prefix, `${name}.bias`, [C], ZEROS),
+    vectorWeight(prefix, `${name}.weight`, C, ONES),
+    vectorWeight(prefix, `${name}.bias`, C, ZEROS),
   ];
   return [
     ...norm("ln_1"),
@@ -43,17 +43,14 @@ function blockWeights(config: Gpt2Config, layer: number): readonly WeightSpec[] 
 
 function headWeights(config: Gpt2Config): readonly WeightSpec[] {
   const { vocabularySize, channelCount } = config;
-  const shape = [vocabularySize, channelCount];
+  const shape = [vocabularySize, channelCount] as const;
   const table = tableOf(config);
   return [
-    weightSpec("transformer.", "ln_f.weight", [channelCount], ONES),
-    weightSpec("transformer.", "ln_f.bias", [channelCount], ZEROS),
+    vectorWeight("transformer.", "ln_f.weight", channelCount, ONES),
+    vectorWeight("transformer.", "ln_f.bias", channelCount, ZEROS),
     config.tiedHead
-      ? {
-          ...weightSpec("transformer.", "wte.weight", shape, table, true),
-          parameter: "lm_head_weight",
-        }
-      : weightSpec("", "lm_head.weight", shape, table),
+      ? borrowed(matrixWeight("transformer.", "wte.weight", shape, table), "lm_head_weight")
+      : matrixWeight("", "lm_head.weight", shape, table),
   ];
 }
 

@@ -16,14 +16,17 @@ export {
   writeModelConfig,
 } from "./config-json.ts";
 export { IGNORED_TARGET } from "./cross-entropy.ts";
+export { fillWeights, loadWeights } from "./fill-weights.ts";
 export { ModelError } from "./errors.ts";
 export type { BatchSizes, CachedSizes, PositionKind, RowSizes } from "./family.ts";
 export type { StoredFloat } from "./float-conversion.ts";
 export { readGenerationConfig, writeGenerationConfig } from "./generation-config.ts";
 export type { GenerationConfig } from "./generation-config.ts";
 export { initialiseWeight, initialiseWeights } from "./initialise.ts";
-export { modelOf, modelWeights, parameterCount } from "./model.ts";
-export type { Model } from "./model.ts";
+export { modelOf } from "./model.ts";
+export type { Model, StageFunctions } from "./model.ts";
+export { parameterCount, trainableWeights, weightNamed } from "./parameters.ts";
+export type { Origin, Parameters, StageInstance, Weight } from "./parameters.ts";
 export { isModelPreset, MODEL_PRESETS, modelPreset } from "./presets.ts";
 export type { ModelPresetName } from "./presets.ts";
 export { ropeTables } from "./rope.ts";
@@ -36,8 +39,11 @@ export type {
   SafetensorsType,
 } from "./safetensors.ts";
 export type { StageDataType } from "./stage-builder.ts";
-export { hasWeights, loadWeights, saveWeights } from "./weight-files.ts";
+export { saveTrainedWeights } from "./trained-weights.ts";
+export { frozen, onlyLastBlocks, withOrigin, withWeights } from "./transforms.ts";
+export type { WeightChoice } from "./transforms.ts";
+export { hasWeights, saveWeights } from "./weight-files.ts";
 export type { LoadedWeights, SaveWeightsOptions, WeightView } from "./weight-files.ts";
 export { wholeForward } from "./whole-forward.ts";
 export { initialRms } from "./weights.ts";
-export type { Initialisation, StageInstance, StageKind, WeightSpec } from "./weights.ts";
+export type { Initialisation, StageKind, WeightSpec } from "./weights.ts";

@@ -9,14 +9,15 @@ import { readJsonFile } from "./config-json.ts";
 import { ModelError } from "./errors.ts";
 import { decodeFloats, encodeFloats, isStoredFloat } from "./float-conversion.ts";
 import type { StoredFloat } from "./float-conversion.ts";
-import { modelWeights } from "./model.ts";
 import type { Model } from "./model.ts";
+import type { Parameters, Weight } from "./parameters.ts";
 import { openSafetensors, SAFETENSORS_BYTES, writeSafetensors } from "./safetensors.ts";
 import type { SafetensorsEntry, SafetensorsFile, SafetensorsOutput } from "./safetensors.ts";
-import type { WeightSpec } from "./weights.ts";
 
 const SINGLE_FILE = "model.safetensors";
 const INDEX_FILE = "model.safetensors.index.json";
+/** Of a folder that only has the trained weights of a partly frozen model (trained-weights.ts). */
+export const TRAINED_FILE = "trained.safetensors";
 const INDEX_BYTE_LIMIT = 64 << 20;
 /** Elements converted at once, so that memory stays bounded. */
 const WINDOW_ELEMENTS = 1 << 21;
@@ -33,9 +34,9 @@ export interface LoadedWeights {
   readonly types: readonly StoredFloat[];
 }
 
-/** Whether a folder holds weights that `loadWeights` would read. */
+/** Whether a folder holds weights that `readWeightFiles` would read. */
 export function hasWeights(folder: string): boolean {
-  return existsSync(join(folder, SINGLE_FILE)) || existsSync(join(folder, INDEX_FILE));
+  return [SINGLE_FILE, INDEX_FILE, TRAINED_FILE].some((name) => existsSync(join(folder, name)));
 }
 
 interface StoredTensor {
@@ -44,11 +45,16 @@ interface StoredTensor {
 }
 
 /**
- * Reads a model folder's weights (one file, or shards with their index) into the views, converting to fp32.
- * Everything is checked before the first number is read. Throws `ModelError` for missing, unexpected and
- * wrongly shaped tensors, `FileError` for files that cannot be read.
+ * Reads a model folder's weights (one file, or shards with their index) into the views, converting to fp32; all of
+ * the model's, or those of `weights`. Everything is checked before the first number is read. Throws `ModelError` for
+ * missing, unexpected and wrongly shaped tensors, `FileError` for files that cannot be read.
  */
-export function loadWeights(folder: string, model: Model, viewOf: WeightView): LoadedWeights {
+export function readWeightFiles(
+  folder: string,
+  model: Model,
+  viewOf: WeightView,
+  weights: readonly Weight[] = model.parameters.weights,
+): LoadedWeights {
   const files = new Map<string, SafetensorsFile>();
   const openFile = (name: string): SafetensorsFile => {
     const known = files.get(name);
@@ -65,7 +71,7 @@ export function loadWeights(folder: string, model: Model, viewOf: WeightView): L
   };
   try {
     const stored = storedTensors(folder, openFile);
-    const matched = matchWeights(folder, model, stored);
+    const matched = matchWeights(folder, model, weights, stored);
     for (const [weight, { file, entry }] of matched) {
       const target = viewOf(weight.name);
       if (target.byteLength !== byteLengthOf(weight.type))
@@ -88,8 +94,9 @@ function storedTensors(
   openFile: (name: string) => SafetensorsFile,
 ): ReadonlyMap<string, StoredTensor> {
   const stored = new Map<string, StoredTensor>();
-  if (existsSync(join(folder, SINGLE_FILE))) {
-    const file = openFile(SINGLE_FILE);
+  const single = [TRAINED_FILE, SINGLE_FILE].find((name) => existsSync(join(folder, name)));
+  if (single !== undefined) {
+    const file = openFile(single);
     for (const [name, entry] of file.entries) stored.set(name, { file, entry });
     return stored;
   }
@@ -130,15 +137,17 @@ const NOT_WEIGHTS = /(^|\.)attn\.(bias|masked_bias)$|(^|\.)rotary_emb\.inv_freq$
 function matchWeights(
   folder: string,
   model: Model,
+  weights: readonly Weight[],
   stored: ReadonlyMap<string, StoredTensor>,
-): ReadonlyMap<WeightSpec, StoredTensor> {
-  const wanted = new Map(modelWeights(model).map((weight) => [weight.name, weight]));
+): ReadonlyMap<Weight, StoredTensor> {
+  const wanted = new Map(weights.map((weight) => [weight.name, weight]));
+  const known = new Set(model.parameters.weights.map(({ name }) => name));
   const present = new Map<string, StoredTensor>();
   const unexpected: string[] = [];
   for (const [name, tensor] of stored) {
     // The first gpt2 checkpoints were saved without the head around them, hence without its prefix.
-    const full = wanted.has(name) ? name : `transformer.${name}`;
-    if (wanted.has(full)) {
+    const full = known.has(name) ? name : `transformer.${name}`;
+    if (known.has(full)) {
       if (present.has(full))
         throw new ModelError(
           "model.weights.duplicate",
@@ -160,10 +169,10 @@ function matchWeights(
   if (firstUnexpected !== undefined)
     throw new ModelError(
       "model.weights.unexpected",
-      `${folder}: ${listed(unexpected)} not part of this ${model.config.family} model.${didYouMean(firstUnexpected, wanted.keys())}`,
+      `${folder}: ${listed(unexpected)} not part of this ${model.config.family} model.${didYouMean(firstUnexpected, known)}`,
       { remedy: "config.json and the weights must be of one model." },
     );
-  const matched = new Map<WeightSpec, StoredTensor>();
+  const matched = new Map<Weight, StoredTensor>();
   for (const [name, weight] of wanted) {
     const tensor = present.get(name);
     if (tensor === undefined) continue;
@@ -216,20 +225,11 @@ export interface SaveWeightsOptions {
 /** Writes a model's weights into a folder, each file atomically, and removes the other layout's files. */
 export function saveWeights(
   folder: string,
-  model: Model,
+  { weights }: Pick<Parameters, "weights">,
   viewOf: WeightView,
   options: SaveWeightsOptions = {},
 ): void {
-  const type = options.type ?? "F32";
-  const outputs = modelWeights(model).map((weight): SafetensorsOutput => {
-    const shape = staticShape(weight.type);
-    return {
-      name: weight.name,
-      dataType: type,
-      shape,
-      chunks: () => encodedChunks(viewOf(weight.name), type),
-    };
-  });
+  const outputs = weightOutputs(weights, viewOf, options.type ?? "F32");
   const shards = splitShards(outputs, options.shardByteLength ?? Infinity);
   if (shards.length === 1) {
     writeSafetensors(join(folder, SINGLE_FILE), outputs);
@@ -247,6 +247,20 @@ export function saveWeights(
   const index = { metadata: { total_size: totalSize }, weight_map: weightMap };
   writeWholeFile(join(folder, INDEX_FILE), `${JSON.stringify(index, null, 2)}\n`);
   rmSync(join(folder, SINGLE_FILE), { force: true });
+}
+
+/** Weights as tensors of a safetensors file. */
+export function weightOutputs(
+  weights: readonly Weight[],
+  viewOf: WeightView,
+  type: StoredFloat,
+): readonly SafetensorsOutput[] {
+  return weights.map((weight) => ({
+    name: weight.name,
+    dataType: type,
+    shape: staticShape(weight.type),
+    chunks: () => encodedChunks(viewOf(weight.name), type),
+  }));
 }
 
 function* encodedChunks(view: Float32Array, type: StoredFloat): Generator<Uint8Array> {

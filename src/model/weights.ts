@@ -19,7 +19,7 @@ export function initialRms(initialisation: Initialisation): number {
   }
 }
 
-/** One weight of a stage. */
+/** One weight of a stage, as its family describes it. */
 export interface WeightSpec {
   /** Hugging Face's name, also the name of the plan's buffer: `model.layers.0.self_attn.q_proj.weight`. */
   readonly name: string;
@@ -28,21 +28,13 @@ export interface WeightSpec {
   /** fp32, in Hugging Face's layout. */
   readonly type: TensorType;
   readonly initialisation: Initialisation;
-  /** Weight decay applies: false for norms and biases. */
-  readonly decay: boolean;
+  /** Weight decay applies: to matrices and tables, not to norms and biases. */
+  readonly decays: boolean;
   /** The weight belongs to another stage; this one only reads it (a tied head). */
   readonly borrowed: boolean;
 }
 
 export type StageKind = "embed" | "block" | "head";
-
-/** A stage with one layer's weights: what a plan dispatches. */
-export interface StageInstance {
-  readonly kind: StageKind;
-  /** Group of its buffers: "embed", "block.3", "head". */
-  readonly group: string;
-  readonly weights: readonly WeightSpec[];
-}
 
 /** A function input's name from the part of a weight's name that does not change with the layer. */
 export function parameterName(localName: string): string {
@@ -52,22 +44,49 @@ export function parameterName(localName: string): string {
 export const ONES: Initialisation = { kind: "ones" };
 export const ZEROS: Initialisation = { kind: "zeros" };
 
-/** A weight `<prefix><localName>`. Decay applies to what is drawn at random: matrices and tables. */
-export function weightSpec(
-  prefix: string,
-  localName: string,
-  shape: readonly number[],
-  initialisation: Initialisation,
-  borrowed = false,
-): WeightSpec {
+interface WeightFacts {
+  readonly prefix: string;
+  /** The part of the name that does not change with the layer. */
+  readonly localName: string;
+  readonly shape: readonly number[];
+  readonly initialisation: Initialisation;
+  readonly decays: boolean;
+}
+
+function weightSpec({ prefix, localName, shape, initialisation, decays }: WeightFacts): WeightSpec {
   return {
     name: `${prefix}${localName}`,
     parameter: parameterName(localName),
     type: tensorType("fp32", shape),
     initialisation,
-    decay: initialisation.kind === "normal",
-    borrowed,
+    decays,
+    borrowed: false,
   };
+}
+
+/** A matrix or table `<prefix><localName>`, which decays. */
+export function matrixWeight(
+  prefix: string,
+  localName: string,
+  shape: readonly [number, number],
+  initialisation: Initialisation,
+): WeightSpec {
+  return weightSpec({ prefix, localName, shape, initialisation, decays: true });
+}
+
+/** A norm's weight or a bias `<prefix><localName>`, which does not decay. */
+export function vectorWeight(
+  prefix: string,
+  localName: string,
+  length: number,
+  initialisation: Initialisation,
+): WeightSpec {
+  return weightSpec({ prefix, localName, shape: [length], initialisation, decays: false });
+}
+
+/** A weight of another stage, read here under another parameter: a tied head's table. */
+export function borrowed(weight: WeightSpec, parameter: string): WeightSpec {
+  return { ...weight, parameter, borrowed: true };
 }
 
 /** A linear layer's matrix, its shape as stored, and its bias. */
@@ -79,7 +98,7 @@ export function linearWeights(
   standardDeviation: number,
 ): readonly WeightSpec[] {
   return [
-    weightSpec(prefix, `${layer}.weight`, shape, { kind: "normal", standardDeviation }),
-    ...(biasLength === undefined ? [] : [weightSpec(prefix, `${layer}.bias`, [biasLength], ZEROS)]),
+    matrixWeight(prefix, `${layer}.weight`, shape, { kind: "normal", standardDeviation }),
+    ...(biasLength === undefined ? [] : [vectorWeight(prefix, `${layer}.bias`, biasLength, ZEROS)]),
   ];
 }

@@ -6,7 +6,8 @@ import { formatType, tensorType } from "../mil/types.ts";
 import type { MilType, TensorType } from "../mil/types.ts";
 import type { BatchSizes } from "./family.ts";
 import type { Model } from "./model.ts";
-import type { StageInstance, WeightSpec } from "./weights.ts";
+import type { StageInstance } from "./parameters.ts";
+import type { WeightSpec } from "./weights.ts";
 
 /** The first elements of a weight, as many as `type` has: all of them, or the rows of the positions in use. */
 export type NumbersOf = (weight: WeightSpec, type: TensorType) => Literal;
@@ -20,11 +21,12 @@ export function wholeForward(model: Model, sizes: BatchSizes, numbersOf: Numbers
   const writer = new StageInliner(numbersOf);
   const tokens = writer.builder.input("tokens", tensorType("int32", [batchSize, sequenceLength]));
   const { embed, block, everyLogits } = model.functions;
-  let hidden = writer.inline(embed(sizes), model.embed, { tokens });
+  const { parameters } = model;
+  let hidden = writer.inline(embed(sizes), parameters.embed, { tokens });
   const layer = block(sizes);
-  for (const instance of model.blocks) hidden = writer.inline(layer, instance, { hidden });
+  for (const instance of parameters.blocks) hidden = writer.inline(layer, instance, { hidden });
   const rows = everyLogits({ rowCount: batchSize * sequenceLength, dataType });
-  const logits = writer.inline(rows, model.head, { hidden });
+  const logits = writer.inline(rows, parameters.head, { hidden });
   const shape = [batchSize, sequenceLength, model.config.vocabularySize];
   return writer.builder.finish({
     logits: writer.builder.op("reshape", { x: logits, shape }),

@@ -19,6 +19,7 @@ export type { MeasuredStep } from "./costs/measured-step.ts";
 export { checkIgnoredOptions } from "./config/ignored-options.ts";
 export { resolveModelFolder, resolveTokenizer } from "../runs/model-path.ts";
 export { plannedModel, prepareData } from "./run/prepare.ts";
+export { trainedModel } from "./run/trained-model.ts";
 export type { PreparedData } from "./run/prepare.ts";
 export { planOf, runTraining } from "./run/run.ts";
 export { RunLock } from "../runs/run-lock.ts";

@@ -7,7 +7,6 @@ import { loadWeightPlan } from "../../src/generate/weight-plan.ts";
 import {
   initialiseWeight,
   modelOf,
-  modelWeights,
   parseModelConfig,
   saveWeights,
   writeModelConfig,
@@ -27,14 +26,18 @@ function modelFolder(folder: string, json: Record<string, unknown>) {
   mkdirSync(folder);
   writeModelConfig(folder, config);
   const numbers = new Map(
-    modelWeights(modelOf(config)).map((weight) => {
+    modelOf(config).parameters.weights.map((weight) => {
       const values = new Float32Array(elementCount(staticShape(weight.type)));
       initialiseWeight(weight, 5, values);
-      if (weight.decay) values.forEach((value, index) => (values[index] = value * 8));
+      if (weight.decays) values.forEach((value, index) => (values[index] = value * 8));
       return [weight.name, values];
     }),
   );
-  saveWeights(folder, modelOf(config), (name) => numbers.get(name) ?? new Float32Array());
+  saveWeights(
+    folder,
+    modelOf(config).parameters,
+    (name) => numbers.get(name) ?? new Float32Array(),
+  );
   return config;
 }
 
@@ -50,9 +53,9 @@ test.each(FAMILY_JSON)(
 
     const expected: number[] = [];
     const engine = await createEngine("cpu", { threads: 1 });
-    const weights = await loadWeightPlan(engine, config, model);
+    const weights = await loadWeightPlan(engine, modelOf(config), model);
     for (let sequence = 0; sequence < B; sequence++) {
-      const session = new DecodeSession({ engine, config, weights });
+      const session = new DecodeSession({ engine, model: modelOf(config), weights });
       for (const token of tokens.subarray(sequence * S, (sequence + 1) * S)) {
         expected.push(...(await session.append([token])));
       }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { modelOf } from "../../src/model/model.ts";
 import { createCpuEngine } from "../../src/engine/cpu/index.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { createReferenceEngine } from "../../src/engine/reference/index.ts";
@@ -23,7 +24,7 @@ const config = parseModelConfig({
 });
 
 function trainingPlan(): Plan {
-  return buildTrainingPlan({ config, batchSize: 3, sequenceLength: 8 }).plan;
+  return buildTrainingPlan({ model: modelOf(config), batchSize: 3, sequenceLength: 8 }).plan;
 }
 
 /** The same plan with the kernels' names taken away: every program runs as its MIL function. */

@@ -8,22 +8,17 @@ import { hostTensor } from "../../src/mil/host-tensor.ts";
 import type { HostTensor } from "../../src/mil/host-tensor.ts";
 import type { MilFunction } from "../../src/mil/program.ts";
 import { elementCount } from "../../src/mil/types.ts";
-import {
-  initialiseWeight,
-  modelOf,
-  modelWeights,
-  parseModelConfig,
-} from "../../src/model/index.ts";
-import type { Model, ModelConfig, StageInstance } from "../../src/model/index.ts";
+import { initialiseWeight, modelOf, parseModelConfig } from "../../src/model/index.ts";
+import type { Model, StageInstance } from "../../src/model/index.ts";
 import { Random } from "../../src/util/random.ts";
 import { FAMILY_JSON } from "../model/configs.ts";
 
-async function freshWeights(engine: Engine, config: ModelConfig): Promise<LoadedPlan> {
-  const weights = await engine.load(buildWeightsPlan(config));
-  for (const weight of modelWeights(modelOf(config))) {
+async function freshWeights(engine: Engine, model: Model): Promise<LoadedPlan> {
+  const weights = await engine.load(buildWeightsPlan(model));
+  for (const weight of model.parameters.weights) {
     const view = weights.view(weight.name) as Float32Array;
     initialiseWeight(weight, 5, view);
-    if (weight.decay) view.forEach((value, index) => (view[index] = value * 8));
+    if (weight.decays) view.forEach((value, index) => (view[index] = value * 8));
   }
   return weights;
 }
@@ -51,14 +46,17 @@ function fullForward(model: Model, weights: LoadedPlan, tokens: readonly number[
     return result;
   };
   const sizes = { batchSize: 1, sequenceLength: S, dataType: "fp32" } as const;
-  let hidden = run(functions.embed(sizes), model.embed, { tokens }).data;
+  let hidden = run(functions.embed(sizes), model.parameters.embed, { tokens }).data;
   const block = functions.block(sizes);
-  for (const stage of model.blocks) hidden = run(block, stage, { hidden }).data;
+  for (const stage of model.parameters.blocks) hidden = run(block, stage, { hidden }).data;
   const logits = functions.logits({ rowCount: 1, dataType: "fp32" });
   const C = config.channelCount;
   return tokens.map(
     (_, row) =>
-      run(logits, model.head, { hidden: hidden.subarray(row * C, (row + 1) * C), row: [0] }).data,
+      run(logits, model.parameters.head, {
+        hidden: hidden.subarray(row * C, (row + 1) * C),
+        row: [0],
+      }).data,
   );
 }
 
@@ -81,11 +79,16 @@ describe.each(["reference", "cpu"])("decoding with a cache on the %s engine", (e
     async (json) => {
       const config = parseModelConfig(json);
       const model = modelOf(config);
-      const weights = await freshWeights(engine, config);
+      const weights = await freshWeights(engine, modelOf(config));
       const random = new Random(1);
       const tokens = Array.from({ length: 70 }, () => random.below(config.vocabularySize));
       const expected = fullForward(model, weights, tokens);
-      const session = new DecodeSession({ engine, config, weights, prefillRowCount: 16 });
+      const session = new DecodeSession({
+        engine,
+        model: modelOf(config),
+        weights,
+        prefillRowCount: 16,
+      });
       // A prompt of three prefill runs (one of them padded), then row by row over the edge at 64.
       const prompt = tokens.slice(0, 41);
       expect(largestDifference(await session.append(prompt), expected[40] ?? [])).toBeLessThan(
@@ -108,8 +111,8 @@ describe.each(["reference", "cpu"])("decoding with a cache on the %s engine", (e
 
   it("refuses tokens outside the vocabulary and sequences longer than the context", async () => {
     const config = parseModelConfig({ ...FAMILY_JSON[0], max_position_embeddings: 8 });
-    const weights = await freshWeights(engine, config);
-    const session = new DecodeSession({ engine, config, weights });
+    const weights = await freshWeights(engine, modelOf(config));
+    const session = new DecodeSession({ engine, model: modelOf(config), weights });
     await expect(session.append([50])).rejects.toThrow("outside the vocabulary of 50");
     await expect(session.append([])).rejects.toThrow("at least one token");
     await expect(session.append([1, 2, 3, 4, 5, 6, 7, 8, 9])).rejects.toThrow("context of 8");
@@ -140,15 +143,15 @@ describe("a sequence on an engine whose sums depend on the size of a cache", () 
         n_positions: 128,
       },
     });
-    const weights = await freshWeights(engine, config);
+    const weights = await freshWeights(engine, modelOf(config));
     const tokens = Array.from({ length: 40 }, (_, index) => (index * index * 7 + 3) % 50);
     const logitsOf = async (session: DecodeSession): Promise<Float32Array> => {
       session.begin({ promptLength: tokens.length, length: tokens.length });
       return Float32Array.from(await session.append(tokens));
     };
-    const fresh = new DecodeSession({ engine, config, weights });
+    const fresh = new DecodeSession({ engine, model: modelOf(config), weights });
     const expected = await logitsOf(fresh);
-    const used = new DecodeSession({ engine, config, weights });
+    const used = new DecodeSession({ engine, model: modelOf(config), weights });
     await used.append([...tokens, ...tokens]);
     expect(await logitsOf(used)).toEqual(expected);
     // In the larger cache it is not: otherwise nothing was shown.

@@ -3,26 +3,23 @@ import { createEngine } from "../../src/engine/create.ts";
 import type { Engine, LoadedPlan } from "../../src/engine/engine.ts";
 import { buildWeightsPlan } from "../../src/generate/decode-plan.ts";
 import { Generator } from "../../src/generate/generator.ts";
-import {
-  initialiseWeights,
-  modelOf,
-  modelWeights,
-  parseModelConfig,
-} from "../../src/model/index.ts";
+import { initialiseWeights, modelOf, parseModelConfig } from "../../src/model/index.ts";
 import { byteTokenizer } from "../../src/text/index.ts";
 
 const { tokenizer } = byteTokenizer();
-const model = parseModelConfig({
-  model_type: "llama",
-  vocab_size: tokenizer.vocabularySize,
-  hidden_size: 16,
-  intermediate_size: 32,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  num_key_value_heads: 1,
-  max_position_embeddings: 96,
-  tie_word_embeddings: true,
-});
+const model = modelOf(
+  parseModelConfig({
+    model_type: "llama",
+    vocab_size: tokenizer.vocabularySize,
+    hidden_size: 16,
+    intermediate_size: 32,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    num_key_value_heads: 1,
+    max_position_embeddings: 96,
+    tie_word_embeddings: true,
+  }),
+);
 
 let engine: Engine;
 let weights: LoadedPlan;
@@ -30,7 +27,7 @@ let generator: Generator;
 beforeAll(async () => {
   engine = await createEngine("cpu", { threads: 1 });
   weights = await engine.load(buildWeightsPlan(model));
-  initialiseWeights(modelWeights(modelOf(model)), 5, (name) => {
+  initialiseWeights(model.parameters.weights, 5, (name) => {
     const view = weights.view(name);
     if (view instanceof Float32Array) return view;
     throw new Error(`${name} is not fp32`);

@@ -43,7 +43,7 @@ describe("config.json", () => {
 
   it("gives the presets their published sizes", () => {
     const millions = (name: string): number =>
-      Math.round(parameterCount(modelOf(modelPreset(name))) / 1e5) / 10;
+      Math.round(parameterCount(modelOf(modelPreset(name)).parameters.weights) / 1e5) / 10;
     expect(millions("stories15M")).toBe(15.2);
     expect(millions("gpt2")).toBe(124.4);
     expect(millions("stories110M")).toBe(109.5);

@@ -5,11 +5,12 @@ import type { HostTensor } from "../../src/mil/host-tensor.ts";
 import type { MilFunction } from "../../src/mil/program.ts";
 import { elementCount, formatType, staticShape } from "../../src/mil/types.ts";
 import { initialiseWeight } from "../../src/model/initialise.ts";
-import type { StageInstance } from "../../src/model/weights.ts";
+import type { StageInstance } from "../../src/model/parameters.ts";
 import { roundToFloat16 } from "../../src/util/float16.ts";
 import { parseModelConfig } from "../../src/model/config-json.ts";
 import { FAMILY_JSON } from "./configs.ts";
-import { modelOf, modelWeights, parameterCount } from "../../src/model/model.ts";
+import { modelOf } from "../../src/model/model.ts";
+import { parameterCount } from "../../src/model/parameters.ts";
 
 describe("stages", () => {
   it.each(FAMILY_JSON)("of $model_type take rows to rows", (json) => {
@@ -25,8 +26,8 @@ describe("stages", () => {
     expect(types(model.functions.logits(rows))).toEqual(["logits fp32[1, 50]"]);
     expect(types(model.functions.cachedEmbed(rows))).toEqual(["hidden fp32[7, 16]"]);
     expect(types(model.functions.cachedBlock({ ...rows, cacheLength: 64 })).length).toBe(3);
-    expect(modelWeights(model).length).toBeGreaterThan(10);
-    expect(parameterCount(model)).toBeGreaterThan(0);
+    expect(model.parameters.weights.length).toBeGreaterThan(10);
+    expect(parameterCount(model.parameters.weights)).toBeGreaterThan(0);
   });
 });
 
@@ -66,11 +67,16 @@ describe("stages in fp16", () => {
         return result.data;
       };
       const { functions } = model;
-      let hidden = evaluate(functions.embed(sizes), model.embed, { tokens: [1, 5, 9, 2, 40, 3] });
-      for (const stage of model.blocks)
+      let hidden = evaluate(functions.embed(sizes), model.parameters.embed, {
+        tokens: [1, 5, 9, 2, 40, 3],
+      });
+      for (const stage of model.parameters.blocks)
         hidden = evaluate(functions.block(sizes), stage, { hidden });
       const head = functions.head({ rowCount: 6, dataType });
-      const loss = evaluate(head, model.head, { hidden, targets: [5, 9, -100, 40, 3, 7] });
+      const loss = evaluate(head, model.parameters.head, {
+        hidden,
+        targets: [5, 9, -100, 40, 3, 7],
+      });
       return [...hidden, loss[0] ?? NaN];
     };
     const wide = run("fp32");

@@ -9,7 +9,6 @@ import {
   initialiseWeights,
   loadWeights,
   modelOf,
-  modelWeights,
   openSafetensors,
   parseModelConfig,
   saveWeights,
@@ -29,13 +28,13 @@ type Weights = Map<string, Float32Array>;
 
 function freshWeights(model: Model, seed = 4): Weights {
   const weights = emptyWeights(model);
-  initialiseWeights(modelWeights(model), seed, viewOf(weights));
+  initialiseWeights(model.parameters.weights, seed, viewOf(weights));
   return weights;
 }
 
 function emptyWeights(model: Model): Weights {
   return new Map(
-    modelWeights(model).map(({ name, type }) => [
+    model.parameters.weights.map(({ name, type }) => [
       name,
       new Float32Array(elementCount(staticShape(type))),
     ]),
@@ -78,27 +77,27 @@ describe("a model's weights", () => {
   it.each(FAMILY_JSON)("of $model_type read back bit for bit, in one file or in shards", (json) => {
     const model = modelOf(parseModelConfig(json));
     const weights = freshWeights(model);
-    saveWeights(folder, model, viewOf(weights));
+    saveWeights(folder, model.parameters, viewOf(weights));
     const single = emptyWeights(model);
     expect(loadWeights(folder, model, viewOf(single))).toEqual({
       files: ["model.safetensors"],
       types: ["F32"],
     });
     expect(single).toEqual(weights);
-    saveWeights(folder, model, viewOf(weights), { shardByteLength: 4000 });
+    saveWeights(folder, model.parameters, viewOf(weights), { shardByteLength: 4000 });
     expect(existsSync(join(folder, "model.safetensors"))).toBe(false);
     const sharded = emptyWeights(model);
     const { files } = loadWeights(folder, model, viewOf(sharded));
     expect(files.length).toBeGreaterThan(2);
     expect(sharded).toEqual(weights);
-    saveWeights(folder, model, viewOf(weights));
+    saveWeights(folder, model.parameters, viewOf(weights));
     expect(existsSync(join(folder, "model.safetensors.index.json"))).toBe(false);
   });
 
   it.each(["BF16", "F16"] as const)("are stored as %s when asked, half the size", (type) => {
     const model = modelOf(parseModelConfig(LLAMA_JSON));
     const weights = freshWeights(model);
-    saveWeights(folder, model, viewOf(weights), { type });
+    saveWeights(folder, model.parameters, viewOf(weights), { type });
     const read = emptyWeights(model);
     expect(loadWeights(folder, model, viewOf(read)).types).toEqual([type]);
     for (const [name, values] of weights) {
@@ -115,7 +114,7 @@ describe("a model's weights", () => {
 
   it("has a header in the form others read: aligned, with the format named", () => {
     const model = modelOf(parseModelConfig(GPT2_JSON));
-    saveWeights(folder, model, viewOf(freshWeights(model)));
+    saveWeights(folder, model.parameters, viewOf(freshWeights(model)));
     const bytes = readFileSync(join(folder, "model.safetensors"));
     const length = Number(bytes.readBigUInt64LE());
     expect(length % 8).toBe(0);
@@ -131,7 +130,7 @@ describe("a model's weights", () => {
   it("of gpt2 are read without their prefix, masks beside them ignored", () => {
     const model = modelOf(parseModelConfig(GPT2_JSON));
     const weights = freshWeights(model);
-    const outputs = modelWeights(model).map(({ name, type }) =>
+    const outputs = model.parameters.weights.map(({ name, type }) =>
       output(name.replace("transformer.", ""), staticShape(type), viewOf(weights)(name)),
     );
     outputs.push(output("h.0.attn.bias", [1, 1, 2, 2], new Float32Array(4)));
@@ -144,7 +143,7 @@ describe("a model's weights", () => {
   it("may carry a copy of a tied head", () => {
     const model = modelOf(parseModelConfig({ ...LLAMA_JSON, tie_word_embeddings: true }));
     const weights = freshWeights(model);
-    const outputs = modelWeights(model).map(({ name, type }) =>
+    const outputs = model.parameters.weights.map(({ name, type }) =>
       output(name, staticShape(type), viewOf(weights)(name)),
     );
     const table = viewOf(weights)("model.embed_tokens.weight");
@@ -160,7 +159,7 @@ describe("a model's weights", () => {
 
     function refused(change: (outputs: SafetensorsOutput[]) => void, message: RegExp): void {
       const weights = freshWeights(model);
-      const outputs = modelWeights(model).map(({ name, type }) =>
+      const outputs = model.parameters.weights.map(({ name, type }) =>
         output(name, staticShape(type), viewOf(weights)(name)),
       );
       change(outputs);
@@ -406,7 +405,7 @@ describe("bf16", () => {
 });
 
 describe("initialisation", () => {
-  const weights = modelWeights(modelOf(parseModelConfig({ ...GPT2_JSON, vocab_size: 4000 })));
+  const weights = modelOf(parseModelConfig({ ...GPT2_JSON, vocab_size: 4000 })).parameters.weights;
   const draw = (name: string, seed: number): Float32Array => {
     const weight = weights.find((candidate) => candidate.name === name);
     if (weight === undefined) throw new Error(name);
@@ -432,7 +431,7 @@ describe("initialisation", () => {
   });
 
   it("does not let norms and biases decay", () => {
-    const decaying = weights.filter((weight) => weight.decay).map(({ name }) => name);
+    const decaying = weights.filter((weight) => weight.decays).map(({ name }) => name);
     expect(decaying.every((name) => name.endsWith("weight") && !name.includes("ln_"))).toBe(true);
     expect(decaying.length).toBe(2 + 2 * 4);
   });

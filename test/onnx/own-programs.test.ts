@@ -6,7 +6,13 @@ import { verifyProgram } from "../../src/mil/verify.ts";
 import { exportOnnx } from "../../src/onnx/export-model.ts";
 import { importOnnx } from "../../src/onnx/import/import-model.ts";
 import { parseOnnx } from "../../src/onnx/read-model.ts";
-import { planOf, plannedModel, presetOf, resolveTrainConfig } from "../../src/train/index.ts";
+import {
+  planOf,
+  plannedModel,
+  trainedModel,
+  presetOf,
+  resolveTrainConfig,
+} from "../../src/train/index.ts";
 import { Random } from "../../src/util/random.ts";
 import { randomInputs, relativeDifference } from "../helpers/tensors.ts";
 
@@ -16,9 +22,9 @@ function programsOf(preset: string, more: Readonly<Record<string, number>>): Mil
   const { config } = resolveTrainConfig(presetOf(preset).settings, [
     { origin: "test", values: sizes },
   ]);
-  const model = plannedModel(config);
+  const model = trainedModel(config, plannedModel(config));
   const step = planOf(config, model).plan;
-  const decode = buildDecodePlan({ config: model, bucket: 8, prefillRowCount: 2 });
+  const decode = buildDecodePlan({ model, bucket: 8, prefillRowCount: 2 });
   return [...step.programs.values(), ...decode.programs.values()].map(({ function: fn }) => fn);
 }
 

@@ -23,7 +23,7 @@ function planOf(preset: string, { asWritten = false, accumulation = false } = {}
   const config = modelPreset(preset);
   const sequenceLength = Math.min(256, config.contextLength);
   return buildTrainingPlan({
-    config,
+    model: modelOf(config),
     batchSize: 1,
     sequenceLength,
     accumulation,
@@ -77,7 +77,7 @@ describe("training plans on the engine", () => {
     (preset) => {
       if (!isModelPreset(preset)) throw new Error(preset);
       const plan = buildDecodePlan({
-        config: modelPreset(preset),
+        model: modelOf(modelPreset(preset)),
         bucket: 64,
         prefillRowCount: 32,
       });
@@ -142,7 +142,7 @@ describe("lowering", () => {
     };
     const model = modelOf(config);
     const fn = valueAndGradient(model.functions.head({ rowCount: 6, dataType: "fp32" }), {
-      withRespectTo: ["hidden", ...model.head.weights.map(({ parameter }) => parameter)],
+      withRespectTo: ["hidden", ...model.parameters.head.weights.map(({ parameter }) => parameter)],
       gradientOf: ["loss_sum"],
     });
     const inputs = randomInputs(fn, config.vocabularySize);

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { modelOf } from "../../src/model/model.ts";
 import { chipByName } from "../../src/chip/chips.ts";
 import { createSimEngine } from "../../src/engine/sim/index.ts";
 import { evaluateFunction } from "../../src/engine/reference/evaluate.ts";
@@ -222,7 +223,7 @@ describe("scales of operands", () => {
   it("are chosen by the plan: the init of a wide model needs more of them than that of the storyteller", () => {
     const scalesOf = (preset: "storyteller" | "stories110M", layerCount: number) => {
       const plan = buildTrainingPlan({
-        config: { ...modelPreset(preset), layerCount },
+        model: modelOf({ ...modelPreset(preset), layerCount }),
         batchSize: 1,
         sequenceLength: 128,
         accumulation: false,

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
+import { modelOf } from "../../src/model/model.ts";
 import { createEngine } from "../../src/engine/create.ts";
 import type { Engine, LoadedPlan } from "../../src/engine/engine.ts";
-import { modelWeights, parseModelConfig } from "../../src/model/index.ts";
+import { parseModelConfig } from "../../src/model/index.ts";
 import { buildTrainingPlan, gradientName } from "../../src/train/step/step-plan.ts";
 
 /** What fixtures/make_model_fixtures.py computed with PyTorch in double precision. */
@@ -52,7 +53,7 @@ class GoldenRun {
   constructor(golden: Golden, loaded: LoadedPlan) {
     this.#golden = golden;
     this.#loaded = loaded;
-    const weights = modelWeights(buildPlan(golden).model);
+    const weights = buildPlan(golden).model.parameters.weights;
     weights.forEach((weight, stream) => {
       const view = this.floats(weight.name);
       for (let i = 0; i < view.length; i++) {
@@ -126,7 +127,7 @@ class GoldenRun {
 function buildPlan(golden: Golden, recompute: "none" | "auto" | "full" = "none") {
   const { beta1, beta2, epsilon } = golden.hyper;
   return buildTrainingPlan({
-    config: parseModelConfig(golden.config),
+    model: modelOf(parseModelConfig(golden.config)),
     batchSize: golden.batch,
     sequenceLength: golden.sequence,
     headChunkRows: 7,

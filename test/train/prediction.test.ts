@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { modelOf } from "../../src/model/model.ts";
 import type { Driver } from "../../src/chip/chip.ts";
 import { DRIVERS } from "../../src/chip/chip.ts";
 import { chipByName } from "../../src/chip/chips.ts";
@@ -27,7 +28,10 @@ beforeAll(() => {
     ...{ vocabularySize: 64, channelCount: 32, headCount: 2, keyValueHeadCount: 2, headSize: 16 },
     ...{ layerCount: 2, intermediateSize: 64 },
   };
-  ({ plan } = buildTrainingPlan({ config, batchSize: 1, sequenceLength: 32, accumulation: false }));
+  ({ plan } = buildTrainingPlan({
+    ...{ model: modelOf(config), batchSize: 1 },
+    ...{ sequenceLength: 32, accumulation: false },
+  }));
 });
 afterEach(() => vi.unstubAllEnvs());
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { modelOf } from "../../src/model/model.ts";
 import { initialiseWeights } from "../../src/model/initialise.ts";
 import { parseModelConfig } from "../../src/model/config-json.ts";
-import { modelWeights } from "../../src/model/model.ts";
 import { buildTrainingPlan, gradientName } from "../../src/train/step/step-plan.ts";
 import type { TrainingPlan } from "../../src/train/step/step-plan.ts";
 import { Random } from "../../src/util/random.ts";
@@ -12,7 +12,7 @@ const SIZES = { batchSize: 2, sequenceLength: 8 };
 
 function start(training: TrainingPlan, seed = 3): PlanRunner {
   const runner = new PlanRunner(training.plan, "float64");
-  for (const weight of modelWeights(training.model)) {
+  for (const weight of training.model.parameters.weights) {
     const fresh = new Float32Array(runner.view(weight.name).length);
     initialiseWeights([weight], seed, () => fresh);
     runner.view(weight.name).set(fresh.map((value) => (value === 1 ? 1 : value * 5)));
@@ -36,7 +36,7 @@ function lossOf(runner: PlanRunner): number {
 describe("a training plan", () => {
   it.each(FAMILY_JSON)("of $model_type has the gradients that finite differences give", (json) => {
     const training = buildTrainingPlan({
-      config: parseModelConfig(json),
+      model: modelOf(parseModelConfig(json)),
       ...SIZES,
       headChunkRows: 7,
     });
@@ -45,7 +45,7 @@ describe("a training plan", () => {
     const loss = runner.view("loss_sum")[0];
     expect(lossOf(runner)).toBeCloseTo(loss ?? NaN, 10);
     const random = new Random(9);
-    for (const { name } of modelWeights(training.model)) {
+    for (const { name } of training.model.parameters.weights) {
       const weight = runner.view(name);
       const gradient = runner.view(gradientName(name));
       const at = name.includes("wpe") ? 5 : random.below(weight.length);
@@ -68,7 +68,7 @@ describe("a training plan", () => {
     (json) => {
       const results = [1, 7, 16].map((headChunkRows) => {
         const training = buildTrainingPlan({
-          config: parseModelConfig(json),
+          model: modelOf(parseModelConfig(json)),
           ...SIZES,
           headChunkRows,
         });
@@ -83,7 +83,7 @@ describe("a training plan", () => {
           reference.runner.view("loss_sum")[0] ?? NaN,
           6,
         );
-        for (const { name } of modelWeights(reference.training.model)) {
+        for (const { name } of reference.training.model.parameters.weights) {
           const expected = reference.runner.view(gradientName(name));
           runner
             .view(gradientName(name))

@@ -28,7 +28,7 @@ function layerModel(): Model {
 /** Forward and backward of one block [S, C], weights as inputs. */
 function layerPlan(gradients: Gradients, { readsResults }: BuildOptions): CasePlan {
   const model = layerModel();
-  const [stage] = model.blocks;
+  const [stage] = model.parameters.blocks;
   if (stage === undefined) throw new MeasureError("measure.case", `${PRESET} has no blocks`);
   const block = model.functions.block({
     batchSize: 1,
@@ -113,9 +113,9 @@ function fillWeights(loaded: LoadedPlan, weights: readonly WeightSpec[]): void {
 
 /** A whole update of the model with random tokens: forward, backward, norm of the gradients, AdamW. */
 function stepPlan(): CasePlan {
-  const config = modelPreset(PRESET);
-  const { plan, model } = buildTrainingPlan({
-    config,
+  const model = modelOf(modelPreset(PRESET));
+  const { plan } = buildTrainingPlan({
+    model,
     batchSize: 1,
     sequenceLength: STEP_SEQUENCE,
     accumulation: false,
@@ -127,13 +127,10 @@ function stepPlan(): CasePlan {
     check: sections,
     outputs: ["loss_sum", "gradient_square_sum"],
     fill: (loaded) => {
-      fillWeights(
-        loaded,
-        model.stages.flatMap(({ weights }) => weights.filter(({ borrowed }) => !borrowed)),
-      );
+      fillWeights(loaded, model.parameters.weights);
       for (const name of ["tokens", "targets"]) {
         const tokens = loaded.view(name);
-        for (let i = 0; i < tokens.length; i++) tokens[i] = (i * 37) % config.vocabularySize;
+        for (let i = 0; i < tokens.length; i++) tokens[i] = (i * 37) % model.config.vocabularySize;
       }
       const scalars = {
         loss_scale: 1 / STEP_SEQUENCE,
@@ -149,7 +146,7 @@ function stepPlan(): CasePlan {
 
 /** Products of a block over S tokens: forward 2 FLOP a weight and token and 4 S C for attention; backward twice that. */
 function layerFlops(model: Model, sequence: number): number {
-  const [block] = model.blocks;
+  const [block] = model.parameters.blocks;
   let weights = 0;
   for (const { type } of block?.weights ?? []) weights += elementCount(staticShape(type));
   const attention = 4 * sequence * sequence * model.config.channelCount;
@@ -159,9 +156,9 @@ function layerFlops(model: Model, sequence: number): number {
 function modelCases(): readonly BenchCase[] {
   const layer = layerModel();
   const whole = modelOf(modelPreset(PRESET));
-  const parameters = parameterCount(whole);
+  const parameters = parameterCount(whole.parameters.weights);
   const { channelCount, layerCount, vocabularySize } = whole.config;
-  const layerWeights = parameterCount(layer) - vocabularySize * channelCount;
+  const layerWeights = parameterCount(layer.parameters.weights) - vocabularySize * channelCount;
   const common = { suite: "layer", hostCopies: false, calls: "one" } as const;
   const layerCase = {
     ...common,

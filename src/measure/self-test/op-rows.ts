@@ -6,6 +6,7 @@ import type { Argument, Literal, MilFunction, Operation, Value } from "../../mil
 import { printProgram } from "../../mil/text/index.ts";
 import { elementCount, staticShape } from "../../mil/types.ts";
 import { placePlan } from "../../lower/place-plan.ts";
+import { modelOf } from "../../model/model.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { buildTrainingPlan } from "../../train/step/step-plan.ts";
 import { PRESETS } from "../../train/config/presets.ts";
@@ -34,9 +35,10 @@ const ROWS_PER_OP: Readonly<Record<Level, number>> = { quick: 1, default: 3, tho
 export function collectOps(chip: Chip, driver: Driver, level: Level): readonly OpRow[] {
   const found = new Map<string, { row: OpRow; size: number; presets: Set<string> }>();
   for (const [preset, { model: config }] of PRESETS) {
+    const model = modelOf(config);
     const plans: readonly Plan[] = [
-      buildTrainingPlan({ config, ...BATCH, accumulation: false }).plan,
-      buildDecodePlan({ config, bucket: 64, prefillRowCount: 32 }),
+      buildTrainingPlan({ model, ...BATCH, accumulation: false }).plan,
+      buildDecodePlan({ model, bucket: 64, prefillRowCount: 32 }),
     ];
     for (const plan of plans) {
       for (const placed of placePlan(plan, chip, driver).values()) {

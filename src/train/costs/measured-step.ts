@@ -1,8 +1,8 @@
 import type { Driver } from "../../chip/chip.ts";
 import { createEngine } from "../../engine/create.ts";
 import { runSections } from "../../engine/host/run-sections.ts";
-import { modelOf } from "../../model/index.ts";
-import { initializeWeights } from "../run/checkpoint-contents.ts";
+import { modelOf, withOrigin } from "../../model/index.ts";
+import { restoreWeights } from "../run/checkpoint-contents.ts";
 import { predictStep } from "./prediction.ts";
 import type { StepPrediction } from "./prediction.ts";
 import { presetOf } from "../config/presets.ts";
@@ -26,8 +26,9 @@ const RUNS = 7;
 /** Times some updates of a small model with random tokens, to compare machines; `driver` is the prediction's. */
 export async function measureStep(engineName: string, driver?: Driver): Promise<MeasuredStep> {
   const { model: config } = presetOf(PRESET);
+  const model = withOrigin(modelOf(config), { kind: "drawn", seed: 1 });
   const { plan } = buildTrainingPlan({
-    config,
+    model,
     batchSize: BATCH_SIZE,
     sequenceLength: SEQUENCE_LENGTH,
     accumulation: false,
@@ -35,7 +36,7 @@ export async function measureStep(engineName: string, driver?: Driver): Promise<
   const engine = await createEngine(engineName);
   try {
     const loaded = await engine.load(plan);
-    initializeWeights(modelOf(config), 1, (name) => loaded.view(name));
+    restoreWeights(model, undefined, (name) => loaded.view(name));
     for (const name of ["tokens", "targets"]) {
       const tokens = loaded.view(name);
       for (let i = 0; i < tokens.length; i++) tokens[i] = (i * 37) % config.vocabularySize;

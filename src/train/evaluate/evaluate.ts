@@ -43,7 +43,8 @@ export interface EvaluationReport {
 /** Judges a model on data in non-overlapping windows, each token counted once. */
 export async function evaluateModel(options: EvaluateOptions): Promise<EvaluationReport> {
   const folder = resolveModelFolder(options.model, (message) => options.onNote?.(message));
-  const config = readModelConfig(folder);
+  const model = modelOf(readModelConfig(folder));
+  const { config } = model;
   const { tokenizer } = loadTokenizer(folder);
   const sequenceLength = options.sequenceLength ?? Math.min(config.contextLength, 1024);
   const batchSize = options.batchSize ?? Math.max(1, Math.floor(2048 / sequenceLength));
@@ -52,9 +53,9 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
     const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
     try {
       const loaded = await engine.load(
-        buildEvaluationPlan({ config, batchSize, sequenceLength, optimize: (fn) => optimize(fn) }),
+        buildEvaluationPlan({ model, batchSize, sequenceLength, optimize: (fn) => optimize(fn) }),
       );
-      loadWeights(folder, modelOf(config), (name) => {
+      loadWeights(folder, model, (name) => {
         const view = loaded.view(name);
         if (view instanceof Float32Array) return view;
         throw new EngineError("engine.view", `buffer ${name} does not hold fp32 numbers`);

@@ -2,17 +2,16 @@ import { join } from "node:path";
 import type { BufferView } from "../../engine/engine.ts";
 import { staticShape } from "../../mil/types.ts";
 import {
-  initialiseWeights,
+  fillWeights,
   loadWeights,
-  modelOf,
-  modelWeights,
   openSafetensors,
-  saveWeights,
+  saveTrainedWeights,
+  trainableWeights,
   writeGenerationConfig,
   writeModelConfig,
   writeSafetensors,
 } from "../../model/index.ts";
-import type { Model, ModelConfig } from "../../model/index.ts";
+import type { Model, ModelConfig, Parameters, Weight } from "../../model/index.ts";
 import { saveTokenizer } from "../../text/index.ts";
 import type { DescribedTokenizer } from "../../text/index.ts";
 import { writeWholeFile } from "../../util/atomic-file.ts";
@@ -26,19 +25,20 @@ const OPTIMIZER_FILE = "optimizer.safetensors";
 /** What a run's checkpoints hold besides numbers; plain data, so that another thread can have it. */
 export interface RunFiles {
   readonly model: ModelConfig;
+  readonly parameters: Parameters;
   readonly tokenizer: Pick<DescribedTokenizer, "json" | "config"> | undefined;
 }
 
 /** Gives a persistent buffer's memory by name. */
 export type ViewOf = (name: string) => BufferView;
 
-/** The plan's buffers that a checkpoint stores: weights and both moments. */
-export function runBuffers(config: ModelConfig): readonly string[] {
-  return modelWeights(modelOf(config)).flatMap(({ name }) => [
-    name,
-    firstMomentName(name),
-    secondMomentName(name),
-  ]);
+/** The plan's buffers that a checkpoint stores: weights that are trained, and both moments. */
+export function runBuffers(parameters: Parameters): readonly string[] {
+  return trainableWeights(parameters).flatMap(({ name }) => [name, ...momentsOf(name)]);
+}
+
+function momentsOf(weight: string): readonly [string, string] {
+  return [firstMomentName(weight), secondMomentName(weight)];
 }
 
 function floats(viewOf: ViewOf): (name: string) => Float32Array {
@@ -51,13 +51,16 @@ function floats(viewOf: ViewOf): (name: string) => Float32Array {
   };
 }
 
-/** Writers of a checkpoint's files: a Hugging Face model folder plus the training state. */
+/**
+ * Writers of a checkpoint's files: a Hugging Face model folder plus the training state. Where weights are frozen the
+ * folder has the trained ones and says where the others come from.
+ */
 export function runWriters(
   files: RunFiles,
   viewOf: ViewOf,
   state: unknown,
 ): readonly ((folder: string) => void)[] {
-  const model = modelOf(files.model);
+  const { parameters } = files;
   const view = floats(viewOf);
   return [
     (folder) => {
@@ -65,26 +68,39 @@ export function runWriters(
       writeGenerationConfig(folder, { endTokenIds: files.model.endTokenIds });
       if (files.tokenizer !== undefined) saveTokenizer(folder, files.tokenizer);
     },
-    (folder) => saveWeights(folder, model, view),
-    (folder) => saveOptimizer(folder, model, view),
+    (folder) => saveTrainedWeights(folder, parameters, view),
+    (folder) => saveOptimizer(folder, parameters, view),
     (folder) => writeWholeFile(join(folder, TRAINER_STATE), `${JSON.stringify(state, null, 2)}\n`),
   ];
 }
 
-export function initializeWeights(model: Model, seed: number, viewOf: ViewOf): void {
-  initialiseWeights(modelWeights(model), seed, floats(viewOf));
+/**
+ * Fills a training plan's weights, each from its origin; what is trained, and its moments, from a checkpoint where one
+ * is given. Throws `ModelError` where a folder and the model do not fit, `TrainError` where a moment is missing or of
+ * another shape.
+ */
+export function restoreWeights(model: Model, checkpoint: string | undefined, viewOf: ViewOf): void {
+  const view = floats(viewOf);
+  if (checkpoint === undefined) {
+    fillWeights(model, view);
+    return;
+  }
+  const trained = trainableWeights(model.parameters);
+  const others = model.parameters.weights.filter(({ trainable }) => !trainable);
+  fillWeights(model, view, others);
+  loadWeights(checkpoint, model, view, trained);
+  loadOptimizer(checkpoint, trained, view);
 }
 
-/** Fills the weights from a model folder. Throws `ModelError` where folder and model do not fit. */
-export function loadModel(folder: string, model: Model, viewOf: ViewOf): void {
-  loadWeights(folder, model, floats(viewOf));
-}
-
-function saveOptimizer(folder: string, model: Model, viewOf: (name: string) => Float32Array): void {
+function saveOptimizer(
+  folder: string,
+  parameters: Parameters,
+  viewOf: (name: string) => Float32Array,
+): void {
   writeSafetensors(
     join(folder, OPTIMIZER_FILE),
-    modelWeights(model).flatMap(({ name, type }) =>
-      [firstMomentName(name), secondMomentName(name)].map((buffer) => ({
+    trainableWeights(parameters).flatMap(({ name, type }) =>
+      momentsOf(name).map((buffer) => ({
         name: buffer,
         dataType: "F32" as const,
         shape: staticShape(type),
@@ -98,15 +114,17 @@ function bytesOf(view: Float32Array): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
-/** Fills both moments from a checkpoint. Throws `TrainError` where one is missing or of another shape. */
-export function loadOptimizer(folder: string, model: Model, viewOf: ViewOf): void {
+function loadOptimizer(
+  folder: string,
+  weights: readonly Weight[],
+  viewOf: (name: string) => Float32Array,
+): void {
   const source = openFileSource(join(folder, OPTIMIZER_FILE));
   try {
     const file = openSafetensors(source);
-    const view = floats(viewOf);
-    for (const { name } of modelWeights(model)) {
-      for (const buffer of [firstMomentName(name), secondMomentName(name)]) {
-        const target = view(buffer);
+    for (const { name } of weights) {
+      for (const buffer of momentsOf(name)) {
+        const target = viewOf(buffer);
         const entry = file.entries.get(buffer);
         if (
           entry === undefined ||

@@ -25,7 +25,7 @@ export interface SharedRun {
 
 export function sharedRun(loaded: LoadedPlan, files: RunFiles): SharedRun {
   const views = new Map<string, BufferView>();
-  for (const name of runBuffers(files.model)) {
+  for (const name of runBuffers(files.parameters)) {
     const view = loaded.view(name);
     if (view.buffer instanceof SharedArrayBuffer) views.set(name, view);
   }
@@ -49,7 +49,7 @@ export function saveFromMainThread(
     freeze !== "frozen" ||
     run === undefined ||
     !published.success ||
-    run.views.size < runBuffers(run.files.model).length
+    run.views.size < runBuffers(run.files.parameters).length
   ) {
     throw new TrainError("train.stuck", REASONS[freeze], {
       remedy: "The last checkpoint is intact; continue from it with --resume.",

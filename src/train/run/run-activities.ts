@@ -1,6 +1,7 @@
 import type { Engine } from "../../engine/engine.ts";
 import { isBudgetSpent } from "../../engine/host/compile-budget.ts";
 import { Generator } from "../../generate/index.ts";
+import type { Model } from "../../model/index.ts";
 import { evaluationBatches } from "../../text/index.ts";
 import { sampleSeed } from "./activities.ts";
 import type { Activity, LeftActivities } from "./activities.ts";
@@ -20,6 +21,7 @@ import { pruneCheckpoints } from "../../runs/whole-checkpoints.ts";
 export interface ActivityParts {
   readonly config: TrainConfig;
   readonly data: PreparedData;
+  readonly model: Model;
   readonly engine: Engine;
   readonly trainer: Trainer;
   readonly files: RunFiles;
@@ -130,12 +132,12 @@ export class RunActivities {
   }
 
   async #sample(prompt: string, seed: number): Promise<void> {
-    const { config, data, engine, trainer, emit } = this.#parts;
+    const { config, data, model, engine, trainer, emit } = this.#parts;
     const { tokenizer } = data;
     if (tokenizer === undefined) return;
     this.#generator ??= new Generator({
       engine,
-      model: data.model,
+      model,
       tokenizer: tokenizer.tokenizer,
       weights: trainer.loaded,
     });

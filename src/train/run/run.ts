@@ -5,8 +5,7 @@ import { createEngine, engineOptions } from "../../engine/create.ts";
 import type { Engine, LoadedPlan } from "../../engine/engine.ts";
 import { isBudgetSpent } from "../../engine/host/compile-budget.ts";
 import { EngineError } from "../../engine/errors.ts";
-import { modelOf } from "../../model/index.ts";
-import type { ModelConfig } from "../../model/index.ts";
+import type { Model } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import type { Plan } from "../../plan/index.ts";
 import { BatchSource } from "../../text/index.ts";
@@ -20,7 +19,7 @@ import type { EnergyBlock } from "../costs/energy-block.ts";
 import { EventLog, eventsPath, rewindEvents } from "../../runs/event-log.ts";
 import type { TrainEvent, UntimedEvent } from "../../runs/events.ts";
 import { LossScale } from "../step/loss-scale.ts";
-import { initializeWeights, loadModel, loadOptimizer } from "./checkpoint-contents.ts";
+import { restoreWeights } from "./checkpoint-contents.ts";
 import type { RunFiles } from "./checkpoint-contents.ts";
 import { plannedModel, prepareData } from "./prepare.ts";
 import type { PreparedData } from "./prepare.ts";
@@ -32,6 +31,7 @@ import { RunActivities } from "./run-activities.ts";
 import { RunCosts } from "../costs/run-costs.ts";
 import { RunTotals } from "./run-totals.ts";
 import { resolveWarmupSteps } from "../step/schedule.ts";
+import { trainedModel } from "./trained-model.ts";
 import { startFields } from "./start-event.ts";
 import { claimFolder, finishedNotice, planBytes, requireMemory } from "./start.ts";
 import type { TrainerState } from "../../runs/state.ts";
@@ -60,9 +60,9 @@ export interface RunContext {
 }
 
 /** The plan of a run's steps, as `--show plan` prints it and the engine runs it. */
-export function planOf(config: TrainConfig, model: ModelConfig): TrainingPlan {
+export function planOf(config: TrainConfig, model: Model): TrainingPlan {
   return buildTrainingPlan({
-    config: model,
+    model,
     batchSize: config.batch_size,
     sequenceLength: config.max_seq_length,
     accumulation: config.gradient_accumulation_steps > 1,
@@ -91,7 +91,7 @@ export async function runTraining(config: TrainConfig, context: RunContext): Pro
   }
   const engine = await createEngine(config.engine, engineOptions(config));
   try {
-    requireMemory(planOf(config, plannedModel(config)).plan);
+    requireMemory(planOf(config, trainedModel(config, plannedModel(config))).plan);
     const data = prepareData(config, context.onProgress);
     try {
       return await new Run(config, context, data, engine, found).go();
@@ -115,6 +115,7 @@ class Run {
   readonly #config: TrainConfig;
   readonly #context: RunContext;
   readonly #data: PreparedData;
+  readonly #model: Model;
   readonly #engine: Engine;
   readonly #notices: string[];
   readonly #totals = new RunTotals();
@@ -133,13 +134,14 @@ class Run {
     this.#config = config;
     this.#context = context;
     this.#data = data;
+    this.#model = trainedModel(config, data.model, data.modelFolder);
     this.#engine = engine;
     this.#notices = [...data.notices];
   }
 
   async go(): Promise<TrainEvent> {
     const config = this.#config;
-    const { plan } = planOf(config, this.#data.model);
+    const { plan } = planOf(config, this.#model);
     requireMemory(plan);
     const point =
       this.#found &&
@@ -168,11 +170,12 @@ class Run {
       const { tokenizer } = this.#data;
       const files: RunFiles = {
         model: this.#data.model,
+        parameters: this.#model.parameters,
         tokenizer: tokenizer && { json: tokenizer.json, config: tokenizer.config },
       };
       if (left !== undefined) this.#totals.evalLoss = left.evalLoss;
       activities = new RunActivities({
-        ...{ config, data: this.#data, engine: this.#engine, trainer, files },
+        ...{ config, data: this.#data, model: this.#model, engine: this.#engine, trainer, files },
         ...{ totals: this.#totals, control: this.#context.control, left: leftFile },
         emit: (event) => this.#emit(event),
       });
@@ -293,17 +296,10 @@ class Run {
     });
   }
 
-  /** Fills the weights: from a checkpoint, from a given model, or fresh. */
+  /** Fills the weights, and goes on where a checkpoint stands. */
   #restore(loaded: LoadedPlan, point: ResumePoint | undefined): void {
-    const model = modelOf(this.#data.model);
-    const view = (name: string) => loaded.view(name);
-    const { modelFolder } = this.#data;
-    if (point !== undefined) {
-      loadModel(point.folder, model, view);
-      loadOptimizer(point.folder, model, view);
-      this.#totals.adopt(point.state);
-    } else if (modelFolder !== undefined) loadModel(modelFolder, model, view);
-    else initializeWeights(model, this.#config.seed, view);
+    restoreWeights(this.#model, point?.folder, (name) => loaded.view(name));
+    if (point !== undefined) this.#totals.adopt(point.state);
   }
 
   #batches(resumed: TrainerState | undefined): BatchSource {
@@ -378,7 +374,7 @@ class Run {
 
   #announce(step: number, plan: Plan): void {
     this.#emit({
-      ...startFields(this.#config, this.#data, this.#engine.description),
+      ...startFields(this.#config, this.#data, this.#model.parameters, this.#engine.description),
       step,
       tokens_per_step: this.#tokensPerStep,
       plan_bytes: planBytes(plan),

@@ -1,5 +1,6 @@
 import type { EngineDescription } from "../../engine/engine.ts";
-import { modelOf, parameterCount } from "../../model/index.ts";
+import { parameterCount } from "../../model/index.ts";
+import type { Parameters } from "../../model/index.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { TrainEvent } from "../../runs/events.ts";
 import type { PreparedData } from "./prepare.ts";
@@ -11,6 +12,7 @@ type StartEvent = Extract<TrainEvent, { kind: "start" }>;
 export function startFields(
   config: TrainConfig,
   data: PreparedData,
+  { weights }: Parameters,
   engine: EngineDescription,
 ): Omit<StartEvent, "t" | "step" | "tokens_per_step" | "plan_bytes"> {
   const { model } = data;
@@ -33,7 +35,7 @@ export function startFields(
     runtime: engine.runtime,
     threads: engine.threads,
     ...(engine.profile !== undefined && { profile: engine.profile }),
-    parameters: parameterCount(modelOf(model)),
+    parameters: parameterCount(weights),
     train_tokens: data.train.tokenCount,
     eval_tokens: data.validation?.tokenCount ?? 0,
   };

@@ -1,7 +1,7 @@
 import { FunctionBuilder } from "../../mil/builder.ts";
 import type { MilFunction, Value } from "../../mil/program.ts";
 import { scalarType } from "../../mil/types.ts";
-import type { StageInstance, WeightSpec } from "../../model/weights.ts";
+import type { WeightSpec } from "../../model/weights.ts";
 import type { HostKernel } from "../../plan/plan.ts";
 
 /** Settings of AdamW that stand in the program; the others are inputs. */
@@ -37,16 +37,16 @@ export function adamwNames({ parameter }: WeightSpec) {
 }
 
 /**
- * AdamW with decoupled decay (Loshchilov and Hutter, 2019) for all weights of a stage:
+ * AdamW with decoupled decay (Loshchilov and Hutter, 2019) for weights of a stage:
  * w -= rate * (decay * w + (m / c1) / (sqrt(v / c2) + epsilon)), where m and v are running means of the
  * scaled gradient and of its square and c1, c2 correct their start at zero.
  */
 export function adamwProgram(
-  stage: StageInstance,
+  name: string,
+  weights: readonly WeightSpec[],
   { beta1, beta2, epsilon }: AdamwSettings,
 ): AdamwProgram {
-  const f = new FunctionBuilder(`adamw_${stage.kind}`);
-  const owned = stage.weights.filter((weight) => !weight.borrowed);
+  const f = new FunctionBuilder(name);
   const scalars = Object.fromEntries(
     ADAMW_SCALARS.map((name) => [name, f.input(name, scalarType("fp32"))]),
   ) as Record<AdamwScalar, Value>;
@@ -57,7 +57,7 @@ export function adamwProgram(
     x: 1,
     y: f.op("mul", { x: scalars.learning_rate, y: scalars.weight_decay }),
   });
-  for (const spec of owned) {
+  for (const spec of weights) {
     const names = adamwNames(spec);
     const weight = f.input(names.weight, spec.type);
     const gradient = f.input(names.gradient, spec.type);
@@ -77,7 +77,7 @@ export function adamwProgram(
       x: f.op("mul", { x: m, y: inverse1 }),
       y: f.op("add", { x: root, y: epsilon }),
     });
-    const kept = spec.decay ? f.op("mul", { x: weight, y: shrink }) : weight;
+    const kept = spec.decays ? f.op("mul", { x: weight, y: shrink }) : weight;
     outputs[`new_${names.weight}`] = f.op("sub", {
       x: kept,
       y: f.op("mul", { x: direction, y: scalars.learning_rate }),
@@ -92,7 +92,7 @@ export function adamwProgram(
       beta1,
       beta2,
       epsilon,
-      parameters: owned.map((spec) => ({ ...adamwNames(spec), decay: spec.decay })),
+      parameters: weights.map((spec) => ({ ...adamwNames(spec), decay: spec.decays })),
     },
   };
 }

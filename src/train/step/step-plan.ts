@@ -1,21 +1,20 @@
 import { differentiate } from "../../grad/differentiate.ts";
 import type { Derivative } from "../../grad/differentiate.ts";
-import { GradError } from "../../grad/errors.ts";
 import { valueAndGradient } from "../../grad/value-and-gradient.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { tensorType } from "../../mil/types.ts";
 import type { TensorType } from "../../mil/types.ts";
-import type { ModelConfig } from "../../model/config.ts";
-import { modelOf } from "../../model/model.ts";
 import type { Model } from "../../model/model.ts";
-import { initialRms } from "../../model/weights.ts";
-import type { StageInstance, WeightSpec } from "../../model/weights.ts";
+import type { StageInstance, Weight } from "../../model/parameters.ts";
+import { PlanWeights } from "../../model/plan-weights.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import { PlanBuilder } from "../../plan/builder.ts";
 import type { BindingInput, OutputBindingInput } from "../../plan/builder.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { ADAMW_SCALARS, adamwNames, adamwProgram } from "./adamw.ts";
 import type { AdamwSettings } from "./adamw.ts";
+import { BlockDerivatives } from "./block-derivatives.ts";
+import type { BlockDerivative, Recompute } from "./block-derivatives.ts";
 import { TrainError } from "../errors.ts";
 import { LossScale } from "./loss-scale.ts";
 import { checkStepSizes, chooseHeadChunkRows } from "./step-sizes.ts";
@@ -31,11 +30,8 @@ export const TRAINING_SECTIONS = [
 ] as const;
 export type TrainingSection = (typeof TRAINING_SECTIONS)[number];
 
-/** What of the forward pass is kept for the backward one. */
-export type Recompute = "none" | "auto" | "full";
-
 export interface TrainingPlanOptions {
-  readonly config: ModelConfig;
+  readonly model: Model;
   /** Sequences of one micro-batch, B. */
   readonly batchSize: number;
   /** Tokens of a sequence, S. */
@@ -59,8 +55,8 @@ export interface TrainingPlan {
   readonly headChunkRows: number;
   /** Bytes of the largest logits that exist at once. */
   readonly logitsByteLength: number;
-  /** What the block's derivative keeps and what that costs. */
-  readonly block: Derivative;
+  /** What the derivative of the lowest trained layer keeps and what that costs; none where only the head is trained. */
+  readonly block?: Derivative;
 }
 
 export const DEFAULT_ADAMW: AdamwSettings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8 };
@@ -90,7 +86,7 @@ export function buildTrainingPlan(options: TrainingPlanOptions): TrainingPlan {
 export function buildEvaluationPlan(
   options: Pick<
     TrainingPlanOptions,
-    "config" | "batchSize" | "sequenceLength" | "headChunkRows" | "optimize"
+    "model" | "batchSize" | "sequenceLength" | "headChunkRows" | "optimize"
   >,
 ): Plan {
   checkStepSizes(options);
@@ -107,12 +103,14 @@ class StepPlan {
   readonly #rowCount: number;
   readonly #chunkRows: number;
   readonly #hiddenType: TensorType;
-  #block: Derivative | undefined;
+  readonly #weights: PlanWeights;
+  #blocks: BlockDerivatives | undefined;
 
   constructor(options: TrainingPlanOptions) {
-    const { config, batchSize, sequenceLength } = options;
+    const { model, batchSize, sequenceLength } = options;
+    const { config } = model;
     this.#options = options;
-    this.#model = modelOf(config);
+    this.#model = model;
     this.#rowCount = batchSize * sequenceLength;
     this.#chunkRows = Math.min(
       this.#rowCount,
@@ -120,22 +118,11 @@ class StepPlan {
     );
     this.#hiddenType = tensorType("fp32", [this.#rowCount, config.channelCount]);
     this.#builder = new PlanBuilder(`train ${config.family} B${batchSize} S${sequenceLength}`);
-    this.#declareBuffers();
-  }
-
-  #declareBuffers(): void {
-    const { batchSize, sequenceLength } = this.#options;
     const tokens = tensorType("int32", [batchSize, sequenceLength]);
     this.#builder.buffer("tokens", tokens, "input");
     this.#builder.buffer("targets", tokens, "input");
     this.#builder.buffer("loss_sum", tensorType("fp32", []), "output");
-    for (const stage of this.#model.stages) {
-      for (const weight of owned(stage))
-        this.#builder.buffer(
-          ...([weight.name, weight.type, "weight", stage.group] as const),
-          initialRms(weight.initialisation),
-        );
-    }
+    this.#weights = new PlanWeights(this.#builder, model.parameters);
   }
 
   finishPlan(): Plan {
@@ -143,14 +130,13 @@ class StepPlan {
   }
 
   finish(): TrainingPlan {
-    if (this.#block === undefined)
-      throw new TrainError("train.plan.order", "a training plan needs its backward sections");
+    const block = this.#blockDerivatives().shown;
     return Object.freeze({
       plan: this.#builder.finish(),
       model: this.#model,
       headChunkRows: this.#chunkRows,
-      logitsByteLength: 4 * this.#chunkRows * this.#options.config.vocabularySize,
-      block: this.#block,
+      logitsByteLength: 4 * this.#chunkRows * this.#model.config.vocabularySize,
+      ...(block !== undefined && { block }),
     });
   }
 
@@ -192,63 +178,39 @@ class StepPlan {
     return { batchSize, sequenceLength, dataType: "fp32" } as const;
   }
 
-  /** Weights as a stage function's inputs; a table bound to a smaller input gives its first rows. */
-  #weightInputs(stage: StageInstance): Record<string, BindingInput> {
-    return Object.fromEntries(stage.weights.map(({ parameter, name }) => [parameter, name]));
-  }
-
   #embedForward(section: string): void {
     const program = this.#program("embed_forward", () =>
       this.#model.functions.embed(this.#batchSizes),
     );
-    const inputs = { tokens: "tokens", ...this.#weightInputs(this.#model.embed) };
+    const inputs = { tokens: "tokens", ...this.#weights.inputs(this.#model.parameters.embed) };
     this.#builder.dispatch(section, "forward embed", program, inputs, { hidden: this.#hidden(0) });
   }
 
-  /** The derivative of a block, made once: taps are chosen for all layers at once. */
-  #blockDerivative(): Derivative {
-    if (this.#block !== undefined) return this.#block;
-    const { recompute = "none", byteBudget, config } = this.#options;
-    const [first] = this.#model.blocks;
-    const request = {
-      withRespectTo: ["hidden", ...(first?.weights ?? []).map(({ parameter }) => parameter)],
-      heldInputs: ["hidden"],
+  #blockDerivatives(): BlockDerivatives {
+    const { recompute = "none", byteBudget } = this.#options;
+    this.#blocks ??= new BlockDerivatives(this.#model.parameters, {
+      block: () => this.#model.functions.block(this.#batchSizes),
       recompute,
-    };
-    const block = this.#model.functions.block(this.#batchSizes);
-    try {
-      this.#block = differentiate(block, {
-        ...request,
-        ...(byteBudget !== undefined && { byteBudget: Math.floor(byteBudget / config.layerCount) }),
-      });
-    } catch (error) {
-      if (!(error instanceof GradError) || error.code !== "grad.budget") throw error;
-      const smallest = differentiate(block, request).smallestBytes * config.layerCount;
-      throw new TrainError(
-        "train.plan.budget",
-        `${byteBudget} bytes are not enough for what the backward pass of ${config.layerCount} layers reads with recompute "${recompute}"; the smallest possible number is ${smallest}`,
-        {
-          remedy:
-            recompute === "auto"
-              ? `Allow ${smallest} bytes or more, or lower the batch size.`
-              : 'Use recompute "auto", which stays within the bytes allowed.',
-          cause: error,
-        },
-      );
-    }
-    return this.#block;
+      byteBudget,
+    });
+    return this.#blocks;
   }
 
-  #tap(layer: number, name: string): string {
-    const type = outputType(this.#blockDerivative().forward, name);
-    return this.#buffer(`tap:block.${layer}:${name}`, type, "tap");
+  /** A layer's taps and the buffers they stand in. */
+  #tapBuffers(layer: number, { forward, taps }: BlockDerivative): Record<string, string> {
+    return Object.fromEntries(
+      taps.map((tap) => {
+        const type = outputType(forward, tap);
+        return [tap, this.#buffer(`tap:block.${layer}:${tap}`, type, "tap")];
+      }),
+    );
   }
 
-  /** Forward, head with its gradients, backward. */
+  /** Forward, head with its gradients, backward as far down as something is trained. */
   forwardBackward(section: TrainingSection, accumulate: boolean): void {
     const written = new Set<string>();
     /** The first writer of a step replaces what the gradient held, later ones add to it. */
-    const gradient = (weight: WeightSpec, group: string): OutputBindingInput => {
+    const gradient = (weight: Weight, group: string): OutputBindingInput => {
       const name = gradientName(weight.name);
       this.#buffer(name, weight.type, "gradient", group);
       const mode = accumulate || written.has(name) ? "accumulate" : "write";
@@ -256,44 +218,87 @@ class StepPlan {
       return { buffer: name, mode };
     };
     this.#embedForward(section);
-    const { forward, backward, taps } = this.#blockDerivative();
-    const forwardName = this.#program("block_forward", () => forward);
-    this.#model.blocks.forEach((stage, layer) => {
-      this.#builder.dispatch(
-        section,
-        `forward ${stage.group}`,
-        forwardName,
-        { hidden: this.#hidden(layer), ...this.#weightInputs(stage) },
-        {
-          hidden_out: this.#hidden(layer + 1),
-          ...Object.fromEntries(taps.map((tap) => [tap, this.#tap(layer, tap)])),
-        },
-      );
-    });
+    const { blocks } = this.#model.parameters;
+    for (const layer of blocks.keys())
+      this.#blockForward(section, "forward", layer, this.#blockDerivatives().of(layer));
     this.#headGradients(section, gradient);
-    const backwardName = this.#program("block_backward", () => backward);
-    this.#model.blocks.toReversed().forEach((stage) => {
-      const layer = this.#model.blocks.indexOf(stage);
-      const available: Record<string, BindingInput> = {
-        hidden: this.#hidden(layer),
-        d_hidden_out: this.#hiddenGradient(layer + 1),
-        ...this.#weightInputs(stage),
-        ...Object.fromEntries(taps.map((tap) => [tap, this.#tap(layer, tap)])),
-      };
-      this.#builder.dispatch(
-        section,
-        `backward ${stage.group}`,
-        backwardName,
-        needed(backward, available),
-        {
+    for (const layer of [...blocks.keys()].reverse()) {
+      const derivative = this.#blockDerivatives().of(layer);
+      if (derivative === undefined) return;
+      this.#blockBackward(section, layer, derivative, gradient);
+    }
+    if (this.#blockDerivatives().needsInputGradient(0)) this.#embedGradients(section, gradient);
+  }
+
+  /** A layer with its taps, or without where it has no backward pass. */
+  #blockForward(
+    section: TrainingSection,
+    verb: string,
+    layer: number,
+    derivative: BlockDerivative | undefined,
+  ): void {
+    const stage = this.#block(layer);
+    const program = this.#program(
+      derivative?.forwardName ?? "block_evaluate",
+      () => derivative?.forward ?? this.#model.functions.block(this.#batchSizes),
+    );
+    this.#builder.dispatch(
+      section,
+      `${verb} ${stage.group}`,
+      program,
+      { hidden: this.#hidden(layer), ...this.#weights.inputs(stage) },
+      {
+        hidden_out: this.#hidden(layer + 1),
+        ...(derivative && this.#tapBuffers(layer, derivative)),
+      },
+    );
+  }
+
+  #blockBackward(
+    section: TrainingSection,
+    layer: number,
+    derivative: BlockDerivative,
+    gradient: GradientBinding,
+  ): void {
+    const stage = this.#block(layer);
+    const { backward, backwardName } = derivative;
+    const available: Record<string, BindingInput> = {
+      hidden: this.#hidden(layer),
+      d_hidden_out: this.#hiddenGradient(layer + 1),
+      ...this.#weights.inputs(stage),
+      ...this.#tapBuffers(layer, derivative),
+    };
+    this.#builder.dispatch(
+      section,
+      `backward ${stage.group}`,
+      this.#program(backwardName, () => backward),
+      needed(backward, available),
+      {
+        ...(this.#blockDerivatives().needsInputGradient(layer) && {
           d_hidden: this.#hiddenGradient(layer),
-          ...Object.fromEntries(
-            stage.weights.map((weight) => [`d_${weight.parameter}`, gradient(weight, stage.group)]),
-          ),
-        },
-      );
-    });
-    this.#embedGradients(section, gradient);
+        }),
+        ...this.#gradientOutputs(trained(stage), stage.group, gradient),
+      },
+    );
+  }
+
+  #gradientOutputs(
+    weights: readonly Weight[],
+    group: string,
+    gradient: GradientBinding,
+  ): Record<string, OutputBindingInput> {
+    return Object.fromEntries(
+      weights.map((weight) => [
+        `d_${weight.parameter}`,
+        gradient(weight, weight.borrowed ? "embed" : group),
+      ]),
+    );
+  }
+
+  #block(layer: number): StageInstance {
+    const stage = this.#model.parameters.blocks[layer];
+    if (stage !== undefined) return stage;
+    throw new TrainError("train.plan.layers", `the model has no layer ${layer}`);
   }
 
   /** [first row, number of rows] of the head's chunks. */
@@ -306,22 +311,25 @@ class StepPlan {
   }
 
   #headInputs(first: number): Record<string, BindingInput> {
-    const { config } = this.#options;
+    const { config } = this.#model;
     return {
       hidden: { buffer: this.#hidden(config.layerCount), offset: first * config.channelCount },
       targets: { buffer: "targets", offset: first },
-      ...this.#weightInputs(this.#model.head),
+      ...this.#weights.inputs(this.#model.parameters.head),
     };
   }
 
   #headGradients(section: string, gradient: GradientBinding): void {
-    const { head, functions } = this.#model;
-    const { config } = this.#options;
-    const parameters = head.weights.map(({ parameter }) => parameter);
+    const { functions, parameters, config } = this.#model;
+    const weights = trained(parameters.head);
+    const isPassedOn = this.#blockDerivatives().needsInputGradient(config.layerCount);
     for (const [first, rowCount] of this.#chunks()) {
       const program = this.#program(`head_gradient_${rowCount}`, () =>
         valueAndGradient(functions.head({ rowCount, dataType: "fp32" }), {
-          withRespectTo: ["hidden", ...parameters],
+          withRespectTo: [
+            ...(isPassedOn ? ["hidden"] : []),
+            ...weights.map(({ parameter }) => parameter),
+          ],
           gradientOf: ["loss_sum"],
         }),
       );
@@ -332,16 +340,13 @@ class StepPlan {
         { ...this.#headInputs(first), d_loss_sum: this.#lossScale() },
         {
           loss_sum: { buffer: "loss_sum", mode: first === 0 ? "write" : "accumulate" },
-          d_hidden: {
-            buffer: this.#hiddenGradient(config.layerCount),
-            offset: first * config.channelCount,
-          },
-          ...Object.fromEntries(
-            head.weights.map((weight) => [
-              `d_${weight.parameter}`,
-              gradient(weight, weight.borrowed ? "embed" : "head"),
-            ]),
-          ),
+          ...(isPassedOn && {
+            d_hidden: {
+              buffer: this.#hiddenGradient(config.layerCount),
+              offset: first * config.channelCount,
+            },
+          }),
+          ...this.#gradientOutputs(weights, "head", gradient),
         },
       );
     }
@@ -349,26 +354,12 @@ class StepPlan {
 
   /** The token table through the gathered rows; other tables of the stage by differentiation. */
   #embedGradients(section: string, gradient: GradientBinding): void {
-    const { config } = this.#options;
-    const [table, ...others] = this.#model.embed.weights;
+    const { embed } = this.#model.parameters;
+    const [table] = embed.weights;
     if (table === undefined)
       throw new TrainError("train.plan.weights", "the embed stage has no token table");
-    const program = "embedding_gradient";
-    if (!this.#builder.hasProgram(program)) {
-      const fn = embeddingGradient(config.vocabularySize, config.channelCount, this.#rowCount);
-      this.#builder.program(program, fn, {
-        kind: "embedding_gradient",
-        indices: "indices",
-        gradient: "gradient",
-      });
-    }
-    this.#builder.dispatch(
-      section,
-      "backward embed tokens",
-      program,
-      { indices: "tokens", gradient: this.#hiddenGradient(0) },
-      { table_gradient: gradient(table, "embed") },
-    );
+    if (table.trainable) this.#tokenTableGradient(section, gradient(table, "embed"));
+    const others = trained(embed).filter((weight) => weight !== table);
     if (others.length === 0) return;
     const backward = differentiate(this.#model.functions.embed(this.#batchSizes), {
       withRespectTo: others.map(({ parameter }) => parameter),
@@ -381,20 +372,39 @@ class StepPlan {
       needed(backward, {
         tokens: "tokens",
         d_hidden: this.#hiddenGradient(0),
-        ...this.#weightInputs(this.#model.embed),
+        ...this.#weights.inputs(embed),
       }),
-      Object.fromEntries(
-        others.map((weight) => [`d_${weight.parameter}`, gradient(weight, "embed")]),
-      ),
+      this.#gradientOutputs(others, "embed", gradient),
+    );
+  }
+
+  #tokenTableGradient(section: string, target: OutputBindingInput): void {
+    const { vocabularySize, channelCount } = this.#model.config;
+    const program = "embedding_gradient";
+    if (!this.#builder.hasProgram(program)) {
+      const fn = embeddingGradient(vocabularySize, channelCount, this.#rowCount);
+      this.#builder.program(program, fn, {
+        kind: "embedding_gradient",
+        indices: "indices",
+        gradient: "gradient",
+      });
+    }
+    this.#builder.dispatch(
+      section,
+      "backward embed tokens",
+      program,
+      { indices: "tokens", gradient: this.#hiddenGradient(0) },
+      { table_gradient: target },
     );
   }
 
   /** In the order in which the backward pass ends the stages' gradients. */
   gradientNorm(): void {
     let first = true;
-    for (const stage of this.#model.stages.toReversed()) {
-      const weights = owned(stage);
-      const name = `gradient_norm_${stage.kind}`;
+    for (const stage of this.#model.parameters.stages.toReversed()) {
+      const weights = updated(stage);
+      if (weights.length === 0) continue;
+      const name = `gradient_norm_${stage.kind}${this.#variantOf(stage)}`;
       if (!this.#builder.hasProgram(name))
         this.#builder.program(name, sumOfSquares(name, weights), { kind: "sum_of_squares" });
       this.#builder.dispatch(
@@ -415,16 +425,18 @@ class StepPlan {
 
   update(): void {
     const settings = this.#options.adamw ?? DEFAULT_ADAMW;
-    for (const stage of this.#model.stages) {
-      const program = `adamw_${stage.kind}`;
+    for (const stage of this.#model.parameters.stages) {
+      const weights = updated(stage);
+      if (weights.length === 0) continue;
+      const program = `adamw_${stage.kind}${this.#variantOf(stage)}`;
       if (!this.#builder.hasProgram(program)) {
-        const { function: fn, kernel } = adamwProgram(stage, settings);
+        const { function: fn, kernel } = adamwProgram(program, weights, settings);
         this.#builder.program(program, fn, kernel);
       }
       const inputs: Record<string, BindingInput> = {};
       const outputs: Record<string, OutputBindingInput> = {};
       for (const scalar of ADAMW_SCALARS) inputs[scalar] = this.#scalar(scalar, "input");
-      for (const weight of owned(stage)) {
+      for (const weight of weights) {
         const names = adamwNames(weight);
         const m = firstMomentName(weight.name);
         const v = secondMomentName(weight.name);
@@ -442,21 +454,26 @@ class StepPlan {
     }
   }
 
+  /** Stages of a kind whose trained weights differ have programs of their own: a suffix for their names. */
+  #variantOf(stage: StageInstance): string {
+    const key = (other: StageInstance): string =>
+      updated(other)
+        .map(({ parameter, decays }) => `${parameter} ${decays}`)
+        .join();
+    const kinds = new Set(
+      this.#model.parameters.stages.flatMap((other) =>
+        other.kind === stage.kind && updated(other).length > 0 ? [key(other)] : [],
+      ),
+    );
+    const number = [...kinds].indexOf(key(stage));
+    return number === 0 ? "" : `_${number + 1}`;
+  }
+
   /** Forward and loss only. */
   evaluate(): void {
     this.#embedForward("evaluate");
-    const block = this.#program("block_evaluate", () =>
-      this.#model.functions.block(this.#batchSizes),
-    );
-    this.#model.blocks.forEach((stage, layer) => {
-      this.#builder.dispatch(
-        "evaluate",
-        `evaluate ${stage.group}`,
-        block,
-        { hidden: this.#hidden(layer), ...this.#weightInputs(stage) },
-        { hidden_out: this.#hidden(layer + 1) },
-      );
-    });
+    for (const layer of this.#model.parameters.blocks.keys())
+      this.#blockForward("evaluate", "evaluate", layer, undefined);
     for (const [first, rowCount] of this.#chunks()) {
       const program = this.#program(`head_loss_${rowCount}`, () =>
         this.#model.functions.head({ rowCount, dataType: "fp32" }),
@@ -472,15 +489,21 @@ class StepPlan {
   }
 }
 
-type GradientBinding = (weight: WeightSpec, group: string) => OutputBindingInput;
+type GradientBinding = (weight: Weight, group: string) => OutputBindingInput;
 type BufferPlace = readonly [
   role: Parameters<PlanBuilder["buffer"]>[2],
   group?: string,
   rms?: number,
 ];
 
-function owned(stage: StageInstance): readonly WeightSpec[] {
-  return stage.weights.filter((weight) => !weight.borrowed);
+/** What a stage has gradients of, a borrowed table included. */
+function trained(stage: StageInstance): readonly Weight[] {
+  return stage.weights.filter(({ trainable }) => trainable);
+}
+
+/** What an update of a stage changes: a borrowed table is updated where it belongs. */
+function updated(stage: StageInstance): readonly Weight[] {
+  return trained(stage).filter(({ borrowed }) => !borrowed);
 }
 
 /** The bindings a function has inputs for. */

@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../../model/config.ts";
+import type { Model } from "../../model/model.ts";
 import { TrainError } from "../errors.ts";
 
 /** MIL counts in int32. */
@@ -21,12 +21,12 @@ export function chooseHeadChunkRows(
 
 /** Throws `TrainError` for sizes that are none, or that the model's context does not hold. */
 export function checkStepSizes({
-  config,
+  model: { config },
   batchSize,
   sequenceLength,
   headChunkRows,
 }: {
-  readonly config: ModelConfig;
+  readonly model: Pick<Model, "config">;
   readonly batchSize: number;
   readonly sequenceLength: number;
   readonly headChunkRows?: number;

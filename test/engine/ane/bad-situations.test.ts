@@ -8,7 +8,6 @@ import type { AneEngineOptions } from "../../../src/engine/ane/index.ts";
 import { E5RT_FUNCTIONS } from "../../../src/engine/ane/ffi/e5rt-functions.ts";
 import { createEngine } from "../../../src/engine/create.ts";
 import type { LoadedPlan } from "../../../src/engine/engine.ts";
-import { modelWeights } from "../../../src/model/model.ts";
 import { GPT2_JSON } from "../../model/configs.ts";
 import { NO_COMPILER, openDouble } from "./double-library.ts";
 import { initialise, simulator, tinyPlan, train, trainerOf } from "./training.ts";
@@ -177,11 +176,11 @@ describe.skipIf(NO_COMPILER !== undefined)(`through the double (${NO_COMPILER ??
       double?.order("garbage", "execute:3");
       // It strikes the gradients of the third step, which are computed beside the second update.
       await trainer.update(() => undefined);
-      const before = modelWeights(training.model).map(({ name }) => loaded.view(name).slice());
+      const before = training.model.parameters.weights.map(({ name }) => loaded.view(name).slice());
       await expect(trainer.update(() => undefined)).rejects.toMatchObject({
         code: "train.not_finite",
       });
-      const after = modelWeights(training.model).map(({ name }) => loaded.view(name).slice());
+      const after = training.model.parameters.weights.map(({ name }) => loaded.view(name).slice());
       expect(after).toEqual(before);
     });
   });

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { modelOf } from "../../../src/model/model.ts";
 import { firstCacheLength } from "../../../src/generate/cache-growth.ts";
 import { buildDecodePlan } from "../../../src/generate/decode-plan.ts";
 import type { CompilationCost, Engine, SectionsOfPlan } from "../../../src/engine/engine.ts";
@@ -110,7 +111,8 @@ describe("the first cache of a sequence", () => {
       {
         engine: engineWith(budget, left),
         contextLength: config.contextLength,
-        planOf: (bucket) => buildDecodePlan({ config, bucket, prefillRowCount: 32 }),
+        planOf: (bucket) =>
+          buildDecodePlan({ model: modelOf(config), bucket, prefillRowCount: 32 }),
         sectionsOfPrompt: () => ["prefill"],
       },
     );

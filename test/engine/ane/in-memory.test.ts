@@ -11,7 +11,6 @@ import { SharedFolder } from "../../../src/engine/ane/in-memory/shared-folder.ts
 import type { InMemorySettings } from "../../../src/engine/ane/in-memory/settings.ts";
 import type { LoadedPlan } from "../../../src/engine/engine.ts";
 import { createSimEngine } from "../../../src/engine/sim/index.ts";
-import { modelWeights } from "../../../src/model/model.ts";
 import { GPT2_JSON } from "../../model/configs.ts";
 import { buildDouble, NO_COMPILER, openDouble } from "./double-library.ts";
 import { initialise, tinyPlan, train, trainerOf } from "./training.ts";
@@ -292,7 +291,7 @@ describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER 
       const trainer = trainerOf(loaded, 1);
       await trainer.update(() => undefined);
       const weights = () =>
-        modelWeights(training.model).map(({ name }) => loaded.view(name).slice());
+        training.model.parameters.weights.map(({ name }) => loaded.view(name).slice());
       double?.order("garbage", "execute:3");
       // It strikes the gradients of the third step, which are computed beside the second update.
       await trainer.update(() => undefined);

@@ -1,8 +1,8 @@
+import { modelOf } from "../../../src/model/model.ts";
 import { createSimEngine } from "../../../src/engine/sim/index.ts";
 import type { Engine, LoadedPlan } from "../../../src/engine/engine.ts";
 import { initialiseWeights } from "../../../src/model/initialise.ts";
 import { parseModelConfig } from "../../../src/model/config-json.ts";
-import { modelWeights } from "../../../src/model/model.ts";
 import { optimize } from "../../../src/passes/pipeline.ts";
 import type { BatchSource } from "../../../src/text/index.ts";
 import { buildTrainingPlan } from "../../../src/train/step/step-plan.ts";
@@ -21,7 +21,7 @@ export const TINY_GPT2 = {
 
 export function tinyPlan(json: object = TINY_GPT2): TrainingPlan {
   return buildTrainingPlan({
-    config: parseModelConfig(json),
+    model: modelOf(parseModelConfig(json)),
     batchSize: 2,
     sequenceLength: 16,
     headChunkRows: 20,
@@ -31,7 +31,7 @@ export function tinyPlan(json: object = TINY_GPT2): TrainingPlan {
 
 /** Writes the same first weights into any engine's plan. */
 export function initialise(training: TrainingPlan, loaded: LoadedPlan): void {
-  for (const weight of modelWeights(training.model)) {
+  for (const weight of training.model.parameters.weights) {
     const view = loaded.view(weight.name) as Float32Array;
     const fresh = new Float32Array(view.length);
     initialiseWeights([weight], 11, () => fresh);

@@ -9,7 +9,7 @@ import { tensorType } from "../../../src/mil/types.ts";
 import type { MilFunction, Value } from "../../../src/mil/program.ts";
 import { PlanBuilder } from "../../../src/plan/builder.ts";
 import type { Plan } from "../../../src/plan/plan.ts";
-import { modelOf, modelWeights } from "../../../src/model/model.ts";
+import { modelOf } from "../../../src/model/model.ts";
 import { initialiseWeights } from "../../../src/model/initialise.ts";
 import { modelPreset } from "../../../src/model/presets.ts";
 import { buildTrainingPlan } from "../../../src/train/step/step-plan.ts";
@@ -159,14 +159,14 @@ describe("a training step on sim:m4", () => {
     layerCount: 2,
   };
   const { plan } = buildTrainingPlan({
-    config,
+    model: modelOf(config),
     batchSize: 2,
     sequenceLength: 32,
     optimize: (fn) => fn,
   });
 
   async function step(loaded: LoadedPlan, lossScale: number): Promise<void> {
-    initialiseWeights(modelWeights(modelOf(config)), 3, (name) => {
+    initialiseWeights(modelOf(config).parameters.weights, 3, (name) => {
       const view = loaded.view(name);
       if (!(view instanceof Float32Array)) throw new Error(name);
       return view;

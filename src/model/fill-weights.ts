@@ -1,0 +1,81 @@
+import { resolve } from "node:path";
+import { ModelError } from "./errors.ts";
+import { initialiseWeight } from "./initialise.ts";
+import type { Model } from "./model.ts";
+import type { Weight } from "./parameters.ts";
+import { readBase } from "./trained-weights.ts";
+import { readWeightFiles } from "./weight-files.ts";
+import type { LoadedWeights, WeightView } from "./weight-files.ts";
+
+/** Fills weights from where each comes from: all of the model's, or those of `weights`. Throws what `loadWeights` throws. */
+export function fillWeights(
+  model: Model,
+  viewOf: WeightView,
+  weights: readonly Weight[] = model.parameters.weights,
+): void {
+  fill(model, viewOf, weights, []);
+}
+
+/**
+ * Reads a model folder's weights into the views, converting to fp32: all of the model's, or those of `weights`. A
+ * folder that only has the trained ones names where the others come from, and they are read from there. Throws
+ * `ModelError` for missing, unexpected and wrongly shaped tensors, `FileError` for files that cannot be read.
+ */
+export function loadWeights(
+  folder: string,
+  model: Model,
+  viewOf: WeightView,
+  weights: readonly Weight[] = model.parameters.weights,
+): LoadedWeights {
+  return load(folder, model, viewOf, weights, []);
+}
+
+/** `passed`: folders on whose account this one is read. */
+function load(
+  folder: string,
+  model: Model,
+  viewOf: WeightView,
+  weights: readonly Weight[],
+  passed: readonly string[],
+): LoadedWeights {
+  const base = readBase(folder);
+  if (base === undefined) return readWeightFiles(folder, model, viewOf, weights);
+  const here = resolve(folder);
+  if (passed.includes(here)) {
+    throw new ModelError("model.base", `${folder} names itself as the place of its frozen weights`);
+  }
+  const own: Weight[] = [];
+  const others: Weight[] = [];
+  for (const weight of weights) {
+    const origin = base.get(weight.name);
+    if (origin === undefined) own.push(weight);
+    else others.push({ ...weight, origin });
+  }
+  fill(model, viewOf, others, [...passed, here]);
+  return readWeightFiles(folder, model, viewOf, own);
+}
+
+function fill(
+  model: Model,
+  viewOf: WeightView,
+  weights: readonly Weight[],
+  passed: readonly string[],
+): void {
+  const byFolder = new Map<string, Weight[]>();
+  for (const weight of weights) {
+    const { origin } = weight;
+    switch (origin.kind) {
+      case "shared":
+        break;
+      case "drawn":
+        initialiseWeight(weight, origin.seed, viewOf(weight.name));
+        break;
+      case "file": {
+        const group = byFolder.get(origin.folder) ?? [];
+        group.push(weight);
+        byFolder.set(origin.folder, group);
+      }
+    }
+  }
+  for (const [folder, group] of byFolder) load(folder, model, viewOf, group, passed);
+}
