@@ -1,9 +1,9 @@
 import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, it } from "vitest";
-import { modelOf } from "../../src/model/model.ts";
 import { createEngine } from "../../src/engine/create.ts";
 import type { Engine, LoadedPlan } from "../../src/engine/engine.ts";
-import { parseModelConfig } from "../../src/model/index.ts";
+import { frozen, modelOf, parseModelConfig } from "../../src/model/index.ts";
+import type { Model } from "../../src/model/index.ts";
 import { buildTrainingPlan, gradientName } from "../../src/train/step/step-plan.ts";
 
 /** What fixtures/make_model_fixtures.py computed with PyTorch in double precision. */
@@ -15,6 +15,8 @@ interface Golden {
   readonly accumulation: number;
   readonly ignored: boolean;
   readonly steps: number;
+  /** Begin of the names of the weights that are trained; absent: all are. */
+  readonly trained?: string;
   readonly hyper: {
     readonly learning_rate: number;
     readonly beta1: number;
@@ -124,10 +126,16 @@ class GoldenRun {
   }
 }
 
+/** The golden's model; where it names what is trained, the rest is frozen. */
+function modelFor({ config, trained }: Golden): Model {
+  const model = modelOf(parseModelConfig(config));
+  return trained === undefined ? model : frozen(model, ({ name }) => !name.startsWith(trained));
+}
+
 function buildPlan(golden: Golden, recompute: "none" | "auto" | "full" = "none") {
   const { beta1, beta2, epsilon } = golden.hyper;
   return buildTrainingPlan({
-    model: modelOf(parseModelConfig(golden.config)),
+    model: modelFor(golden),
     batchSize: golden.batch,
     sequenceLength: golden.sequence,
     headChunkRows: 7,
