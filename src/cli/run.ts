@@ -1,31 +1,19 @@
-import { totalmem } from "node:os";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { readFlexibleShapes } from "../coreml/index.ts";
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { FunctionResult } from "../engine/function-values.ts";
 import { runFunction } from "../engine/run-function.ts";
-import type { MilFunction, Value } from "../mil/program.ts";
-import { withInputShapes } from "../mil/specialize.ts";
-import { elementCount, formatType, staticShape } from "../mil/types.ts";
-import type { DataType, TensorType } from "../mil/types.ts";
-import { didYouMean } from "../util/nearest.ts";
+import { formatType } from "../mil/types.ts";
+import type { DataType } from "../mil/types.ts";
 import { readNpyFile, writeNpyFile } from "../files/npy.ts";
-import { converted, drawn, npyTypeOf, stored } from "../files/arrays.ts";
+import { npyTypeOf, stored } from "../files/arrays.ts";
 import { Random } from "../util/random.ts";
 import type { Exit } from "./exit.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import { UsageError } from "./errors.ts";
-import {
-  append,
-  defaultFunctionOf,
-  functionOf,
-  openProgram,
-  parseShapes,
-  requireSizes,
-  wholeProgram,
-} from "../files/open-program.ts";
+import { append, parseShapes } from "../files/open-program.ts";
+import { prepareRun } from "../files/prepare-run.ts";
 
 interface RunFlags extends DriverFlags {
   readonly input: readonly string[];
@@ -35,6 +23,7 @@ interface RunFlags extends DriverFlags {
   readonly random?: string;
   readonly shape: readonly string[];
   readonly dim: readonly string[];
+  readonly bindConstants?: boolean;
   readonly json?: boolean;
 }
 
@@ -50,6 +39,7 @@ export function register(program: Command, _exit: Exit): void {
     .option("--function <name>", "which function, where the file has several")
     .option("--shape <name=2x3>", "sizes of an input that the file leaves open", append, [])
     .option("--dim <name=4>", "a size that an .onnx file leaves open, by its name", append, [])
+    .option("--bind-constants", "inputs that MIL needs as constants (axes, sizes) take --input's")
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
@@ -63,71 +53,49 @@ export function register(program: Command, _exit: Exit): void {
 async function run(path: string, flags: RunFlags): Promise<void> {
   const engineSettings = engineOptions({ driver: namedDriver(flags) });
   const given = new Map(flags.input.map(namedFile));
-  const options = parseShapes(flags.shape, flags.dim);
-  const isOnnx = path.toLowerCase().endsWith(".onnx");
-  const arrays = new Map([...given].map(([name, file]) => [name, readNpyFile(file)]));
-  const shapes = new Map([
-    ...[...arrays].map(([name, { shape }]): [string, readonly number[]] => [name, shape]),
-    ...(options.shapes ?? []),
-  ]);
-  const opened = openProgram(
+  const { shapes, dimensions } = parseShapes(flags.shape, flags.dim);
+  const { fn, inputs, bound } = prepareRun({
     path,
-    isOnnx ? { ...options, ...(shapes.size > 0 && { shapes }) } : {},
-  );
+    arrays: new Map([...given].map(([name, file]) => [name, readNpyFile(file)])),
+    shapes,
+    dimensions,
+    functionName: flags.function,
+    bindsConstants: flags.bindConstants,
+    random: flags.random === undefined ? undefined : new Random(seedOf(flags.random)),
+  });
+  const engine = await createEngine(flags.engine, engineSettings);
   try {
-    const open = functionOf(wholeProgram(opened), flags.function, defaultFunctionOf(opened));
-    checkNames(open, given.keys());
-    for (const [name, { defaultShape }] of readFlexibleShapes(open)) {
-      if (!shapes.has(name)) shapes.set(name, defaultShape);
+    const started = performance.now();
+    let fallback: string | undefined;
+    const results = await runFunction(engine, fn, inputs, {
+      onFallback: (reason) => {
+        fallback = reason;
+      },
+    });
+    const elapsedMs = performance.now() - started;
+    const ran = fallback === undefined ? engine.description.name : "reference";
+    const outputs = [...results].map(([name, result]) => report(name, result, flags.output));
+    if (fallback !== undefined) {
+      process.stderr.write(
+        `note: run on the reference engine, ${engine.description.name} cannot: ${fallback}\n`,
+      );
     }
-    const fn = withInputShapes(open, shapes);
-    requireSizes(fn);
-    requireMemory(fn);
-    const random = flags.random === undefined ? undefined : new Random(seedOf(flags.random));
-    // Without a prototype every name is a plain one.
-    const inputs = Object.create(null) as Record<string, ArrayLike<number>>;
-    for (const value of fn.inputs) {
-      const type = portType(value);
-      const array = arrays.get(value.name);
-      // A state that is not given starts as zeros.
-      if (array === undefined && value.type.kind === "state") continue;
-      if (array !== undefined) inputs[value.name] = converted(value.name, array, type);
-      else if (random !== undefined) inputs[value.name] = drawn(value.name, type, random);
-      else throw missing(fn, value);
+    if (bound.length > 0) {
+      process.stderr.write(`note: constants of this run: ${bound.join(", ")}\n`);
     }
-    const engine = await createEngine(flags.engine, engineSettings);
-    try {
-      const started = performance.now();
-      let fallback: string | undefined;
-      const results = await runFunction(engine, fn, inputs, {
-        onFallback: (reason) => {
-          fallback = reason;
-        },
-      });
-      const elapsedMs = performance.now() - started;
-      const ran = fallback === undefined ? engine.description.name : "reference";
-      const outputs = [...results].map(([name, result]) => report(name, result, flags.output));
-      if (fallback !== undefined) {
-        process.stderr.write(
-          `note: run on the reference engine, ${engine.description.name} cannot: ${fallback}\n`,
-        );
-      }
-      if (flags.json === true) {
-        process.stdout.write(
-          `${JSON.stringify({ function: fn.name, engine: ran, ...(fallback !== undefined && { fallback }), elapsed_ms: elapsedMs, outputs })}\n`,
-        );
-        return;
-      }
-      for (const { name, type, file, minimum, maximum, mean } of outputs) {
-        process.stdout.write(
-          `${name}  ${type}  ${rounded(minimum)} … ${rounded(maximum)}, mean ${rounded(mean)}${file === undefined ? "" : `  -> ${file}`}\n`,
-        );
-      }
-    } finally {
-      await engine.close();
+    if (flags.json === true) {
+      process.stdout.write(
+        `${JSON.stringify({ function: fn.name, engine: ran, ...(bound.length > 0 && { bound }), ...(fallback !== undefined && { fallback }), elapsed_ms: elapsedMs, outputs })}\n`,
+      );
+      return;
+    }
+    for (const { name, type, file, minimum, maximum, mean } of outputs) {
+      process.stdout.write(
+        `${name}  ${type}  ${rounded(minimum)} … ${rounded(maximum)}, mean ${rounded(mean)}${file === undefined ? "" : `  -> ${file}`}\n`,
+      );
     }
   } finally {
-    opened.close();
+    await engine.close();
   }
 }
 
@@ -145,51 +113,6 @@ function seedOf(text: string): number {
     throw new UsageError("cli.run.seed", `--random takes a whole number from 0, not "${text}"`);
   }
   return seed;
-}
-
-function checkNames(fn: MilFunction, given: Iterable<string>): void {
-  const names = fn.inputs.map(({ name }) => name);
-  for (const name of given) {
-    if (names.includes(name)) continue;
-    throw new UsageError(
-      "cli.run.input",
-      `${fn.name} has no input "${name}".${didYouMean(name, names)}`,
-      { remedy: `Inputs: ${names.join(", ")}.` },
-    );
-  }
-}
-
-function missing(fn: MilFunction, { name, type }: Value): UsageError {
-  return new UsageError(
-    "cli.run.missing",
-    `${fn.name} needs the input "${name}": ${formatType(type)}`,
-    {
-      remedy: `Give it with --input ${name}=FILE.npy, or draw it with --random SEED.`,
-    },
-  );
-}
-
-/** The tensor an input takes: a state's is the one it holds. */
-function portType({ name, type }: Value): TensorType {
-  if (type.kind === "tensor") return type;
-  if (type.kind === "state") return type.wrapped;
-  throw new UsageError("cli.run.type", `"${name}" is ${formatType(type)}; only tensors are run`, {
-    remedy: "Choose another function.",
-  });
-}
-
-/** Throws `UsageError` for a function whose inputs and results this machine's memory does not hold. */
-function requireMemory(fn: MilFunction): void {
-  for (const { name, type } of [...fn.inputs, ...fn.operations.flatMap(({ outputs }) => outputs)]) {
-    if (type.kind !== "tensor" || type.shape.includes("?")) continue;
-    // Engines compute in at least four bytes a number.
-    const byteLength = 4 * elementCount(staticShape(type));
-    if (byteLength <= totalmem()) continue;
-    throw new UsageError(
-      "cli.run.memory",
-      `"${name}" of ${fn.name} is ${formatType(type)}: ${byteLength.toPrecision(3)} bytes, this machine has ${totalmem()}`,
-    );
-  }
 }
 
 interface OutputReport {

@@ -1,5 +1,6 @@
 import { elementCount, formatType, isFloat, staticShape } from "../mil/types.ts";
 import type { DataType, TensorType } from "../mil/types.ts";
+import type { TensorNumbers } from "../onnx/tensor-numbers.ts";
 import { float16Value } from "../util/float16.ts";
 import type { Random } from "../util/random.ts";
 import { FilesError } from "./errors.ts";
@@ -43,6 +44,31 @@ export function npyTypeOf(name: string, dataType: DataType): NpyType {
   return type;
 }
 
+/** ONNX's codes of NumPy's element types. Source: onnx.proto, TensorProto.DataType. */
+const ONNX_TYPES: Readonly<Record<NpyType, number>> = {
+  f4: 1,
+  u1: 2,
+  i1: 3,
+  u2: 4,
+  i2: 5,
+  i4: 6,
+  i8: 7,
+  b1: 9,
+  f2: 10,
+  f8: 11,
+  u4: 12,
+  u8: 13,
+};
+
+/** An array as a tensor of an ONNX model. */
+export function tensorOfArray(name: string, { type, shape, data }: NpyArray): TensorNumbers {
+  const numbers =
+    data instanceof Uint16Array && type === "f2"
+      ? Float32Array.from(data, (bits) => float16Value(bits))
+      : data;
+  return { name, elementType: ONNX_TYPES[type], shape, numbers };
+}
+
 /** An array's numbers as a function takes them: floats to floats, integers to integers that hold them. */
 export function converted(name: string, array: NpyArray, type: TensorType): ArrayLike<number> {
   const shape = staticShape(type);
@@ -68,6 +94,22 @@ export function converted(name: string, array: NpyArray, type: TensorType): Arra
   }
   if (!isFloat(type.dataType)) checkRange(name, numbers, type);
   return numbers;
+}
+
+/** An array as Core ML would cast it for a port: whole floats to integers, one element in any number of axes. */
+export function cast(array: NpyArray, type: TensorType): NpyArray {
+  const shape = staticShape(type);
+  const isOne = elementCount(shape) === 1 && array.data.length === 1;
+  const { data } = array;
+  const isWhole =
+    (data instanceof Float32Array || data instanceof Float64Array) &&
+    data.every((number) => Number.isInteger(number));
+  const becomesInteger = !isFloat(type.dataType) && isWhole;
+  return {
+    type: becomesInteger ? "i4" : array.type,
+    shape: isOne ? shape : array.shape,
+    data: becomesInteger ? Int32Array.from(data) : data,
+  };
 }
 
 const RANGES: Readonly<Partial<Record<DataType, readonly [number, number]>>> = {

@@ -54,6 +54,8 @@ export function openModelFolder(
     weights: undefined,
     model: undefined,
     metadata: {},
+    bound: [],
+    portNames: new Map(),
     close: () => undefined,
   };
 }

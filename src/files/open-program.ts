@@ -6,7 +6,7 @@ import type { Model, ModelMetadata, Weights } from "../coreml/index.ts";
 import type { MilFunction, Program } from "../mil/program.ts";
 import { withInputShapes } from "../mil/specialize.ts";
 import { formatType } from "../mil/types.ts";
-import { importOnnx } from "../onnx/import/import-model.ts";
+import { importBound } from "../onnx/import/import-model.ts";
 import type { ImportOptions } from "../onnx/import/import-model.ts";
 import { openOnnx } from "../onnx/read-model.ts";
 import type { OnnxFile } from "../onnx/read-model.ts";
@@ -27,6 +27,10 @@ export interface OpenedProgram {
   readonly weights: Weights | undefined;
   readonly model: Model | undefined;
   readonly metadata: ModelMetadata;
+  /** Inputs of an .onnx file that became constants. */
+  readonly bound: readonly string[];
+  /** How MIL spells the names of an .onnx file's inputs and results, by the file's. */
+  readonly portNames: ReadonlyMap<string, string>;
   close(): void;
 }
 
@@ -51,7 +55,7 @@ export function openProgram(path: string, options: ImportOptions = {}): OpenedPr
     return {
       format: "onnx",
       path,
-      program: importOnnx(openOnnxFile(path), options),
+      ...importBound(openOnnxFile(path), options),
       weights: undefined,
       model: undefined,
       metadata: {},
@@ -63,7 +67,17 @@ export function openProgram(path: string, options: ImportOptions = {}): OpenedPr
   }
   const opened = openModel(path);
   const { format, program, weights, model, metadata } = opened;
-  return { format, path, program, weights, model, metadata, close: () => opened.close() };
+  return {
+    format,
+    path,
+    program,
+    weights,
+    model,
+    metadata,
+    bound: [],
+    portNames: new Map(),
+    close: () => opened.close(),
+  };
 }
 
 export function openOnnxFile(path: string): OnnxFile {

@@ -1,6 +1,7 @@
 import type { TensorProto } from "../onnx/generated/onnx_pb.ts";
-import { elementTypeName, portOf } from "../onnx/read-model.ts";
+import { portOf } from "../onnx/read-model.ts";
 import type { OnnxFile } from "../onnx/read-model.ts";
+import { elementTypeName } from "../onnx/type-codes.ts";
 
 interface OnnxPortSummary {
   readonly name: string;

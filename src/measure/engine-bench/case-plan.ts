@@ -5,7 +5,7 @@ import type { TensorType } from "../../mil/types.ts";
 import { PlanBuilder } from "../../plan/builder.ts";
 import { float16Bits } from "../../util/float16.ts";
 import type { BenchCase, BuildOptions, CasePlan, RowShape } from "./case.ts";
-import { MeasureError } from "./errors.ts";
+import { MeasureError } from "../errors.ts";
 import { fixedInput, rowFunction } from "./programs.ts";
 
 /**

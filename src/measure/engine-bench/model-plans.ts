@@ -10,7 +10,7 @@ import { PlanBuilder } from "../../plan/builder.ts";
 import { buildTrainingPlan } from "../../train/index.ts";
 import type { BenchCase, BuildOptions, CasePlan } from "./case.ts";
 import { writeFloats } from "./case-plan.ts";
-import { MeasureError } from "./errors.ts";
+import { MeasureError } from "../errors.ts";
 import { fixedNormals } from "./fixed-numbers.ts";
 
 const PRESET = "stories110M";

@@ -4,7 +4,7 @@ import type { Literal, MilFunction, Value } from "../../mil/program.ts";
 import { elementCount, tensorType } from "../../mil/types.ts";
 import type { BuildOptions, RowShape } from "./case.ts";
 import { fixedNormals, orthogonalMatrix, quantized } from "./fixed-numbers.ts";
-import { MeasureError } from "./errors.ts";
+import { MeasureError } from "../errors.ts";
 
 /** Scale of int8 activations: four standard deviations of the fixed inputs. */
 export const ACTIVATION_SCALE = 4 / 127;

@@ -4,7 +4,7 @@ import { chipByName } from "../../chip/chips.ts";
 import { DRIVERS } from "../../chip/chip.ts";
 import type { BenchCase } from "./case.ts";
 import { SUITE_NAMES } from "./case.ts";
-import { MeasureError } from "./errors.ts";
+import { MeasureError } from "../errors.ts";
 import { asRow } from "./suites.ts";
 
 /** Changes with the meaning of a field; new fields may come without a change. */

@@ -15,7 +15,7 @@ import { didYouMean } from "../../util/nearest.ts";
 import { VERSION } from "../../util/version.ts";
 import { SUITE_NAMES } from "./case.ts";
 import type { BenchCase, CasePlan, SuiteName } from "./case.ts";
-import { MeasureError } from "./errors.ts";
+import { MeasureError } from "../errors.ts";
 import { endsEverything, FULL_PROTOCOL, measureGroup, QUICK_PROTOCOL } from "./measure-case.ts";
 import type { Outcome, PowerProbe, Protocol } from "./measure-case.ts";
 import { openPowerProbe } from "./power-probe.ts";

@@ -13,8 +13,12 @@ import type { TensorType } from "../../mil/types.ts";
 import { didYouMean } from "../../util/nearest.ts";
 import { OnnxError } from "../errors.ts";
 import type { GraphProto, NodeProto, ValueInfoProto } from "../generated/onnx_pb.ts";
-import { literalOfTensor, milTypeOf, portOf } from "../read-model.ts";
+import { literalOfNumbers, literalOfTensor, portOf } from "../read-model.ts";
 import type { OnnxFile } from "../read-model.ts";
+import type { TensorNumbers } from "../tensor-numbers.ts";
+import { milTypeOf } from "../type-codes.ts";
+import { NeededConstant } from "./needed-constant.ts";
+import { inOrder, inputsBehind } from "./producers.ts";
 import { IMPORTERS, importerOf } from "./table.ts";
 import { ImportSite } from "./site.ts";
 import type { ImportContext } from "./site.ts";
@@ -26,6 +30,19 @@ export interface ImportOptions {
   readonly dimensions?: ReadonlyMap<string, number>;
   readonly opset?: Opset;
   readonly functionName?: string;
+  /**
+   * Numbers of inputs, by the input's name: those that MIL needs as constants (axes, sizes, pads) take them and are no
+   * inputs of the program. The others stay inputs.
+   */
+  readonly bindable?: ReadonlyMap<string, TensorNumbers>;
+}
+
+export interface ImportedModel {
+  readonly program: Program;
+  /** Inputs that took the numbers of `bindable`, in the order of the model. */
+  readonly bound: readonly string[];
+  /** The names of inputs and results as MIL spells them, by the model's. */
+  readonly portNames: ReadonlyMap<string, string>;
 }
 
 /** Constants of so many elements get a name and a place in the weight file; smaller ones stand in place. */
@@ -41,7 +58,49 @@ const NESTING_LIMIT = 32;
  * nearest one that can be imported, or sizes that the model leaves open.
  */
 export function importOnnx(file: OnnxFile, options: ImportOptions = {}): Program {
-  return programOf(new GraphImporter(file, options).run());
+  return importBound(file, options).program;
+}
+
+/** `importOnnx` that also tells which inputs became constants. */
+export function importBound(file: OnnxFile, options: ImportOptions = {}): ImportedModel {
+  const bound = new Set<string>();
+  // Each round binds at least one input more, or ends.
+  for (;;) {
+    try {
+      const program = programOf(new GraphImporter(file, options, bound).run());
+      const order = file.graph.input.map(({ name }) => name);
+      return {
+        program,
+        bound: order.filter((name) => bound.has(name)),
+        portNames: portNames(file.graph),
+      };
+    } catch (error) {
+      if (!(error instanceof NeededConstant)) throw error;
+      bindNeeded(error, file, options, bound);
+    }
+  }
+}
+
+/** Adds the inputs that decide a needed constant to those that are bound. Throws the refusal where they cannot be. */
+function bindNeeded(
+  { valueName, refusal }: NeededConstant,
+  { graph }: OnnxFile,
+  { bindable }: ImportOptions,
+  bound: Set<string>,
+): void {
+  const behind = inputsBehind(graph, valueName).filter((name) => !bound.has(name));
+  if (behind.length === 0) throw refusal;
+  const names = portNames(graph);
+  const unknown = behind.filter(
+    (name) => bindable?.has(name) !== true && bindable?.has(names.get(name) ?? name) !== true,
+  );
+  if (unknown.length > 0) {
+    const files = behind.map((name) => `--input ${name}=FILE.npy`).join(" ");
+    throw new OnnxError(refusal.code, refusal.message, {
+      remedy: `Fix what the model leaves to its inputs: --bind-constants ${files}`,
+    });
+  }
+  for (const name of behind) bound.add(name);
 }
 
 class GraphImporter {
@@ -54,11 +113,15 @@ class GraphImporter {
   readonly #reads = new Set<string>();
   readonly #results: ReadonlySet<string>;
   readonly #portNames: ReadonlyMap<string, string>;
+  readonly #bound: ReadonlySet<string>;
+  /** Constants that hold 64-bit integers cut to 32 bits. */
+  readonly #clamped = new Set<Literal>();
   #depth = 0;
 
-  constructor(file: OnnxFile, options: ImportOptions) {
+  constructor(file: OnnxFile, options: ImportOptions, bound: ReadonlySet<string>) {
     this.#file = file;
     this.#options = options;
+    this.#bound = bound;
     this.#builder = new FunctionBuilder(options.functionName ?? "main", options.opset ?? "ios18");
     this.#results = new Set(file.graph.output.map(({ name }) => name));
     this.#portNames = portNames(file.graph);
@@ -71,6 +134,12 @@ class GraphImporter {
     checkOptions(graph, initialized, this.#options);
     for (const info of graph.input) {
       if (initialized.has(info.name)) continue;
+      const { bindable } = this.#options;
+      const numbers = bindable?.get(info.name) ?? bindable?.get(this.#portName(info.name));
+      if (numbers !== undefined && this.#bound.has(info.name)) {
+        this.#define(info.name, literalOfNumbers(numbers));
+        continue;
+      }
       const type = this.#inputType(info);
       this.#values.set(info.name, this.#builder.input(this.#portName(info.name), type));
     }
@@ -87,11 +156,15 @@ class GraphImporter {
       throw new OnnxError("onnx.import.sparse", `${this.#file.name} has sparse initializers`);
     }
     for (const tensor of graph.initializer) {
-      const literal = literalOfTensor(tensor, this.#file);
-      this.#names.set(literal, tensor.name);
-      this.#values.set(tensor.name, literal);
+      this.#define(tensor.name, literalOfTensor(tensor, this.#file));
     }
-    for (const node of graph.node) this.#node(node);
+    for (const node of inOrder(graph)) this.#node(node);
+  }
+
+  #define(name: string, { literal, clamped }: ReturnType<typeof literalOfNumbers>): void {
+    if (clamped) this.#clamped.add(literal);
+    this.#names.set(literal, name);
+    this.#values.set(name, literal);
   }
 
   #node(node: NodeProto): void {
@@ -111,7 +184,11 @@ class GraphImporter {
       opset: this.#file.opset,
       resolve: (name) => this.#resolve(name),
       emit: (type, inputs, hint) => this.#emit(type, inputs, hint),
-      literalOfTensor: (tensor) => literalOfTensor(tensor, this.#file),
+      literalOfTensor: (tensor) => {
+        const { literal, clamped } = literalOfTensor(tensor, this.#file);
+        if (clamped) this.#clamped.add(literal);
+        return literal;
+      },
       milTypeOf,
       inline: (graph) => this.#inline(graph),
       isRead: (name) => this.#reads.has(name),
@@ -157,10 +234,31 @@ class GraphImporter {
     inputs: OpInputs<(typeof OPS)[Name]>,
     hint: string,
   ): readonly Operand[] {
+    const wide = this.#clampedIn(inputs);
+    if (wide !== undefined && !MOVES.has(type)) throw this.#beyondInt32(wide, type);
     const folded = this.#fold(type, inputs);
+    // A moved constant that still holds the bounds of int32 may hold what was cut.
+    if (wide !== undefined)
+      for (const literal of folded ?? []) if (holdsBounds(literal)) this.#clamped.add(literal);
     if (folded !== undefined) return folded;
     const operands = this.#withNamedConstants(inputs);
     return this.#builder.many(type, operands, { name: this.#hint(hint) });
+  }
+
+  #clampedIn(inputs: object): Literal | undefined {
+    return Object.values(inputs)
+      .flat()
+      .filter(isOperand)
+      .map(literalOf)
+      .find((literal) => literal !== undefined && this.#clamped.has(literal));
+  }
+
+  #beyondInt32(literal: Literal, what: string): OnnxError {
+    return new OnnxError(
+      "onnx.import.range",
+      `${this.#file.name}: "${this.#names.get(literal) ?? "a constant"}" holds 64-bit integers beyond int32, which is what MIL computes with, and ${what} would compute with them`,
+      { remedy: "Export the model with 32-bit integers." },
+    );
   }
 
   /** The results as literals, where everything that decides them is known. */
@@ -243,6 +341,8 @@ class GraphImporter {
   }
 
   #constantOperand(operand: Operand): Operand {
+    if (operand.kind === "literal" && this.#clamped.has(operand))
+      throw this.#beyondInt32(operand, "a result");
     return operand.kind === "literal" ? this.#constant(operand) : operand;
   }
 
@@ -268,7 +368,7 @@ class GraphImporter {
     const sizes = port.shape?.map((size) =>
       typeof size === "string" ? (dimensions?.get(size) ?? size) : size,
     );
-    if (sizes === undefined || sizes.some((size) => typeof size === "string" || size < 0)) {
+    if (sizes === undefined || sizes.some((size) => typeof size === "string")) {
       const open = sizes?.map((size) => (typeof size === "number" ? size : 1)) ?? [1];
       throw new OnnxError(
         "onnx.import.symbolic",
@@ -281,6 +381,33 @@ class GraphImporter {
       sizes.map((size) => Number(size)),
     );
   }
+}
+
+/** Ops that move a constant's numbers without computing with them. */
+const MOVES: ReadonlySet<OpName> = new Set([
+  "concat",
+  "expand_dims",
+  "gather",
+  "gather_along_axis",
+  "gather_nd",
+  "identity",
+  "reshape",
+  "reverse",
+  "slice_by_index",
+  "slice_by_size",
+  "split",
+  "squeeze",
+  "stack",
+  "tile",
+  "transpose",
+]);
+
+function holdsBounds(literal: Literal): boolean {
+  return (
+    literal.data.kind === "numbers" &&
+    literal.data.numbers instanceof Int32Array &&
+    literal.data.numbers.some((number) => number === 2 ** 31 - 1 || number === -(2 ** 31))
+  );
 }
 
 function isOperand(candidate: unknown): candidate is Operand {

@@ -6,6 +6,7 @@ import type { Literal, Operand } from "../../mil/program.ts";
 import { elementCount, isFloat, staticShape } from "../../mil/types.ts";
 import type { DataType } from "../../mil/types.ts";
 import { OnnxError } from "../errors.ts";
+import { NeededConstant } from "./needed-constant.ts";
 import { AttributeProto_AttributeType } from "../generated/onnx_pb.ts";
 import type { AttributeProto, GraphProto, NodeProto, TensorProto } from "../generated/onnx_pb.ts";
 
@@ -102,12 +103,19 @@ export class ImportSite {
   /** Numbers of an input that must be known when the model is converted. */
   numbers(index: number): readonly number[] {
     const literal = this.known(this.input(index));
-    if (literal === undefined) {
-      throw this.fail(
-        `input ${index} ("${this.node.input[index] ?? ""}") is computed while the model runs; MIL needs it as a constant`,
-      );
-    }
+    if (literal === undefined) throw this.needsConstant(index);
     return literalNumbers(literal);
+  }
+
+  /** What is thrown where MIL needs an input as a constant and the model computes it. */
+  needsConstant(index: number): NeededConstant {
+    const name = this.node.input[index] ?? "";
+    return new NeededConstant(
+      name,
+      this.fail(
+        `input ${index} ("${name}") is computed while the model runs; MIL needs it as a constant`,
+      ),
+    );
   }
 
   /** The one number of an input, or the fallback where it is left out. */

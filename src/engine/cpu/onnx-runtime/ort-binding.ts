@@ -1,5 +1,6 @@
 import type { DataType } from "../../../mil/types.ts";
 import { messageOf } from "../../../util/errors.ts";
+import { float16Bits, float16Value } from "../../../util/float16.ts";
 import { EngineError } from "../../errors.ts";
 import type {
   CompiledGraph,
@@ -19,12 +20,14 @@ export const INSTALL_REMEDY =
 
 interface OrtTensor {
   readonly dims: readonly number[];
+  readonly type: string;
+  readonly data: ArrayLike<number | bigint>;
 }
 interface OrtSession {
   run(
     feeds: Readonly<Record<string, OrtTensor>>,
-    fetches: Readonly<Record<string, OrtTensor>>,
-  ): Promise<unknown>;
+    fetches?: Readonly<Record<string, OrtTensor>>,
+  ): Promise<Readonly<Record<string, OrtTensor>>>;
   release(): Promise<void>;
 }
 /** What the engine uses of onnxruntime-node; the package is optional, so its own types are not imported. */
@@ -56,11 +59,10 @@ export function missingRuntime(reason: string, cause?: unknown): EngineError {
   );
 }
 
-type ArrayClass = new (
-  buffer: ArrayBuffer,
-  byteOffset: number,
-  length: number,
-) => ArrayBufferView & { readonly BYTES_PER_ELEMENT: number };
+interface ArrayClass {
+  new (buffer: ArrayBuffer, byteOffset: number, length: number): ArrayBufferView;
+  readonly BYTES_PER_ELEMENT: number;
+}
 
 /** How onnxruntime-node calls an element type, and the array class it wants. */
 function bindingType(dataType: DataType): {
@@ -170,4 +172,76 @@ export async function openBindingRuntime(options: GraphRuntimeOptions): Promise<
       };
     },
   };
+}
+
+/** How a whole file is loaded. */
+export interface ModelSettings {
+  readonly optimizes: boolean;
+  /** Shapes that the file declares must be those that the runtime infers. */
+  readonly isStrict: boolean;
+}
+
+export interface ModelInput {
+  readonly name: string;
+  readonly dataType: DataType;
+  readonly shape: readonly number[];
+  /** Zeros where absent. */
+  readonly numbers: ArrayLike<number> | undefined;
+}
+
+export interface ModelResult {
+  readonly shape: readonly number[];
+  readonly numbers: Float64Array;
+}
+
+/**
+ * Runs the bytes of an ONNX file once, as any user of the runtime would: no settings of this engine.
+ * Throws what the runtime throws, and `EngineError` where it is missing.
+ */
+export async function runModelBytes(
+  model: Uint8Array,
+  inputs: readonly ModelInput[],
+  { optimizes, isStrict }: ModelSettings,
+): Promise<ReadonlyMap<string, ModelResult>> {
+  const module = await importBinding();
+  const session = await module.InferenceSession.create(model, {
+    executionProviders: ["cpu"],
+    intraOpNumThreads: 1,
+    interOpNumThreads: 1,
+    graphOptimizationLevel: optimizes ? "all" : "disabled",
+    logSeverityLevel: 3,
+    ...(isStrict && { extra: { session: { strict_shape_type_inference: "1" } } }),
+  });
+  try {
+    const feeds = inputs.map(({ name, dataType, shape, numbers }) => {
+      const { name: typeName, arrayClass } = bindingType(dataType);
+      const count = shape.reduce((product, size) => product * size, 1);
+      const data = new arrayClass(new ArrayBuffer(count * arrayClass.BYTES_PER_ELEMENT), 0, count);
+      fill(data, dataType === "fp16" ? Array.from(numbers ?? [], float16Bits) : numbers);
+      return [name, new module.Tensor(typeName, data, shape)] as const;
+    });
+    const results = await session.run(Object.fromEntries(feeds));
+    return new Map(
+      Object.entries(results).map(([name, { dims, data, type }]) => [
+        name,
+        { shape: dims, numbers: numbersOf(type, data) },
+      ]),
+    );
+  } finally {
+    await session.release();
+  }
+}
+
+function fill(target: ArrayBufferView, numbers: ArrayLike<number> = []): void {
+  if (target instanceof BigInt64Array || target instanceof BigUint64Array)
+    for (let i = 0; i < target.length; i++) target[i] = BigInt(numbers[i] ?? 0);
+  else if (!(target instanceof DataView)) (target as Float32Array).set(Array.from(numbers));
+}
+
+function numbersOf(type: string, data: ArrayLike<number | bigint>): Float64Array {
+  const isHalf = type === "float16" && data instanceof Uint16Array;
+  return Float64Array.from({ length: data.length }, (_, index) => {
+    const number = Number(data[index] ?? 0);
+    return isHalf ? float16Value(number) : number;
+  });
 }

@@ -1,0 +1,93 @@
+import { createEngine } from "../../engine/create.ts";
+import type { Engine } from "../../engine/engine.ts";
+import { runFunction } from "../../engine/run-function.ts";
+import { prepareRun } from "../../files/prepare-run.ts";
+import type { PreparedRun } from "../../files/prepare-run.ts";
+import { AnecdoteError, messageOf } from "../../util/errors.ts";
+import { compared, EXACT, HALF } from "./compare.ts";
+import type { ActualTensor } from "./compare.ts";
+import { ORACLE_PREFIX, runExported } from "./oracles.ts";
+import type { Job, Outcome } from "./outcome.ts";
+import { loadTest } from "./suite.ts";
+import type { DataSet, LoadedTest } from "./suite.ts";
+
+/** Engines by name, each made once and kept for all tests of a process. */
+export class TestRunner {
+  readonly #engines = new Map<string, Engine>();
+
+  /** Runs a test on each engine of a job; never throws for what a test does. */
+  async run(job: Job, onEnd: (engine: string, outcome: Outcome) => void): Promise<void> {
+    let test: LoadedTest | undefined;
+    let failed: Outcome | undefined;
+    const prepared: PreparedRun[] = [];
+    try {
+      test = loadTest(job.folder, job.layout, job.id);
+      for (const { arrays } of test.dataSets) {
+        const { path, bindsConstants } = test;
+        prepared.push(prepareRun({ path, arrays, bindsConstants, castsArrays: true }));
+      }
+    } catch (error) {
+      failed = outcomeOf(error);
+    }
+    for (const name of job.engines) {
+      const outcome =
+        failed ?? (await this.#runOn(name, prepared, test?.dataSets ?? []).catch(outcomeOf));
+      onEnd(name, outcome);
+    }
+  }
+
+  async #runOn(
+    name: string,
+    prepared: readonly PreparedRun[],
+    dataSets: readonly DataSet[],
+  ): Promise<Outcome> {
+    const bound = prepared.flatMap((run) => run.bound);
+    let fallback: string | undefined;
+    for (const [index, run] of prepared.entries()) {
+      const dataSet = dataSets[index];
+      if (dataSet === undefined) continue;
+      const problem = name.startsWith(ORACLE_PREFIX)
+        ? await runExported(run, dataSet)
+        : compared(
+            dataSet,
+            await this.#results(name, run, (reason) => (fallback = reason)),
+            name.startsWith("sim:") || name === "ane" ? HALF : EXACT,
+          );
+      if (problem !== undefined) {
+        return {
+          result: "wrong",
+          reason: problem,
+          ...withBound(bound),
+          ...(fallback && { fallback }),
+        };
+      }
+    }
+    return { result: "passed", ...withBound(bound), ...(fallback && { fallback }) };
+  }
+
+  async #results(
+    name: string,
+    { fn, inputs }: PreparedRun,
+    onFallback: (reason: string) => void,
+  ): Promise<ReadonlyMap<string, ActualTensor>> {
+    const engine = this.#engines.get(name) ?? (await createEngine(name, { threads: 1 }));
+    this.#engines.set(name, engine);
+    const results = await runFunction(engine, fn, inputs, { onFallback });
+    return new Map(
+      [...results].map(([output, result]) => [
+        output,
+        { type: result.type, numbers: result.toFloat64Array() },
+      ]),
+    );
+  }
+}
+
+const withBound = (bound: readonly string[]) =>
+  bound.length > 0 ? { bound: [...new Set(bound)] } : {};
+
+function outcomeOf(error: unknown): Outcome {
+  if (error instanceof AnecdoteError)
+    return { result: "refused", code: error.code, reason: error.message };
+  const reason = error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
+  return { result: "crashed", reason };
+}
