@@ -1,6 +1,6 @@
 import type { TensorType } from "../../mil/types.ts";
 import { isFloat, staticShape } from "../../mil/types.ts";
-import type { DataSet, ExpectedTensor, Tolerance } from "./suite.ts";
+import type { DataSet, ExpectedTensor, Tolerance } from "./conformance-test.ts";
 
 /** A result as the engine gave it: numbers as doubles. */
 export interface ActualTensor {

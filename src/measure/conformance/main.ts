@@ -9,7 +9,7 @@ import { runJobs } from "./pool.ts";
 import { formatLeftOut, formatReport, summaryOf } from "./report.ts";
 import type { TestResult } from "./report.ts";
 import { openSuite } from "./suite.ts";
-import type { Suite } from "./suite.ts";
+import type { Suite } from "./conformance-test.ts";
 
 const DEFAULT_ENGINES = ["reference", "cpu"];
 const LIMIT_MS = 60_000;

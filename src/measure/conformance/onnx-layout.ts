@@ -13,7 +13,13 @@ import { isFloat } from "../../mil/types.ts";
 import { AnecdoteError } from "../../util/errors.ts";
 import { float16Bits } from "../../util/float16.ts";
 import { MeasureError } from "../errors.ts";
-import type { DataSet, ExpectedTensor, LoadedTest, SuiteTest, Tolerance } from "./suite.ts";
+import type {
+  DataSet,
+  ExpectedTensor,
+  LoadedTest,
+  SuiteTest,
+  Tolerance,
+} from "./conformance-test.ts";
 
 const DEPTH_LIMIT = 3;
 

@@ -8,7 +8,7 @@ import { exportOnnx } from "../../onnx/export-model.ts";
 import { messageOf } from "../../util/errors.ts";
 import type { ActualTensor } from "./compare.ts";
 import { compared } from "./compare.ts";
-import type { DataSet } from "./suite.ts";
+import type { DataSet } from "./conformance-test.ts";
 
 /** Oracles stand among the engines under this prefix. */
 export const ORACLE_PREFIX = "oracle:";

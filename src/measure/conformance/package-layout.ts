@@ -5,7 +5,7 @@ import { readNpyFile } from "../../files/npy.ts";
 import type { NpyArray } from "../../files/npy.ts";
 import { float16Value } from "../../util/float16.ts";
 import { MeasureError } from "../errors.ts";
-import type { ExpectedTensor, LoadedTest, SuiteTest, Tolerance } from "./suite.ts";
+import type { ExpectedTensor, LoadedTest, SuiteTest, Tolerance } from "./conformance-test.ts";
 
 const lineSchema = z.object({
   area: z.string(),

@@ -1,5 +1,5 @@
 import type { Outcome } from "./outcome.ts";
-import type { Suite } from "./suite.ts";
+import type { Suite } from "./conformance-test.ts";
 
 export interface TestResult {
   readonly id: string;

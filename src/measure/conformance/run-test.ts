@@ -9,7 +9,7 @@ import type { ActualTensor } from "./compare.ts";
 import { ORACLE_PREFIX, runExported } from "./oracles.ts";
 import type { Job, Outcome } from "./outcome.ts";
 import { loadTest } from "./suite.ts";
-import type { DataSet, LoadedTest } from "./suite.ts";
+import type { DataSet, LoadedTest } from "./conformance-test.ts";
 
 /** Engines by name, each made once and kept for all tests of a process. */
 export class TestRunner {
