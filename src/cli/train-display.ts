@@ -102,6 +102,11 @@ export class TrainDisplay {
       case "end":
         this.#end(event);
         break;
+      case "rewind":
+      case "progress":
+      case "timings":
+      case "memory":
+        break; // for those who read the log
     }
   }
 

@@ -2,8 +2,19 @@ import { z } from "zod";
 import { DRIVERS } from "../chip/chip.ts";
 import { FAMILY_NAMES } from "../model/index.ts";
 
-/** Seconds since 1970 with milliseconds. */
-const time = z.number();
+/** Of what `start` says; absent there in version 1, which had neither sequence numbers nor rewinds. */
+export const EVENTS_VERSION = 2;
+
+/** What every event has. */
+const told = {
+  /** Seconds since 1970 with milliseconds. */
+  t: z.number(),
+  /**
+   * Its number in the run's stream: grows by one from event to event, whatever processes write them and wherever a
+   * resumed run goes back to. Absent in events of version 1, whose number is that of their line.
+   */
+  sequence: z.int().positive().optional(),
+};
 const step = z.number().int().nonnegative();
 
 const predicted = z.object({
@@ -53,7 +64,9 @@ const engine = {
 export const trainEventSchema = z.discriminatedUnion("kind", [
   z.object({
     kind: z.literal("start"),
-    t: time,
+    ...told,
+    /** Of the stream: `EVENTS_VERSION`. */
+    version: z.int().positive().optional(),
     step,
     max_steps: step,
     run: z.string(),
@@ -87,7 +100,7 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
   }),
   z.object({
     kind: z.literal("step"),
-    t: time,
+    ...told,
     step,
     /** Mean nats a token over the steps since the last such event. */
     train_loss: z.number(),
@@ -106,17 +119,17 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
   }),
   z.object({
     kind: z.literal("eval"),
-    t: time,
+    ...told,
     step,
     eval_loss: z.number(),
     perplexity: z.number(),
     eval_tokens: z.number(),
     elapsed_seconds: z.number(),
   }),
-  z.object({ kind: z.literal("sample"), t: time, step, prompt: z.string(), text: z.string() }),
+  z.object({ kind: z.literal("sample"), ...told, step, prompt: z.string(), text: z.string() }),
   z.object({
     kind: z.literal("save"),
-    t: time,
+    ...told,
     step,
     checkpoint: z.string(),
     byte_length: z.number(),
@@ -125,15 +138,64 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
   /** A power meter began, or there is none: why. */
   z.object({
     kind: z.literal("power"),
-    t: time,
+    ...told,
     step,
     meter: z.string().nullable(),
     reason: z.string().optional(),
   }),
-  z.object({ kind: z.literal("notice"), t: time, step, message: z.string() }),
+  z.object({ kind: z.literal("notice"), ...told, step, message: z.string() }),
+  /** What goes on between other events, at most once a second: a phase of the preparation, or a step's loss. */
+  z.object({
+    kind: z.literal("progress"),
+    ...told,
+    step,
+    /** "compiling block: 1 of 3", "step 12/100  loss 4.1234". */
+    text: z.string(),
+    /** Of the update alone, while it trains. */
+    loss: z.number().optional(),
+  }),
+  /** Where the time of the steps went in this process so far: soon after its first report, then ever more rarely. */
+  z.object({
+    kind: z.literal("timings"),
+    ...told,
+    step,
+    /** A dispatch, or several that the engine runs as one, summed over its runs. */
+    dispatches: z.array(
+      z.object({
+        section: z.string(),
+        label: z.string(),
+        runs: z.int().nonnegative(),
+        elapsed_ms: z.number(),
+      }),
+    ),
+  }),
+  z.object({
+    kind: z.literal("memory"),
+    ...told,
+    step,
+    /** Of buffers with memory of their own, of what transient buffers share, and of values inside programs. */
+    persistent_bytes: z.number(),
+    transient_bytes: z.number(),
+    runtime_bytes: z.number(),
+    /** Of the whole process: now, and at most so far. */
+    resident_bytes: z.number(),
+    peak_bytes: z.number(),
+  }),
+  /**
+   * The run goes on from `step`: what the stream told of later steps holds no longer and is told again, and so are the
+   * run's end, its interruption, and events of a kind beyond the number in `kept`, of that step itself.
+   */
+  z.object({
+    kind: z.literal("rewind"),
+    ...told,
+    step,
+    kept: z.record(z.string(), z.int().nonnegative()).optional(),
+    /** The run begins anew: nothing of what came before holds. */
+    anew: z.literal(true).optional(),
+  }),
   z.object({
     kind: z.literal("interrupted"),
-    t: time,
+    ...told,
     step,
     /** Absent where nothing was saved: the run was stopped before its first step. */
     checkpoint: z.string().optional(),
@@ -144,7 +206,7 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
   }),
   z.object({
     kind: z.literal("end"),
-    t: time,
+    ...told,
     step,
     train_loss: z.number().nullable(),
     eval_loss: z.number().nullable(),
@@ -164,9 +226,29 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
 export type TrainEvent = z.infer<typeof trainEventSchema>;
 export type TrainEventKind = TrainEvent["kind"];
 
-/** An event without its time, which the recorder adds. */
+/** An event as it stands in a run's stream. */
+export type NumberedEvent = TrainEvent & { readonly sequence: number };
+
+export type RewindEvent = Extract<TrainEvent, { readonly kind: "rewind" }>;
+
+/** An event without its time and number, which the recorder adds. */
 export type UntimedEvent = TrainEvent extends infer Event
   ? Event extends { t: number }
-    ? Omit<Event, "t">
+    ? Omit<Event, "t" | "sequence">
     : never
   : never;
+
+/** Events that still hold after a rewind. */
+export function afterRewind<Event extends TrainEvent>(
+  events: readonly Event[],
+  { step: to, kept = {}, anew }: RewindEvent,
+): Event[] {
+  if (anew === true) return [];
+  const counts = new Map<string, number>();
+  return events.filter(({ kind, step: at }) => {
+    if (at !== to) return at < to;
+    const count = (counts.get(kind) ?? 0) + 1;
+    counts.set(kind, count);
+    return kind !== "end" && kind !== "interrupted" && count <= (kept[kind] ?? Infinity);
+  });
+}

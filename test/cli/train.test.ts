@@ -25,10 +25,18 @@ describe("anecdote train", () => {
     const { code, stdout, stderr } = await runCli([...tinyArguments(folder, run, 20), "--json"]);
     expect(code, stderr).toBe(0);
     const events = parseEvents(stdout).map((event) => trainEventSchema.parse(event));
-    // Whether and when a power meter is found is the machine's.
-    expect(events.map(({ kind }) => kind).filter((kind) => kind !== "power")).toEqual([
-      ...["start", "step", "step", "eval", "save", "step", "step", "eval", "save", "end"],
+    // Whether and when a power meter is found, and how long things take, is the machine's.
+    const own = events.map(({ kind }) => kind).filter((kind) => !/^(power|progress)$/.test(kind));
+    expect(own).toEqual([
+      ...["start", "memory", "step", "timings", "step", "eval", "save"],
+      ...["step", "step", "eval", "save", "memory", "timings", "end"],
     ]);
+    expect(events.find(({ kind }) => kind === "timings")).toMatchObject({
+      step: 5,
+      dispatches: expect.arrayContaining([
+        expect.objectContaining({ section: "forward_backward", runs: 5 }),
+      ]) as unknown,
+    });
     const end = events.at(-1);
     expect(end).toMatchObject({
       kind: "end",

@@ -16,8 +16,9 @@ import { checkpointPath } from "../../runs/checkpoint.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { ControlBlock } from "./control.ts";
 import type { EnergyBlock } from "../costs/energy-block.ts";
-import { EventLog, eventsPath, rewindEvents } from "../../runs/event-log.ts";
+import { EventLog, eventsPath, rewindTo } from "../../runs/event-log.ts";
 import type { TrainEvent, UntimedEvent } from "../../runs/events.ts";
+import { Observations } from "./observations.ts";
 import { LossScale } from "../step/loss-scale.ts";
 import { restoreWeights } from "./checkpoint-contents.ts";
 import type { RunFiles } from "./checkpoint-contents.ts";
@@ -40,6 +41,10 @@ import type { TrainingPlan } from "../step/step-plan.ts";
 import { Trainer } from "../step/trainer.ts";
 import { newestWholeCheckpoint } from "../../runs/whole-checkpoints.ts";
 import type { FoundCheckpoint } from "../../runs/whole-checkpoints.ts";
+
+/** Milliseconds without an event after which progress is one: while the run is prepared, and while it trains. */
+const PREPARATION_EVERY_MS = 1000;
+const STEP_EVERY_MS = 5000;
 
 /** Between two `step` events. */
 export interface TrainProgress {
@@ -122,6 +127,7 @@ class Run {
   /** Where it is resumed. */
   readonly #found: FoundCheckpoint | undefined;
   #log: EventLog | undefined;
+  #lastEventMs = 0;
 
   constructor(
     config: TrainConfig,
@@ -157,14 +163,14 @@ class Run {
     const batches = this.#batches(point?.state);
     this.#openLog(step, due);
     this.#announce(step, plan);
-    this.#context.onProgress("compiling");
+    this.#progress(step, "compiling");
     const loaded = await this.#engine.load(plan, {
       onProgress: (done, total, what) =>
-        this.#context.onProgress(`compiling ${what}: ${done} of ${total}`),
+        this.#progress(step, `compiling ${what}: ${done} of ${total}`),
     });
     let activities: RunActivities | undefined;
     try {
-      this.#context.onProgress(point === undefined ? "initialising weights" : "loading weights");
+      this.#progress(step, point === undefined ? "initialising weights" : "loading weights");
       this.#restore(loaded, point);
       const trainer = this.#trainer(loaded, batches, point?.state);
       const { tokenizer } = this.#data;
@@ -221,9 +227,14 @@ class Run {
     totals.startClock();
     const firstStep = trainer.step;
     const costs = this.#costs(trainer.loaded);
+    const observations = new Observations(trainer.loaded, (event) => this.#emit(event));
+    if (firstStep < config.max_steps) observations.memory(firstStep);
     costs.resume();
     while (trainer.step < config.max_steps) {
-      if (this.#context.control.interruptRequested) return activities.interrupt();
+      if (this.#context.control.interruptRequested) {
+        if (trainer.step > firstStep) observations.finish(trainer.step);
+        return activities.interrupt();
+      }
       const result = await trainer.update((_, { loss, tokenCount }) => {
         totals.countStep(loss, tokenCount);
         const state = totals.state(trainer, this.#engine.description, config);
@@ -231,7 +242,7 @@ class Run {
       });
       costs.count(result.tokenCount);
       const { step } = trainer;
-      this.#context.onProgress(`step ${step}/${config.max_steps}  loss ${result.loss.toFixed(4)}`, {
+      this.#progress(step, `step ${step}/${config.max_steps}  loss ${result.loss.toFixed(4)}`, {
         step,
         loss: result.loss,
       });
@@ -251,6 +262,7 @@ class Run {
           trained_tokens: totals.trainedTokens,
           eta_seconds: (config.max_steps - step) / averagePerSecond,
         });
+        observations.report(step);
       }
       const due = activitiesAfter(step, config);
       if (due.length === 0) {
@@ -264,6 +276,7 @@ class Run {
       }
     }
     costs.pause();
+    if (trainer.step > firstStep) observations.finish(trainer.step);
     return this.#finish(trainer, costs);
   }
 
@@ -367,9 +380,11 @@ class Run {
       stringifyYaml({ ...this.#config, resume: undefined }),
     );
     const path = eventsPath(output_dir);
-    if (step > 0) rewindEvents(path, step, doneEvents(step, due, this.#config));
-    else if (existsSync(path)) writeWholeFile(path, "");
+    const isFollowed = existsSync(path);
     this.#log = new EventLog(path);
+    // For the log's readers alone: this process has told nothing that it could take back.
+    if (step > 0) this.#log.append(rewindTo(step, doneEvents(step, due, this.#config)));
+    else if (isFollowed) this.#log.append({ kind: "rewind", step, anew: true });
   }
 
   #announce(step: number, plan: Plan): void {
@@ -382,9 +397,17 @@ class Run {
     for (const message of this.#notices) this.#emit({ kind: "notice", step, message });
   }
 
+  /** Tells the caller, and now and then those who read the run's log. */
+  #progress(step: number, text: string, at?: TrainProgress): void {
+    this.#context.onProgress(text, at);
+    const everyMs = at === undefined ? PREPARATION_EVERY_MS : STEP_EVERY_MS;
+    if (performance.now() - this.#lastEventMs < everyMs) return;
+    this.#emit({ kind: "progress", step, text, ...(at !== undefined && { loss: at.loss }) });
+  }
+
   #emit(untimed: UntimedEvent): TrainEvent {
-    const event = { t: Date.now() / 1000, ...untimed };
-    this.#log?.append(event);
+    const event = this.#log?.append(untimed) ?? { t: Date.now() / 1000, ...untimed };
+    this.#lastEventMs = performance.now();
     this.#context.onEvent(event);
     return event;
   }

@@ -2,6 +2,7 @@ import type { EngineDescription } from "../../engine/engine.ts";
 import { parameterCount } from "../../model/index.ts";
 import type { Parameters } from "../../model/index.ts";
 import type { TrainConfig } from "../config/config.ts";
+import { EVENTS_VERSION } from "../../runs/events.ts";
 import type { TrainEvent } from "../../runs/events.ts";
 import type { PreparedData } from "./prepare.ts";
 import { DEFAULT_PRESET } from "../config/presets.ts";
@@ -14,11 +15,12 @@ export function startFields(
   data: PreparedData,
   { weights }: Parameters,
   engine: EngineDescription,
-): Omit<StartEvent, "t" | "step" | "tokens_per_step" | "plan_bytes"> {
+): Omit<StartEvent, "t" | "sequence" | "step" | "tokens_per_step" | "plan_bytes"> {
   const { model } = data;
   const ownShape = data.modelFolder ?? config.model_config;
   return {
     kind: "start",
+    version: EVENTS_VERSION,
     max_steps: config.max_steps,
     run: config.output_dir,
     ...(ownShape === undefined

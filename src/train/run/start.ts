@@ -8,7 +8,13 @@ import { eventsPath, readEvents } from "../../runs/event-log.ts";
 import type { FoundCheckpoint } from "../../runs/whole-checkpoints.ts";
 
 /** Events of a run that has not trained yet: it may begin again. */
-const BEFORE_TRAINING: ReadonlySet<string> = new Set(["start", "notice", "power"]);
+const BEFORE_TRAINING: ReadonlySet<string> = new Set([
+  "start",
+  "notice",
+  "power",
+  "progress",
+  "memory",
+]);
 
 /** A run folder that is new, or asked to be resumed. Throws `TrainError` rather than mix two runs. */
 export function claimFolder({ resume, output_dir: run }: TrainConfig): void {
