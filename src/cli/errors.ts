@@ -31,7 +31,11 @@ const WRONG_NAMES: ReadonlySet<string> = new Set([
   "train.preset.unknown",
 ]);
 
+/** Of files that are what they should be, where what was asked of them cannot be had. */
+const NOT_TO_BE_HAD: ReadonlySet<string> = new Set(["cli.check.host"]);
+
 export function exitCodeOf(error: unknown): number {
+  if (error instanceof FilesError && NOT_TO_BE_HAD.has(error.code)) return EXIT_CODES.failure;
   if (error instanceof UsageError || error instanceof FilesError || error instanceof OptionError)
     return EXIT_CODES.usage;
   if (error instanceof AnecdoteError && WRONG_NAMES.has(error.code)) return EXIT_CODES.usage;

@@ -1,33 +1,27 @@
 import type { Command } from "commander";
-import type { Driver, Chip } from "../chip/chip.ts";
+import type { Driver } from "../chip/chip.ts";
 import { chipByName } from "../chip/chips.ts";
-import { estimateFunction, estimateJson, trainingRuns } from "../chip/estimate.ts";
+import { estimateJson } from "../chip/estimate.ts";
 import type { Estimate, PlanEstimate } from "../chip/estimate.ts";
 import { formatNumber } from "../chip/figure.ts";
 import { formatEstimate } from "../chip/print.ts";
+import { estimateFile } from "../files/estimate-file.ts";
+import type { FileEstimate } from "../files/estimate-file.ts";
+import { append, parseShapes } from "../files/open-program.ts";
 import { rooflineSvg } from "../measure/published/roofline.ts";
-import { buildDecodePlan, bucketFor } from "../generate/decode-plan.ts";
-import { withInputShapes } from "../mil/specialize.ts";
-import type { ModelConfig } from "../model/config.ts";
-import { modelOf } from "../model/model.ts";
-import { applyRemedies, estimatePlacedPlan } from "../lower/index.ts";
-import { TRAIN_OPTIONS, planOf, plannedModel, trainedModel } from "../train/index.ts";
-import type { TrainConfig } from "../train/index.ts";
+import {
+  PUBLISHED_MICRO_BATCHES,
+  TRAIN_OPTIONS,
+  estimateStep,
+  estimateToken,
+  plannedModel,
+} from "../train/index.ts";
+import type { StepEstimate, TrainConfig } from "../train/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
-import { addDriverOption, chosenDriver } from "./driver-option.ts";
+import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
-import { fileKindOf } from "../files/file-kind.ts";
-import {
-  append,
-  defaultFunctionOf,
-  functionOf,
-  openProgram,
-  parseShapes,
-  programWithNumbers,
-  requireSizes,
-} from "../files/open-program.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
 
@@ -86,8 +80,7 @@ Examples:
   addDriverOption(command);
   addOptions(command, STEP_OPTIONS);
   command.action((file: string | undefined, flags: EstimateFlags) => {
-    const chip = chipByName(flags.chip);
-    const driver = chosenDriver(flags);
+    const target = { chip: flags.chip, driver: namedDriver(flags) };
     const settings = Object.keys(commandLineLayer(command, STEP_OPTIONS).values);
     if (file !== undefined && settings.length > 0) {
       throw new UsageError(
@@ -101,9 +94,11 @@ Examples:
     }
     const { estimate, what, ofFile, published } =
       file === undefined
-        ? estimateModel(resolveFromCommandLine(command, undefined).config, chip, driver, flags)
-        : estimateFile(file, chip, driver, flags);
-    if (flags.svg !== undefined) writeWholeFile(flags.svg, rooflineSvg(chip, estimate.ops));
+        ? estimateModel(resolveFromCommandLine(command, undefined).config, target, flags)
+        : estimateOfFile(file, target, flags);
+    if (flags.svg !== undefined) {
+      writeWholeFile(flags.svg, rooflineSvg(chipByName(flags.chip), estimate.ops));
+    }
     if (flags.json === true) {
       const report = {
         what,
@@ -133,26 +128,17 @@ interface Answer {
   readonly estimate: Estimate | PlanEstimate;
   readonly what: string;
   /** What was priced of a file. */
-  readonly ofFile?: OfFile;
+  readonly ofFile?: FileEstimate;
   /** A micro-batch of a training step as published trainers count it. */
-  readonly published?: { readonly ms: number; readonly overlappedMs: number };
+  readonly published?: StepEstimate["published"];
 }
 
-interface OfFile {
-  readonly asWritten: Estimate;
-  readonly rewritten:
-    | { readonly place: "engine"; readonly estimate: Estimate }
-    | { readonly place: "host"; readonly reason: string };
-  /** Whether the function as written is what was priced. */
-  readonly isAsWritten: boolean;
-  /** Why numbers of weight files were not read. */
-  readonly unread: string | undefined;
+interface Target {
+  readonly chip: string;
+  readonly driver: Driver | undefined;
 }
 
-/** Micro-batches between two updates of the published trainers. */
-const PUBLISHED_MICRO_BATCHES = 10;
-
-function describeFile({ asWritten, rewritten, isAsWritten, unread }: OfFile): string {
+function describeFile({ asWritten, rewritten, isAsWritten, unread }: FileEstimate): string {
   const note = unread === undefined ? "" : `weight files were not read: ${unread}\n`;
   if (rewritten.place === "host") {
     return `priced as written; \`run\` leaves it to the host: ${rewritten.reason}\n${note}`;
@@ -163,7 +149,7 @@ function describeFile({ asWritten, rewritten, isAsWritten, unread }: OfFile): st
   return `${other}${note}`;
 }
 
-function fileJson({ asWritten, rewritten, isAsWritten, unread }: OfFile): object {
+function fileJson({ asWritten, rewritten, isAsWritten, unread }: FileEstimate): object {
   return {
     priced: isAsWritten ? "as_written" : "rewritten",
     as_written: { ms: asWritten.ms, joules: asWritten.joules },
@@ -182,69 +168,47 @@ function describePublished({ ms, overlappedMs }: NonNullable<Answer["published"]
   );
 }
 
-function estimateFile(path: string, chip: Chip, driver: Driver, flags: EstimateFlags): Answer {
-  const sizes = parseShapes(flags.shape, flags.dim);
-  const opened = openProgram(path, fileKindOf(path) === "onnx" ? sizes : {});
-  try {
-    const { program, unread } = programWithNumbers(opened);
-    const open = functionOf(program, flags.function, defaultFunctionOf(opened));
-    const fn = withInputShapes(open, sizes.shapes ?? new Map<string, readonly number[]>());
-    requireSizes(fn);
-    const options = { hostCopies: flags.hostCopies === true };
-    const asWritten = estimateFunction(fn, chip, driver, options);
-    const { placed } = applyRemedies(fn, chip, driver);
-    const rewritten =
-      placed.place === "host"
-        ? placed
-        : {
-            place: placed.place,
-            estimate: estimateFunction(placed.program.function, chip, driver, options),
-          };
-    const isAsWritten = rewritten.place === "host" || flags.asWritten === true;
-    const estimate = isAsWritten ? asWritten : rewritten.estimate;
-    return { estimate, what: path, ofFile: { asWritten, rewritten, isAsWritten, unread } };
-  } finally {
-    opened.close();
+function estimateOfFile(path: string, { chip, driver }: Target, flags: EstimateFlags): Answer {
+  if (flags.token === true) {
+    throw new UsageError(
+      "cli.estimate.token",
+      "--token is for models: --preset NAME or --model DIR",
+    );
   }
+  const ofFile = estimateFile(path, {
+    ...parseShapes(flags.shape, flags.dim),
+    chip,
+    ...(driver !== undefined && { driver }),
+    ...(flags.function !== undefined && { function: flags.function }),
+    hostCopies: flags.hostCopies === true,
+    asWritten: flags.asWritten === true,
+  });
+  return { estimate: ofFile.estimate, what: path, ofFile };
 }
+
+/** Flags that only a file has a use for. */
+const FILE_FLAGS = ["function", "shape", "dim", "hostCopies", "asWritten"] as const;
 
 function estimateModel(
   config: TrainConfig,
-  chip: Chip,
-  driver: Driver,
+  { chip, driver }: Target,
   flags: EstimateFlags,
 ): Answer {
-  const model = plannedModel(config);
-  const name = config.preset ?? config.model ?? config.model_config ?? model.family;
-  if (flags.token === true) {
-    const length = Math.min(config.max_seq_length, model.contextLength);
-    const bucket = bucketFor(length, model.contextLength);
-    const plan = buildDecodePlan({ model: modelOf(model), bucket, prefillRowCount: 1 });
-    const estimate = estimatePlacedPlan(plan, chip, driver, { decode: 1 });
-    return { estimate, what: `${name}, one token with a cache of ${bucket} positions` };
+  for (const name of FILE_FLAGS) {
+    const value = flags[name];
+    if (value === undefined || (Array.isArray(value) && value.length === 0)) continue;
+    const flag = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    throw new UsageError(
+      "cli.estimate.file",
+      `--${flag} is for a file's function, not for a model`,
+    );
   }
-  const { plan } = planOf(config, trainedModel(config, model));
-  const microBatches = config.gradient_accumulation_steps;
-  const estimate = estimatePlacedPlan(plan, chip, driver, trainingRuns(plan, microBatches));
-  const tokens = config.batch_size * config.max_seq_length * microBatches;
-  return {
-    estimate,
-    what: `${name}, one training step of ${tokens} tokens`,
-    published: publishedCount(config, model, chip, driver),
-  };
-}
-
-function publishedCount(
-  config: TrainConfig,
-  model: ModelConfig,
-  chip: Chip,
-  driver: Driver,
-): NonNullable<Answer["published"]> {
-  const { plan } = planOf(
-    { ...config, gradient_accumulation_steps: PUBLISHED_MICRO_BATCHES },
-    trainedModel(config, model),
-  );
-  const runs = trainingRuns(plan, PUBLISHED_MICRO_BATCHES);
-  const { ms, overlappedMs } = estimatePlacedPlan(plan, chip, driver, runs);
-  return { ms: ms / PUBLISHED_MICRO_BATCHES, overlappedMs: overlappedMs / PUBLISHED_MICRO_BATCHES };
+  const target = { chip, ...(driver !== undefined && { driver }) };
+  const name = config.preset ?? config.model ?? config.model_config ?? plannedModel(config).family;
+  if (flags.token === true) {
+    const { estimate, cacheLength } = estimateToken(config, target);
+    return { estimate, what: `${name}, one token with a cache of ${cacheLength} positions` };
+  }
+  const { estimate, tokenCount, published } = estimateStep(config, target);
+  return { estimate, what: `${name}, one training step of ${tokenCount} tokens`, published };
 }

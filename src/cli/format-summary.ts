@@ -1,42 +1,7 @@
 import { formatBytes, table } from "../util/format.ts";
 
+import type { Summary, SummarizedPort } from "../inspect/summary.ts";
 import { styled } from "./terminal.ts";
-
-/** What `inspect` tells of a program or weight file, whatever its format. */
-export interface Summary {
-  readonly format: string;
-  readonly path: string;
-  readonly specification?: number;
-  readonly version?: string;
-  readonly producer?: string;
-  readonly functions: readonly {
-    readonly name: string;
-    readonly opset: string;
-    readonly inputs: readonly PortLine[];
-    readonly outputs: readonly PortLine[];
-    readonly ops: Readonly<Record<string, number>>;
-    readonly op_count: number;
-  }[];
-  readonly weights: readonly {
-    readonly name: string;
-    readonly dtype: string;
-    readonly shape: readonly (number | string)[];
-    readonly bytes: number;
-    readonly file?: string;
-    readonly offset?: number;
-  }[];
-  readonly weight_bytes: number;
-  readonly metadata?: Readonly<Record<string, string>>;
-}
-
-interface PortLine {
-  readonly name: string;
-  readonly type: string;
-  readonly flexible?: {
-    readonly ranges?: readonly (readonly [number, number])[];
-    readonly shapes?: readonly (readonly number[])[];
-  };
-}
 
 const WEIGHTS_SHOWN = 20;
 
@@ -89,7 +54,7 @@ function describe({ format, specification, version, producer, functions }: Summa
   ].join(", ");
 }
 
-function portLines(ports: readonly PortLine[]): string[] {
+function portLines(ports: readonly SummarizedPort[]): string[] {
   if (ports.length === 0) return ["    none"];
   const rows = ports.map(({ name, type, flexible }) => [
     `    ${name}`,
@@ -99,7 +64,7 @@ function portLines(ports: readonly PortLine[]): string[] {
   return [table(rows)];
 }
 
-function flexibleText({ ranges, shapes }: NonNullable<PortLine["flexible"]>): string {
+function flexibleText({ ranges, shapes }: NonNullable<SummarizedPort["flexible"]>): string {
   if (ranges !== undefined) {
     const sizes = ranges.map(([low, high]) =>
       low === high ? String(low) : `${low}..${high < 0 ? "" : high}`,

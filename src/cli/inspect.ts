@@ -1,7 +1,17 @@
-import { formatBytes } from "../util/format.ts";
+import { basename } from "node:path";
 import type { Command } from "commander";
-import { BlobFile } from "../coreml/index.ts";
-import { decodeE5Analytics, decodeE5Bundle, decodeE5Manifest } from "../inspect/e5/index.ts";
+import { inspectFile } from "../files/inspect-file.ts";
+import type { FileReport } from "../files/inspect-file.ts";
+import { fileKindOf } from "../files/file-kind.ts";
+import type { FileKind } from "../files/file-kind.ts";
+import {
+  append,
+  defaultFunctionOf,
+  functionOf,
+  isProgramKind,
+  openProgram,
+  parseShapes,
+} from "../files/open-program.ts";
 import {
   e5AnalyticsListing,
   e5BundleListing,
@@ -17,32 +27,19 @@ import {
   hwxListing,
   hwxToJson,
 } from "../inspect/hwx/index.ts";
-import type { HwxGraph } from "../inspect/hwx/index.ts";
-import { summarizeOnnx } from "../inspect/onnx-summary.ts";
+import type { HwxFile, HwxGraph } from "../inspect/hwx/index.ts";
 import { programGraph } from "../inspect/program-graph.ts";
-import { programKind } from "../inspect/program-kind.ts";
-import { summarizeProgram } from "../inspect/program-summary.ts";
 import { taskTimeOf } from "../inspect/task-time.ts";
 import { printProgram } from "../mil/text/index.ts";
-import { openSafetensors } from "../model/safetensors.ts";
+import { describeModelFolder, modelFolderJson } from "../runs/describe-model-folder.ts";
+import type { ModelFolderReport } from "../runs/describe-model-folder.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { openFileSource } from "../util/byte-source.ts";
-import type { ByteSource } from "../util/byte-source.ts";
-import { readNpyFile } from "../files/npy.ts";
+import { formatBytes } from "../util/format.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
-import { fileKindOf } from "../files/file-kind.ts";
 import { formatSummary } from "./format-summary.ts";
-import type { Summary } from "./format-summary.ts";
-import {
-  append,
-  defaultFunctionOf,
-  functionOf,
-  isProgramKind,
-  openOnnxFile,
-  openProgram,
-  parseShapes,
-} from "../files/open-program.ts";
+import { printNote } from "./terminal.ts";
 
 interface InspectFlags {
   readonly text?: boolean;
@@ -82,139 +79,162 @@ Examples:
   anecdote inspect model.onnx --graph model.svg
   anecdote inspect program.hwx --registers`,
     )
-    .action((path: string, flags: InspectFlags) => inspect(path, flags));
+    .action((path: string, flags: InspectFlags) => {
+      inspect(path, flags);
+    });
 }
 
-async function inspect(path: string, flags: InspectFlags): Promise<void> {
+function inspect(path: string, flags: InspectFlags): void {
   const kind = fileKindOf(path);
+  if (kind === "model" && (flags.text === true || flags.graph !== undefined)) {
+    throw new UsageError("cli.inspect.flag", `${path} is a model or a run, not a program`, {
+      remedy: `Write its forward pass as one: anecdote convert ${path} model.mil`,
+    });
+  }
+  refuseFlags(kind, flags);
   if (kind === "model") {
-    if (flags.text === true || flags.graph !== undefined) {
-      throw new UsageError("cli.inspect.flag", `${path} is a model or a run, not a program`, {
-        remedy: `Write its forward pass as one: anecdote convert ${path} model.mil`,
-      });
+    const report = describeModelFolder(path, printNote);
+    output(flags, modelFolderJson(report), () => modelFolderText(report));
+  } else if (isProgramKind(kind) && (flags.text === true || flags.graph !== undefined)) {
+    drawProgram(path, flags);
+  } else if (flags.graph !== undefined || flags.extract !== undefined) drawEngine(path, flags);
+  else print(path, inspectFile(path), flags);
+}
+
+function print(path: string, report: FileReport, flags: InspectFlags): void {
+  switch (report.kind) {
+    case "summary": {
+      const { summary, analytics } = report;
+      output(
+        flags,
+        { ...summary, ...(analytics !== undefined && { analytics }) },
+        () =>
+          formatSummary(summary) +
+          (analytics === undefined ? "" : `\n${e5AnalyticsListing(analytics)}`),
+      );
+      return;
     }
-    refuseFlags(kind, flags, []);
-    const { describeModelFolder } = await import("./model-folder.ts");
-    const { json, text } = describeModelFolder(path);
-    output(flags, json, () => text);
-  } else if (isProgramKind(kind)) inspectProgram(path, flags);
-  else if (kind === "hwx" || kind === "ane")
-    withSource(path, (source) => inspectHwx(source, flags));
-  else {
-    refuseFlags(kind, flags, []);
-    switch (kind) {
-      case "e5":
-        withSource(path, (source) => {
-          const manifest = decodeE5Manifest(source);
-          output(flags, manifest, () => e5ManifestListing(manifest));
-        });
-        return;
-      case "e5-bundle": {
-        const bundle = decodeE5Bundle(path);
-        output(flags, e5BundleToJson(bundle), () => e5BundleListing(bundle));
-        return;
-      }
-      case "weights":
-        withSource(path, (source) => inspectWeights(source, flags));
-        return;
-      case "safetensors":
-        withSource(path, (source) => inspectSafetensors(source, flags));
-        return;
-      case "npy": {
-        const { type, shape, data } = readNpyFile(path);
-        const bytes = data.byteLength;
-        output(
-          flags,
-          { format: "npy", dtype: type, shape, bytes },
-          () => `${path}: npy, ${type}[${shape.join(", ")}], ${formatBytes(bytes)}\n`,
-        );
-      }
+    case "hwx":
+      printEngine(report.file, flags);
+      return;
+    case "e5":
+      output(flags, report.manifest, () => e5ManifestListing(report.manifest));
+      return;
+    case "e5-bundle":
+      output(flags, e5BundleToJson(report.bundle), () => e5BundleListing(report.bundle));
+      return;
+    case "npy": {
+      const { type, shape, byteLength: bytes } = report;
+      output(
+        flags,
+        { format: "npy", dtype: type, shape, bytes },
+        () => `${path}: npy, ${type}[${shape.join(", ")}], ${formatBytes(bytes)}\n`,
+      );
     }
   }
 }
 
-function withSource(path: string, use: (source: ByteSource) => void): void {
-  const source = openFileSource(path);
-  try {
-    use(source);
-  } finally {
-    source.close();
-  }
+function printEngine(file: HwxFile, flags: InspectFlags): void {
+  const taskTime = taskTimeOf(file);
+  const options = {
+    ...(flags.registers === true && { registers: true }),
+    ...(taskTime !== undefined && { taskTime }),
+  };
+  output(flags, hwxToJson(file, options), () => hwxListing(file, options));
+}
+
+function modelFolderText({ path, checkpoints, model }: ModelFolderReport): string {
+  if (model === undefined) return `${path}: the folder of a run that has saved no checkpoint yet\n`;
+  const lines = checkpoints.map(
+    ({ folder, step, byteLength, problem }) =>
+      `  ${basename(folder)}  step ${step}  ${formatBytes(byteLength)}${problem === undefined ? "" : `  damaged: ${problem}`}`,
+  );
+  const ofRun =
+    lines.length === 0
+      ? ""
+      : `${path}: a run with ${lines.length} checkpoint${lines.length === 1 ? "" : "s"}\n${lines.join("\n")}\n\n`;
+  const hint = `\nanecdote convert ${path} model.mlpackage writes its forward pass as a program (.mil, .onnx too)\n`;
+  return `${ofRun}${formatSummary(model.summary)}${hint}`;
 }
 
 function output(flags: InspectFlags, json: unknown, text: () => string): void {
   process.stdout.write(flags.json === true ? `${JSON.stringify(json)}\n` : text());
 }
 
-const SPECIAL_FLAGS = ["text", "graph", "registers", "extract"] as const;
+const SPECIAL_FLAGS = ["text", "graph", "registers", "extract", "function", "shape"] as const;
 
-function refuseFlags(
-  kind: string,
-  flags: InspectFlags,
-  allowed: readonly (typeof SPECIAL_FLAGS)[number][],
-): void {
-  const wrong = SPECIAL_FLAGS.find((name) => flags[name] !== undefined && !allowed.includes(name));
-  if (wrong !== undefined) {
-    throw new UsageError("cli.inspect.flag", `--${wrong} has no meaning for a ${kind} file`);
+/** Throws `UsageError` for flags that would do nothing. */
+function refuseFlags(kind: FileKind, flags: InspectFlags): void {
+  const isGiven = (name: (typeof SPECIAL_FLAGS)[number]): boolean =>
+    name === "shape" ? flags.shape.length > 0 : flags[name] !== undefined;
+  const allowed = allowedFlags(kind);
+  for (const name of SPECIAL_FLAGS) {
+    if (!isGiven(name)) continue;
+    if (!allowed.includes(name)) {
+      throw new UsageError("cli.inspect.flag", `--${name} has no meaning for a ${kind} file`);
+    }
+    if (name === "function" && flags.graph === undefined) {
+      throw new UsageError("cli.inspect.flag", "--function does nothing without --graph");
+    }
+    if (name === "registers" && (flags.graph ?? flags.extract) !== undefined) {
+      throw new UsageError(
+        "cli.inspect.flag",
+        "--registers prints; it does nothing beside --graph or --extract",
+      );
+    }
+    if (name === "shape" && flags.text !== true && flags.graph === undefined) {
+      throw new UsageError("cli.inspect.flag", "--shape does nothing without --text or --graph");
+    }
   }
 }
 
-function inspectProgram(path: string, flags: InspectFlags): void {
-  const kind = fileKindOf(path);
-  refuseFlags(kind, flags, ["text", "graph"]);
-  const drawsProgram = flags.text === true || flags.graph !== undefined;
-  if (kind === "onnx" && !drawsProgram) {
-    const summary: Summary = { format: "onnx", path, ...summarizeOnnx(openOnnxFile(path)) };
-    output(flags, summary, () => formatSummary(summary));
-    return;
-  }
+function allowedFlags(kind: FileKind): readonly (typeof SPECIAL_FLAGS)[number][] {
+  if (kind === "onnx") return ["text", "graph", "function", "shape"];
+  if (isProgramKind(kind)) return ["text", "graph", "function"];
+  return kind === "hwx" || kind === "ane" ? ["graph", "registers", "extract"] : [];
+}
+
+function drawProgram(path: string, flags: InspectFlags): void {
   const opened = openProgram(path, parseShapes(flags.shape));
   try {
-    const { program, format, model, metadata } = opened;
+    const { program, format } = opened;
     if (flags.graph !== undefined) {
       writeGraph(
         flags.graph,
         programGraph(functionOf(program, flags.function, defaultFunctionOf(opened))),
       );
-      if (flags.text !== true) return told(flags, flags.graph);
+      if (flags.text !== true) {
+        told(flags, flags.graph);
+        return;
+      }
     }
-    if (flags.text === true) {
-      const text = printProgram(program);
-      output(flags, { format, text }, () => `${text.trimEnd()}\n`);
-      return;
-    }
-    const { userDefined, ...texts } = metadata;
-    const summary: Summary = {
-      format,
-      path,
-      ...(model !== undefined && { specification: model.specificationVersion }),
-      ...summarizeProgram(program),
-      metadata: {
-        ...Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== "")),
-        ...Object.fromEntries(userDefined ?? []),
-      },
-    };
-    const analytics = analyticsOf(path);
-    output(
-      flags,
-      { ...summary, ...(analytics !== undefined && { analytics }) },
-      () =>
-        formatSummary(summary) +
-        (analytics === undefined ? "" : `\n${e5AnalyticsListing(analytics)}`),
-    );
+    const text = printProgram(program);
+    output(flags, { format, text }, () => `${text.trimEnd()}\n`);
   } finally {
     opened.close();
   }
 }
 
-/** What the runtime noted beside the ops, where a text is one of its own. */
-function analyticsOf(path: string): ReturnType<typeof decodeE5Analytics> | undefined {
-  if (fileKindOf(path) !== "mil") return undefined;
-  let analytics: ReturnType<typeof decodeE5Analytics> | undefined;
-  withSource(path, (source) => {
-    if (programKind(source) === "e5-analytics") analytics = decodeE5Analytics(source);
-  });
-  return analytics;
+/** Writes an engine program's picture and its weights. */
+function drawEngine(path: string, flags: InspectFlags): void {
+  const source = openFileSource(path);
+  try {
+    const file = decodeHwx(source);
+    if (flags.graph !== undefined) writeGraph(flags.graph, hwxGraph(file));
+    if (flags.extract === undefined) {
+      told(flags, flags.graph ?? "");
+      return;
+    }
+    const { folder, files } = extractWeights(file, source, flags.extract);
+    output(flags, { folder, files }, () =>
+      [
+        ...files.map(({ file: name, byteLength }) => `${name}  ${formatBytes(byteLength)}`),
+        `${files.length} weight tiles and weights.json in ${folder}\n`,
+      ].join("\n"),
+    );
+  } finally {
+    source.close();
+  }
 }
 
 function writeGraph(path: string, graph: HwxGraph): void {
@@ -231,68 +251,4 @@ function writeGraph(path: string, graph: HwxGraph): void {
 
 function told(flags: InspectFlags, path: string): void {
   output(flags, { graph: path }, () => `${path} written\n`);
-}
-
-function inspectHwx(source: ByteSource, flags: InspectFlags): void {
-  refuseFlags("hwx", flags, ["graph", "registers", "extract"]);
-  const file = decodeHwx(source);
-  if (flags.graph !== undefined) {
-    writeGraph(flags.graph, hwxGraph(file));
-    if (flags.extract === undefined) return told(flags, flags.graph);
-  }
-  if (flags.extract !== undefined) {
-    const { folder, files } = extractWeights(file, source, flags.extract);
-    output(flags, { folder, files }, () =>
-      [
-        ...files.map(({ file: name, byteLength }) => `${name}  ${formatBytes(byteLength)}`),
-        `${files.length} weight tiles and weights.json in ${folder}\n`,
-      ].join("\n"),
-    );
-    return;
-  }
-  const taskTime = taskTimeOf(file);
-  const options = {
-    ...(flags.registers === true && { registers: true }),
-    ...(taskTime !== undefined && { taskTime }),
-  };
-  output(flags, hwxToJson(file, options), () => hwxListing(file, options));
-}
-
-function inspectWeights(source: ByteSource, flags: InspectFlags): void {
-  const file = new BlobFile(source);
-  const weights = [...file.records()].map((record) => ({
-    name: String(record.offset),
-    dtype: record.dataType,
-    shape: [record.elementCount],
-    bytes: record.byteLength,
-    offset: record.offset,
-  }));
-  const summary: Summary = {
-    format: "weights",
-    path: source.name,
-    functions: [],
-    weights,
-    weight_bytes: weights.reduce((sum, { bytes }) => sum + bytes, 0),
-  };
-  output(flags, summary, () => formatSummary(summary));
-}
-
-function inspectSafetensors(source: ByteSource, flags: InspectFlags): void {
-  const { entries, metadata } = openSafetensors(source);
-  const weights = [...entries.values()].map(({ name, dataType, shape, byteLength, offset }) => ({
-    name,
-    dtype: dataType,
-    shape,
-    bytes: byteLength,
-    offset,
-  }));
-  const summary: Summary = {
-    format: "safetensors",
-    path: source.name,
-    functions: [],
-    weights,
-    weight_bytes: weights.reduce((sum, { bytes }) => sum + bytes, 0),
-    metadata,
-  };
-  output(flags, summary, () => formatSummary(summary));
 }

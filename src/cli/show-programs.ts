@@ -13,7 +13,7 @@ import { placePlan } from "../lower/index.ts";
 import type { Plan } from "../plan/plan.ts";
 import type { TrainConfig } from "../train/index.ts";
 import { UsageError } from "./errors.ts";
-import { requireFreeOutputs } from "./output-file.ts";
+import { requireFreeOutputs } from "../files/output-file.ts";
 
 /** A program of a plan as it goes where it runs. */
 interface ShownProgram {

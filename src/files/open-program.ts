@@ -91,25 +91,52 @@ export function wholeProgram(opened: OpenedProgram): Program {
     : loadWeights(opened.program, opened.weights);
 }
 
-/** A program whose inputs take the sizes of `--shape`. Throws `FilesError` for a name that no function has. */
-export function resized(program: Program, { shapes, dimensions }: ImportOptions): Program {
-  if (dimensions !== undefined) {
-    throw new FilesError("cli.dim", "--dim is for .onnx files; use --shape");
-  }
+/**
+ * A program whose inputs take the sizes of `--shape`. Throws `FilesError` for a name that no function has, and for
+ * sizes that the program does not leave open.
+ */
+export function resized(program: Program, sizes: ImportOptions): Program {
+  requireOpenSizes(program.functions, sizes);
+  const { shapes } = sizes;
   if (shapes === undefined) return program;
-  const names = program.functions.flatMap(({ inputs }) => inputs.map(({ name }) => name));
-  for (const name of shapes.keys()) {
-    if (!names.includes(name)) {
-      throw new FilesError(
-        "cli.shape",
-        `no function has an input "${name}".${didYouMean(name, names)}`,
-      );
-    }
-  }
   return {
     ...program,
     functions: program.functions.map((fn) => withInputShapes(fn, shapes)),
   };
+}
+
+/**
+ * Throws `FilesError` for sizes of inputs that no function has or that all of them fix: they would do nothing. Names
+ * of sizes (`--dim`) are for .onnx files alone.
+ */
+export function requireOpenSizes(
+  functions: readonly MilFunction[],
+  { shapes, dimensions }: ImportOptions,
+): void {
+  if (dimensions !== undefined) {
+    throw new FilesError("cli.dim", "--dim is for .onnx files; use --shape");
+  }
+  const inputs = functions.flatMap((fn) => fn.inputs);
+  for (const name of shapes?.keys() ?? []) {
+    const named = inputs.filter((input) => input.name === name);
+    const [first] = named;
+    if (first === undefined) {
+      throw new FilesError(
+        "cli.shape",
+        `no function has an input "${name}".${didYouMean(
+          name,
+          inputs.map((input) => input.name),
+        )}`,
+      );
+    }
+    const isOpen = named.some(({ type }) => type.kind === "tensor" && type.shape.includes("?"));
+    if (isOpen) continue;
+    throw new FilesError(
+      "cli.shape.fixed",
+      `--shape ${name} would do nothing: "${name}" is ${formatType(first.type)}, its sizes are fixed`,
+      { remedy: "Leave it out." },
+    );
+  }
 }
 
 /** The weight files that a program is read with. */

@@ -14,6 +14,7 @@ import {
   defaultFunctionOf,
   functionOf,
   openProgram,
+  requireOpenSizes,
   requireSizes,
   wholeProgram,
 } from "./open-program.ts";
@@ -75,6 +76,7 @@ export function prepareRun(request: RunRequest): PreparedRun {
   try {
     const open = functionOf(wholeProgram(opened), functionName, defaultFunctionOf(opened));
     const { bound } = opened;
+    if (!isOnnx && request.shapes !== undefined) requireOpenSizes([open], { shapes: request.shapes });
     const arrays = new Map(
       [...request.arrays].map(([name, array]) => [opened.portNames.get(name) ?? name, array]),
     );
@@ -101,6 +103,11 @@ export function prepareRun(request: RunRequest): PreparedRun {
         inputs[value.name] = converted(value.name, fitting, type);
       } else if (random !== undefined) inputs[value.name] = drawn(value.name, type, random);
       else throw missing(fn, value);
+    }
+    if (random !== undefined && fn.inputs.every(({ name }) => arrays.has(name))) {
+      throw new FilesError("cli.run.random", "--random does nothing: all inputs are given", {
+        remedy: "Leave it out.",
+      });
     }
     return { fn, inputs, bound };
   } finally {

@@ -1,5 +1,7 @@
 export { TRAIN_OPTIONS, resolveTrainConfig } from "./config/config.ts";
 export type { ResolvedTrainConfig, TrainConfig, TrainOptions } from "./config/config.ts";
+export { PUBLISHED_MICRO_BATCHES, estimateStep, estimateToken } from "./costs/estimate-model.ts";
+export type { EstimateModelOptions, StepEstimate, TokenEstimate } from "./costs/estimate-model.ts";
 export { EnergyBlock } from "./costs/energy-block.ts";
 export type { PowerState } from "./costs/energy-block.ts";
 export { TrainError } from "./errors.ts";

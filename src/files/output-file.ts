@@ -1,7 +1,7 @@
 import { existsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { FileError } from "../util/errors.ts";
-import { UsageError } from "./errors.ts";
+import { FilesError } from "./errors.ts";
 
 export interface OutputRequest {
   /** All that would be written. */
@@ -12,7 +12,7 @@ export interface OutputRequest {
 }
 
 /**
- * Throws `UsageError` where an output is a file that is read, `FileError` where one is there already and may not be
+ * Throws `FilesError` where an output is a file that is read, `FileError` where one is there already and may not be
  * replaced. Returns the folders that writing will make, the outermost of each path.
  */
 export function requireFreeOutputs(request: OutputRequest): readonly string[] {
@@ -24,7 +24,7 @@ export function requireFreeOutputs(request: OutputRequest): readonly string[] {
     if (!existsSync(path)) continue;
     const read = inputs.find((input) => isSameFile(input, path));
     if (read !== undefined) {
-      throw new UsageError("cli.output.input", `${path} is read, and would write over itself`, {
+      throw new FilesError("cli.output.input", `${path} is read, and would write over itself`, {
         remedy: "Give the output another name.",
       });
     }

@@ -1,0 +1,81 @@
+import type { Driver } from "../../chip/chip.ts";
+import { chipByName } from "../../chip/chips.ts";
+import { chooseDriver } from "../../chip/choose-driver.ts";
+import { trainingRuns } from "../../chip/estimate.ts";
+import type { PlanEstimate } from "../../chip/estimate.ts";
+import { bucketFor, buildDecodePlan } from "../../generate/decode-plan.ts";
+import { estimatePlacedPlan } from "../../lower/index.ts";
+import { modelOf } from "../../model/index.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { plannedModel } from "../run/prepare.ts";
+import { planOf } from "../run/run.ts";
+import { trainedModel } from "../run/trained-model.ts";
+
+/** Micro-batches between two updates of the published trainers. */
+export const PUBLISHED_MICRO_BATCHES = 10;
+
+export interface EstimateModelOptions {
+  /** "m1" to "m6", "m4-max", ... Default "m4". */
+  readonly chip?: string;
+  /** The way into the Neural Engine. Default: that of `ANECDOTE_ANE_DRIVER`, or e5rt. */
+  readonly driver?: Driver;
+}
+
+/** The predicted price of one optimizer update. */
+export interface StepEstimate {
+  readonly estimate: PlanEstimate;
+  /** Tokens of an update: batch times sequence times micro-batches. */
+  readonly tokenCount: number;
+  /** Milliseconds of one micro-batch where `PUBLISHED_MICRO_BATCHES` make an update, as published trainers count. */
+  readonly published: { readonly ms: number; readonly overlappedMs: number };
+}
+
+/** The predicted price of one generated token. */
+export interface TokenEstimate {
+  readonly estimate: PlanEstimate;
+  /** Positions of the cache it is written with. */
+  readonly cacheLength: number;
+}
+
+/**
+ * Predicts time and energy of a training step of a run on a chip. Nothing is measured.
+ * Throws `ChipError` for an unknown chip.
+ */
+export function estimateStep(
+  config: TrainConfig,
+  options: EstimateModelOptions = {},
+): StepEstimate {
+  const chip = chipByName(options.chip ?? "m4");
+  const driver = chooseDriver(options.driver);
+  const model = trainedModel(config, plannedModel(config));
+  const microBatches = config.gradient_accumulation_steps;
+  const { plan } = planOf(config, model);
+  const many = planOf({ ...config, gradient_accumulation_steps: PUBLISHED_MICRO_BATCHES }, model);
+  const runs = trainingRuns(many.plan, PUBLISHED_MICRO_BATCHES);
+  const { ms, overlappedMs } = estimatePlacedPlan(many.plan, chip, driver, runs);
+  return {
+    estimate: estimatePlacedPlan(plan, chip, driver, trainingRuns(plan, microBatches)),
+    tokenCount: config.batch_size * config.max_seq_length * microBatches,
+    published: {
+      ms: ms / PUBLISHED_MICRO_BATCHES,
+      overlappedMs: overlappedMs / PUBLISHED_MICRO_BATCHES,
+    },
+  };
+}
+
+/** Predicts time and energy of one generated token of a run's model on a chip. Throws `ChipError`. */
+export function estimateToken(
+  config: TrainConfig,
+  options: EstimateModelOptions = {},
+): TokenEstimate {
+  const chip = chipByName(options.chip ?? "m4");
+  const driver = chooseDriver(options.driver);
+  const model = plannedModel(config);
+  const length = Math.min(config.max_seq_length, model.contextLength);
+  const bucket = bucketFor(length, model.contextLength);
+  const plan = buildDecodePlan({ model: modelOf(model), bucket, prefillRowCount: 1 });
+  return {
+    estimate: estimatePlacedPlan(plan, chip, driver, { decode: 1 }),
+    cacheLength: bucket,
+  };
+}
