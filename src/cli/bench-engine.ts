@@ -111,7 +111,7 @@ async function measure(flags: EngineFlags, selection: Selection): Promise<number
         writeReport(temporary, report);
       }
       const end = await goOnInNewProcess({ step: report.cases.length, left: 0 }, interruptions, {
-        flags: ["--carried-in", folder ?? temporary ?? ""],
+        flags: flags.carriedIn === undefined ? ["--carried-in", folder ?? temporary ?? ""] : [],
       });
       isFollowed = end.kind === "followed";
       if (end.kind !== "interrupted") return end.code;

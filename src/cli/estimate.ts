@@ -8,13 +8,19 @@ import { formatEstimate } from "../chip/print.ts";
 import { estimateFile } from "../files/estimate-file.ts";
 import type { FileEstimate } from "../files/estimate-file.ts";
 import { append, parseShapes } from "../files/open-program.ts";
+import { describeModel } from "../model/describe.ts";
+import { parameterCount } from "../model/index.ts";
+import type { Model } from "../model/index.ts";
 import { rooflineSvg } from "../measure/published/roofline.ts";
 import {
   PUBLISHED_MICRO_BATCHES,
+  SIZE_KEYS,
   TRAIN_OPTIONS,
   estimateStep,
   estimateToken,
   plannedModel,
+  readTrainLayer,
+  trainedModel,
 } from "../train/index.ts";
 import type { StepEstimate, TrainConfig } from "../train/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
@@ -42,6 +48,12 @@ const STEP_OPTIONS = {
   preset: TRAIN_OPTIONS.preset,
   model: TRAIN_OPTIONS.model,
   model_config: TRAIN_OPTIONS.model_config,
+  family: TRAIN_OPTIONS.family,
+  layers: TRAIN_OPTIONS.layers,
+  hidden_size: TRAIN_OPTIONS.hidden_size,
+  heads: TRAIN_OPTIONS.heads,
+  kv_heads: TRAIN_OPTIONS.kv_heads,
+  ffn_size: TRAIN_OPTIONS.ffn_size,
   vocab_size: TRAIN_OPTIONS.vocab_size,
   max_seq_length: TRAIN_OPTIONS.max_seq_length,
   batch_size: TRAIN_OPTIONS.batch_size,
@@ -81,18 +93,20 @@ Examples:
   addOptions(command, STEP_OPTIONS);
   command.action((file: string | undefined, flags: EstimateFlags) => {
     const target = { chip: flags.chip, driver: namedDriver(flags) };
-    const settings = Object.keys(commandLineLayer(command, STEP_OPTIONS).values);
+    const settings = Object.keys(readTrainLayer(commandLineLayer(command, STEP_OPTIONS)).values);
     if (file !== undefined && settings.length > 0) {
       throw new UsageError(
         "cli.estimate",
         `a file has no ${settings.join(", ")}: give a file, or settings of a model`,
       );
     }
-    const shapesModel = ["preset", "model", "model_config"].some((key) => settings.includes(key));
+    const shapesModel = ["preset", "model", "model_config", ...SIZE_KEYS].some((key) =>
+      settings.includes(key),
+    );
     if (file === undefined && !shapesModel) {
       throw new UsageError("cli.estimate", "estimate needs a file, --preset NAME or --model DIR");
     }
-    const { estimate, what, ofFile, published } =
+    const { estimate, what, model, ofFile, published } =
       file === undefined
         ? estimateModel(resolveFromCommandLine(command, undefined).config, target, flags)
         : estimateOfFile(file, target, flags);
@@ -102,6 +116,7 @@ Examples:
     if (flags.json === true) {
       const report = {
         what,
+        ...(model !== undefined && { parameters: parameterCount(model.parameters.weights) }),
         ...estimateJson(estimate),
         ...(ofFile !== undefined && fileJson(ofFile)),
         ...(published !== undefined && {
@@ -116,7 +131,9 @@ Examples:
       return;
     }
     process.stdout.write(
-      `${what}: predicted, not measured\n${formatEstimate(estimate)}` +
+      `${what}: predicted, not measured\n` +
+        (model === undefined ? "" : `${describeModel(model)}\n`) +
+        formatEstimate(estimate) +
         (ofFile === undefined ? "" : describeFile(ofFile)) +
         (published === undefined ? "" : describePublished(published)),
     );
@@ -127,6 +144,8 @@ Examples:
 interface Answer {
   readonly estimate: Estimate | PlanEstimate;
   readonly what: string;
+  /** Whose step or token it is. */
+  readonly model?: Model;
   /** What was priced of a file. */
   readonly ofFile?: FileEstimate;
   /** A micro-batch of a training step as published trainers count it. */
@@ -204,11 +223,12 @@ function estimateModel(
     );
   }
   const target = { chip, ...(driver !== undefined && { driver }) };
-  const name = config.preset ?? config.model ?? config.model_config ?? plannedModel(config).family;
+  const model = trainedModel(config, plannedModel(config));
+  const name = config.preset ?? config.model ?? config.model_config ?? model.config.family;
   if (flags.token === true) {
     const { estimate, cacheLength } = estimateToken(config, target);
-    return { estimate, what: `${name}, one token with a cache of ${cacheLength} positions` };
+    return { estimate, what: `${name}, one token with a cache of ${cacheLength} positions`, model };
   }
   const { estimate, tokenCount, published } = estimateStep(config, target);
-  return { estimate, what: `${name}, one training step of ${tokenCount} tokens`, published };
+  return { estimate, what: `${name}, one training step of ${tokenCount} tokens`, model, published };
 }

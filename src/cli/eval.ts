@@ -5,7 +5,9 @@ import { engineOptions } from "../engine/create.ts";
 import { powerChoice } from "../track/power/index.ts";
 import {
   evaluateModel,
+  fileLayer,
   heldOutOf,
+  readTrainLayer,
   resolveModelFolder,
   resolveTrainConfig,
 } from "../train/index.ts";
@@ -14,7 +16,7 @@ import { resolveOptions } from "../util/options.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { EVAL_OPTIONS } from "./generate-options.ts";
-import { addOptions, commandLineLayer, fileLayer } from "./options.ts";
+import { addOptions, commandLineLayer } from "./options.ts";
 import { WorkPower, tokenCosts, tokenCostsText } from "./power.ts";
 import type { MeanPower } from "./power.ts";
 import { StatusLine, printNote } from "./terminal.ts";
@@ -90,7 +92,9 @@ export function register(program: Command, _exit: Exit): void {
 function configOfRun(model: string): TrainConfig | undefined {
   const folder = [model, dirname(model)].find((path) => existsSync(join(path, "config.yaml")));
   if (folder === undefined) return undefined;
-  const { config } = resolveTrainConfig({}, [fileLayer(join(folder, "config.yaml"))]);
+  const { config } = resolveTrainConfig({}, [
+    readTrainLayer(fileLayer(join(folder, "config.yaml"))),
+  ]);
   return { ...config, output_dir: folder };
 }
 

@@ -1,8 +1,5 @@
 import { Option } from "commander";
 import type { Command } from "commander";
-import { parse as parseYaml } from "yaml";
-import { readSmallFile } from "../util/byte-source.ts";
-import { messageOf } from "../util/errors.ts";
 import { COMMAND_LINE, flagName, parseFlagText } from "../util/options.ts";
 import type { OptionLayer, OptionTable } from "../util/options.ts";
 import { UsageError } from "./errors.ts";
@@ -22,7 +19,7 @@ export function addOptions(command: Command, table: OptionTable): void {
   }
 }
 
-/** What the command line said, as a layer; a value's origin is its flag. */
+/** What the command line said, as a layer, under the spellings that were typed. */
 export function commandLineLayer(command: Command, table: OptionTable): OptionLayer {
   const values: Record<string, unknown> = {};
   const given: Record<string, unknown> = command.opts();
@@ -31,7 +28,7 @@ export function commandLineLayer(command: Command, table: OptionTable): OptionLa
       const name = camelCase(spelling);
       const value = given[name];
       if (value === undefined || command.getOptionValueSource(name) !== "cli") continue;
-      values[key] = typeof value === "string" ? parseFlagText(spelling, spec, value) : value;
+      values[spelling] = typeof value === "string" ? parseFlagText(spelling, spec, value) : value;
     }
   }
   return { origin: COMMAND_LINE, values };
@@ -39,25 +36,6 @@ export function commandLineLayer(command: Command, table: OptionTable): OptionLa
 
 function camelCase(key: string): string {
   return key.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
-}
-
-/** A YAML or JSON configuration file as a layer. Throws `UsageError` where it is no mapping. */
-export function fileLayer(path: string): OptionLayer {
-  const text = Buffer.from(readSmallFile(path, 1 << 20)).toString("utf8");
-  let content: unknown;
-  try {
-    content = parseYaml(text, { maxAliasCount: 100 });
-  } catch (error) {
-    throw new UsageError("cli.config.syntax", `${path}: ${messageOf(error)}`, { cause: error });
-  }
-  if (content === null || content === undefined) return { origin: path, values: {} };
-  if (typeof content !== "object" || Array.isArray(content)) {
-    throw new UsageError(
-      "cli.config.kind",
-      `${path}: a configuration is a mapping of options to values`,
-    );
-  }
-  return { origin: path, values: content as Record<string, unknown> };
 }
 
 /** The number that a flag's text stands for. Throws `UsageError` for anything but a whole number in the range. */

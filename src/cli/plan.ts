@@ -5,6 +5,9 @@ import type { SectionExecution } from "../engine/engine.ts";
 import { chipByName } from "../chip/chips.ts";
 import { placePlan } from "../lower/index.ts";
 import type { OperandScale } from "../lower/index.ts";
+import { describeModel } from "../model/describe.ts";
+import { modelConfigJson, parameterCount } from "../model/index.ts";
+import type { Model } from "../model/index.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import type { Plan } from "../plan/plan.ts";
 import { TRAIN_OPTIONS, planOf, plannedModel, trainedModel } from "../train/index.ts";
@@ -34,19 +37,26 @@ Examples:
   addOptions(command, TRAIN_OPTIONS);
   command.action(async (flags: { readonly config?: string; readonly json?: boolean }) => {
     const { config, origins } = resolveFromCommandLine(command, flags.config);
-    const built = planOf(config, trainedModel(config, plannedModel(config)));
+    const model = trainedModel(config, plannedModel(config));
+    const built = planOf(config, model);
     const execution =
       origins.get("engine") === "command line" ? await executionOf(built.plan, config) : undefined;
     const scales = scalesOf(built.plan, config);
     if (flags.json === true) {
       const more = { ...(execution && { execution }), ...(scales && { scales }) };
-      process.stdout.write(`${JSON.stringify({ ...planJson(built), ...more })}\n`);
+      process.stdout.write(
+        `${JSON.stringify({ model: describedModel(model), ...planJson(built), ...more })}\n`,
+      );
       return;
     }
-    process.stdout.write(printPlan(built));
+    process.stdout.write(`${describeModel(model)}\n\n${printPlan(built)}`);
     if (execution !== undefined) process.stdout.write(formatExecution(config.engine, execution));
     if (scales !== undefined) process.stdout.write(formatScales(config, scales));
   });
+}
+
+function describedModel({ config, parameters }: Model): object {
+  return { parameters: parameterCount(parameters.weights), config: modelConfigJson(config) };
 }
 
 async function executionOf(plan: Plan, config: TrainConfig): Promise<readonly SectionExecution[]> {

@@ -1,18 +1,15 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import type { Command } from "commander";
 import { planJson, printPlan } from "../plan/print.ts";
 import {
-  DEFAULT_PRESET,
   PRESETS,
   RunLock,
   TRAIN_OPTIONS,
-  checkIgnoredOptions,
+  fileLayer,
   logInterruption,
   planOf,
   plannedModel,
-  presetOf,
-  resolveTrainConfig,
+  readTrainLayer,
+  resolveRun,
   trainedModel,
   trainInWorker,
 } from "../train/index.ts";
@@ -24,11 +21,11 @@ import type {
 } from "../train/index.ts";
 import { POWER_CHOICES, powerChoice } from "../track/power/index.ts";
 import type { PowerChoice } from "../track/power/index.ts";
+import { flagName } from "../util/options.ts";
 import { exitAtOnce } from "../util/stuck-thread.ts";
-import type { OptionLayer } from "../util/options.ts";
 import type { Exit } from "./exit.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
-import { addOptions, commandLineLayer, fileLayer } from "./options.ts";
+import { addOptions, commandLineLayer } from "./options.ts";
 import { showPrograms } from "./show-programs.ts";
 import { watchPower } from "./power.ts";
 import { Interruptions } from "./interruptions.ts";
@@ -73,14 +70,10 @@ Examples:
     );
   addOptions(command, TRAIN_OPTIONS);
   command.action(async (flags: TrainFlags) => {
+    refuseIdleFlags(command, flags);
     if (flags.listPresets === true) {
       listPresets(flags.json === true);
       return;
-    }
-    if (flags.output !== undefined && flags.show !== "mil") {
-      throw new UsageError("cli.show", "--output goes with --show mil", {
-        remedy: "The folder of a run is --output-dir.",
-      });
     }
     const resolved = resolveFromCommandLine(command, flags.config);
     if (flags.printConfig === true) printConfig(resolved, flags.json === true);
@@ -89,33 +82,50 @@ Examples:
   });
 }
 
-/** Defaults, preset, file and flags of a command that has the training options. */
+/** Throws `UsageError` for flags that would do nothing beside others. */
+function refuseIdleFlags(command: Command, flags: TrainFlags): void {
+  const { listPresets: lists, printConfig: prints, show: what, output, overwrite } = flags;
+  if (output !== undefined && what !== "mil") {
+    throw new UsageError("cli.show", "--output goes with --show mil", {
+      remedy: "The folder of a run is --output-dir.",
+    });
+  }
+  if (overwrite === true && output === undefined) {
+    throw new UsageError("cli.show", "--overwrite does nothing without --show mil --output DIR", {
+      remedy: "A run's folder is never overwritten: choose another --output-dir, or --resume it.",
+    });
+  }
+  const endings = [
+    lists === true && "--list-presets",
+    prints === true && "--print-config",
+    what !== undefined && "--show",
+  ].filter((name) => name !== false);
+  const [first, second] = endings;
+  if (first === undefined) return;
+  if (second !== undefined) {
+    throw new UsageError("cli.train.flags", `${first} and ${second} exclude each other`);
+  }
+  if (flags.power !== undefined) {
+    throw new UsageError("cli.train.flags", `--power does nothing beside ${first}: nothing runs`);
+  }
+  if (lists !== true) return;
+  const [setting] = Object.keys(commandLineLayer(command, TRAIN_OPTIONS).values);
+  const idle = setting === undefined ? flags.config && "--config" : flagName(setting);
+  if (idle !== undefined) {
+    throw new UsageError("cli.train.flags", `${idle} does nothing beside --list-presets`);
+  }
+}
+
+/** Defaults, preset, model, file and flags of a command that has the training options. */
 export function resolveFromCommandLine(
   command: Command,
   configFile: string | undefined,
 ): ResolvedTrainConfig {
-  const layers: OptionLayer[] = [];
-  let savedLayer: OptionLayer | undefined;
-  const flags = commandLineLayer(command, TRAIN_OPTIONS);
-  const folder = flags.values["output_dir"];
-  if (flags.values["resume"] === true && typeof folder === "string") {
-    const saved = join(folder, "config.yaml");
-    if (existsSync(saved)) layers.push((savedLayer = fileLayer(saved)));
-  }
-  if (configFile !== undefined) layers.push(fileLayer(configFile));
-  layers.push(flags);
-  const presetName = layers
-    .map((layer) => layer.values["preset"])
-    .findLast((name) => name !== undefined);
-  const ownShape = layers.some(
-    (layer) => layer.values["model"] !== undefined || layer.values["model_config"] !== undefined,
-  );
-  const settings =
-    presetName === undefined && ownShape
-      ? {}
-      : presetOf(typeof presetName === "string" ? presetName : DEFAULT_PRESET).settings;
-  const resolved = resolveTrainConfig(settings, layers);
-  for (const note of checkIgnoredOptions(resolved, savedLayer)) printNote(note);
+  const resolved = resolveRun([
+    ...(configFile === undefined ? [] : [readTrainLayer(fileLayer(configFile))]),
+    readTrainLayer(commandLineLayer(command, TRAIN_OPTIONS)),
+  ]);
+  for (const note of resolved.notes) printNote(note);
   return resolved;
 }
 

@@ -63,7 +63,7 @@ export function describeModelFolder(
   const format = isRun ? "run" : "model";
   const folder = resolveModelFolder(path, note);
   const config = readModelConfig(folder);
-  const count = parameterCount(modelOf(config));
+  const count = parameterCount(modelOf(config).parameters.weights);
   const tensors = tensorsOf(folder);
   const tokenizer = tokenizerOf(folder);
   const summary: Summary = {

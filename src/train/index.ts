@@ -1,5 +1,16 @@
-export { TRAIN_OPTIONS, resolveTrainConfig } from "./config/config.ts";
-export type { ResolvedTrainConfig, TrainConfig, TrainOptions } from "./config/config.ts";
+export { TRAIN_OPTIONS, readTrainLayer, resolveTrainConfig } from "./config/config.ts";
+export type {
+  ResolvedTrainConfig,
+  TrainConfig,
+  TrainLayer,
+  TrainOptions,
+  TrainSettings,
+} from "./config/config.ts";
+export { fileLayer } from "./config/file-layer.ts";
+export { FOREIGN_NAMES } from "./config/foreign-names.ts";
+export { SIZE_KEYS } from "./config/size-keys.ts";
+export { resolveRun } from "./config/run-config.ts";
+export type { ResolvedRun } from "./config/run-config.ts";
 export { PUBLISHED_MICRO_BATCHES, estimateStep, estimateToken } from "./costs/estimate-model.ts";
 export type { EstimateModelOptions, StepEstimate, TokenEstimate } from "./costs/estimate-model.ts";
 export { EnergyBlock } from "./costs/energy-block.ts";
@@ -18,7 +29,6 @@ export { heldOutOf } from "./evaluate/held-out.ts";
 export type { HeldOut } from "./evaluate/held-out.ts";
 export { measureStep } from "./costs/measured-step.ts";
 export type { MeasuredStep } from "./costs/measured-step.ts";
-export { checkIgnoredOptions } from "./config/ignored-options.ts";
 export { resolveModelFolder, resolveTokenizer } from "../runs/model-path.ts";
 export { plannedModel, prepareData } from "./run/prepare.ts";
 export { trainedModel } from "./run/trained-model.ts";

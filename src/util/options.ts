@@ -170,41 +170,76 @@ const TYPE_WORDS: Readonly<Record<string, string>> = {
   boolean: "true or false",
 };
 
+/** What to write instead of names that other tools have, by key. */
+export type ForeignNames = Readonly<Record<string, string>>;
+
 /**
- * Merges layers, later ones over earlier ones, and checks every value.
- * Throws `OptionError` for an unknown key (with the nearest name) or a value out of bounds.
+ * The settings of one place under their own names, checked. Throws `OptionError` for an unknown name (with the
+ * nearest one, or what `foreign` says of it), one setting under two spellings, or a value out of bounds.
  */
+export function checkedLayer<Table extends OptionTable>(
+  table: Table,
+  { origin, values }: OptionLayer,
+  foreign: ForeignNames = {},
+): Partial<OptionValues<Table>> {
+  const checked: Record<string, unknown> = {};
+  const spelled = new Map<string, string>();
+  for (const [spelling, value] of Object.entries(values)) {
+    if (value === undefined) continue;
+    const key = canonicalKey(table, spelling);
+    const spec = key === undefined ? undefined : table[key];
+    if (key === undefined || spec === undefined) {
+      throw new OptionError(
+        "option.unknown",
+        `${origin}: there is no option "${spelling}".${foreignHint(spelling, foreign) ?? didYouMean(spelling.replaceAll("-", "_"), spellings(table))}`,
+      );
+    }
+    const other = spelled.get(key);
+    if (other !== undefined) {
+      const names = [other, spelling].map((name) =>
+        origin === COMMAND_LINE ? flagName(name) : JSON.stringify(name),
+      );
+      throw new OptionError(
+        "option.twice",
+        `${origin}: ${names.join(" and ")} are one setting, given twice`,
+        { remedy: "Keep one of them." },
+      );
+    }
+    spelled.set(key, spelling);
+    if (value === null) continue;
+    checked[key] = checkedValue(spec, value, place(origin, spelling));
+  }
+  return checked as Partial<OptionValues<Table>>;
+}
+
+/** What `foreign` says of a name, as words that follow a message. */
+export function foreignHint(spelling: string, foreign: ForeignNames): string | undefined {
+  const key = spelling.replace(/^--/, "").replaceAll("-", "_");
+  return Object.hasOwn(foreign, key) ? ` ${foreign[key] ?? ""}` : undefined;
+}
+
+function checkedValue(spec: OptionSpec, value: unknown, where: string): unknown {
+  const parsed = spec.schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const nearest =
+    spec.choices === undefined || typeof value !== "string" ? "" : didYouMean(value, spec.choices);
+  throw new OptionError(
+    "option.value",
+    `${where} ${plainProblem(parsed.error.issues[0])}, not ${JSON.stringify(value)}.${nearest}`,
+  );
+}
+
+/** Merges layers, later ones over earlier ones, each checked as `checkedLayer` does. */
 export function resolveOptions<Table extends OptionTable>(
   table: Table,
   layers: readonly OptionLayer[],
+  foreign: ForeignNames = {},
 ): ResolvedOptions<Table> {
   const merged: Record<string, unknown> = {};
   const origins = new Map<string, string>();
   for (const layer of layers) {
-    for (const [spelling, value] of Object.entries(layer.values)) {
-      if (value === undefined) continue;
-      const key = canonicalKey(table, spelling);
-      const spec = key === undefined ? undefined : table[key];
-      if (key === undefined || spec === undefined) {
-        throw new OptionError(
-          "option.unknown",
-          `${layer.origin}: there is no option "${spelling}".${didYouMean(spelling.replaceAll("-", "_"), spellings(table))}`,
-        );
-      }
-      if (value === null) continue;
-      const checked = spec.schema.safeParse(value);
-      if (!checked.success) {
-        const problem = plainProblem(checked.error.issues[0]);
-        const nearest =
-          spec.choices === undefined || typeof value !== "string"
-            ? ""
-            : didYouMean(value, spec.choices);
-        throw new OptionError(
-          "option.value",
-          `${place(layer.origin, spelling)} ${problem}, not ${JSON.stringify(value)}.${nearest}`,
-        );
-      }
-      merged[key] = checked.data;
+    for (const [key, value] of Object.entries(checkedLayer(table, layer, foreign))) {
+      merged[key] = value;
       origins.set(key, layer.origin);
     }
   }

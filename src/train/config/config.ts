@@ -1,4 +1,5 @@
 import {
+  checkedLayer,
   choiceOption,
   flagOption,
   numberOption,
@@ -10,8 +11,14 @@ import { DRIVERS } from "../../chip/chip.ts";
 import { SCALINGS } from "../../engine/scaling.ts";
 import { NUMERICS } from "../../engine/sim/numerics.ts";
 import { TrainError } from "../errors.ts";
+import { FOREIGN_NAMES } from "./foreign-names.ts";
+import type { SIZE_KEYS } from "./size-keys.ts";
+import { FAMILY_NAMES } from "../../model/config.ts";
 import { SAMPLINGS } from "../../text/index.ts";
 import { SCHEDULES } from "../step/schedule.ts";
+
+/** As in `config.json`. */
+const LARGEST_SIZE = 1 << 24;
 
 const MODEL = { group: "Model" };
 const DATA = { group: "Data" };
@@ -37,6 +44,49 @@ export const TRAIN_OPTIONS = {
     ...MODEL,
     placeholder: "FILE",
   }),
+  family: choiceOption(
+    "family of a new model; default: llama, or the preset's",
+    FAMILY_NAMES,
+    MODEL,
+  ),
+  layers: numberOption("layers of a new model, or of the preset changed; other sizes follow", {
+    ...MODEL,
+    integer: true,
+    minimum: 1,
+    maximum: 10_000,
+    aliases: ["num_hidden_layers", "num_layers", "n_layer", "n_layers", "depth"],
+  }),
+  hidden_size: numberOption("channels of the hidden state; default: 64 a layer", {
+    ...MODEL,
+    integer: true,
+    minimum: 2,
+    maximum: LARGEST_SIZE,
+    aliases: ["n_embd", "hidden_dim", "d_model", "dim", "channels"],
+  }),
+  heads: numberOption("attention heads; default: of about 64 channels each", {
+    ...MODEL,
+    integer: true,
+    minimum: 1,
+    maximum: LARGEST_SIZE,
+    aliases: ["num_attention_heads", "num_heads", "n_head", "n_heads"],
+  }),
+  kv_heads: numberOption("heads of keys and values; default: as many as --heads", {
+    ...MODEL,
+    integer: true,
+    minimum: 1,
+    maximum: LARGEST_SIZE,
+    aliases: ["num_key_value_heads", "num_kv_heads", "n_kv_heads"],
+  }),
+  ffn_size: numberOption(
+    "channels of the feed-forward part; default: 4 (gpt2) or 8/3 times --hidden-size",
+    {
+      ...MODEL,
+      integer: true,
+      minimum: 1,
+      maximum: LARGEST_SIZE,
+      aliases: ["intermediate_size", "n_inner", "ffn_dim", "d_ff"],
+    },
+  ),
   data: textOption(
     "text (.txt, .jsonl), token ids (.bin) or a folder of them; `stories` for the built-in corpus, `random` for random token ids",
     {
@@ -302,6 +352,7 @@ type OptionalKeys =
   | "preset"
   | "model"
   | "model_config"
+  | (typeof SIZE_KEYS)[number]
   | "story_count"
   | "sample_prompt"
   | "threads"
@@ -318,42 +369,92 @@ export type TrainConfig = {
   >;
 } & { readonly [Key in OptionalKeys]?: Exclude<TrainOptions[Key], undefined> | undefined };
 
+/** Settings of a run by their own names; all may be left out. The same names are keys of a file and, with dashes, flags. */
+export type TrainSettings = { readonly [Key in keyof TrainOptions]?: TrainOptions[Key] };
+
+/** Settings from one place: a preset, a file, the command line, a program. */
+export interface TrainLayer {
+  /** Told in messages: "run.yaml", "command line". */
+  readonly origin: string;
+  readonly values: TrainSettings;
+}
+
 export interface ResolvedTrainConfig {
   readonly config: TrainConfig;
+  /** By name: "default", "preset", "model", a layer's origin, or how the value follows from another. */
   readonly origins: ReadonlyMap<string, string>;
 }
 
 /**
- * Merges defaults, the preset's settings and the user's layers (file, flags; later ones win).
- * Throws `OptionError` for unknown keys and bad values, `TrainError` for settings that contradict each other.
+ * Settings as a file or a command line spells them, under their own names. Throws `OptionError` for an unknown name,
+ * for one setting under two spellings, and for a value out of bounds.
+ */
+export function readTrainLayer(layer: OptionLayer): TrainLayer {
+  return {
+    origin: layer.origin,
+    values: checkedLayer(TRAIN_OPTIONS, layer, FOREIGN_NAMES),
+  };
+}
+
+/** Origin of a preset's settings. */
+export const PRESET_ORIGIN = "preset";
+
+/**
+ * Merges defaults, the preset's settings and layers (later ones win). `modelDefaults`: what the model of the run says
+ * of itself, over defaults and preset.
+ * Throws `OptionError` for unknown names and bad values, `TrainError` for settings that contradict each other.
  */
 export function resolveTrainConfig(
-  presetSettings: Readonly<Record<string, unknown>>,
-  layers: readonly OptionLayer[],
+  presetSettings: TrainSettings,
+  layers: readonly TrainLayer[],
+  modelDefaults: TrainSettings = {},
 ): ResolvedTrainConfig {
-  const { values, origins } = resolveOptions(TRAIN_OPTIONS, [
-    { origin: "default", values: DEFAULTS },
-    { origin: "preset", values: presetSettings },
-    ...layers,
-  ]);
-  const config = {
-    ...values,
-    min_learning_rate: values.min_learning_rate ?? (values.learning_rate ?? 0) / 10,
-  } as TrainConfig;
-  if (!origins.has("min_learning_rate")) {
-    (origins as Map<string, string>).set("min_learning_rate", "a tenth of learning_rate");
-  }
-  if (config.min_learning_rate > config.learning_rate) {
+  const { values, origins: found } = resolveOptions(
+    TRAIN_OPTIONS,
+    [
+      { origin: "default", values: DEFAULTS },
+      { origin: PRESET_ORIGIN, values: presetSettings },
+      { origin: "model", values: modelDefaults },
+      ...layers,
+    ],
+    FOREIGN_NAMES,
+  );
+  const origins = new Map(found);
+  const config = { ...values } as TrainConfig;
+  const minimum = minimumRate(config, origins, presetSettings);
+  if (minimum !== undefined) origins.set("min_learning_rate", minimum.origin);
+  const whole = minimum === undefined ? config : { ...config, min_learning_rate: minimum.rate };
+  if (whole.min_learning_rate > whole.learning_rate) {
     throw new TrainError(
       "train.config.learning_rate",
-      `min_learning_rate ${config.min_learning_rate} is above learning_rate ${config.learning_rate}`,
+      `min_learning_rate ${whole.min_learning_rate} is above learning_rate ${whole.learning_rate}`,
+      { remedy: "Give --min-learning-rate too." },
     );
   }
-  if (config.warmup_steps >= 1 && !Number.isInteger(config.warmup_steps)) {
+  if (whole.warmup_steps >= 1 && !Number.isInteger(whole.warmup_steps)) {
     throw new TrainError(
       "train.config.warmup_steps",
-      `warmup_steps ${config.warmup_steps} is neither a whole number of steps nor a share below 1`,
+      `warmup_steps ${whole.warmup_steps} is neither a whole number of steps nor a share below 1`,
     );
   }
-  return { config, origins };
+  return { config: whole, origins };
+}
+
+/** The learning rate at the last step where nobody gave it for this peak: a tenth, or the preset's proportion. */
+function minimumRate(
+  config: TrainConfig,
+  origins: ReadonlyMap<string, string>,
+  { learning_rate: presetRate, min_learning_rate: presetMinimum }: TrainSettings,
+): { readonly rate: number; readonly origin: string } | undefined {
+  const { learning_rate: rate } = config;
+  const origin = origins.get("min_learning_rate");
+  if (origin === undefined) return { rate: rate / 10, origin: "a tenth of learning_rate" };
+  if (origin !== PRESET_ORIGIN || presetRate === undefined || presetMinimum === undefined) {
+    return undefined;
+  }
+  if (rate >= presetRate) return undefined;
+  return {
+    rate: (presetMinimum * rate) / presetRate,
+    origin: "the preset's, smaller as learning_rate is",
+  };
 }

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { COMMAND_LINE, OptionError, flagName } from "../../util/options.ts";
-import type { OptionLayer } from "../../util/options.ts";
-import type { ResolvedTrainConfig, TrainConfig } from "./config.ts";
+import type { ResolvedTrainConfig, TrainConfig, TrainLayer } from "./config.ts";
+import { SIZE_KEYS } from "./size-keys.ts";
 import { TOKENIZER_KINDS } from "../../runs/model-path.ts";
 
 type Key = keyof TrainConfig;
@@ -48,10 +48,79 @@ const RULES: readonly Rule[] = [
       data === "random" ? "random token ids need no tokenizer" : undefined,
     remedy: `Leave ${flagName(key)} out, or name data to train on.`,
   })),
+  ...SIZE_KEYS.map((key) => ({
+    key,
+    reason: ({ model, model_config: file }: TrainConfig) =>
+      (model ?? file) === undefined
+        ? undefined
+        : `the model ${model ?? file ?? ""} has the sizes it has`,
+    remedy: `Leave ${flagName(key)} out, or train a new model without --model and --model-config.`,
+  })),
+  {
+    key: "model_config",
+    reason: ({ model }) =>
+      model === undefined ? undefined : `the model ${model} has a configuration of its own`,
+    remedy: "Leave --model-config out, or train a new model without --model.",
+  },
+  {
+    key: "text_field",
+    reason: ({ data }) =>
+      /^(?:stories|random)$|\.(?:txt|bin)$/.test(data)
+        ? `it names a field of rows, and the data are ${data}`
+        : undefined,
+    remedy: "Leave --text-field out, or name data in rows, such as .jsonl.",
+  },
+  {
+    key: "min_learning_rate",
+    reason: ({ lr_scheduler_type: kind }) =>
+      kind === "constant" ? "the learning rate stays as it is" : undefined,
+    remedy: "Leave --min-learning-rate out, or take --lr-scheduler-type cosine or linear.",
+  },
+  ...(["sample_prompt", "sample_tokens", "sample_temperature"] as const).map((key) => ({
+    key,
+    reason: ({ sample_steps: every, final_samples: last }: TrainConfig) =>
+      every === 0 && last === 0 ? "no samples are written" : undefined,
+    remedy: "Ask for samples: --sample-steps N, or --final-samples N.",
+  })),
+  {
+    key: "numerics",
+    reason: ({ engine }) =>
+      engine === "auto" || engine.startsWith("sim:")
+        ? undefined
+        : `it chooses the arithmetic of sim:<chip>, and the engine is ${engine}`,
+    remedy: "Leave --numerics out, or take --engine sim:m4.",
+  },
+  {
+    key: "scaling",
+    reason: ({ engine }) =>
+      engine === "cpu" || engine === "reference"
+        ? `the engine ${engine} computes in fp32, where nothing needs it`
+        : undefined,
+    remedy: "Leave --scaling out, or take --engine sim:m4 or ane.",
+  },
+  {
+    key: "threads",
+    reason: ({ engine }) =>
+      engine === "reference" ? "the engine reference has one thread" : undefined,
+    remedy: "Leave --threads out, or take --engine cpu.",
+  },
+  {
+    key: "tap_bytes",
+    reason: ({ recompute }) =>
+      recompute === "auto" ? undefined : `it is the budget of --recompute auto, not ${recompute}`,
+    remedy: "Leave --tap-bytes out, or take --recompute auto.",
+  },
 ];
 
 /** What a run was begun with and keeps. */
-const KEPT: readonly Key[] = ["model", "model_config", "tokenizer", "vocab_size", "story_count"];
+const KEPT: readonly Key[] = [
+  "model",
+  "model_config",
+  ...SIZE_KEYS,
+  "tokenizer",
+  "vocab_size",
+  "story_count",
+];
 
 /**
  * Settings that a user gave and that would do nothing. Throws `OptionError` for one of the command line; returns a
@@ -59,7 +128,7 @@ const KEPT: readonly Key[] = ["model", "model_config", "tokenizer", "vocab_size"
  */
 export function checkIgnoredOptions(
   { config, origins }: ResolvedTrainConfig,
-  saved: OptionLayer | undefined,
+  saved: TrainLayer | undefined,
 ): readonly string[] {
   const notes: string[] = [];
   const tell = (key: Key, reason: string, remedy: string): void => {
@@ -75,7 +144,7 @@ export function checkIgnoredOptions(
     notes.push(`${origin ?? ""}: ${key} ${value} does nothing: ${reason}`);
   };
   const isGiven = (key: Key): boolean =>
-    !["default", "preset", saved?.origin].includes(origins.get(key) ?? "default");
+    !["default", "preset", "model", saved?.origin].includes(origins.get(key) ?? "default");
   if (saved !== undefined) {
     for (const key of KEPT) {
       const before = saved.values[key];

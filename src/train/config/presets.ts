@@ -2,6 +2,7 @@ import { modelPreset } from "../../model/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
 import { didYouMean } from "../../util/nearest.ts";
 import { TrainError } from "../errors.ts";
+import type { TrainSettings } from "./config.ts";
 
 /** A named model with settings that work. */
 export interface Preset {
@@ -11,7 +12,7 @@ export interface Preset {
   /** Whether the model's vocabulary is the tokenizer's, whatever that has; otherwise the model's own stands. */
   readonly vocabularyFollowsTokenizer: boolean;
   /** Settings that differ from the defaults, by their option keys. */
-  readonly settings: Readonly<Record<string, number | string | boolean>>;
+  readonly settings: TrainSettings;
 }
 
 type Row = Omit<Preset, "name" | "model" | "vocabularyFollowsTokenizer"> & {

@@ -1,6 +1,5 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { parseModelConfig, readJsonFile, readModelConfig } from "../../model/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
 import {
   byteTokenizer,
@@ -17,11 +16,11 @@ import type { TrainConfig } from "../config/config.ts";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
 import { TrainError } from "../errors.ts";
 import { resolveModelFolder, resolveTokenizer } from "../../runs/model-path.ts";
-import { DEFAULT_PRESET, presetOf } from "../config/presets.ts";
+import { modelShape, shapeSource } from "../config/model-shape.ts";
+import { presetOf } from "../config/presets.ts";
 import { writeStoryCorpus } from "./story-corpus.ts";
 
 const TOKENIZER_TRAINING_BYTES = 8 << 20;
-const CONFIG_BYTE_LIMIT = 1 << 20;
 
 export interface PreparedData {
   readonly model: ModelConfig;
@@ -100,16 +99,10 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
 
 /**
  * The model of a run without its data, for plans: where the vocabulary would follow from the tokenizer,
- * `vocab_size` stands in.
+ * `vocab_size` stands in, or the preset's own for tokenizers that are not trained to a size.
  */
 export function plannedModel(config: TrainConfig): ModelConfig {
-  const ownShape = config.model !== undefined || config.model_config !== undefined;
-  const follows = !ownShape && presetOf(config.preset ?? DEFAULT_PRESET).vocabularyFollowsTokenizer;
-  return sizedModel(
-    config,
-    modelFolderOf(config),
-    follows && config.tokenizer === "bpe" ? config.vocab_size : undefined,
-  );
+  return sizedModel(config, modelFolderOf(config), undefined);
 }
 
 /** A run that goes on has all it needs of the folder it began from. */
@@ -121,28 +114,18 @@ function modelFolderOf(config: TrainConfig, note?: (message: string) => void): s
 }
 
 /**
- * The model of a run: from a folder, a config.json or a preset, with the tokenizer's vocabulary where it follows it.
- * Throws `TrainError` where the tokenizer or the sequence length does not fit.
+ * The model of a run, with the tokenizer's vocabulary where it follows it; without a token count, with the vocabulary
+ * that is planned. Throws `TrainError` where the tokenizer or the sequence length does not fit.
  */
 function sizedModel(
   config: TrainConfig,
   modelFolder: string | undefined,
   tokenCount: number | undefined,
 ): ModelConfig {
-  const preset =
-    config.model === undefined && config.model_config === undefined
-      ? presetOf(config.preset ?? DEFAULT_PRESET)
-      : undefined;
-  let model: ModelConfig;
-  if (preset !== undefined) model = preset.model;
-  else if (modelFolder !== undefined) model = readModelConfig(modelFolder);
-  else {
-    const path = config.model_config ?? "";
-    model = parseModelConfig(readJsonFile(path, CONFIG_BYTE_LIMIT), path);
-  }
-  if (preset?.vocabularyFollowsTokenizer === true && tokenCount !== undefined) {
-    model = { ...model, vocabularySize: tokenCount };
-  }
+  const { model } = modelShape(config, modelFolder, {
+    vocabularySize: tokenCount ?? plannedVocabulary(config),
+    contextLength: config.max_seq_length,
+  });
   if (tokenCount !== undefined && model.vocabularySize < tokenCount) {
     throw new TrainError(
       "train.vocabulary",
@@ -158,6 +141,22 @@ function sizedModel(
     );
   }
   return model;
+}
+
+/** Tokens of a tokenizer that is not made yet: `vocab_size` of one that is trained to it. */
+function plannedVocabulary(config: TrainConfig): number {
+  switch (config.tokenizer) {
+    case "bpe":
+      return config.vocab_size;
+    case "byte":
+      return byteTokenizer().tokenizer.vocabularySize;
+    default: {
+      const source = shapeSource(config);
+      return source.kind === "preset"
+        ? presetOf(source.name).model.vocabularySize
+        : config.vocab_size;
+    }
+  }
 }
 
 function makeTokenizer(

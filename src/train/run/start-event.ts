@@ -5,7 +5,7 @@ import type { TrainConfig } from "../config/config.ts";
 import { EVENTS_VERSION } from "../../runs/events.ts";
 import type { TrainEvent } from "../../runs/events.ts";
 import type { PreparedData } from "./prepare.ts";
-import { DEFAULT_PRESET } from "../config/presets.ts";
+import { shapeSource } from "../config/model-shape.ts";
 
 type StartEvent = Extract<TrainEvent, { kind: "start" }>;
 
@@ -17,15 +17,18 @@ export function startFields(
   engine: EngineDescription,
 ): Omit<StartEvent, "t" | "sequence" | "step" | "tokens_per_step" | "plan_bytes"> {
   const { model } = data;
-  const ownShape = data.modelFolder ?? config.model_config;
+  const source = shapeSource(config);
   return {
     kind: "start",
     version: EVENTS_VERSION,
     max_steps: config.max_steps,
     run: config.output_dir,
-    ...(ownShape === undefined
-      ? { preset: config.preset ?? DEFAULT_PRESET, preset_by_default: config.preset === undefined }
-      : { model: ownShape }),
+    ...(source.kind === "preset" && {
+      preset: source.name,
+      preset_by_default: config.preset === undefined,
+    }),
+    ...(source.kind === "folder" && { model: data.modelFolder ?? source.path }),
+    ...(source.kind === "file" && { model: source.path }),
     family: model.family,
     layers: model.layerCount,
     channels: model.channelCount,

@@ -1,0 +1,38 @@
+import type { ForeignNames } from "../../util/options.ts";
+
+/**
+ * Settings of mlx-lm, Hugging Face's trainer, nanoGPT and llama2.c that have another form here: what to write instead.
+ * Names that mean the same thing are aliases in the table of options.
+ */
+export const FOREIGN_NAMES: ForeignNames = {
+  epochs: "Say how many updates: --max-steps N.",
+  num_epochs: "Say how many updates: --max-steps N.",
+  num_train_epochs: "Say how many updates: --max-steps N.",
+  device: "The processor is chosen by --engine: cpu, ane, sim:m4, reference or auto.",
+  device_type: "The processor is chosen by --engine: cpu, ane, sim:m4, reference or auto.",
+  backend: "The processor is chosen by --engine: cpu, ane, sim:m4, reference or auto.",
+  no_cuda: "The processor is chosen by --engine: cpu, ane, sim:m4, reference or auto.",
+  use_cpu: "Write --engine cpu.",
+  fp16: "The engine says the arithmetic: fp32 on --engine cpu, fp16 on ane and sim:m4.",
+  bf16: "The engine says the arithmetic: fp32 on --engine cpu, fp16 on ane and sim:m4.",
+  dtype: "The engine says the arithmetic: fp32 on --engine cpu, fp16 on ane and sim:m4.",
+  torch_dtype: "The engine says the arithmetic: fp32 on --engine cpu, fp16 on ane and sim:m4.",
+  precision: "The engine says the arithmetic: fp32 on --engine cpu, fp16 on ane and sim:m4.",
+  mixed_precision: "The engine says the arithmetic: fp32 on --engine cpu, fp16 on ane and sim:m4.",
+  warmup_ratio: "Write --warmup-steps 0.05: below 1 it is a share of --max-steps.",
+  lr_decay_iters: "The schedule ends with --max-steps.",
+  decay_lr: "Write --lr-scheduler-type cosine, or constant.",
+  optim: "The optimizer is AdamW: --adam-beta1, --adam-beta2, --adam-epsilon, --weight-decay.",
+  optimizer: "The optimizer is AdamW: --adam-beta1, --adam-beta2, --adam-epsilon, --weight-decay.",
+  gradient_checkpointing: "Write --recompute full: nothing is kept that can be computed again.",
+  compile: "Programs are always compiled, once for each repeated part.",
+  dropout: "There is no dropout here.",
+  logging_dir: "Events and checkpoints stand in --output-dir.",
+  report_to: "Events stand in events.ndjson of --output-dir.",
+  train: "The subcommand is the verb: anecdote train.",
+  train_file: "Write --data FILE.",
+  validation_file: "--validation-fraction keeps a share of the data.",
+  num_workers: "Write --threads N.",
+  max_new_tokens: "Write --sample-tokens N, or --max-tokens N with generate.",
+  verbose: "Write --json for all that is known.",
+};
