@@ -61,7 +61,7 @@ export const TRAIN_OPTIONS = {
     integer: true,
     minimum: 2,
     maximum: LARGEST_SIZE,
-    aliases: ["n_embd", "hidden_dim", "d_model", "dim", "channels"],
+    aliases: ["n_embd", "hidden_dim", "d_model", "channels"],
   }),
   heads: numberOption("attention heads; default: of about 64 channels each", {
     ...MODEL,
