@@ -76,7 +76,8 @@ export function prepareRun(request: RunRequest): PreparedRun {
   try {
     const open = functionOf(wholeProgram(opened), functionName, defaultFunctionOf(opened));
     const { bound } = opened;
-    if (!isOnnx && request.shapes !== undefined) requireOpenSizes([open], { shapes: request.shapes });
+    if (!isOnnx && request.shapes !== undefined)
+      requireOpenSizes([open], { shapes: request.shapes });
     const arrays = new Map(
       [...request.arrays].map(([name, array]) => [opened.portNames.get(name) ?? name, array]),
     );
