@@ -14,7 +14,7 @@ import { createEngine } from "../dist/index.js";
 import { hostTensor } from "../dist/mil/host-tensor.js";
 import { loadWeights } from "../dist/model/index.js";
 import { placePlan } from "../dist/lower/place-plan.js";
-import { BatchSource } from "../dist/text/index.js";
+import { WindowBatches } from "../dist/text/index.js";
 import { restoreWeights } from "../dist/train/run/checkpoint-contents.js";
 import { prepareData } from "../dist/train/run/prepare.js";
 import { LossScale } from "../dist/train/step/loss-scale.js";
@@ -51,7 +51,7 @@ const cpu = await createEngine("cpu", { threads: 1 });
 const loaded = await cpu.load(plan);
 if (values.model === undefined) restoreWeights(model, undefined, (name) => loaded.view(name));
 else loadWeights(train.resolveModelFolder(values.model), model, (name) => loaded.view(name));
-const batch = new BatchSource(data.train, {
+const batch = new WindowBatches(data.train, {
   ...{ batchSize: 1, sampling: config.sampling, seed: 1, contextLength: config.max_seq_length },
   endOfText: data.tokenizer?.tokenizer.special.endOfText,
 }).next();

@@ -1,6 +1,6 @@
 // A trainer over random tokens, for benchmarks of steps.
 import { initialiseWeights } from "../dist/model/index.js";
-import { BatchSource } from "../dist/text/index.js";
+import { WindowBatches } from "../dist/text/index.js";
 import { Trainer } from "../dist/train/step/trainer.js";
 import { Random } from "../dist/util/random.js";
 
@@ -17,7 +17,7 @@ export function randomTrainer(loaded, model, size, options = {}) {
   };
   return new Trainer({
     loaded,
-    batches: new BatchSource(tokens, {
+    batches: new WindowBatches(tokens, {
       batchSize: size.batch,
       contextLength: size.context,
       sampling: "random",

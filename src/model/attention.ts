@@ -96,8 +96,17 @@ export function causalMask(stage: StageBuilder, rowCount: number): Value {
   return stage.constant(mask, [rowCount, rowCount], "causal_mask");
 }
 
+/** A packed batch's mask [B, S, S] as it is added to scores: with an axis for the heads, and for the group if any. */
+export function packedMask(stage: StageBuilder, sizes: AttentionSizes): Value {
+  const { batchSize: B, rowCount: S } = sizes;
+  const x = stage.input("attention_mask", [B, S, S]);
+  const heads = groupSize(sizes) === 1 ? [1] : [1, 1];
+  return stage.op("reshape", { x, shape: [B, ...heads, S, S] });
+}
+
 /**
- * Every row attends to itself and the rows before it. The query carries the factor 1/sqrt(D).
+ * Every row attends to itself and the rows before it, or to those that `mask` leaves (as `packedMask` gives it). The
+ * query carries the factor 1/sqrt(D).
  * Query as `splitHeads` gives it, key and value [B, Hkv, S, D]; the result is rows [B*S, H*D].
  */
 export function causalAttention(
@@ -106,13 +115,14 @@ export function causalAttention(
   key: Value,
   value: Value,
   sizes: AttentionSizes,
+  mask?: Value,
 ): Value {
   const S = sizes.rowCount;
   const x = foldGroups(stage, query, sizes);
   const scores = stage.op("matmul", { x, y: key, transpose_y: true }, "scores");
   const masked = stage.op(
     "add",
-    { x: unfoldScores(stage, scores, sizes, S), y: causalMask(stage, S) },
+    { x: unfoldScores(stage, scores, sizes, S), y: mask ?? causalMask(stage, S) },
     "masked_scores",
   );
   const weights = stage.op("softmax", { x: masked, axis: -1 }, "attention");

@@ -1,10 +1,18 @@
 import type { MilFunction, Value } from "../mil/program.ts";
-import { causalAttention, cachedAttention, splitHeads } from "./attention.ts";
+import {
+  causalAttention,
+  cachedAttention,
+  groupSize,
+  packedMask,
+  splitHeads,
+} from "./attention.ts";
 import type { AttentionSizes } from "./attention.ts";
 import type { CommonConfig, RopeScaling } from "./config.ts";
 import { crossEntropySum } from "./cross-entropy.ts";
 import type { BatchSizes, CachedSizes, Family, RowSizes } from "./family.ts";
 import { linear, rmsNorm } from "./layers.ts";
+import { packingFunction } from "./packing.ts";
+import type { PACKED_TABLES, PackedTables } from "./packing.ts";
 import { ropeTables, rotate } from "./rope.ts";
 import { StageBuilder } from "./stage-builder.ts";
 import { borrowed, linearWeights, matrixWeight, ONES, vectorWeight } from "./weights.ts";
@@ -157,37 +165,91 @@ function attentionSizes(
   return { batchSize, rowCount, headCount, keyValueHeadCount, headSize };
 }
 
+interface Tables {
+  readonly cosines: Value;
+  readonly signedSines: Value;
+}
+
+interface RotaryInputs {
+  readonly forQuery: Tables;
+  readonly forKey: Tables;
+  /** Absent where every row is one document. */
+  readonly mask?: Value;
+}
+
+/** Rotary tables of positions 0 to S - 1; the query's carry the scores' factor 1/sqrt(D). */
+function rotaryTables(config: DecoderConfig, sequenceLength: number): PackedTables {
+  const query = ropeTables(config, sequenceLength, 0, 1 / Math.sqrt(config.headSize));
+  const key = ropeTables(config, sequenceLength);
+  return {
+    query_cosines: query.cosines,
+    query_signed_sines: query.signedSines,
+    key_cosines: key.cosines,
+    key_signed_sines: key.signedSines,
+  };
+}
+
+function constantRotary(
+  stage: StageBuilder,
+  config: DecoderConfig,
+  sequenceLength: number,
+): RotaryInputs {
+  const tables = rotaryTables(config, sequenceLength);
+  const shape = [sequenceLength, config.headSize];
+  return {
+    forQuery: {
+      cosines: stage.constant(tables.query_cosines, shape, "query_cosines"),
+      signedSines: stage.constant(tables.query_signed_sines, shape, "query_sines"),
+    },
+    forKey: {
+      cosines: stage.constant(tables.key_cosines, shape, "key_cosines"),
+      signedSines: stage.constant(tables.key_signed_sines, shape, "key_sines"),
+    },
+  };
+}
+
+/** Mask and rotary tables as a packed batch gives them, with axes for the heads. */
+function packedRotary(stage: StageBuilder, sizes: AttentionSizes): RotaryInputs {
+  const { batchSize: B, rowCount: S, headSize: D } = sizes;
+  const mask = packedMask(stage, sizes);
+  const table = (name: (typeof PACKED_TABLES)[number], heads: readonly number[]): Value =>
+    stage.op("reshape", { x: stage.input(name, [B, S, D]), shape: [B, ...heads, S, D] });
+  const heads = groupSize(sizes) === 1 ? [1] : [1, 1];
+  return {
+    mask,
+    forQuery: {
+      cosines: table("query_cosines", heads),
+      signedSines: table("query_signed_sines", heads),
+    },
+    forKey: {
+      cosines: table("key_cosines", [1]),
+      signedSines: table("key_signed_sines", [1]),
+    },
+  };
+}
+
+function decoderPacking(config: DecoderConfig, sizes: BatchSizes): MilFunction {
+  const tables = rotaryTables(config, sizes.sequenceLength);
+  return packingFunction(sizes, { headSize: config.headSize, tables });
+}
+
 function decoderBlock(config: DecoderConfig, sizes: BatchSizes): MilFunction {
   const { batchSize, sequenceLength } = sizes;
   const stage = new StageBuilder("block", decoderBlockWeights(config, 0), sizes.dataType);
   const hidden = stage.input("hidden", [batchSize * sequenceLength, config.channelCount]);
-  stage.declareWeights();
   const shape = attentionSizes(config, batchSize, sequenceLength);
+  const packed = sizes.isPacked === true ? packedRotary(stage, shape) : undefined;
+  stage.declareWeights();
   const rows = rmsNorm(stage, hidden, "input_layernorm", config.normEpsilon);
   const { query, key, value } = project(stage, config, rows, shape);
-  const table = (values: Float32Array, name: string): Value =>
-    stage.constant(values, [sequenceLength, config.headSize], name);
-  // The query's tables carry the scores' factor 1/sqrt(D).
-  const forQuery = ropeTables(config, sequenceLength, 0, 1 / Math.sqrt(config.headSize));
-  const forKey = ropeTables(config, sequenceLength);
+  const { forQuery, forKey } = packed ?? constantRotary(stage, config, sequenceLength);
   const mixed = causalAttention(
     stage,
-    rotate(
-      stage,
-      query,
-      table(forQuery.cosines, "query_cosines"),
-      table(forQuery.signedSines, "query_sines"),
-      "query",
-    ),
-    rotate(
-      stage,
-      key,
-      table(forKey.cosines, "key_cosines"),
-      table(forKey.signedSines, "key_sines"),
-      "key",
-    ),
+    rotate(stage, query, forQuery.cosines, forQuery.signedSines, "query"),
+    rotate(stage, key, forKey.cosines, forKey.signedSines, "key"),
     value,
     shape,
+    packed?.mask,
   );
   return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed) });
 }
@@ -255,6 +317,7 @@ export function decoderFamily<Config>(
 ): Family<Config> {
   return {
     positions: "rope",
+    packing: (config, sizes) => decoderPacking(decoderOf(config), sizes),
     embedWeights: (config) => decoderEmbedWeights(decoderOf(config)),
     blockWeights: (config, layer) => decoderBlockWeights(decoderOf(config), layer),
     headWeights: (config) => decoderHeadWeights(decoderOf(config)),

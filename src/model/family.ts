@@ -7,6 +7,8 @@ export interface BatchSizes {
   readonly batchSize: number;
   readonly sequenceLength: number;
   readonly dataType: StageDataType;
+  /** Rows hold several documents: positions and the mask come as inputs. */
+  readonly isPacked?: boolean;
 }
 
 /** A run of rows that attends to a cache of earlier ones. */
@@ -36,9 +38,14 @@ export interface Family<Config> {
   /** Weights of one layer. */
   readonly blockWeights: (config: Config, layer: number) => readonly WeightSpec[];
   readonly headWeights: (config: Config) => readonly WeightSpec[];
-  /** tokens int32 [B, S] to hidden [N, C]. */
+  /**
+   * What packed blocks share, once a step: documents (and position_ids with rotary positions), int32 [B, S], to
+   * attention_mask [B, S, S] (and the tables of packing.ts, [B, S, D] each).
+   */
+  readonly packing: (config: Config, sizes: BatchSizes) => MilFunction;
+  /** tokens int32 [B, S] (and position_ids int32 [B, S] where learned positions are packed) to hidden [N, C]. */
   readonly embed: (config: Config, sizes: BatchSizes) => MilFunction;
-  /** hidden [N, C] to hidden_out [N, C]. */
+  /** hidden [N, C] (and what `packing` gives, where rows are packed) to hidden_out [N, C]. */
   readonly block: (config: Config, sizes: BatchSizes) => MilFunction;
   /** hidden [R, C], targets int32 [R] to loss_sum fp32 []. */
   readonly head: (config: Config, sizes: RowSizes) => MilFunction;

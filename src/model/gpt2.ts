@@ -1,11 +1,12 @@
 import type { MilFunction, Value } from "../mil/program.ts";
-import { causalAttention, cachedAttention } from "./attention.ts";
+import { causalAttention, cachedAttention, packedMask } from "./attention.ts";
 import type { AttentionSizes } from "./attention.ts";
 import type { Gpt2Config } from "./config.ts";
 import { crossEntropySum } from "./cross-entropy.ts";
 import { ModelError } from "./errors.ts";
 import type { BatchSizes, CachedSizes, Family, RowSizes } from "./family.ts";
 import { layerNorm, linear, transposedLinear } from "./layers.ts";
+import { packingFunction } from "./packing.ts";
 import { StageBuilder } from "./stage-builder.ts";
 import { borrowed, linearWeights, matrixWeight, ONES, vectorWeight, ZEROS } from "./weights.ts";
 import type { Initialisation, WeightSpec } from "./weights.ts";
@@ -60,9 +61,14 @@ function embed(config: Gpt2Config, sizes: BatchSizes): MilFunction {
   const C = config.channelCount;
   const stage = new StageBuilder("embed", embedWeights(config), sizes.dataType);
   const tokens = stage.input("tokens", [B, S], "int32");
+  const positions =
+    sizes.isPacked === true ? stage.input("position_ids", [B, S], "int32") : undefined;
   stage.declareWeights({ wpe_weight: [S, C] });
   const rows = stage.op("gather", { x: stage.weight("wte_weight"), indices: tokens, axis: 0 });
-  const placed = stage.op("add", { x: rows, y: stage.weight("wpe_weight") });
+  const table = stage.weight("wpe_weight");
+  const places =
+    positions === undefined ? table : stage.op("gather", { x: table, indices: positions, axis: 0 });
+  const placed = stage.op("add", { x: rows, y: places });
   return stage.finish({ hidden: stage.op("reshape", { x: placed, shape: [B * S, C] }) });
 }
 
@@ -122,10 +128,11 @@ function block(config: Gpt2Config, sizes: BatchSizes): MilFunction {
   const { batchSize, sequenceLength } = sizes;
   const stage = new StageBuilder("block", blockWeights(config, 0), sizes.dataType);
   const hidden = stage.input("hidden", [batchSize * sequenceLength, config.channelCount]);
-  stage.declareWeights();
   const shape = attentionSizes(config, batchSize, sequenceLength);
+  const mask = sizes.isPacked === true ? packedMask(stage, shape) : undefined;
+  stage.declareWeights();
   const rows = layerNorm(stage, hidden, "ln_1", config.normEpsilon);
-  const mixed = causalAttention(stage, ...project(stage, rows, shape), shape);
+  const mixed = causalAttention(stage, ...project(stage, rows, shape), shape, mask);
   return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed) });
 }
 
@@ -182,6 +189,7 @@ function everyLogits(config: Gpt2Config, sizes: RowSizes): MilFunction {
 /** GPT-2: LayerNorm, learned positions, one matrix for queries, keys and values stored [in, out], GELU. */
 export const GPT2: Family<Gpt2Config> = {
   positions: "learned",
+  packing: (_, sizes) => packingFunction(sizes),
   embedWeights,
   blockWeights,
   headWeights,

@@ -9,6 +9,7 @@ import { QWEN3 } from "./qwen3.ts";
 
 /** The stage functions of a model; `Family` says what goes in and out. */
 export interface StageFunctions {
+  readonly packing: (sizes: BatchSizes) => MilFunction;
   readonly embed: (sizes: BatchSizes) => MilFunction;
   readonly block: (sizes: BatchSizes) => MilFunction;
   readonly head: (sizes: RowSizes) => MilFunction;
@@ -34,6 +35,7 @@ function bind<Config extends ModelConfig>(family: Family<Config>, config: Config
     config,
     positions: family.positions,
     functions: {
+      packing: (sizes: BatchSizes) => family.packing(config, sizes),
       embed: (sizes: BatchSizes) => family.embed(config, sizes),
       block: (sizes: BatchSizes) => family.block(config, sizes),
       head: (sizes: RowSizes) => family.head(config, sizes),

@@ -2,7 +2,6 @@ import { join } from "node:path";
 import { z } from "zod";
 import { readSmallFile } from "../util/byte-source.ts";
 import { messageOf } from "../util/errors.ts";
-import { SAMPLINGS } from "../text/index.ts";
 import { RunError } from "./errors.ts";
 
 const word = z.number().int().nonnegative();
@@ -11,15 +10,8 @@ const word = z.number().int().nonnegative();
 export const trainerStateSchema = z.object({
   version: z.literal(1),
   step: word,
-  sampler: z.object({
-    sampling: z.enum(SAMPLINGS),
-    seed: z.number(),
-    epoch: word,
-    position: word,
-    random: z.tuple([word, word, word, word]),
-    tokenCount: word,
-    contextLength: word,
-  }),
+  /** Where the batches stand; their implementation reads it. */
+  sampler: z.record(z.string(), z.unknown()),
   /** Losses since the last report: their sum and number. */
   window: z.object({ lossSum: z.number(), stepCount: word }),
   /** Absent in checkpoints of engines that need none. */

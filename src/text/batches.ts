@@ -1,23 +1,10 @@
+import { IGNORED_TARGET } from "./batch.ts";
+import type { Batch, Batches } from "./batch.ts";
 import { TextError } from "./errors.ts";
 import { scanTokens } from "./token-view.ts";
 import type { TokenView } from "./token-view.ts";
 import { windowSampler } from "./windows.ts";
 import type { SamplerOptions, SamplerState, WindowSampler } from "./windows.ts";
-
-/** A target that the loss leaves out. */
-export const IGNORED_TARGET = -100;
-
-/** Rows of tokens for one forward pass. Targets are the inputs one position later. */
-export interface Batch {
-  readonly batchSize: number;
-  readonly sequenceLength: number;
-  /** [B, S], row by row. */
-  readonly inputs: Int32Array;
-  /** [B, S]; `IGNORED_TARGET` where nothing is to be predicted. */
-  readonly targets: Int32Array;
-  /** How many targets are not ignored. */
-  readonly validTargetCount: number;
-}
 
 export interface BatchOptions extends SamplerOptions {
   readonly batchSize: number;
@@ -32,16 +19,17 @@ function checkBatchSize(batchSize: number): void {
   }
 }
 
-/** Training batches without end. The state, saved after a batch, continues with the next one. */
-export class BatchSource {
+/** Windows of a corpus, every token of which but the first is a target: what pre-training reads. */
+export class WindowBatches implements Batches {
+  readonly isPacked = false;
   readonly #view: TokenView;
   readonly #sampler: WindowSampler;
   readonly #batchSize: number;
   readonly #sequenceLength: number;
   readonly #window: Int32Array;
 
-  /** Throws what `windowSampler` throws. */
-  constructor(view: TokenView, options: BatchOptions, resume?: SamplerState) {
+  /** `resume` is a state of such batches over the same data. Throws what `windowSampler` throws. */
+  constructor(view: TokenView, options: BatchOptions, resume?: unknown) {
     checkBatchSize(options.batchSize);
     this.#view = view;
     this.#sampler = windowSampler(view, options, resume);

@@ -28,8 +28,10 @@ export type { TokenView } from "./token-view.ts";
 
 export { SAMPLINGS, windowSampler } from "./windows.ts";
 export type { SamplerOptions, SamplerState, Sampling, WindowSampler } from "./windows.ts";
-export { BatchSource, evaluationBatches, evaluationRowCount, IGNORED_TARGET } from "./batches.ts";
-export type { Batch, BatchOptions, EvaluationOptions } from "./batches.ts";
+export { checkBatch, countTargets, IGNORED_TARGET, MAXIMUM_DOCUMENTS } from "./batch.ts";
+export type { Batch, Batches, Packing } from "./batch.ts";
+export { evaluationBatches, evaluationRowCount, WindowBatches } from "./batches.ts";
+export type { BatchOptions, EvaluationOptions } from "./batches.ts";
 
 export { COMBINATION_COUNT, combinationCount, isHeldOut } from "./stories/combinations.ts";
 export type { StorySplit } from "./stories/combinations.ts";

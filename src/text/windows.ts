@@ -1,5 +1,5 @@
+import { z } from "zod";
 import { Random } from "../util/random.ts";
-import type { RandomState } from "../util/random.ts";
 import { TextError } from "./errors.ts";
 import { permutation } from "./permutation.ts";
 import { scanTokens } from "./token-view.ts";
@@ -13,18 +13,22 @@ export const SAMPLINGS = ["random", "epochs", "documents"] as const;
 
 export type Sampling = (typeof SAMPLINGS)[number];
 
+const count = z.int().nonnegative();
+
 /** Where a sampler stands: plain JSON. Restored, it gives the same windows as if it had never stopped. */
-export interface SamplerState {
-  readonly sampling: Sampling;
-  readonly seed: number;
-  readonly epoch: number;
+const samplerStateSchema = z.object({
+  sampling: z.enum(SAMPLINGS),
+  seed: z.number(),
+  epoch: count,
   /** Windows given in this epoch. */
-  readonly position: number;
-  readonly random: RandomState;
+  position: count,
+  random: z.tuple([count, count, count, count]).readonly(),
   /** What the state belongs to; another corpus or context length is refused. */
-  readonly tokenCount: number;
-  readonly contextLength: number;
-}
+  tokenCount: count,
+  contextLength: count,
+});
+
+export type SamplerState = Readonly<z.infer<typeof samplerStateSchema>>;
 
 /** Gives out positions of windows: a window is `contextLength` inputs and, one further, as many targets. */
 export interface WindowSampler {
@@ -117,17 +121,22 @@ function places(view: TokenView, options: SamplerOptions): Places {
   return { count, at: (index, epoch) => shift(epoch) + index * contextLength };
 }
 
-/** Throws `TextError` `text.resume` when a state was saved over other data. */
-function checkState(
-  state: SamplerState,
+/** Reads a state. Throws `TextError` `text.resume` when it is none, or was saved over other data. */
+function readState(
+  saved: unknown,
   view: TokenView,
   options: SamplerOptions,
   windowCount: number,
-): void {
-  const complain = (what: string, saved: unknown, now: unknown): never => {
+): SamplerState {
+  const parsed = samplerStateSchema.safeParse(saved);
+  if (!parsed.success) {
+    throw new TextError("text.resume", `the data position: ${z.prettifyError(parsed.error)}`);
+  }
+  const state = parsed.data;
+  const complain = (what: string, before: unknown, now: unknown): never => {
     throw new TextError(
       "text.resume",
-      `the data position was saved with ${what} ${String(saved)}, now it is ${String(now)}`,
+      `the data position was saved with ${what} ${String(before)}, now it is ${String(now)}`,
       {
         remedy:
           "Resume with the data set, context length and sampling of the first run, or start the data afresh.",
@@ -140,32 +149,18 @@ function checkState(
     complain("a token count of", state.tokenCount, view.tokenCount);
   if (state.contextLength !== options.contextLength)
     complain("a context length of", state.contextLength, options.contextLength);
-  const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
-  const words: readonly number[] = state.random;
-  if (!isCount(state.epoch) || !isCount(state.position) || state.position > windowCount) {
-    complain(
-      "epoch and position",
-      `${state.epoch} and ${state.position}`,
-      `at most position ${windowCount}`,
-    );
-  }
-  if (
-    !Array.isArray(words) ||
-    words.length !== 4 ||
-    !words.every((word) => Number.isInteger(word))
-  ) {
-    complain("a random state", JSON.stringify(words), "expected as four integers");
-  }
+  if (state.position > windowCount) complain("position", state.position, `at most ${windowCount}`);
+  return state;
 }
 
 /**
- * A sampler over a view, fresh or where `resume` says. Throws `TextError` `text.short` when not one window fits and
- * `text.resume` when the state belongs to other data.
+ * A sampler over a view, fresh or where `saved` says. Throws `TextError` `text.short` when not one window fits and
+ * `text.resume` when `saved` is no state or belongs to other data.
  */
 export function windowSampler(
   view: TokenView,
   options: SamplerOptions,
-  resume?: SamplerState,
+  saved?: unknown,
 ): WindowSampler {
   const { sampling, seed, contextLength } = options;
   checkLength(view, contextLength);
@@ -176,7 +171,7 @@ export function windowSampler(
       `${view.name}: no document has ${contextLength + 1} tokens from its beginning to the end of the data`,
     );
   }
-  if (resume !== undefined) checkState(resume, view, options, grid.count);
+  const resume = saved === undefined ? undefined : readState(saved, view, options, grid.count);
   const random = new Random(resume?.random ?? seed);
   let epoch = resume?.epoch ?? 0;
   let position = resume?.position ?? 0;

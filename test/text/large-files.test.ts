@@ -40,7 +40,7 @@ it("a token file of 6 GiB is opened, sampled and judged with 64 MB of heap and n
     let batches = 0;
     for (const sampling of ["random", "epochs"]) {
       const watched = { ...dataset.train, read: (position, target) => { furthest = Math.max(furthest, position); dataset.train.read(position, target); } };
-      const source = new text.BatchSource(watched, { sampling, seed: 1, contextLength: 1024, batchSize: 8 });
+      const source = new text.WindowBatches(watched, { sampling, seed: 1, contextLength: 1024, batchSize: 8 });
       for (let step = 0; step < 100; step++) batches += source.next().batchSize > 0 ? 1 : 0;
     }
     let judged = 0;

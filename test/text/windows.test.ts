@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
-  BatchSource,
+  WindowBatches,
   evaluationBatches,
   evaluationRowCount,
   IGNORED_TARGET,
@@ -86,7 +86,7 @@ describe("training batches", () => {
   it.each(SAMPLINGS)(
     "%s: targets are the inputs one position later, inside the data",
     (sampling) => {
-      const source = new BatchSource(view, options({ sampling }));
+      const source = new WindowBatches(view, options({ sampling }));
       for (let step = 0; step < 60; step++) {
         const batch = source.next();
         expect(batch.inputs).toHaveLength(40);
@@ -105,10 +105,10 @@ describe("training batches", () => {
     (sampling) => {
       fc.assert(
         fc.property(fc.nat(70), (stop) => {
-          const whole = new BatchSource(view, options({ sampling }));
+          const whole = new WindowBatches(view, options({ sampling }));
           for (let step = 0; step < stop; step++) whole.next();
           const state = JSON.parse(JSON.stringify(whole.state)) as SamplerState;
-          const resumed = new BatchSource(view, options({ sampling }), state);
+          const resumed = new WindowBatches(view, options({ sampling }), state);
           for (let step = 0; step < 40; step++) expect(resumed.next()).toEqual(whole.next());
           expect(resumed.state).toEqual(whole.state);
         }),
@@ -169,9 +169,9 @@ describe("training batches", () => {
   });
 
   it("a state of other data is refused, naming what differs", () => {
-    const { state } = new BatchSource(view, options());
+    const { state } = new WindowBatches(view, options());
     const resume = (changed: Partial<SamplerState>, now: Partial<BatchOptions> = {}) =>
-      codeOf(() => new BatchSource(view, options(now), { ...state, ...changed }));
+      codeOf(() => new WindowBatches(view, options(now), { ...state, ...changed }));
     expect(resume({ tokenCount: 1004 })).toBe("text.resume");
     expect(resume({}, { contextLength: 11 })).toBe("text.resume");
     expect(resume({}, { sampling: "random" })).toBe("text.resume");
@@ -182,8 +182,8 @@ describe("training batches", () => {
   });
 
   it("impossible sizes are refused", () => {
-    expect(codeOf(() => new BatchSource(view, options({ batchSize: 0 })))).toBe("text.batch");
-    expect(codeOf(() => new BatchSource(view, options({ contextLength: 1.5 })))).toBe(
+    expect(codeOf(() => new WindowBatches(view, options({ batchSize: 0 })))).toBe("text.batch");
+    expect(codeOf(() => new WindowBatches(view, options({ contextLength: 1.5 })))).toBe(
       "text.context",
     );
   });

@@ -8,7 +8,8 @@ import { EngineError } from "../../engine/errors.ts";
 import type { Model } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import type { Plan } from "../../plan/index.ts";
-import { BatchSource } from "../../text/index.ts";
+import { WindowBatches } from "../../text/index.ts";
+import type { Batches } from "../../text/index.ts";
 import { writeWholeFile } from "../../util/atomic-file.ts";
 import { activitiesAfter, doneEvents, LeftActivities } from "./activities.ts";
 import type { Activity } from "./activities.ts";
@@ -315,10 +316,10 @@ class Run {
     if (point !== undefined) this.#totals.adopt(point.state);
   }
 
-  #batches(resumed: TrainerState | undefined): BatchSource {
+  #batches(resumed: TrainerState | undefined): Batches {
     const config = this.#config;
     const { tokenizer } = this.#data;
-    return new BatchSource(
+    return new WindowBatches(
       this.#data.train,
       {
         batchSize: config.batch_size,
@@ -331,7 +332,7 @@ class Run {
     );
   }
 
-  #trainer(loaded: LoadedPlan, batches: BatchSource, resumed: TrainerState | undefined): Trainer {
+  #trainer(loaded: LoadedPlan, batches: Batches, resumed: TrainerState | undefined): Trainer {
     const config = this.#config;
     const trainer = new Trainer(
       {

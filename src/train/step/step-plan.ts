@@ -6,6 +6,7 @@ import { tensorType } from "../../mil/types.ts";
 import type { TensorType } from "../../mil/types.ts";
 import type { Model } from "../../model/model.ts";
 import type { StageInstance, Weight } from "../../model/parameters.ts";
+import { PACKED_TABLES } from "../../model/packing.ts";
 import { PlanWeights } from "../../model/plan-weights.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import { PlanBuilder } from "../../plan/builder.ts";
@@ -36,6 +37,8 @@ export interface TrainingPlanOptions {
   readonly batchSize: number;
   /** Tokens of a sequence, S. */
   readonly sequenceLength: number;
+  /** Rows hold several documents: `position_ids` and `documents` are inputs beside the tokens. Default false. */
+  readonly isPacked?: boolean;
   /** Adds the section for the second and later micro-batches. Default true. */
   readonly accumulation?: boolean;
   /** Default "none": everything a derivative reads is kept. */
@@ -67,8 +70,8 @@ export const firstMomentName = (weight: string): string => `m:${weight}`;
 export const secondMomentName = (weight: string): string => `v:${weight}`;
 
 /**
- * A whole training step as data. Host-visible buffers: `tokens`, `targets` int32 [B, S]; `loss_scale`,
- * `loss_sum`, `gradient_square_sum` and AdamW's scalars, fp32 [].
+ * A whole training step as data. Host-visible buffers: `tokens`, `targets`, and `position_ids` and `documents` where
+ * rows are packed, int32 [B, S]; `loss_scale`, `loss_sum`, `gradient_square_sum` and AdamW's scalars, fp32 [].
  * Throws `TrainError` for sizes the model does not allow, `GradError` where the taps cannot fit the budget.
  */
 export function buildTrainingPlan(options: TrainingPlanOptions): TrainingPlan {
@@ -86,7 +89,7 @@ export function buildTrainingPlan(options: TrainingPlanOptions): TrainingPlan {
 export function buildEvaluationPlan(
   options: Pick<
     TrainingPlanOptions,
-    "model" | "batchSize" | "sequenceLength" | "headChunkRows" | "optimize"
+    "model" | "batchSize" | "sequenceLength" | "isPacked" | "headChunkRows" | "optimize"
   >,
 ): Plan {
   checkStepSizes(options);
@@ -121,6 +124,10 @@ class StepPlan {
     const tokens = tensorType("int32", [batchSize, sequenceLength]);
     this.#builder.buffer("tokens", tokens, "input");
     this.#builder.buffer("targets", tokens, "input");
+    if (options.isPacked === true) {
+      this.#builder.buffer("position_ids", tokens, "input");
+      this.#builder.buffer("documents", tokens, "input");
+    }
     this.#builder.buffer("loss_sum", tensorType("fp32", []), "output");
     this.#weights = new PlanWeights(this.#builder, model.parameters);
   }
@@ -174,16 +181,61 @@ class StepPlan {
   }
 
   get #batchSizes() {
-    const { batchSize, sequenceLength } = this.#options;
-    return { batchSize, sequenceLength, dataType: "fp32" } as const;
+    const { batchSize, sequenceLength, isPacked = false } = this.#options;
+    return { batchSize, sequenceLength, isPacked, dataType: "fp32" } as const;
+  }
+
+  /** Mask and rotary tables of a packed batch, for every block of the section. */
+  #packing(section: string): void {
+    if (this.#options.isPacked !== true) return;
+    const name = this.#program("packing", () => this.#model.functions.packing(this.#batchSizes));
+    const inputs = this.#model.positions === "rope" ? { position_ids: "position_ids" } : {};
+    this.#builder.dispatch(
+      section,
+      "packing",
+      name,
+      { documents: "documents", ...inputs },
+      this.#packedInputs(),
+    );
+  }
+
+  /** The buffers that `packing` writes, under the names blocks read them by. */
+  #packedInputs(): Record<string, string> {
+    const { batchSize: B, sequenceLength: S, isPacked } = this.#batchSizes;
+    if (!isPacked) return {};
+    const { positions, config } = this.#model;
+    const shapes: Record<string, readonly number[]> = {
+      attention_mask: [B, S, S],
+      ...(positions === "rope" && {
+        ...Object.fromEntries(PACKED_TABLES.map((name) => [name, [B, S, config.headSize]])),
+      }),
+    };
+    return Object.fromEntries(
+      Object.entries(shapes).map(([name, shape]) => [
+        name,
+        this.#buffer(`packed_${name}`, tensorType("fp32", shape), "activation"),
+      ]),
+    );
+  }
+
+  /** What the embedding reads besides the tokens. */
+  #embedInputs(): Record<string, BindingInput> {
+    const { isPacked } = this.#batchSizes;
+    return {
+      tokens: "tokens",
+      ...(isPacked && this.#model.positions === "learned" && { position_ids: "position_ids" }),
+      ...this.#weights.inputs(this.#model.parameters.embed),
+    };
   }
 
   #embedForward(section: string): void {
     const program = this.#program("embed_forward", () =>
       this.#model.functions.embed(this.#batchSizes),
     );
-    const inputs = { tokens: "tokens", ...this.#weights.inputs(this.#model.parameters.embed) };
-    this.#builder.dispatch(section, "forward embed", program, inputs, { hidden: this.#hidden(0) });
+    this.#packing(section);
+    this.#builder.dispatch(section, "forward embed", program, this.#embedInputs(), {
+      hidden: this.#hidden(0),
+    });
   }
 
   #blockDerivatives(): BlockDerivatives {
@@ -246,7 +298,7 @@ class StepPlan {
       section,
       `${verb} ${stage.group}`,
       program,
-      { hidden: this.#hidden(layer), ...this.#weights.inputs(stage) },
+      { hidden: this.#hidden(layer), ...this.#packedInputs(), ...this.#weights.inputs(stage) },
       {
         hidden_out: this.#hidden(layer + 1),
         ...(derivative && this.#tapBuffers(layer, derivative)),
@@ -265,6 +317,7 @@ class StepPlan {
     const available: Record<string, BindingInput> = {
       hidden: this.#hidden(layer),
       d_hidden_out: this.#hiddenGradient(layer + 1),
+      ...this.#packedInputs(),
       ...this.#weights.inputs(stage),
       ...this.#tapBuffers(layer, derivative),
     };
@@ -369,11 +422,7 @@ class StepPlan {
       section,
       "backward embed positions",
       this.#program("embed_backward", () => backward),
-      needed(backward, {
-        tokens: "tokens",
-        d_hidden: this.#hiddenGradient(0),
-        ...this.#weights.inputs(embed),
-      }),
+      needed(backward, { d_hidden: this.#hiddenGradient(0), ...this.#embedInputs() }),
       this.#gradientOutputs(others, "embed", gradient),
     );
   }

@@ -1,15 +1,16 @@
 import type { LoadedPlan } from "../../engine/engine.ts";
 import { runSections } from "../../engine/host/run-sections.ts";
-import type { Batch, BatchSource } from "../../text/index.ts";
+import type { Batch, Batches } from "../../text/index.ts";
 import type { ControlBlock } from "../run/control.ts";
 import { TrainError } from "../errors.ts";
+import { writeBatch } from "./batch-inputs.ts";
 import { LossScale } from "./loss-scale.ts";
 import { learningRateAt } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 
 export interface TrainerOptions {
   readonly loaded: LoadedPlan;
-  readonly batches: BatchSource;
+  readonly batches: Batches;
   readonly schedule: Schedule;
   readonly accumulationSteps: number;
   readonly beta1: number;
@@ -66,7 +67,7 @@ interface StepGradients {
 export class Trainer {
   readonly loaded: LoadedPlan;
   readonly lossScale: LossScale;
-  readonly #batches: BatchSource;
+  readonly #batches: Batches;
   readonly #options: TrainerOptions;
   #step: number;
   /** Begun along with the last update. */
@@ -145,7 +146,7 @@ export class Trainer {
         ? this.#takeBatches()
         : undefined;
     this.#next = next;
-    const sections = next === undefined ? [] : this.#writeBatch(next);
+    const sections = next === undefined ? [] : this.#writeAhead(next);
     let isUpdated = false;
     control?.beginUpdate();
     try {
@@ -155,7 +156,7 @@ export class Trainer {
         control?.endUpdate(this.#step, stateAfter());
         isUpdated = true;
       });
-      if (next !== undefined) this.#countBatch(next);
+      if (next !== undefined && sections.length > 0) this.#countBatch(next);
     } catch (error) {
       // The update is whole: what failed belongs to the next step.
       if (!isUpdated || next === undefined) throw error;
@@ -165,11 +166,27 @@ export class Trainer {
 
   #takeBatches(): StepGradients {
     const stateBefore = this.#batches.state;
-    const batches = Array.from({ length: this.#options.accumulationSteps }, () =>
-      this.#batches.next(),
-    );
-    const tokenCount = batches.reduce((sum, batch) => sum + batch.validTargetCount, 0);
-    return this.#begin({ batches, tokenCount, stateBefore });
+    try {
+      const batches = Array.from({ length: this.#options.accumulationSteps }, () =>
+        this.#batches.next(),
+      );
+      const tokenCount = batches.reduce((sum, batch) => sum + batch.validTargetCount, 0);
+      const gradients = this.#begin({ batches, tokenCount, stateBefore });
+      return tokenCount > 0 ? gradients : { ...gradients, failure: { error: nothingToLearn() } };
+    } catch (error) {
+      return { ...this.#begin({ batches: [], tokenCount: 0, stateBefore }), failure: { error } };
+    }
+  }
+
+  /** As `#writeBatch` for the step after the one under way, whose update does not suffer from what is wrong with it. */
+  #writeAhead(next: StepGradients): readonly string[] {
+    if (next.failure !== undefined) return [];
+    try {
+      return this.#writeBatch(next);
+    } catch (error) {
+      next.failure = { error };
+      return [];
+    }
   }
 
   #begin(step: Pick<StepGradients, "batches" | "tokenCount" | "stateBefore">): StepGradients {
@@ -214,6 +231,14 @@ export class Trainer {
   }
 }
 
+function nothingToLearn(): TrainError {
+  return new TrainError(
+    "train.targets",
+    "none of a step's targets counts, so there is nothing to learn from",
+    { remedy: "Give data in which something is to be predicted, or larger batches." },
+  );
+}
+
 /**
  * Runs a plan's `evaluate` section over batches. `onBatch` hears how many tokens are done and may end it.
  */
@@ -231,12 +256,12 @@ export async function evaluateBatches(
     tokenCount += batch.validTargetCount;
     if (onBatch(tokenCount)) break;
   }
+  if (tokenCount === 0)
+    throw new TrainError(
+      "train.targets",
+      "there is nothing to judge: no target of the data counts",
+    );
   return { loss: lossSum / tokenCount, tokenCount };
-}
-
-function writeBatch(loaded: LoadedPlan, batch: Batch): void {
-  loaded.view("tokens").set(batch.inputs);
-  loaded.view("targets").set(batch.targets);
 }
 
 function readScalar(loaded: LoadedPlan, buffer: string): number {

@@ -4,7 +4,7 @@ import type { Engine, LoadedPlan } from "../../../src/engine/engine.ts";
 import { initialiseWeights } from "../../../src/model/initialise.ts";
 import { parseModelConfig } from "../../../src/model/config-json.ts";
 import { optimize } from "../../../src/passes/pipeline.ts";
-import type { BatchSource } from "../../../src/text/index.ts";
+import type { Batches } from "../../../src/text/index.ts";
 import { buildTrainingPlan } from "../../../src/train/step/step-plan.ts";
 import type { TrainingPlan } from "../../../src/train/step/step-plan.ts";
 import { Trainer } from "../../../src/train/step/trainer.ts";
@@ -66,9 +66,10 @@ export function trainerOf(
   });
 }
 
-function batchesOf(tokens: Int32Array): BatchSource {
+function batchesOf(tokens: Int32Array): Batches {
   let at = 0;
   return {
+    isPacked: false,
     get state() {
       return at;
     },
@@ -78,9 +79,10 @@ function batchesOf(tokens: Int32Array): BatchSource {
         i % 9 === 8 ? -100 : (tokens[(at + i + 1) % 600] ?? 0),
       );
       at += 32;
-      return { inputs, targets, validTargetCount: targets.filter((t) => t >= 0).length };
+      const validTargetCount = targets.filter((t) => t >= 0).length;
+      return { batchSize: 2, sequenceLength: 16, inputs, targets, validTargetCount };
     },
-  } as unknown as BatchSource;
+  };
 }
 
 /** Losses and gradient norms of some steps of a training. */
