@@ -57,7 +57,7 @@ export class FunctionBuilder {
   readonly name: string;
   readonly opset: string;
   readonly #inputs: Value[] = [];
-  readonly #operations: Operation[] = [];
+  #operations: Operation[] = [];
   readonly #names = new Set<string>();
   #counter = 0;
 
@@ -167,6 +167,41 @@ export class FunctionBuilder {
     return outputs;
   }
 
+  /**
+   * A block of a `cond` or `while_loop`: `build` appends its ops and gives its results. Values made in it are not for
+   * use outside.
+   */
+  block(
+    inputs: readonly (readonly [name: string, type: MilType])[],
+    build: (inputs: readonly Value[]) => readonly Value[],
+  ): Block {
+    const outer = this.#operations;
+    this.#operations = [];
+    try {
+      const values = inputs.map(([name, type]): Value =>
+        Object.freeze({ kind: "value", name: this.#unique(name), type }),
+      );
+      const outputs = build(values);
+      return Object.freeze({
+        inputs: Object.freeze(values),
+        operations: Object.freeze(this.#operations),
+        outputs: Object.freeze([...outputs]),
+      });
+    } finally {
+      this.#operations = outer;
+    }
+  }
+
+  /** How many ops stand in the function, or in the block that is being built. */
+  get operationCount(): number {
+    return this.#operations.length;
+  }
+
+  /** Takes back the ops after the first `count`; values made by them are not for use any more. */
+  rewind(count: number): void {
+    this.#operations.length = Math.min(this.#operations.length, count);
+  }
+
   /** Ends the function. Outputs are given by name; each becomes a result of that name. */
   finish(
     outputs: Readonly<Record<string, Value>>,
@@ -251,7 +286,16 @@ function substitute(operation: Operation, from: Value, to: Value): Operation {
   return freezeOperation({
     ...operation,
     inputs,
+    blocks: operation.blocks.map((block) => substituteInBlock(block, from, to)),
     outputs: operation.outputs.map((output) => (output === from ? to : output)),
+  });
+}
+
+function substituteInBlock(block: Block, from: Value, to: Value): Block {
+  return Object.freeze({
+    ...block,
+    operations: Object.freeze(block.operations.map((operation) => substitute(operation, from, to))),
+    outputs: Object.freeze(block.outputs.map((output) => (output === from ? to : output))),
   });
 }
 

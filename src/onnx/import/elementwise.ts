@@ -2,6 +2,7 @@ import type { OpName } from "../../mil/ops/index.ts";
 import type { Operand } from "../../mil/program.ts";
 import { literalNumbers } from "../../mil/literal.ts";
 import { elementCount } from "../../mil/types.ts";
+import { add, binary, mul, select, sub } from "./forms.ts";
 import type { Import, ImportSite } from "./site.ts";
 
 type Unary = Extract<
@@ -159,6 +160,37 @@ function alongLastAxes(site: ImportSite, apply: (x: Operand, axis: number) => Op
   return site.reshape(apply(flat, 1), shape);
 }
 
+/** log(1 + y) with the digits of a small y: u = 1 + y is rounded, and log(u) y / (u - 1) puts it right. */
+function logOfOnePlus(site: ImportSite, y: Operand): Operand {
+  const u = add(site, y, 1);
+  const rest = sub(site, u, 1);
+  const isTiny = site.op("equal", { x: rest, y: 0 });
+  const divisor = select(site, isTiny, 1, rest);
+  const logarithm = site.op("log", { x: u, epsilon: 0 });
+  return select(site, isTiny, y, mul(site, logarithm, binary(site, "real_div", y, divisor)));
+}
+
+/** Only in training does it drop anything, and then what it drops is random. */
+const dropout: Import = (site) => {
+  const isTraining =
+    site.opset < 7
+      ? !site.flag("is_test", false)
+      : site.opset >= 12 && site.has(2) && site.number(2, 0) !== 0;
+  const ratio =
+    site.opset >= 12 ? (isTraining ? site.number(1, 0.5) : 0) : site.float("ratio", 0.5);
+  if (isTraining && ratio !== 0) {
+    throw site.fail(
+      `in training mode it drops a random part of ${ratio}, which no two runtimes share`,
+      "Export the model for inference.",
+    );
+  }
+  const x = site.input(0);
+  const shape = site.shape(0);
+  const ones = new Float64Array(elementCount(shape)).fill(1);
+  // Until operator set 10 the mask was of the data's type.
+  return [x, site.constant(site.opset < 10 ? site.type(0) : "bool", shape, ones)];
+};
+
 const gelu: Import = (site) =>
   site.op("gelu", {
     x: site.input(0),
@@ -194,10 +226,64 @@ export const IMPORT_ELEMENTWISE = {
   Reciprocal: (site) => site.op("real_div", { x: site.scalar(site.type(0), 1), y: site.input(0) }),
   Not: (site) => site.op("logical_not", { x: site.input(0) }),
   IsNaN: (site) => site.op("not_equal", { x: site.input(0), y: site.input(0) }),
+  IsInf: (site) => {
+    const x = site.input(0);
+    const [low, high] = [site.flag("detect_negative", true), site.flag("detect_positive", true)];
+    const infinity = (sign: number): Operand =>
+      site.op("equal", { x, y: site.scalar(site.type(0), sign * Infinity) });
+    if (low && high) return site.op("logical_or", { x: infinity(-1), y: infinity(1) });
+    if (low || high) return infinity(low ? -1 : 1);
+    return site.constant("bool", site.shape(0), new Float64Array(elementCount(site.shape(0))));
+  },
+  /** log(x + sqrt(x^2 + 1)), for magnitudes, since the sum of a large negative number loses all digits. */
+  Asinh: (site) => {
+    const x = site.input(0);
+    const magnitude = site.op("abs", { x });
+    const root = site.op("sqrt", { x: add(site, mul(site, magnitude, magnitude), 1) });
+    // log(1 + y) of small y = x + x^2 / (root + 1) keeps the digits of x itself.
+    const y = add(
+      site,
+      magnitude,
+      binary(site, "real_div", mul(site, magnitude, magnitude), add(site, root, 1)),
+    );
+    const positive = logOfOnePlus(site, y);
+    // Beyond the square's range log(2x) is the same number.
+    const isLarge = site.op("greater", { x: magnitude, y: site.type(0) === "fp16" ? 128 : 1e9 });
+    const large = add(site, site.op("log", { x: magnitude, epsilon: 0 }), Math.LN2);
+    const value = select(site, isLarge, large, positive);
+    return select(site, site.op("less", { x, y: 0 }), mul(site, value, -1), value);
+  },
+  Acosh: (site) => {
+    const x = site.input(0);
+    const y = sub(site, x, 1);
+    const root = site.op("sqrt", { x: mul(site, y, add(site, x, 1)) });
+    const isLarge = site.op("greater", { x, y: site.type(0) === "fp16" ? 128 : 1e9 });
+    const large = add(site, site.op("log", { x, epsilon: 0 }), Math.LN2);
+    return select(site, isLarge, large, logOfOnePlus(site, add(site, y, root)));
+  },
+  Hardmax: (site) =>
+    alongLastAxes(site, (x, axis) => {
+      const shape = site.shapeOf(x);
+      const largest = site.op("reduce_argmax", { x, axis, keep_dims: false });
+      const hot = site.op("one_hot", {
+        indices: largest,
+        one_hot_vector_size: shape[axis] ?? 1,
+        axis,
+        on_value: site.scalar(site.typeOf(x), 1),
+        off_value: site.scalar(site.typeOf(x), 0),
+      });
+      return site.reshape(hot, shape);
+    }),
+  Shrink: (site) => {
+    const given = site.input(0);
+    const x = site.isFloat(0) ? given : site.cast(given, "fp32");
+    const [lambda, bias] = [site.float("lambd", 0.5), site.float("bias", 0)];
+    const below = select(site, site.op("less", { x, y: -lambda }), add(site, x, bias), 0);
+    const shrunk = select(site, site.op("greater", { x, y: lambda }), sub(site, x, bias), below);
+    return site.cast(shrunk, site.type(0));
+  },
   Identity: (site) => site.input(0),
-  /** Only in training does it drop anything. */
-  Dropout: (site) => site.input(0),
-
+  Dropout: dropout,
   Add: arithmetic("add"),
   Sub: arithmetic("sub"),
   Mul: arithmetic("mul"),
@@ -226,15 +312,6 @@ export const IMPORT_ELEMENTWISE = {
     return site.cast(site.op("select", { cond: site.input(0), a, b }), site.type(1));
   },
   Clip: clip,
-  Cast: (site) => {
-    const x = site.input(0);
-    const to = site.elementType("to", 1);
-    return to === "bool" && site.type(0) !== "bool"
-      ? site.op("not_equal", { x: site.widened(x), y: 0 })
-      : site.cast(x, to);
-  },
-  CastLike: (site) => site.cast(site.input(0), site.type(1)),
-
   Elu: (site) => site.op("elu", { x: site.input(0), alpha: site.float("alpha", 1) }),
   Selu: (site) => {
     const alpha = site.float("alpha", 1.67326319217681884765625);

@@ -1,5 +1,7 @@
 import type { Operand } from "../../mil/program.ts";
+import { literalNumbers } from "../../mil/literal.ts";
 import type { ScatterMode } from "../../mil/ops/gather-scatter.ts";
+import { picked, select } from "./forms.ts";
 import type { Import, ImportSite } from "./site.ts";
 
 const axisOf = (site: ImportSite): number => site.axis(site.int("axis", 0), site.shape(0).length);
@@ -49,11 +51,6 @@ const oneHot: Import = (site) => {
   const indices = site.input(0);
   const depth = site.number(1);
   const values = site.known(site.input(2));
-  if (values === undefined || values.data.kind !== "numbers") {
-    throw site.fail("its values are computed while the model runs");
-  }
-  const [off = 0, on = 1] = Array.from(values.data.numbers, Number);
-  const type = site.type(2);
   // Negative indices count from the end.
   const whole = site.cast(indices, "int32");
   const isNegative = site.op("less", { x: whole, y: site.scalar("int32", 0) });
@@ -62,6 +59,20 @@ const oneHot: Import = (site) => {
     a: site.op("add", { x: whole, y: site.scalar("int32", depth) }),
     b: whole,
   });
+  if (values === undefined) {
+    const isHot = site.op("one_hot", {
+      indices: positive,
+      one_hot_vector_size: depth,
+      axis: site.int("axis", -1),
+      on_value: site.scalar("bool", 1),
+      off_value: site.scalar("bool", 0),
+    });
+    const [off, on] = [0, 1].map((index) => picked(site, site.widened(site.input(2)), 0, index));
+    if (off === undefined || on === undefined) throw site.fail("it has two values");
+    return site.cast(select(site, isHot, on, off), site.type(2));
+  }
+  const [off = 0, on = 1] = literalNumbers(values);
+  const type = site.type(2);
   return site.op("one_hot", {
     indices: positive,
     one_hot_vector_size: depth,

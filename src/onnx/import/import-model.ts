@@ -1,15 +1,15 @@
 import { FunctionBuilder, programOf } from "../../mil/builder.ts";
 import { evaluateOperation } from "../../mil/evaluate-operation.ts";
 import { copyNumbers } from "../../mil/host-tensor.ts";
-import { allocateNumbers, numericLiteral } from "../../mil/literal.ts";
+import { allocateNumbers, boolLiteral, int32Literal, numericLiteral } from "../../mil/literal.ts";
 import type { OpInputs } from "../../mil/op-row.ts";
 import type { OPS, OpName } from "../../mil/ops/index.ts";
 import { isOperandList, isValue, literalOf } from "../../mil/program.ts";
-import type { Literal, Operand, Opset, Program, Value } from "../../mil/program.ts";
+import type { Block, Literal, Operand, Opset, Program, Value } from "../../mil/program.ts";
 import { isConstexpr } from "../../mil/ops/index.ts";
 import { isPure } from "../../mil/traverse.ts";
 import { elementCount, formatType, staticShape, tensorType } from "../../mil/types.ts";
-import type { TensorType } from "../../mil/types.ts";
+import type { MilType, TensorType } from "../../mil/types.ts";
 import { didYouMean } from "../../util/nearest.ts";
 import { OnnxError } from "../errors.ts";
 import type { GraphProto, NodeProto, ValueInfoProto } from "../generated/onnx_pb.ts";
@@ -21,7 +21,7 @@ import { NeededConstant } from "./needed-constant.ts";
 import { inOrder, inputsBehind } from "./producers.ts";
 import { IMPORTERS, importerOf } from "./table.ts";
 import { ImportSite } from "./site.ts";
-import type { ImportContext } from "./site.ts";
+import type { ImportContext, LoopStart } from "./site.ts";
 
 export interface ImportOptions {
   /** Sizes of inputs, by the input's name; needed where the model leaves them open. */
@@ -49,7 +49,6 @@ export interface ImportedModel {
 const NAMED_CONSTANT_ELEMENTS = 10;
 /** Larger results of ops over constants are left to the program, so that conversion stays quick. */
 const FOLDED_ELEMENTS = 2 ** 24;
-const DOMAINS: ReadonlySet<string> = new Set(["", "ai.onnx", "com.microsoft"]);
 const NESTING_LIMIT = 32;
 
 /**
@@ -108,7 +107,7 @@ class GraphImporter {
   readonly #options: ImportOptions;
   readonly #builder: FunctionBuilder;
   readonly #values = new Map<string, Operand>();
-  readonly #named = new Map<Literal, Value>();
+  #named = new Map<Literal, Value>();
   readonly #names = new Map<Literal, string>();
   readonly #reads = new Set<string>();
   readonly #results: ReadonlySet<string>;
@@ -116,6 +115,8 @@ class GraphImporter {
   readonly #bound: ReadonlySet<string>;
   /** Constants that hold 64-bit integers cut to 32 bits. */
   readonly #clamped = new Set<Literal>();
+  /** ONNX's codes of element types by value, as far as the model tells them. */
+  readonly #elementTypes: Map<string, number>;
   #depth = 0;
 
   constructor(file: OnnxFile, options: ImportOptions, bound: ReadonlySet<string>) {
@@ -125,6 +126,7 @@ class GraphImporter {
     this.#builder = new FunctionBuilder(options.functionName ?? "main", options.opset ?? "ios18");
     this.#results = new Set(file.graph.output.map(({ name }) => name));
     this.#portNames = portNames(file.graph);
+    this.#elementTypes = declaredTypes(file.graph);
     collectReads(file.graph, this.#reads, 0);
   }
 
@@ -168,7 +170,7 @@ class GraphImporter {
   }
 
   #node(node: NodeProto): void {
-    const importer = DOMAINS.has(node.domain) ? importerOf(node.opType) : undefined;
+    const importer = importerOf(node.domain, node.opType);
     if (importer === undefined) {
       const spelled = node.domain === "" ? node.opType : `${node.domain}.${node.opType}`;
       const nearest = didYouMean(node.opType, Object.keys(IMPORTERS)).replace(
@@ -190,13 +192,19 @@ class GraphImporter {
         return literal;
       },
       milTypeOf,
-      inline: (graph) => this.#inline(graph),
+      elementTypeOf: (name) => this.#elementTypes.get(name),
+      noteElementType: (name, code) => this.#elementTypes.set(name, code),
+      inline: (graph, inputs) => this.#inline(graph, inputs),
       isRead: (name) => this.#reads.has(name),
+      cond: (pred, whenTrue, whenFalse) => this.#cond(pred, whenTrue, whenFalse),
+      whileLoop: (loop, body) => this.#whileLoop(loop, body),
+      attempt: (run) => this.#attempt(run),
     };
     const site = new ImportSite(node, context);
     const results = importer(site);
     const operands = isOperandList(results) ? results : [results];
     site.onlyResults(operands.length);
+    this.#inheritType(node);
     operands.forEach((operand, index) => {
       const name = node.output[index] ?? "";
       if (name === "") return;
@@ -205,17 +213,109 @@ class GraphImporter {
     });
   }
 
-  /** A branch whose condition is known: its nodes as if they stood here. */
-  #inline(graph: GraphProto): readonly Operand[] {
+  /** Where nothing is said, a result has the element type of its node's first input. */
+  #inheritType({ input: [from = ""], output: [to = ""], opType, attribute }: NodeProto): void {
+    if (to === "" || this.#elementTypes.has(to)) return;
+    const constant = attribute.find(({ name }) => name === "value")?.t?.dataType;
+    const inherited = SAME_TYPE.has(opType) ? this.#elementTypes.get(from) : undefined;
+    const code = opType === "Constant" ? constant : inherited;
+    if (code !== undefined) this.#elementTypes.set(to, code);
+  }
+
+  /** The nodes of a nested graph as if they stood here. */
+  #inline(graph: GraphProto, inputs: readonly Operand[]): readonly Operand[] {
     if (++this.#depth > NESTING_LIMIT) {
       throw new OnnxError(
         "onnx.import.depth",
         `${this.#file.name}: graphs are nested deeper than ${NESTING_LIMIT}`,
       );
     }
+    graph.input.forEach(({ name }, index) => {
+      const operand = inputs[index];
+      if (operand !== undefined) this.#values.set(name, operand);
+    });
     this.#graph(graph);
     this.#depth--;
     return graph.output.map(({ name }) => this.#resolve(name));
+  }
+
+  #cond(pred: Operand, whenTrue: GraphProto, whenFalse: GraphProto): readonly Operand[] {
+    const branch = (graph: GraphProto): Block => this.#block([], () => this.#inline(graph, []));
+    return this.#builder.append(
+      {
+        type: "cond",
+        inputs: new Map([["pred", pred]]),
+        blocks: [branch(whenTrue), branch(whenFalse)],
+        attributes: new Map(),
+      },
+      this.#hint("cond"),
+    );
+  }
+
+  #whileLoop({ limit, start, initial }: LoopStart, body: GraphProto): readonly Operand[] {
+    const named = (operand: Operand): Operand => this.#constantOperand(operand);
+    const variables = [int32Literal(0), start ?? boolLiteral(true), ...initial].map(named);
+    const types = variables.map(({ type }, index) => [`variable_${index}`, type] as const);
+    const condition = this.#block(types, ([round, goes]) => {
+      if (round === undefined || goes === undefined) return [];
+      if (limit === undefined) return [goes];
+      const isWithin = this.#emit("less", { x: round, y: limit }, "within");
+      const [x] = isWithin;
+      return x === undefined ? [] : this.#emit("logical_and", { x, y: goes }, "goes_on");
+    });
+    const round = this.#block(types, ([count, goes, ...carried]) => {
+      if (count === undefined || goes === undefined) return [];
+      const [again, ...results] = this.#inline(body, [count, goes, ...carried]);
+      if (again === undefined) return [];
+      const next = this.#emit("add", { x: count, y: 1 }, "round");
+      const [decided = again] = this.#emit("reshape", { x: again, shape: [] }, "again");
+      return [...next, decided, ...results];
+    });
+    const [, , ...results] = this.#builder.append(
+      {
+        type: "while_loop",
+        inputs: new Map([["loop_vars", variables]]),
+        blocks: [condition, round],
+        attributes: new Map(),
+      },
+      this.#hint("loop"),
+    );
+    return results;
+  }
+
+  /** A block of an op. Constants made in it are not for use outside, nor may its results be outer values. */
+  #block(
+    inputs: readonly (readonly [string, MilType])[],
+    build: (inputs: readonly Value[]) => readonly Operand[],
+  ): Block {
+    const named = new Map(this.#named);
+    try {
+      return this.#builder.block(inputs, (values) =>
+        build(values).map((operand) => {
+          const [copy] = this.#builder.many(
+            "identity",
+            { x: this.#constantOperand(operand) },
+            { name: "result" },
+          );
+          if (copy === undefined) throw new OnnxError("onnx.import.result", "a block has no value");
+          return copy;
+        }),
+      );
+    } finally {
+      this.#named = named;
+    }
+  }
+
+  #attempt<Result>(run: () => Result | undefined): Result | undefined {
+    const count = this.#builder.operationCount;
+    const [named, values] = [new Map(this.#named), new Map(this.#values)];
+    const result = run();
+    if (result !== undefined) return result;
+    this.#builder.rewind(count);
+    this.#named = named;
+    this.#values.clear();
+    for (const [name, operand] of values) this.#values.set(name, operand);
+    return undefined;
   }
 
   #resolve(name: string): Operand {
@@ -402,6 +502,25 @@ const MOVES: ReadonlySet<OpName> = new Set([
   "transpose",
 ]);
 
+/** Operators that keep the element type of their first input, among those that move small types. */
+const SAME_TYPE: ReadonlySet<string> = new Set([
+  "Concat",
+  "Expand",
+  "Flatten",
+  "Gather",
+  "GatherElements",
+  "GatherND",
+  "Identity",
+  "Pad",
+  "Reshape",
+  "Slice",
+  "Split",
+  "Squeeze",
+  "Tile",
+  "Transpose",
+  "Unsqueeze",
+]);
+
 function holdsBounds(literal: Literal): boolean {
   return (
     literal.data.kind === "numbers" &&
@@ -438,6 +557,15 @@ function portNames(graph: GraphProto): ReadonlyMap<string, string> {
     names.set(name, unique);
   }
   return names;
+}
+
+/** Element types that a graph declares: of inputs, constants, results and what stands in its `value_info`. */
+function declaredTypes(graph: GraphProto): Map<string, number> {
+  const types = new Map<string, number>();
+  for (const { name, type } of [...graph.input, ...graph.output, ...graph.valueInfo])
+    if (type?.value.case === "tensorType") types.set(name, type.value.value.elemType);
+  for (const { name, dataType } of graph.initializer) types.set(name, dataType);
+  return types;
 }
 
 function collectReads(graph: GraphProto, reads: Set<string>, depth: number): void {

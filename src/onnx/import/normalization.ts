@@ -5,13 +5,14 @@ import type { Import, ImportSite } from "./site.ts";
 const range = (from: number, to: number): readonly number[] =>
   Array.from({ length: Math.max(0, to - from) }, (_, index) => from + index);
 
-/** (x - mean) / sqrt(variance + epsilon) over axes. */
-function normalized(
-  site: ImportSite,
-  x: Operand,
-  axes: readonly number[],
-  epsilon: number,
-): Operand {
+interface Moments {
+  readonly mean: Operand;
+  readonly centred: Operand;
+  readonly variance: Operand;
+}
+
+/** Mean and variance over axes, which stay with size 1. */
+function momentsOf(site: ImportSite, x: Operand, axes: readonly number[]): Moments {
   const mean = site.op("reduce_mean", { x, axes, keep_dims: true });
   const centred = site.op("sub", { x, y: mean });
   const variance = site.op("reduce_mean", {
@@ -19,6 +20,17 @@ function normalized(
     axes,
     keep_dims: true,
   });
+  return { mean, centred, variance };
+}
+
+/** (x - mean) / sqrt(variance + epsilon) over axes. */
+function normalized(
+  site: ImportSite,
+  x: Operand,
+  axes: readonly number[],
+  epsilon: number,
+): Operand {
+  const { centred, variance } = momentsOf(site, x, axes);
   return site.op("mul", { x: centred, y: site.op("rsqrt", { x: variance, epsilon }) });
 }
 
@@ -69,6 +81,19 @@ function layerNorm(
   return site.op("layer_norm", { x, axes, gamma: constants[0], beta: constants[1], epsilon });
 }
 
+/** Layer normalization whose mean and inverse deviation are results too. */
+function layerNormWithMoments(site: ImportSite): readonly Operand[] {
+  const x = site.input(0);
+  const rank = site.shape(0).length;
+  const axes = range(site.axis(site.int("axis", -1), rank), rank);
+  const wide = site.int("stash_type", 1) === 1 ? site.cast(x, "fp32") : x;
+  const { mean, centred, variance } = momentsOf(site, wide, axes);
+  const inverse = site.op("rsqrt", { x: variance, epsilon: site.float("epsilon", 1e-5) });
+  const normal = site.cast(site.op("mul", { x: centred, y: inverse }), site.typeOf(x));
+  const y = scaledAndShifted(site, normal, optionalInput(site, 1), optionalInput(site, 2));
+  return [y, mean, inverse];
+}
+
 function rmsNorm(site: ImportSite, x: Operand, gamma: Operand | undefined): Operand {
   const rank = site.shapeOf(x).length;
   const axis = site.axis(site.int("axis", -1), rank);
@@ -77,9 +102,13 @@ function rmsNorm(site: ImportSite, x: Operand, gamma: Operand | undefined): Oper
 }
 
 const batchNorm: Import = (site) => {
-  if (site.flag("training_mode", false)) throw site.fail("training_mode has no MIL form");
   const x = site.input(0);
   const rank = site.shape(0).length;
+  if (site.flag("training_mode", false)) return batchNormOfBatch(site);
+  if (site.opset < 7 && !site.flag("is_test", false)) {
+    throw site.fail("it is in training mode, as is_test says", "Export the model for inference.");
+  }
+  if (!site.flag("spatial", true)) throw site.fail("statistics of each place have no MIL form");
   const epsilon = site.float("epsilon", 1e-5);
   const [gamma, beta, mean, variance] = [1, 2, 3, 4].map((index) => site.known(site.input(index)));
   const isConstant = [gamma, beta, mean, variance].every((operand) => operand !== undefined);
@@ -92,6 +121,28 @@ const batchNorm: Import = (site) => {
   const normal = site.op("mul", { x: centred, y: deviation });
   return scaledAndShifted(site, normal, channel(1), channel(2));
 };
+
+/** Statistics of the batch itself, and running ones moved towards them. */
+function batchNormOfBatch(site: ImportSite): readonly Operand[] {
+  const x = site.input(0);
+  const shape = site.shape(0);
+  const axes = [0, ...range(2, shape.length)];
+  const { mean, centred, variance } = momentsOf(site, x, axes);
+  const deviation = site.op("rsqrt", { x: variance, epsilon: site.float("epsilon", 1e-5) });
+  const normal = site.op("mul", { x: centred, y: deviation });
+  const channel = (index: number): Operand => site.perChannel(site.input(index), shape.length);
+  const momentum = site.float("momentum", 0.9);
+  const moved = (index: number, now: Operand): Operand =>
+    site.op("add", {
+      x: site.op("mul", { x: site.input(index), y: momentum }),
+      y: site.op("mul", { x: site.reshape(now, site.shape(index)), y: 1 - momentum }),
+    });
+  return [
+    scaledAndShifted(site, normal, channel(1), channel(2)),
+    moved(3, mean),
+    moved(4, variance),
+  ];
+}
 
 const instanceNorm: Import = (site) => {
   const x = site.input(0);
@@ -129,9 +180,35 @@ const groupNorm: Import = (site) => {
   return scaledAndShifted(site, normal, spread(1), spread(2));
 };
 
+/** An even window reaches one channel farther up than down, otherwise than in MIL. */
+function evenResponseNorm(site: ImportSite, size: number): Operand {
+  const x = site.input(0);
+  const shape = site.shape(0);
+  const [batch = 1, channels = 1] = shape;
+  const inner = elementCount(shape.slice(2));
+  const squares = site.reshape(site.op("square", { x }), [batch, channels, inner]);
+  const below = Math.floor((size - 1) / 2);
+  const window = Array.from({ length: channels * channels }, (_, index) => {
+    const distance = (index % channels) - Math.floor(index / channels);
+    return Number(distance >= -below && distance <= size - 1 - below);
+  });
+  const sums = site.op("matmul", {
+    x: site.constant(site.type(0), [1, channels, channels], window),
+    y: squares,
+  });
+  const scale = site.op("add", {
+    x: site.op("mul", { x: sums, y: site.float("alpha", 1e-4) / size }),
+    y: site.float("bias", 1),
+  });
+  const divisor = site.op("pow", { x: scale, y: site.float("beta", 0.75) });
+  return site.op("real_div", { x, y: site.reshape(divisor, shape) });
+}
+
 export const IMPORT_NORMALIZATION = {
   LayerNormalization: (site) =>
-    layerNorm(site, site.input(0), optionalInput(site, 1), optionalInput(site, 2)),
+    site.isResultRead(1) || site.isResultRead(2)
+      ? layerNormWithMoments(site)
+      : layerNorm(site, site.input(0), optionalInput(site, 1), optionalInput(site, 2)),
   RMSNormalization: (site) => rmsNorm(site, site.input(0), optionalInput(site, 1)),
   /** ONNX Runtime's own operators; the skipped-over sum is their fourth result. */
   SimplifiedLayerNormalization: (site) => rmsNorm(site, site.input(0), optionalInput(site, 1)),
@@ -168,7 +245,7 @@ export const IMPORT_NORMALIZATION = {
   },
   LRN: (site) => {
     const size = site.int("size", 1);
-    if (size % 2 === 0) throw site.fail("an even size is centred otherwise in MIL");
+    if (size % 2 === 0) return evenResponseNorm(site, size);
     return site.op("local_response_norm", {
       x: site.input(0),
       size,

@@ -3,15 +3,20 @@ import type { Literal, Operand } from "../../mil/program.ts";
 import { elementCount } from "../../mil/types.ts";
 import type { DataType } from "../../mil/types.ts";
 import type { Import, ImportSite } from "./site.ts";
+import { elementTypeName, milTypeOf } from "../type-codes.ts";
+import { taken } from "./forms.ts";
+import { heldAs, integerRange, isHeldWider } from "./small-types.ts";
 import { convolved } from "./windows.ts";
 
 type Small = "int8" | "uint8";
 
 interface Scheme {
+  /** A number, a vector along `axis`, or under `isSpread` a tensor of the data's shape. */
   readonly scale: Operand;
   readonly zeroPoint: Operand | undefined;
   /** Absent where one scale serves all elements. */
   readonly axis: number | undefined;
+  readonly isSpread?: boolean;
 }
 
 /** A vector of one element as the scalar that MIL wants for a tensor-wide scale. */
@@ -27,8 +32,9 @@ function schemeOf(
   rank: number,
   fallbackAxis = 1,
 ): Scheme {
-  if (site.int("block_size", 0) !== 0) throw site.fail("blocks of scales have no MIL form here");
   const count = elementCount(site.shape(scaleAt));
+  const blockSize = site.int("block_size", 0);
+  if (blockSize !== 0) return blockScheme(site, scaleAt, zeroAt, rank, blockSize);
   const zero = site.has(zeroAt) ? site.input(zeroAt) : undefined;
   if (count === 1) {
     return {
@@ -44,6 +50,31 @@ function schemeOf(
   };
 }
 
+/** A scale for each block of an axis, repeated for every element of the block. */
+function blockScheme(
+  site: ImportSite,
+  scaleAt: number,
+  zeroAt: number,
+  rank: number,
+  blockSize: number,
+): Scheme {
+  const axis = site.axis(site.int("axis", 1), rank);
+  const size = site.shape(0)[axis] ?? 1;
+  const places = Array.from({ length: size }, (_, place) => Math.floor(place / blockSize));
+  const blocks = site.shape(scaleAt)[axis] ?? 0;
+  if (blocks !== Math.ceil(size / blockSize)) {
+    throw site.fail(`${size} elements make no ${blocks} blocks of ${blockSize}`);
+  }
+  const repeated = (index: number): Operand =>
+    taken(site, unpacked(site, site.input(index)), axis, places);
+  return {
+    scale: repeated(scaleAt),
+    zeroPoint: site.has(zeroAt) ? repeated(zeroAt) : undefined,
+    axis,
+    isSpread: true,
+  };
+}
+
 function isSmall(type: DataType): type is Small {
   return type === "int8" || type === "uint8";
 }
@@ -55,8 +86,13 @@ const isKnown = (site: ImportSite, { scale, zeroPoint }: Scheme): boolean =>
 const isAllZero = (literal: Literal): boolean => literalNumbers(literal).every((n) => n === 0);
 
 /** A vector of scales shaped to broadcast along its axis. */
-function spread(site: ImportSite, operand: Operand, { axis }: Scheme, rank: number): Operand {
-  if (axis === undefined) return operand;
+function spread(
+  site: ImportSite,
+  operand: Operand,
+  { axis, isSpread }: Scheme,
+  rank: number,
+): Operand {
+  if (axis === undefined || isSpread === true) return operand;
   const count = elementCount(site.shapeOf(operand));
   return site.reshape(
     operand,
@@ -83,7 +119,7 @@ function dequantized(site: ImportSite, packed: Operand, given: Scheme): Operand 
   const zero = scheme.zeroPoint === undefined ? undefined : site.known(scheme.zeroPoint);
   // A zero point of nothing but zeros says no more than its absence.
   const zeroPoint = zero === undefined || isAllZero(zero) ? {} : { zero_point: zero };
-  if (isSmall(type) && isKnown(site, scheme)) {
+  if (isSmall(type) && scheme.isSpread !== true && isKnown(site, scheme)) {
     const numbers = site.known(x);
     if (numbers === undefined) {
       return site.op("dequantize", { input: x, scale: scheme.scale, ...zeroPoint, ...axis });
@@ -107,16 +143,36 @@ function dequantized(site: ImportSite, packed: Operand, given: Scheme): Operand 
   return site.op("mul", { x: shifted, y: spread(site, scheme.scale, scheme, rank) });
 }
 
-const RANGES: Readonly<Record<Small, readonly [number, number]>> = {
-  int8: [-128, 127],
-  uint8: [0, 255],
+const UINT8 = 2;
+
+/** ONNX's code of the type that a node quantizes to. */
+function targetOf(site: ImportSite, zeroAt: number): number {
+  if (site.int("output_dtype", 0) !== 0) return site.int("output_dtype", 0);
+  if (!site.has(zeroAt)) return UINT8;
+  const code = site.elementCode(zeroAt);
+  if (code !== undefined) return code;
+  const type = site.type(zeroAt);
+  const known = CODES[type];
+  if (known === undefined) throw site.fail(`quantizing to ${type} has no MIL form`);
+  return known;
+}
+
+const CODES: Readonly<Partial<Record<DataType, number>>> = {
+  uint8: 2,
+  int8: 3,
+  uint16: 4,
+  int16: 5,
+  uint4: 21,
+  int4: 22,
 };
 
-function quantized(site: ImportSite, x: Operand, scheme: Scheme, target?: DataType): Operand {
-  const type = target ?? (scheme.zeroPoint === undefined ? "uint8" : site.typeOf(scheme.zeroPoint));
-  if (!isSmall(type)) throw site.fail(`quantizing to ${type} has no MIL form`);
-  if (isKnown(site, scheme)) {
-    const zero = scheme.zeroPoint === undefined ? undefined : site.known(scheme.zeroPoint);
+function quantized(site: ImportSite, x: Operand, scheme: Scheme, target: number): Operand {
+  const type = milTypeOf(target, `the result of ${site.node.opType}`);
+  const range = integerRange(target);
+  const zeroPoint = scheme.zeroPoint && unpacked(site, scheme.zeroPoint);
+  const isByte = isSmall(type) && (target === UINT8 || target === CODES.int8);
+  if (isByte && scheme.isSpread !== true && isKnown(site, scheme)) {
+    const zero = zeroPoint === undefined ? undefined : site.known(zeroPoint);
     return site.op("quantize", {
       input: x,
       scale: site.cast(scheme.scale, site.typeOf(x)),
@@ -125,19 +181,27 @@ function quantized(site: ImportSite, x: Operand, scheme: Scheme, target?: DataTy
       output_dtype: type,
     });
   }
+  if (range === undefined && !isHeldWider(target)) {
+    throw site.fail(`quantizing to ${elementTypeName(target)} has no MIL form`);
+  }
   const rank = site.shapeOf(x).length;
-  const [low, high] = RANGES[type];
-  const wide = site.typeOf(x);
+  const precision = site.int("precision", 0);
+  const wide = precision === 0 ? site.typeOf(x) : milTypeOf(precision, "its precision");
   const scale = spread(site, site.cast(scheme.scale, wide), scheme, rank);
-  const rounded = site.op("round", { x: site.op("real_div", { x, y: scale }) });
+  const quotient = site.op("real_div", { x: site.cast(x, wide), y: scale });
+  const rounded = range === undefined ? quotient : site.op("round", { x: quotient });
   const shifted =
-    scheme.zeroPoint === undefined
+    zeroPoint === undefined
       ? rounded
       : site.op("add", {
           x: rounded,
-          y: spread(site, site.cast(scheme.zeroPoint, wide), scheme, rank),
+          y: spread(site, site.cast(zeroPoint, wide), scheme, rank),
         });
-  return site.cast(site.op("clip", { x: shifted, alpha: low, beta: high }), type);
+  if (range === undefined) {
+    return heldAs(site, shifted, target, { saturates: site.flag("saturate", true) });
+  }
+  const [alpha, beta] = range;
+  return site.cast(site.op("clip", { x: shifted, alpha, beta }), type);
 }
 
 /** uint8 numbers with scale and zero point from the range of the data, which always includes 0. */
@@ -164,14 +228,19 @@ const dynamicQuantize: Import = (site) => {
     x: site.op("clip", { x: site.op("mul", { x: start, y: -1 }), alpha: 0, beta: 255 }),
   });
   const scheme = { scale, zeroPoint: site.cast(zero, "uint8"), axis: undefined };
-  return [quantized(site, x, scheme), scale, scheme.zeroPoint];
+  return [quantized(site, x, scheme, UINT8), scale, scheme.zeroPoint];
 };
 
 const quantizedMatmul: Import = (site) => {
   const a = dequantized(site, site.input(0), schemeOf(site, 1, 2, site.shape(0).length));
   const b = dequantized(site, site.input(3), schemeOf(site, 4, 5, site.shape(3).length));
   const product = site.op("matmul", { x: a, y: b });
-  return quantized(site, product, schemeOf(site, 6, 7, site.shapeOf(product).length));
+  return quantized(
+    site,
+    product,
+    schemeOf(site, 6, 7, site.shapeOf(product).length),
+    targetOf(site, 7),
+  );
 };
 
 /** Numbers of the inputs, convolved as floats; the bias has the scale of both together. */
@@ -189,7 +258,7 @@ const quantizedConvolution: Import = (site) => {
       })
     : undefined;
   const result = convolved(site, { x, weight, ...(bias !== undefined && { bias }) });
-  return quantized(site, result, schemeOf(site, 6, 7, rank));
+  return quantized(site, result, schemeOf(site, 6, 7, rank), targetOf(site, 7));
 };
 
 /** Products of 8-bit numbers are exact in fp32 up to sums of 2^24. */
@@ -207,11 +276,11 @@ const integerConvolution: Import = (site) => {
 
 export const IMPORT_QUANTIZATION = {
   QuantizeLinear: (site) => {
-    const target = site.hasAttribute("output_dtype")
-      ? site.elementType("output_dtype", 2)
-      : undefined;
-    const scheme = schemeOf(site, 1, 2, site.shape(0).length);
-    return quantized(site, site.input(0), scheme, target);
+    const target = targetOf(site, 2);
+    site.noteResultType(0, target);
+    const given = site.input(0);
+    const x = site.isFloat(0) ? given : site.cast(given, "fp32");
+    return quantized(site, x, schemeOf(site, 1, 2, site.shape(0).length), target);
   },
   DequantizeLinear: (site) =>
     dequantized(site, site.input(0), schemeOf(site, 1, 2, site.shape(0).length)),

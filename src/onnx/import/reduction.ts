@@ -35,14 +35,16 @@ const reduction =
 const position =
   (type: "reduce_argmax" | "reduce_argmin"): Import =>
   (site) => {
-    if (site.flag("select_last_index", false)) {
-      throw site.fail("select_last_index has no MIL form: the first of equal numbers is taken");
-    }
-    return site.op(type, {
-      x: site.input(0),
-      axis: site.axis(site.int("axis", 0), site.shape(0).length),
-      keep_dims: site.flag("keepdims", true),
-    });
+    const shape = site.shape(0);
+    const axis = site.axis(site.int("axis", 0), shape.length);
+    const isLast = site.flag("select_last_index", false);
+    const given = site.widened(site.input(0));
+    // The first of equal numbers is taken: the last is the first from behind.
+    const x = isLast ? site.op("reverse", { x: given, axes: [axis] }) : given;
+    const place = site.op(type, { x, axis, keep_dims: site.flag("keepdims", true) });
+    return isLast
+      ? site.op("sub", { x: site.scalar("int32", (shape[axis] ?? 1) - 1), y: place })
+      : place;
   };
 
 export const IMPORT_REDUCTION = {

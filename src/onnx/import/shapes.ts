@@ -211,17 +211,6 @@ const shapeOfInput: Import = (site) => {
   return site.constant("int32", [part.length], part);
 };
 
-/** A branch whose condition is known when the model is converted. */
-const branch: Import = (site) => {
-  if (site.known(site.input(0)) === undefined) {
-    throw site.fail(
-      "its condition is computed while the model runs",
-      "Export the model with fixed sizes, or without the condition.",
-    );
-  }
-  return site.graph(site.number(0) === 0 ? "else_branch" : "then_branch");
-};
-
 export const IMPORT_SHAPES = {
   Shape: shapeOfInput,
   Size: (site) => site.scalar("int32", elementCount(site.shape(0))),
@@ -274,5 +263,4 @@ export const IMPORT_SHAPES = {
       seq_axis: site.int("time_axis", 0),
       batch_axis: site.int("batch_axis", 1),
     }),
-  If: branch,
 } as const satisfies Record<string, Import>;

@@ -13,6 +13,15 @@ import type { AttributeProto, GraphProto, NodeProto, TensorProto } from "../gene
 /** What one ONNX op becomes: the operands that stand for its results, in order. */
 export type Import = (site: ImportSite) => Operand | readonly Operand[];
 
+/** What a `Loop` begins with. */
+export interface LoopStart {
+  /** int32 []: no more rounds than that. */
+  readonly limit: Operand | undefined;
+  /** bool []: whether there is a first round. */
+  readonly start: Operand | undefined;
+  readonly initial: readonly Operand[];
+}
+
 /** What a node's importer needs of the graph it stands in. */
 export interface ImportContext {
   /** Version of the operator set that the node is written for. */
@@ -26,8 +35,17 @@ export interface ImportContext {
   ) => readonly Operand[];
   readonly literalOfTensor: (tensor: TensorProto) => Literal;
   readonly milTypeOf: (code: number, what: string) => DataType;
-  /** Imports a nested graph in place and gives its results. */
-  readonly inline: (graph: GraphProto) => readonly Operand[];
+  /** ONNX's code of a value's element type, where the model or an earlier node says it. */
+  readonly elementTypeOf: (name: string) => number | undefined;
+  /** Notes the element type of a node's result, where the MIL type does not tell it. */
+  readonly noteElementType: (name: string, code: number) => void;
+  /** Imports a nested graph in place, its inputs bound to values, and gives its results. */
+  readonly inline: (graph: GraphProto, inputs: readonly Operand[]) => readonly Operand[];
+  /** A `cond` over two graphs of a node. */
+  readonly cond: (pred: Operand, whenTrue: GraphProto, whenFalse: GraphProto) => readonly Operand[];
+  readonly whileLoop: (loop: LoopStart, body: GraphProto) => readonly Operand[];
+  /** Runs an import that may find that it is not the way; where it gives nothing its ops are taken back. */
+  readonly attempt: <Result>(run: () => Result | undefined) => Result | undefined;
   /** Whether somebody reads a value of the graph. */
   readonly isRead: (name: string) => boolean;
 }
@@ -174,10 +192,42 @@ export class ImportSite {
     return found === undefined ? undefined : this.#context.literalOfTensor(found);
   }
 
+  /** The results of a graph of the node without inputs, imported in place. */
   graph(name: string): readonly Operand[] {
+    return this.graphOn(name, []);
+  }
+
+  /** The results of a graph of the node on values for its inputs. */
+  graphOn(name: string, inputs: readonly Operand[]): readonly Operand[] {
+    return this.#context.inline(this.graphOf(name), inputs);
+  }
+
+  graphOf(name: string): GraphProto {
     const found = this.#attribute(name, AttributeProto_AttributeType.GRAPH)?.g;
     if (found === undefined) throw this.fail(`attribute "${name}" is missing`);
-    return this.#context.inline(found);
+    return found;
+  }
+
+  /** ONNX's code of an input's element type, as far as it is known. */
+  elementCode(index: number): number | undefined {
+    return this.#context.elementTypeOf(this.node.input[index] ?? "");
+  }
+
+  noteResultType(index: number, code: number): void {
+    const name = this.node.output[index] ?? "";
+    if (name !== "") this.#context.noteElementType(name, code);
+  }
+
+  cond(pred: Operand, whenTrue: GraphProto, whenFalse: GraphProto): readonly Operand[] {
+    return this.#context.cond(pred, whenTrue, whenFalse);
+  }
+
+  whileLoop(start: LoopStart, body: GraphProto): readonly Operand[] {
+    return this.#context.whileLoop(start, body);
+  }
+
+  attempt<Result>(run: () => Result | undefined): Result | undefined {
+    return this.#context.attempt(run);
   }
 
   /** The MIL type behind an element type that an attribute names. */
@@ -209,6 +259,12 @@ export class ImportSite {
     if (extra !== undefined) {
       throw this.fail(`its result ${this.node.output.indexOf(extra)} ("${extra}") has no MIL form`);
     }
+  }
+
+  /** Whether somebody reads a result of the node. */
+  isResultRead(index: number): boolean {
+    const name = this.node.output[index] ?? "";
+    return name !== "" && this.#context.isRead(name);
   }
 
   many<Name extends OpName>(type: Name, inputs: OpInputs<(typeof OPS)[Name]>): readonly Operand[] {
