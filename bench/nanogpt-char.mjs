@@ -4,7 +4,7 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { train } from "../dist/index.js";
+import { training as train } from "../dist/index.js";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

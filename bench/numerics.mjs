@@ -10,7 +10,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { availableParallelism, cpus } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { createEngine, train } from "../dist/index.js";
+import { createEngine, training as train } from "../dist/index.js";
 import { loadWeights, modelOf } from "../dist/model/index.js";
 import { evaluationBatches } from "../dist/text/index.js";
 import { newestWholeCheckpoint } from "../dist/runs/whole-checkpoints.js";

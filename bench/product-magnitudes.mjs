@@ -7,7 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { train } from "../dist/index.js";
+import { training as train } from "../dist/index.js";
 import { chipByName } from "../dist/chip/chips.js";
 import { evaluateFunction } from "../dist/engine/reference/evaluate.js";
 import { createEngine } from "../dist/index.js";

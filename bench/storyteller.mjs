@@ -4,7 +4,7 @@
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { generate, text, train } from "../dist/index.js";
+import { generation as generate, text, training as train } from "../dist/index.js";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -3,31 +3,21 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { generateFromFolder, train, trainInWorker } from "anecdote";
+import { train } from "anecdote";
 
-const { config } = train.resolveTrainConfig(train.presetOf("storyteller").settings, [
-  {
-    origin: "example",
-    values: {
-      output_dir: mkdtempSync(join(tmpdir(), "anecdote-example-")),
-      story_count: 1000,
-      max_steps: 30,
-      eval_batches: 2,
-      final_samples: 0,
-    },
-  },
-]);
-
-const end = await trainInWorker(config, {
-  onEvent: (event) => {
-    if (event.kind === "step")
-      console.log(`step ${event.step}: loss ${event.train_loss.toFixed(3)}`);
-  },
+const run = await train({
+  preset: "storyteller",
+  output_dir: mkdtempSync(join(tmpdir(), "anecdote-example-")),
+  story_count: 1000,
+  max_steps: 30,
+  eval_batches: 2,
+  final_samples: 0,
 });
-if (end.kind !== "end") throw new Error(`the run ended with ${end.kind}`);
-console.log(`eval_loss ${end.eval_loss?.toFixed(3)}, model in ${end.model}`);
-
-const { text } = await generateFromFolder(end.model, "Once upon a time", {
+for await (const event of run) {
+  if (event.kind === "step") console.log(`step ${event.step}: loss ${event.train_loss.toFixed(3)}`);
+  if (event.kind === "end") console.log(`eval_loss ${event.eval_loss?.toFixed(3)}`);
+}
+const { text } = await run.model.generate("Once upon a time", {
   maxTokens: 40,
   temperature: 0.8,
   seed: 1,

@@ -1,30 +1,111 @@
 /**
  * Anecdote trains language models on the Apple Neural Engine from TypeScript, and runs the very same programs on
- * any other machine. Everything the command line does is here; each namespace is one room of the house
- * (docs/architecture.md).
+ * any other machine. Everything the command line does is here: what one command needs stands at the top, the rooms of
+ * the house (docs/architecture.md) are namespaces. Decoders of compiled programs are in `anecdote/inspect`,
+ * measurements and the self-test in `anecdote/measure`, so that nobody loads them who does not ask for them.
+ *
+ * @example
+ * ```ts
+ * const run = await train({ preset: "nanogpt-char", data: "input.txt" });
+ * for await (const event of run) console.log(event.kind);
+ * console.log((await run.model.generate("ROMEO:")).text);
+ * ```
+ *
+ * @module
  */
-export * as mil from "./mil/index.ts";
-export * as coreml from "./coreml/index.ts";
-export * as plan from "./plan/index.ts";
-export * as grad from "./grad/index.ts";
-export * as engine from "./engine/index.ts";
-export * as model from "./model/index.ts";
-export * as text from "./text/index.ts";
-export * as train from "./train/index.ts";
-export * as generate from "./generate/index.ts";
-export * as hwx from "./inspect/hwx/index.ts";
-export { AnecdoteError } from "./util/errors.ts";
+export { AnecdoteError, FileError } from "./util/errors.ts";
+export { OptionError } from "./util/options.ts";
 export { VERSION } from "./util/version.ts";
 
-export { createEngine, runFunction } from "./engine/index.ts";
-export { differentiate, valueAndGradient } from "./grad/index.ts";
-export { FunctionBuilder, parseProgram, printProgram, programOf } from "./mil/index.ts";
+// anecdote train, generate, eval, plan
 export {
+  ModelHandle,
+  TRAIN_OPTIONS,
+  TrainRun,
   evaluateModel,
+  openModel,
+  planOf,
+  plannedModel,
+  resolveRun,
   resolveTrainConfig,
-  RunLock,
   runTraining,
+  train,
   trainInWorker,
+  trainedModel,
 } from "./train/index.ts";
-export type { TrainConfig, TrainEvent } from "./train/index.ts";
+export type {
+  EvaluateOptions,
+  EvaluationReport,
+  JudgeOptions,
+  ResolvedRun,
+  ResolvedTrainConfig,
+  RunContext,
+  SessionOptions,
+  TrainConfig,
+  TrainLayer,
+  TrainProgress,
+  TrainRunOptions,
+  TrainSettings,
+  WriteOptions,
+} from "./train/index.ts";
 export { generateFromFolder, withGenerator } from "./generate/index.ts";
+export type {
+  FolderOptions,
+  GenerateOptions,
+  GeneratedText,
+  Generator,
+  SamplingOptions,
+  StopReason,
+} from "./generate/index.ts";
+
+// anecdote check, convert, estimate, run, ops, chips
+export { checkFile, estimateFile, openProgram, prepareRun } from "./files/index.ts";
+export type {
+  CheckOptions,
+  CheckReport,
+  ChipReport,
+  ConvertOptions,
+  ConvertReport,
+  EstimateFileOptions,
+  FileEstimate,
+  OpenedProgram,
+  PreparedRun,
+  RunRequest,
+} from "./files/index.ts";
+export { estimateStep, estimateToken } from "./train/index.ts";
+export type { EstimateModelOptions, StepEstimate, TokenEstimate } from "./train/index.ts";
+export { FunctionResult, createEngine, runFunction } from "./engine/index.ts";
+export type { FunctionInput, RunFunctionOptions, StoredElements } from "./engine/index.ts";
+export { opReport } from "./grad/index.ts";
+export type { OpReport } from "./grad/index.ts";
+export { CHIPS, chipByName } from "./chip/index.ts";
+export type { Chip } from "./chip/index.ts";
+
+// runs
+export {
+  RunLock,
+  convertFile,
+  describeModelFolder,
+  followEvents,
+  listCheckpoints,
+  readEvents,
+  resolveModelFolder,
+} from "./runs/index.ts";
+export type { FollowOptions, ModelFolderReport, TrainEvent, TrainEventKind } from "./runs/index.ts";
+
+// programs
+export { FunctionBuilder, parseProgram, printProgram, programOf } from "./mil/index.ts";
+export { differentiate, valueAndGradient } from "./grad/index.ts";
+
+export * as chips from "./chip/index.ts";
+export * as coreml from "./coreml/index.ts";
+export * as engine from "./engine/index.ts";
+export * as files from "./files/index.ts";
+export * as generation from "./generate/index.ts";
+export * as grad from "./grad/index.ts";
+export * as mil from "./mil/index.ts";
+export * as model from "./model/index.ts";
+export * as plan from "./plan/index.ts";
+export * as runs from "./runs/index.ts";
+export * as text from "./text/index.ts";
+export * as training from "./train/index.ts";

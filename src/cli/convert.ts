@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import { convertFile } from "../files/convert-file.ts";
 import { append, parseShapes } from "../files/open-program.ts";
 import { OPSETS } from "../mil/program.ts";
 import type { Opset } from "../mil/program.ts";
+import { convertFile } from "../runs/convert-file.ts";
 import { resolveModelFolder } from "../runs/model-path.ts";
 import { formatBytes } from "../util/format.ts";
 import { didYouMean } from "../util/nearest.ts";

@@ -1,12 +1,12 @@
 import { table } from "../util/format.ts";
 import type { Command } from "commander";
 
-import { signaturesOf, PUBLIC_OPS } from "../mil/op-signature.ts";
+import { opNames, opReport } from "../grad/op-report.ts";
+import type { OpReport } from "../grad/op-report.ts";
+import { signaturesOf } from "../mil/op-signature.ts";
 import type { OpSignature } from "../mil/op-signature.ts";
 import { missingOps } from "../mil/missing-ops.ts";
-import { isOpName, OPS, opRow } from "../mil/ops/index.ts";
-import { GRADIENT_RULES } from "../grad/rules/index.ts";
-import { hasOnnxForm } from "../onnx/lower/index.ts";
+import { opRow } from "../mil/ops/index.ts";
 import { didYouMean } from "../util/nearest.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
@@ -15,22 +15,6 @@ import { styled } from "./terminal.ts";
 interface OpsFlags {
   readonly missing?: boolean;
   readonly json?: boolean;
-}
-
-/** What this version can do with one op. */
-interface OpReport {
-  readonly name: string;
-  /** First opset that has it. */
-  readonly since: string | null;
-  /** In the public vocabulary of coremltools. */
-  readonly public: boolean;
-  /** Executed on the reference engine by a fixture of another library. */
-  readonly tested: boolean;
-  readonly evaluated: boolean;
-  /** "zero": constant almost everywhere, so that nothing flows back. */
-  readonly derivative: "rule" | "zero" | "none";
-  /** Runs on the CPU engine and converts to ONNX. */
-  readonly onnx: boolean;
 }
 
 export function register(program: Command, _exit: Exit): void {
@@ -51,33 +35,8 @@ export function register(program: Command, _exit: Exit): void {
     });
 }
 
-function reportOf(name: string): OpReport {
-  const row = opRow(name);
-  const signatures = signaturesOf(name);
-  return {
-    name,
-    since: signatures[0]?.since ?? row?.since ?? null,
-    public: signatures.length > 0,
-    tested: row?.evaluate !== undefined,
-    evaluated: row?.evaluate !== undefined || name === "const",
-    derivative: derivativeOf(name),
-    onnx: hasOnnxForm(name),
-  };
-}
-
-function derivativeOf(name: string): OpReport["derivative"] {
-  if (!isOpName(name)) return "none";
-  const entry: object = GRADIENT_RULES[name];
-  if (typeof entry === "function") return "rule";
-  return "kind" in entry && entry.kind === "zero" ? "zero" : "none";
-}
-
-function allNames(): readonly string[] {
-  return [...new Set([...PUBLIC_OPS, ...Object.keys(OPS)])].toSorted();
-}
-
 function showAll(json: boolean): void {
-  const reports = allNames().map(reportOf);
+  const reports = opNames().map(opReport);
   if (json) {
     process.stdout.write(`${JSON.stringify({ ops: reports, missing: missingOps() })}\n`);
     return;
@@ -107,16 +66,16 @@ function showMissing(json: boolean): void {
   }
   for (const name of missing) process.stdout.write(`${name}\n`);
   process.stderr.write(
-    `${missing.length} of ${allNames().length} ops are executed by no test of another library\n`,
+    `${missing.length} of ${opNames().length} ops are executed by no test of another library\n`,
   );
 }
 
 function showOne(name: string, json: boolean): void {
-  const names = allNames();
+  const names = opNames();
   if (!names.includes(name)) {
     throw new UsageError("cli.ops.unknown", `there is no op "${name}".${didYouMean(name, names)}`);
   }
-  const report = reportOf(name);
+  const report = opReport(name);
   const signatures = signaturesOf(name);
   if (json) {
     process.stdout.write(`${JSON.stringify({ ...report, signatures })}\n`);

@@ -71,7 +71,11 @@ export interface ConvertReport {
  * Throws `FilesError` for options that do not fit the input, `FileError` where the output exists already, `OnnxError`
  * and `CoreMlError` for what a format cannot hold, by name.
  */
-export function convertFile(from: string, to: string, options: ConvertOptions = {}): ConvertReport {
+export function convertProgramFile(
+  from: string,
+  to: string,
+  options: ConvertOptions = {},
+): ConvertReport {
   const target = targetOf(to);
   const sizes = sizesOf(options);
   const kind = fileKindOf(from);

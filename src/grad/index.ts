@@ -2,4 +2,6 @@
 export { differentiate } from "./differentiate.ts";
 export type { Derivative } from "./differentiate.ts";
 export { GradError } from "./errors.ts";
+export { opNames, opReport } from "./op-report.ts";
+export type { OpReport } from "./op-report.ts";
 export { valueAndGradient } from "./value-and-gradient.ts";

@@ -218,14 +218,16 @@ class FunctionComparison {
 
   #describe(literal: Literal, weights: Weights | undefined): string {
     const { type, data } = literal;
-    const isLarge = data.kind === "blob" || (data.kind === "numbers" && data.numbers.length > 16);
-    if (!isLarge && data.kind === "numbers" && type.kind === "tensor") {
-      const numbers = literalNumbers(literal).join(", ");
+    if (type.kind !== "tensor") return printLiteral(literal);
+    // A small tensor is told by its numbers, in the text or in a weight file.
+    const small = smallNumbers(literal, weights);
+    if (small !== undefined) {
+      const numbers = small.join(", ");
       return type.shape.length === 0
         ? `${type.dataType} ${numbers}`
         : `${formatType(type)} (${numbers})`;
     }
-    if (!isLarge || type.kind !== "tensor") return printLiteral(literal);
+    if (data.kind !== "numbers" && data.kind !== "blob") return printLiteral(literal);
     const hash = createHash("sha256");
     if (data.kind === "blob") {
       if (weights === undefined) return `${formatType(type)} in ${data.path} @${data.offset}`;
@@ -395,4 +397,21 @@ function line(indent: string, { name, a, b }: ProgramDifference): string {
   const side = (value: string | null): string =>
     value === null ? "(absent)" : value.length > 100 ? `${value.slice(0, 99)}…` : value;
   return `${indent}${name}: ${side(a)} -> ${side(b)}`;
+}
+
+/** Constants of more elements are told by a digest. */
+const SMALL_ELEMENTS = 16;
+
+/** The numbers of a tensor that has few. */
+function smallNumbers(
+  literal: Literal,
+  weights: Weights | undefined,
+): readonly (number | bigint)[] | undefined {
+  const { data } = literal;
+  if (data.kind === "numbers") {
+    return data.numbers.length > SMALL_ELEMENTS ? undefined : literalNumbers(literal);
+  }
+  if (data.kind !== "blob" || weights === undefined) return undefined;
+  const { file, record } = weights.locate(literal);
+  return record.elementCount > SMALL_ELEMENTS ? undefined : [...file.readNumbers(record)];
 }
