@@ -22,6 +22,7 @@ import { goOnInNewProcess, shareWithProcessBefore } from "./new-process.ts";
 import { append } from "../files/open-program.ts";
 import { exitAtOnce } from "../util/stuck-thread.ts";
 import { StatusLine } from "./terminal.ts";
+import { isSimulated } from "../chip/simulated.ts";
 
 interface EngineFlags extends DriverFlags {
   readonly engine: string;
@@ -161,8 +162,7 @@ async function measureHere(
         status.show(`${done} of ${total} cases${eta}  ${text}`);
       },
       onResult: (result) => {
-        if (flags.json !== true && !flags.engine.startsWith("sim:"))
-          status.print(resultLine(result));
+        if (flags.json !== true && !isSimulated(flags.engine)) status.print(resultLine(result));
       },
       onBudgetSpent: () => {
         isBudgetSpent = true;

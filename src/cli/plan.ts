@@ -2,7 +2,6 @@ import type { Command } from "commander";
 import { chooseDriver } from "../chip/choose-driver.ts";
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { SectionExecution } from "../engine/engine.ts";
-import { chipByName } from "../chip/chips.ts";
 import { placePlan } from "../lower/index.ts";
 import type { OperandScale } from "../lower/index.ts";
 import { describeModel } from "../model/describe.ts";
@@ -15,6 +14,7 @@ import type { TrainConfig } from "../train/index.ts";
 import type { Exit } from "./exit.ts";
 import { addOptions } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
+import { simulatedChip } from "../chip/simulated.ts";
 
 export function register(program: Command, _exit: Exit): void {
   const command = program
@@ -81,12 +81,10 @@ interface ProgramScales {
   readonly scales: readonly OperandScale[];
 }
 
-const SIMULATED = "sim:";
-
 /** The powers of two at operands of products, for a named chip: `--engine sim:<chip>`. */
 function scalesOf(plan: Plan, config: TrainConfig): readonly ProgramScales[] | undefined {
-  if (!config.engine.startsWith(SIMULATED)) return undefined;
-  const chip = chipByName(config.engine.slice(SIMULATED.length));
+  const chip = simulatedChip(config.engine);
+  if (chip === undefined) return undefined;
   const { operandScaling = "auto" } = engineOptions(config);
   const placed = placePlan(plan, chip, chooseDriver(config.ane_driver), { operandScaling });
   return [...placed].flatMap(([program, found]) =>

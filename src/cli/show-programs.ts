@@ -14,6 +14,7 @@ import type { Plan } from "../plan/plan.ts";
 import type { TrainConfig } from "../train/index.ts";
 import { UsageError } from "./errors.ts";
 import { requireFreeOutputs } from "../files/output-file.ts";
+import { simulatedChip } from "../chip/simulated.ts";
 
 /** A program of a plan as it goes where it runs. */
 interface ShownProgram {
@@ -92,11 +93,10 @@ async function programsOf(plan: Plan, config: TrainConfig): Promise<ShownPlan> {
   };
 }
 
-const SIMULATED = "sim:";
-
 /** The chip whose programs `--engine` runs; undefined for the engines that take them as they are. */
 async function chipOf(engine: string) {
-  if (engine.startsWith(SIMULATED)) return chipByName(engine.slice(SIMULATED.length));
+  const simulated = simulatedChip(engine);
+  if (simulated !== undefined) return simulated;
   if (engine !== "ane") return undefined;
   const named = process.env["ANECDOTE_ANE_CHIP"];
   if (named !== undefined && named !== "") return chipByName(named);

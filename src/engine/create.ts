@@ -11,6 +11,7 @@ import { createReferenceEngine } from "./reference/index.ts";
 import type { Scaling } from "./scaling.ts";
 import { createSimEngine } from "./sim/index.ts";
 import type { Numerics } from "./sim/numerics.ts";
+import { isSimulated, simulatedChip } from "../chip/simulated.ts";
 
 export interface EngineOptions {
   /** Default: what the system offers. */
@@ -63,8 +64,6 @@ const ENGINES: Readonly<Record<string, CreateEngine>> = {
 /** What `--engine` accepts. */
 export const ENGINE_NAMES: readonly string[] = ["auto", ...Object.keys(ENGINES), "sim:<chip>"];
 
-const SIMULATED = "sim:";
-
 /**
  * Makes an engine by name; "auto" takes the best one this machine has.
  * Throws `EngineError` for an unknown name, and where an engine's runtime is missing.
@@ -78,7 +77,8 @@ export async function createEngine(name: string, options: EngineOptions = {}): P
     );
   }
   checkMeaning(name, options);
-  if (name.startsWith(SIMULATED)) return createSimEngine(name.slice(SIMULATED.length), options);
+  const chip = simulatedChip(name);
+  if (chip !== undefined) return createSimEngine(chip.id, options);
   if (name === "auto") return bestEngine(options);
   const create = ENGINES[name];
   if (create === undefined) {
@@ -105,8 +105,7 @@ async function bestEngine(options: EngineOptions): Promise<Engine> {
 
 /** Throws `EngineError` for a setting that the engine does not have. */
 function checkMeaning(name: string, { driver, numerics }: EngineOptions): void {
-  const isSimulated = name.startsWith(SIMULATED);
-  if (numerics !== undefined && !isSimulated) {
+  if (numerics !== undefined && !isSimulated(name)) {
     throw new EngineError("engine.option", `engine "${name}" has no choice of numerics`, {
       remedy: "--numerics is a setting of sim:<chip>, as in --engine sim:m4.",
     });

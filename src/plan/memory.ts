@@ -1,11 +1,10 @@
 import { byteLengthOf } from "../mil/types.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { PlanError } from "./errors.ts";
+import { packBlocks } from "./packing.ts";
+import type { PackedPlace } from "./packing.ts";
 import { isTransient, PERSISTENT_ROLES } from "./plan.ts";
 import type { BufferRole, BufferSpec, Dispatch, PersistentRole, Plan } from "./plan.ts";
-
-/** Buffers in an arena begin at multiples of a cache line. */
-export const ARENA_ALIGNMENT = 64;
 
 /** Dispatch indices, inclusive, between which a transient buffer's contents matter in one section. */
 export interface Lifetime {
@@ -16,15 +15,15 @@ export interface Lifetime {
   readonly last: number;
 }
 
-/** A transient buffer's place in its section's arena. */
-export interface Placement extends Lifetime {
-  readonly offset: number;
-}
+/** A transient buffer's place in its section's arenas. */
+export type Placement = Lifetime & PackedPlace;
 
 export interface SectionMemory {
   readonly section: string;
   readonly placements: readonly Placement[];
-  /** Bytes of the arena: every transient buffer of the section stands in it. */
+  /** Bytes of each arena: one, but where it would grow beyond 4 GiB. */
+  readonly arenas: readonly number[];
+  /** Bytes of all arenas: every transient buffer of the section stands in one. */
   readonly arenaByteLength: number;
   /** The most bytes that are alive at once: no packing can need less. */
   readonly peakByteLength: number;
@@ -37,7 +36,7 @@ export interface PlanMemory {
   /** Bytes of persistent buffers by role. */
   readonly persistent: Readonly<Record<PersistentRole, number>>;
   readonly persistentByteLength: number;
-  /** Sections run one after the other, so one arena of the largest size serves all. */
+  /** Sections run one after the other, so arenas of the largest size serve all. */
   readonly transientByteLength: number;
 }
 
@@ -76,49 +75,51 @@ export function sectionLifetimes(plan: Plan, section: string): readonly Lifetime
   });
 }
 
-/** Packs one section's transient buffers: large ones first, each into the tightest gap that is free while it lives. */
-export function packSection(plan: Plan, section: string): SectionMemory {
-  const lifetimes = sectionLifetimes(plan, section);
-  const placed: Placement[] = [];
-  const ordered = lifetimes.toSorted(
-    (a, b) => b.byteLength - a.byteLength || a.first - b.first || (a.buffer < b.buffer ? -1 : 1),
-  );
-  for (const lifetime of ordered)
-    placed.push({ ...lifetime, offset: bestOffset(lifetime, placed) });
-  let arenaByteLength = 0;
-  for (const { offset, byteLength } of placed)
-    arenaByteLength = Math.max(arenaByteLength, offset + aligned(byteLength));
-  const peak = peakOf(lifetimes, dispatchesOf(plan, section).length);
+/**
+ * Packs one section's transient buffers. An engine that joins dispatches hands in the buffers that each of its steps
+ * reads and writes; without them every dispatch is a step.
+ */
+export function packSection(
+  plan: Plan,
+  section: string,
+  steps?: readonly (readonly string[])[],
+): SectionMemory {
+  const lifetimes =
+    steps === undefined ? sectionLifetimes(plan, section) : stepLifetimes(plan, steps);
+  const byName = lifetimes.toSorted((a, b) => (a.buffer < b.buffer ? -1 : 1));
+  const { places, arenas } = packBlocks(byName);
+  const stepCount = steps?.length ?? dispatchesOf(plan, section).length;
   return {
     section,
-    placements: placed.toSorted((a, b) => a.first - b.first || a.offset - b.offset),
-    arenaByteLength,
-    ...peak,
+    placements: places,
+    arenas,
+    arenaByteLength: arenas.reduce((total, byteLength) => total + byteLength, 0),
+    ...peakOf(lifetimes, stepCount),
   };
 }
 
-/** The start of the smallest gap that fits between the buffers alive at the same time. */
-function bestOffset(lifetime: Lifetime, placed: readonly Placement[]): number {
-  const wanted = aligned(lifetime.byteLength);
-  const neighbours = placed
-    .filter((other) => other.first <= lifetime.last && lifetime.first <= other.last)
-    .toSorted((a, b) => a.offset - b.offset);
-  let best: number | undefined;
-  let bestGap = Infinity;
-  let position = 0;
-  for (const other of neighbours) {
-    const gap = other.offset - position;
-    if (gap >= wanted && gap < bestGap) {
-      best = position;
-      bestGap = gap;
+function stepLifetimes(plan: Plan, steps: readonly (readonly string[])[]): readonly Lifetime[] {
+  const lifetimes = new Map<string, Lifetime>();
+  steps.forEach((buffers, index) => {
+    for (const buffer of buffers) {
+      const { role, type } = bufferOf(plan, buffer);
+      if (!isTransient(role)) continue;
+      const first = lifetimes.get(buffer)?.first ?? index;
+      const byteLength = byteLengthOf(type);
+      lifetimes.set(buffer, { buffer, role, byteLength, first, last: index });
     }
-    position = Math.max(position, other.offset + aligned(other.byteLength));
-  }
-  return best ?? position;
+  });
+  return [...lifetimes.values()];
 }
 
-function aligned(byteLength: number): number {
-  return Math.ceil(byteLength / ARENA_ALIGNMENT) * ARENA_ALIGNMENT;
+/** Bytes of the arenas that serve all sections, which run one after the other. */
+export function arenasOf(sections: readonly SectionMemory[]): readonly number[] {
+  const sizes: number[] = [];
+  for (const { arenas } of sections)
+    arenas.forEach((byteLength, arena) => {
+      sizes[arena] = Math.max(sizes[arena] ?? 0, byteLength);
+    });
+  return sizes;
 }
 
 function peakOf(
@@ -161,7 +162,7 @@ export function planMemory(plan: Plan): PlanMemory {
     sections,
     persistent,
     persistentByteLength,
-    transientByteLength: Math.max(0, ...sections.map((section) => section.arenaByteLength)),
+    transientByteLength: arenasOf(sections).reduce((total, byteLength) => total + byteLength, 0),
   };
 }
 

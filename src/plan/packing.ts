@@ -1,6 +1,5 @@
 /** A block of memory needed from step `first` to step `last`, both included. */
 export interface Block {
-  readonly name: string;
   readonly byteLength: number;
   readonly first: number;
   readonly last: number;
@@ -8,64 +7,72 @@ export interface Block {
 
 export interface PackedPlace {
   readonly arena: number;
-  readonly byteOffset: number;
+  readonly offset: number;
 }
 
-export interface Packing {
-  readonly places: ReadonlyMap<string, PackedPlace>;
+export interface Packing<Packed extends Block> {
+  /** In the order of need. */
+  readonly places: readonly (Packed & PackedPlace)[];
   /** Bytes of every arena. */
   readonly arenas: readonly number[];
 }
 
+/** Buffers begin at multiples of a cache line. */
 export const ALIGNMENT = 64;
 
-export function alignUp(byteLength: number, alignment: number = ALIGNMENT): number {
-  return Math.ceil(byteLength / alignment) * alignment;
-}
+/** The largest arena: what addresses of 32 bits reach, with a margin. */
+const ARENA_CAPACITY = 2 ** 32 - 65536;
 
-interface Placed {
-  readonly block: Block;
-  readonly start: number;
-  readonly end: number;
-}
-
-/** The lowest free place for a block beside those alive at the same time. */
-function lowestGap(block: Block, size: number, placed: readonly Placed[]): number {
-  const rivals = placed
-    .filter((other) => other.block.first <= block.last && block.first <= other.block.last)
-    .toSorted((a, b) => a.start - b.start);
-  let start = 0;
-  for (const rival of rivals) {
-    if (start + size <= rival.start) break;
-    start = Math.max(start, rival.end);
-  }
-  return start;
+export function alignUp(byteLength: number): number {
+  return Math.ceil(byteLength / ALIGNMENT) * ALIGNMENT;
 }
 
 /**
- * Places blocks so that those alive at one time lie apart: the largest first, each in the lowest gap, in as few
- * arenas of at most `capacity` bytes as that gives.
+ * Places blocks so that those alive at one time lie apart: the largest first, each in the tightest gap that is
+ * free while it lives, in as few arenas of at most `capacity` bytes as that gives.
  */
-export function packBlocks(blocks: readonly Block[], capacity: number): Packing {
-  const arenas: { readonly placed: Placed[]; byteLength: number }[] = [];
-  const places = new Map<string, PackedPlace>();
-  const bySize = blocks.toSorted(
-    (a, b) => b.byteLength - a.byteLength || a.first - b.first || (a.name < b.name ? -1 : 1),
-  );
+export function packBlocks<Packed extends Block>(
+  blocks: readonly Packed[],
+  capacity: number = ARENA_CAPACITY,
+): Packing<Packed> {
+  const arenas: { readonly placed: (Packed & PackedPlace)[]; byteLength: number }[] = [];
+  const bySize = blocks.toSorted((a, b) => b.byteLength - a.byteLength || a.first - b.first);
   for (const block of bySize) {
     const size = alignUp(block.byteLength);
-    let number = 0;
-    let start = 0;
-    for (; number < arenas.length; number++) {
-      start = lowestGap(block, size, arenas[number]?.placed ?? []);
-      if (start + size <= capacity) break;
+    let arena = 0;
+    let offset = 0;
+    for (; arena < arenas.length; arena++) {
+      offset = tightestGap(block, size, arenas[arena]?.placed ?? []);
+      if (offset + size <= capacity) break;
     }
-    if (number === arenas.length) start = 0;
-    const arena = arenas[number] ?? { placed: [], byteLength: 0 };
-    arenas[number] = arena;
-    arena.placed.push({ block, start, end: start + size });
-    arena.byteLength = Math.max(arena.byteLength, start + size);
-    places.set(block.name, { arena: number, byteOffset: start });
+    if (arena === arenas.length) offset = 0;
+    const held = (arenas[arena] ??= { placed: [], byteLength: 0 });
+    held.placed.push({ ...block, arena, offset });
+    held.byteLength = Math.max(held.byteLength, offset + size);
   }
-  return { places, arenas: arenas.map(({ byteLength }) => byteLength) };
+  return {
+    places: arenas
+      .flatMap(({ placed }) => placed)
+      .toSorted((a, b) => a.first - b.first || a.arena - b.arena || a.offset - b.offset),
+    arenas: arenas.map(({ byteLength }) => byteLength),
+  };
+}
+
+/** The start of the smallest gap that fits between the blocks alive at the same time, else behind them all. */
+function tightestGap(block: Block, size: number, placed: readonly (Block & PackedPlace)[]): number {
+  const rivals = placed
+    .filter((other) => other.first <= block.last && block.first <= other.last)
+    .toSorted((a, b) => a.offset - b.offset);
+  let best: number | undefined;
+  let bestGap = Infinity;
+  let position = 0;
+  for (const rival of rivals) {
+    const gap = rival.offset - position;
+    if (gap >= size && gap < bestGap) {
+      best = position;
+      bestGap = gap;
+    }
+    position = Math.max(position, rival.offset + alignUp(rival.byteLength));
+  }
+  return best ?? position;
 }

@@ -3,12 +3,8 @@ import { describe, expect, it } from "vitest";
 import { FunctionBuilder } from "../../src/mil/builder.ts";
 import { tensorType } from "../../src/mil/types.ts";
 import { PlanBuilder } from "../../src/plan/builder.ts";
-import {
-  ARENA_ALIGNMENT,
-  packSection,
-  planMemory,
-  sectionLifetimes,
-} from "../../src/plan/memory.ts";
+import { packSection, planMemory, sectionLifetimes } from "../../src/plan/memory.ts";
+import { ALIGNMENT } from "../../src/plan/packing.ts";
 import type { Plan } from "../../src/plan/plan.ts";
 import { planJson, printPlan } from "../../src/plan/print.ts";
 
@@ -43,7 +39,7 @@ describe("memory of a section", () => {
           const { placements } = memory;
           expect(placements.length).toBe(count);
           for (const a of placements) {
-            expect(a.offset % ARENA_ALIGNMENT).toBe(0);
+            expect(a.offset % ALIGNMENT).toBe(0);
             expect(a.offset + a.byteLength).toBeLessThanOrEqual(memory.arenaByteLength);
             for (const b of placements) {
               const together = a.first <= b.last && b.first <= a.last;

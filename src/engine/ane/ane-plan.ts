@@ -3,11 +3,8 @@ import { productFlops } from "../../chip/cost/work.ts";
 import { checkFunction } from "../../chip/legality/check.ts";
 import { formatFindings } from "../../chip/print.ts";
 import type { OperandScaling } from "../../lower/operand-scaling.ts";
-import { checkPlacedPlan, placePlan } from "../../lower/place-plan.ts";
 import type { PlacedProgram } from "../../lower/place-plan.ts";
-import { isTransient } from "../../plan/plan.ts";
 import type { Plan } from "../../plan/plan.ts";
-import { didYouMean } from "../../util/nearest.ts";
 import type {
   BufferView,
   DispatchTiming,
@@ -34,6 +31,8 @@ import { runTasks } from "./task-runner.ts";
 import type { TaskEvent } from "./task-runner.ts";
 import { Transfers } from "./transfers.ts";
 import type { HostVersion } from "./transfers.ts";
+import { PlanRecord, sharedPlan } from "../host/plan-record.ts";
+import { placeOrRefuse, programsOnHost } from "../host/placed-plan.ts";
 
 export interface AnePlanContext {
   readonly driver: AneDriver;
@@ -61,6 +60,7 @@ export interface AnePlanContext {
  */
 export class AnePlan implements LoadedPlan {
   readonly plan: Plan;
+  readonly #record: PlanRecord;
   readonly #context: AnePlanContext;
   readonly #placed: ReadonlyMap<string, PlacedProgram>;
   readonly #steps: ReadonlyMap<string, readonly SectionStep[]>;
@@ -77,7 +77,6 @@ export class AnePlan implements LoadedPlan {
   readonly #onProgress: LoadOptions["onProgress"];
   /** Ends when no run is under way. */
   #idle: Promise<void> = Promise.resolve();
-  #isClosed = false;
 
   private constructor(
     plan: Plan,
@@ -92,6 +91,7 @@ export class AnePlan implements LoadedPlan {
     onProgress: LoadOptions["onProgress"],
   ) {
     this.plan = plan;
+    this.#record = new PlanRecord(plan);
     this.#context = context;
     this.#placed = parts.placed;
     this.#steps = parts.steps;
@@ -102,28 +102,10 @@ export class AnePlan implements LoadedPlan {
   }
 
   /** Throws `EngineError` `engine.refused` for a plan the chip refuses, with op, rule, source and remedy. */
-  static async load(
-    plan: Plan,
-    context: AnePlanContext,
-    { share, onProgress }: LoadOptions,
-  ): Promise<AnePlan> {
+  static async load(plan: Plan, context: AnePlanContext, options: LoadOptions): Promise<AnePlan> {
     const { driver, chip, operandScaling } = context;
-    if (share !== undefined && !(share instanceof AnePlan)) {
-      throw new EngineError(
-        "engine.share",
-        "buffers can only be shared with a plan of the same engine",
-      );
-    }
-    const placed = placePlan(plan, chip, driver.name, { operandScaling });
-    const broken = checkPlacedPlan(plan, placed, chip, driver.name).filter(
-      ({ severity }) => severity === "error",
-    );
-    if (broken.length > 0) {
-      throw new EngineError(
-        "engine.refused",
-        `${chip.name} refuses plan "${plan.name}":\n${formatFindings(broken)}`,
-      );
-    }
+    const share = sharedPlan(options, (other) => other instanceof AnePlan);
+    const placed = placeOrRefuse(plan, chip, driver.name, operandScaling);
     const memory = new DeviceMemory(driver);
     const limits = {
       callsPerSegment: context.separateDispatches ? 1 : Math.max(1, driver.operationLimit >> 1),
@@ -141,7 +123,12 @@ export class AnePlan implements LoadedPlan {
       versions.set(spec.name, share?.versionFor(spec.name) ?? { number: 0 });
     }
     const transfers = new Transfers(host, memory, versions, context.conversions);
-    return new AnePlan(plan, context, { placed, steps, memory, host, transfers }, onProgress);
+    return new AnePlan(
+      plan,
+      context,
+      { placed, steps, memory, host, transfers },
+      options.onProgress,
+    );
   }
 
   get hostPlan(): LoadedPlan {
@@ -186,16 +173,7 @@ export class AnePlan implements LoadedPlan {
   }
 
   view(buffer: string): BufferView {
-    this.#checkOpen();
-    const spec = this.plan.buffers.get(buffer);
-    if (spec === undefined || isTransient(spec.role)) {
-      throw new EngineError(
-        "engine.buffer",
-        spec === undefined
-          ? `there is no buffer "${buffer}".${didYouMean(buffer, this.plan.buffers.keys())}`
-          : `buffer "${buffer}" is transient (${spec.role}): it holds nothing between runs`,
-      );
-    }
+    this.#record.persistent(buffer);
     this.#transfers.touch(buffer);
     return this.#host.loaded.view(buffer);
   }
@@ -239,14 +217,11 @@ export class AnePlan implements LoadedPlan {
 
   /** Programs that stay on the host, and why. */
   onHost(): readonly { readonly program: string; readonly reason: string }[] {
-    return [...this.#placed].flatMap(([program, placed]) =>
-      placed.place === "host" ? [{ program, reason: placed.reason }] : [],
-    );
+    return programsOnHost(this.#placed);
   }
 
   async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (!this.#record.close()) return;
     await this.#idle;
     await this.#context.segments.release([...this.#sources.values()]);
     for (const program of this.#programs.values()) program.release();
@@ -254,21 +229,8 @@ export class AnePlan implements LoadedPlan {
     await this.#host.loaded.close();
   }
 
-  #checkOpen(): void {
-    if (this.#isClosed)
-      throw new EngineError("engine.closed", `plan "${this.plan.name}" is closed`);
-  }
-
   #stepsOf(section: string): readonly SectionStep[] {
-    this.#checkOpen();
-    const steps = this.#steps.get(section);
-    if (steps === undefined) {
-      throw new EngineError(
-        "engine.section",
-        `plan "${this.plan.name}" has no section "${section}".${didYouMean(section, this.#steps.keys())}`,
-      );
-    }
-    return steps;
+    return this.#record.section(section, this.#steps);
   }
 
   async #compile(name: string, source: EngineSource): Promise<void> {
@@ -326,11 +288,11 @@ export class AnePlan implements LoadedPlan {
 
   async #run(sections: readonly string[], onDone?: (index: number) => void): Promise<void> {
     for (const section of sections) await this.prepare(section);
-    this.#checkOpen();
+    this.#record.checkOpen();
     try {
       await runTasks(this.#tasksOf(sections), sections.length, {
         perform: async (task) => {
-          this.#checkOpen();
+          this.#record.checkOpen();
           const section = sections[task.part] ?? "";
           const { label, lane } = task;
           this.#context.onTask?.({ section, label, lane, phase: "begin" });

@@ -1,5 +1,6 @@
 import type { DispatchTiming, EngineUsage } from "../engine.ts";
 import type { Lane } from "./task-graph.ts";
+import { DispatchTimes } from "../host/plan-record.ts";
 
 /** What `usage` tells of a Neural Engine beside what every engine tells. */
 export interface OverlapUsage extends EngineUsage {
@@ -10,7 +11,7 @@ export interface OverlapUsage extends EngineUsage {
 /** Adds up what runs take: by lane, and by task. */
 export class TaskClock {
   readonly #sums = { engineMs: 0, hostMs: 0, overlapMs: 0, wallMs: 0, flops: 0 };
-  readonly #timings = new Map<string, DispatchTiming>();
+  readonly #times = new DispatchTimes();
   readonly #busy = { engine: false, host: false };
   #since = 0;
 
@@ -19,7 +20,7 @@ export class TaskClock {
   }
 
   timings(): readonly DispatchTiming[] {
-    return [...this.#timings.values()];
+    return this.#times.list();
   }
 
   addFlops(flops: number): void {
@@ -50,14 +51,7 @@ export class TaskClock {
   async task(section: string, label: string, act: () => Promise<void>): Promise<void> {
     const started = performance.now();
     await act();
-    const key = `${section}\n${label}`;
-    const { runs = 0, elapsedMs = 0 } = this.#timings.get(key) ?? {};
-    this.#timings.set(key, {
-      section,
-      label,
-      runs: runs + 1,
-      elapsedMs: elapsedMs + performance.now() - started,
-    });
+    this.#times.of(section, label).add(performance.now() - started);
   }
 
   #turn(lane: Lane, isBusy: boolean): void {

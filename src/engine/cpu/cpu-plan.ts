@@ -1,7 +1,6 @@
 import type { Plan } from "../../plan/plan.ts";
 import { functionCost } from "../../plan/function-cost.ts";
 import { functionToOnnx } from "../../onnx/lower-function.ts";
-import { didYouMean } from "../../util/nearest.ts";
 import type {
   BufferView,
   DispatchTiming,
@@ -10,7 +9,6 @@ import type {
   MemoryReport,
   SectionExecution,
 } from "../engine.ts";
-import { EngineError } from "../errors.ts";
 import { BufferStore } from "./buffer-store.ts";
 import type { StoreRequests } from "./buffer-store.ts";
 import type { CompiledGraph, GraphRuntime } from "./graph-runtime.ts";
@@ -23,6 +21,8 @@ import type { BoundDispatch } from "../../plan/regions.ts";
 import { planSection, regionsOf } from "./section.ts";
 import type { SectionStep } from "./section.ts";
 import type { SessionCache } from "./onnx-runtime/sessions.ts";
+import { DispatchTime, PlanRecord, sharedPlan, turn } from "../host/plan-record.ts";
+import { packSection } from "../../plan/memory.ts";
 
 /** How long a section may run before the event loop gets a turn. */
 const TURN_MS = 20;
@@ -50,10 +50,8 @@ export type JoinRule = "auto" | "always" | "never";
 export const JOINED_FLOPS = { from: 5e8, to: 1.6e10 } as const;
 
 interface PreparedStep {
-  readonly label: string;
   readonly run: () => Promise<void> | void;
-  runs: number;
-  elapsedMs: number;
+  readonly time: DispatchTime;
 }
 
 export type GraphStep = Extract<SectionStep, { readonly kind: "graph" }>;
@@ -61,6 +59,7 @@ export type GraphStep = Extract<SectionStep, { readonly kind: "graph" }>;
 /** A plan on the CPU engine: buffers, compiled graphs and kernels bound to them. */
 export class CpuPlan implements LoadedPlan {
   readonly plan: Plan;
+  readonly #record: PlanRecord;
   readonly #context: CpuPlanContext;
   readonly #store: BufferStore;
   readonly #steps = new Map<string, readonly SectionStep[]>();
@@ -74,18 +73,13 @@ export class CpuPlan implements LoadedPlan {
   readonly #kernelMemories = new Set<SharedMemory>();
   readonly #reasons = new Map<string, string>();
   readonly #onProgress: LoadOptions["onProgress"];
-  #isClosed = false;
 
-  constructor(context: CpuPlanContext, plan: Plan, { share, onProgress }: LoadOptions) {
-    if (share !== undefined && !(share instanceof CpuPlan)) {
-      throw new EngineError(
-        "engine.share",
-        "buffers can only be shared with a plan of the same engine",
-      );
-    }
+  constructor(context: CpuPlanContext, plan: Plan, options: LoadOptions) {
+    const share = sharedPlan(options, (other) => other instanceof CpuPlan);
     this.plan = plan;
+    this.#record = new PlanRecord(plan);
     this.#context = context;
-    this.#onProgress = onProgress;
+    this.#onProgress = options.onProgress;
     const store = new BufferStore(plan, requestsOf(plan), share?.store);
     this.#store = store;
     const places = {
@@ -99,8 +93,16 @@ export class CpuPlan implements LoadedPlan {
       );
       this.#steps.set(section, steps);
       this.#reasons.set(section, reason);
-      store.packTransient(section, steps.map(regionsOf));
     }
+    store.packTransient(
+      [...this.#steps].map(([section, steps]) =>
+        packSection(
+          plan,
+          section,
+          steps.map((step) => regionsOf(step).map(({ buffer }) => buffer)),
+        ),
+      ),
+    );
   }
 
   get store(): BufferStore {
@@ -109,7 +111,7 @@ export class CpuPlan implements LoadedPlan {
 
   async prepare(section: string): Promise<void> {
     if (this.#prepared.has(section)) return;
-    const steps = this.#stepsOf(section);
+    const steps = this.#record.section(section, this.#steps);
     const prepared: PreparedStep[] = [];
     for (const [index, step] of steps.entries()) {
       this.#onProgress?.(index, steps.length, step.label);
@@ -117,7 +119,7 @@ export class CpuPlan implements LoadedPlan {
         step.kind === "graph"
           ? await this.#prepareGraph(section, step)
           : this.#prepareKernel(section, step.dispatch);
-      prepared.push({ label: step.label, run, runs: 0, elapsedMs: 0 });
+      prepared.push({ run, time: this.#record.times.of(section, step.label) });
     }
     this.#onProgress?.(steps.length, steps.length, section);
     this.#prepared.set(section, prepared);
@@ -125,26 +127,21 @@ export class CpuPlan implements LoadedPlan {
 
   async run(section: string): Promise<void> {
     if (!this.#prepared.has(section)) await this.prepare(section);
-    this.#checkOpen();
+    this.#record.checkOpen();
     let lastTurn = performance.now();
-    for (const step of this.#prepared.get(section) ?? []) {
+    for (const { run, time } of this.#prepared.get(section) ?? []) {
       const started = performance.now();
-      await step.run();
+      await run();
       const ended = performance.now();
-      step.runs++;
-      step.elapsedMs += ended - started;
-      // The event loop gets its turn: signals and messages must not wait for a whole section.
+      time.add(ended - started);
       if (ended - lastTurn < TURN_MS) continue;
-      await new Promise((resolve) => {
-        setImmediate(resolve);
-      });
+      await turn();
       lastTurn = performance.now();
     }
   }
 
   view(buffer: string): BufferView {
-    this.#checkOpen();
-    return this.#store.view(buffer);
+    return this.#store.view(this.#record.persistent(buffer).name);
   }
 
   memory(): MemoryReport {
@@ -157,13 +154,11 @@ export class CpuPlan implements LoadedPlan {
   }
 
   timings(): readonly DispatchTiming[] {
-    return [...this.#prepared].flatMap(([section, steps]) =>
-      steps.map(({ label, runs, elapsedMs }) => ({ section, label, runs, elapsedMs })),
-    );
+    return this.#record.times.list();
   }
 
   describeExecution(section: string): SectionExecution {
-    const steps = this.#stepsOf(section).map((step) => ({
+    const steps = this.#record.section(section, this.#steps).map((step) => ({
       label: step.label,
       kind: step.kind,
       dispatches:
@@ -173,31 +168,13 @@ export class CpuPlan implements LoadedPlan {
   }
 
   async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (!this.#record.close()) return;
     this.#prepared.clear();
     for (const release of this.#releases) release();
     for (const [key, { users }] of this.#acquired) {
       for (let user = 0; user < users; user++) await this.#context.sessions.release(key);
     }
     for (const memory of this.#kernelMemories) this.#context.kernels().release(memory);
-  }
-
-  #checkOpen(): void {
-    if (this.#isClosed)
-      throw new EngineError("engine.closed", `plan "${this.plan.name}" is closed`);
-  }
-
-  #stepsOf(section: string): readonly SectionStep[] {
-    this.#checkOpen();
-    const steps = this.#steps.get(section);
-    if (steps === undefined) {
-      throw new EngineError(
-        "engine.section",
-        `plan "${this.plan.name}" has no section "${section}".${didYouMean(section, this.#steps.keys())}`,
-      );
-    }
-    return steps;
   }
 
   #prepareKernel(section: string, dispatch: BoundDispatch): () => void {

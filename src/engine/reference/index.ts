@@ -1,16 +1,12 @@
 import { hostTensor, roundTo } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
 import type { Precision } from "../../mil/evaluate-operation.ts";
-import type { MilFunction } from "../../mil/program.ts";
-import { byteLengthOf, elementCount, staticShape } from "../../mil/types.ts";
+import { elementCount, staticShape } from "../../mil/types.ts";
 import type { DataType, MilType } from "../../mil/types.ts";
-import { isTransient } from "../../plan/plan.ts";
-import type { Binding, BufferSpec, Dispatch, OutputBinding, Plan } from "../../plan/plan.ts";
+import type { Binding, Dispatch, OutputBinding, Plan } from "../../plan/plan.ts";
 import { bfloat16Bits, bfloat16Value } from "../../util/bfloat16.ts";
 import { float16Bits, float16Value } from "../../util/float16.ts";
-import { didYouMean } from "../../util/nearest.ts";
 import { VERSION } from "../../util/version.ts";
-import { viewClassOf } from "../engine.ts";
 import type {
   BufferView,
   DispatchTiming,
@@ -23,6 +19,9 @@ import type {
 import { EngineError } from "../errors.ts";
 import { OpenPlans } from "../host/open-plans.ts";
 import { evaluateFunction } from "./evaluate.ts";
+import type { Allocator, MemoryBlock } from "../host/plan-buffers.ts";
+import { PlanBuffers } from "../host/plan-buffers.ts";
+import { PlanRecord, sharedPlan, turn } from "../host/plan-record.ts";
 
 export interface ReferenceEngineOptions {
   /** "declared" rounds every result to its declared type, "float64" keeps doubles inside a program. */
@@ -51,169 +50,84 @@ export function createReferenceEngine(options: ReferenceEngineOptions = {}): Eng
   };
 }
 
-interface Slot {
-  readonly spec: BufferSpec;
-  readonly view: BufferView;
-}
+/** Memory of its own for every buffer, which other threads may read. */
+const ALLOCATOR: Allocator<MemoryBlock> = {
+  allocate: (byteLength) => ({ buffer: new SharedArrayBuffer(byteLength), byteOffset: 0 }),
+  release: () => undefined,
+};
 
 class ReferencePlan implements LoadedPlan {
   readonly plan: Plan;
   readonly #precision: Precision;
-  readonly #slots = new Map<string, Slot>();
-  readonly #timings = new Map<
-    string,
-    { section: string; label: string; runs: number; elapsedMs: number }
-  >();
-  #isClosed = false;
+  readonly #record: PlanRecord;
+  readonly #buffers: PlanBuffers<MemoryBlock>;
 
-  constructor(plan: Plan, precision: Precision, { share }: LoadOptions) {
+  constructor(plan: Plan, precision: Precision, options: LoadOptions) {
+    const share = sharedPlan(options, (other) => other instanceof ReferencePlan);
     this.plan = plan;
+    this.#record = new PlanRecord(plan);
     this.#precision = precision;
-    if (share !== undefined && !(share instanceof ReferencePlan)) {
-      throw new EngineError(
-        "engine.share",
-        "buffers can only be shared with a plan of the same engine",
-      );
-    }
-    for (const spec of plan.buffers.values()) {
-      const shared = isTransient(spec.role) ? undefined : share?.slotFor(spec);
-      const arrayClass = viewClassOf(spec);
-      const byteLength = byteLengthOf(spec.type);
-      const view = new arrayClass(
-        new SharedArrayBuffer(byteLength) as unknown as ArrayBuffer,
-        0,
-        Math.floor(byteLength / arrayClass.BYTES_PER_ELEMENT),
-      );
-      this.#slots.set(spec.name, shared ?? { spec, view });
-    }
+    this.#buffers = new PlanBuffers(plan, ALLOCATOR, share?.buffers);
   }
 
-  slotFor(spec: BufferSpec): Slot | undefined {
-    const slot = this.#slots.get(spec.name);
-    if (slot === undefined || isTransient(slot.spec.role)) return undefined;
-    const same =
-      slot.spec.type.dataType === spec.type.dataType &&
-      slot.spec.type.shape.join() === spec.type.shape.join();
-    return same ? slot : undefined;
+  get buffers(): PlanBuffers<MemoryBlock> {
+    return this.#buffers;
   }
 
   prepare(section: string): Promise<void> {
-    this.#dispatchesOf(section);
+    this.#record.dispatches(section);
     return Promise.resolve();
   }
 
   async run(section: string): Promise<void> {
-    for (const dispatch of this.#dispatchesOf(section)) {
+    for (const dispatch of this.#record.dispatches(section)) {
       const started = performance.now();
-      this.#dispatch(dispatch);
-      const key = `${section}\n${dispatch.label}`;
-      const timing = this.#timings.get(key) ?? {
-        section,
-        label: dispatch.label,
-        runs: 0,
-        elapsedMs: 0,
-      };
-      timing.runs++;
-      timing.elapsedMs += performance.now() - started;
-      this.#timings.set(key, timing);
-      // The event loop gets its turn between dispatches.
-      await new Promise((resolve) => {
-        setImmediate(resolve);
-      });
+      this.#dispatch(section, dispatch);
+      this.#record.times.of(section, dispatch.label).add(performance.now() - started);
+      await turn();
     }
   }
 
   view(buffer: string): BufferView {
-    this.#checkOpen();
-    const slot = this.#slots.get(buffer);
-    if (slot === undefined || isTransient(slot.spec.role)) {
-      throw new EngineError(
-        "engine.buffer",
-        slot === undefined
-          ? `there is no buffer "${buffer}".${didYouMean(buffer, this.plan.buffers.keys())}`
-          : `buffer "${buffer}" is transient (${slot.spec.role}): it holds nothing between runs`,
-      );
-    }
-    return slot.view;
+    return this.#buffers.view(this.#record.persistent(buffer).name);
   }
 
   memory(): MemoryReport {
-    let persistentBytes = 0;
-    let transientBytes = 0;
-    for (const { spec, view } of this.#slots.values()) {
-      if (isTransient(spec.role)) transientBytes += view.byteLength;
-      else persistentBytes += view.byteLength;
-    }
     let runtimeBytes = 0;
     for (const { function: fn } of this.plan.programs.values()) {
       const values = fn.operations.flatMap(({ outputs }) => outputs);
       const bytes = values.reduce((total, { type }) => total + doubleBytes(type), 0);
       runtimeBytes = Math.max(runtimeBytes, bytes);
     }
-    return { persistentBytes, transientBytes, runtimeBytes };
+    return { ...this.#buffers.memory, runtimeBytes };
   }
 
   timings(): readonly DispatchTiming[] {
-    return [...this.#timings.values()];
+    return this.#record.times.list();
   }
 
   close(): Promise<void> {
-    this.#isClosed = true;
+    this.#record.close();
     return Promise.resolve();
   }
 
-  #checkOpen(): void {
-    if (this.#isClosed)
-      throw new EngineError("engine.closed", `plan "${this.plan.name}" is closed`);
-  }
-
-  #dispatchesOf(section: string): readonly Dispatch[] {
-    this.#checkOpen();
-    const dispatches = this.plan.sections.get(section);
-    if (dispatches === undefined) {
-      throw new EngineError(
-        "engine.section",
-        `plan "${this.plan.name}" has no section "${section}".${didYouMean(section, this.plan.sections.keys())}`,
-      );
-    }
-    return dispatches;
-  }
-
-  #dispatch(dispatch: Dispatch): void {
-    const fn = this.#functionOf(dispatch);
+  #dispatch(section: string, dispatch: Dispatch): void {
+    const { function: fn } = this.#record.program(dispatch);
+    const elements = (binding: Binding, type: MilType): BufferView =>
+      this.#buffers.elements(section, this.#record.buffer(binding.buffer), binding, type);
     const inputs = new Map<string, HostTensor>();
     for (const value of fn.inputs) {
       const binding = dispatch.inputs.get(value.name);
       if (binding !== undefined)
-        inputs.set(value.name, readTensor(this.#runOf(binding, value.type), value.type));
+        inputs.set(value.name, readTensor(elements(binding, value.type), value.type));
     }
     const outputs = evaluateFunction(fn, inputs, { precision: this.#precision });
     for (const [name, tensor] of outputs) {
       const binding = dispatch.outputs.get(name);
       const type = fn.outputs.find((value) => value.name === name)?.type;
       if (binding === undefined || type === undefined) continue;
-      writeTensor(this.#runOf(binding, type), tensor, binding.mode);
+      writeTensor(elements(binding, type), tensor, binding.mode);
     }
-  }
-
-  #functionOf(dispatch: Dispatch): MilFunction {
-    const fn = this.plan.programs.get(dispatch.program)?.function;
-    if (fn === undefined) {
-      throw new EngineError(
-        "engine.plan.program",
-        `${dispatch.label}: the plan has no program "${dispatch.program}"`,
-      );
-    }
-    return fn;
-  }
-
-  /** The elements a binding speaks of. */
-  #runOf(binding: Binding | OutputBinding, type: MilType): BufferView {
-    const slot = this.#slots.get(binding.buffer);
-    if (slot === undefined || type.kind !== "tensor") {
-      throw new EngineError("engine.buffer", `there is no buffer "${binding.buffer}"`);
-    }
-    return slot.view.subarray(binding.offset, binding.offset + elementCount(staticShape(type)));
   }
 }
 

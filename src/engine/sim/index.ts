@@ -12,6 +12,7 @@ import { Machine } from "./machine.ts";
 import type { Numerics } from "./numerics.ts";
 import { SimPlan } from "./sim-plan.ts";
 import type { SimulatedClock } from "./sim-plan.ts";
+import { simulatedName } from "../../chip/simulated.ts";
 
 export interface SimEngineOptions {
   readonly threads?: number;
@@ -51,7 +52,7 @@ export function createSimEngine(chip: string, options: SimEngineOptions = {}): S
     clampSlices: options.clampSlices ?? family <= familyIndex("H14"),
   };
   const description: EngineDescription = Object.freeze({
-    name: `sim:${record.id}`,
+    name: simulatedName(record),
     device: `${record.name} (simulated, ${driver})`,
     runtime: `anecdote ${VERSION}, node ${process.version}`,
     threads,

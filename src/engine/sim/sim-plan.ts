@@ -2,21 +2,16 @@ import type { Chip, Driver } from "../../chip/chip.ts";
 import { estimatePlan } from "../../chip/estimate.ts";
 import type { EstimatedDispatch, Placement } from "../../chip/estimate.ts";
 import { productFlops } from "../../chip/cost/work.ts";
-import { formatFindings } from "../../chip/print.ts";
 import { hostTensor } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
 import type { MilFunction } from "../../mil/program.ts";
-import { byteLengthOf, elementCount, staticShape } from "../../mil/types.ts";
+import { elementCount, staticShape } from "../../mil/types.ts";
 import type { DataType } from "../../mil/types.ts";
 import type { OperandScaling } from "../../lower/operand-scaling.ts";
-import { checkPlacedPlan, placePlan } from "../../lower/place-plan.ts";
 import type { PlacedProgram } from "../../lower/place-plan.ts";
 import type { EngineInput, EngineProgram } from "../../lower/ports.ts";
-import { isTransient } from "../../plan/plan.ts";
-import type { Binding, BufferSpec, Dispatch, Plan, PlanProgram } from "../../plan/plan.ts";
+import type { Binding, Dispatch, Plan, PlanProgram } from "../../plan/plan.ts";
 import { float16Bits, float16Value } from "../../util/float16.ts";
-import { didYouMean } from "../../util/nearest.ts";
-import { viewClassOf } from "../engine.ts";
 import type {
   BufferView,
   DispatchTiming,
@@ -31,6 +26,10 @@ import { HalfTensor } from "./half-tensor.ts";
 import type { SimContext } from "./context.ts";
 import type { Machine } from "./machine.ts";
 import { SimulatedFunction } from "./simulate.ts";
+import type { Allocator, MemoryBlock } from "../host/plan-buffers.ts";
+import { PlanBuffers } from "../host/plan-buffers.ts";
+import { PlanRecord, sharedPlan, turn } from "../host/plan-record.ts";
+import { placeOrRefuse, programsOnHost } from "../host/placed-plan.ts";
 
 /** What a simulated engine would have taken so far. */
 export interface SimulatedClock {
@@ -49,12 +48,17 @@ export interface SimPlanSettings {
   readonly advance: (ms: number, joules: number) => void;
 }
 
-/** A buffer, which stands in the arena: its address is its view's offset. */
-interface Slot {
-  readonly spec: BufferSpec;
-  readonly view: BufferView;
-  /** Plans that use it. */
-  users: number;
+/** A block of the arena: its address is its offset, and that of the views in it. */
+function allocatorOf({ arena }: Machine): Allocator<MemoryBlock> {
+  return {
+    allocate: (byteLength) => {
+      const byteOffset = arena.keep(byteLength);
+      const { buffer } = arena.memory;
+      new Uint8Array(buffer as unknown as ArrayBuffer, byteOffset, byteLength).fill(0);
+      return { buffer: buffer as unknown as SharedArrayBuffer, byteOffset };
+    },
+    release: ({ byteOffset }) => arena.release(byteOffset),
+  };
 }
 
 /** A plan on a simulated engine: programs rewritten and refused as the chip would, numbers as it computes them. */
@@ -63,72 +67,44 @@ export class SimPlan implements LoadedPlan {
   readonly #settings: SimPlanSettings;
   readonly #placed: ReadonlyMap<string, PlacedProgram>;
   readonly #functions = new Map<string, SimulatedFunction>();
-  readonly #slots = new Map<string, Slot>();
+  readonly #record: PlanRecord;
+  readonly #buffers: PlanBuffers<MemoryBlock>;
   readonly #prices = new Map<string, readonly EstimatedDispatch[]>();
-  readonly #timings = new Map<string, DispatchTiming>();
   readonly #usage = { engineMs: 0, hostMs: 0, flops: 0 };
   readonly #flops = new Map<string, number>();
-  #isClosed = false;
 
   /** Throws `EngineError` for a plan the chip refuses, with op, rule, source and remedy. */
-  constructor(plan: Plan, settings: SimPlanSettings, { share }: LoadOptions) {
+  constructor(plan: Plan, settings: SimPlanSettings, options: LoadOptions) {
     const { chip, driver, operandScaling = "auto" } = settings;
     this.plan = plan;
+    this.#record = new PlanRecord(plan);
     this.#settings = settings;
-    this.#placed = placePlan(plan, chip, driver, { operandScaling });
-    const broken = checkPlacedPlan(plan, this.#placed, chip, driver).filter(
-      ({ severity }) => severity === "error",
-    );
-    if (broken.length > 0) {
-      throw new EngineError(
-        "engine.refused",
-        `${chip.name} refuses plan "${plan.name}":\n${formatFindings(broken)}`,
-      );
-    }
+    this.#placed = placeOrRefuse(plan, chip, driver, operandScaling);
     const { machine } = settings.context;
-    const isForeign = !(share instanceof SimPlan) || share.#settings.context.machine !== machine;
-    if (share !== undefined && isForeign) {
-      throw new EngineError(
-        "engine.share",
-        "buffers can only be shared with a plan of the same engine",
-      );
-    }
-    try {
-      for (const spec of plan.buffers.values()) {
-        const shared = isTransient(spec.role) ? undefined : share?.slotFor(spec);
-        const slot = shared ?? { spec, view: allocate(spec, machine), users: 0 };
-        slot.users++;
-        this.#slots.set(spec.name, slot);
-      }
-    } catch (error) {
-      this.#releaseSlots();
-      throw error;
-    }
+    const isOwn = (other: LoadedPlan): other is SimPlan =>
+      other instanceof SimPlan && other.#settings.context.machine === machine;
+    const share = sharedPlan(options, isOwn);
+    this.#buffers = new PlanBuffers(plan, allocatorOf(machine), share?.buffers);
   }
 
-  slotFor(spec: BufferSpec): Slot | undefined {
-    const slot = this.#slots.get(spec.name);
-    if (slot === undefined || isTransient(slot.spec.role)) return undefined;
-    const same =
-      slot.spec.type.dataType === spec.type.dataType &&
-      slot.spec.type.shape.join() === spec.type.shape.join();
-    return same ? slot : undefined;
+  get buffers(): PlanBuffers<MemoryBlock> {
+    return this.#buffers;
   }
 
   prepare(section: string): Promise<void> {
-    for (const dispatch of this.#dispatchesOf(section)) {
-      const program = this.#programOf(dispatch);
+    for (const dispatch of this.#record.dispatches(section)) {
+      const program = this.#record.program(dispatch);
       if (program.hostKernel === undefined) this.#functionOf(program);
     }
     return Promise.resolve();
   }
 
   async run(section: string): Promise<void> {
-    const dispatches = this.#dispatchesOf(section);
+    const dispatches = this.#record.dispatches(section);
     const prices = this.#pricesOf(section);
     for (const [index, dispatch] of dispatches.entries()) {
       try {
-        this.#dispatch(dispatch);
+        this.#dispatch(section, dispatch);
       } finally {
         this.#settings.context.machine.arena.reset();
       }
@@ -136,42 +112,16 @@ export class SimPlan implements LoadedPlan {
       this.#settings.advance(ms, joules);
       this.#usage[place === "engine" ? "engineMs" : "hostMs"] += ms;
       if (place === "engine") this.#usage.flops += this.#flopsOf(dispatch);
-      const key = `${section}\n${dispatch.label}`;
-      const before = this.#timings.get(key);
-      this.#timings.set(key, {
-        section,
-        label: dispatch.label,
-        runs: (before?.runs ?? 0) + 1,
-        elapsedMs: (before?.elapsedMs ?? 0) + ms,
-      });
-      // The event loop gets its turn between dispatches.
-      await new Promise((resolve) => {
-        setImmediate(resolve);
-      });
+      this.#record.times.of(section, dispatch.label).add(ms);
+      await turn();
     }
   }
 
   view(buffer: string): BufferView {
-    this.#checkOpen();
-    const slot = this.#slots.get(buffer);
-    if (slot === undefined || isTransient(slot.spec.role)) {
-      throw new EngineError(
-        "engine.buffer",
-        slot === undefined
-          ? `there is no buffer "${buffer}".${didYouMean(buffer, this.plan.buffers.keys())}`
-          : `buffer "${buffer}" is transient (${slot.spec.role}): it holds nothing between runs`,
-      );
-    }
-    return slot.view;
+    return this.#buffers.view(this.#record.persistent(buffer).name);
   }
 
   memory(): MemoryReport {
-    let persistentBytes = 0;
-    let transientBytes = 0;
-    for (const { spec, view } of this.#slots.values()) {
-      if (isTransient(spec.role)) transientBytes += view.byteLength;
-      else persistentBytes += view.byteLength;
-    }
     let runtimeBytes = 0;
     for (const { function: fn } of this.plan.programs.values()) {
       let bytes = 0;
@@ -182,12 +132,12 @@ export class SimPlan implements LoadedPlan {
       }
       runtimeBytes = Math.max(runtimeBytes, bytes);
     }
-    return { persistentBytes, transientBytes, runtimeBytes };
+    return { ...this.#buffers.memory, runtimeBytes };
   }
 
   /** Predicted milliseconds, not those of the simulation. */
   timings(): readonly DispatchTiming[] {
-    return [...this.#timings.values()];
+    return this.#record.times.list();
   }
 
   /** Predicted milliseconds, one dispatch after the other. */
@@ -197,43 +147,16 @@ export class SimPlan implements LoadedPlan {
   }
 
   close(): Promise<void> {
-    this.#isClosed = true;
+    if (!this.#record.close()) return Promise.resolve();
     for (const fn of this.#functions.values()) fn.release();
     this.#functions.clear();
-    this.#releaseSlots();
+    this.#buffers.release();
     return Promise.resolve();
   }
 
   /** Programs that stay on the host, and why. */
   onHost(): readonly { readonly program: string; readonly reason: string }[] {
-    return [...this.#placed].flatMap(([program, placed]) =>
-      placed.place === "host" ? [{ program, reason: placed.reason }] : [],
-    );
-  }
-
-  #releaseSlots(): void {
-    const { arena } = this.#settings.context.machine;
-    for (const slot of this.#slots.values()) {
-      if (--slot.users === 0) arena.release(slot.view.byteOffset);
-    }
-    this.#slots.clear();
-  }
-
-  #checkOpen(): void {
-    if (this.#isClosed)
-      throw new EngineError("engine.closed", `plan "${this.plan.name}" is closed`);
-  }
-
-  #dispatchesOf(section: string): readonly Dispatch[] {
-    this.#checkOpen();
-    const dispatches = this.plan.sections.get(section);
-    if (dispatches === undefined) {
-      throw new EngineError(
-        "engine.section",
-        `plan "${this.plan.name}" has no section "${section}".${didYouMean(section, this.plan.sections.keys())}`,
-      );
-    }
-    return dispatches;
+    return programsOnHost(this.#placed);
   }
 
   #pricesOf(section: string): readonly EstimatedDispatch[] {
@@ -260,17 +183,6 @@ export class SimPlan implements LoadedPlan {
     return flops;
   }
 
-  #programOf(dispatch: Dispatch): PlanProgram {
-    const program = this.plan.programs.get(dispatch.program);
-    if (program === undefined) {
-      throw new EngineError(
-        "engine.plan.program",
-        `${dispatch.label}: the plan has no program "${dispatch.program}"`,
-      );
-    }
-    return program;
-  }
-
   #functionOf({ name, function: fn }: PlanProgram): SimulatedFunction {
     const known = this.#functions.get(name);
     if (known !== undefined) return known;
@@ -283,26 +195,26 @@ export class SimPlan implements LoadedPlan {
     return made;
   }
 
-  #dispatch(dispatch: Dispatch): void {
-    const program = this.#programOf(dispatch);
+  #dispatch(section: string, dispatch: Dispatch): void {
+    const program = this.#record.program(dispatch);
     if (program.hostKernel !== undefined) {
-      this.#runKernel(dispatch, program);
+      this.#runKernel(section, dispatch, program);
       return;
     }
     const placed = this.#placed.get(program.name);
-    if (placed?.place === "engine") this.#runOnEngine(dispatch, program, placed.program);
-    else this.#runOnHost(dispatch, program);
+    if (placed?.place === "engine") this.#runOnEngine(section, dispatch, program, placed.program);
+    else this.#runOnHost(section, dispatch, program);
   }
 
-  #runKernel(dispatch: Dispatch, { function: fn, hostKernel }: PlanProgram): void {
+  #runKernel(section: string, dispatch: Dispatch, { function: fn, hostKernel }: PlanProgram): void {
     if (hostKernel === undefined) return;
     const isAdded = [...dispatch.outputs.values()].some(({ mode }) => mode === "accumulate");
     const inputNames = fn.inputs.map(({ name }) => name);
     runHostKernel(
       hostKernel,
       {
-        input: (name) => this.#elements(fn, "inputs", name, dispatch.inputs.get(name)),
-        output: (name) => this.#elements(fn, "outputs", name, dispatch.outputs.get(name)),
+        input: (name) => this.#elements(section, fn, "inputs", name, dispatch.inputs.get(name)),
+        output: (name) => this.#elements(section, fn, "outputs", name, dispatch.outputs.get(name)),
         inputNames,
       },
       isAdded,
@@ -310,12 +222,12 @@ export class SimPlan implements LoadedPlan {
     );
   }
 
-  #runOnHost(dispatch: Dispatch, program: PlanProgram): void {
+  #runOnHost(section: string, dispatch: Dispatch, program: PlanProgram): void {
     const { function: fn } = program;
     const inputs = new Map<string, HostTensor>();
     for (const { name, type } of fn.inputs) {
       if (type.kind !== "tensor") continue;
-      const view = this.#elements(fn, "inputs", name, dispatch.inputs.get(name));
+      const view = this.#elements(section, fn, "inputs", name, dispatch.inputs.get(name));
       inputs.set(
         name,
         hostTensor(type.dataType, staticShape(type), numbersOf(view, type.dataType)),
@@ -327,12 +239,17 @@ export class SimPlan implements LoadedPlan {
       const result = results.get(name);
       const binding = dispatch.outputs.get(name);
       if (result === undefined || binding === undefined || type.kind !== "tensor") continue;
-      const view = this.#elements(fn, "outputs", name, binding);
+      const view = this.#elements(section, fn, "outputs", name, binding);
       write(view, type.dataType, result.data, 0, binding.mode === "accumulate");
     }
   }
 
-  #runOnEngine(dispatch: Dispatch, program: PlanProgram, engine: EngineProgram): void {
+  #runOnEngine(
+    section: string,
+    dispatch: Dispatch,
+    program: PlanProgram,
+    engine: EngineProgram,
+  ): void {
     const { function: fn } = program;
     const context = { ...this.#settings.context, place: "engine" } as const;
     const { machine } = context;
@@ -341,7 +258,7 @@ export class SimPlan implements LoadedPlan {
       const type = engine.function.inputs.find(({ name }) => name === port.name)?.type;
       if (type?.kind !== "tensor") continue;
       const from = fn.inputs.find(({ name }) => name === port.from)?.type;
-      const view = this.#elements(fn, "inputs", port.from, dispatch.inputs.get(port.from));
+      const view = this.#elements(section, fn, "inputs", port.from, dispatch.inputs.get(port.from));
       const dataType = from?.kind === "tensor" ? from.dataType : "fp32";
       inputs.set(port.name, fillPort(port, staticShape(type), view, dataType, machine));
     }
@@ -351,7 +268,7 @@ export class SimPlan implements LoadedPlan {
       const binding = dispatch.outputs.get(to);
       const type = fn.outputs.find((output) => output.name === to)?.type;
       if (result === undefined || binding === undefined || type?.kind !== "tensor") continue;
-      const view = this.#elements(fn, "outputs", to, binding);
+      const view = this.#elements(section, fn, "outputs", to, binding);
       const isAdded = binding.mode === "accumulate";
       if (conversion.kind === "sum") {
         const total = result.data.reduce((sum, value) => sum + value, 0);
@@ -368,27 +285,18 @@ export class SimPlan implements LoadedPlan {
 
   /** The elements a binding speaks of. */
   #elements(
+    section: string,
     fn: MilFunction,
     side: "inputs" | "outputs",
     name: string,
     binding: Binding | undefined,
   ): BufferView {
     const type = fn[side].find((value) => value.name === name)?.type;
-    const slot = binding === undefined ? undefined : this.#slots.get(binding.buffer);
-    if (binding === undefined || slot === undefined || type?.kind !== "tensor") {
+    if (binding === undefined || type?.kind !== "tensor") {
       throw new EngineError("engine.plan.binding", `"${name}" of "${fn.name}" is not bound`);
     }
-    return slot.view.subarray(binding.offset, binding.offset + elementCount(staticShape(type)));
+    return this.#buffers.elements(section, this.#record.buffer(binding.buffer), binding, type);
   }
-}
-
-function allocate(spec: BufferSpec, { arena }: Machine): BufferView {
-  const arrayClass = viewClassOf(spec);
-  const byteLength = byteLengthOf(spec.type);
-  const length = Math.floor(byteLength / arrayClass.BYTES_PER_ELEMENT);
-  const address = arena.keep(byteLength);
-  const view = new arrayClass(arena.memory.buffer as unknown as ArrayBuffer, address, length);
-  return view.fill(0);
 }
 
 function numbersOf(view: BufferView, dataType: DataType): Float64Array {

@@ -10,6 +10,7 @@ import { ORACLE_PREFIX, runExported } from "./oracles.ts";
 import type { Job, Outcome } from "./outcome.ts";
 import { loadTest } from "./suite.ts";
 import type { DataSet, LoadedTest } from "./conformance-test.ts";
+import { isSimulated } from "../../chip/simulated.ts";
 
 /** Engines by name, each made once and kept for all tests of a process. */
 export class TestRunner {
@@ -51,7 +52,7 @@ export class TestRunner {
         : compared(
             dataSet,
             await this.#results(name, run, (reason) => (fallback = reason)),
-            name.startsWith("sim:") || name === "ane" ? HALF : EXACT,
+            isSimulated(name) || name === "ane" ? HALF : EXACT,
           );
       if (problem !== undefined) {
         return {

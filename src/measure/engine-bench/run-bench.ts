@@ -25,6 +25,7 @@ import { contributedRows, parseReport, REPORT_SCHEMA } from "./report.ts";
 import type { CaseResult, EngineReport, ReportKind } from "./report.ts";
 import { allCases } from "./suites.ts";
 import { writeReport, REPORT_FILE } from "./write-report.ts";
+import { simulatedChip, simulatedName } from "../../chip/simulated.ts";
 
 export interface BenchOptions {
   /** As `--engine` takes it. "sim:<chip>" predicts and runs nothing. */
@@ -54,8 +55,6 @@ export interface BenchOptions {
   /** This process may compile no more programs: a new one goes on with what is left. Default: those cases fail. */
   readonly onBudgetSpent?: () => void;
 }
-
-const SIMULATED = "sim:";
 
 /** Products that an engine gets in one call at most: above, ten warm-up runs take minutes. */
 const FLOP_LIMITS: Readonly<Record<string, number>> = {
@@ -106,9 +105,8 @@ export function selectCases({
 /** Measures, or predicts, the chosen cases. A report of an interrupted run says `complete: false`. */
 export async function runBench(options: BenchOptions): Promise<EngineReport> {
   const cases = selectCases(options);
-  const session = options.engine.startsWith(SIMULATED)
-    ? predictedSession(options)
-    : await openSession(options);
+  const chip = simulatedChip(options.engine);
+  const session = chip === undefined ? await openSession(options) : predictedSession(chip, options);
   try {
     return await new Bench(options, cases, session, await machineRecord()).run();
   } finally {
@@ -129,11 +127,10 @@ interface Session {
   readonly flopLimit: number;
 }
 
-function predictedSession({ engine, driver: given }: BenchOptions): Session {
+function predictedSession(chip: Chip, { driver: given }: BenchOptions): Session {
   const driver = chooseDriver(given);
-  const chip = chipByName(engine.slice(SIMULATED.length));
   const runtime = `cost model of anecdote ${VERSION}`;
-  const record = { name: `sim:${chip.id}`, device: `${chip.name} (predicted)`, runtime, driver };
+  const record = { name: simulatedName(chip), device: `${chip.name} (predicted)`, runtime, driver };
   return { kind: "predicted", engine: undefined, chip, driver, record, flopLimit: Infinity };
 }
 

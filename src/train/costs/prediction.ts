@@ -4,6 +4,7 @@ import { trainingRuns } from "../../chip/estimate.ts";
 import { chooseDriver } from "../../chip/choose-driver.ts";
 import { estimatePlacedPlan } from "../../lower/place-plan.ts";
 import type { Plan } from "../../plan/plan.ts";
+import { simulatedChip } from "../../chip/simulated.ts";
 
 /** What a step would take on a Neural Engine, by the cost model (docs/cost-model.md). */
 export interface StepPrediction {
@@ -16,7 +17,6 @@ export interface StepPrediction {
 
 /** The chip that machines without an engine are compared with. */
 const COMPARED = "m4";
-const SIMULATED = /^sim:(?<chip>.+)$/;
 
 /**
  * For the chip that `engine` simulates, else for an M4, through `driver`: that of the run, the one that
@@ -30,7 +30,7 @@ export function predictStep(
   driver?: Driver,
 ): StepPrediction | undefined {
   if (engine === "ane") return undefined;
-  const chip = chipByName(SIMULATED.exec(engine)?.groups?.["chip"] ?? COMPARED);
+  const chip = simulatedChip(engine) ?? chipByName(COMPARED);
   const runs = trainingRuns(plan, microBatches);
   const through = chooseDriver(driver);
   const { ms, joules } = estimatePlacedPlan(plan, chip, through, runs);

@@ -7,6 +7,7 @@ import { predictStep } from "./prediction.ts";
 import type { StepPrediction } from "./prediction.ts";
 import { UpdateMeter } from "./update-costs.ts";
 import type { UpdateCosts } from "./update-costs.ts";
+import { isSimulated } from "../../chip/simulated.ts";
 
 interface RunCostsOptions {
   readonly loaded: LoadedPlan;
@@ -54,7 +55,7 @@ export class RunCosts {
   /** Of the updates since the last call. */
   stepFields() {
     const costs = this.#meter.report();
-    const prediction = this.#options.engine.startsWith("sim:") ? this.#predict() : undefined;
+    const prediction = isSimulated(this.#options.engine) ? this.#predict() : undefined;
     return {
       ...speedFields(costs),
       iterations_per_second: costs.steps / Math.max(1e-3, costs.seconds),

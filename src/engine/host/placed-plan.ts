@@ -1,0 +1,37 @@
+import type { Chip, Driver } from "../../chip/chip.ts";
+import { formatFindings } from "../../chip/print.ts";
+import type { OperandScaling } from "../../lower/operand-scaling.ts";
+import { checkPlacedPlan, placePlan } from "../../lower/place-plan.ts";
+import type { PlacedProgram } from "../../lower/place-plan.ts";
+import type { Plan } from "../../plan/plan.ts";
+import { EngineError } from "../errors.ts";
+
+/**
+ * Where every program of a plan runs, and as what. Throws `EngineError` `engine.refused` for a plan the chip
+ * refuses, with op, rule, source and remedy.
+ */
+export function placeOrRefuse(
+  plan: Plan,
+  chip: Chip,
+  driver: Driver,
+  operandScaling: OperandScaling,
+): ReadonlyMap<string, PlacedProgram> {
+  const placed = placePlan(plan, chip, driver, { operandScaling });
+  const broken = checkPlacedPlan(plan, placed, chip, driver).filter(
+    ({ severity }) => severity === "error",
+  );
+  if (broken.length === 0) return placed;
+  throw new EngineError(
+    "engine.refused",
+    `${chip.name} refuses plan "${plan.name}":\n${formatFindings(broken)}`,
+  );
+}
+
+/** Programs that stay on the host, and why. */
+export function programsOnHost(
+  placed: ReadonlyMap<string, PlacedProgram>,
+): readonly { readonly program: string; readonly reason: string }[] {
+  return [...placed].flatMap(([program, one]) =>
+    one.place === "host" ? [{ program, reason: one.reason }] : [],
+  );
+}

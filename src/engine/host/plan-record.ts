@@ -1,0 +1,149 @@
+import type { Dispatch, BufferSpec, Plan, PlanProgram } from "../../plan/plan.ts";
+import { isTransient } from "../../plan/plan.ts";
+import { didYouMean } from "../../util/nearest.ts";
+import type { DispatchTiming, LoadedPlan, LoadOptions } from "../engine.ts";
+import { EngineError } from "../errors.ts";
+
+/** The times of a plan's dispatches, summed over runs, in the order in which they were first asked for. */
+export class DispatchTimes {
+  readonly #entries = new Map<string, DispatchTime>();
+
+  of(section: string, label: string): DispatchTime {
+    const key = `${section}\n${label}`;
+    const known = this.#entries.get(key);
+    if (known !== undefined) return known;
+    const made = new DispatchTime(section, label);
+    this.#entries.set(key, made);
+    return made;
+  }
+
+  list(): readonly DispatchTiming[] {
+    return [...this.#entries.values()].map(({ section, label, runs, elapsedMs }) => ({
+      section,
+      label,
+      runs,
+      elapsedMs,
+    }));
+  }
+}
+
+export class DispatchTime implements DispatchTiming {
+  readonly section: string;
+  readonly label: string;
+  runs = 0;
+  elapsedMs = 0;
+
+  constructor(section: string, label: string) {
+    this.section = section;
+    this.label = label;
+  }
+
+  add(elapsedMs: number): void {
+    this.runs++;
+    this.elapsedMs += elapsedMs;
+  }
+}
+
+/** What every engine keeps of a plan it has loaded: whether it is open, its parts by name, and its times. */
+export class PlanRecord {
+  readonly plan: Plan;
+  readonly times = new DispatchTimes();
+  #isClosed = false;
+
+  constructor(plan: Plan) {
+    this.plan = plan;
+  }
+
+  /** Throws `EngineError` `engine.closed` for a plan that is closed. */
+  checkOpen(): void {
+    if (this.#isClosed)
+      throw new EngineError("engine.closed", `plan "${this.plan.name}" is closed`);
+  }
+
+  /** Whether this is the first time that the plan is closed. */
+  close(): boolean {
+    const isFirst = !this.#isClosed;
+    this.#isClosed = true;
+    return isFirst;
+  }
+
+  /** What an engine made of a section. Throws `EngineError` for unknown sections and a closed plan. */
+  section<Part>(name: string, parts: ReadonlyMap<string, Part>): Part {
+    this.checkOpen();
+    const part = parts.get(name);
+    if (part === undefined) {
+      throw new EngineError(
+        "engine.section",
+        `plan "${this.plan.name}" has no section "${name}".${didYouMean(name, parts.keys())}`,
+      );
+    }
+    return part;
+  }
+
+  dispatches(section: string): readonly Dispatch[] {
+    return this.section(section, this.plan.sections);
+  }
+
+  program(dispatch: Dispatch): PlanProgram {
+    const program = this.plan.programs.get(dispatch.program);
+    if (program === undefined) {
+      throw new EngineError(
+        "engine.plan.program",
+        `${dispatch.label}: the plan has no program "${dispatch.program}"`,
+      );
+    }
+    return program;
+  }
+
+  buffer(name: string): BufferSpec {
+    const spec = this.plan.buffers.get(name);
+    if (spec === undefined) {
+      throw new EngineError(
+        "engine.buffer",
+        `there is no buffer "${name}".${didYouMean(name, this.plan.buffers.keys())}`,
+      );
+    }
+    return spec;
+  }
+
+  /** A buffer that the host may look at. Throws `EngineError` for unknown and transient ones. */
+  persistent(name: string): BufferSpec {
+    this.checkOpen();
+    const spec = this.buffer(name);
+    if (!isTransient(spec.role)) return spec;
+    throw new EngineError(
+      "engine.buffer",
+      `buffer "${name}" is transient (${spec.role}): it shares memory and holds nothing between runs`,
+    );
+  }
+}
+
+/** The plan whose buffers are shared, which must be this engine's. */
+export function sharedPlan<Own extends LoadedPlan>(
+  { share }: LoadOptions,
+  isOwn: (plan: LoadedPlan) => plan is Own,
+): Own | undefined {
+  if (share === undefined) return undefined;
+  if (isOwn(share)) return share;
+  throw new EngineError(
+    "engine.share",
+    "buffers can only be shared with a plan of the same engine",
+  );
+}
+
+/** Whether a buffer may stand for one of another plan. */
+export function isSameBuffer(a: BufferSpec, b: BufferSpec): boolean {
+  return (
+    !isTransient(a.role) &&
+    !isTransient(b.role) &&
+    a.type.dataType === b.type.dataType &&
+    a.type.shape.join() === b.type.shape.join()
+  );
+}
+
+/** Lets the event loop have its turn: signals and messages must not wait for a whole section. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
