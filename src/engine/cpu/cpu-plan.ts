@@ -21,7 +21,8 @@ import type { BoundDispatch } from "../../plan/regions.ts";
 import { planSection, regionsOf } from "./section.ts";
 import type { SectionStep } from "./section.ts";
 import type { SessionCache } from "./onnx-runtime/sessions.ts";
-import { DispatchTime, PlanRecord, sharedPlan, turn } from "../host/plan-record.ts";
+import { PlanRecord, sharedPlan, turn } from "../host/plan-record.ts";
+import type { DispatchTime } from "../host/plan-record.ts";
 import { packSection } from "../../plan/memory.ts";
 
 /** How long a section may run before the event loop gets a turn. */

@@ -54,8 +54,8 @@ function allocatorOf({ arena }: Machine): Allocator<MemoryBlock> {
     allocate: (byteLength) => {
       const byteOffset = arena.keep(byteLength);
       const { buffer } = arena.memory;
-      new Uint8Array(buffer as unknown as ArrayBuffer, byteOffset, byteLength).fill(0);
-      return { buffer: buffer as unknown as SharedArrayBuffer, byteOffset };
+      new Uint8Array(buffer, byteOffset, byteLength).fill(0);
+      return { buffer, byteOffset };
     },
     release: ({ byteOffset }) => arena.release(byteOffset),
   };
