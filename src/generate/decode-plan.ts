@@ -16,6 +16,11 @@ export function cacheBuckets(contextLength: number): readonly number[] {
 
 const SMALLEST_BUCKET = 64;
 
+/** The smallest power of two that holds so many sequences. */
+export function batchBucketFor(sequenceCount: number): number {
+  return 2 ** Math.ceil(Math.log2(sequenceCount));
+}
+
 /** The smallest bucket that holds `length` positions; the largest one where none does. */
 export function bucketFor(length: number, contextLength: number): number {
   return cacheBuckets(contextLength).find((bucket) => bucket >= length) ?? contextLength;
@@ -27,9 +32,11 @@ export type DecodeSection = (typeof DECODE_SECTIONS)[number];
 
 export interface DecodePlanOptions {
   readonly model: Model;
-  /** Positions the cache holds, T. */
+  /** Positions a cache holds, T. */
   readonly bucket: number;
-  /** Rows that a run of `prefill` takes, R. */
+  /** Sequences that a run of `decode` continues by a row each, B. Default 1. */
+  readonly batchSize?: number;
+  /** Rows that a run of `prefill` takes, R. Plans of several sequences have no such section. */
   readonly prefillRowCount: number;
   /** Default: the passes of passes/pipeline.ts. */
   readonly optimize?: (fn: MilFunction) => MilFunction;
@@ -37,11 +44,11 @@ export interface DecodePlanOptions {
 
 /** Names of a decoding plan's host-visible buffers. */
 export const decodeBuffers = {
-  /** fp32 [T], added to the scores of cached positions: 0 where there is a row, else very negative. */
+  /** fp32 [B, T], added to the scores of cached positions: 0 where there is a row, else very negative. */
   mask: "cache_mask",
-  /** fp32 [1, V], of the row that `row` names. */
+  /** fp32 [B, V]: of the row that `row` names, or of every sequence. */
   logits: "next_logits",
-  /** fp32 [1, Hkv, T, D]; the host writes new rows into them. */
+  /** fp32 [B, Hkv, T, D]; the host writes new rows into them. */
   keyCache: (layer: number) => `key_cache.${layer}`,
   valueCache: (layer: number) => `value_cache.${layer}`,
   /** int32 [R]. */
@@ -51,31 +58,36 @@ export const decodeBuffers = {
   /** fp32 [R, D], where positions are rotary. */
   cosines: (section: DecodeSection) => `${section}_cosines`,
   signedSines: (section: DecodeSection) => `${section}_signed_sines`,
-  /** int32 [1]: the row whose logits are wanted. */
+  /** int32 [1]: the row whose logits are wanted, of a single sequence. */
   row: (section: DecodeSection) => `${section}_row`,
-  /** fp32 [1, Hkv, R, D]: what the host copies into the caches. */
+  /** fp32 [B, Hkv, R, D]: what the host copies into the caches. R counts a sequence's rows, here and above. */
   newKeys: (section: DecodeSection, layer: number) => `${section}_new_keys.${layer}`,
   newValues: (section: DecodeSection, layer: number) => `${section}_new_values.${layer}`,
 } as const;
 
 /**
- * Decoding with a cache of keys and values of `bucket` positions. Programs are static: the host writes tokens,
+ * Decoding with caches of keys and values of `bucket` positions, one a sequence. Programs are static: the host writes tokens,
  * positions and the mask, runs a section, and copies the new rows into the caches. Weight buffers have the names
  * of the training plan's, so that both may share them.
  */
 export function buildDecodePlan(options: DecodePlanOptions): Plan {
-  const { model, bucket, prefillRowCount } = options;
+  const { model, bucket, batchSize = 1, prefillRowCount } = options;
   const { config, parameters } = model;
-  const plan = new PlanBuilder(`decode ${config.family} T${bucket}`);
+  const isSingle = batchSize === 1;
+  const plan = new PlanBuilder(
+    `decode ${config.family}${isSingle ? "" : ` B${batchSize}`} T${bucket}`,
+  );
   declareWeights(plan, model);
-  plan.buffer(decodeBuffers.mask, tensorType("fp32", [bucket]), "input");
-  plan.buffer(decodeBuffers.logits, tensorType("fp32", [1, config.vocabularySize]), "output");
-  const cache = tensorType("fp32", [1, config.keyValueHeadCount, bucket, config.headSize]);
+  const mask = tensorType("fp32", isSingle ? [bucket] : [batchSize, bucket]);
+  plan.buffer(decodeBuffers.mask, mask, "input");
+  const logits = tensorType("fp32", [batchSize, config.vocabularySize]);
+  plan.buffer(decodeBuffers.logits, logits, "output");
+  const cache = tensorType("fp32", [batchSize, config.keyValueHeadCount, bucket, config.headSize]);
   parameters.blocks.forEach((_, layer) => {
     plan.buffer(decodeBuffers.keyCache(layer), cache, "state");
     plan.buffer(decodeBuffers.valueCache(layer), cache, "state");
   });
-  addSection(plan, options, "prefill", prefillRowCount);
+  if (isSingle) addSection(plan, options, "prefill", prefillRowCount);
   addSection(plan, options, "decode", 1);
   return plan.finish();
 }
@@ -104,13 +116,14 @@ function weightInputs(stage: StageInstance): Record<string, BindingInput> {
 
 function addSection(
   plan: PlanBuilder,
-  { model, bucket, optimize = runPasses }: DecodePlanOptions,
+  { model, bucket, batchSize = 1, optimize = runPasses }: DecodePlanOptions,
   section: DecodeSection,
   rowCount: number,
 ): void {
   const { config, functions, parameters, positions } = model;
-  const rows = { rowCount, dataType: "fp32" } as const;
-  const hiddenType = tensorType("fp32", [rowCount, config.channelCount]);
+  const allRowCount = batchSize * rowCount;
+  const rows = { rowCount: allRowCount, dataType: "fp32" } as const;
+  const hiddenType = tensorType("fp32", [allRowCount, config.channelCount]);
   const hidden = parameters.stages
     .slice(0, -1)
     .map((_, layer) => plan.buffer(`${section}_hidden.${layer}`, hiddenType, "activation"));
@@ -121,19 +134,20 @@ function addSection(
   plan.program(`${section}_embed`, optimize(functions.cachedEmbed(rows)));
   plan.program(
     `${section}_block`,
-    optimize(functions.cachedBlock({ ...rows, cacheLength: bucket })),
+    optimize(functions.cachedBlock({ dataType: "fp32", batchSize, rowCount, cacheLength: bucket })),
   );
-  plan.program(`${section}_logits`, optimize(functions.logits(rows)));
+  const logitsOf = batchSize === 1 ? functions.logits : functions.everyLogits;
+  plan.program(`${section}_logits`, optimize(logitsOf(rows)));
 
-  const tokens = input(decodeBuffers.tokens(section), "int32", [rowCount]);
+  const tokens = input(decodeBuffers.tokens(section), "int32", [allRowCount]);
   const ids: Record<string, BindingInput> = {};
   const angles: Record<string, BindingInput> = {};
   switch (positions) {
     case "learned":
-      ids["position_ids"] = input(decodeBuffers.positions(section), "int32", [rowCount]);
+      ids["position_ids"] = input(decodeBuffers.positions(section), "int32", [allRowCount]);
       break;
     case "rope": {
-      const table = [rowCount, config.headSize];
+      const table = [allRowCount, config.headSize];
       angles["cosines"] = input(decodeBuffers.cosines(section), "fp32", table);
       angles["signed_sines"] = input(decodeBuffers.signedSines(section), "fp32", table);
       break;
@@ -146,7 +160,8 @@ function addSection(
     { tokens, ...ids, ...weightInputs(parameters.embed) },
     { hidden: hiddenAt(0) },
   );
-  const rowType = tensorType("fp32", [1, config.keyValueHeadCount, rowCount, config.headSize]);
+  const { keyValueHeadCount, headSize } = config;
+  const rowType = tensorType("fp32", [batchSize, keyValueHeadCount, rowCount, headSize]);
   parameters.blocks.forEach((stage, layer) => {
     plan.dispatch(
       section,
@@ -167,12 +182,12 @@ function addSection(
       },
     );
   });
-  const row = input(decodeBuffers.row(section), "int32", [1]);
+  const row = batchSize === 1 ? { row: input(decodeBuffers.row(section), "int32", [1]) } : {};
   plan.dispatch(
     section,
     `${section} logits`,
     `${section}_logits`,
-    { hidden: hiddenAt(config.layerCount), row, ...weightInputs(parameters.head) },
+    { hidden: hiddenAt(config.layerCount), ...row, ...weightInputs(parameters.head) },
     { logits: decodeBuffers.logits },
   );
 }

@@ -131,7 +131,7 @@ export function causalAttention(
   return mergeHeads(stage, mixed, sizes);
 }
 
-/** Keys and values of earlier positions: [1, Hkv, T, D] each, and a mask [T] added to their scores. */
+/** Keys and values of earlier positions: [B, Hkv, T, D] each, and a mask [T], or [B, T], added to their scores. */
 export interface KeyValueCache {
   readonly keys: Value;
   readonly values: Value;
@@ -139,7 +139,20 @@ export interface KeyValueCache {
   readonly length: number;
 }
 
-/** As `causalAttention` for one sequence whose earlier rows stand in a cache. */
+/** A value of each sequence [B, ...rest], seen by every head of scores or queries [B, Hkv, (G,) ...rest]. */
+export function forEveryHead(
+  stage: StageBuilder,
+  x: Value,
+  sizes: AttentionSizes,
+  rest: readonly number[],
+  hasGroups = groupSize(sizes) > 1,
+): Value {
+  if (sizes.batchSize === 1) return x;
+  const heads = hasGroups ? [1, 1] : [1];
+  return stage.op("reshape", { x, shape: [sizes.batchSize, ...heads, ...rest] });
+}
+
+/** As `causalAttention` for sequences whose earlier rows stand in caches. */
 export function cachedAttention(
   stage: StageBuilder,
   query: Value,
@@ -152,7 +165,10 @@ export function cachedAttention(
   const T = cache.length;
   const x = foldGroups(stage, query, sizes);
   const earlier = stage.op("matmul", { x, y: cache.keys, transpose_y: true }, "cached_scores");
-  const visible = stage.op("add", { x: unfoldScores(stage, earlier, sizes, T), y: cache.mask });
+  const visible = stage.op("add", {
+    x: unfoldScores(stage, earlier, sizes, T),
+    y: forEveryHead(stage, cache.mask, sizes, [1, T]),
+  });
   const own = unfoldScores(
     stage,
     stage.op("matmul", { x, y: key, transpose_y: true }, "own_scores"),

@@ -2,6 +2,7 @@ import type { MilFunction, Value } from "../mil/program.ts";
 import {
   causalAttention,
   cachedAttention,
+  forEveryHead,
   groupSize,
   packedMask,
   splitHeads,
@@ -255,24 +256,28 @@ function decoderBlock(config: DecoderConfig, sizes: BatchSizes): MilFunction {
 }
 
 function decoderCachedBlock(config: DecoderConfig, sizes: CachedSizes): MilFunction {
-  const { rowCount, cacheLength: length } = sizes;
+  const { batchSize = 1, rowCount, cacheLength: length } = sizes;
   const { channelCount, keyValueHeadCount, headSize } = config;
   const stage = new StageBuilder("cached_block", decoderBlockWeights(config, 0), sizes.dataType);
-  const hidden = stage.input("hidden", [rowCount, channelCount]);
-  const keys = stage.input("key_cache", [1, keyValueHeadCount, length, headSize]);
-  const values = stage.input("value_cache", [1, keyValueHeadCount, length, headSize]);
-  const mask = stage.input("mask", [length]);
-  const cosines = stage.input("cosines", [rowCount, headSize]);
-  const signedSines = stage.input("signed_sines", [rowCount, headSize]);
+  const hidden = stage.input("hidden", [batchSize * rowCount, channelCount]);
+  const keys = stage.input("key_cache", [batchSize, keyValueHeadCount, length, headSize]);
+  const values = stage.input("value_cache", [batchSize, keyValueHeadCount, length, headSize]);
+  const mask = stage.input("mask", batchSize === 1 ? [length] : [batchSize, length]);
+  const cosines = stage.input("cosines", [batchSize * rowCount, headSize]);
+  const signedSines = stage.input("signed_sines", [batchSize * rowCount, headSize]);
   stage.declareWeights();
-  const shape = attentionSizes(config, 1, rowCount);
+  const shape = attentionSizes(config, batchSize, rowCount);
+  const table = (x: Value, of: "query" | "key"): Value => {
+    const hasGroups = of === "query" && groupSize(shape) > 1;
+    return forEveryHead(stage, x, shape, [rowCount, headSize], hasGroups);
+  };
   const rows = rmsNorm(stage, hidden, "input_layernorm", config.normEpsilon);
   const { query, key, value } = project(stage, config, rows, shape);
   const scaled = stage.op("mul", {
-    x: rotate(stage, query, cosines, signedSines, "query"),
+    x: rotate(stage, query, table(cosines, "query"), table(signedSines, "query"), "query"),
     y: 1 / Math.sqrt(headSize),
   });
-  const rotatedKey = rotate(stage, key, cosines, signedSines, "key");
+  const rotatedKey = rotate(stage, key, table(cosines, "key"), table(signedSines, "key"), "key");
   const cache = { keys, values, mask, length };
   const mixed = cachedAttention(stage, scaled, rotatedKey, value, cache, shape);
   return stage.finish({

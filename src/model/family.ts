@@ -13,7 +13,9 @@ export interface BatchSizes {
 
 /** A run of rows that attends to a cache of earlier ones. */
 export interface CachedSizes {
-  /** Rows at once: 1 while decoding, more while reading a prompt. */
+  /** Sequences at once, B, each with a cache of its own. Default 1. */
+  readonly batchSize?: number;
+  /** Rows of a sequence at once, S: 1 while decoding, more while reading a prompt. */
   readonly rowCount: number;
   /** Positions the cache holds. */
   readonly cacheLength: number;
@@ -56,8 +58,8 @@ export interface Family<Config> {
   /** tokens int32 [R] (and position_ids int32 [R] where positions are learned) to hidden [R, C]. */
   readonly cachedEmbed: (config: Config, sizes: RowSizes) => MilFunction;
   /**
-   * hidden [R, C], key_cache and value_cache [1, Hkv, T, D], mask [T] (and cosines, signed_sines [R, D] with
-   * rotary positions) to hidden_out [R, C], new_keys and new_values [1, Hkv, R, D].
+   * hidden [B*S, C], key_cache and value_cache [B, Hkv, T, D], mask [T] or, of several sequences, [B, T] (and cosines,
+   * signed_sines [B*S, D] with rotary positions) to hidden_out [B*S, C], new_keys and new_values [B, Hkv, S, D].
    */
   readonly cachedBlock: (config: Config, sizes: CachedSizes) => MilFunction;
 }

@@ -137,15 +137,15 @@ function block(config: Gpt2Config, sizes: BatchSizes): MilFunction {
 }
 
 function cachedBlock(config: Gpt2Config, sizes: CachedSizes): MilFunction {
-  const { rowCount, cacheLength: length } = sizes;
+  const { batchSize = 1, rowCount, cacheLength: length } = sizes;
   const { channelCount, headCount, headSize } = config;
   const stage = new StageBuilder("cached_block", blockWeights(config, 0), sizes.dataType);
-  const hidden = stage.input("hidden", [rowCount, channelCount]);
-  const keys = stage.input("key_cache", [1, headCount, length, headSize]);
-  const values = stage.input("value_cache", [1, headCount, length, headSize]);
-  const mask = stage.input("mask", [length]);
+  const hidden = stage.input("hidden", [batchSize * rowCount, channelCount]);
+  const keys = stage.input("key_cache", [batchSize, headCount, length, headSize]);
+  const values = stage.input("value_cache", [batchSize, headCount, length, headSize]);
+  const mask = stage.input("mask", batchSize === 1 ? [length] : [batchSize, length]);
   stage.declareWeights();
-  const shape = attentionSizes(config, 1, rowCount);
+  const shape = attentionSizes(config, batchSize, rowCount);
   const rows = layerNorm(stage, hidden, "ln_1", config.normEpsilon);
   const [query, key, value] = project(stage, rows, shape);
   const cache = { keys, values, mask, length };

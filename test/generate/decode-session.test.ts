@@ -2,26 +2,17 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createEngine } from "../../src/engine/create.ts";
 import type { Engine, LoadedPlan } from "../../src/engine/engine.ts";
 import { evaluateFunction } from "../../src/engine/reference/evaluate.ts";
-import { bucketFor, buildWeightsPlan, cacheBuckets } from "../../src/generate/decode-plan.ts";
+import { bucketFor, cacheBuckets } from "../../src/generate/decode-plan.ts";
 import { DecodeSession } from "../../src/generate/decode-session.ts";
 import { hostTensor } from "../../src/mil/host-tensor.ts";
 import type { HostTensor } from "../../src/mil/host-tensor.ts";
 import type { MilFunction } from "../../src/mil/program.ts";
 import { elementCount } from "../../src/mil/types.ts";
-import { initialiseWeight, modelOf, parseModelConfig } from "../../src/model/index.ts";
+import { modelOf, parseModelConfig } from "../../src/model/index.ts";
 import type { Model, StageInstance } from "../../src/model/index.ts";
 import { Random } from "../../src/util/random.ts";
 import { FAMILY_JSON } from "../model/configs.ts";
-
-async function freshWeights(engine: Engine, model: Model): Promise<LoadedPlan> {
-  const weights = await engine.load(buildWeightsPlan(model));
-  for (const weight of model.parameters.weights) {
-    const view = weights.view(weight.name) as Float32Array;
-    initialiseWeight(weight, 5, view);
-    if (weight.decays) view.forEach((value, index) => (view[index] = value * 8));
-  }
-  return weights;
-}
+import { freshWeights } from "./fresh-weights.ts";
 
 /** Logits [S, V] of a full forward: the training stages, without any cache. */
 function fullForward(model: Model, weights: LoadedPlan, tokens: readonly number[]): Float64Array[] {

@@ -1,0 +1,201 @@
+import type { LoadedPlan } from "../engine/engine.ts";
+import { ropeTables } from "../model/index.ts";
+import type { Model } from "../model/index.ts";
+import { decodeBuffers } from "./decode-plan.ts";
+import type { DecodeSection } from "./decode-plan.ts";
+import { GenerateError } from "./errors.ts";
+import type { Sequence } from "./sequence.ts";
+
+/** What is added to the score of a cache position without a row. */
+const NOT_VISIBLE = -1e9;
+
+/** What a slot holds: a sequence by its number, as it was at a revision and a length. */
+interface Seat {
+  readonly id: number;
+  readonly revision: number;
+  readonly length: number;
+}
+
+/** A row that a sequence is continued by. */
+export interface NextToken {
+  readonly sequence: Sequence;
+  readonly token: number;
+}
+
+/**
+ * A loaded decoding plan of B slots with caches of T positions. Sequences take slots for a run; one that comes back
+ * unchanged finds its rows there.
+ */
+export class CacheShape {
+  readonly batchSize: number;
+  readonly bucket: number;
+  readonly plan: LoadedPlan;
+  readonly #model: Model;
+  readonly #seats: (Seat | undefined)[];
+  readonly #layers: readonly LayerViews[];
+
+  constructor(plan: LoadedPlan, model: Model, batchSize: number, bucket: number) {
+    this.plan = plan;
+    this.#model = model;
+    this.batchSize = batchSize;
+    this.bucket = bucket;
+    this.#seats = Array.from({ length: batchSize });
+    this.#floats(decodeBuffers.mask).fill(NOT_VISIBLE);
+    this.#layers = model.parameters.blocks.map((_, layer) => ({
+      keys: this.#floats(decodeBuffers.keyCache(layer)),
+      values: this.#floats(decodeBuffers.valueCache(layer)),
+    }));
+  }
+
+  /** Bytes of the caches. */
+  get byteLength(): number {
+    return this.#layers.reduce((sum, { keys }) => sum + 2 * keys.byteLength, 0);
+  }
+
+  /** Runs a section of a plan of one sequence over tokens that follow it; its logits [V] stay valid until the next run. */
+  async append(
+    section: DecodeSection,
+    rowCount: number,
+    sequence: Sequence,
+    tokens: readonly number[],
+  ): Promise<Float32Array> {
+    this.#seat(0, sequence);
+    const { plan } = this;
+    const ids = plan.view(decodeBuffers.tokens(section));
+    ids.fill(0);
+    ids.set(tokens);
+    this.#writePositions(section, 0, rowCount, sequence.length);
+    plan.view(decodeBuffers.row(section)).fill(tokens.length - 1);
+    await plan.run(section);
+    this.#take(section, 0, rowCount, sequence, tokens.length);
+    return this.#floats(decodeBuffers.logits);
+  }
+
+  /** Continues up to B sequences by a token each; gives the logits [V] of each in a copy. */
+  async step(entries: readonly NextToken[]): Promise<readonly Float32Array[]> {
+    const slots = this.#slotsFor(entries);
+    const ids = this.plan.view(decodeBuffers.tokens("decode"));
+    ids.fill(0);
+    for (const [index, { sequence, token }] of entries.entries()) {
+      const slot = slots[index] ?? 0;
+      this.#seat(slot, sequence);
+      ids[slot] = token;
+      this.#writePositions("decode", slot, 1, sequence.length);
+    }
+    await this.plan.run("decode");
+    const logits = this.#floats(decodeBuffers.logits);
+    const { vocabularySize } = this.#model.config;
+    return entries.map(({ sequence }, index) => {
+      const slot = slots[index] ?? 0;
+      this.#take("decode", slot, 1, sequence, 1);
+      return logits.slice(slot * vocabularySize, (slot + 1) * vocabularySize);
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.plan.close();
+  }
+
+  /** Where each sequence sits: where it sat, or else in a slot that none of the others has. */
+  #slotsFor(entries: readonly NextToken[]): readonly number[] {
+    const wanted = new Set(entries.map(({ sequence }) => sequence.id));
+    const placed = new Map<number, number>();
+    const free: number[] = [];
+    for (const [slot, seat] of this.#seats.entries()) {
+      if (seat !== undefined && wanted.has(seat.id)) placed.set(seat.id, slot);
+      else free.push(slot);
+    }
+    return entries.map(({ sequence }) => placed.get(sequence.id) ?? free.shift() ?? 0);
+  }
+
+  /** Copies a sequence's rows into a slot, unless they stand there. */
+  #seat(slot: number, sequence: Sequence): void {
+    const seat = this.#seats[slot];
+    const { id, revision, length } = sequence;
+    if (seat?.id === id && seat.revision === revision && seat.length === length) return;
+    if (sequence.capacity !== this.bucket)
+      throw new GenerateError(
+        "generate.capacity",
+        `a cache of ${sequence.capacity} positions does not sit in one of ${this.bucket}`,
+      );
+    for (const [layer, { keys, values }] of this.#layers.entries()) {
+      keys.set(sequence.keys(layer), slot * sequence.keys(layer).length);
+      values.set(sequence.values(layer), slot * sequence.values(layer).length);
+    }
+    const mask = this.#maskOf(slot);
+    mask.fill(0, 0, length);
+    mask.fill(NOT_VISIBLE, length);
+    this.#seats[slot] = { id, revision, length };
+  }
+
+  /** Takes the new rows of a run into the slot's cache and the sequence's own. */
+  #take(
+    section: DecodeSection,
+    slot: number,
+    rowCount: number,
+    sequence: Sequence,
+    count: number,
+  ): void {
+    const { keyValueHeadCount, headSize } = this.#model.config;
+    const { length } = sequence;
+    const start = slot * keyValueHeadCount * rowCount * headSize;
+    const slotStart = slot * keyValueHeadCount * this.bucket * headSize;
+    const copy = (rows: Float32Array, cache: Float32Array): void => {
+      for (let head = 0; head < keyValueHeadCount; head++) {
+        const from = start + head * rowCount * headSize;
+        cache.set(
+          rows.subarray(from, from + count * headSize),
+          slotStart + (head * this.bucket + length) * headSize,
+        );
+      }
+    };
+    for (const [layer, { keys, values }] of this.#layers.entries()) {
+      const newKeys = this.#floats(decodeBuffers.newKeys(section, layer));
+      const newValues = this.#floats(decodeBuffers.newValues(section, layer));
+      copy(newKeys, keys);
+      copy(newValues, values);
+      sequence.write("keys", layer, newKeys, start, rowCount, count);
+      sequence.write("values", layer, newValues, start, rowCount, count);
+    }
+    this.#maskOf(slot).fill(0, length, length + count);
+    sequence.advance(count);
+    const { id, revision } = sequence;
+    this.#seats[slot] = { id, revision, length: sequence.length };
+  }
+
+  #writePositions(section: DecodeSection, slot: number, rowCount: number, first: number): void {
+    const { config, positions } = this.#model;
+    const start = slot * rowCount;
+    switch (positions) {
+      case "learned": {
+        const ids = this.plan.view(decodeBuffers.positions(section));
+        for (let row = 0; row < rowCount; row++)
+          ids[start + row] = Math.min(first + row, config.contextLength - 1);
+        return;
+      }
+      case "rope": {
+        if (config.family === "gpt2") return; // its positions are learned; the compiler cannot know
+        const { cosines, signedSines } = ropeTables(config, rowCount, first);
+        const at = start * config.headSize;
+        this.#floats(decodeBuffers.cosines(section)).set(cosines, at);
+        this.#floats(decodeBuffers.signedSines(section)).set(signedSines, at);
+      }
+    }
+  }
+
+  #maskOf(slot: number): Float32Array {
+    const mask = this.#floats(decodeBuffers.mask);
+    return mask.subarray(slot * this.bucket, (slot + 1) * this.bucket);
+  }
+
+  #floats(name: string): Float32Array {
+    const view = this.plan.view(name);
+    if (view instanceof Float32Array) return view;
+    throw new GenerateError("generate.buffer", `buffer "${name}" does not hold fp32 numbers`);
+  }
+}
+
+interface LayerViews {
+  readonly keys: Float32Array;
+  readonly values: Float32Array;
+}

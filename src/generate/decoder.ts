@@ -1,0 +1,360 @@
+import { setImmediate } from "node:timers/promises";
+import type { CompilationCost, Engine, LoadedPlan, SectionsOfPlan } from "../engine/engine.ts";
+import type { MilFunction } from "../mil/program.ts";
+import type { Model, ModelConfig } from "../model/index.ts";
+import type { Plan } from "../plan/plan.ts";
+import { firstCacheLength } from "./cache-growth.ts";
+import type { PlannedSequence } from "./cache-growth.ts";
+import { CacheShape } from "./cache-shape.ts";
+import type { NextToken } from "./cache-shape.ts";
+import { batchBucketFor, bucketFor, buildDecodePlan, cacheBuckets } from "./decode-plan.ts";
+import type { DecodeSection } from "./decode-plan.ts";
+import { GenerateError } from "./errors.ts";
+import { Sequence } from "./sequence.ts";
+
+export interface DecoderOptions {
+  readonly engine: Engine;
+  readonly model: Model;
+  /** A plan whose weight buffers are the model's: a training plan, or one of `buildWeightsPlan`. It must outlive the decoder. */
+  readonly weights: LoadedPlan;
+  /** Rows of a prompt that run at once. Default 32. */
+  readonly prefillRowCount?: number;
+  /** Sequences that one run continues at most; more are run in turns. Default 32. */
+  readonly maximumBatch?: number;
+  /** Most bytes of caches that stay loaded while nobody uses them. Default 1 GiB. */
+  readonly cacheByteLimit?: number;
+  readonly optimize?: (fn: MilFunction) => MilFunction;
+}
+
+const DEFAULT_PREFILL_ROWS = 32;
+const DEFAULT_MAXIMUM_BATCH = 32;
+const DEFAULT_CACHE_BYTES = 2 ** 30;
+/** Fewer rows than this run one by one: a prefill computes all of its rows, used or not. */
+const PREFILL_WORTHWHILE = 3;
+/** A runtime that blocks the thread gives others a chance this often. */
+const BREATHE_EVERY_MS = 20;
+
+/** One run of a section over so many tokens. */
+interface SectionRun {
+  readonly section: DecodeSection;
+  readonly count: number;
+}
+
+/** Which sizes were compiled ahead, and which are run one sequence at a time because the process may compile no more. */
+export interface PreparedShapes {
+  readonly prepared: readonly { readonly batchSize: number; readonly bucket: number }[];
+  readonly left: readonly { readonly batchSize: number; readonly bucket: number }[];
+}
+
+/**
+ * Runs sequences under a model: appended tokens go through the stages once, their keys and values stay in the sequence.
+ * Sequences join and leave from step to step. Programs are static, so caches and batches come in buckets; a bucket's
+ * programs are compiled when it is first needed, or ahead by `prepare`, and kept.
+ *
+ * A sequence is always computed in the cache it would have alone: those of one bucket share a run, others do not. On the
+ * reference engine a batch therefore gives the bits of its sequences alone; elsewhere a product of several rows may round
+ * its last bits otherwise than one of a single row.
+ */
+export class Decoder {
+  readonly #options: DecoderOptions;
+  readonly #prefillRowCount: number;
+  readonly #maximumBatch: number;
+  /** By `<batch>x<bucket>`, least recently used first. */
+  readonly #shapes = new Map<string, CacheShape>();
+  /** Batch bucket of the last step, by cache bucket. */
+  readonly #lastBatch = new Map<number, number>();
+  #breathedMs = performance.now();
+
+  constructor(options: DecoderOptions) {
+    this.#options = options;
+    const { contextLength } = options.model.config;
+    this.#prefillRowCount = Math.min(
+      options.prefillRowCount ?? DEFAULT_PREFILL_ROWS,
+      contextLength,
+    );
+    this.#maximumBatch = options.maximumBatch ?? DEFAULT_MAXIMUM_BATCH;
+    if (!Number.isInteger(this.#maximumBatch) || this.#maximumBatch < 1)
+      throw new GenerateError(
+        "generate.batch",
+        `a batch of ${this.#maximumBatch} sequences cannot run; it takes a whole number, 1 or more`,
+      );
+  }
+
+  get #config(): ModelConfig {
+    return this.#options.model.config;
+  }
+
+  /**
+   * An empty sequence. One whose length is planned is computed the same whatever the decoder did before; throws
+   * `EngineError` `engine.ane.budget` where its programs are more than this process may compile.
+   */
+  sequence(planned?: PlannedSequence): Sequence {
+    return new Sequence(this.#config, planned === undefined ? 0 : this.#leastCapacity(planned));
+  }
+
+  #leastCapacity(planned: PlannedSequence): number {
+    return firstCacheLength(planned, {
+      engine: this.#options.engine,
+      contextLength: this.#config.contextLength,
+      planOf: (bucket) => this.#planOf(1, bucket),
+      sectionsOfPrompt: (tokenCount) => this.#sectionsOf(tokenCount),
+    });
+  }
+
+  /**
+   * Appends tokens and returns the logits [V] that follow the last one; they stay valid until the next call. `signal`
+   * ends it between two runs: it rejects with the signal's reason, and the sequence holds what was done. Throws
+   * `GenerateError` for no tokens, ids outside the vocabulary and sequences longer than the context.
+   */
+  async append(
+    sequence: Sequence,
+    tokens: readonly number[],
+    signal?: AbortSignal,
+  ): Promise<Float32Array> {
+    this.#check(sequence, tokens);
+    this.#reserve(sequence, tokens.length);
+    let done = 0;
+    for (;;) {
+      signal?.throwIfAborted();
+      const { count, logits } = await this.#appendRun(sequence, tokens.slice(done));
+      done += count;
+      if (done === tokens.length) return logits;
+      await this.breathe();
+    }
+  }
+
+  /**
+   * The first run of `append`: many tokens at most, so that others get their turn between two of them. Gives how many
+   * were appended, and the logits once all are.
+   */
+  async appendSome(
+    sequence: Sequence,
+    tokens: readonly number[],
+  ): Promise<{ readonly count: number; readonly logits: Float32Array | undefined }> {
+    this.#check(sequence, tokens);
+    this.#reserve(sequence, tokens.length);
+    const { count, logits } = await this.#appendRun(sequence, tokens);
+    return { count, logits: count === tokens.length ? logits : undefined };
+  }
+
+  /**
+   * Continues every sequence by its token and returns the logits [V] of each, in the order of the entries. Several that
+   * have caches of one size run together. Throws as `append` and for a sequence that is named twice, before anything
+   * runs.
+   */
+  async step(
+    entries: readonly NextToken[],
+    signal?: AbortSignal,
+  ): Promise<readonly Float32Array[]> {
+    const groups = new Map<number, number[]>();
+    const ids = new Set<number>();
+    for (const [index, { sequence, token }] of entries.entries()) {
+      this.#check(sequence, [token]);
+      if (ids.has(sequence.id))
+        throw new GenerateError("generate.batch", "a step takes each sequence once");
+      ids.add(sequence.id);
+      const bucket = this.#bucketFor(sequence, sequence.length + 1);
+      groups.set(bucket, [...(groups.get(bucket) ?? []), index]);
+    }
+    const results: Float32Array[] = [];
+    for (const [bucket, indexes] of groups) {
+      for (let start = 0; start < indexes.length; start += this.#maximumBatch) {
+        signal?.throwIfAborted();
+        const part = indexes.slice(start, start + this.#maximumBatch);
+        const logits = await this.#stepTogether(
+          bucket,
+          part.flatMap((index) => entries[index] ?? []),
+        );
+        for (const [order, index] of part.entries())
+          results[index] = logits[order] ?? new Float32Array();
+      }
+    }
+    return results;
+  }
+
+  /**
+   * Compiles what `sequenceCount` sequences of up to `length` positions need, so that no step waits for it: first all
+   * that one sequence needs, then batches, the largest first. What this process may not compile any more is left out:
+   * such batches run one sequence at a time. Throws `EngineError` `engine.ane.budget` where one sequence does not fit.
+   */
+  async prepare(
+    { sequenceCount, length }: { readonly sequenceCount: number; readonly length: number },
+    signal?: AbortSignal,
+  ): Promise<PreparedShapes> {
+    const { contextLength } = this.#config;
+    const longest = bucketFor(Math.min(length, contextLength), contextLength);
+    const buckets = cacheBuckets(contextLength).filter((bucket) => bucket <= longest);
+    const least = this.#leastCapacity({ promptLength: 1, length: longest });
+    const used = buckets.filter((bucket) => bucket >= least);
+    const largest = batchBucketFor(Math.min(sequenceCount, this.#maximumBatch));
+    const batches: number[] = [];
+    for (let size = largest; size > 1; size /= 2) batches.push(size);
+    const prepared: { batchSize: number; bucket: number }[] = [];
+    const left: { batchSize: number; bucket: number }[] = [];
+    for (const batchSize of [1, ...batches]) {
+      for (const bucket of used) {
+        signal?.throwIfAborted();
+        if (batchSize > 1 && !this.#mayCompile(batchSize, bucket)) {
+          left.push({ batchSize, bucket });
+          continue;
+        }
+        const { plan } = await this.#shape(batchSize, bucket);
+        for (const section of batchSize === 1 ? ["prefill", "decode"] : ["decode"])
+          await plan.prepare(section);
+        prepared.push({ batchSize, bucket });
+        await this.breathe();
+      }
+    }
+    return { prepared, left };
+  }
+
+  /** Lets timers, signals and sockets of this thread have their turn, now and then. */
+  async breathe(): Promise<void> {
+    if (performance.now() - this.#breathedMs < BREATHE_EVERY_MS) return;
+    await setImmediate();
+    this.#breathedMs = performance.now();
+  }
+
+  async close(): Promise<void> {
+    for (const shape of this.#shapes.values()) await shape.close();
+    this.#shapes.clear();
+  }
+
+  #check(sequence: Sequence, tokens: readonly number[]): void {
+    const { vocabularySize, contextLength } = this.#config;
+    if (tokens.length === 0)
+      throw new GenerateError("generate.tokens", "at least one token is needed to go on from");
+    for (const token of tokens) {
+      if (!Number.isInteger(token) || token < 0 || token >= vocabularySize)
+        throw new GenerateError(
+          "generate.tokens",
+          `token ${token} is outside the vocabulary of ${vocabularySize}`,
+        );
+    }
+    if (sequence.length + tokens.length > contextLength)
+      throw new GenerateError(
+        "generate.context",
+        `${sequence.length} positions and ${tokens.length} more exceed the model's context of ${contextLength}`,
+      );
+  }
+
+  async #appendRun(
+    sequence: Sequence,
+    tokens: readonly number[],
+  ): Promise<{ readonly count: number; readonly logits: Float32Array }> {
+    const { section, count } = this.#nextRun(tokens.length);
+    const shape = await this.#shape(1, sequence.capacity);
+    const rowCount = section === "decode" ? 1 : this.#prefillRowCount;
+    const logits = await shape.append(section, rowCount, sequence, tokens.slice(0, count));
+    return { count, logits };
+  }
+
+  async #stepTogether(
+    bucket: number,
+    entries: readonly NextToken[],
+  ): Promise<readonly Float32Array[]> {
+    for (const { sequence } of entries) sequence.grow(bucket);
+    const batchSize = this.#batchSize(bucket, entries.length);
+    if (batchSize > 1) return (await this.#shape(batchSize, bucket)).step(entries);
+    const shape = await this.#shape(1, bucket);
+    const results: Float32Array[] = [];
+    for (const { sequence, token } of entries) {
+      const logits = await shape.append("decode", 1, sequence, [token]);
+      // The next one writes over them.
+      results.push(entries.length === 1 ? logits : logits.slice());
+    }
+    return results;
+  }
+
+  /**
+   * Slots for so many sequences. A batch that loses some stays in its size until half of it is empty, since another size
+   * copies every cache.
+   */
+  #batchSize(bucket: number, count: number): number {
+    const last = this.#lastBatch.get(bucket) ?? 1;
+    const needed = batchBucketFor(count);
+    const size = count > 1 && last > needed && last <= 2 * needed ? last : needed;
+    const isLoaded = this.#shapes.has(keyOf(size, bucket));
+    const chosen = size === 1 || isLoaded || this.#mayCompile(size, bucket) ? size : 1;
+    this.#lastBatch.set(bucket, chosen);
+    return chosen;
+  }
+
+  /** How so many tokens begin to be appended. */
+  #nextRun(tokenCount: number): SectionRun {
+    return tokenCount < PREFILL_WORTHWHILE
+      ? { section: "decode", count: 1 }
+      : { section: "prefill", count: Math.min(tokenCount, this.#prefillRowCount) };
+  }
+
+  #sectionsOf(tokenCount: number): readonly DecodeSection[] {
+    const sections = new Set<DecodeSection>();
+    for (let left = tokenCount; left > 0;) {
+      const { section, count } = this.#nextRun(left);
+      sections.add(section);
+      left -= count;
+    }
+    return [...sections];
+  }
+
+  #bucketFor(sequence: Sequence, length: number): number {
+    const needed = Math.max(length, sequence.leastCapacity, sequence.capacity);
+    return bucketFor(needed, this.#config.contextLength);
+  }
+
+  #reserve(sequence: Sequence, tokenCount: number): void {
+    sequence.grow(this.#bucketFor(sequence, sequence.length + tokenCount));
+  }
+
+  #planOf(batchSize: number, bucket: number): Plan {
+    const { model, optimize } = this.#options;
+    return buildDecodePlan({
+      ...{ model, bucket, batchSize, prefillRowCount: this.#prefillRowCount },
+      ...(optimize !== undefined && { optimize }),
+    });
+  }
+
+  /** Whether the process may still compile a batch's programs. */
+  #mayCompile(batchSize: number, bucket: number): boolean {
+    const { engine } = this.#options;
+    if (engine.compilationCost?.([]) === undefined) return true;
+    const needs: SectionsOfPlan = { plan: this.#planOf(batchSize, bucket), sections: ["decode"] };
+    const cost: CompilationCost | undefined = engine.compilationCost([needs]);
+    return cost === undefined || cost.missing <= cost.left;
+  }
+
+  async #shape(batchSize: number, bucket: number): Promise<CacheShape> {
+    const key = keyOf(batchSize, bucket);
+    const { engine, model, weights } = this.#options;
+    const found = this.#shapes.get(key);
+    this.#shapes.delete(key);
+    const shape =
+      found ??
+      new CacheShape(
+        await engine.load(this.#planOf(batchSize, bucket), { share: weights }),
+        ...([model, batchSize, bucket] as const),
+      );
+    this.#shapes.set(key, shape);
+    if (found === undefined) await this.#closeUnused(shape);
+    return shape;
+  }
+
+  /** Closes caches that were not used for longest, where they take more than they may and can be compiled again. */
+  async #closeUnused(used: CacheShape): Promise<void> {
+    const { engine, cacheByteLimit = DEFAULT_CACHE_BYTES } = this.#options;
+    if (engine.compilationCost?.([]) !== undefined) return;
+    let byteLength = 0;
+    for (const shape of this.#shapes.values()) byteLength += shape.byteLength;
+    for (const [key, shape] of this.#shapes) {
+      if (byteLength <= cacheByteLimit) return;
+      if (shape === used) continue;
+      this.#shapes.delete(key);
+      byteLength -= shape.byteLength;
+      await shape.close();
+    }
+  }
+}
+
+function keyOf(batchSize: number, bucket: number): string {
+  return `${batchSize}x${bucket}`;
+}

@@ -1,0 +1,237 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createEngine } from "../../src/engine/create.ts";
+import type { CompilationCost, Engine, LoadedPlan } from "../../src/engine/engine.ts";
+import { Decoder } from "../../src/generate/decoder.ts";
+import type { DecoderOptions } from "../../src/generate/decoder.ts";
+import type { Sequence } from "../../src/generate/sequence.ts";
+import { modelOf, parseModelConfig } from "../../src/model/index.ts";
+import { Random } from "../../src/util/random.ts";
+import { FAMILY_JSON } from "../model/configs.ts";
+import { freshWeights } from "./fresh-weights.ts";
+
+/** What each of these sequences does: its prompt, when it joins, and how many tokens it writes before it leaves. */
+const PLAN = [
+  { promptLength: 5, joins: 0, writes: 14 },
+  { promptLength: 1, joins: 0, writes: 6 },
+  { promptLength: 61, joins: 2, writes: 9 }, // over the edge of a bucket at 64
+  { promptLength: 20, joins: 3, writes: 8 },
+  { promptLength: 33, joins: 9, writes: 5 },
+] as const;
+
+function promptOf(index: number, vocabularySize: number): number[] {
+  const random = new Random(index + 1);
+  return Array.from({ length: PLAN[index]?.promptLength ?? 0 }, () => random.below(vocabularySize));
+}
+
+function likeliest(logits: Float32Array): number {
+  return logits.reduce((best, score, index) => (score > (logits[best] ?? 0) ? index : best), 0);
+}
+
+interface Written {
+  readonly tokens: number[];
+  readonly logits: Float32Array[];
+}
+
+async function writeAlone(options: DecoderOptions, index: number): Promise<Written> {
+  const decoder = new Decoder(options);
+  const sequence = decoder.sequence();
+  const written: Written = { tokens: [], logits: [] };
+  let next = promptOf(index, options.model.config.vocabularySize);
+  for (let count = 0; count < (PLAN[index]?.writes ?? 0); count++) {
+    const logits = Float32Array.from(await decoder.append(sequence, next));
+    written.logits.push(logits);
+    written.tokens.push(likeliest(logits));
+    next = [likeliest(logits)];
+  }
+  await decoder.close();
+  return written;
+}
+
+/** All of them, joining and leaving one running batch. */
+async function writeTogether(options: DecoderOptions): Promise<readonly Written[]> {
+  const decoder = new Decoder(options);
+  const results = PLAN.map((): Written => ({ tokens: [], logits: [] }));
+  const running = new Map<number, Sequence>();
+  const take = (index: number, logits: Float32Array): void => {
+    results[index]?.logits.push(Float32Array.from(logits));
+    results[index]?.tokens.push(likeliest(logits));
+    if (results[index]?.tokens.length === PLAN[index]?.writes) running.delete(index);
+  };
+  for (let step = 0; step === 0 || running.size > 0 || step < 10; step++) {
+    const entries = [...running].map(([index, sequence]) => ({
+      index,
+      sequence,
+      token: results[index]?.tokens.at(-1) ?? 0,
+    }));
+    const all = await decoder.step(entries);
+    for (const [order, { index }] of entries.entries())
+      take(index, all[order] ?? new Float32Array());
+    for (const [index, { joins }] of PLAN.entries()) {
+      if (joins !== step) continue;
+      const sequence = decoder.sequence();
+      running.set(index, sequence);
+      take(
+        index,
+        await decoder.append(sequence, promptOf(index, options.model.config.vocabularySize)),
+      );
+    }
+  }
+  await decoder.close();
+  return results;
+}
+
+describe.each(["reference", "cpu", "sim:m4"])("a running batch on the %s engine", (engineName) => {
+  let engine: Engine;
+  beforeAll(async () => {
+    engine = await createEngine(engineName, { threads: 1 });
+  });
+  afterAll(() => engine.close());
+
+  it.each(FAMILY_JSON)(
+    "of $model_type writes what each sequence writes alone, whoever joins and leaves",
+    async (json) => {
+      const model = modelOf(parseModelConfig(json));
+      const weights = await freshWeights(engine, model);
+      const options = { engine, model, weights, prefillRowCount: 16 };
+      const together = await writeTogether(options);
+      for (const [index, { tokens, logits }] of together.entries()) {
+        const alone = await writeAlone(options, index);
+        expect(tokens, `sequence ${index}`).toEqual(alone.tokens);
+        expect(tokens).toHaveLength(PLAN[index]?.writes ?? 0);
+        for (const [step, scores] of logits.entries()) {
+          const wanted = alone.logits[step] ?? new Float32Array();
+          const what = `sequence ${index}, step ${step}`;
+          if (engineName === "reference") expect(scores, what).toEqual(wanted);
+          for (const [token, score] of scores.entries()) {
+            const difference = Math.abs(score - (wanted[token] ?? NaN));
+            expect(difference, what).toBeLessThan(engineName === "cpu" ? 1e-4 : 0.05);
+          }
+        }
+      }
+      await weights.close();
+    },
+    60_000,
+  );
+});
+
+describe("a decoder", () => {
+  const model = modelOf(parseModelConfig({ ...FAMILY_JSON[0], max_position_embeddings: 128 }));
+  let engine: Engine;
+  let weights: LoadedPlan;
+  beforeAll(async () => {
+    engine = await createEngine("cpu", { threads: 1 });
+    weights = await freshWeights(engine, model);
+  });
+  afterAll(() => engine.close());
+
+  /** The engine with a watch on what it loads, and a limit on what it may compile. */
+  function watched(budget?: number): { readonly engine: Engine; readonly loads: string[] } {
+    const loads: string[] = [];
+    const cost = (programs: number): CompilationCost => ({
+      ...{ programs, missing: programs, left: budget ?? 0, budget: budget ?? 0 },
+    });
+    return {
+      loads,
+      engine: {
+        description: engine.description,
+        load: (plan, options) => {
+          loads.push(plan.name);
+          return engine.load(plan, options);
+        },
+        close: () => engine.close(),
+        ...(budget !== undefined && {
+          compilationCost: (needs) =>
+            cost(needs.reduce((sum, { sections }) => sum + 3 * sections.length, 0)),
+        }),
+      },
+    };
+  }
+
+  it("compiles ahead what so many sequences need: no later step loads anything", async () => {
+    const { engine: counting, loads } = watched();
+    const decoder = new Decoder({ engine: counting, model, weights, prefillRowCount: 16 });
+    const { prepared, left } = await decoder.prepare({ sequenceCount: 4, length: 128 });
+    expect(left).toEqual([]);
+    expect(prepared.map(({ batchSize, bucket }) => `${batchSize}x${bucket}`)).toEqual([
+      ...["1x64", "1x128", "4x64", "4x128", "2x64", "2x128"],
+    ]);
+    const count = loads.length;
+    const sequences = [1, 2, 3, 4].map(() => decoder.sequence());
+    for (const sequence of sequences) await decoder.append(sequence, [1, 2, 3, 4, 5]);
+    for (let step = 0; step < 80; step++)
+      await decoder.step(sequences.slice(step % 4).map((sequence) => ({ sequence, token: 7 })));
+    expect(loads).toHaveLength(count);
+    await decoder.close();
+  });
+
+  it("runs sequences one by one where the process may compile no batch, with the same results", async () => {
+    const { engine: limited, loads } = watched(6);
+    const decoder = new Decoder({ engine: limited, model, weights, prefillRowCount: 16 });
+    const unlimited = new Decoder({ engine, model, weights, prefillRowCount: 16 });
+    const results = await Promise.all(
+      [decoder, unlimited].map(async (each) => {
+        const sequences = [each.sequence(), each.sequence(), each.sequence()];
+        for (const sequence of sequences) await each.append(sequence, [1, 2, 3]);
+        const logits = await each.step(sequences.map((sequence) => ({ sequence, token: 4 })));
+        return logits.map(likeliest);
+      }),
+    );
+    expect(results[0]).toEqual(results[1]);
+    expect(loads.every((name) => !/ B\d/.test(name)) || loads.length > 1).toBe(true);
+    const { engine: none, loads: noBatch } = watched(2);
+    const single = new Decoder({ engine: none, model, weights, prefillRowCount: 16 });
+    const pair = [single.sequence(), single.sequence()];
+    await single.step(pair.map((sequence) => ({ sequence, token: 1 })));
+    expect(noBatch).toEqual(["decode llama T64"]);
+    for (const each of [decoder, unlimited, single]) await each.close();
+  });
+
+  it("keeps no more caches loaded than it may", async () => {
+    const { engine: counting, loads } = watched();
+    const decoder = new Decoder({ engine: counting, model, weights, cacheByteLimit: 1 });
+    const pair = [decoder.sequence(), decoder.sequence()];
+    const logits: number[] = [];
+    for (let turn = 0; turn < 2; turn++) {
+      const each = await decoder.step(pair.map((sequence) => ({ sequence, token: 3 })));
+      logits.push(...each.map(likeliest));
+      await decoder.append(pair[0] ?? decoder.sequence(), [5]);
+    }
+    // Every change of shape loads again: both caches do not fit.
+    expect(loads).toEqual([
+      ...["decode llama B2 T64", "decode llama T64", "decode llama B2 T64", "decode llama T64"],
+    ]);
+    expect(logits).toHaveLength(4);
+    await decoder.close();
+  });
+
+  it("goes on from where a copy was taken, and is not moved by what the copy does", async () => {
+    const decoder = new Decoder({ engine, model, weights });
+    const one = decoder.sequence();
+    await decoder.append(one, [1, 2, 3, 4]);
+    const other = one.fork();
+    await decoder.step([{ sequence: other, token: 9 }]);
+    const [a, b] = [one.fork(), decoder.sequence()];
+    await decoder.append(b, [1, 2, 3, 4]);
+    const [first, second] = await decoder.step([
+      { sequence: a, token: 6 },
+      { sequence: b, token: 6 },
+    ]);
+    expect(first).toEqual(second);
+    expect(one.length).toBe(4);
+    await decoder.close();
+  });
+
+  it("takes each sequence once, ids of the vocabulary alone, and ends when it is told to", async () => {
+    const decoder = new Decoder({ engine, model, weights, prefillRowCount: 4 });
+    const sequence = decoder.sequence();
+    const twice = [1, 2].map((token) => ({ sequence, token }));
+    await expect(decoder.step(twice)).rejects.toThrow("a step takes each sequence once");
+    await expect(decoder.step([{ sequence, token: 50 }])).rejects.toThrow("outside the vocabulary");
+    const abort = new AbortController();
+    abort.abort(new Error("the client left"));
+    await expect(decoder.append(sequence, [1, 2], abort.signal)).rejects.toThrow("the client left");
+    expect(sequence.length).toBe(0);
+    expect(() => new Decoder({ engine, model, weights, maximumBatch: 0 })).toThrow("a batch of 0");
+    await decoder.close();
+  });
+});
