@@ -1,6 +1,7 @@
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { EngineSettings } from "../engine/create.ts";
 import { modelOf, readModelConfig } from "../model/index.ts";
+import { trainedBeginnings } from "../runs/trained-beginnings.ts";
 import { loadTokenizer } from "../text/index.ts";
 import { loadWeightPlan } from "./weight-plan.ts";
 import { Generator } from "./generator.ts";
@@ -24,7 +25,10 @@ export async function withGenerator<Result>(
   const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
   try {
     const weights = await loadWeightPlan(engine, model, folder);
-    const generator = new Generator({ engine, model, tokenizer, weights });
+    const generator = new Generator({
+      ...{ engine, model, tokenizer, weights },
+      trained: trainedBeginnings(folder),
+    });
     try {
       return await use(generator);
     } finally {

@@ -1,7 +1,8 @@
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
 import type { Model } from "../model/index.ts";
 import { optimize } from "../passes/pipeline.ts";
-import type { Tokenizer } from "../text/index.ts";
+import { startTokens } from "../text/index.ts";
+import type { Tokenizer, TrainedBeginnings } from "../text/index.ts";
 import { Random } from "../util/random.ts";
 import { DecodeSession } from "./decode-session.ts";
 import { GenerateError } from "./errors.ts";
@@ -33,17 +34,21 @@ export interface GeneratorParts {
   readonly tokenizer: Tokenizer;
   /** A loaded plan whose weights are used, under their Hugging Face names. */
   readonly weights: LoadedPlan;
+  /** How the documents began that the model was trained on; default: as the tokenizer's template says. */
+  readonly trained?: TrainedBeginnings | undefined;
 }
 
 /** Writes text with a model, one token after the other, over a cache of keys and values. */
 export class Generator {
   readonly #tokenizer: Tokenizer;
   readonly #model: Model;
+  readonly #trained: TrainedBeginnings | undefined;
   readonly #session: DecodeSession;
 
   constructor(parts: GeneratorParts) {
     this.#tokenizer = parts.tokenizer;
     this.#model = parts.model;
+    this.#trained = parts.trained;
     this.#session = new DecodeSession({
       engine: parts.engine,
       model: parts.model,
@@ -62,7 +67,7 @@ export class Generator {
     const { endOfText } = this.#tokenizer.special;
     if (endOfText !== undefined) ends.add(endOfText);
     const watcher = new StopWatcher(options.stop ?? [], options.onText);
-    const stream = this.#tokenizer.streamDecoder({ skipSpecialTokens: true });
+    const stream = this.#tokenizer.streamDecoder({ skipSpecialTokens: true, context: [...tokens] });
     const room = Math.max(0, this.#model.config.contextLength - tokens.length);
     let tokenCount = 0;
     let stopReason: StopReason = room < options.maxTokens ? "end of context" : "max tokens";
@@ -99,17 +104,11 @@ export class Generator {
   }
 
   #promptTokens(prompt: string): number[] {
-    const { beginOfText, endOfText } = this.#tokenizer.special;
-    const tokens = Array.from(this.#tokenizer.encode(prompt, { addSpecialTokens: true }));
-    const start = beginOfText ?? endOfText;
-    // A model of documents joined by end-of-text begins one after that token.
-    if (
-      start !== undefined &&
-      tokens[0] !== start &&
-      (prompt === "" || beginOfText === undefined)
-    ) {
-      tokens.unshift(start);
-    }
+    const ids = this.#tokenizer.encode(prompt);
+    const start = startTokens(this.#tokenizer, prompt === "", this.#trained);
+    // A prompt that spells its begin token has it.
+    const isSpelt = start.length > 0 && start.every((id, index) => ids[index] === id);
+    const tokens = isSpelt ? Array.from(ids) : [...start, ...ids];
     if (tokens.length === 0) {
       throw new GenerateError("generate.prompt", "this tokenizer has no token that begins a text", {
         remedy: "Give a prompt with --prompt.",

@@ -78,6 +78,8 @@ export interface EvaluationOptions {
    * itself as context; not given, the tokens are cut into windows wherever they fall.
    */
   readonly endOfText?: number | undefined;
+  /** The token that every document begins with, where there is one that does not end them as well. */
+  readonly beginOfText?: number | undefined;
 }
 
 /** A row holds tokens `start` to `end`, of which all but the first are targets. */
@@ -92,24 +94,32 @@ function* windowRows(tokenCount: number, length: number, from: number): Generato
   }
 }
 
-function* documentRows(view: TokenView, length: number, endOfText: number): Generator<Row> {
+/** Rows of documents. An end-of-text token is the last target of a document and the first input of the next one. */
+function* documentRows(view: TokenView, options: EvaluationOptions): Generator<Row> {
+  const { contextLength, beginOfText, endOfText } = options;
+  const mark = beginOfText ?? endOfText;
+  const endLength = beginOfText === undefined ? 1 : 0;
   let start = 0;
   for (const { position, ids } of scanTokens(view)) {
-    for (let at = ids.indexOf(endOfText); at >= 0; at = ids.indexOf(endOfText, at + 1)) {
-      yield* windowRows(position + at + 1, length, start);
+    if (mark === undefined) break;
+    for (let at = ids.indexOf(mark); at >= 0; at = ids.indexOf(mark, at + 1)) {
+      yield* windowRows(position + at + endLength, contextLength, start);
       start = position + at;
     }
   }
-  yield* windowRows(view.tokenCount, length, start);
+  yield* windowRows(view.tokenCount, contextLength, start);
+}
+
+function isByDocument({ beginOfText, endOfText }: EvaluationOptions): boolean {
+  return beginOfText !== undefined || endOfText !== undefined;
 }
 
 /** How many rows an evaluation has. */
 export function evaluationRowCount(view: TokenView, options: EvaluationOptions): number {
-  if (options.endOfText === undefined)
+  if (!isByDocument(options))
     return Math.ceil(Math.max(0, view.tokenCount - 1) / options.contextLength);
   let count = 0;
-  for (const row of documentRows(view, options.contextLength, options.endOfText))
-    count += row.end > row.start ? 1 : 0;
+  for (const row of documentRows(view, options)) count += row.end > row.start ? 1 : 0;
   return count;
 }
 
@@ -127,10 +137,9 @@ export function* evaluationBatches(view: TokenView, options: EvaluationOptions):
       `${view.name} has ${view.tokenCount} tokens, too few to predict one from another`,
     );
   }
-  const rows =
-    options.endOfText === undefined
-      ? windowRows(view.tokenCount, contextLength, 0)
-      : documentRows(view, contextLength, options.endOfText);
+  const rows = isByDocument(options)
+    ? documentRows(view, options)
+    : windowRows(view.tokenCount, contextLength, 0);
   let batchCount = 0;
   let inputs = new Int32Array(0);
   let targets = new Int32Array(0);

@@ -18,9 +18,12 @@ export const BYTE_ALPHABET: readonly string[] = spelledBytes();
 
 const byteOfCharacter = new Map(BYTE_ALPHABET.map((character, byte) => [character, byte]));
 
-/** GPT-2's split: contractions, then letters, digits or other signs with the one space before them, then white space. */
+/**
+ * GPT-2's split: contractions, then letters, digits or other signs with the one space before them, then white space.
+ * White space is Unicode's, as in the reference: JavaScript's own class has U+FEFF in it and lacks U+0085.
+ */
 export const GPT2_SPLIT =
-  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
 const encoder = new TextEncoder();
 

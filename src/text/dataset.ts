@@ -7,7 +7,7 @@ import { cachedTokens } from "./token-cache.ts";
 import type { CachedTokens, TokenizeOptions } from "./token-cache.ts";
 import { openTokenFile } from "./token-file.ts";
 import type { TokenWidth } from "./token-file.ts";
-import { joinTokens, sliceTokens } from "./token-view.ts";
+import { joinTokens, memoryTokens, sliceTokens } from "./token-view.ts";
 import type { TokenView } from "./token-view.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -30,6 +30,13 @@ export interface DatasetFileReport {
   readonly documentCount: number | undefined;
   readonly unknownCount: number;
   readonly cache: CachedTokens["state"] | "none";
+}
+
+/** `lead` before the first token of a view. */
+export function withLead(view: TokenView, lead: readonly number[]): TokenView {
+  return lead.length === 0
+    ? view
+    : joinTokens([memoryTokens(Int32Array.from(lead)), view], view.name);
 }
 
 export interface Dataset {
@@ -104,12 +111,22 @@ export function openDataset(path: string, options: OpenDatasetOptions): Dataset 
     const train = openAll("train");
     const validation = openAll("validation");
     const test = openAll("test");
+    const lead = options.frame?.lead ?? [];
     if (train === undefined) throw new TextError("text.folder", `${path} has no training data`);
-    if (validation !== undefined || fraction === 0)
-      return { train, validation, test, files, close };
+    const led = (view: TokenView): TokenView =>
+      found.train[0]?.format === "tokens" ? view : withLead(view, lead);
+    if (validation !== undefined || fraction === 0) {
+      return {
+        train: led(train),
+        validation: validation && led(validation),
+        test: test && led(test),
+        files,
+        close,
+      };
+    }
     const cut = train.tokenCount - Math.max(1, Math.round(train.tokenCount * fraction));
     return {
-      train: sliceTokens(train, 0, cut),
+      train: led(sliceTokens(train, 0, cut)),
       validation: sliceTokens(
         train,
         cut,

@@ -6,18 +6,37 @@ export type {
   EncodeOptions,
   SpecialTokenIds,
   StreamDecoder,
+  Template,
   Tokenizer,
 } from "./tokenizer.ts";
 export type { TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.ts";
 export { trainBpe } from "./bpe-trainer.ts";
 export type { BpeTrainingOptions } from "./bpe-trainer.ts";
-export { byteTokenizer, characterTokenizer, END_OF_TEXT } from "./simple-tokenizers.ts";
+export {
+  beginningWithEnd,
+  byteTokenizer,
+  characterTokenizer,
+  END_OF_TEXT,
+} from "./simple-tokenizers.ts";
 export type { DescribedTokenizer } from "./simple-tokenizers.ts";
 export { loadTokenizer, saveTokenizer } from "./tokenizer-files.ts";
 
+export {
+  BEGIN_TOKENS,
+  judgingFrame,
+  marksOf,
+  startTokens,
+  trainingFrame,
+} from "./document-frame.ts";
+export type {
+  BeginTokens,
+  DocumentFrame,
+  DocumentMarks,
+  TrainedBeginnings,
+} from "./document-frame.ts";
 export { findCorpusFiles } from "./corpus-files.ts";
 export type { CorpusFile, CorpusFiles, CorpusFormat } from "./corpus-files.ts";
-export { openDataset, trainingTexts } from "./dataset.ts";
+export { openDataset, trainingTexts, withLead } from "./dataset.ts";
 export type { Dataset, DatasetFileReport, OpenDatasetOptions } from "./dataset.ts";
 export { cachedTokens } from "./token-cache.ts";
 export type { CachedTokens, TokenFileFacts, TokenizeOptions } from "./token-cache.ts";

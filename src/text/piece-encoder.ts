@@ -1,15 +1,36 @@
+import type { DocumentFrame } from "./document-frame.ts";
 import { TextError } from "./errors.ts";
 import type { TextPiece } from "./text-reader.ts";
-import type { Tokenizer } from "./tokenizer.ts";
+import type { StreamEncoder, Tokenizer } from "./tokenizer.ts";
 
 /** Pieces of this length are encoded twice as fast as a whole megabyte: their words stay in the cache. */
 const PIECE_LENGTH = 1 << 16;
+/** From here on a stretch without a place to cut is encoded as it comes, where the tokenizer can. */
+const STREAM_LENGTH = 1 << 18;
+/** Characters that must follow a place to cut, so that an added token across it is seen. */
+const LOOKAHEAD = 1 << 10;
+/** Characters kept back from a stream, among which a place to cut may be. */
+const KEPT_BACK = 1 << 12;
 const LONGEST_PIECE = 1 << 24;
 
-/** Ids in order; after those of a document comes the end-of-text token, where the tokenizer has one. */
+/** Ids in order, with those that the frame puts around a document. */
 export interface EncodedPiece {
   readonly ids: Uint32Array;
   readonly endsDocument: boolean;
+}
+
+/** What is known of one document while it is encoded. */
+interface OpenDocument {
+  pending: string;
+  /** Characters of `pending` in which no place to cut was found. */
+  searched: number;
+  /** Whether something of it was given out. */
+  continues: boolean;
+  stream: StreamEncoder | undefined;
+}
+
+function openDocument(): OpenDocument {
+  return { pending: "", searched: 0, continues: false, stream: undefined };
 }
 
 /**
@@ -19,57 +40,109 @@ export interface EncodedPiece {
 export function* encodeDocuments(
   pieces: Iterable<TextPiece>,
   tokenizer: Tokenizer,
+  frame: DocumentFrame,
   name: string,
 ): Generator<EncodedPiece> {
-  let pending = "";
-  let searched = PIECE_LENGTH;
+  const before = Uint32Array.from(frame.before);
+  const after = Uint32Array.from(frame.after);
+  const between = Uint32Array.from([...frame.between, ...frame.before]);
+  let document: OpenDocument | undefined;
+  let documentCount = 0;
   for (const { text, endsDocument } of pieces) {
-    pending += text;
-    let start = 0;
-    while (tokenizer.encodesInPieces && pending.length - start > PIECE_LENGTH + 1) {
-      const cut = findCut(pending, tokenizer, start, searched);
-      if (cut === undefined) {
-        searched = pending.length - start;
-        break;
-      }
-      yield { ids: tokenizer.encode(pending.slice(start, cut)), endsDocument: false };
-      start = cut;
-      searched = PIECE_LENGTH;
+    if (document === undefined) {
+      document = openDocument();
+      const opening = documentCount++ === 0 ? before : between;
+      if (opening.length > 0) yield { ids: opening, endsDocument: false };
     }
-    if (start > 0) pending = pending.slice(start);
-    if (pending.length > LONGEST_PIECE) failOnLength(tokenizer, name);
+    document.pending += text;
+    yield* encodeAhead(document, tokenizer, name);
     if (!endsDocument) continue;
-    yield { ids: withEnd(tokenizer.encode(pending), tokenizer.special.endOfText), endsDocument };
-    pending = "";
-    searched = PIECE_LENGTH;
+    const rest = closeDocument(document, tokenizer);
+    const ids = new Uint32Array(rest.length + after.length);
+    ids.set(rest);
+    ids.set(after, rest.length);
+    yield { ids, endsDocument };
+    document = undefined;
   }
 }
 
-/** The last place to cut in the first piece, or the first one after it; `searched` characters were tried before. */
-function findCut(
-  text: string,
+/** Encodes what of a document is sure not to change with what follows. */
+function* encodeAhead(
+  document: OpenDocument,
   tokenizer: Tokenizer,
-  start: number,
-  searched: number,
-): number | undefined {
-  if (searched === PIECE_LENGTH) {
-    for (let index = start + PIECE_LENGTH; index > start; index--) {
-      if (tokenizer.canCutAt(text, index)) return index;
+  name: string,
+): Generator<EncodedPiece> {
+  if (!tokenizer.encodesInPieces) {
+    if (document.pending.length > LONGEST_PIECE) failOnLength(tokenizer, name);
+    return;
+  }
+  while (document.pending.length > PIECE_LENGTH + LOOKAHEAD) {
+    const cut = findCut(document, tokenizer);
+    if (cut !== undefined) {
+      const { pending, continues, stream } = document;
+      const piece = pending.slice(0, cut);
+      const ids =
+        stream === undefined
+          ? tokenizer.encode(piece, { continues })
+          : joined(stream.push(piece), stream.end());
+      Object.assign(document, { ...openDocument(), pending: pending.slice(cut), continues: true });
+      yield { ids, endsDocument: false };
+      continue;
+    }
+    if (document.pending.length < STREAM_LENGTH) return;
+    document.stream ??= tokenizer.streamEncoder(document.continues);
+    if (document.stream === undefined) {
+      if (document.pending.length > LONGEST_PIECE) failOnLength(tokenizer, name);
+      return;
+    }
+    const kept = document.pending.length - KEPT_BACK;
+    const end = isLowSurrogate(document.pending, kept) ? kept - 1 : kept;
+    const ids = document.stream.push(document.pending.slice(0, end));
+    document.pending = document.pending.slice(end);
+    document.searched = document.pending.length - LOOKAHEAD;
+    document.continues = true;
+    yield { ids, endsDocument: false };
+  }
+}
+
+function closeDocument({ pending, continues, stream }: OpenDocument, tokenizer: Tokenizer) {
+  if (stream === undefined) return tokenizer.encode(pending, { continues });
+  // What was kept back may hold added tokens: the stream ends at a place to cut, if there is one.
+  for (let index = 1; index < pending.length; index++) {
+    if (!tokenizer.canCutAt(pending, index)) continue;
+    const first = joined(stream.push(pending.slice(0, index)), stream.end());
+    return joined(first, tokenizer.encode(pending.slice(index), { continues: true }));
+  }
+  return joined(stream.push(pending), stream.end());
+}
+
+/** The last place to cut in the first piece, or the first one after it. */
+function findCut(document: OpenDocument, tokenizer: Tokenizer): number | undefined {
+  const { pending, searched, stream } = document;
+  if (searched === 0 && stream === undefined) {
+    for (let index = PIECE_LENGTH; index > 0; index--) {
+      if (tokenizer.canCutAt(pending, index)) return index;
     }
   }
-  // Before the last character a cut cannot be judged: what follows it is not known yet.
-  for (let index = start + searched; index < text.length - 1; index++) {
-    if (tokenizer.canCutAt(text, index)) return index;
+  const end = pending.length - LOOKAHEAD;
+  const from = Math.max(1, searched, stream === undefined ? PIECE_LENGTH + 1 : 1);
+  for (let index = from; index < end; index++) {
+    if (tokenizer.canCutAt(pending, index)) return index;
   }
+  document.searched = end;
   return undefined;
 }
 
-function withEnd(ids: Uint32Array, endOfText: number | undefined): Uint32Array {
-  if (endOfText === undefined) return ids;
-  const ended = new Uint32Array(ids.length + 1);
-  ended.set(ids);
-  ended[ids.length] = endOfText;
-  return ended;
+function isLowSurrogate(text: string, index: number): boolean {
+  const unit = text.charCodeAt(index);
+  return unit >= 0xdc00 && unit <= 0xdfff;
+}
+
+function joined(first: Uint32Array, second: Uint32Array): Uint32Array {
+  const both = new Uint32Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
 }
 
 function failOnLength(tokenizer: Tokenizer, name: string): never {

@@ -64,6 +64,25 @@ export function describe(
   return { tokenizer: runTokenizer(json, config, where), json, config };
 }
 
+/** The same tokenizer with a template that begins every text with the end-of-text token. */
+export function beginningWithEnd(described: DescribedTokenizer): DescribedTokenizer {
+  const id = described.tokenizer.special.endOfText;
+  const token = id === undefined ? undefined : described.tokenizer.tokenOf(id);
+  if (id === undefined || token === undefined) return described;
+  const sequence = (name: "A" | "B", type: number) => ({ Sequence: { id: name, type_id: type } });
+  const begin = { SpecialToken: { id: token, type_id: 0 } };
+  const json = {
+    ...described.json,
+    post_processor: {
+      type: "TemplateProcessing",
+      single: [begin, sequence("A", 0)],
+      pair: [begin, sequence("A", 0), sequence("B", 1)],
+      special_tokens: { [token]: { id: token, ids: [id], tokens: [token] } },
+    },
+  };
+  return describe(json, { ...described.config, bos_token: token }, "tokenizer");
+}
+
 /** Byte b is id b; <|endoftext|> is id 256. */
 export function byteTokenizer(): DescribedTokenizer {
   const vocab = Object.fromEntries(BYTE_ALPHABET.map((character, byte) => [character, byte]));

@@ -18,12 +18,16 @@ const LONGEST_UNFINISHED = 16;
 
 /**
  * Decodes through a function that needs the neighbours of an id (prefix spaces, byte fallback).
- * Text is given out as the difference between decoding a short window with and without the new ids.
+ * Text is given out as the difference between decoding a short window with and without the new ids. `context`: ids
+ * before the first one, whose text is not given out.
  */
-export function windowStreamDecoder(decode: (ids: readonly number[]) => string): StreamDecoder {
-  let ids: number[] = [];
-  let contextLength = 0;
-  let given = "";
+export function windowStreamDecoder(
+  decode: (ids: readonly number[]) => string,
+  context: readonly number[] = [],
+): StreamDecoder {
+  let ids = [...context];
+  let contextLength = ids.length;
+  let given = decode(ids);
   const emit = (text: string): string => {
     // Keep the ids of this step as context for the next one and forget the ones before them.
     ids = ids.slice(contextLength);

@@ -6,6 +6,8 @@ import { openFileSource, readSmallFile } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import type { CorpusFile } from "./corpus-files.ts";
 import { TextError } from "./errors.ts";
+import { trainingFrame } from "./document-frame.ts";
+import type { DocumentFrame } from "./document-frame.ts";
 import { encodeDocuments } from "./piece-encoder.ts";
 import { readJsonlDocuments, readTextDocuments } from "./text-reader.ts";
 import { narrowestWidth, openTokenFile } from "./token-file.ts";
@@ -14,6 +16,8 @@ import type { Tokenizer } from "./tokenizer.ts";
 
 export interface TokenizeOptions {
   readonly tokenizer: Tokenizer;
+  /** Tokens around documents; default: the end-of-text token after each one. */
+  readonly frame?: DocumentFrame | undefined;
   /** Folder of the token files; made when missing. */
   readonly cacheFolder: string;
   /** Field of a `.jsonl` row that holds the text. Default "text". */
@@ -67,6 +71,7 @@ function keyOf(file: CorpusFile, source: ByteSource, options: TokenizeOptions): 
       file.format,
       options.textField ?? "text",
       source.byteLength,
+      ...frameKey(options),
     ]),
   );
   if (source.byteLength <= HASHED_WHOLE_BYTES) update(0, source.byteLength);
@@ -78,6 +83,14 @@ function keyOf(file: CorpusFile, source: ByteSource, options: TokenizeOptions): 
     update(source.byteLength - BLOCK_BYTES, source.byteLength);
   }
   return hash.digest("hex").slice(0, 24);
+}
+
+/** What a key has of the frame: nothing for the usual one. */
+function frameKey({ tokenizer, frame }: TokenizeOptions): readonly unknown[] {
+  const { before, after, between } = frame ?? trainingFrame(tokenizer, "none");
+  const end = tokenizer.special.endOfText;
+  const isUsual = before.length + between.length === 0 && after.length <= 1 && after[0] === end;
+  return isUsual ? [] : [before, after, between];
 }
 
 function sha256Of(path: string): string {
@@ -149,7 +162,8 @@ function tokenize(
       tokenCount += filled;
       filled = 0;
     };
-    for (const { ids, endsDocument } of encodeDocuments(documents, tokenizer, file.path)) {
+    const frame = options.frame ?? trainingFrame(tokenizer, "none");
+    for (const { ids, endsDocument } of encodeDocuments(documents, tokenizer, frame, file.path)) {
       if (endsDocument) documentCount++;
       for (const id of ids) {
         if (id === tokenizer.special.unknown) unknownCount++;

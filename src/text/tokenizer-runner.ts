@@ -1,36 +1,51 @@
 import { createHash } from "node:crypto";
-import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import { messageOf } from "../util/errors.ts";
-import { bytesOfSpelling, GPT2_SPLIT, spellBytes } from "./byte-level.ts";
+import { bytesOfSpelling } from "./byte-level.ts";
 import { TextError } from "./errors.ts";
+import { AddedTokens } from "./pipeline/added-tokens.ts";
+import { BpeModel } from "./pipeline/bpe-model.ts";
+import { compileDecoder, fallbackByte } from "./pipeline/decoders.ts";
+import type { Decoder } from "./pipeline/decoders.ts";
+import { IdList } from "./pipeline/id-list.ts";
+import { compileNormalizer } from "./pipeline/normalizers.ts";
+import type { Normalizer } from "./pipeline/normalizers.ts";
+import { literalPattern } from "./pipeline/patterns.ts";
+import { compilePreTokenizer } from "./pipeline/pre-tokenizers.ts";
+import type { Place, PreTokenizer } from "./pipeline/pre-tokenizers.ts";
+import { compileTemplate } from "./pipeline/template.ts";
+import { UnigramModel } from "./pipeline/unigram-model.ts";
+import { WordMemory } from "./pipeline/word-memory.ts";
+import type { WordModel } from "./pipeline/word-model.ts";
+import { WordLevelModel, WordPieceModel } from "./pipeline/word-models.ts";
+import { specialTokenIds } from "./special-tokens.ts";
 import { byteStreamDecoder, windowStreamDecoder } from "./stream-decoder.ts";
+import type { ComponentJson, TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.ts";
 import type {
-  AddedTokenJson,
-  ComponentJson,
-  TokenizerConfigJson,
-  TokenizerJson,
-} from "./tokenizer-json.ts";
-import type { SpecialTokenIds, Tokenizer } from "./tokenizer.ts";
+  DecodeOptions,
+  EncodeOptions,
+  SpecialTokenIds,
+  StreamEncoder,
+  StreamOptions,
+  Template,
+  Tokenizer,
+} from "./tokenizer.ts";
 
-/**
- * How to cut text into words that the model encodes independently of each other.
- * Where it exists, ids are remembered by word, which makes large texts some twenty times faster.
- */
-interface WordSplit {
-  split(text: string): readonly string[];
-  /** Spelling of a word in the model's alphabet. */
-  spell(word: string): string;
-  canCutAt(text: string, index: number): boolean;
-  /** Whether cuts may fall where there is no white space, and so into an added token. */
-  readonly cutsInsideWords: boolean;
-}
+/** The split that the character tokenizer writes: every character alone. */
+export const CHARACTER_SPLIT = {
+  type: "Split",
+  pattern: { Regex: "[\\s\\S]" },
+  behavior: "Isolated",
+  invert: false,
+} as const;
 
-const WORDS_REMEMBERED = 1 << 18;
+/** Characters on each side of a cut that are encoded to see whether it is one. */
+const CHECKED_EACH_SIDE = 64;
+/** Ids of a prompt that a continuation is decoded with. */
+const CONTEXT_IDS = 16;
 
 /** Between a character that is not white space and a space or line feed followed by one that is not. */
 function isWordGap(text: string, index: number): boolean {
   const isBlank = (at: number): boolean => /\s/u.test(text.charAt(at));
-  if (index <= 0 || index >= text.length) return true;
   if (text.charAt(index) === " ")
     return !isBlank(index - 1) && index + 1 < text.length && !isBlank(index + 1);
   return text.charAt(index - 1) === "\n" && index >= 2 && !isBlank(index - 2) && !isBlank(index);
@@ -41,246 +56,229 @@ function isLowSurrogate(text: string, index: number): boolean {
   return unit >= 0xdc00 && unit <= 0xdfff;
 }
 
-function isByteLevel(component: ComponentJson, useRegex: boolean): boolean {
+function isCharacterSplit(component: ComponentJson): boolean {
+  return JSON.stringify(component) === JSON.stringify(CHARACTER_SPLIT);
+}
+
+/** Whether a pre-tokenizer splits at a text that the normalizer leaves none of, as Gemma's does. */
+function splitsNothing(before: ComponentJson, normalizer: ComponentJson | null): boolean {
+  const searched = before.type === "Split" ? literalPattern(before) : undefined;
+  if (searched === undefined || normalizer?.type !== "Replace") return false;
+  const replaced = literalPattern(normalizer);
+  const content = normalizer["content"];
   return (
-    component.type === "ByteLevel" &&
-    component["add_prefix_space"] === false &&
-    (component["use_regex"] ?? true) === useRegex
+    replaced !== undefined &&
+    typeof content === "string" &&
+    searched === replaced &&
+    replaced.length === 1 &&
+    !content.includes(replaced) &&
+    before["invert"] !== true
   );
 }
 
-function isComponent(value: unknown): value is ComponentJson {
-  return (
-    typeof value === "object" && value !== null && "type" in value && typeof value.type === "string"
-  );
-}
-
-const CHECKED_EACH_SIDE = 64;
-
-function chainOfSplits(json: TokenizerJson, splits: readonly ComponentJson[]): WordSplit {
-  const { pre_tokenizer: chain } = new HubTokenizer(
-    { ...json, pre_tokenizer: { type: "Sequence", pretokenizers: splits } },
-    {},
-  );
-  const split = (text: string): string[] => chain?.pre_tokenize(text) ?? [text];
-  return {
-    split,
-    spell: spellBytes,
-    cutsInsideWords: false,
-    canCutAt(text, index) {
-      if (!isWordGap(text, index)) return false;
-      // The pattern is the file's own, so the gap is tried out on the text around it.
-      let before = text.slice(Math.max(0, index - CHECKED_EACH_SIDE), index);
-      if (isLowSurrogate(before, 0)) before = before.slice(1);
-      let after = text.slice(index, index + CHECKED_EACH_SIDE);
-      if (isLowSurrogate(text, index + CHECKED_EACH_SIDE)) after = after.slice(0, -1);
-      const whole = split(before + after);
-      const apart = [...split(before), ...split(after)];
-      return whole.length === apart.length && whole.every((piece, at) => piece === apart[at]);
-    },
-  };
-}
-
-function chooseWordSplit(json: TokenizerJson): WordSplit | undefined {
-  const { model, pre_tokenizer: before, normalizer } = json;
-  if (model.type !== "BPE" || model["fuse_unk"] === true || model["continuing_subword_prefix"])
-    return undefined;
-  if (model["end_of_word_suffix"]) return undefined;
-  const isUnicodeForm = normalizer !== null && /^NF(K?)[CD]$/.test(normalizer.type);
-  if (normalizer !== null && !isUnicodeForm) return undefined;
-  const stripping = json.added_tokens.some((token) => token.lstrip || token.rstrip);
-  const normalized = normalizer !== null && json.added_tokens.some((token) => token.normalized);
-  if (stripping || normalized) return undefined;
-
-  const byteLevelOnly = before !== null && isByteLevel(before, false);
-  if (model.merges?.length === 0 && (byteLevelOnly || isCharacterSplit(before))) {
-    return {
-      split: (text) => Array.from(text),
-      spell: byteLevelOnly ? spellBytes : (word) => word,
-      cutsInsideWords: true,
-      canCutAt: (text, index) =>
-        !isLowSurrogate(text, index) && (!isUnicodeForm || isWordGap(text, index)),
-    };
+function modelOf(json: TokenizerJson, vocab: ReadonlyMap<string, number>): WordModel {
+  const { model } = json;
+  switch (model.type) {
+    case "BPE":
+      return new BpeModel(model, vocab);
+    case "Unigram":
+      return new UnigramModel(model);
+    case "WordPiece":
+      return new WordPieceModel(model, vocab);
+    case "WordLevel":
+      return new WordLevelModel(model, vocab);
+    default:
+      throw new TextError("text.tokenizer.model", `model.type ${model.type} is not known`);
   }
-  if (before === null) return undefined;
-  if (isByteLevel(before, true)) {
-    return {
-      split: (text) => text.match(GPT2_SPLIT) ?? [],
-      spell: spellBytes,
-      canCutAt: isWordGap,
-      cutsInsideWords: false,
-    };
-  }
-  const parts: unknown = before["pretokenizers"];
-  if (before.type !== "Sequence" || !Array.isArray(parts)) return undefined;
-  const components = parts.filter(isComponent);
-  const last = components.at(-1);
-  const splits = components.slice(0, -1);
-  if (last === undefined || components.length !== parts.length || !isByteLevel(last, false))
-    return undefined;
-  if (splits.length === 0 || splits.some((part) => part.type !== "Split")) return undefined;
-  return chainOfSplits(json, splits);
 }
 
-/** The split that the character tokenizer writes: every character alone. */
-export const CHARACTER_SPLIT = {
-  type: "Split",
-  pattern: { Regex: "[\\s\\S]" },
-  behavior: "Isolated",
-  invert: false,
-} as const;
-
-function isCharacterSplit(component: ComponentJson | null): boolean {
-  return component !== null && JSON.stringify(component) === JSON.stringify(CHARACTER_SPLIT);
-}
-
-function contentOf(value: unknown): string | undefined {
-  if (typeof value === "string") return value;
-  if (
-    typeof value === "object" &&
-    value !== null &&
-    "content" in value &&
-    typeof value.content === "string"
-  ) {
-    return value.content;
-  }
-  return undefined;
-}
-
-const END_NAMES = ["<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eot_id|>", "<|im_end|>"];
-const BEGIN_NAMES = ["<|begin_of_text|>", "<s>", "<bos>"];
-const PADDING_NAMES = ["<|pad|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>"];
-const UNKNOWN_NAMES = ["<|unknown|>", "<unk>", "[UNK]"];
-
-function escapePattern(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&");
-}
-
-/** Alternatives in order of length, so that the longest token at a place wins. */
-function patternOf(added: readonly AddedTokenJson[]): RegExp | undefined {
-  if (added.length === 0) return undefined;
-  const contents = added.map((token) => token.content).sort((a, b) => b.length - a.length);
-  return new RegExp(`(${contents.map(escapePattern).join("|")})`, "u");
+function vocabularyOf({ model }: TokenizerJson): Map<string, number> {
+  return Array.isArray(model.vocab)
+    ? new Map(
+        (model.vocab as readonly (readonly [string, number])[]).map(([token], id) => [token, id]),
+      )
+    : new Map(Object.entries(model.vocab as Readonly<Record<string, number>>));
 }
 
 class RunningTokenizer implements Tokenizer {
   readonly modelType: string;
   readonly vocabularySize: number;
   readonly special: SpecialTokenIds;
+  readonly template: Template;
   readonly fingerprint: string;
   readonly encodesInPieces: boolean;
-  readonly #hub: HubTokenizer;
-  readonly #words: WordSplit | undefined;
-  readonly #normalize: ((text: string) => string) | undefined;
+  readonly #model: WordModel;
+  readonly #normalizer: Normalizer | undefined;
+  readonly #preTokenizer: PreTokenizer | undefined;
+  /** Every character is encoded by itself, or with its neighbours as the model alone joins them. */
+  readonly #cutsAnywhere: boolean;
+  /** Tokens found before and after the text is normalized. */
+  readonly #added: AddedTokens;
+  readonly #addedNormalized: AddedTokens;
   readonly #idOf: Map<string, number>;
   readonly #tokens: readonly (string | undefined)[];
-  readonly #addedIds = new Map<string, number>();
-  readonly #addedPattern: RegExp | undefined;
-  readonly #addedToKeepWhole: readonly string[];
+  readonly #addedContents: ReadonlySet<string>;
   readonly #specialIds: ReadonlySet<number>;
+  readonly #decoder: Decoder | undefined;
   readonly #bytes: readonly (Uint8Array | undefined)[] | undefined;
-  #memory = new Map<string, Uint32Array>();
+  readonly #memory = new WordMemory();
 
-  constructor(json: TokenizerJson, config: TokenizerConfigJson, hub: HubTokenizer) {
-    const model = hub.model;
-    if (model === null) throw new TextError("text.tokenizer.model", "the tokenizer has no model");
-    this.#hub = hub;
+  constructor(json: TokenizerJson, config: TokenizerConfigJson) {
     this.modelType = json.model.type;
-    this.#idOf = model.tokens_to_ids;
+    const vocab = vocabularyOf(json);
+    this.#model = modelOf(json, vocab);
+    this.#idOf = vocab;
+    if (json.added_tokens.length > 0) {
+      this.#idOf = new Map(vocab);
+      for (const { content, id } of json.added_tokens) this.#idOf.set(content, id);
+    }
     const tokens: (string | undefined)[] = [];
     for (const [token, id] of this.#idOf) tokens[id] = token;
     this.#tokens = tokens;
     this.vocabularySize = tokens.length;
-    for (const token of json.added_tokens) this.#addedIds.set(token.content, token.id);
-    this.#addedPattern = patternOf(json.added_tokens);
+    this.#addedContents = new Set(json.added_tokens.map(({ content }) => content));
     this.#specialIds = new Set(
       json.added_tokens.filter((token) => token.special).map((token) => token.id),
     );
-    this.special = {
-      endOfText: this.#roleId(config, "eos_token", END_NAMES),
-      beginOfText: this.#roleId(config, "bos_token", BEGIN_NAMES),
-      padding: this.#roleId(config, "pad_token", PADDING_NAMES),
-      unknown: this.#roleId(
-        { unk_token: json.model["unk_token"], ...config },
-        "unk_token",
-        UNKNOWN_NAMES,
-      ),
-    };
+    this.special = specialTokenIds(json, config, (token) => this.#idOf.get(token));
+    this.template = compileTemplate(json.post_processor);
+    for (const id of [...this.template.before, ...this.template.after]) this.#requireToken(id);
+    // What stands around a text does not change the text's own ids.
     this.fingerprint = createHash("sha256")
-      .update(JSON.stringify([json, this.special]))
+      .update(JSON.stringify([{ ...json, post_processor: null }, this.special]))
       .digest("hex");
-    this.#words = chooseWordSplit(json);
-    this.encodesInPieces = this.#words !== undefined;
-    const everywhere = this.#words?.cutsInsideWords === true;
-    this.#addedToKeepWhole = [...this.#addedIds.keys()].filter(
-      (content) => everywhere || /\s/u.test(content),
+    const { normalizer, pre_tokenizer: before } = json;
+    this.#normalizer = normalizer === null ? undefined : compileNormalizer(normalizer);
+    this.#preTokenizer =
+      before === null || splitsNothing(before, normalizer)
+        ? undefined
+        : compilePreTokenizer(before);
+    const isNormalized = (token: { readonly normalized: boolean }): boolean =>
+      token.normalized && this.#normalizer !== undefined;
+    this.#added = new AddedTokens(
+      json.added_tokens.filter((token) => !isNormalized(token)),
+      (content) => content,
     );
-    const normalizer = hub.normalizer;
-    this.#normalize = normalizer === null ? undefined : (text) => normalizer.normalize(text);
+    this.#addedNormalized = new AddedTokens(
+      json.added_tokens.filter(isNormalized),
+      (content) => this.#normalizer?.normalize(content, false) ?? content,
+    );
+    const isEachCharacter = before !== null && isCharacterSplit(before);
+    this.#cutsAnywhere =
+      this.#model.canCutAt !== undefined &&
+      (this.#normalizer?.byCharacter ?? true) &&
+      (isEachCharacter || (this.#preTokenizer?.byCharacter ?? true));
+    this.encodesInPieces =
+      this.#normalizer?.stripsEnds !== true &&
+      (this.#cutsAnywhere || this.#preTokenizer !== undefined);
+    this.#decoder = json.decoder === null ? undefined : compileDecoder(json.decoder);
     this.#bytes = this.#bytesOfTokens(json);
   }
 
-  encode(text: string, options: { readonly addSpecialTokens?: boolean } = {}): Uint32Array {
-    const words = this.#words;
-    if (words === undefined || options.addSpecialTokens === true) {
-      const { ids } = this.#hub.encode(text, {
-        add_special_tokens: options.addSpecialTokens === true,
-      });
-      return Uint32Array.from(ids, (id: number | undefined) => id ?? this.#unknownId(text));
-    }
-    const found: Uint32Array[] = [];
-    let length = 0;
-    const sections = this.#addedPattern === undefined ? [text] : text.split(this.#addedPattern);
-    for (const [index, section] of sections.entries()) {
-      if (section === "") continue;
-      // A pattern with one group makes split() return text and separators in turn.
-      const addedId = index % 2 === 1 ? this.#addedIds.get(section) : undefined;
-      if (addedId !== undefined) {
-        found.push(Uint32Array.of(addedId));
-        length++;
+  encode(text: string, options: EncodeOptions = {}): Uint32Array {
+    const ids = new IdList(Math.max(16, text.length >> 2));
+    const isFramed = options.addSpecialTokens === true;
+    if (isFramed) for (const id of this.template.before) ids.push(id);
+    for (const section of this.#added.split(text)) {
+      if ("id" in section) {
+        ids.push(section.id);
         continue;
       }
-      for (const word of words.split(
-        this.#normalize === undefined ? section : this.#normalize(section),
-      )) {
-        const ids = this.#memory.get(word) ?? this.#encodeWord(word, words);
-        found.push(ids);
-        length += ids.length;
-      }
+      const isFirst = section.start === 0;
+      const place = !isFirst ? "inside" : options.continues === true ? "continues" : "start";
+      this.#encodeSection(section.text, place, ids);
     }
-    const result = new Uint32Array(length);
-    let at = 0;
-    for (const ids of found) {
-      // Most words are one or two ids, where set() costs more than the copy.
-      if (ids.length === 1) result[at++] = ids[0] ?? 0;
-      else {
-        result.set(ids, at);
-        at += ids.length;
-      }
-    }
-    return result;
+    if (isFramed) for (const id of this.template.after) ids.push(id);
+    return ids.from(0);
   }
 
-  decode(ids: Iterable<number>, options: { readonly skipSpecialTokens?: boolean } = {}): string {
-    const list = Array.from(ids);
-    const kept = list.filter((id) => this.#isShown(id, options.skipSpecialTokens === true));
+  #encodeSection(text: string, place: Place, ids: IdList): void {
+    const normalized = this.#normalizer?.normalize(text, place === "continues") ?? text;
+    for (const section of this.#addedNormalized.split(normalized)) {
+      if ("id" in section) ids.push(section.id);
+      else this.#encodePlain(section.text, section.start === 0 ? place : "inside", ids);
+    }
+  }
+
+  /** Encodes text without added tokens. */
+  #encodePlain(text: string, place: Place, ids: IdList): void {
+    const before = this.#preTokenizer;
+    if (before === undefined) {
+      this.#model.encode(text, ids);
+      return;
+    }
+    for (const piece of before.split(text, place).list) {
+      const known = this.#memory.get(piece);
+      if (known !== undefined) {
+        ids.append(known);
+        continue;
+      }
+      const first = ids.length;
+      this.#model.encode(before.spell === undefined ? piece : before.spell(piece), ids);
+      this.#memory.set(piece, () => ids.from(first));
+    }
+  }
+
+  streamEncoder(continues: boolean): StreamEncoder | undefined {
+    const isPlain = this.#cutsAnywhere && this.#added.isPlain && this.#addedNormalized.isEmpty;
+    const stream = isPlain ? this.#model.openStream?.() : undefined;
+    if (stream === undefined) return undefined;
+    let place: Place = continues ? "continues" : "start";
+    return {
+      push: (text) => {
+        const ids = new IdList();
+        stream.push(this.#spelled(text, place), ids);
+        place = "continues";
+        return ids.from(0);
+      },
+      end: () => {
+        const ids = new IdList();
+        stream.end(ids);
+        return ids.from(0);
+      },
+    };
+  }
+
+  /** Text as the model reads it, for tokenizers that leave it whole. */
+  #spelled(text: string, place: Place): string {
+    const normalized = this.#normalizer?.normalize(text, place === "continues") ?? text;
+    const before = this.#preTokenizer;
+    if (before === undefined) return normalized;
+    const joined = before.split(normalized, place).list.join("");
+    return before.spell === undefined ? joined : before.spell(joined);
+  }
+
+  decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
+    const kept: number[] = [];
+    for (const id of ids) if (this.#isShown(id, options.skipSpecialTokens === true)) kept.push(id);
     if (kept.length === 0) return "";
-    if (this.#bytes === undefined) return this.#hubDecode(kept);
+    if (this.#bytes === undefined) return this.#decodeTokens(kept);
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(
       Buffer.concat(kept.map((id) => this.#bytesOf(id))),
     );
   }
 
-  streamDecoder(options: { readonly skipSpecialTokens?: boolean } = {}) {
+  streamDecoder(options: StreamOptions = {}) {
     const skip = options.skipSpecialTokens === true;
     const inner =
       this.#bytes === undefined
-        ? windowStreamDecoder((ids) => (ids.length === 0 ? "" : this.#hubDecode(ids)))
+        ? windowStreamDecoder(
+            (ids) => (ids.length === 0 ? "" : this.#decodeTokens(ids)),
+            this.#contextOf(options.context ?? [], skip),
+          )
         : byteStreamDecoder((id) => this.#bytesOf(id));
     return {
       push: (id: number) => (this.#isShown(id, skip) ? inner.push(id) : ""),
       end: () => inner.end(),
     };
+  }
+
+  /** The last of the ids before a text, not beginning inside a character. */
+  #contextOf(ids: readonly number[], skip: boolean): readonly number[] {
+    const shown = ids.filter((id) => this.#isShown(id, skip));
+    let start = Math.max(0, shown.length - CONTEXT_IDS);
+    while (start > 0 && fallbackByte(this.#tokens[shown[start] ?? 0] ?? "") !== undefined) start--;
+    return shown.slice(start);
   }
 
   tokenOf(id: number): string | undefined {
@@ -292,43 +290,54 @@ class RunningTokenizer implements Tokenizer {
   }
 
   canCutAt(text: string, index: number): boolean {
-    if (this.#words?.canCutAt(text, index) !== true) return false;
-    for (const content of this.#addedToKeepWhole) {
-      const around = text.slice(
-        Math.max(0, index - content.length + 1),
-        index + content.length - 1,
-      );
-      if (around.includes(content)) return false;
+    if (!this.encodesInPieces) return false;
+    if (index <= 0 || index >= text.length) return true;
+    if (isLowSurrogate(text, index) || this.#added.isHurtByCut(text, index)) return false;
+    if (this.#added.standsAt(text, index)) return true;
+    if (!this.#cutsAnywhere && !isWordGap(text, index)) return false;
+    let before = text.slice(Math.max(0, index - CHECKED_EACH_SIDE), index);
+    if (isLowSurrogate(before, 0)) before = before.slice(1);
+    let after = text.slice(index, index + CHECKED_EACH_SIDE);
+    if (isLowSurrogate(text, index + CHECKED_EACH_SIDE)) after = after.slice(0, -1);
+    const left = this.#normalizer?.normalize(before, true) ?? before;
+    const right = this.#normalizer?.normalize(after, true) ?? after;
+    if (!this.#addedNormalized.isEmpty) {
+      if (this.#addedNormalized.isHurtByCut(left + right, left.length)) return false;
     }
-    return true;
+    if (this.#cutsAnywhere) return this.#modelCutsBetween(left, right);
+    // The pattern is the file's own, so the gap is tried out on the text around it.
+    const whole = this.#pieces(this.#normalizer?.normalize(before + after, true) ?? before + after);
+    const apart = [...this.#pieces(left), ...this.#pieces(right)];
+    return whole.length === apart.length && whole.every((piece, at) => piece === apart[at]);
   }
 
-  #encodeWord(word: string, words: WordSplit): Uint32Array {
-    const tokens: readonly string[] = this.#hub.model?.encode([words.spell(word)]) ?? [];
-    const ids = Uint32Array.from(tokens, (token) => this.#idOf.get(token) ?? this.#unknownId(word));
-    if (this.#memory.size >= WORDS_REMEMBERED) this.#memory = new Map();
-    // A slice of a large text would keep that text alive as the key.
-    if (word.length <= 64) this.#memory.set(Buffer.from(word).toString(), ids);
-    return ids;
+  #pieces(text: string): readonly string[] {
+    return this.#preTokenizer?.split(text, "continues").list ?? [text];
   }
 
-  #unknownId(text: string): number {
-    const id = this.special.unknown;
-    if (id !== undefined) return id;
-    throw new TextError(
-      "text.unknown",
-      `the vocabulary cannot spell ${JSON.stringify(text.slice(0, 40))} and has no token for unknown text`,
-    );
+  #modelCutsBetween(left: string, right: string): boolean {
+    const spell = (text: string): string => {
+      const joined = this.#pieces(text).join("");
+      return this.#preTokenizer?.spell?.(joined) ?? joined;
+    };
+    const before = spell(left);
+    const after = spell(right);
+    // Characters that a normalizer takes away show nothing of what will stand here.
+    if (before === "" || after === "") return false;
+    return this.#model.canCutAt?.(before + after, before.length) === true;
   }
 
   #isShown(id: number, skipSpecialTokens: boolean): boolean {
-    if (this.#tokens[id] === undefined) {
-      throw new TextError(
-        "text.id",
-        `token id ${id} is not in the vocabulary of ${this.vocabularySize} tokens`,
-      );
-    }
+    this.#requireToken(id);
     return !skipSpecialTokens || !this.#specialIds.has(id);
+  }
+
+  #requireToken(id: number): void {
+    if (this.#tokens[id] !== undefined) return;
+    throw new TextError(
+      "text.id",
+      `token id ${id} is not in the vocabulary of ${this.vocabularySize} tokens`,
+    );
   }
 
   #bytesOf(id: number): Uint8Array {
@@ -336,11 +345,9 @@ class RunningTokenizer implements Tokenizer {
   }
 
   /** Spaces before punctuation stay: decoding is the inverse of encoding, whatever clean_up_tokenization_spaces says. */
-  #hubDecode(ids: readonly number[]): string {
-    return this.#hub.decode([...ids], {
-      skip_special_tokens: false,
-      clean_up_tokenization_spaces: false,
-    });
+  #decodeTokens(ids: readonly number[]): string {
+    const tokens = ids.map((id) => this.#tokens[id] ?? "");
+    return this.#decoder === undefined ? tokens.join(" ") : this.#decoder(tokens).join("");
   }
 
   #bytesOfTokens(json: TokenizerJson): readonly (Uint8Array | undefined)[] | undefined {
@@ -349,47 +356,30 @@ class RunningTokenizer implements Tokenizer {
     return this.#tokens.map((token) => {
       if (token === undefined) return undefined;
       const spelled =
-        kind === "ByteLevel" && !this.#addedIds.has(token) ? bytesOfSpelling(token) : undefined;
+        kind === "ByteLevel" && !this.#addedContents.has(token)
+          ? bytesOfSpelling(token)
+          : undefined;
       return spelled ?? new TextEncoder().encode(token);
     });
-  }
-
-  #roleId(
-    config: TokenizerConfigJson,
-    field: string,
-    names: readonly string[],
-  ): number | undefined {
-    const named = contentOf(config[field]);
-    const fromConfig = named === undefined ? undefined : this.#idOf.get(named);
-    if (fromConfig !== undefined) return fromConfig;
-    const known = names.find((name) => this.#idOf.has(name));
-    return known === undefined ? undefined : this.#idOf.get(known);
   }
 }
 
 /**
- * A tokenizer that runs a `tokenizer.json` through Hugging Face's own implementation.
- * Throws `TextError` `text.tokenizer.component` when the file uses a part that implementation does not have.
+ * A tokenizer that runs a `tokenizer.json` with the meaning of Hugging Face's reference implementation.
+ * Throws `TextError` `text.tokenizer.*` where the file uses a part that cannot be run so.
  */
 export function runTokenizer(
   json: TokenizerJson,
   config: TokenizerConfigJson,
   where: string,
 ): Tokenizer {
-  // The library reads WordLevel models under their older name.
-  const model = json.model.type === "WordLevel" ? { ...json.model, type: undefined } : json.model;
-  let hub: HubTokenizer;
   try {
-    hub = new HubTokenizer({ ...json, model }, config);
-    hub.encode("a b");
+    return new RunningTokenizer(json, config);
   } catch (error) {
     throw new TextError(
-      "text.tokenizer.component",
+      error instanceof TextError ? error.code : "text.tokenizer.component",
       `${where}: the tokenizer cannot be set up: ${messageOf(error)}`,
-      {
-        cause: error,
-      },
+      { cause: error },
     );
   }
-  return new RunningTokenizer(json, config, hub);
 }

@@ -8,14 +8,27 @@ export interface SpecialTokenIds {
   readonly unknown: number | undefined;
 }
 
+/** Ids that a tokenizer puts around a text. */
+export interface Template {
+  readonly before: readonly number[];
+  readonly after: readonly number[];
+}
+
 export interface EncodeOptions {
   /** Adds what the tokenizer's post-processor adds, such as a begin-of-text token. Default false. */
   readonly addSpecialTokens?: boolean;
+  /** The text goes on from one before it that was cut at a safe place, so nothing is put before it. Default false. */
+  readonly continues?: boolean;
 }
 
 export interface DecodeOptions {
   /** Leaves tokens such as <|endoftext|> out of the text. Default false. */
   readonly skipSpecialTokens?: boolean;
+}
+
+export interface StreamOptions extends DecodeOptions {
+  /** Ids that the text goes on from; without them the first space of a continuation would be lost. */
+  readonly context?: readonly number[];
 }
 
 /** Turns ids into text as they arrive. Never gives out half a character. */
@@ -26,6 +39,13 @@ export interface StreamDecoder {
   end(): string;
 }
 
+/** Encodes a stretch of text of any length as it arrives. */
+export interface StreamEncoder {
+  /** Ids that became certain with this text. */
+  push(text: string): Uint32Array;
+  end(): Uint32Array;
+}
+
 /** Text to token ids and back. Every tokenizer is described by a `tokenizer.json` in Hugging Face's format. */
 export interface Tokenizer {
   /** The model's type as `tokenizer.json` spells it: BPE, Unigram, WordPiece, WordLevel. */
@@ -33,6 +53,8 @@ export interface Tokenizer {
   /** One more than the largest id: the number of rows an embedding needs. */
   readonly vocabularySize: number;
   readonly special: SpecialTokenIds;
+  /** What the post-processor puts around a text, such as a begin-of-text token. */
+  readonly template: Template;
   /** Hex digest of everything that decides how text is encoded; equal digests give equal ids. */
   readonly fingerprint: string;
   /** Whether text may be cut at safe places and encoded piece by piece with the same result. */
@@ -41,12 +63,17 @@ export interface Tokenizer {
   encode(text: string, options?: EncodeOptions): Uint32Array;
   /** Text of ids. Throws `TextError` `text.id` for an id outside the vocabulary. */
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
-  streamDecoder(options?: DecodeOptions): StreamDecoder;
+  streamDecoder(options?: StreamOptions): StreamDecoder;
+  /**
+   * Encodes a stretch without special tokens that has no safe place to cut; undefined where the tokenizer needs such
+   * stretches whole.
+   */
+  streamEncoder(continues: boolean): StreamEncoder | undefined;
   /** How the vocabulary spells an id, byte-level alphabet included; undefined for an unused id. */
   tokenOf(id: number): string | undefined;
   idOf(token: string): number | undefined;
   /**
-   * Whether encoding `text` up to `index` and from `index` on gives the ids of the whole.
+   * Whether encoding `text` up to `index` and, as its continuation, from `index` on gives the ids of the whole.
    * Only asked where `encodesInPieces` is true.
    */
   canCutAt(text: string, index: number): boolean;

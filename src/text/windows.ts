@@ -43,8 +43,10 @@ export interface SamplerOptions {
   readonly seed: number;
   /** S, the inputs of a window. */
   readonly contextLength: number;
-  /** The token that ends a document; needed for `documents`. */
+  /** The token that ends a document; `documents` needs it, or the one that begins them. */
   readonly endOfText?: number | undefined;
+  /** The token that every document begins with, where there is one that does not end them as well. */
+  readonly beginOfText?: number | undefined;
 }
 
 function checkLength(view: TokenView, contextLength: number): void {
@@ -69,14 +71,11 @@ function checkLength(view: TokenView, contextLength: number): void {
 }
 
 /**
- * Positions where windows aligned to documents begin: at the end-of-text token before each document (its first
- * token is then a target too), and every `contextLength` tokens in a long one. The last window ends inside the view.
+ * Positions where windows aligned to documents begin: at each `mark`, the begin token or the end-of-text token before
+ * each document (its first token is then a target too), and every `contextLength` tokens in a long one. The last window
+ * ends inside the view.
  */
-export function documentStarts(
-  view: TokenView,
-  endOfText: number,
-  contextLength: number,
-): Float64Array {
+export function documentStarts(view: TokenView, mark: number, contextLength: number): Float64Array {
   const starts: number[] = [];
   let documentStart = 0;
   const last = view.tokenCount - contextLength - 1;
@@ -84,7 +83,7 @@ export function documentStarts(
     for (let at = documentStart; at < end && at <= last; at += contextLength) starts.push(at);
   };
   for (const { position, ids } of scanTokens(view)) {
-    for (let at = ids.indexOf(endOfText); at >= 0; at = ids.indexOf(endOfText, at + 1)) {
+    for (let at = ids.indexOf(mark); at >= 0; at = ids.indexOf(mark, at + 1)) {
       add(position + at);
       documentStart = position + at;
     }
@@ -101,7 +100,8 @@ interface Places {
 function places(view: TokenView, options: SamplerOptions): Places {
   const { contextLength, seed } = options;
   if (options.sampling === "documents") {
-    if (options.endOfText === undefined) {
+    const mark = options.beginOfText ?? options.endOfText;
+    if (mark === undefined) {
       throw new TextError(
         "text.sampling",
         "windows aligned to documents need a tokenizer with an end-of-text token",
@@ -110,7 +110,7 @@ function places(view: TokenView, options: SamplerOptions): Places {
         },
       );
     }
-    const starts = documentStarts(view, options.endOfText, contextLength);
+    const starts = documentStarts(view, mark, contextLength);
     return { count: starts.length, at: (index) => starts[index] ?? 0 };
   }
   const usable = view.tokenCount - 1;

@@ -14,7 +14,7 @@ import { TrainError } from "../errors.ts";
 import { FOREIGN_NAMES } from "./foreign-names.ts";
 import type { SIZE_KEYS } from "./size-keys.ts";
 import { FAMILY_NAMES } from "../../model/config.ts";
-import { SAMPLINGS } from "../../text/index.ts";
+import { BEGIN_TOKENS, SAMPLINGS } from "../../text/index.ts";
 import { SCHEDULES } from "../step/schedule.ts";
 
 /** As in `config.json`. */
@@ -133,6 +133,11 @@ export const TRAIN_OPTIONS = {
     SAMPLINGS,
     DATA,
   ),
+  begin_tokens: choiceOption(
+    "what documents begin with: the tokens of the tokenizer's template, or nothing",
+    BEGIN_TOKENS,
+    DATA,
+  ),
   max_steps: numberOption("optimizer updates (an update may take several micro-batches)", {
     ...OPTIMIZATION,
     integer: true,
@@ -165,6 +170,10 @@ export const TRAIN_OPTIONS = {
     ...OPTIMIZATION,
     aliases: ["lr_scheduler"],
   }),
+  lr_decay_steps: numberOption(
+    "update at which the learning rate reaches its minimum; default: the last one",
+    { ...OPTIMIZATION, integer: true, minimum: 1, aliases: ["lr_decay_iters"] },
+  ),
   warmup_steps: numberOption("steps of linear climb; below 1 a share of max_steps", {
     ...OPTIMIZATION,
     minimum: 0,
@@ -318,6 +327,7 @@ const DEFAULTS = {
   max_seq_length: 256,
   validation_fraction: 0.1,
   sampling: "random",
+  begin_tokens: "template",
   max_steps: 1000,
   batch_size: 4,
   gradient_accumulation_steps: 1,
@@ -354,6 +364,7 @@ type OptionalKeys =
   | "model_config"
   | (typeof SIZE_KEYS)[number]
   | "story_count"
+  | "lr_decay_steps"
   | "sample_prompt"
   | "threads"
   | "ane_driver"

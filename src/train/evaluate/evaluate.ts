@@ -1,8 +1,16 @@
 import { createEngine, engineOptions } from "../../engine/create.ts";
 import { loadWeights, modelOf, readModelConfig } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
-import { evaluationBatches, loadTokenizer, openDataset } from "../../text/index.ts";
-import type { Tokenizer, TokenView } from "../../text/index.ts";
+import {
+  evaluationBatches,
+  judgingFrame,
+  loadTokenizer,
+  marksOf,
+  openDataset,
+  trainingFrame,
+} from "../../text/index.ts";
+import type { DocumentMarks, Tokenizer, TokenView } from "../../text/index.ts";
+import { trainedBeginnings } from "../../runs/trained-beginnings.ts";
 import { tmpdir } from "node:os";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -27,6 +35,8 @@ export interface EvaluateOptions extends EngineSettings {
   readonly sequenceLength?: number;
   /** Judge each document with nothing but itself as context, as stories are trained; default: windows anywhere. */
   readonly byDocument?: boolean;
+  /** Where documents begin in tokens that are given as such. */
+  readonly marks?: DocumentMarks;
   readonly engine?: string;
   readonly onProgress?: (tokenCount: number, tokenTotal: number) => void;
   /** Told what a user should know, such as a damaged checkpoint that was passed over. */
@@ -48,7 +58,7 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
   const { tokenizer } = loadTokenizer(folder);
   const sequenceLength = options.sequenceLength ?? Math.min(config.contextLength, 1024);
   const batchSize = options.batchSize ?? Math.max(1, Math.floor(2048 / sequenceLength));
-  const { tokens, close } = openTokens(options, tokenizer);
+  const { tokens, marks, close } = openTokens(options, tokenizer, folder);
   try {
     const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
     try {
@@ -65,7 +75,7 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
         evaluationBatches(tokens, {
           batchSize,
           contextLength: sequenceLength,
-          ...(options.byDocument === true && { endOfText: tokenizer.special.endOfText }),
+          ...marks,
         }),
         (tokenCount) => {
           options.onProgress?.(tokenCount, tokens.tokenCount - 1);
@@ -82,15 +92,26 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
   }
 }
 
+/** Documents stand as in training; those for a model from elsewhere as its tokenizer's template says. */
 function openTokens(
-  { data, textField = "text" }: Pick<EvaluateOptions, "data" | "textField">,
+  { data, textField = "text", byDocument = false, marks = {} }: EvaluateOptions,
   tokenizer: Tokenizer,
-): { readonly tokens: TokenView; readonly close: () => void } {
-  if (typeof data !== "string") return { tokens: data, close: () => undefined };
+  folder: string,
+): { readonly tokens: TokenView; readonly marks: DocumentMarks; readonly close: () => void } {
+  if (typeof data !== "string") {
+    return { tokens: data, marks: byDocument ? marks : {}, close: () => undefined };
+  }
+  const trained = trainedBeginnings(folder);
+  const frame =
+    trained === undefined ? judgingFrame(tokenizer) : trainingFrame(tokenizer, trained.beginTokens);
   const cacheFolder = mkdtempSync(join(tmpdir(), "anecdote-eval-"));
-  const dataset = openDataset(data, { tokenizer, cacheFolder, textField, validationFraction: 0 });
+  const dataset = openDataset(data, {
+    ...{ tokenizer, cacheFolder, textField, frame },
+    validationFraction: 0,
+  });
   return {
     tokens: dataset.validation ?? dataset.train,
+    marks: byDocument ? marksOf(frame) : {},
     close: () => {
       dataset.close();
       rmSync(cacheFolder, { recursive: true, force: true });

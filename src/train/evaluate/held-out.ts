@@ -1,7 +1,9 @@
-import type { TokenView } from "../../text/index.ts";
+import type { DocumentMarks, TokenView } from "../../text/index.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { TrainError } from "../errors.ts";
+import { newestWholeCheckpoint } from "../../runs/whole-checkpoints.ts";
 import { prepareData } from "../run/prepare.ts";
+import { withSavedMeaning } from "../run/saved-meaning.ts";
 
 /** What a run judges itself on, and how. */
 export interface HeldOut {
@@ -9,13 +11,15 @@ export interface HeldOut {
   readonly batchSize: number;
   readonly sequenceLength: number;
   readonly byDocument: boolean;
+  readonly marks: DocumentMarks;
   readonly close: () => void;
 }
 
 /** The part of a run's data that it is not trained on. Throws `TrainError` for a run that holds nothing out. */
 export function heldOutOf(config: TrainConfig, report: (text: string) => void): HeldOut {
-  const prepared = prepareData({ ...config, resume: true }, report);
-  const { validation } = prepared;
+  const found = newestWholeCheckpoint(config.output_dir);
+  const prepared = prepareData({ ...withSavedMeaning(config, found), resume: true }, report);
+  const { validation, marks } = prepared;
   if (validation === undefined || validation.tokenCount < 2) {
     prepared.close();
     throw new TrainError("train.held-out", `the run ${config.output_dir} holds nothing out`, {
@@ -27,6 +31,7 @@ export function heldOutOf(config: TrainConfig, report: (text: string) => void): 
     batchSize: config.batch_size,
     sequenceLength: config.max_seq_length,
     byDocument: config.sampling === "documents",
+    marks,
     close: () => {
       prepared.close();
     },

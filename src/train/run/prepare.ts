@@ -4,18 +4,22 @@ import type { ModelConfig } from "../../model/index.ts";
 import {
   byteTokenizer,
   characterTokenizer,
+  beginningWithEnd,
   loadTokenizer,
+  marksOf,
   openDataset,
   saveTokenizer,
   trainBpe,
+  trainingFrame,
   trainingTexts,
+  withLead,
 } from "../../text/index.ts";
-import type { DescribedTokenizer, TokenView } from "../../text/index.ts";
+import type { Dataset, DescribedTokenizer, DocumentMarks, TokenView } from "../../text/index.ts";
 import { Random } from "../../util/random.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
 import { TrainError } from "../errors.ts";
-import { resolveModelFolder, resolveTokenizer } from "../../runs/model-path.ts";
+import { resolveModelFolder, resolveTokenizer, TOKENIZER_KINDS } from "../../runs/model-path.ts";
 import { modelShape, shapeSource } from "../config/model-shape.ts";
 import { presetOf } from "../config/presets.ts";
 import { writeStoryCorpus } from "./story-corpus.ts";
@@ -32,6 +36,8 @@ export interface PreparedData {
   readonly tokenizerName: string | undefined;
   readonly train: TokenView;
   readonly validation: TokenView | undefined;
+  /** Where documents begin in these tokens. */
+  readonly marks: DocumentMarks;
   /** What a user should know: a vocabulary larger than the tokenizer, a cache made, ... */
   readonly notices: readonly string[];
   close(): void;
@@ -73,14 +79,17 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
   }
   const dataset = openDataset(path, {
     tokenizer: tokenizer.tokenizer,
+    frame: trainingFrame(tokenizer.tokenizer, config.begin_tokens),
     cacheFolder,
     textField: config.text_field,
     validationFraction: config.validation_fraction,
     onProgress: ({ path: file, byteCount, byteTotal }) =>
       report(`tokenizing ${file}: ${Math.round((100 * byteCount) / Math.max(1, byteTotal))} %`),
   });
+  const isOwn = !isKept && ownTokenizer(modelFolder) === undefined;
+  const begun = isOwn ? withBeginnings(config, tokenizer, dataset) : { tokenizer, ...dataset };
   // Not before the data are known to be good: a run that cannot begin leaves nothing.
-  if (!isKept) saveTokenizer(kept, tokenizer);
+  if (!isKept) saveTokenizer(kept, begun.tokenizer);
   const unknownCount = dataset.files.reduce((sum, file) => sum + file.unknownCount, 0);
   if (unknownCount > 0) {
     notices.push(`${unknownCount} characters of the data are not in the tokenizer's vocabulary`);
@@ -88,12 +97,39 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
   return {
     model,
     modelFolder,
-    tokenizer,
+    tokenizer: begun.tokenizer,
     tokenizerName: ownTokenizer(modelFolder) ?? config.tokenizer,
-    train: dataset.train,
-    validation: dataset.validation,
+    train: begun.train,
+    validation: begun.validation,
+    marks: marksOf(trainingFrame(begun.tokenizer.tokenizer, config.begin_tokens)),
     notices,
     close: () => dataset.close(),
+  };
+}
+
+/**
+ * A tokenizer that was made for data of several documents: these are joined by the end-of-text token, which therefore
+ * begins each of them, and texts that are generated.
+ */
+function withBeginnings(
+  config: TrainConfig,
+  tokenizer: DescribedTokenizer,
+  dataset: Dataset,
+): Pick<Dataset, "train" | "validation"> & { readonly tokenizer: DescribedTokenizer } {
+  const isMade = TOKENIZER_KINDS.some((kind) => kind === config.tokenizer);
+  const documentCount = dataset.files
+    .filter(({ split }) => split === "train")
+    .reduce((sum, file) => sum + (file.documentCount ?? 0), 0);
+  const end = tokenizer.tokenizer.special.endOfText;
+  if (!isMade || config.begin_tokens === "none" || documentCount < 2 || end === undefined) {
+    return { tokenizer, ...dataset };
+  }
+  const hasOwnFile = dataset.files.some(({ split }) => split === "validation");
+  return {
+    tokenizer: beginningWithEnd(tokenizer),
+    train: withLead(dataset.train, [end]),
+    validation:
+      dataset.validation && hasOwnFile ? withLead(dataset.validation, [end]) : dataset.validation,
   };
 }
 
@@ -216,6 +252,7 @@ function randomData(
     tokenizerName: undefined,
     train: tokenView("random tokens", 1000 * windowTokens, 1),
     validation: tokenView("random tokens", 2 * windowTokens, 2),
+    marks: {},
     notices: [
       ...notices,
       "the data are random token ids: the loss says nothing, only speed and memory count",

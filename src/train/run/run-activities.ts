@@ -6,6 +6,7 @@ import { evaluationBatches } from "../../text/index.ts";
 import { sampleSeed } from "./activities.ts";
 import type { Activity, LeftActivities } from "./activities.ts";
 import { writeCheckpoint } from "../../runs/checkpoint.ts";
+import { beginningsOf } from "../../runs/trained-beginnings.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { ControlBlock } from "./control.ts";
 import type { TrainEvent, UntimedEvent } from "../../runs/events.ts";
@@ -115,9 +116,7 @@ export class RunActivities {
       batchSize: config.batch_size,
       contextLength: config.max_seq_length,
       ...(batchLimit > 0 && { batchLimit }),
-      ...(config.sampling === "documents" && {
-        endOfText: data.tokenizer?.tokenizer.special.endOfText,
-      }),
+      ...(config.sampling === "documents" && data.marks),
     });
     const { loss, tokenCount } = await trainer.evaluate(batches);
     totals.evalLoss = loss;
@@ -140,6 +139,7 @@ export class RunActivities {
       model,
       tokenizer: tokenizer.tokenizer,
       weights: trainer.loaded,
+      trained: beginningsOf({ ...config }),
     });
     const { text } = await this.#generator.generate(prompt, {
       maxTokens: config.sample_tokens,

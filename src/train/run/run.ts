@@ -34,6 +34,7 @@ import { RunCosts } from "../costs/run-costs.ts";
 import { RunTotals } from "./run-totals.ts";
 import { resolveWarmupSteps } from "../step/schedule.ts";
 import { trainedModel } from "./trained-model.ts";
+import { withSavedMeaning } from "./saved-meaning.ts";
 import { startFields } from "./start-event.ts";
 import { claimFolder, finishedNotice, planBytes, requireMemory } from "./start.ts";
 import type { TrainerState } from "../../runs/state.ts";
@@ -85,9 +86,10 @@ export function planOf(config: TrainConfig, model: Model): TrainingPlan {
  * Returns the last event: `end`, `interrupted`, or a `notice` where a run to resume has nothing left to do; nothing is
  * written then. What needs no data is checked before anything is written. Whoever calls it holds the folder's `RunLock`.
  */
-export async function runTraining(config: TrainConfig, context: RunContext): Promise<TrainEvent> {
-  claimFolder(config);
-  const found = config.resume ? newestWholeCheckpoint(config.output_dir) : undefined;
+export async function runTraining(given: TrainConfig, context: RunContext): Promise<TrainEvent> {
+  claimFolder(given);
+  const found = given.resume ? newestWholeCheckpoint(given.output_dir) : undefined;
+  const config = found === undefined ? given : withSavedMeaning(given, found);
   const finished = found && finishedNotice(config, found);
   if (finished !== undefined) {
     const step = found?.checkpoint?.step ?? 0;
@@ -318,7 +320,6 @@ class Run {
 
   #batches(resumed: TrainerState | undefined): Batches {
     const config = this.#config;
-    const { tokenizer } = this.#data;
     return new WindowBatches(
       this.#data.train,
       {
@@ -326,7 +327,7 @@ class Run {
         sampling: config.sampling,
         seed: config.seed,
         contextLength: config.max_seq_length,
-        endOfText: tokenizer?.tokenizer.special.endOfText,
+        ...this.#data.marks,
       },
       resumed?.sampler,
     );
@@ -344,6 +345,7 @@ class Run {
           minimumLearningRate: config.min_learning_rate,
           warmupSteps: resolveWarmupSteps(config.warmup_steps, config.max_steps),
           maxSteps: config.max_steps,
+          decaySteps: (config.lr_decay_steps ?? config.max_steps) - 1,
         },
         accumulationSteps: config.gradient_accumulation_steps,
         beta1: config.adam_beta1,
