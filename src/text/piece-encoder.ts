@@ -1,7 +1,7 @@
 import type { DocumentFrame } from "./document-frame.ts";
 import { TextError } from "./errors.ts";
 import type { TextPiece } from "./text-reader.ts";
-import type { StreamEncoder, Tokenizer } from "./tokenizer.ts";
+import type { Place, StreamEncoder, Tokenizer } from "./tokenizer.ts";
 
 /** Pieces of this length are encoded twice as fast as a whole megabyte: their words stay in the cache. */
 const PIECE_LENGTH = 1 << 16;
@@ -24,13 +24,13 @@ interface OpenDocument {
   pending: string;
   /** Characters of `pending` in which no place to cut was found. */
   searched: number;
-  /** Whether something of it was given out. */
-  continues: boolean;
+  /** Where `pending` stands in the document. */
+  place: Place;
   stream: StreamEncoder | undefined;
 }
 
 function openDocument(): OpenDocument {
-  return { pending: "", searched: 0, continues: false, stream: undefined };
+  return { pending: "", searched: 0, place: "start", stream: undefined };
 }
 
 /**
@@ -79,18 +79,31 @@ function* encodeAhead(
   while (document.pending.length > PIECE_LENGTH + LOOKAHEAD) {
     const cut = findCut(document, tokenizer);
     if (cut !== undefined) {
-      const { pending, continues, stream } = document;
+      const { pending, place, stream } = document;
       const piece = pending.slice(0, cut);
       const ids =
         stream === undefined
-          ? tokenizer.encode(piece, { continues })
+          ? tokenizer.encode(piece, { place })
           : joined(stream.push(piece), stream.end());
-      Object.assign(document, { ...openDocument(), pending: pending.slice(cut), continues: true });
+      Object.assign(document, {
+        ...openDocument(),
+        pending: pending.slice(cut),
+        place: "continues",
+      });
       yield { ids, endsDocument: false };
       continue;
     }
     if (document.pending.length < STREAM_LENGTH) return;
-    document.stream ??= tokenizer.streamEncoder(document.continues);
+    const leading =
+      document.stream === undefined ? tokenizer.specialLengthAt(document.pending, 0) : 0;
+    if (leading > 0) {
+      yield { ids: tokenizer.encode(document.pending.slice(0, leading)), endsDocument: false };
+      document.pending = document.pending.slice(leading);
+      document.place = "inside";
+      document.searched = Math.max(0, document.searched - leading);
+      continue;
+    }
+    document.stream ??= tokenizer.streamEncoder(document.place);
     if (document.stream === undefined) {
       if (document.pending.length > LONGEST_PIECE) failOnLength(tokenizer, name);
       return;
@@ -100,18 +113,17 @@ function* encodeAhead(
     const ids = document.stream.push(document.pending.slice(0, end));
     document.pending = document.pending.slice(end);
     document.searched = document.pending.length - LOOKAHEAD;
-    document.continues = true;
     yield { ids, endsDocument: false };
   }
 }
 
-function closeDocument({ pending, continues, stream }: OpenDocument, tokenizer: Tokenizer) {
-  if (stream === undefined) return tokenizer.encode(pending, { continues });
+function closeDocument({ pending, place, stream }: OpenDocument, tokenizer: Tokenizer) {
+  if (stream === undefined) return tokenizer.encode(pending, { place });
   // What was kept back may hold added tokens: the stream ends at a place to cut, if there is one.
   for (let index = 1; index < pending.length; index++) {
     if (!tokenizer.canCutAt(pending, index)) continue;
     const first = joined(stream.push(pending.slice(0, index)), stream.end());
-    return joined(first, tokenizer.encode(pending.slice(index), { continues: true }));
+    return joined(first, tokenizer.encode(pending.slice(index), { place: "continues" }));
   }
   return joined(stream.push(pending), stream.end());
 }

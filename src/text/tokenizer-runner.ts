@@ -11,7 +11,7 @@ import { compileNormalizer } from "./pipeline/normalizers.ts";
 import type { Normalizer } from "./pipeline/normalizers.ts";
 import { literalPattern } from "./pipeline/patterns.ts";
 import { compilePreTokenizer } from "./pipeline/pre-tokenizers.ts";
-import type { Place, PreTokenizer } from "./pipeline/pre-tokenizers.ts";
+import type { PreTokenizer } from "./pipeline/pre-tokenizers.ts";
 import { compileTemplate } from "./pipeline/template.ts";
 import { UnigramModel } from "./pipeline/unigram-model.ts";
 import { WordMemory } from "./pipeline/word-memory.ts";
@@ -23,6 +23,7 @@ import type { ComponentJson, TokenizerConfigJson, TokenizerJson } from "./tokeni
 import type {
   DecodeOptions,
   EncodeOptions,
+  Place,
   SpecialTokenIds,
   StreamEncoder,
   StreamOptions,
@@ -184,8 +185,7 @@ class RunningTokenizer implements Tokenizer {
         ids.push(section.id);
         continue;
       }
-      const isFirst = section.start === 0;
-      const place = !isFirst ? "inside" : options.continues === true ? "continues" : "start";
+      const place = section.start === 0 ? (options.place ?? "start") : "inside";
       this.#encodeSection(section.text, place, ids);
     }
     if (isFramed) for (const id of this.template.after) ids.push(id);
@@ -219,11 +219,15 @@ class RunningTokenizer implements Tokenizer {
     }
   }
 
-  streamEncoder(continues: boolean): StreamEncoder | undefined {
+  specialLengthAt(text: string, index: number): number {
+    return this.#added.lengthAt(text, index);
+  }
+
+  streamEncoder(first: Place): StreamEncoder | undefined {
     const isPlain = this.#cutsAnywhere && this.#added.isPlain && this.#addedNormalized.isEmpty;
     const stream = isPlain ? this.#model.openStream?.() : undefined;
     if (stream === undefined) return undefined;
-    let place: Place = continues ? "continues" : "start";
+    let place = first;
     return {
       push: (text) => {
         const ids = new IdList();
@@ -293,7 +297,7 @@ class RunningTokenizer implements Tokenizer {
     if (!this.encodesInPieces) return false;
     if (index <= 0 || index >= text.length) return true;
     if (isLowSurrogate(text, index) || this.#added.isHurtByCut(text, index)) return false;
-    if (this.#added.standsAt(text, index)) return true;
+    if (this.#added.isPlain && this.#added.lengthAt(text, index) > 0) return true;
     if (!this.#cutsAnywhere && !isWordGap(text, index)) return false;
     let before = text.slice(Math.max(0, index - CHECKED_EACH_SIDE), index);
     if (isLowSurrogate(before, 0)) before = before.slice(1);
@@ -302,7 +306,11 @@ class RunningTokenizer implements Tokenizer {
     const left = this.#normalizer?.normalize(before, true) ?? before;
     const right = this.#normalizer?.normalize(after, true) ?? after;
     if (!this.#addedNormalized.isEmpty) {
-      if (this.#addedNormalized.isHurtByCut(left + right, left.length)) return false;
+      // The beginning of a document may have something put before it.
+      const begun = this.#normalizer?.normalize(before, false) ?? before;
+      for (const side of [left, begun]) {
+        if (this.#addedNormalized.isHurtByCut(side + right, side.length)) return false;
+      }
     }
     if (this.#cutsAnywhere) return this.#modelCutsBetween(left, right);
     // The pattern is the file's own, so the gap is tried out on the text around it.

@@ -14,11 +14,17 @@ export interface Template {
   readonly after: readonly number[];
 }
 
+/**
+ * Where a text stands: at the start of all, behind a special token, or going on where the one before was cut, so that
+ * nothing is put before it.
+ */
+export type Place = "start" | "inside" | "continues";
+
 export interface EncodeOptions {
   /** Adds what the tokenizer's post-processor adds, such as a begin-of-text token. Default false. */
   readonly addSpecialTokens?: boolean;
-  /** The text goes on from one before it that was cut at a safe place, so nothing is put before it. Default false. */
-  readonly continues?: boolean;
+  /** Where the text stands in its document. Default: at the start. */
+  readonly place?: Place;
 }
 
 export interface DecodeOptions {
@@ -68,7 +74,9 @@ export interface Tokenizer {
    * Encodes a stretch without special tokens that has no safe place to cut; undefined where the tokenizer needs such
    * stretches whole.
    */
-  streamEncoder(continues: boolean): StreamEncoder | undefined;
+  streamEncoder(place: Place): StreamEncoder | undefined;
+  /** The length of the special token that stands at `index`, 0 where there is none. */
+  specialLengthAt(text: string, index: number): number;
   /** How the vocabulary spells an id, byte-level alphabet included; undefined for an unused id. */
   tokenOf(id: number): string | undefined;
   idOf(token: string): number | undefined;

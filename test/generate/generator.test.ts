@@ -5,6 +5,8 @@ import { buildWeightsPlan } from "../../src/generate/decode-plan.ts";
 import { Generator } from "../../src/generate/generator.ts";
 import { initialiseWeights, modelOf, parseModelConfig } from "../../src/model/index.ts";
 import { byteTokenizer } from "../../src/text/index.ts";
+import { checkTokenizerJson } from "../../src/text/tokenizer-json.ts";
+import { runTokenizer } from "../../src/text/tokenizer-runner.ts";
 
 const { tokenizer } = byteTokenizer();
 const model = modelOf(
@@ -75,6 +77,30 @@ describe("a generator", () => {
     expect(stopReason).toBe("stop string");
     expect(text).toBe(whole.slice(0, whole.indexOf(stop)));
     expect(streamed).toBe(text);
+  });
+
+  it("keeps the space between a prompt and its continuation", async () => {
+    const words = Array.from({ length: 256 }, (_, index) => `▁w${index}`);
+    const json = checkTokenizerJson(
+      {
+        model: {
+          type: "WordLevel",
+          vocab: Object.fromEntries(["<unk>", ...words].map((word, id) => [word, id])),
+          unk_token: "<unk>",
+        },
+        pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always" },
+        decoder: { type: "Metaspace", replacement: "▁", prepend_scheme: "always" },
+      },
+      "test",
+    );
+    const spaced = new Generator({
+      ...{ engine, model, weights },
+      tokenizer: runTokenizer(json, {}, "test"),
+    });
+    const { text } = await spaced.generate("w1 w2", { maxTokens: 3, temperature: 1, seed: 2 });
+    await spaced.close();
+    expect(text).toMatch(/^( w\d+| <unk>|<unk>){3}$/);
+    expect(text).toMatch(/^ w|^<unk>/);
   });
 
   it("stops where the context ends", async () => {

@@ -354,9 +354,9 @@ describe("tokenizer.json files of other makers", () => {
     added_tokens: [{ id: 1, content: "</s>", special: true }],
   };
 
-  it("run through the library where words are not enough: Unigram with Metaspace", () => {
+  it("run as Unigram models with Metaspace", () => {
     const tokenizer = runTokenizer(checkTokenizerJson(unigram, "test"), {}, "test");
-    expect(tokenizer.encodesInPieces).toBe(false);
+    expect(tokenizer.encodesInPieces).toBe(true);
     expect(tokenizer.special.endOfText).toBe(1);
     const ids = tokenizer.encode("the fox thé");
     expect(Array.from(ids).map((id) => tokenizer.tokenOf(id))).toEqual([

@@ -59,10 +59,10 @@ export class AddedTokens {
     return sections;
   }
 
-  /** Whether a token begins at `index`; asked where none stands across it. */
-  standsAt(text: string, index: number): boolean {
+  /** Length of the longest token that begins at `index`, 0 where none does. */
+  lengthAt(text: string, index: number): number {
     const found = this.#trie.longestAt(text, index);
-    return found !== undefined && this.#tokens[found.value]?.single_word === false;
+    return found === undefined ? 0 : found.end - index;
   }
 
   /**

@@ -38,9 +38,7 @@ function bertNormalizer(component: ComponentJson): Normalizer {
   return plain((text) => {
     let result = text;
     if (cleansText) {
-      result = result
-        .replace(/[\0\uFFFD]|(?![\t\n\r])\p{C}/gu, "")
-        .replace(/\p{White_Space}/gu, " ");
+      result = result.replace(/\uFFFD|(?![\t\n\r])\p{C}/gu, "").replace(/\p{White_Space}/gu, " ");
     }
     if (padsChinese) result = result.replace(CHINESE, (character) => ` ${character} `);
     if (stripsAccents) result = result.normalize("NFD").replace(/\p{Mn}/gu, "");
@@ -59,8 +57,32 @@ function replaceNormalizer(component: ComponentJson): Normalizer {
   return plain(replace, literal !== undefined && Array.from(literal).length === 1);
 }
 
-const NMT_REMOVED = /[\u0001-\u0008\u000B\u000E-\u001F\u007F\u008F\u009F]/g;
-const NMT_SPACES = /[\u0009\u000A\u000C\u000D\u1680\u200B-\u200F\u2028\u2029\u2581\uFEFF\uFFFD]/g;
+function classOf(ranges: readonly (readonly [number, number])[]): RegExp {
+  const spelled = ranges.map(
+    ([first, last]) => `\\u{${first.toString(16)}}-\\u{${last.toString(16)}}`,
+  );
+  return new RegExp(`[${spelled.join("")}]`, "gu");
+}
+
+/** Control characters that sentencepiece's nmt rules drop, and what they make a space. */
+const NMT_REMOVED = classOf([
+  [0x01, 0x08],
+  [0x0b, 0x0b],
+  [0x0e, 0x1f],
+  [0x7f, 0x7f],
+  [0x8f, 0x8f],
+  [0x9f, 0x9f],
+]);
+const NMT_SPACES = classOf([
+  [0x09, 0x0a],
+  [0x0c, 0x0d],
+  [0x1680, 0x1680],
+  [0x200b, 0x200f],
+  [0x2028, 0x2029],
+  [0x2581, 0x2581],
+  [0xfeff, 0xfeff],
+  [0xfffd, 0xfffd],
+]);
 
 /** A normalizer with the meaning of Hugging Face's reference implementation. Throws `TextError` for another type. */
 export function compileNormalizer(component: ComponentJson): Normalizer {

@@ -1,11 +1,9 @@
 import { GPT2_SPLIT, spellBytes } from "../byte-level.ts";
 import type { ComponentJson } from "../tokenizer-json.ts";
+import type { Place } from "../tokenizer.ts";
 import { characterField, countField, flagField, partsOf, refuseComponent } from "./component.ts";
 import { behaviorOf, compilePattern, splitText } from "./patterns.ts";
 import type { Pieces } from "./patterns.ts";
-
-/** Where a text stands: at the beginning of all, further on, or going on where the one before was cut. */
-export type Place = "start" | "inside" | "continues";
 
 /** Cuts a text into pieces that the model encodes independently of each other. */
 export interface PreTokenizer {

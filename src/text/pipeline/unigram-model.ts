@@ -35,7 +35,7 @@ export class UnigramModel implements WordModel {
     ) {
       throw new TextError(
         "text.tokenizer.id",
-        `model.unk_id ${String(unknown)} is not one of the ${vocab.length} tokens`,
+        `model.unk_id ${JSON.stringify(unknown)} is not one of the ${vocab.length} tokens`,
       );
     }
     this.#unknownId = unknown;
