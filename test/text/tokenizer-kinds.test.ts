@@ -224,7 +224,7 @@ function* bytePairs(): Generator<readonly [string, Json]> {
       }
     }
   }
-  const letters = [..."abcdefghijklmnopqrstuvwxyz"];
+  const letters = "abcdefghijklmnopqrstuvwxyz".split("");
   const affixed = letters.flatMap((c) => [c, `##${c}`, `${c}</w>`, `##${c}</w>`]);
   yield [
     "BPE with affixes",
