@@ -1,6 +1,6 @@
 import type { MilFunction } from "../mil/program.ts";
 import { tensorType } from "../mil/types.ts";
-import { initialRms } from "../model/index.ts";
+import { PlanWeights } from "../model/index.ts";
 import type { Model, StageInstance } from "../model/index.ts";
 import { optimize as runPasses } from "../passes/pipeline.ts";
 import { PlanBuilder } from "../plan/builder.ts";
@@ -77,7 +77,7 @@ export function buildDecodePlan(options: DecodePlanOptions): Plan {
   const plan = new PlanBuilder(
     `decode ${config.family}${isSingle ? "" : ` B${batchSize}`} T${bucket}`,
   );
-  declareWeights(plan, model);
+  const weights = PlanWeights.declare(plan, parameters);
   const mask = tensorType("fp32", isSingle ? [bucket] : [batchSize, bucket]);
   plan.buffer(decodeBuffers.mask, mask, "input");
   const logits = tensorType("fp32", [batchSize, config.vocabularySize]);
@@ -87,35 +87,21 @@ export function buildDecodePlan(options: DecodePlanOptions): Plan {
     plan.buffer(decodeBuffers.keyCache(layer), cache, "state");
     plan.buffer(decodeBuffers.valueCache(layer), cache, "state");
   });
-  if (isSingle) addSection(plan, options, "prefill", prefillRowCount);
-  addSection(plan, options, "decode", 1);
+  if (isSingle) addSection(plan, weights, options, "prefill", prefillRowCount);
+  addSection(plan, weights, options, "decode", 1);
   return plan.finish();
 }
 
 /** A plan without programs that owns a model's weights; decoding plans of all buckets share them. */
 export function buildWeightsPlan(model: Model): Plan {
   const plan = new PlanBuilder(`weights ${model.config.family}`);
-  declareWeights(plan, model);
+  PlanWeights.declare(plan, model.parameters);
   return plan.finish();
-}
-
-function declareWeights(plan: PlanBuilder, model: Model): void {
-  for (const stage of model.parameters.stages) {
-    for (const weight of stage.weights)
-      if (!weight.borrowed)
-        plan.buffer(
-          ...([weight.name, weight.type, "weight", stage.group] as const),
-          initialRms(weight.initialisation),
-        );
-  }
-}
-
-function weightInputs(stage: StageInstance): Record<string, BindingInput> {
-  return Object.fromEntries(stage.weights.map(({ parameter, name }) => [parameter, name]));
 }
 
 function addSection(
   plan: PlanBuilder,
+  weights: PlanWeights,
   { model, bucket, batchSize = 1, optimize = runPasses }: DecodePlanOptions,
   section: DecodeSection,
   rowCount: number,
@@ -128,6 +114,8 @@ function addSection(
     .slice(0, -1)
     .map((_, layer) => plan.buffer(`${section}_hidden.${layer}`, hiddenType, "activation"));
   const hiddenAt = (layer: number): string => hidden[layer] ?? "";
+  const weightInputs = (stage: StageInstance): Record<string, BindingInput> =>
+    weights.inputs(stage, { section, use: stage.kind });
   const input = (name: string, dataType: "int32" | "fp32", shape: readonly number[]): string =>
     plan.buffer(name, tensorType(dataType, shape), "input");
 

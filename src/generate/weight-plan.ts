@@ -1,5 +1,5 @@
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
-import { EngineError } from "../engine/errors.ts";
+import { weightViews } from "../engine/weight-views.ts";
 import { loadWeights } from "../model/index.ts";
 import type { Model } from "../model/index.ts";
 import { buildWeightsPlan } from "./decode-plan.ts";
@@ -11,10 +11,10 @@ export async function loadWeightPlan(
   folder: string,
 ): Promise<LoadedPlan> {
   const loaded = await engine.load(buildWeightsPlan(model));
-  loadWeights(folder, model, (name) => {
-    const view = loaded.view(name);
-    if (view instanceof Float32Array) return view;
-    throw new EngineError("engine.view", `buffer ${name} does not hold fp32 numbers`);
-  });
+  loadWeights(
+    folder,
+    model,
+    weightViews((name) => loaded.view(name)),
+  );
   return loaded;
 }

@@ -5,7 +5,9 @@ import type { Model } from "./model.ts";
 import type { Weight } from "./parameters.ts";
 import { readBase } from "./trained-weights.ts";
 import { readWeightFiles } from "./weight-files.ts";
-import type { LoadedWeights, WeightView } from "./weight-files.ts";
+import type { LoadedWeights } from "./weight-files.ts";
+import { WeightMemory } from "./weight-memory.ts";
+import type { WeightView } from "./weight-memory.ts";
 
 /** Fills weights from where each comes from: all of the model's, or those of `weights`. Throws what `loadWeights` throws. */
 export function fillWeights(
@@ -68,7 +70,7 @@ function fill(
       case "shared":
         break;
       case "drawn":
-        initialiseWeight(weight, origin.seed, viewOf(weight.name));
+        draw(weight, origin.seed, new WeightMemory(weight, viewOf));
         break;
       case "file": {
         const group = byFolder.get(origin.folder) ?? [];
@@ -78,4 +80,20 @@ function fill(
     }
   }
   for (const [folder, group] of byFolder) load(folder, model, viewOf, group, passed);
+}
+
+/** Numbers are drawn one after the other, so a weight that is not kept as fp32 is drawn as a whole first. */
+function draw(weight: Weight, seed: number, memory: WeightMemory): void {
+  let drawn: Float32Array | undefined;
+  memory.write((start, numbers) => {
+    if (numbers.length === memory.length) {
+      initialiseWeight(weight, seed, numbers);
+      return;
+    }
+    if (drawn === undefined) {
+      drawn = new Float32Array(memory.length);
+      initialiseWeight(weight, seed, drawn);
+    }
+    numbers.set(drawn.subarray(start, start + numbers.length));
+  });
 }

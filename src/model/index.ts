@@ -40,10 +40,13 @@ export type {
 } from "./safetensors.ts";
 export type { StageDataType } from "./stage-builder.ts";
 export { saveTrainedWeights } from "./trained-weights.ts";
-export { frozen, onlyLastBlocks, withOrigin, withWeights } from "./transforms.ts";
+export { frozen, onlyLastBlocks, quantized, withOrigin, withWeights } from "./transforms.ts";
 export type { WeightChoice } from "./transforms.ts";
 export { hasWeights, saveWeights } from "./weight-files.ts";
-export type { LoadedWeights, SaveWeightsOptions, WeightView } from "./weight-files.ts";
+export type { LoadedWeights, SaveWeightsOptions } from "./weight-files.ts";
+export { biasesName, PlanWeights, scalesName } from "./plan-weights.ts";
+export { WeightMemory } from "./weight-memory.ts";
+export type { WeightView } from "./weight-memory.ts";
 export { wholeForward } from "./whole-forward.ts";
 export { initialRms } from "./weights.ts";
 export type { Initialisation, StageKind, WeightSpec } from "./weights.ts";

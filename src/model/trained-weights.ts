@@ -7,7 +7,7 @@ import { ModelError } from "./errors.ts";
 import type { Origin, Parameters, Weight } from "./parameters.ts";
 import { writeSafetensors } from "./safetensors.ts";
 import { saveWeights, TRAINED_FILE, weightOutputs } from "./weight-files.ts";
-import type { WeightView } from "./weight-files.ts";
+import type { WeightView } from "./weight-memory.ts";
 
 /** Beside `TRAINED_FILE`: where the frozen weights come from. */
 const BASE_FILE = "base.json";

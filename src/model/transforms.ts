@@ -1,4 +1,7 @@
 // Plain functions that change a model's parameters: from a model to another one, which shares the rest.
+import { staticShape } from "../mil/types.ts";
+import { formatStorage, isGrouped, storedTypes } from "../plan/storage.ts";
+import type { Storage } from "../plan/storage.ts";
 import { ModelError } from "./errors.ts";
 import type { Model } from "./model.ts";
 import { parametersOf } from "./parameters.ts";
@@ -49,4 +52,32 @@ export function withOrigin(
   isChosen: WeightChoice = () => true,
 ): Model {
   return withWeights(model, (weight) => (isChosen(weight) ? { ...weight, origin } : weight));
+}
+
+/** Matrices and tables whose rows are made of whole groups of a storage. */
+function suits({ type, decays }: Weight, storage: Storage): boolean {
+  const columns = type.shape.at(-1);
+  if (!decays || type.shape.length < 2 || typeof columns !== "number") return false;
+  return !isGrouped(storage) || columns % storage.groupSize === 0;
+}
+
+/**
+ * The model with the chosen weights stored otherwise than as fp32; only frozen ones can be, where a plan trains.
+ * Default: all matrices and tables that the storage suits. Throws `ModelError` where there is none, `PlanError` for a
+ * chosen weight whose rows are not made of whole groups.
+ */
+export function quantized(model: Model, storage: Storage, isChosen?: WeightChoice): Model {
+  const chosen = model.parameters.weights.filter((weight) =>
+    isChosen === undefined ? suits(weight, storage) : isChosen(weight),
+  );
+  if (chosen.length === 0) {
+    throw new ModelError(
+      "model.storage",
+      `no weight of this ${model.config.family} model can be stored as ${formatStorage(storage)}`,
+      { remedy: "Choose a smaller group size." },
+    );
+  }
+  for (const { name, type } of chosen) storedTypes(name, staticShape(type), storage);
+  const names = new Set(chosen.map(({ name }) => name));
+  return withWeights(model, (weight) => (names.has(weight.name) ? { ...weight, storage } : weight));
 }

@@ -1,7 +1,7 @@
 import { existsSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { byteLengthOf, sameShape, staticShape } from "../mil/types.ts";
+import { sameShape, staticShape } from "../mil/types.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { openFileSource } from "../util/byte-source.ts";
 import { didYouMean } from "../util/nearest.ts";
@@ -10,6 +10,8 @@ import { ModelError } from "./errors.ts";
 import { decodeFloats, encodeFloats, isStoredFloat } from "./float-conversion.ts";
 import type { StoredFloat } from "./float-conversion.ts";
 import type { Model } from "./model.ts";
+import { WeightMemory } from "./weight-memory.ts";
+import type { WeightView } from "./weight-memory.ts";
 import type { Parameters, Weight } from "./parameters.ts";
 import { openSafetensors, SAFETENSORS_BYTES, writeSafetensors } from "./safetensors.ts";
 import type { SafetensorsEntry, SafetensorsFile, SafetensorsOutput } from "./safetensors.ts";
@@ -19,13 +21,7 @@ const INDEX_FILE = "model.safetensors.index.json";
 /** Of a folder that only has the trained weights of a partly frozen model (trained-weights.ts). */
 export const TRAINED_FILE = "trained.safetensors";
 const INDEX_BYTE_LIMIT = 64 << 20;
-/** Elements converted at once, so that memory stays bounded. */
-const WINDOW_ELEMENTS = 1 << 21;
-
 const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
-
-/** Gives the memory of the weight of that name: as many fp32 numbers as it has elements. */
-export type WeightView = (name: string) => Float32Array;
 
 export interface LoadedWeights {
   /** Files read, in order. */
@@ -73,13 +69,7 @@ export function readWeightFiles(
     const stored = storedTensors(folder, openFile);
     const matched = matchWeights(folder, model, weights, stored);
     for (const [weight, { file, entry }] of matched) {
-      const target = viewOf(weight.name);
-      if (target.byteLength !== byteLengthOf(weight.type))
-        throw new ModelError(
-          "model.weights.view",
-          `weight "${weight.name}" has ${byteLengthOf(weight.type) / 4} elements, its memory ${target.length}`,
-        );
-      readTensor(file, entry, target);
+      readTensor(file, entry, new WeightMemory(weight, viewOf));
     }
     const types = new Set([...matched.values()].map(({ entry }) => storedFloat(folder, entry)));
     return { files: [...files.keys()], types: [...types] };
@@ -205,14 +195,13 @@ function storedFloat(folder: string, entry: SafetensorsEntry): StoredFloat {
   );
 }
 
-function readTensor(file: SafetensorsFile, entry: SafetensorsEntry, target: Float32Array): void {
+function readTensor(file: SafetensorsFile, entry: SafetensorsEntry, memory: WeightMemory): void {
   const type = storedFloat(file.source.name, entry);
   const width = SAFETENSORS_BYTES[type];
-  for (let first = 0; first < target.length; first += WINDOW_ELEMENTS) {
-    const part = target.subarray(first, first + WINDOW_ELEMENTS);
-    const bytes = file.source.read(entry.offset + first * width, part.length * width);
-    decodeFloats(bytes, type, part);
-  }
+  memory.write((start, numbers) => {
+    const bytes = file.source.read(entry.offset + start * width, numbers.length * width);
+    decodeFloats(bytes, type, numbers);
+  });
 }
 
 export interface SaveWeightsOptions {
@@ -259,13 +248,12 @@ export function weightOutputs(
     name: weight.name,
     dataType: type,
     shape: staticShape(weight.type),
-    chunks: () => encodedChunks(viewOf(weight.name), type),
+    chunks: () => encodedChunks(new WeightMemory(weight, viewOf), type),
   }));
 }
 
-function* encodedChunks(view: Float32Array, type: StoredFloat): Generator<Uint8Array> {
-  for (let first = 0; first < view.length; first += WINDOW_ELEMENTS)
-    yield encodeFloats(view.subarray(first, first + WINDOW_ELEMENTS), type);
+function* encodedChunks(memory: WeightMemory, type: StoredFloat): Generator<Uint8Array> {
+  for (const numbers of memory.read()) yield encodeFloats(numbers, type);
 }
 
 function outputByteLength({ shape, dataType }: SafetensorsOutput): number {

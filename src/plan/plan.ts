@@ -1,5 +1,6 @@
 import type { MilFunction } from "../mil/program.ts";
 import type { TensorType } from "../mil/types.ts";
+import type { Storage } from "./storage.ts";
 
 /**
  * What a buffer is for. Persistent roles keep their contents between runs and have memory of their own;
@@ -88,7 +89,21 @@ export type HostKernel =
       readonly kind: "embedding_gradient";
       readonly indices: string;
       readonly gradient: string;
+    }
+  | {
+      /** Stored weights as fp32, bit by bit as the function says; names of its inputs and outputs. */
+      readonly kind: "unpack";
+      readonly weights: readonly UnpackedWeight[];
     };
+
+export interface UnpackedWeight {
+  readonly storage: Storage;
+  readonly codes: string;
+  readonly scales?: string;
+  readonly biases?: string;
+  /** The output. */
+  readonly numbers: string;
+}
 
 export interface PlanProgram {
   readonly name: string;

@@ -12,3 +12,21 @@ export function bfloat16Bits(value: number): number {
   float[0] = value;
   return (word[0] ?? 0) >>> 16;
 }
+
+/** fp32 to bf16 bits, nearest-even, over whole arrays of equal length; NaN stays NaN. */
+export function float32ToBfloat16(source: Float32Array, target: Uint16Array): void {
+  const words = new Uint32Array(source.buffer, source.byteOffset, source.length);
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] ?? 0;
+    target[i] =
+      (word & 0x7fffffff) > 0x7f800000
+        ? (word >>> 16) | 0x40
+        : (word + 0x7fff + ((word >>> 16) & 1)) >>> 16;
+  }
+}
+
+/** bf16 bits to fp32 over whole arrays of equal length. */
+export function bfloat16ToFloat32(source: Uint16Array, target: Float32Array): void {
+  const words = new Uint32Array(target.buffer, target.byteOffset, target.length);
+  for (let i = 0; i < source.length; i++) words[i] = (source[i] ?? 0) << 16;
+}

@@ -15,12 +15,8 @@ import {
   writeSafetensors,
 } from "../../src/model/index.ts";
 import type { Model, SafetensorsOutput } from "../../src/model/index.ts";
-import {
-  bfloat16ToFloat32,
-  decodeFloats,
-  encodeFloats,
-  float32ToBfloat16,
-} from "../../src/model/float-conversion.ts";
+import { decodeFloats, encodeFloats } from "../../src/model/float-conversion.ts";
+import { bfloat16ToFloat32, float32ToBfloat16 } from "../../src/util/bfloat16.ts";
 import { memorySource } from "../../src/util/byte-source.ts";
 import { FAMILY_JSON, GPT2_JSON, LLAMA_JSON } from "./configs.ts";
 

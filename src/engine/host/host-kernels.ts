@@ -5,6 +5,7 @@ import { EngineError } from "../errors.ts";
 import { KERNEL_ADAMW, KERNEL_EMBEDDING_GRADIENT, KERNEL_SUM_OF_SQUARES } from "./kernel-job.ts";
 import type { KernelPool } from "./kernel-pool.ts";
 import type { SharedMemory } from "./memory.ts";
+import { prepareUnpack } from "./unpack.ts";
 import { sameRegion } from "../../plan/regions.ts";
 import type { BoundDispatch, BoundOutput, Region } from "../../plan/regions.ts";
 
@@ -107,6 +108,8 @@ export function scratchBytes(
  */
 export function kernelSuits(plan: Plan, dispatch: BoundDispatch, host: KernelPlaces): boolean {
   const kernel = kernelOf(plan, dispatch);
+  // Unpacking works wherever its buffers stand.
+  if (kernel?.kind === "unpack") return dispatch.outputs.every(({ mode }) => mode === "write");
   if (kernel === undefined || !isFloat32(dispatch)) return false;
   switch (kernel.kind) {
     case "adamw":
@@ -137,6 +140,12 @@ export function prepareKernel(
       return prepareSumOfSquares(dispatch, host);
     case "embedding_gradient":
       return prepareEmbeddingGradient(kernel, dispatch, host);
+    case "unpack":
+      return prepareUnpack(
+        kernel,
+        (name) => host.view(inputRegion(dispatch, name)),
+        (name) => host.view(outputOf(dispatch, name).region),
+      );
     case undefined:
       throw new EngineError("engine.cpu.kernels", `${dispatch.program} names no kernel`);
   }

@@ -2,6 +2,7 @@ import type { HostKernel } from "../../plan/plan.ts";
 import type { BufferView } from "../engine.ts";
 import { EngineError } from "../errors.ts";
 import { TASK_ELEMENTS } from "./machine.ts";
+import { prepareUnpack } from "../host/unpack.ts";
 import type { Machine } from "./machine.ts";
 import type { KernelCall } from "./pool.ts";
 
@@ -28,6 +29,9 @@ export function runHostKernel(
       return;
     case "embedding_gradient":
       embeddingGradient(kernel, views, isAdded);
+      return;
+    case "unpack":
+      prepareUnpack(kernel, views.input, views.output)();
   }
 }
 

@@ -15,7 +15,7 @@ import { tmpdir } from "node:os";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { EngineSettings } from "../../engine/create.ts";
-import { EngineError } from "../../engine/errors.ts";
+import { weightViews } from "../../engine/weight-views.ts";
 import { resolveModelFolder } from "../../runs/model-path.ts";
 import { buildEvaluationPlan } from "../step/step-plan.ts";
 import { evaluateBatches } from "../step/trainer.ts";
@@ -65,11 +65,11 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
       const loaded = await engine.load(
         buildEvaluationPlan({ model, batchSize, sequenceLength, optimize: (fn) => optimize(fn) }),
       );
-      loadWeights(folder, model, (name) => {
-        const view = loaded.view(name);
-        if (view instanceof Float32Array) return view;
-        throw new EngineError("engine.view", `buffer ${name} does not hold fp32 numbers`);
-      });
+      loadWeights(
+        folder,
+        model,
+        weightViews((name) => loaded.view(name)),
+      );
       const result = await evaluateBatches(
         loaded,
         evaluationBatches(tokens, {

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { BufferView } from "../../engine/engine.ts";
+import { weightViews } from "../../engine/weight-views.ts";
 import { staticShape } from "../../mil/types.ts";
 import {
   fillWeights,
@@ -80,7 +81,7 @@ export function runWriters(
  * another shape.
  */
 export function restoreWeights(model: Model, checkpoint: string | undefined, viewOf: ViewOf): void {
-  const view = floats(viewOf);
+  const view = weightViews(viewOf);
   if (checkpoint === undefined) {
     fillWeights(model, view);
     return;
@@ -89,7 +90,7 @@ export function restoreWeights(model: Model, checkpoint: string | undefined, vie
   const others = model.parameters.weights.filter(({ trainable }) => !trainable);
   fillWeights(model, view, others);
   loadWeights(checkpoint, model, view, trained);
-  loadOptimizer(checkpoint, trained, view);
+  loadOptimizer(checkpoint, trained, floats(viewOf));
 }
 
 function saveOptimizer(

@@ -5,13 +5,16 @@ import type { MilFunction } from "../../mil/program.ts";
 import { tensorType } from "../../mil/types.ts";
 import type { TensorType } from "../../mil/types.ts";
 import type { Model } from "../../model/model.ts";
+import { trainableWeights } from "../../model/parameters.ts";
 import type { StageInstance, Weight } from "../../model/parameters.ts";
 import { PACKED_TABLES } from "../../model/packing.ts";
-import { PlanWeights } from "../../model/plan-weights.ts";
+import { isPacked, PlanWeights } from "../../model/plan-weights.ts";
+import type { WeightUse } from "../../model/plan-weights.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import { PlanBuilder } from "../../plan/builder.ts";
 import type { BindingInput, OutputBindingInput } from "../../plan/builder.ts";
 import type { Plan } from "../../plan/plan.ts";
+import { formatStorage } from "../../plan/storage.ts";
 import { ADAMW_SCALARS, adamwNames, adamwProgram } from "./adamw.ts";
 import type { AdamwSettings } from "./adamw.ts";
 import { BlockDerivatives } from "./block-derivatives.ts";
@@ -76,6 +79,14 @@ export const secondMomentName = (weight: string): string => `v:${weight}`;
  */
 export function buildTrainingPlan(options: TrainingPlanOptions): TrainingPlan {
   checkStepSizes(options);
+  const packed = trainableWeights(options.model.parameters).find(isPacked);
+  if (packed !== undefined) {
+    throw new TrainError(
+      "train.plan.storage",
+      `"${packed.name}" is stored as ${formatStorage(packed.storage)} and is to be trained; updates need fp32`,
+      { remedy: "Freeze it (frozen), or leave it out of what is quantized." },
+    );
+  }
   const step = new StepPlan(options);
   step.forwardBackward("forward_backward", false);
   if (options.accumulation !== false) step.forwardBackward("forward_backward_accumulate", true);
@@ -129,7 +140,7 @@ class StepPlan {
       this.#builder.buffer("documents", tokens, "input");
     }
     this.#builder.buffer("loss_sum", tensorType("fp32", []), "output");
-    this.#weights = new PlanWeights(this.#builder, model.parameters);
+    this.#weights = PlanWeights.declare(this.#builder, model.parameters);
   }
 
   finishPlan(): Plan {
@@ -219,12 +230,12 @@ class StepPlan {
   }
 
   /** What the embedding reads besides the tokens. */
-  #embedInputs(): Record<string, BindingInput> {
+  #embedInputs(section: string, use: Omit<WeightUse, "section">): Record<string, BindingInput> {
     const { isPacked } = this.#batchSizes;
     return {
       tokens: "tokens",
       ...(isPacked && this.#model.positions === "learned" && { position_ids: "position_ids" }),
-      ...this.#weights.inputs(this.#model.parameters.embed),
+      ...this.#weights.inputs(this.#model.parameters.embed, { section, ...use }),
     };
   }
 
@@ -233,9 +244,15 @@ class StepPlan {
       this.#model.functions.embed(this.#batchSizes),
     );
     this.#packing(section);
-    this.#builder.dispatch(section, "forward embed", program, this.#embedInputs(), {
-      hidden: this.#hidden(0),
-    });
+    this.#builder.dispatch(
+      section,
+      "forward embed",
+      program,
+      this.#embedInputs(section, { use: "forward" }),
+      {
+        hidden: this.#hidden(0),
+      },
+    );
   }
 
   #blockDerivatives(): BlockDerivatives {
@@ -298,7 +315,11 @@ class StepPlan {
       section,
       `${verb} ${stage.group}`,
       program,
-      { hidden: this.#hidden(layer), ...this.#packedInputs(), ...this.#weights.inputs(stage) },
+      {
+        hidden: this.#hidden(layer),
+        ...this.#packedInputs(),
+        ...this.#weights.inputs(stage, { section, use: "forward" }),
+      },
       {
         hidden_out: this.#hidden(layer + 1),
         ...(derivative && this.#tapBuffers(layer, derivative)),
@@ -318,7 +339,7 @@ class StepPlan {
       hidden: this.#hidden(layer),
       d_hidden_out: this.#hiddenGradient(layer + 1),
       ...this.#packedInputs(),
-      ...this.#weights.inputs(stage),
+      ...this.#weights.inputs(stage, { section, use: "backward", wanted: inputNames(backward) }),
       ...this.#tapBuffers(layer, derivative),
     };
     this.#builder.dispatch(
@@ -363,12 +384,12 @@ class StepPlan {
     });
   }
 
-  #headInputs(first: number): Record<string, BindingInput> {
+  #headInputs(section: string, first: number): Record<string, BindingInput> {
     const { config } = this.#model;
     return {
       hidden: { buffer: this.#hidden(config.layerCount), offset: first * config.channelCount },
       targets: { buffer: "targets", offset: first },
-      ...this.#weights.inputs(this.#model.parameters.head),
+      ...this.#weights.inputs(this.#model.parameters.head, { section, use: "head" }),
     };
   }
 
@@ -390,7 +411,7 @@ class StepPlan {
         section,
         `head rows ${first} to ${first + rowCount - 1}`,
         program,
-        { ...this.#headInputs(first), d_loss_sum: this.#lossScale() },
+        { ...this.#headInputs(section, first), d_loss_sum: this.#lossScale() },
         {
           loss_sum: { buffer: "loss_sum", mode: first === 0 ? "write" : "accumulate" },
           ...(isPassedOn && {
@@ -422,7 +443,10 @@ class StepPlan {
       section,
       "backward embed positions",
       this.#program("embed_backward", () => backward),
-      needed(backward, { d_hidden: this.#hiddenGradient(0), ...this.#embedInputs() }),
+      needed(backward, {
+        d_hidden: this.#hiddenGradient(0),
+        ...this.#embedInputs(section, { use: "backward", wanted: inputNames(backward) }),
+      }),
       this.#gradientOutputs(others, "embed", gradient),
     );
   }
@@ -520,18 +544,19 @@ class StepPlan {
 
   /** Forward and loss only. */
   evaluate(): void {
-    this.#embedForward("evaluate");
+    const section = "evaluate";
+    this.#embedForward(section);
     for (const layer of this.#model.parameters.blocks.keys())
-      this.#blockForward("evaluate", "evaluate", layer, undefined);
+      this.#blockForward(section, "evaluate", layer, undefined);
     for (const [first, rowCount] of this.#chunks()) {
       const program = this.#program(`head_loss_${rowCount}`, () =>
         this.#model.functions.head({ rowCount, dataType: "fp32" }),
       );
       this.#builder.dispatch(
-        "evaluate",
+        section,
         `evaluate head rows ${first} to ${first + rowCount - 1}`,
         program,
-        this.#headInputs(first),
+        this.#headInputs(section, first),
         { loss_sum: { buffer: "loss_sum", mode: first === 0 ? "write" : "accumulate" } },
       );
     }
@@ -555,12 +580,16 @@ function updated(stage: StageInstance): readonly Weight[] {
   return trained(stage).filter(({ borrowed }) => !borrowed);
 }
 
+function inputNames(fn: MilFunction): ReadonlySet<string> {
+  return new Set(fn.inputs.map(({ name }) => name));
+}
+
 /** The bindings a function has inputs for. */
 function needed(
   fn: MilFunction,
   available: Readonly<Record<string, BindingInput>>,
 ): Record<string, BindingInput> {
-  const names = new Set(fn.inputs.map(({ name }) => name));
+  const names = inputNames(fn);
   return Object.fromEntries(Object.entries(available).filter(([name]) => names.has(name)));
 }
 

@@ -1,0 +1,80 @@
+import { elementCount, staticShape } from "../mil/types.ts";
+import { packNumbers, storedPart, unpackNumbers } from "../plan/stored-numbers.ts";
+import type { StoredArray, StoredNumbers } from "../plan/stored-numbers.ts";
+import { isGrouped } from "../plan/storage.ts";
+import { ModelError } from "./errors.ts";
+import type { Weight } from "./parameters.ts";
+import { biasesName, isPacked, scalesName } from "./plan-weights.ts";
+
+/** Gives the memory of a plan's buffer by name. */
+export type WeightView = (name: string) => StoredArray;
+
+/** Numbers converted at once, so that memory stays bounded; a multiple of every group's size. */
+export const WINDOW_ELEMENTS = 1 << 21;
+
+/** One weight in the buffers of a plan, however it is stored. */
+export class WeightMemory {
+  readonly length: number;
+  readonly #weight: Weight;
+  readonly #stored: StoredNumbers;
+  /** Numbers that are converted at once: whole groups. */
+  readonly #window: number;
+
+  /** Throws `ModelError` where a buffer has another size than the weight. */
+  constructor(weight: Weight, viewOf: WeightView) {
+    const { name, type, storage } = weight;
+    this.#weight = weight;
+    this.length = elementCount(staticShape(type));
+    const groupSize = isGrouped(storage) ? storage.groupSize : 1;
+    this.#window = Math.max(groupSize, WINDOW_ELEMENTS - (WINDOW_ELEMENTS % groupSize));
+    this.#stored = {
+      codes: viewOf(name),
+      ...(isGrouped(storage) && { scales: viewOf(scalesName(name)) }),
+      ...(isGrouped(storage) && storage.hasBiases && { biases: viewOf(biasesName(name)) }),
+    };
+    const { codes } = this.#stored;
+    const perElement = storage.kind === "int4" ? 2 : 1;
+    const isSuited = isPacked(weight) || codes instanceof Float32Array;
+    if (codes.length * perElement !== this.length || !isSuited) {
+      throw new ModelError(
+        "model.weights.view",
+        `weight "${name}" has ${this.length} elements as ${storage.kind}, its memory ${codes.length} of ${codes.constructor.name}`,
+      );
+    }
+  }
+
+  /** Has every window of numbers written by `fill`, which gets the first one's place. */
+  write(fill: (start: number, numbers: Float32Array) => void): void {
+    const { storage } = this.#weight;
+    for (const { start, count } of this.#windows()) {
+      const part = storedPart(this.#stored, storage, start, count);
+      if (part.codes instanceof Float32Array && !isPacked(this.#weight)) {
+        fill(start, part.codes);
+        continue;
+      }
+      const numbers = new Float32Array(count);
+      fill(start, numbers);
+      packNumbers(storage, numbers, part);
+    }
+  }
+
+  /** All numbers, in windows that follow one another; each is valid until the next. */
+  *read(): Generator<Float32Array> {
+    const { storage } = this.#weight;
+    for (const { start, count } of this.#windows()) {
+      const part = storedPart(this.#stored, storage, start, count);
+      if (part.codes instanceof Float32Array && !isPacked(this.#weight)) {
+        yield part.codes;
+        continue;
+      }
+      const numbers = new Float32Array(count);
+      unpackNumbers(storage, part, numbers);
+      yield numbers;
+    }
+  }
+
+  *#windows(): Generator<{ readonly start: number; readonly count: number }> {
+    for (let start = 0; start < this.length; start += this.#window)
+      yield { start, count: Math.min(this.#window, this.length - start) };
+  }
+}
