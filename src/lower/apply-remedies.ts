@@ -6,7 +6,7 @@ import type { MilFunction } from "../mil/program.ts";
 import { statesAsValues } from "../mil/states-as-values.ts";
 import { AnecdoteError } from "../util/errors.ts";
 import { lowerFunction } from "./lower-function.ts";
-import type { PlacedProgram } from "./place-plan.ts";
+import type { PlacedProgram } from "./ports.ts";
 import { REMEDIES } from "./remedies.ts";
 
 /**

@@ -5,7 +5,8 @@ import type { Value } from "../mil/program.ts";
 import { isFloat, staticShape } from "../mil/types.ts";
 import type { Lowered } from "./lowered-value.ts";
 import type { Lowering } from "./lowering.ts";
-import { FAR_BELOW, lastSoftmax } from "./reductions.ts";
+import { FAR_BELOW } from "./masks.ts";
+import { lastSoftmax } from "./reductions.ts";
 
 /**
  * Rule `attention-mask`: attention with a mask written out, since the engine ignores the op's mask. The queries are

@@ -6,11 +6,11 @@ export { OPERAND_SCALINGS } from "./operand-scaling.ts";
 export type { OperandScaling } from "./operand-scaling.ts";
 export { NotLowered } from "./lowering.ts";
 export { checkPlacedPlan, estimatePlacedPlan, placePlan } from "./place-plan.ts";
-export type { PlacedProgram } from "./place-plan.ts";
 export type {
   EngineInput,
   EngineOutput,
   EngineProgram,
   InputConversion,
   OperandScale,
+  PlacedProgram,
 } from "./ports.ts";

@@ -1,17 +1,26 @@
+import { literalNumbers, tensorLiteral } from "../mil/literal.ts";
+import { MilError } from "../mil/errors.ts";
 import { OpCall } from "../mil/op-call.ts";
-import { opRow } from "../mil/ops/index.ts";
-import type { MilFunction, Operation, Value } from "../mil/program.ts";
-import { elementCount, isFloat, staticShape } from "../mil/types.ts";
+import { isConstexpr, opRow } from "../mil/ops/index.ts";
+import { isOperandList, literalOf } from "../mil/program.ts";
+import type { Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
+import { elementCount, formatType, isFloat, staticShape } from "../mil/types.ts";
 import type { Chip, Driver } from "../chip/chip.ts";
 import type { PlanProgram } from "../plan/plan.ts";
 import { UNSUPPORTED_OPS } from "../chip/legality/unsupported-ops.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
+import { isWholeType } from "./comparisons.ts";
+import { declaresFloats } from "./declared.ts";
+import { foldHostConstants } from "./fold-host-constants.ts";
+import { isExactForIntegers } from "./integers.ts";
 import { Lowering, NotLowered } from "./lowering.ts";
+import { maskOf } from "./masks.ts";
 import type { OperandScaling } from "./operand-scaling.ts";
 import type { EngineProgram } from "./ports.ts";
 import { scaleRowSquares } from "./row-squares.ts";
 import { LOWERING_RULES } from "./rules.ts";
 import { tuneProgram } from "./tune-program.ts";
+import type { Bounds } from "./writer.ts";
 
 /** Tables with fewer rows come whole. */
 const LONG_TABLE = 16384;
@@ -34,11 +43,12 @@ export type LoweringOptions = ScalingOptions & Pick<PlanProgram, "asWritten">;
  * Throws `NotLowered` (a `PassError`) where an op has no way round: such a function stays on the host.
  */
 export function lowerFunction(
-  fn: MilFunction,
+  given: MilFunction,
   chip: Chip,
   driver: Driver,
   { asWritten = false, operandScaling = "auto" }: LoweringOptions = {},
 ): EngineProgram {
+  const fn = foldHostConstants(given);
   // What the chip needs is rewritten all the same, what it only likes is not.
   if (asWritten) return lowerInParts(fn, chip, driver, Infinity);
   const source = operandScaling === "auto" ? scaleRowSquares(fn) : fn;
@@ -110,15 +120,79 @@ function callOf(lowering: Lowering, operation: Operation): OpCall {
   return new OpCall(operation, row);
 }
 
+/** A function's op for the engine. What the language itself finds wrong in what is written stays on the host too. */
 function lowerOperation(lowering: Lowering, operation: Operation): void {
+  try {
+    writeOperation(lowering, masked(lowering, operation));
+  } catch (error) {
+    if (!(error instanceof MilError)) throw error;
+    throw lowering.refuse(`${operation.type}: ${error.message}`);
+  }
+}
+
+/** Constants far below all other numbers, where whatever reads the results absorbs them. */
+function masked(lowering: Lowering, operation: Operation): Operation {
+  const parameters = Object.hasOwn(MASKED, operation.type) ? MASKED[operation.type] : undefined;
+  if (parameters === undefined || !lowering.masks.absorb(operation)) return operation;
+  const swap = (operand: Operand): Operand => {
+    const literal = literalOf(operand);
+    return literal === undefined ? operand : (maskOf(literal) ?? operand);
+  };
+  const inputs = new Map(operation.inputs);
+  if (operation.type === "sub") {
+    const taken = literalOf(callOf(lowering, operation).operand("y"));
+    const mask = taken === undefined ? undefined : maskOf(negated(taken));
+    return mask === undefined
+      ? operation
+      : { ...operation, inputs: inputs.set("y", negated(mask)) };
+  }
+  for (const name of parameters) {
+    const argument = inputs.get(name);
+    if (argument === undefined) continue;
+    inputs.set(name, isOperandList(argument) ? argument.map(swap) : swap(argument));
+  }
+  return { ...operation, inputs };
+}
+
+function negated(literal: Literal): Literal {
+  const { type } = literal;
+  if (type.kind !== "tensor" || literal.data.kind !== "numbers") return literal;
+  return tensorLiteral(
+    type.dataType,
+    staticShape(type),
+    literalNumbers(literal).map((n) => -n),
+  );
+}
+
+/** Operands of ops that pass on a number far below all others, or write it. */
+const MASKED: Readonly<Record<string, readonly string[]>> = {
+  add: ["x", "y"],
+  sub: ["y"],
+  select: ["a", "b"],
+  concat: ["values"],
+  stack: ["values"],
+  pad: ["constant_val"],
+};
+
+function writeOperation(lowering: Lowering, operation: Operation): void {
   const call = callOf(lowering, operation);
+  if (lowering.host.takes(operation)) {
+    for (const output of operation.outputs) lowering.setHost(output);
+    lowering.wholeNumbers.note(operation, undefined);
+    return;
+  }
+  requireNumbers(lowering, operation);
   const rule = Object.hasOwn(LOWERING_RULES, operation.type)
     ? LOWERING_RULES[operation.type]
     : undefined;
-  const [only] = operation.outputs;
   const lowered = rule?.(lowering, call, operation);
-  if (lowered !== undefined && only !== undefined) {
-    lowering.set(only, lowered);
+  if (lowered !== undefined) {
+    const all = "kind" in lowered ? [lowered] : lowered;
+    operation.outputs.forEach((output, index) => {
+      const value = all[index];
+      if (value !== undefined) lowering.set(output, value);
+    });
+    lowering.wholeNumbers.note(operation, boundsOf(lowering, call, operation));
     return;
   }
   if (UNSUPPORTED_OPS[operation.type] !== undefined) {
@@ -128,4 +202,30 @@ function lowerOperation(lowering: Lowering, operation: Operation): void {
     const output = operation.outputs[index];
     if (output !== undefined) lowering.set(output, lowering.plain(value));
   });
+  lowering.wholeNumbers.note(operation, boundsOf(lowering, call, operation));
+}
+
+function boundsOf(lowering: Lowering, call: OpCall, operation: Operation): Bounds | undefined {
+  return declaresFloats(operation)
+    ? undefined
+    : lowering.wholeNumbers.resultBounds(call, operation);
+}
+
+/** Throws for ops on integers or bools of the engine that nobody has shown to be exact. */
+function requireNumbers(lowering: Lowering, operation: Operation): void {
+  const { type } = operation;
+  if (isExactForIntegers(type) || isConstexpr(type)) return;
+  // Indices are the host's, and ops that are missing are refused by name.
+  if (Object.hasOwn(UNSUPPORTED_OPS, type)) return;
+  const row = opRow(type);
+  for (const [name, argument] of operation.inputs) {
+    const kind = row?.parameters[name]?.kind;
+    if (kind !== "tensor" && kind !== "tensors") continue;
+    for (const operand of isOperandList(argument) ? argument : [argument]) {
+      if (!isWholeType(operand) || literalOf(operand) !== undefined) continue;
+      throw lowering.refuse(
+        `${type} of ${formatType(operand.type)}: whole numbers are fp16 on the engine, and its result need not be exact`,
+      );
+    }
+  }
 }

@@ -12,10 +12,10 @@ export type Lowered =
       readonly sizes: readonly number[];
       readonly shape: readonly number[];
     }
-  /** Row indices that only the host sees. */
-  | { readonly kind: "index"; readonly input: string; readonly shape: readonly number[] }
-  /** 1 where such an index is not negative. */
-  | { readonly kind: "valid"; readonly input: string; readonly shape: readonly number[] }
+  /** More axes than the chip takes: the same numbers in memory order with fewer of them. */
+  | { readonly kind: "folded"; readonly value: Value; readonly shape: readonly number[] }
+  /** What the host computes before the engine runs; `value` is that of the plan's function. */
+  | { readonly kind: "host"; readonly value: Value; readonly shape: readonly number[] }
   /**
    * A product that has not been written out because of its powers of a reciprocal root: y^3 of a small
    * activation is beyond fp16, although the whole product is not. `scales` are those roots.

@@ -1,17 +1,24 @@
 import { FunctionBuilder } from "../mil/builder.ts";
 import { numericLiteral, tensorLiteral } from "../mil/literal.ts";
 import type { OpCall } from "../mil/op-call.ts";
+import { isConstexpr, opRow } from "../mil/ops/index.ts";
 import { isOperandList, literalOf } from "../mil/program.ts";
-import type { Argument, Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
+import type { Argument, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
+import { valuesReadBy } from "../mil/traverse.ts";
 import { elementCount, isFloat, sameShape, staticShape, tensorType } from "../mil/types.ts";
 import { familyIndex } from "../chip/chip.ts";
 import type { Chip, Driver } from "../chip/chip.ts";
 import { PassError } from "../passes/errors.ts";
+import { foldedShape } from "./folded-axes.ts";
+import { halfLiteral, isBeyondHalf } from "./half-constants.ts";
+import { HostPart } from "./host-part.ts";
 import { partSizes } from "./lowered-value.ts";
 import type { Lowered, Parts } from "./lowered-value.ts";
+import { Masks } from "./masks.ts";
 import { writeProduct } from "./scaled-products.ts";
 import type { EngineInput, EngineOutput, EngineProgram } from "./ports.ts";
 import { roundToFloat16 } from "../util/float16.ts";
+import { WholeNumbers } from "./whole-numbers.ts";
 
 /** A program that stays on the host: an op the engine does not have and that has no way round. */
 export class NotLowered extends PassError {}
@@ -23,17 +30,18 @@ const INNER_MULTIPLE = 32;
 /** Rule `lane-width`. */
 const LANE_WIDTH = 32;
 /** Rule `rank`. */
-const MOST_AXES = 5;
+export const MOST_AXES = 5;
 /** Rule `constants`: 2 GiB of fp16. */
 const MOST_CONSTANTS = 2 ** 30;
-/** What stands for a number beyond fp16: masks are such numbers. */
-const LARGE = 30_000;
 
 /** One function on its way to the engine: what has been written, and what stands for each of its values. */
 export class Lowering {
   readonly chip: Chip;
   readonly driver: Driver;
   readonly builder: FunctionBuilder;
+  readonly host: HostPart;
+  readonly masks: Masks;
+  readonly wholeNumbers: WholeNumbers;
   readonly #fn: MilFunction;
   readonly #lowered = new Map<Value, Lowered>();
   readonly #inputs: EngineInput[] = [];
@@ -41,6 +49,7 @@ export class Lowering {
   readonly #results: Record<string, Value> = {};
   readonly #shared = new Map<string, Value>();
   readonly #partLimit: number;
+  #read: ReadonlySet<Value> | undefined;
 
   /** `partLimit`: how long a part of a long axis is at most; the chip's own limit by default. */
   constructor(fn: MilFunction, chip: Chip, driver: Driver, partLimit = PART_LIMIT) {
@@ -49,6 +58,9 @@ export class Lowering {
     this.chip = chip;
     this.driver = driver;
     this.builder = new FunctionBuilder(fn.name);
+    this.host = new HostPart(fn);
+    this.masks = new Masks(fn);
+    this.wholeNumbers = new WholeNumbers(this);
     for (const input of fn.inputs) this.#lowered.set(input, this.#input(input));
   }
 
@@ -64,13 +76,13 @@ export class Lowering {
 
   /** Whether the function multiplies matrices. */
   get hasProducts(): boolean {
-    return this.#fn.operations.some(({ type }) => type === "matmul");
+    return this.#fn.operations.some(({ type }) => opRow(type)?.product !== undefined);
   }
 
   #input(input: Value): Lowered {
     if (input.type.kind !== "tensor") throw this.refuse(`input ${input.name} is no tensor`);
     const shape = staticShape(input.type, `input ${input.name}`);
-    if (!isFloat(input.type.dataType)) return { kind: "index", input: input.name, shape };
+    if (!isFloat(input.type.dataType)) return { kind: "host", value: input, shape };
     const [rows = 1, ...rest] = shape;
     if (rows > this.axisLimit && shape.length === 2) {
       const each = elementCount(rest);
@@ -87,6 +99,7 @@ export class Lowering {
     const conversion = { kind: "half", start: 0, count: elementCount(shape) } as const;
     const portShape = this.#portShape(shape);
     const port = this.#port(input.name, input.name, portShape, conversion);
+    if (shape.length > MOST_AXES) return { kind: "folded", value: port, shape };
     const isSame = shape.length === 0 || sameShape(portShape, shape);
     // A name that no later port has.
     const options = { name: `from_${input.name}` };
@@ -110,26 +123,62 @@ export class Lowering {
    */
   #portShape(shape: readonly number[]): readonly number[] {
     if (shape.length === 0) return [1];
+    if (shape.length > MOST_AXES) return this.#portShape(foldedShape(shape, MOST_AXES));
     const count = elementCount(shape);
     const isNarrow = this.driver === "in-memory" && (shape.at(-1) ?? 1) < LANE_WIDTH;
     return isNarrow && count >= LANE_WIDTH && count <= this.axisLimit ? [1, count] : shape;
   }
 
-  /** A port the host fills from an index input, made once. */
-  hostPort(input: string, rows: number, conversion: EngineInput["conversion"]): Value {
+  /** A port the host fills with one-hot rows or signs of an input, or of a result of the host part; made once. */
+  hostPort(from: string, rows: number, conversion: EngineInput["conversion"]): Value {
     const { kind } = conversion;
     const part = kind === "one-hot" && conversion.first > 0 ? `_${conversion.first}` : "";
-    const name = `${input}_${kind.replace("-", "_")}${part}`;
-    const known = this.#shared.get(name);
+    const base = `${from}_${kind.replace("-", "_")}${part}`;
+    const key = `port ${base} ${JSON.stringify(conversion)}`;
+    const known = this.#shared.get(key);
     if (known !== undefined) return known;
     const shape = kind === "one-hot" ? [rows, conversion.depth] : [rows];
-    const value = this.#port(name, input, shape, conversion);
-    this.#shared.set(name, value);
+    const value = this.#port(this.#freePortName(base), from, shape, conversion);
+    this.#shared.set(key, value);
     return value;
+  }
+
+  /** A value that the host knows, as numbers on the engine. */
+  #hostNumbers(value: Value, shape: readonly number[]): Value {
+    const valid = this.host.isValidOf(value);
+    const count = elementCount(shape);
+    if (valid !== undefined) {
+      const port = this.hostPort(valid.name, count, { kind: "valid" });
+      return shape.length === 1 ? port : this.reshape(port, shape);
+    }
+    const origin = this.host.origin(value);
+    const from = this.host.sourceOf(origin);
+    const key = `numbers ${from}`;
+    let port = this.#shared.get(key);
+    if (port === undefined) {
+      const originShape = origin.type.kind === "tensor" ? staticShape(origin.type) : shape;
+      const name = this.#freePortName(`${from}_half`);
+      const conversion = { kind: "half", start: 0, count } as const;
+      port = this.#port(name, from, this.#portShape(originShape), conversion);
+      this.#shared.set(key, port);
+    }
+    return shape.length === 0 ? port : this.reshape(port, shape);
+  }
+
+  #freePortName(base: string): string {
+    let name = base;
+    while (this.#inputs.some((input) => input.name === name)) name = `${name}_`;
+    return name;
   }
 
   set(value: Value, lowered: Lowered): void {
     this.#lowered.set(value, lowered);
+  }
+
+  /** The host computes a value before the engine runs. */
+  setHost(value: Value): void {
+    if (value.type.kind !== "tensor") throw this.refuse(`${value.name} is no tensor`);
+    this.set(value, { kind: "host", value, shape: staticShape(value.type, value.name) });
   }
 
   /** What stands for an operand. */
@@ -141,44 +190,74 @@ export class Lowering {
       throw this.refuse("an operand is neither computed nor a constant tensor");
     }
     const shape = staticShape(literal.type);
-    const value = this.builder.constant(halfLiteral(literal));
+    const value = this.builder.constant(halfLiteral(this, literal));
     const lowered: Lowered = { kind: "plain", value, shape };
     if (operand.kind === "value") this.#lowered.set(operand, lowered);
     return lowered;
+  }
+
+  /** Whether an op or a result of the function reads a value. */
+  isRead(value: Value): boolean {
+    this.#read ??= new Set([
+      ...this.#fn.outputs,
+      ...this.#fn.operations.flatMap((operation) => [...valuesReadBy(operation)]),
+    ]);
+    return this.#read.has(value);
+  }
+
+  /** The indices of an op, where the host knows them. */
+  indicesOf(call: OpCall): Value | undefined {
+    const operand = call.operand("indices");
+    const known = operand.kind === "value" ? this.#lowered.get(operand) : undefined;
+    return known?.kind === "host" ? known.value : undefined;
+  }
+
+  zero(): Lowered {
+    return { kind: "uniform", number: 0, shape: [] };
+  }
+
+  one(): Lowered {
+    return { kind: "uniform", number: 1, shape: [] };
+  }
+
+  shapeOf(value: Value): readonly number[] {
+    return value.type.kind === "tensor" ? staticShape(value.type) : [];
   }
 
   lookup(call: OpCall, name: string): Lowered {
     return this.get(call.operand(name));
   }
 
-  /** An operand as one value of its full shape. */
+  /** An operand as one value of its full shape, bools and integers as fp16 numbers. */
   whole(lowered: Lowered): Value {
     switch (lowered.kind) {
       case "plain":
-        return this.#materialize(lowered.value, lowered.shape);
+        return this.#materialize(this.wholeNumbers.asHalf(lowered.value), lowered.shape);
       case "product":
         return this.#materialize(writeProduct(this, lowered), lowered.shape);
       case "uniform":
         return this.full(lowered.shape, lowered.number);
-      case "valid": {
-        const [rows = 1] = lowered.shape;
-        const port = this.hostPort(lowered.input, elementCount(lowered.shape), { kind: "valid" });
-        return lowered.shape.length === 1 && rows > 0 ? port : this.reshape(port, lowered.shape);
-      }
+      case "host":
+        return this.#hostNumbers(lowered.value, lowered.shape);
+      case "folded":
+        throw this.refuse(
+          `a tensor of rank ${lowered.shape.length} is used by an op other than reshape, transpose and elementwise ones; the chip takes rank ${MOST_AXES}`,
+        );
       case "parts":
         throw this.refuse(
           `an axis of ${lowered.shape.at(lowered.axis)} is used whole, and the chip takes ${this.chipLimit}; products, elementwise ops, sums and softmax over it come in parts, other ops want the axis split in the program`,
         );
-      case "index":
-        throw this.refuse(`indices "${lowered.input}" are used as numbers`);
     }
   }
 
   /** The same for elementwise ops, which broadcast themselves. */
   broadcastable(lowered: Lowered): Operand {
-    if (lowered.kind === "plain") return lowered.value;
+    if (lowered.kind === "plain") return this.wholeNumbers.asHalf(lowered.value);
     if (lowered.kind === "product") return writeProduct(this, lowered);
-    if (lowered.kind === "uniform") return tensorLiteral("fp16", [], [lowered.number]);
+    if (lowered.kind === "uniform") {
+      this.#checkUniform(lowered.number);
+      return tensorLiteral("fp16", [], [lowered.number]);
+    }
     return this.whole(lowered);
   }
 
@@ -201,11 +280,17 @@ export class Lowering {
     const known = this.#shared.get(key);
     if (known !== undefined) return known;
     const count = elementCount(shape);
+    this.#checkUniform(number);
     if (count > MOST_CONSTANTS) throw this.refuse(`a constant of ${count} numbers would be needed`);
     const numbers = new Float32Array(count).fill(roundToFloat16(number));
     const value = this.builder.constant(numericLiteral(tensorType("fp16", shape), numbers), "full");
     this.#shared.set(key, value);
     return value;
+  }
+
+  #checkUniform(number: number): void {
+    if (isBeyondHalf(number))
+      throw this.refuse(`the constant ${number} is beyond fp16; scale it in the program`);
   }
 
   /** An operand of a product with zeros added along its inner axis, where the chip wants a multiple of 32. */
@@ -223,16 +308,21 @@ export class Lowering {
     return { kind: "plain", value, shape: shape ?? staticShape(value.type) };
   }
 
-  /** Copies an op with its operands lowered, floats as fp16. */
+  /**
+   * Copies an op with its operands lowered, floats as fp16. Attributes that are parameters, as ios16 writes those of
+   * `constexpr_` ops, become operands.
+   */
   copy(operation: Operation): readonly Value[] {
+    const parameters = opRow(operation.type)?.parameters ?? {};
+    const given = new Map<string, Argument>(operation.inputs);
+    for (const [name, literal] of operation.attributes) {
+      if (Object.hasOwn(parameters, name) && !given.has(name)) given.set(name, literal);
+    }
     const inputs = new Map<string, Argument>();
-    for (const [name, argument] of operation.inputs) {
-      inputs.set(
-        name,
-        isOperandList(argument)
-          ? argument.map((operand) => this.#copied(operand))
-          : this.#copied(argument),
-      );
+    for (const [name, argument] of given) {
+      const isData = parameters[name]?.kind === "tensor" || parameters[name]?.kind === "tensors";
+      const copied = (operand: Operand): Operand => this.#copied(operand, operation.type, isData);
+      inputs.set(name, isOperandList(argument) ? argument.map(copied) : copied(argument));
     }
     return this.builder.append(
       { type: operation.type, inputs, blocks: operation.blocks, attributes: new Map() },
@@ -240,13 +330,14 @@ export class Lowering {
     );
   }
 
-  #copied(operand: Operand): Operand {
+  #copied(operand: Operand, type: string, isData: boolean): Operand {
     const literal = literalOf(operand);
     if (literal !== undefined && !this.#isKnown(operand)) {
-      const isTensor = literal.type.kind === "tensor" && isFloat(literal.type.dataType);
-      if (!isTensor) return literal;
+      const isFloating = literal.type.kind === "tensor" && isFloat(literal.type.dataType);
+      const isCompressed = isConstexpr(type);
+      if (!isFloating && (!isData || isCompressed)) return literal;
       if (literal.data.kind === "numbers" && literal.data.numbers.length === 1)
-        return halfLiteral(literal);
+        return halfLiteral(this, literal);
     }
     return this.whole(this.get(operand));
   }
@@ -257,6 +348,15 @@ export class Lowering {
 
   /** Sends a value of the plan's function to its output port or ports. */
   output(output: Value, lowered: Lowered): void {
+    if (lowered.kind === "host") {
+      if (this.host.giveResult(output.name, lowered.value)) return;
+      throw this.refuse(`it returns its input "${output.name}" as it is`);
+    }
+    if (lowered.kind === "folded") {
+      const { value } = lowered;
+      this.#result(output.name, value, output.name, { kind: "write", start: 0 });
+      return;
+    }
     if (lowered.kind === "parts") {
       const axis = lowered.shape.length + lowered.axis;
       // Parts are runs of the output only where no axis before theirs repeats them.
@@ -310,7 +410,9 @@ export class Lowering {
   }
 
   finish(): EngineProgram {
+    if (this.#outputs.length === 0) throw this.refuse("nothing of it needs the engine");
     const fn = this.builder.finish(this.#results);
+    const hostPart = this.host.finish();
     const used = new Set(
       fn.operations.flatMap(({ inputs }) =>
         [...inputs.values()].flatMap((argument) =>
@@ -322,6 +424,7 @@ export class Lowering {
     const names = new Set(inputs.map(({ name }) => name));
     return Object.freeze({
       function: Object.freeze({ ...fn, inputs: Object.freeze(inputs) }),
+      ...(hostPart !== undefined && { hostPart }),
       inputs: this.#inputs.filter(({ name }) => names.has(name)),
       outputs: this.#outputs,
       scales: [],
@@ -331,17 +434,4 @@ export class Lowering {
   refuse(reason: string): NotLowered {
     return new NotLowered("pass.engine", `"${this.#fn.name}" stays on the host: ${reason}`);
   }
-}
-
-/** A float constant as fp16: what is too large becomes large, so that masks stay numbers. */
-function halfLiteral(literal: Literal): Literal {
-  if (literal.type.kind !== "tensor" || literal.data.kind !== "numbers") return literal;
-  if (!isFloat(literal.type.dataType)) return literal;
-  const { numbers: given } = literal.data;
-  const numbers = new Float32Array(given.length);
-  for (let i = 0; i < numbers.length; i++) {
-    const number = Number(given[i]);
-    numbers[i] = roundToFloat16(Math.abs(number) > 65504 ? Math.sign(number) * LARGE : number);
-  }
-  return numericLiteral(tensorType("fp16", literal.type.shape), numbers);
 }

@@ -6,15 +6,11 @@ import type { Finding } from "../chip/legality/check.ts";
 import type { Plan, PlanProgram } from "../plan/plan.ts";
 import { lowerFunction } from "./lower-function.ts";
 import type { ScalingOptions } from "./lower-function.ts";
+import { splitHostParts } from "./host-parts.ts";
 import { NotLowered } from "./lowering.ts";
 import { applyScales, chooseScales } from "./operand-scaling.ts";
 import { planProductRanges } from "./plan-magnitudes.ts";
-import type { EngineProgram } from "./ports.ts";
-
-/** Where a program of a plan runs, and as what. */
-export type PlacedProgram =
-  | { readonly place: "engine"; readonly program: EngineProgram }
-  | { readonly place: "host"; readonly reason: string };
+import type { PlacedProgram } from "./ports.ts";
 
 /** Every program of a plan for a chip: rewritten for the engine where that is possible. */
 export function placePlan(
@@ -93,12 +89,12 @@ export function estimatePlacedPlan(
   driver: Driver,
   runs?: Readonly<Record<string, number>>,
 ): PlanEstimate {
-  const placed = placePlan(plan, chip, driver);
+  const { plan: running, placed } = splitHostParts(plan, placePlan(plan, chip, driver));
   const place = (program: PlanProgram): Placement => {
     const found = placed.get(program.name);
     return found?.place === "engine"
       ? { place: "engine", function: found.program.function }
       : { place: "host", reason: found?.reason ?? "unknown" };
   };
-  return estimatePlan(plan, chip, driver, { place, ...(runs !== undefined && { runs }) });
+  return estimatePlan(running, chip, driver, { place, ...(runs !== undefined && { runs }) });
 }

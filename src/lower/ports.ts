@@ -1,18 +1,29 @@
 import type { MilFunction } from "../mil/program.ts";
 
+/**
+ * fp16 [N, depth]: 1 where the row's index is `first` plus the column, 0 elsewhere. Indices point at one of `size`
+ * elements: negative ones count from the end, or stand for the first element; others are an error.
+ */
+export interface OneHotConversion {
+  readonly kind: "one-hot";
+  readonly first: number;
+  readonly depth: number;
+  readonly size: number;
+  readonly negative: "from-end" | "first";
+}
+
 /** How the host makes what an input of the engine's function holds from an input of the plan's function. */
 export type InputConversion =
   /** A run of `count` elements from `start` on, as fp16. */
   | { readonly kind: "half"; readonly start: number; readonly count: number }
-  /** fp16 [N, depth]: 1 where the row's index is `first` plus the column, 0 elsewhere; rows of negative indices hold zeros. */
-  | { readonly kind: "one-hot"; readonly first: number; readonly depth: number }
+  | OneHotConversion
   /** fp16 [N]: 1 where the index is not negative. */
   | { readonly kind: "valid" };
 
 export interface EngineInput {
   /** Input of the engine's function. */
   readonly name: string;
-  /** Input of the plan's function it comes from. */
+  /** Input of the plan's function it comes from, or result of the program's host part. */
   readonly from: string;
   readonly conversion: InputConversion;
 }
@@ -48,9 +59,19 @@ export interface OperandScale {
   readonly range: ProductRange;
 }
 
+/** Where a program of a plan runs, and as what. */
+export type PlacedProgram =
+  | { readonly place: "engine"; readonly program: EngineProgram }
+  | { readonly place: "host"; readonly reason: string };
+
 /** A program of a plan as the engine takes it: fp16 ports, only ops it has, sizes it allows. */
 export interface EngineProgram {
   readonly function: MilFunction;
+  /**
+   * What the host computes first from inputs of the plan's function, in their own types: index arithmetic, look-ups,
+   * masks of tokens. Its results are ports' sources, and those results of the plan's function that need no engine.
+   */
+  readonly hostPart?: MilFunction;
   readonly inputs: readonly EngineInput[];
   readonly outputs: readonly EngineOutput[];
   /** Powers of two that keep its products on the grid, as the pass chose them. */

@@ -3,10 +3,9 @@ import type { Operation, Value } from "../mil/program.ts";
 import { elementCount, staticShape } from "../mil/types.ts";
 import type { Lowered } from "./lowered-value.ts";
 import type { Lowering } from "./lowering.ts";
+import { apartFromZero } from "./half-constants.ts";
+import { FAR_BELOW } from "./masks.ts";
 import { softmaxOfParts } from "./parts.ts";
-
-/** What a padded softmax sees beyond its axis: nothing of it is left after the exponential. */
-export const FAR_BELOW = -30_000;
 
 export function softmax(lowering: Lowering, call: OpCall): Lowered | undefined {
   const x = lowering.lookup(call, "x");
@@ -78,6 +77,6 @@ export function reciprocalRoot(lowering: Lowering, call: OpCall): Value | undefi
   if (lowering.driver !== "in-memory") return undefined;
   const { builder } = lowering;
   const x = lowering.whole(lowering.lookup(call, "x"));
-  const raised = builder.op("add", { x, y: call.float("epsilon") });
+  const raised = builder.op("add", { x, y: apartFromZero(call.float("epsilon")) });
   return builder.op("pow", { x: raised, y: -0.5 });
 }

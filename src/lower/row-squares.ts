@@ -1,4 +1,6 @@
 import type { Operand, Operation, Value } from "../mil/program.ts";
+import { roundToFloat16 } from "../util/float16.ts";
+import { apartFromZero } from "./half-constants.ts";
 import { knownShape, operandOf, scalarConstant } from "../passes/match.ts";
 import { rewriting } from "../passes/rewrite.ts";
 import type { Pass, RewriteContext } from "../passes/rewrite.ts";
@@ -69,8 +71,10 @@ export const scaleRowSquares: Pass = rewriting("scale row squares", (operation, 
   const inverse = emit.op("real_div", { x: 1, y: divisor });
   const u: Value = emit.op("mul", { x, y: inverse });
   const mean = emit.op("reduce_mean", { x: emit.op("mul", { x: u, y: u }), ...over });
+  // As the engine holds it: it only keeps the root of nothing finite.
+  const added = roundToFloat16(apartFromZero(call.float("epsilon")));
   const epsilon = emit.op("mul", {
-    x: emit.op("mul", { x: inverse, y: call.float("epsilon") }),
+    x: emit.op("mul", { x: inverse, y: added }),
     y: inverse,
   });
   const root = emit.op("rsqrt", { x: emit.op("add", { x: mean, y: epsilon }), epsilon: 0 });

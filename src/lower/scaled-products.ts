@@ -1,5 +1,6 @@
 import type { Value } from "../mil/program.ts";
 import { elementCount, staticShape } from "../mil/types.ts";
+import { halfSteps } from "./half-constants.ts";
 import type { Lowered, Product } from "./lowered-value.ts";
 import type { Writer } from "./writer.ts";
 
@@ -65,7 +66,9 @@ export function writeProduct(writer: Writer, product: Product): Value {
   // The constant and the roots that are left go to the smallest factor, which costs least.
   let last = normalized.pop() ?? scales.pop();
   if (last === undefined) throw writer.refuse("a product of nothing");
-  if (product.constant !== 1) last = builder.op("mul", { x: last, y: product.constant });
+  if (product.constant !== 1) {
+    for (const step of halfSteps(product.constant)) last = builder.op("mul", { x: last, y: step });
+  }
   for (const scale of scales) last = builder.op("mul", { x: last, y: scale });
   return normalized.reduceRight((so, factor) => builder.op("mul", { x: factor, y: so }), last);
 }

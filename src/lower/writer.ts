@@ -1,5 +1,8 @@
 import type { FunctionBuilder } from "../mil/builder.ts";
 
+/** The smallest and the largest number that a value may hold. */
+export type Bounds = readonly [lowest: number, highest: number];
+
 /** What a piece of the lowering needs to write ops, or to say why it cannot. */
 export interface Writer {
   readonly builder: FunctionBuilder;

@@ -4,6 +4,7 @@ import { DRIVERS } from "../../src/chip/chip.ts";
 import { hostTensor } from "../../src/mil/host-tensor.ts";
 import type { HostTensor } from "../../src/mil/host-tensor.ts";
 import { FunctionBuilder } from "../../src/mil/builder.ts";
+import { tensorLiteral } from "../../src/mil/literal.ts";
 import { tensorType } from "../../src/mil/types.ts";
 import type { MilFunction } from "../../src/mil/program.ts";
 import { MODEL_PRESETS, isModelPreset, modelPreset } from "../../src/model/presets.ts";
@@ -199,14 +200,19 @@ describe("lowering", () => {
     expect(() => lowerFunction(fn, chipByName("m4"), "e5rt")).toThrow(/stays on the host: gather/);
   });
 
-  test("masks beyond fp16 become large numbers, not infinities", () => {
+  test("masks beyond fp16 become large numbers under a softmax, and are refused where they are results", () => {
     const f = new FunctionBuilder("masked");
     const x = f.input("x", tensorType("fp32", [2, 2]));
-    const fn = f.finish({ y: f.op("add", { x, y: -1e9 }) });
+    const masked = f.op("add", { x, y: tensorLiteral("fp32", [2, 2], [0, -1e9, -1e9, 0]) });
+    const fn = f.finish({ y: f.op("softmax", { x: masked, axis: 1 }) });
     const program = lowerFunction(fn, chipByName("m4"), "e5rt");
     const y = evaluateFunction(program.function, new Map([["x", hostTensor("fp16", [2, 2])]]));
-    expect([...(y.get("result_y")?.data ?? [])]).toEqual(
-      [-30000, -30000, -30000, -30000].map((n) => Math.fround(n)),
+    expect([...(y.get("result_y")?.data ?? [])]).toEqual([1, 0, 0, 1]);
+    const g = new FunctionBuilder("masked");
+    const z = g.input("x", tensorType("fp32", [2, 2]));
+    const returned = g.finish({ y: g.op("add", { x: z, y: -1e9 }) });
+    expect(() => lowerFunction(returned, chipByName("m4"), "e5rt")).toThrow(
+      /add with a constant beyond twice fp16's range/,
     );
   });
 });

@@ -3,7 +3,7 @@ import { productFlops } from "../../chip/cost/work.ts";
 import { checkFunction } from "../../chip/legality/check.ts";
 import { formatFindings } from "../../chip/print.ts";
 import type { OperandScaling } from "../../lower/operand-scaling.ts";
-import type { PlacedProgram } from "../../lower/place-plan.ts";
+import type { PlacedProgram } from "../../lower/ports.ts";
 import type { Plan } from "../../plan/plan.ts";
 import type {
   BufferView,
@@ -102,10 +102,10 @@ export class AnePlan implements LoadedPlan {
   }
 
   /** Throws `EngineError` `engine.refused` for a plan the chip refuses, with op, rule, source and remedy. */
-  static async load(plan: Plan, context: AnePlanContext, options: LoadOptions): Promise<AnePlan> {
+  static async load(given: Plan, context: AnePlanContext, options: LoadOptions): Promise<AnePlan> {
     const { driver, chip, operandScaling } = context;
     const share = sharedPlan(options, (other) => other instanceof AnePlan);
-    const placed = placeOrRefuse(plan, chip, driver.name, operandScaling);
+    const { plan, placed } = placeOrRefuse(given, chip, driver.name, operandScaling);
     const memory = new DeviceMemory(driver);
     const limits = {
       callsPerSegment: context.separateDispatches ? 1 : Math.max(1, driver.operationLimit >> 1),
@@ -124,7 +124,7 @@ export class AnePlan implements LoadedPlan {
     }
     const transfers = new Transfers(host, memory, versions, context.conversions);
     return new AnePlan(
-      plan,
+      given,
       context,
       { placed, steps, memory, host, transfers },
       options.onProgress,

@@ -1,7 +1,7 @@
 import type { Chip } from "../../chip/chip.ts";
 import type { ScalingOptions } from "../../lower/lower-function.ts";
 import { placePlan } from "../../lower/place-plan.ts";
-import type { PlacedProgram } from "../../lower/place-plan.ts";
+import type { PlacedProgram } from "../../lower/ports.ts";
 import type { Plan } from "../../plan/plan.ts";
 import type { CompilationCost, SectionsOfPlan } from "../engine.ts";
 import { overCompileBudget } from "../host/compile-budget.ts";

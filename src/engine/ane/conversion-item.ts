@@ -1,4 +1,6 @@
+import type { OneHotConversion } from "../../lower/ports.ts";
 import type { HalfConverter } from "../host/half-converter.ts";
+import { fillOneHot } from "../host/one-hot.ts";
 import { foreign } from "../../ffi/foreign.ts";
 
 /** A run of numbers to convert between the host's shared memory and the engine's; goes from thread to thread. */
@@ -13,8 +15,8 @@ export type ConversionItem = {
   readonly start: number;
 } & (
   | { readonly kind: "to-halves" | "to-singles" | "add" }
-  /** int32 indices into rows of `depth` halves: see `InputConversion`. */
-  | { readonly kind: "one-hot"; readonly first: number; readonly depth: number }
+  /** int32 indices into rows of `depth` halves. */
+  | OneHotConversion
 );
 
 const ONE = 0x3c00;
@@ -48,9 +50,8 @@ export class ItemConverter {
         return;
       }
       case "one-hot": {
-        const { first, depth } = item;
         const indices = new Int32Array(host, hostByteOffset, count);
-        fillOneHot(indices, first, depth, device.subarray(start, start + count * depth));
+        fillOneHot(indices, item, device.subarray(start, start + count * item.depth), ONE);
       }
     }
   }
@@ -62,20 +63,5 @@ export class ItemConverter {
     const made = new Uint16Array(foreign().view(address, byteLength));
     this.#views.set(key, made);
     return made;
-  }
-}
-
-/** A row of `depth` halves for each index: 1 where the column plus `first` is the index. */
-export function fillOneHot(
-  indices: ArrayLike<number>,
-  first: number,
-  depth: number,
-  port: Uint16Array,
-): void {
-  port.fill(0, 0, indices.length * depth);
-  for (let row = 0; row < indices.length; row++) {
-    const index = indices[row] ?? -1;
-    const column = index - first;
-    if (index >= 0 && column >= 0 && column < depth) port[row * depth + column] = ONE;
   }
 }

@@ -3,7 +3,7 @@ import type { InputConversion } from "../../lower/ports.ts";
 import { float16Bits, float16Value } from "../../util/float16.ts";
 import type { HalfConverter } from "../host/half-converter.ts";
 import type { BufferView } from "../engine.ts";
-import { fillOneHot } from "./conversion-item.ts";
+import { fillOneHot } from "../host/one-hot.ts";
 
 const ONE = 0x3c00;
 
@@ -23,7 +23,7 @@ export function fillPort(
       for (let i = 0; i < source.length; i++) port[i] = (source[i] ?? -1) < 0 ? 0 : ONE;
       return;
     case "one-hot":
-      fillOneHot(source, conversion.first, conversion.depth, port);
+      fillOneHot(source, conversion, port, ONE);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { MilFunction } from "../../mil/program.ts";
 import { elementCount, staticShape } from "../../mil/types.ts";
 import type { EngineProgram, InputConversion } from "../../lower/ports.ts";
-import type { PlacedProgram } from "../../lower/place-plan.ts";
+import type { PlacedProgram } from "../../lower/ports.ts";
 import { isTransient } from "../../plan/plan.ts";
 import type { Dispatch, Plan } from "../../plan/plan.ts";
 import { EngineError } from "../errors.ts";
@@ -310,7 +310,7 @@ class SectionPlanner {
   ): DeviceId {
     const what =
       conversion.kind === "one-hot"
-        ? `one-hot ${conversion.first}+${conversion.depth}`
+        ? `one-hot ${conversion.first}+${conversion.depth} of ${conversion.size}, ${conversion.negative}`
         : conversion.kind;
     const images = this.#images.get(region.buffer) ?? [];
     const held = images.find(

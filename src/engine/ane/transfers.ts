@@ -96,8 +96,7 @@ export class Transfers {
     if (conversion.kind === "half" && places?.view instanceof Float32Array)
       return { kind: "to-halves", ...places.item };
     if (conversion.kind === "one-hot" && places?.view instanceof Int32Array) {
-      const { first, depth } = conversion;
-      return { kind: "one-hot", first, depth, ...places.item };
+      return { ...conversion, ...places.item };
     }
     return undefined;
   }

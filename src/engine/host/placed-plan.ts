@@ -2,12 +2,14 @@ import type { Chip, Driver } from "../../chip/chip.ts";
 import { formatFindings } from "../../chip/print.ts";
 import type { OperandScaling } from "../../lower/operand-scaling.ts";
 import { checkPlacedPlan, placePlan } from "../../lower/place-plan.ts";
-import type { PlacedProgram } from "../../lower/place-plan.ts";
+import { splitHostParts } from "../../lower/host-parts.ts";
+import type { SplitPlan } from "../../lower/host-parts.ts";
+import type { PlacedProgram } from "../../lower/ports.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { EngineError } from "../errors.ts";
 
 /**
- * Where every program of a plan runs, and as what. Throws `EngineError` `engine.refused` for a plan the chip
+ * Where every program of a plan runs, and as what, and the plan as it runs then. Throws `EngineError` `engine.refused` for a plan the chip
  * refuses, with op, rule, source and remedy.
  */
 export function placeOrRefuse(
@@ -15,12 +17,12 @@ export function placeOrRefuse(
   chip: Chip,
   driver: Driver,
   operandScaling: OperandScaling,
-): ReadonlyMap<string, PlacedProgram> {
+): SplitPlan {
   const placed = placePlan(plan, chip, driver, { operandScaling });
   const broken = checkPlacedPlan(plan, placed, chip, driver).filter(
     ({ severity }) => severity === "error",
   );
-  if (broken.length === 0) return placed;
+  if (broken.length === 0) return splitHostParts(plan, placed);
   throw new EngineError(
     "engine.refused",
     `${chip.name} refuses plan "${plan.name}":\n${formatFindings(broken)}`,

@@ -8,7 +8,7 @@ import type { MilFunction } from "../../mil/program.ts";
 import { elementCount, staticShape } from "../../mil/types.ts";
 import type { DataType } from "../../mil/types.ts";
 import type { OperandScaling } from "../../lower/operand-scaling.ts";
-import type { PlacedProgram } from "../../lower/place-plan.ts";
+import type { PlacedProgram } from "../../lower/ports.ts";
 import type { EngineInput, EngineProgram } from "../../lower/ports.ts";
 import type { Binding, Dispatch, Plan, PlanProgram } from "../../plan/plan.ts";
 import { float16Bits, float16Value } from "../../util/float16.ts";
@@ -21,6 +21,7 @@ import type {
   MemoryReport,
 } from "../engine.ts";
 import { EngineError } from "../errors.ts";
+import { fillOneHot } from "../host/one-hot.ts";
 import { runHostKernel } from "./host-kernels.ts";
 import { HalfTensor } from "./half-tensor.ts";
 import type { SimContext } from "./context.ts";
@@ -65,6 +66,8 @@ function allocatorOf({ arena }: Machine): Allocator<MemoryBlock> {
 export class SimPlan implements LoadedPlan {
   readonly plan: Plan;
   readonly #settings: SimPlanSettings;
+  /** The plan as it runs: where the host begins a program, that is a dispatch of its own. */
+  readonly #running: Plan;
   readonly #placed: ReadonlyMap<string, PlacedProgram>;
   readonly #functions = new Map<string, SimulatedFunction>();
   readonly #record: PlanRecord;
@@ -77,14 +80,16 @@ export class SimPlan implements LoadedPlan {
   constructor(plan: Plan, settings: SimPlanSettings, options: LoadOptions) {
     const { chip, driver, operandScaling = "auto" } = settings;
     this.plan = plan;
-    this.#record = new PlanRecord(plan);
     this.#settings = settings;
-    this.#placed = placeOrRefuse(plan, chip, driver, operandScaling);
+    const split = placeOrRefuse(plan, chip, driver, operandScaling);
+    this.#running = split.plan;
+    this.#record = new PlanRecord(split.plan);
+    this.#placed = split.placed;
     const { machine } = settings.context;
     const isOwn = (other: LoadedPlan): other is SimPlan =>
       other instanceof SimPlan && other.#settings.context.machine === machine;
     const share = sharedPlan(options, isOwn);
-    this.#buffers = new PlanBuffers(plan, allocatorOf(machine), share?.buffers);
+    this.#buffers = new PlanBuffers(split.plan, allocatorOf(machine), share?.buffers);
   }
 
   get buffers(): PlanBuffers<MemoryBlock> {
@@ -169,7 +174,10 @@ export class SimPlan implements LoadedPlan {
         ? { place: "engine", function: placed.program.function }
         : { place: "host", reason: placed?.reason ?? "unknown" };
     };
-    const { dispatches } = estimatePlan(this.plan, chip, driver, { place, runs: { [section]: 1 } });
+    const { dispatches } = estimatePlan(this.#running, chip, driver, {
+      place,
+      runs: { [section]: 1 },
+    });
     this.#prices.set(section, dispatches);
     return dispatches;
   }
@@ -330,15 +338,8 @@ function fillPort(
     case "valid":
       for (let i = 0; i < numbers.length; i++) numbers[i] = (view[i] ?? -1) < 0 ? 0 : 1;
       break;
-    case "one-hot": {
-      const { first, depth } = conversion;
-      numbers.fill(0);
-      for (let row = 0; row < view.length; row++) {
-        const index = view[row] ?? -1;
-        const column = index - first;
-        if (index >= 0 && column >= 0 && column < depth) numbers[row * depth + column] = 1;
-      }
-    }
+    case "one-hot":
+      fillOneHot(view, conversion, numbers, 1);
   }
   return tensor;
 }

@@ -69,7 +69,15 @@ describe.each([
     const indices = new Int32Array(host, 8, rows);
     for (let row = 0; row < rows; row++) indices[row] = (row % 220) - 10;
     device.fill(7);
-    const request: ConversionItem = { ...item, kind: "one-hot", first: 5, depth: 190, count: rows };
+    const request: ConversionItem = {
+      ...item,
+      kind: "one-hot",
+      size: 1 << 20,
+      negative: "first",
+      first: 5,
+      depth: 190,
+      count: rows,
+    };
     await pool.convert([request]);
     for (let row = 0; row < rows; row++) {
       const ones = [...device.subarray(row * 190, (row + 1) * 190).entries()].flatMap(
