@@ -3,6 +3,8 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { roundStep } from "../dist/util/plot/scale.js";
+import { drawing, FAINT, lineAt, pathThrough, textAt } from "../dist/util/plot/svg.js";
 
 const { values } = parseArgs({
   options: {
@@ -23,9 +25,7 @@ const COLOURS = { cpu: "#1b6ca8", sim: "#d95f02", unscaled: "#7f7f7f" };
 const LABELS = { cpu: "CPU engine, fp32", sim: "sim:m4", unscaled: "sim:m4, --scaling off" };
 
 function ticksOf(low, high, count = 6) {
-  const rough = (high - low) / count;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
+  const step = roundStep((high - low) / count);
   const first = Math.ceil(low / step - 1e-9) * step;
   return Array.from({ length: Math.floor((high - first) / step + 1e-9) + 1 }, (_, i) =>
     Number((first + i * step).toPrecision(12)),
@@ -34,7 +34,8 @@ function ticksOf(low, high, count = 6) {
 
 /** Lines over a common pair of axes. A line is { label, colour, points: [[x, y], ...] }. */
 function chart({ title, xLabel, yLabel, lines, marks = [], yTick = String }) {
-  const all = lines.flatMap(({ points }) => points).filter(([x, y]) => Number.isFinite(x + y));
+  const isKnown = ([x, y]) => Number.isFinite(x + y);
+  const all = lines.flatMap(({ points }) => points).filter(isKnown);
   const xs = [...all.map(([x]) => x), ...marks.map(({ x }) => x)];
   const ys = all.map(([, y]) => y);
   const [x0, x1] = [Math.min(...xs), Math.max(...xs)];
@@ -43,46 +44,32 @@ function chart({ title, xLabel, yLabel, lines, marks = [], yTick = String }) {
   const toX = (x) => LEFT + ((x - x0) / (x1 - x0 || 1)) * (WIDTH - LEFT - RIGHT);
   const toY = (y) =>
     HEIGHT - BOTTOM - ((y - y0 + pad) / (y1 - y0 + 2 * pad || 1)) * (HEIGHT - TOP - BOTTOM);
-  const round = (n) => Number(n.toFixed(1));
   const parts = [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">`,
-    `<rect width="${WIDTH}" height="${HEIGHT}" fill="white"/>`,
-    `<text x="${LEFT}" y="20" font-size="14" font-weight="bold">${title}</text>`,
+    textAt(LEFT, 20, title, { size: 14 }),
+    ...ticksOf(y0 - pad, y1 + pad).flatMap((y) => [
+      lineAt(LEFT, toY(y), WIDTH - RIGHT, toY(y), FAINT),
+      textAt(LEFT - 6, toY(y) + 4, yTick(y), { anchor: "end" }),
+    ]),
+    ...ticksOf(x0, x1, 8).map((x) =>
+      textAt(toX(x), HEIGHT - BOTTOM + 16, `${x}`, { anchor: "middle" }),
+    ),
+    ...marks.flatMap(({ x, label }) => [
+      lineAt(toX(x), TOP, toX(x), HEIGHT - BOTTOM, "#b00", "4 3"),
+      textAt(toX(x) + 4, TOP + 12, label, { fill: "#b00" }),
+    ]),
+    ...lines.flatMap(({ label, colour, points, dash = "" }, index) => {
+      const y = TOP + 14 + 16 * index;
+      const path = points.filter(isKnown).map(([px, py]) => [toX(px), toY(py)]);
+      return [
+        pathThrough(path, colour, dash),
+        lineAt(WIDTH - 190, y - 4, WIDTH - 166, y - 4, colour, dash),
+        textAt(WIDTH - 160, y, label),
+      ];
+    }),
+    textAt((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, xLabel, { anchor: "middle" }),
+    textAt(14, HEIGHT / 2, yLabel, { anchor: "middle", rotate: true }),
   ];
-  for (const y of ticksOf(y0 - pad, y1 + pad)) {
-    parts.push(
-      `<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${round(toY(y))}" y2="${round(toY(y))}" stroke="#ddd"/>`,
-      `<text x="${LEFT - 6}" y="${round(toY(y) + 4)}" text-anchor="end">${yTick(y)}</text>`,
-    );
-  }
-  for (const x of ticksOf(x0, x1, 8))
-    parts.push(
-      `<text x="${round(toX(x))}" y="${HEIGHT - BOTTOM + 16}" text-anchor="middle">${x}</text>`,
-    );
-  for (const { x, label } of marks)
-    parts.push(
-      `<line x1="${round(toX(x))}" x2="${round(toX(x))}" y1="${TOP}" y2="${HEIGHT - BOTTOM}" stroke="#b00" stroke-dasharray="4 3"/>`,
-      `<text x="${round(toX(x) + 4)}" y="${TOP + 12}" fill="#b00">${label}</text>`,
-    );
-  lines.forEach(({ label, colour, points, dash }, index) => {
-    const path = points
-      .filter(([x, y]) => Number.isFinite(x + y))
-      .map(([x, y]) => `${round(toX(x))},${round(toY(y))}`)
-      .join(" ");
-    const y = TOP + 14 + 16 * index;
-    const style = dash === undefined ? "" : ` stroke-dasharray="${dash}"`;
-    parts.push(
-      `<polyline points="${path}" fill="none" stroke="${colour}" stroke-width="1.6"${style}/>`,
-      `<line x1="${WIDTH - 190}" x2="${WIDTH - 166}" y1="${y - 4}" y2="${y - 4}" stroke="${colour}" stroke-width="2"${style}/>`,
-      `<text x="${WIDTH - 160}" y="${y}">${label}</text>`,
-    );
-  });
-  parts.push(
-    `<text x="${(LEFT + WIDTH - RIGHT) / 2}" y="${HEIGHT - 10}" text-anchor="middle">${xLabel}</text>`,
-    `<text transform="translate(14 ${HEIGHT / 2}) rotate(-90)" text-anchor="middle">${yLabel}</text>`,
-    "</svg>",
-  );
-  return `${parts.join("\n")}\n`;
+  return drawing({ width: WIDTH, height: HEIGHT, title, description: yLabel }, parts);
 }
 
 function write(name, svg) {

@@ -1,5 +1,5 @@
 import type { Chip } from "../../chip/chip.ts";
-import { line, svg, text } from "./scatter.ts";
+import { drawing, FAINT, hue, lineAt, markAt, textAt } from "../../util/plot/svg.ts";
 import type { EstimatedOp } from "../../chip/estimate.ts";
 import { formatNumber } from "../../chip/figure.ts";
 
@@ -49,6 +49,9 @@ const SPEED = { low: -3, high: 2 } as const;
 /** FLOP a byte at which a slope's name begins. */
 const LABEL_AT = 2;
 
+const MIDDLE = { anchor: "middle", size: 12 } as const;
+const END = { anchor: "end", size: 12 } as const;
+
 /** Text on a line, beginning at its first point. */
 function along(
   from: { readonly x: number; readonly y: number },
@@ -56,7 +59,7 @@ function along(
   content: string,
 ): string {
   const degrees = (Math.atan2(to.y - from.y, to.x - from.x) * 180) / Math.PI;
-  return `<g transform="translate(${from.x.toFixed(1)} ${from.y.toFixed(1)}) rotate(${degrees.toFixed(1)})">${text(0, -5, "start", content)}</g>`;
+  return `<g transform="translate(${from.x.toFixed(1)} ${from.y.toFixed(1)}) rotate(${degrees.toFixed(1)})">${textAt(0, -5, content, { size: 12 })}</g>`;
 }
 
 /** The roofline as SVG, with the priced products of a program on it. */
@@ -75,27 +78,27 @@ export function rooflineSvg(chip: Chip, ops: readonly EstimatedOp[] = []): strin
   const parts: string[] = [];
   for (let decade = INTENSITY.low; decade <= INTENSITY.high; decade++) {
     parts.push(
-      line(x(10 ** decade), y(10 ** SPEED.low), x(10 ** decade), y(10 ** SPEED.high), "#eee"),
-      text(x(10 ** decade), height - 26, "middle", formatNumber(10 ** decade)),
+      lineAt(x(10 ** decade), y(10 ** SPEED.low), x(10 ** decade), y(10 ** SPEED.high), FAINT),
+      textAt(x(10 ** decade), height - 26, formatNumber(10 ** decade), MIDDLE),
     );
   }
   for (let decade = SPEED.low; decade <= SPEED.high; decade++) {
     parts.push(
-      line(
+      lineAt(
         x(10 ** INTENSITY.low),
         y(10 ** decade),
         x(10 ** INTENSITY.high),
         y(10 ** decade),
-        "#eee",
+        FAINT,
       ),
-      text(left - 6, y(10 ** decade) + 4, "end", formatNumber(10 ** decade)),
+      textAt(left - 6, y(10 ** decade) + 4, formatNumber(10 ** decade), END),
     );
   }
   for (const { name, gbps } of roof.slopes) {
     const meets = (best * 1000) / gbps;
     const start = 10 ** INTENSITY.low;
     parts.push(
-      line(x(start), y((start * gbps) / 1000), x(meets), y(best), "#1f77b4"),
+      lineAt(x(start), y((start * gbps) / 1000), x(meets), y(best), hue(0)),
       along(
         { x: x(LABEL_AT), y: y((LABEL_AT * gbps) / 1000) },
         { x: x(10 * LABEL_AT), y: y((10 * LABEL_AT * gbps) / 1000) },
@@ -106,25 +109,24 @@ export function rooflineSvg(chip: Chip, ops: readonly EstimatedOp[] = []): strin
   for (const [index, { name, tflops }] of roof.roofs.entries()) {
     const start = (tflops * 1000) / chip.rates.weightStream.value;
     parts.push(
-      line(x(start), y(tflops), x(10 ** INTENSITY.high), y(tflops), "#d62728"),
-      text(
+      lineAt(x(start), y(tflops), x(10 ** INTENSITY.high), y(tflops), hue(1)),
+      textAt(
         x(10 ** INTENSITY.high) - 4,
         y(best) - 8 - 14 * (roof.roofs.length - 1 - index),
-        "end",
         `${name}, ${formatNumber(tflops)} TFLOP/s`,
+        END,
       ),
     );
   }
   for (const point of pointsOf(ops)) {
-    parts.push(
-      `<circle cx="${x(point.intensity).toFixed(1)}" cy="${y(point.tflops).toFixed(1)}" r="3" fill="#2ca02c" fill-opacity="0.7"/>`,
-    );
+    parts.push(markAt(x(point.intensity), y(point.tflops), "predicted", hue(2), point.name));
   }
   parts.push(
-    text((width + left) / 2, height - 8, "middle", "FLOP a byte"),
-    text(left, 14, "start", `${chip.name}: TFLOP/s`),
+    textAt((width + left) / 2, height - 8, "FLOP a byte", MIDDLE),
+    textAt(left, 14, `${chip.name}: TFLOP/s`),
   );
-  return svg(width, height, parts);
+  const title = `Roofline of ${chip.name}`;
+  return drawing({ width, height, title, description: "TFLOP/s over FLOP a byte" }, parts);
 }
 
 /** The same for the terminal: one column an eighth of a decade. */

@@ -19,7 +19,7 @@ export function linearScale(maximum: number): Scale {
 }
 
 /** 1, 2 or 5 times a power of ten, not below `step`. */
-function roundStep(step: number): number {
+export function roundStep(step: number): number {
   const power = 10 ** Math.floor(Math.log10(step));
   const factor = [1, 2, 5, 10].find((candidate) => candidate * power >= step * (1 - 1e-9)) ?? 10;
   return factor * power;

@@ -93,6 +93,14 @@ export function picture(frame: Frame, parts: readonly string[]): string {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="${escapeText(`${title}. ${description}`)}"><title>${escapeText(title)}</title><desc>${escapeText(description)}</desc>\n${parts.join("\n")}\n</svg>`;
 }
 
+/** A picture as a file of its own: with letters, paper and the colours that a page around it gives otherwise. */
+export function drawing(frame: Frame, parts: readonly string[]): string {
+  const paper = `<rect width="100%" height="100%" fill="${PAPER}"/>`;
+  return `${picture(frame, [paper, ...parts])
+    .replace("<svg ", '<svg font-family="system-ui, sans-serif" ')
+    .replaceAll(/var\(--[\w-]+, (#\w+)\)/g, "$1")}\n`;
+}
+
 /** Moves labels apart that would overlap: tops at least `gap` apart, order kept, none outside. */
 export function spread(
   wanted: readonly number[],
