@@ -1,6 +1,5 @@
 import type { ByteSource } from "../util/byte-source.ts";
-import { looksLikeAneContainer } from "./hwx/ane-container.ts";
-import { HWX_MAGIC, otherMagic } from "./hwx/container.ts";
+import { HWX_MAGIC, looksLikeAneContainer, otherMagic } from "./magic.ts";
 import { viewOf } from "./byte-view.ts";
 
 export type ProgramKind = "hwx" | "ane" | "e5" | "e5-analytics";

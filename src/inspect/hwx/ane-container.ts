@@ -1,11 +1,11 @@
 import type { ByteSource } from "../../util/byte-source.ts";
 import { hex, viewOf } from "../byte-view.ts";
 import type { HwxSurface } from "./model.ts";
+import { PAYLOAD_OFFSETS } from "../magic.ts";
 
 const CHANNEL_COUNT = 32;
 const HEADER_BYTES = 0x6a8;
 const NCHW_AT = 0x28 + CHANNEL_COUNT * 4;
-const PAYLOAD_OFFSETS = [0x1000, 0x800] as const;
 const TILE_BYTES = 0x4000;
 
 /** The `.ane` file of the Linux driver (H13 only): sizes, channel shapes, then tasks and weights. */
@@ -26,22 +26,6 @@ export interface AneChannel {
   readonly index: number;
   readonly byteLength: number;
   readonly surface: HwxSurface | null;
-}
-
-/** Whether the sizes in the first bytes add up to this file, which is all that tells a `.ane` file. */
-export function looksLikeAneContainer(source: ByteSource): boolean {
-  if (source.byteLength < 0x800) return false;
-  const view = viewOf(source, 0, 0x28, { at: 0, field: "ane header" });
-  const sizeHigh = view.u32(4, "size");
-  const size = view.u32(0, "size");
-  const taskBytes = view.u32(16, "tsk_size");
-  return (
-    sizeHigh === 0 &&
-    view.u32(20, "tsk_size") === 0 &&
-    taskBytes > 0 &&
-    taskBytes <= size &&
-    PAYLOAD_OFFSETS.some((offset) => offset + size === source.byteLength)
-  );
 }
 
 /** Throws `InspectError` when a size or a count does not hold. */

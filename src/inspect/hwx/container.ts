@@ -14,7 +14,6 @@ import type {
 import { readSymbols } from "./symbols.ts";
 import { readProgramThread, readSurfaceThread, type ProgramThread } from "./threads.ts";
 
-export const HWX_MAGIC = 0xbeefface;
 export const HEADER_BYTES = 32;
 const COMMAND_AREA_LIMIT = 64 * 2 ** 20;
 const SEGMENT_BYTES = 72;
@@ -28,17 +27,6 @@ const COMMAND_NAMES: ReadonlyMap<number, string> = new Map([
   [0x19, "LC_SEGMENT_64"],
   [0x31, "LC_NOTE"],
   [0x40, "mapped region"],
-]);
-
-/** Other files that begin like a Mach-O or could be mistaken for one, by their first word. */
-const OTHER_MAGICS: ReadonlyMap<number, string> = new Map([
-  [0xfeedface, "a 32-bit Mach-O"],
-  [0xfeedfacf, "a 64-bit Mach-O"],
-  [0xcefaedfe, "a big-endian 32-bit Mach-O"],
-  [0xcffaedfe, "a big-endian 64-bit Mach-O"],
-  [0xbebafeca, "a universal Mach-O"],
-  [0xcafebabe, "a universal Mach-O"],
-  [0xcefaefbe, "an HWX program with its bytes swapped"],
 ]);
 
 export interface Container {
@@ -59,11 +47,6 @@ export interface Container {
     readonly byteLength: number;
   }[];
   readonly warnings: readonly string[];
-}
-
-/** What a file's first word says it is when it is not HWX, or undefined. */
-export function otherMagic(word: number): string | undefined {
-  return OTHER_MAGICS.get(word);
 }
 
 /** Reads everything of an HWX file but its task stream. Throws `InspectError`. */

@@ -1,9 +1,10 @@
 import type { ByteSource } from "../../util/byte-source.ts";
 import { hex, viewOf, type ByteView } from "../byte-view.ts";
 import { InspectError } from "../inspect-error.ts";
-import { looksLikeAneContainer, readAneContainer, type AneContainer } from "./ane-container.ts";
+import { HWX_MAGIC, looksLikeAneContainer, otherMagic } from "../magic.ts";
+import { readAneContainer, type AneContainer } from "./ane-container.ts";
 import { ANE_CONTAINER_TARGET, targetOf, type HwxTarget } from "./chips.ts";
-import { HWX_MAGIC, otherMagic, readContainer, type Container } from "./container.ts";
+import { readContainer, type Container } from "./container.ts";
 import { containerLayout, aneLayout } from "./layout.ts";
 import { registerMap } from "./map/families.ts";
 import { taskMeaning } from "./meaning.ts";
