@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
+const problems = [];
 const src = join(dirname(fileURLToPath(import.meta.url)), "..", "src");
 /** The rooms, in the order of the pipeline. A room imports only rooms that stand before it. docs/architecture.md draws it. */
 const ROOMS = [
@@ -16,6 +17,44 @@ const ROOMS = [
   ["measure"],
   ["cli"],
 ].flat();
+/**
+ * Folders private to their room, each with the files that other rooms may import: its faces. What stands below such a
+ * folder is private with it.
+ */
+const PRIVATE = new Map(
+  Object.entries({
+    "chip/legality": ["check.ts", "function-rules.ts", "unsupported-ops.ts"],
+    "coreml/generated": [],
+    "engine/ane": ["index.ts", "probe.ts"],
+    "engine/cpu": ["index.ts", "onnx-runtime/ort-binding.ts"],
+    "engine/host": ["compile-budget.ts", "run-sections.ts"],
+    "engine/reference": ["index.ts", "evaluate.ts"],
+    "grad/rules": [],
+    "inspect/e5": ["index.ts"],
+    "inspect/hwx": ["index.ts"],
+    "measure/engine-bench": ["index.ts"],
+    "measure/self-test": ["outcome.ts", "report.ts", "self-test.ts"],
+    "onnx/fuse": [],
+    "onnx/import": ["import-model.ts"],
+    "onnx/lower": ["index.ts"],
+    "track/power": ["index.ts"],
+    "train/config": ["presets.ts"],
+    "train/costs": [],
+    "train/evaluate": [],
+    "train/run": [],
+    "train/step": ["step-plan.ts"],
+  }),
+);
+for (const folder of PRIVATE.keys())
+  if (!existsSync(join(src, folder))) problems.push(`${folder}: marked as private and not there`);
+
+/** The private folder that an import enters by another file than a face, if any. */
+function enteredFolder(target) {
+  for (const [folder, faces] of PRIVATE)
+    if (target.startsWith(`${folder}/`) && !faces.includes(target.slice(folder.length + 1)))
+      return folder;
+  return undefined;
+}
 const rank = new Map(ROOMS.map((room, index) => [room, index]));
 
 function* sources(folder) {
@@ -28,7 +67,6 @@ function* sources(folder) {
 }
 
 const IMPORT = /(?:^|\n)\s*(?:import|export)\s+(?:type\s)?(?:[^"';]*?\sfrom\s+)?"(\.[^"]+)"/g;
-const problems = [];
 for (const { name } of readdirSync(src, { withFileTypes: true }).filter((entry) =>
   entry.isDirectory(),
 ))
@@ -45,7 +83,13 @@ for (const file of sources(src)) {
     const target = relative(src, resolve(dirname(file), specifier));
     targets.push(target);
     const targetRoom = target.split("/")[0];
-    if (room === targetRoom || room === "index") continue;
+    if (room === targetRoom) continue;
+    const entered = enteredFolder(target);
+    if (entered !== undefined) {
+      const faces = PRIVATE.get(entered).join(", ") || "none";
+      problems.push(`${here}: ${target} is private to its room; faces of ${entered}: ${faces}`);
+    }
+    if (room === "index") continue;
     if (!rank.has(targetRoom)) problems.push(`${here}: imports "${specifier}" outside the rooms`);
     else if (rank.get(targetRoom) > rank.get(room))
       problems.push(`${here}: ${room} may not import ${targetRoom} (${target})`);
@@ -80,4 +124,6 @@ if (problems.length > 0) {
   console.error(problems.join("\n"));
   process.exit(1);
 }
-console.log(`imports: ${graph.size} files, ${ROOMS.length} rooms, one way, no cycles`);
+console.log(
+  `imports: ${graph.size} files, ${ROOMS.length} rooms, one way, no cycles, ${PRIVATE.size} private folders`,
+);

@@ -3,11 +3,16 @@ import os from "node:os";
 import type { Command } from "commander";
 import type { Driver } from "../chip/chip.ts";
 import { DRIVERS } from "../chip/chip.ts";
-import { driverAvailability } from "../engine/ane/availability.ts";
-import { chooseChip } from "../engine/ane/choose-chip.ts";
-import { identifyMachine } from "../engine/ane/identity.ts";
-import { findLibrary, hasNeuralEngine } from "../engine/ane/library.ts";
-import { describeProfile, readMachineProfile, systemBuild } from "../engine/ane/machine-profile.ts";
+import {
+  chooseChip,
+  describeProfile,
+  driverAvailability,
+  findLibrary,
+  hasNeuralEngine,
+  identifyMachine,
+  readMachineProfile,
+  systemBuild,
+} from "../engine/ane/probe.ts";
 import { createEngine } from "../engine/create.ts";
 import { EngineError } from "../engine/errors.ts";
 import { measureStep } from "../train/index.ts";

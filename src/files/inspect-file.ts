@@ -1,12 +1,8 @@
 import { BlobFile } from "../coreml/index.ts";
-import { decodeE5Analytics } from "../inspect/e5/analytics.ts";
-import type { E5Analytics } from "../inspect/e5/analytics.ts";
-import { decodeE5Bundle } from "../inspect/e5/bundle.ts";
-import type { E5Bundle } from "../inspect/e5/bundle.ts";
-import { decodeE5Manifest } from "../inspect/e5/manifest.ts";
-import type { E5Manifest } from "../inspect/e5/manifest.ts";
-import { decodeHwx } from "../inspect/hwx/decode.ts";
-import type { HwxFile } from "../inspect/hwx/model.ts";
+import { decodeE5Analytics, decodeE5Bundle, decodeE5Manifest } from "../inspect/e5/index.ts";
+import type { E5Analytics, E5Bundle, E5Manifest } from "../inspect/e5/index.ts";
+import { decodeHwx } from "../inspect/hwx/index.ts";
+import type { HwxFile } from "../inspect/hwx/index.ts";
 import { summarizeOnnx } from "../inspect/onnx-summary.ts";
 import { programKind } from "../inspect/program-kind.ts";
 import { summarizeProgram } from "../inspect/program-summary.ts";

@@ -1,7 +1,6 @@
 import type { Driver } from "../../chip/chip.ts";
-import { ASSUMPTIONS } from "../../engine/ane/assumptions.ts";
-import type { AssumptionId } from "../../engine/ane/assumptions.ts";
-import type { AneDriver } from "../../engine/ane/driver.ts";
+import { ASSUMPTIONS } from "../../engine/ane/probe.ts";
+import type { AneDriver, AssumptionId } from "../../engine/ane/probe.ts";
 import { given } from "./arithmetic-cases.ts";
 import { constant, program } from "./number-case.ts";
 import type { Outcome } from "./outcome.ts";

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { compiledUrl } from "../../util/source-layout.ts";
-import { STDERR_FOLDER_VARIABLE } from "../../engine/ane/ffi/stderr-capture.ts";
+import { STDERR_FOLDER_VARIABLE } from "../../engine/ane/probe.ts";
 import type { Outcome } from "./outcome.ts";
 import { messageSchema } from "./task.ts";
 import type { Job, Task } from "./task.ts";

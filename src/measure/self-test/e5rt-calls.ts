@@ -1,10 +1,11 @@
-import type { AneLibrary } from "../../engine/ane/library.ts";
-import { E5rtCalls } from "../../engine/ane/e5rt/calls.ts";
-import type { CallSite } from "../../engine/ane/e5rt/calls.ts";
-import { NEURAL_ENGINE_MASK } from "../../engine/ane/ffi/e5rt-functions.ts";
-import type { Handle } from "../../engine/ane/ffi/e5rt-functions.ts";
-import { canonicalSource, programFiles } from "../../engine/ane/program-text.ts";
-import { writeProgramFolder } from "../../engine/ane/program-folder.ts";
+import {
+  E5rtCalls,
+  NEURAL_ENGINE_MASK,
+  canonicalSource,
+  programFiles,
+  writeProgramFolder,
+} from "../../engine/ane/probe.ts";
+import type { AneLibrary, CallSite, Handle } from "../../engine/ane/probe.ts";
 import type { MilFunction } from "../../mil/program.ts";
 
 export const SITE: CallSite = { code: "engine.ane.probe", doing: "probing" };

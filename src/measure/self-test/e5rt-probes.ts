@@ -1,9 +1,8 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { PLAIN_BUFFER } from "../../engine/ane/ffi/e5rt-functions.ts";
+import { PLAIN_BUFFER, canonicalSource } from "../../engine/ane/probe.ts";
+import type { AneDriver, DriverOperation, DriverProgram } from "../../engine/ane/probe.ts";
 import { foreign } from "../../ffi/foreign.ts";
-import type { AneDriver, DriverOperation, DriverProgram } from "../../engine/ane/driver.ts";
-import { canonicalSource } from "../../engine/ane/program-text.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { given } from "./arithmetic-cases.ts";
 import { compileRaw, openCalls, SITE } from "./e5rt-calls.ts";

@@ -1,8 +1,10 @@
-import type { AneDriver, DeviceBuffer } from "../../engine/ane/driver.ts";
-import { ObjcRuntime } from "../../engine/ane/in-memory/objc.ts";
-import type { ObjectPointer } from "../../engine/ane/ffi/objc-functions.ts";
-import type { DriverSettings } from "../../engine/ane/machine-profile.ts";
-import { canonicalSource } from "../../engine/ane/program-text.ts";
+import { ObjcRuntime, canonicalSource } from "../../engine/ane/probe.ts";
+import type {
+  AneDriver,
+  DeviceBuffer,
+  DriverSettings,
+  ObjectPointer,
+} from "../../engine/ane/probe.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { FunctionBuilder } from "../../mil/builder.ts";
 import type { MilFunction } from "../../mil/program.ts";

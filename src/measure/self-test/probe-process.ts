@@ -1,9 +1,8 @@
 // A child process of the self-test: runs the tasks it is sent, one after the other, and tells of each what came
 // out. Whatever the runtime does to a process, it does to this one.
 import { chipByName } from "../../chip/chips.ts";
-import type { AneDriver } from "../../engine/ane/driver.ts";
-import { lendEvaluator } from "../../engine/ane/evaluator.ts";
-import { openDriver } from "../../engine/ane/open-driver.ts";
+import { lendEvaluator, openDriver } from "../../engine/ane/probe.ts";
+import type { AneDriver } from "../../engine/ane/probe.ts";
 import { AnecdoteError, messageOf } from "../../util/errors.ts";
 import { runOp } from "./op-probe.ts";
 import type { Outcome } from "./outcome.ts";

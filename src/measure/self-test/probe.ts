@@ -1,8 +1,10 @@
 import type { Chip, Driver } from "../../chip/chip.ts";
-import type { AssumptionId } from "../../engine/ane/assumptions.ts";
-import type { AneDriver } from "../../engine/ane/driver.ts";
-import type { AneLibrary } from "../../engine/ane/library.ts";
-import type { DriverSettings } from "../../engine/ane/machine-profile.ts";
+import type {
+  AneDriver,
+  AneLibrary,
+  AssumptionId,
+  DriverSettings,
+} from "../../engine/ane/probe.ts";
 import type { Group, Outcome, Verdict } from "./outcome.ts";
 
 /** How much is probed: each level has all of those before it. */

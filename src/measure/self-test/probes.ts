@@ -1,6 +1,6 @@
 import type { Driver } from "../../chip/chip.ts";
-import { ASSUMPTIONS } from "../../engine/ane/assumptions.ts";
-import type { AssumptionId } from "../../engine/ane/assumptions.ts";
+import { ASSUMPTIONS } from "../../engine/ane/probe.ts";
+import type { AssumptionId } from "../../engine/ane/probe.ts";
 import { ARITHMETIC_CASES } from "./arithmetic-cases.ts";
 import { E5RT_PROBES } from "./e5rt-probes.ts";
 import { IN_MEMORY_PROBES } from "./in-memory-probes.ts";

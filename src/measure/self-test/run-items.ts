@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Chip, Driver } from "../../chip/chip.ts";
-import type { AneLibrary } from "../../engine/ane/library.ts";
+import type { AneLibrary } from "../../engine/ane/probe.ts";
 import { runTasks } from "./child-process.ts";
 import type { EndedTask } from "./child-process.ts";
 import { TIME_LIMIT_MS } from "./items.ts";

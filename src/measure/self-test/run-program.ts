@@ -1,3 +1,4 @@
+import { canonicalSource } from "../../engine/ane/probe.ts";
 import type {
   AneDriver,
   DeviceBuffer,
@@ -5,8 +6,7 @@ import type {
   DriverProgram,
   DriverStream,
   EngineSource,
-} from "../../engine/ane/driver.ts";
-import { canonicalSource } from "../../engine/ane/program-text.ts";
+} from "../../engine/ane/probe.ts";
 import type { MilFunction, Value } from "../../mil/program.ts";
 import { byteLengthOf } from "../../mil/types.ts";
 import { float16Bits, float16Value } from "../../util/float16.ts";

@@ -1,9 +1,12 @@
 import type { Driver } from "../../chip/chip.ts";
-import { chooseChip } from "../../engine/ane/choose-chip.ts";
-import { identifyMachine } from "../../engine/ane/identity.ts";
-import { findLibrary } from "../../engine/ane/library.ts";
-import { saveMachineProfile, systemBuild } from "../../engine/ane/machine-profile.ts";
-import type { DriverSettings } from "../../engine/ane/machine-profile.ts";
+import {
+  chooseChip,
+  findLibrary,
+  identifyMachine,
+  saveMachineProfile,
+  systemBuild,
+} from "../../engine/ane/probe.ts";
+import type { DriverSettings } from "../../engine/ane/probe.ts";
 import { chooseDriver } from "../../chip/choose-driver.ts";
 import { VERSION } from "../../util/version.ts";
 import { opItem, probeItem } from "./items.ts";

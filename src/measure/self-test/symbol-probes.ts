@@ -1,16 +1,15 @@
 import type { Driver } from "../../chip/chip.ts";
-import { E5RT_FUNCTIONS } from "../../engine/ane/ffi/e5rt-functions.ts";
-import { foreign, openLibrary, optionalFunction } from "../../ffi/foreign.ts";
-import type { ForeignFunction } from "../../ffi/foreign.ts";
 import {
   CLASS_NAMES,
+  E5RT_FUNCTIONS,
   MESSAGES,
   NEURAL_ENGINE_FRAMEWORK,
   OBJC_LIBRARIES,
   ROUTE_CLASS_NAMES,
-} from "../../engine/ane/ffi/objc-functions.ts";
-import type { ClassName } from "../../engine/ane/ffi/objc-functions.ts";
-import type { AneLibrary } from "../../engine/ane/library.ts";
+} from "../../engine/ane/probe.ts";
+import type { AneLibrary, ClassName } from "../../engine/ane/probe.ts";
+import { foreign, openLibrary, optionalFunction } from "../../ffi/foreign.ts";
+import type { ForeignFunction } from "../../ffi/foreign.ts";
 import { held, notHeld, unknown } from "./probe.ts";
 import type { Probe } from "./probe.ts";
 
