@@ -5,7 +5,7 @@ import { trainedBeginnings } from "../runs/trained-beginnings.ts";
 import { loadTokenizer } from "../text/index.ts";
 import { loadWeightPlan } from "./weight-plan.ts";
 import { Generator } from "./generator.ts";
-import type { GenerateOptions, GeneratedText } from "./generator.ts";
+import type { GenerateOptions, GeneratedText } from "./writing.ts";
 
 export interface FolderOptions extends EngineSettings {
   readonly engine?: string;

@@ -3,30 +3,14 @@ import type { Model } from "../model/index.ts";
 import { optimize } from "../passes/pipeline.ts";
 import { startTokens } from "../text/index.ts";
 import type { Tokenizer, TrainedBeginnings } from "../text/index.ts";
-import { Random } from "../util/random.ts";
-import { DecodeSession } from "./decode-session.ts";
+import { Decoder } from "./decoder.ts";
+import type { PreparedShapes } from "./decoder.ts";
 import { GenerateError } from "./errors.ts";
-import { GREEDY, checkSampling, sampleToken } from "./sampling.ts";
-import type { SamplingOptions } from "./sampling.ts";
-
-export interface GenerateOptions extends Partial<SamplingOptions> {
-  readonly maxTokens: number;
-  readonly seed?: number;
-  /** Generation ends where one of these appears; the text ends before it. */
-  readonly stop?: readonly string[];
-  /** Hears the text as it is written, whole characters only. */
-  readonly onText?: (piece: string) => void;
-}
-
-export type StopReason = "end of text" | "stop string" | "max tokens" | "end of context";
-
-export interface GeneratedText {
-  /** Without the prompt. */
-  readonly text: string;
-  readonly tokenCount: number;
-  readonly tokensPerSecond: number;
-  readonly stopReason: StopReason;
-}
+import { commonPrefix, PrefixCache } from "./prefix-cache.ts";
+import type { FoundPrefix } from "./prefix-cache.ts";
+import type { Sequence } from "./sequence.ts";
+import { Writing } from "./writing.ts";
+import type { GeneratedText, GenerateOptions } from "./writing.ts";
 
 export interface GeneratorParts {
   readonly engine: Engine;
@@ -36,146 +20,283 @@ export interface GeneratorParts {
   readonly weights: LoadedPlan;
   /** How the documents began that the model was trained on; default: as the tokenizer's template says. */
   readonly trained?: TrainedBeginnings | undefined;
+  /** Texts that are written at once at most; more wait. Default 32. */
+  readonly maximumTexts?: number;
+  /**
+   * Most bytes of caches that are kept of finished texts, for prompts that begin alike. Default 0: every text is computed
+   * from its beginning, and its bits do not depend on what was written before.
+   */
+  readonly prefixCacheBytes?: number;
 }
 
-/** Writes text with a model, one token after the other, over a cache of keys and values. */
+const DEFAULT_MAXIMUM_TEXTS = 32;
+
+/** A text from when it is asked for until it ends. */
+interface Job {
+  readonly writing: Writing;
+  readonly sequence: Sequence;
+  readonly promptTokenCount: number;
+  readonly reusedTokenCount: number;
+  /** Tokens of the prompt that the model has not read. */
+  unread: readonly number[];
+  /** Drawn, and not yet appended. */
+  next: number | undefined;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (text: GeneratedText) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** Writes texts with a model. Texts that are asked for while others are written join them, and leave as they end. */
 export class Generator {
   readonly #tokenizer: Tokenizer;
   readonly #model: Model;
   readonly #trained: TrainedBeginnings | undefined;
-  readonly #session: DecodeSession;
+  readonly #decoder: Decoder;
+  readonly #maximumTexts: number;
+  readonly #prefixes: PrefixCache | undefined;
+  readonly #ends: ReadonlySet<number>;
+  readonly #waiting: Job[] = [];
+  readonly #running = new Set<Job>();
+  #work: Promise<void> = Promise.resolve();
+  #isWorking = false;
+  #isClosed = false;
 
   constructor(parts: GeneratorParts) {
-    this.#tokenizer = parts.tokenizer;
-    this.#model = parts.model;
+    const { engine, model, tokenizer, weights, prefixCacheBytes = 0 } = parts;
+    this.#tokenizer = tokenizer;
+    this.#model = model;
     this.#trained = parts.trained;
-    this.#session = new DecodeSession({
-      engine: parts.engine,
-      model: parts.model,
-      weights: parts.weights,
+    this.#maximumTexts = parts.maximumTexts ?? DEFAULT_MAXIMUM_TEXTS;
+    this.#prefixes = prefixCacheBytes > 0 ? new PrefixCache(prefixCacheBytes) : undefined;
+    const { endOfText } = tokenizer.special;
+    this.#ends = new Set([
+      ...model.config.endTokenIds,
+      ...(endOfText === undefined ? [] : [endOfText]),
+    ]);
+    this.#decoder = new Decoder({
+      ...{ engine, model, weights, maximumBatch: this.#maximumTexts },
       optimize: (fn) => optimize(fn),
     });
   }
 
-  /** Continues a prompt; an empty one begins a document. Throws `GenerateError` for settings out of range. */
+  /** Texts that are written now, and that wait. */
+  get load(): { readonly running: number; readonly waiting: number } {
+    return { running: this.#running.size, waiting: this.#waiting.length };
+  }
+
+  /**
+   * Continues a prompt; an empty one begins a document. Throws `GenerateError` for settings out of range and prompts
+   * that fill the context.
+   */
   async generate(prompt: string, options: GenerateOptions): Promise<GeneratedText> {
-    const sampling: SamplingOptions = { ...GREEDY, ...defined(options) };
-    checkSampling(sampling);
-    const tokens = this.#promptTokens(prompt);
-    const random = new Random(options.seed ?? 0);
-    const ends = new Set(this.#model.config.endTokenIds);
-    const { endOfText } = this.#tokenizer.special;
-    if (endOfText !== undefined) ends.add(endOfText);
-    const watcher = new StopWatcher(options.stop ?? [], options.onText);
-    const stream = this.#tokenizer.streamDecoder({ skipSpecialTokens: true, context: [...tokens] });
-    const room = Math.max(0, this.#model.config.contextLength - tokens.length);
-    let tokenCount = 0;
-    let stopReason: StopReason = room < options.maxTokens ? "end of context" : "max tokens";
-    const startedMs = performance.now();
-    const limit = Math.min(options.maxTokens, room);
-    // The last token is not appended any more.
-    this.#session.begin({
-      promptLength: tokens.length,
-      length: tokens.length + Math.max(0, limit - 1),
-    });
-    let logits = await this.#session.append(tokens);
-    while (tokenCount < limit) {
-      const next = sampleToken(logits, sampling, random, tokens);
-      tokenCount++;
-      if (ends.has(next)) {
-        stopReason = "end of text";
-        break;
-      }
-      tokens.push(next);
-      if (watcher.push(stream.push(next))) {
-        stopReason = "stop string";
-        break;
-      }
-      if (tokenCount < limit) logits = await this.#session.append([next]);
-    }
-    if (stopReason !== "stop string" && watcher.push(stream.end())) stopReason = "stop string";
-    const text = watcher.finish();
-    const elapsedSeconds = (performance.now() - startedMs) / 1000;
-    return { text, tokenCount, tokensPerSecond: tokenCount / elapsedSeconds, stopReason };
+    return this.continueTokens(this.promptTokens(prompt), options);
   }
 
+  /** As `generate` for a prompt in tokens, which are taken as they are. */
+  async continueTokens(
+    tokens: readonly number[],
+    options: GenerateOptions,
+  ): Promise<GeneratedText> {
+    this.#checkPrompt(tokens);
+    const found = this.#prefixes?.take(tokens);
+    return this.#write(tokens, options, found, (kept) => this.#prefixes?.put(kept));
+  }
+
+  /** A conversation, or another text that is gone on with again and again: its cache stays between turns. */
+  session(): GenerationSession {
+    let kept: { readonly tokens: readonly number[]; readonly sequence: Sequence } | undefined;
+    let isBusy = false;
+    return {
+      generate: async (prompt, options) => {
+        if (isBusy)
+          throw new GenerateError("generate.session", "a session writes one text at a time", {
+            remedy: "Wait for the text before, or open a session for each.",
+          });
+        const tokens = this.promptTokens(prompt);
+        this.#checkPrompt(tokens);
+        isBusy = true;
+        try {
+          const sequence = kept?.sequence ?? this.#sequenceFor(tokens, this.#contextLength);
+          const count = Math.min(commonPrefix(kept?.tokens ?? [], tokens), tokens.length - 1);
+          sequence.truncate(count);
+          return await this.#write(tokens, options, { sequence, count }, (now) => (kept = now));
+        } finally {
+          isBusy = false;
+        }
+      },
+    };
+  }
+
+  /**
+   * Compiles what so many texts of up to `length` tokens need, so that none waits for it. Tells what is left to run one
+   * by one because the process may compile no more.
+   */
+  async prepare(
+    size: { readonly sequenceCount: number; readonly length: number },
+    signal?: AbortSignal,
+  ): Promise<PreparedShapes> {
+    return this.#decoder.prepare(size, signal);
+  }
+
+  /** Texts that are still written are rejected with `GenerateError` `generate.closed`. */
   async close(): Promise<void> {
-    await this.#session.close();
+    this.#isClosed = true;
+    await this.#work;
+    await this.#decoder.close();
   }
 
-  #promptTokens(prompt: string): number[] {
+  /** What a prompt is to the model: its tokens, behind the token that begins a document where it has one. */
+  promptTokens(prompt: string): number[] {
     const ids = this.#tokenizer.encode(prompt);
     const start = startTokens(this.#tokenizer, prompt === "", this.#trained);
     // A prompt that spells its begin token has it.
     const isSpelt = start.length > 0 && start.every((id, index) => ids[index] === id);
-    const tokens = isSpelt ? Array.from(ids) : [...start, ...ids];
+    return isSpelt ? Array.from(ids) : [...start, ...ids];
+  }
+
+  get #contextLength(): number {
+    return this.#model.config.contextLength;
+  }
+
+  #checkPrompt(tokens: readonly number[]): void {
+    if (this.#isClosed) throw closed();
     if (tokens.length === 0) {
       throw new GenerateError("generate.prompt", "this tokenizer has no token that begins a text", {
         remedy: "Give a prompt with --prompt.",
       });
     }
-    if (tokens.length >= this.#model.config.contextLength) {
+    if (tokens.length >= this.#contextLength) {
       throw new GenerateError(
         "generate.prompt",
-        `the prompt has ${tokens.length} tokens, the model's context ends at ${this.#model.config.contextLength}`,
+        `the prompt has ${tokens.length} tokens, the model's context ends at ${this.#contextLength}`,
         { remedy: "Shorten the prompt." },
       );
     }
-    return tokens;
-  }
-}
-
-/** The sampling settings that were given. */
-function defined(options: GenerateOptions): Partial<SamplingOptions> {
-  return Object.fromEntries(
-    Object.entries(options).filter(([key, value]) => key in GREEDY && value !== undefined),
-  );
-}
-
-/** Passes text on, holding back what may be the beginning of a stop string. */
-class StopWatcher {
-  readonly #stops: readonly string[];
-  readonly #onText: ((piece: string) => void) | undefined;
-  #passed = "";
-  #held = "";
-
-  constructor(stops: readonly string[], onText?: (piece: string) => void) {
-    this.#stops = stops.filter((stop) => stop !== "");
-    this.#onText = onText;
   }
 
-  /** Takes a piece of text; true once a stop string has appeared. */
-  push(piece: string): boolean {
-    this.#held += piece;
-    const found = this.#stops
-      .map((stop) => this.#held.indexOf(stop))
-      .filter((index) => index >= 0)
-      .sort((a, b) => a - b)[0];
-    if (found !== undefined) {
-      this.#pass(found);
-      this.#held = "";
-      return true;
+  #sequenceFor(tokens: readonly number[], length: number): Sequence {
+    return this.#decoder.sequence({ promptLength: tokens.length, length });
+  }
+
+  /** Queues a text. `keep` gets its sequence once nobody writes it any more. */
+  async #write(
+    tokens: readonly number[],
+    options: GenerateOptions,
+    found: FoundPrefix | undefined,
+    keep: (kept: { readonly tokens: readonly number[]; readonly sequence: Sequence }) => void,
+  ): Promise<GeneratedText> {
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const writing = new Writing({
+      ...{ tokenizer: this.#tokenizer, tokens, ends: this.#ends, options },
+      contextLength: this.#contextLength,
+    });
+    // The last token is not appended any more.
+    const length = tokens.length + Math.max(0, writing.limit - 1);
+    const sequence = found?.sequence ?? this.#sequenceFor(tokens, length);
+    const reusedTokenCount = found?.count ?? 0;
+    try {
+      return await new Promise<GeneratedText>((resolve, reject) => {
+        this.#waiting.push({
+          ...{ writing, sequence, signal, resolve, reject, reusedTokenCount },
+          promptTokenCount: tokens.length,
+          unread: tokens.slice(reusedTokenCount),
+          next: undefined,
+        });
+        if (!this.#isWorking) {
+          this.#isWorking = true;
+          this.#work = this.#run();
+        }
+      });
+    } finally {
+      keep({ tokens: writing.tokens.slice(0, sequence.length), sequence });
     }
-    let keep = 0;
-    for (const stop of this.#stops) {
-      for (let length = Math.min(stop.length - 1, this.#held.length); length > keep; length--) {
-        if (this.#held.endsWith(stop.slice(0, length))) keep = length;
+  }
+
+  /** Until nothing is left to write: a piece of one prompt, then a token of every text, and again. */
+  async #run(): Promise<void> {
+    for (;;) {
+      while (this.#waiting.length > 0 && this.#running.size < this.#maximumTexts) {
+        const job = this.#waiting.shift();
+        if (job !== undefined) this.#running.add(job);
+      }
+      this.#dropAborted();
+      const jobs = [...this.#running];
+      if (jobs.length === 0) {
+        // At once: whoever asks next must find that nobody works.
+        this.#isWorking = false;
+        return;
+      }
+      const reading = jobs.find(({ unread }) => unread.length > 0);
+      if (reading !== undefined) await this.#read(reading);
+      const drawing = jobs.filter((job) => this.#running.has(job) && job.next !== undefined);
+      if (drawing.length > 0) await this.#step(drawing);
+      await this.#decoder.breathe();
+    }
+  }
+
+  #dropAborted(): void {
+    for (const job of [...this.#running, ...this.#waiting]) {
+      if (this.#isClosed) this.#end(job, () => job.reject(closed()));
+      else if (job.signal?.aborted === true) {
+        const { reason } = job.signal;
+        this.#end(job, () => job.reject(reason));
       }
     }
-    this.#pass(this.#held.length - keep);
-    return false;
   }
 
-  finish(): string {
-    this.#pass(this.#held.length);
-    return this.#passed;
+  async #read(job: Job): Promise<void> {
+    try {
+      const { count, logits } = await this.#decoder.appendSome(job.sequence, job.unread);
+      job.unread = job.unread.slice(count);
+      if (logits !== undefined) this.#draw(job, logits);
+    } catch (error) {
+      this.#end(job, () => job.reject(error));
+    }
   }
 
-  #pass(length: number): void {
-    if (length <= 0) return;
-    const piece = this.#held.slice(0, length);
-    this.#held = this.#held.slice(length);
-    this.#passed += piece;
-    this.#onText?.(piece);
+  async #step(jobs: readonly Job[]): Promise<void> {
+    try {
+      const entries = jobs.map(({ sequence, next = 0 }) => ({ sequence, token: next }));
+      const logits = await this.#decoder.step(entries);
+      for (const [index, job] of jobs.entries()) {
+        const own = logits[index];
+        if (own !== undefined) this.#draw(job, own);
+      }
+    } catch (error) {
+      for (const job of jobs) this.#end(job, () => job.reject(error));
+    }
   }
+
+  /** What goes wrong in one text, such as a listener that throws, is that text's. */
+  #draw(job: Job, logits: Float32Array): void {
+    try {
+      job.next = job.writing.take(logits);
+      if (job.next !== undefined) return;
+      const text = job.writing.finish(job.promptTokenCount, job.reusedTokenCount);
+      this.#end(job, () => job.resolve(text));
+    } catch (error) {
+      this.#end(job, () => job.reject(error));
+    }
+  }
+
+  #end(job: Job, tell: () => void): void {
+    this.#running.delete(job);
+    const place = this.#waiting.indexOf(job);
+    if (place >= 0) this.#waiting.splice(place, 1);
+    tell();
+  }
+}
+
+/** Texts that share a beginning, one after the other: what both begin with is read once. */
+export interface GenerationSession {
+  /**
+   * As `Generator.generate`. The last bits of a text may be other ones than without a session, since its prompt was read
+   * in other pieces. Throws `GenerateError` `generate.session` while it writes already.
+   */
+  readonly generate: (prompt: string, options: GenerateOptions) => Promise<GeneratedText>;
+}
+
+function closed(): GenerateError {
+  return new GenerateError("generate.closed", "the generator was closed before the text was done");
 }

@@ -43,7 +43,8 @@ export function checkSampling(options: SamplingOptions): void {
 }
 
 /**
- * Draws the next token. Order as in Hugging Face: repetition penalty, temperature, top-k, top-p, min-p.
+ * Draws the next token. Order as in Hugging Face: repetition penalty, temperature, top-k, top-p, min-p. Throws
+ * `GenerateError` `generate.not_finite` for scores that are no numbers or infinite.
  * @param logits [vocabulary]; not changed
  * @param seen tokens of the text so far, for the repetition penalty
  */
@@ -63,6 +64,7 @@ export function sampleToken(
         score > 0 ? score / options.repetitionPenalty : score * options.repetitionPenalty;
     }
   }
+  checkFinite(scores);
   if (options.temperature === 0) return indexOfMaximum(scores);
 
   const candidates = mostLikely(scores, options.topK);
@@ -103,9 +105,71 @@ function indexOfMaximum(scores: Float32Array): number {
   return best;
 }
 
-/** Token ids by falling score (ties by id), the first `count` of them, or all for 0. */
-function mostLikely(scores: Float32Array, count: number): number[] {
-  const ids = Array.from(scores.keys());
-  ids.sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b);
-  return count > 0 ? ids.slice(0, count) : ids;
+/** Throws `GenerateError` for scores that nothing can be drawn from: a model that overflowed. */
+function checkFinite(scores: Float32Array): void {
+  for (const [token, score] of scores.entries()) {
+    // Minus infinity is a token that is ruled out.
+    if (score < Infinity) continue;
+    throw new GenerateError(
+      "generate.not_finite",
+      `the score of token ${token} is ${score}: the model's numbers are broken`,
+      { remedy: "Check its weights with `anecdote eval`, or choose another --engine." },
+    );
+  }
+}
+
+/** Token ids fit beside a score's 32 bits into the whole numbers that a double holds. */
+const MOST_IDS = 2 ** 21;
+
+/**
+ * Token ids by falling score (ties by id), the first `count` of them, or all for 0. A score and its id are one number, so
+ * that the few best are found in one pass and all are sorted without a comparison function.
+ */
+function mostLikely(scores: Float32Array, count: number): readonly number[] {
+  if (scores.length > MOST_IDS)
+    throw new GenerateError(
+      "generate.vocabulary",
+      `a vocabulary of ${scores.length} is too large to draw from; at most ${MOST_IDS} tokens are`,
+    );
+  const bits = new Uint32Array(scores.buffer, scores.byteOffset, scores.length);
+  if (count === 0 || count >= scores.length) {
+    const keys = new Float64Array(scores.length);
+    for (const [id, pattern] of bits.entries()) keys[id] = keyOf(pattern, id);
+    return Array.from(keys.sort(), (key) => key % MOST_IDS);
+  }
+  return Array.from(smallestKeys(bits, count), (key) => key % MOST_IDS);
+}
+
+/** Grows as the score falls, and with the id where scores are equal. `pattern`: the bits of an fp32. */
+function keyOf(pattern: number, id: number): number {
+  // As a whole number that grows with the float: negative ones have all bits turned, others the sign; -0 is 0.
+  const bits = pattern === 0x80000000 ? 0 : pattern;
+  const ordered = (bits < 0x80000000 ? bits ^ 0x80000000 : ~bits) >>> 0;
+  return (0xffffffff - ordered) * MOST_IDS + id;
+}
+
+/** The `count` smallest keys, smallest first: the best so far in a heap with the worst of them on top. */
+function smallestKeys(bits: Uint32Array, count: number): Float64Array {
+  const heap = new Float64Array(count);
+  const at = (index: number): number => heap[index] ?? Infinity;
+  const sink = (key: number, size: number): void => {
+    let place = 0;
+    for (;;) {
+      let child = 2 * place + 1;
+      if (child >= size) break;
+      if (child + 1 < size && at(child + 1) > at(child)) child++;
+      if (at(child) <= key) break;
+      heap[place] = at(child);
+      place = child;
+    }
+    heap[place] = key;
+  };
+  for (let id = 0; id < count; id++) heap[id] = keyOf(bits[id] ?? 0, id);
+  // Sorted from the worst on it is a heap.
+  heap.sort().reverse();
+  for (let id = count; id < bits.length; id++) {
+    const key = keyOf(bits[id] ?? 0, id);
+    if (key < at(0)) sink(key, count);
+  }
+  return heap.sort();
 }

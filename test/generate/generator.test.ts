@@ -113,6 +113,91 @@ describe("a generator", () => {
     expect(tokenCount).toBeLessThanOrEqual(16);
   });
 
+  it("writes texts that are asked for at the same time together, each what it is alone", async () => {
+    const asked = ["abc", "the cat sat", "x".repeat(70), "", "hello", "zz"].map(
+      (prompt, index) => ({
+        prompt,
+        options: { maxTokens: 10 + index, seed: index },
+      }),
+    );
+    const alone: string[] = [];
+    for (const { prompt, options } of asked)
+      alone.push((await generator.generate(prompt, options)).text);
+    const few = new Generator({ engine, model, tokenizer, weights, maximumTexts: 4 });
+    const texts = asked.map(({ prompt, options }) => few.generate(prompt, options));
+    expect(few.load.running + few.load.waiting).toBe(6);
+    expect((await Promise.all(texts)).map(({ text }) => text)).toEqual(alone);
+    expect(few.load).toEqual({ running: 0, waiting: 0 });
+    await few.close();
+  });
+
+  it("rejects a text that is aborted or whose listener throws, and goes on with the others", async () => {
+    const abort = new AbortController();
+    const other = generator.generate("abc", { maxTokens: 12, temperature: 1, seed: 1 });
+    const aborted = generator.generate("abc", {
+      maxTokens: 60,
+      temperature: 1,
+      signal: abort.signal,
+      onText: () => abort.abort(new Error("the client left")),
+    });
+    const broken = generator.generate("abcd", {
+      maxTokens: 60,
+      onText: () => {
+        throw new Error("a broken listener");
+      },
+    });
+    await expect(aborted).rejects.toThrow("the client left");
+    await expect(broken).rejects.toThrow("a broken listener");
+    const { text } = await generator.generate("abc", { maxTokens: 12, temperature: 1, seed: 1 });
+    expect((await other).text).toBe(text);
+    await expect(
+      generator.generate("a", { maxTokens: 1, signal: AbortSignal.abort() }),
+    ).rejects.toThrow(/aborted/);
+  });
+
+  it("lets timers run while it writes", async () => {
+    let ticks = 0;
+    const timer = setInterval(() => ticks++, 1);
+    for (let turn = 0; turn < 4; turn++)
+      await generator.generate("abc", { maxTokens: 80, temperature: 1, seed: turn });
+    clearInterval(timer);
+    expect(ticks).toBeGreaterThan(0);
+  });
+
+  it("reads only what is new of a conversation, and writes what it writes without one", async () => {
+    const session = generator.session();
+    const first = await session.generate("the cat sat by", { maxTokens: 8 });
+    expect(first).toMatchObject({ reusedTokenCount: 0 });
+    const prompt = `the cat sat by${first.text} and`;
+    const second = await session.generate(prompt, { maxTokens: 8 });
+    expect(second.reusedTokenCount).toBeGreaterThanOrEqual(14);
+    expect(second.text).toBe((await generator.generate(prompt, { maxTokens: 8 })).text);
+    // Another turn taken back: nine letters stay.
+    const again = await session.generate("the cat slept", { maxTokens: 8 });
+    expect(again.reusedTokenCount).toBe(9);
+    expect(again.text).toBe((await generator.generate("the cat slept", { maxTokens: 8 })).text);
+    const both = [session.generate("a", { maxTokens: 2 }), session.generate("b", { maxTokens: 2 })];
+    await expect(Promise.all(both)).rejects.toThrow("a session writes one text at a time");
+    await both[0];
+  });
+
+  it("keeps beginnings of finished texts for others, within their bytes", async () => {
+    const keeping = new Generator({ engine, model, tokenizer, weights, prefixCacheBytes: 1 << 20 });
+    const system = "You are a cat. ";
+    const plain = await generator.generate(`${system}Sit!`, { maxTokens: 6 });
+    await keeping.generate(`${system}Sit!`, { maxTokens: 6 });
+    const reused = await Promise.all(
+      ["Sit!", "Run!", "Eat!"].map((order) =>
+        keeping.generate(`${system}${order}`, { maxTokens: 6 }),
+      ),
+    );
+    for (const { reusedTokenCount } of reused)
+      expect(reusedTokenCount).toBeGreaterThanOrEqual(system.length);
+    expect(reused[0]?.text).toBe(plain.text);
+    await keeping.close();
+    await expect(keeping.generate("a", { maxTokens: 1 })).rejects.toThrow("was closed");
+  });
+
   it("refuses a prompt that fills the context", async () => {
     await expect(generator.generate("x".repeat(200), { maxTokens: 1 })).rejects.toThrow(
       /context ends at 96/,

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Random } from "../../src/util/random.ts";
 import { GREEDY, checkSampling, sampleToken } from "../../src/generate/sampling.ts";
@@ -56,6 +57,54 @@ describe("sampling", () => {
       );
     };
     expect(draw()).toEqual(draw());
+  });
+
+  /** As the first version did it: every id, sorted by a comparison. */
+  function slowSample(scores: Float32Array, topK: number, random: Random): number {
+    const ids = Array.from(scores.keys());
+    ids.sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b);
+    const kept = topK > 0 ? ids.slice(0, topK) : ids;
+    const highest = scores[kept[0] ?? 0] ?? 0;
+    const weights = kept.map((token) => Math.exp((scores[token] ?? 0) - highest));
+    let threshold = 0;
+    for (const weight of weights) threshold += weight;
+    threshold *= random.uniform();
+    for (const [index, weight] of weights.entries()) {
+      threshold -= weight;
+      if (threshold < 0) return kept[index] ?? 0;
+    }
+    return kept.at(-1) ?? 0;
+  }
+
+  it("draws what sorting the whole vocabulary draws, ties, zeros of both signs and ruled out tokens too", () => {
+    const score = fc.oneof(
+      fc.constantFrom(0, -0, 1, -1, 1.5, -Infinity),
+      fc.float({ min: -20, max: 20, noNaN: true }),
+    );
+    fc.assert(
+      fc.property(
+        fc.array(score, { minLength: 1, maxLength: 60 }),
+        fc.integer({ min: 0, max: 70 }),
+        fc.integer({ min: 0, max: 1000 }),
+        (scores, topK, seed) => {
+          fc.pre(scores.some((value) => value > -Infinity));
+          const logits = Float32Array.from(scores);
+          expect(sampleToken(logits, { ...PLAIN, topK }, new Random(seed))).toBe(
+            slowSample(logits, topK, new Random(seed)),
+          );
+        },
+      ),
+    );
+  });
+
+  it("refuses scores that are no numbers or infinite, instead of drawing the first token", () => {
+    for (const broken of [NaN, Infinity]) {
+      for (const options of [GREEDY, PLAIN])
+        expect(() => sampleToken(Float32Array.of(1, broken, 2), options, new Random(1))).toThrow(
+          `the score of token 1 is ${broken}`,
+        );
+    }
+    expect(sampleToken(Float32Array.of(-Infinity, 2), GREEDY, new Random(1))).toBe(1);
   });
 
   it("refuses settings out of range by name", () => {

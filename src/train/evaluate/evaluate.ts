@@ -11,6 +11,7 @@ import {
 } from "../../text/index.ts";
 import type { DocumentMarks, Tokenizer, TokenView } from "../../text/index.ts";
 import { trainedBeginnings } from "../../runs/trained-beginnings.ts";
+import { setImmediate } from "node:timers/promises";
 import { tmpdir } from "node:os";
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
@@ -39,6 +40,8 @@ export interface EvaluateOptions extends EngineSettings {
   readonly marks?: DocumentMarks;
   readonly engine?: string;
   readonly onProgress?: (tokenCount: number, tokenTotal: number) => void;
+  /** Aborting ends it between two batches: it rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
   /** Told what a user should know, such as a damaged checkpoint that was passed over. */
   readonly onNote?: (message: string) => void;
 }
@@ -77,8 +80,11 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
           contextLength: sequenceLength,
           ...marks,
         }),
-        (tokenCount) => {
+        async (tokenCount) => {
           options.onProgress?.(tokenCount, tokens.tokenCount - 1);
+          // A runtime that blocks the thread lets nobody abort otherwise.
+          await setImmediate();
+          options.signal?.throwIfAborted();
           return false;
         },
       );

@@ -1,6 +1,6 @@
 import type { FolderOptions } from "../../generate/from-folder.ts";
 import { generateFromFolder } from "../../generate/from-folder.ts";
-import type { GenerateOptions, GeneratedText } from "../../generate/generator.ts";
+import type { GenerateOptions, GeneratedText } from "../../generate/writing.ts";
 import { readModelConfig } from "../../model/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
 import { resolveModelFolder } from "../../runs/model-path.ts";

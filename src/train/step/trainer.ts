@@ -240,12 +240,12 @@ function nothingToLearn(): TrainError {
 }
 
 /**
- * Runs a plan's `evaluate` section over batches. `onBatch` hears how many tokens are done and may end it.
+ * Runs a plan's `evaluate` section over batches. `onBatch` hears how many tokens are done and may end it; it is waited for.
  */
 export async function evaluateBatches(
   loaded: LoadedPlan,
   batches: Iterable<Batch>,
-  onBatch: (tokenCount: number) => boolean = () => false,
+  onBatch: (tokenCount: number) => boolean | Promise<boolean> = () => false,
 ): Promise<EvaluationResult> {
   let lossSum = 0;
   let tokenCount = 0;
@@ -254,7 +254,7 @@ export async function evaluateBatches(
     await loaded.run("evaluate");
     lossSum += readScalar(loaded, "loss_sum");
     tokenCount += batch.validTargetCount;
-    if (onBatch(tokenCount)) break;
+    if (await onBatch(tokenCount)) break;
   }
   if (tokenCount === 0)
     throw new TrainError(

@@ -1,0 +1,70 @@
+import type { Sequence } from "./sequence.ts";
+
+/** A sequence and the tokens that it holds. */
+export interface KeptSequence {
+  readonly tokens: readonly number[];
+  readonly sequence: Sequence;
+}
+
+/** What of a prompt is computed already. */
+export interface FoundPrefix {
+  readonly sequence: Sequence;
+  /** Tokens of the prompt that the sequence holds: all but the last at most, whose logits are wanted. */
+  readonly count: number;
+}
+
+/** Fewer tokens in common than this are sooner computed than copied. */
+const WORTHWHILE = 8;
+
+/** How many tokens two texts begin with in common. */
+export function commonPrefix(a: readonly number[], b: readonly number[]): number {
+  const length = Math.min(a.length, b.length);
+  let count = 0;
+  while (count < length && a[count] === b[count]) count++;
+  return count;
+}
+
+/** Sequences that nobody writes any more, for prompts that begin like them; the least recently used go first. */
+export class PrefixCache {
+  readonly #byteLimit: number;
+  #kept: KeptSequence[] = [];
+
+  constructor(byteLimit: number) {
+    this.#byteLimit = byteLimit;
+  }
+
+  get byteLength(): number {
+    return this.#kept.reduce((sum, { sequence }) => sum + sequence.byteLength, 0);
+  }
+
+  /**
+   * The longest beginning of a prompt that is kept. A sequence that the prompt goes on from is given away; of one that
+   * went another way a copy, so that it serves others still.
+   */
+  take(tokens: readonly number[]): FoundPrefix | undefined {
+    let best: KeptSequence | undefined;
+    let count = 0;
+    for (const kept of this.#kept) {
+      const common = Math.min(commonPrefix(kept.tokens, tokens), tokens.length - 1);
+      if (common > count) [best, count] = [kept, common];
+    }
+    if (best === undefined || count < WORTHWHILE) return undefined;
+    const found = best;
+    this.#kept = this.#kept.filter((kept) => kept !== found);
+    const goesOn = count === found.tokens.length;
+    if (!goesOn) this.#kept.push(found);
+    const sequence = goesOn ? found.sequence : found.sequence.fork();
+    sequence.truncate(count);
+    return { sequence, count };
+  }
+
+  put(kept: KeptSequence): void {
+    if (kept.sequence.byteLength > this.#byteLimit) return;
+    // What the new one holds as well needs no place of its own.
+    this.#kept = this.#kept.filter(
+      ({ tokens }) => commonPrefix(tokens, kept.tokens) < tokens.length,
+    );
+    this.#kept.push(kept);
+    while (this.byteLength > this.#byteLimit) this.#kept.shift();
+  }
+}
