@@ -77,9 +77,27 @@ Examples:
       only: flags.only.length > 0 ? flags.only : undefined,
       isQuick: flags.quick === true,
     };
+    refuseIdleFlags(flags);
     if (flags.list === true) printCases(selection, flags.json === true);
     else exit(await measure(flags, selection));
   });
+}
+
+/** Throws `UsageError` for flags that would do nothing. */
+function refuseIdleFlags(flags: EngineFlags): void {
+  const { list, resume, overwrite, outputDir, threads, budget, chip } = flags;
+  if (list === true) {
+    const given = { resume, overwrite, "output-dir": outputDir, threads, budget, chip };
+    const idle = Object.entries(given).find(([, value]) => value !== undefined);
+    if (idle === undefined) return;
+    throw new UsageError("cli.bench.flags", `--${idle[0]} does nothing beside --list`);
+  }
+  if (overwrite === true && outputDir === undefined) {
+    throw new UsageError("cli.bench.flags", "--overwrite does nothing without --output-dir");
+  }
+  if (overwrite === true && resume === true) {
+    throw new UsageError("cli.bench.flags", "--resume and --overwrite exclude each other");
+  }
 }
 
 type Selection = Parameters<typeof selectCases>[0];

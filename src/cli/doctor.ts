@@ -125,6 +125,12 @@ function printFinding({ what, state, detail }: Finding): void {
 
 /** Throws `UsageError` for flags that do not go together, groups nobody knows, and times that are none. */
 function selfTestPlan(flags: DoctorFlags): SelfTestOptions {
+  const { quick, thorough, group, fresh, timeLimit } = flags;
+  const idle = Object.entries({ quick, thorough, group, fresh, "time-limit": timeLimit }).find(
+    ([, value]) => value !== undefined,
+  );
+  if (!flags.selfTest && idle !== undefined)
+    throw new UsageError("cli.doctor.idle", `--${idle[0]} does nothing beside --no-self-test`);
   if (flags.quick === true && flags.thorough === true)
     throw new UsageError("cli.doctor.level", "--quick and --thorough exclude each other");
   const level = flags.quick === true ? "quick" : flags.thorough === true ? "thorough" : "default";

@@ -15,6 +15,7 @@ import { rooflineSvg } from "../measure/published/roofline.ts";
 import {
   PUBLISHED_MICRO_BATCHES,
   SIZE_KEYS,
+  TRAIN_DEFAULTS,
   TRAIN_OPTIONS,
   estimateStep,
   estimateToken,
@@ -90,7 +91,7 @@ Examples:
   anecdote estimate model.mlpackage --chip m1 --as-written`,
     );
   addDriverOption(command);
-  addOptions(command, STEP_OPTIONS);
+  addOptions(command, STEP_OPTIONS, TRAIN_DEFAULTS);
   command.action((file: string | undefined, flags: EstimateFlags) => {
     const target = { chip: flags.chip, driver: namedDriver(flags) };
     const settings = Object.keys(readTrainLayer(commandLineLayer(command, STEP_OPTIONS)).values);

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
 import { engineOptions } from "../engine/create.ts";
-import { generateFromFolder } from "../generate/index.ts";
+import { GREEDY, generateFromFolder } from "../generate/index.ts";
 import { powerChoice } from "../track/power/index.ts";
 import { resolveModelFolder } from "../train/index.ts";
-import { resolveOptions } from "../util/options.ts";
+import { flagName, resolveOptions } from "../util/options.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { GENERATE_OPTIONS } from "./generate-options.ts";
@@ -38,6 +38,7 @@ Example:
     if (values.model === undefined) {
       throw new UsageError("cli.model", "generate needs a model: --model DIR");
     }
+    refuseIdleSampling(values);
     const folder = resolveModelFolder(values.model, printNote);
     if (!json && values.prompt !== undefined) {
       process.stdout.write(styled(process.stdout, "bold", values.prompt));
@@ -73,6 +74,23 @@ Example:
       `${styled(process.stderr, "dim", `${result.tokenCount} tokens, ${result.tokensPerSecond.toFixed(1)} tokens/s${tokenCostsText(mean, result.tokensPerSecond)}, ended by ${result.stopReason}`)}\n`,
     );
   });
+}
+
+/** Settings of a draw, which the most likely token needs none of. */
+const DRAW_KEYS = ["top_k", "top_p", "min_p", "seed"] as const;
+
+/** Throws `UsageError` for settings of draws where none is made. */
+function refuseIdleSampling(
+  values: Readonly<Partial<Record<(typeof DRAW_KEYS)[number] | "temperature", unknown>>>,
+): void {
+  if ((values.temperature ?? GREEDY.temperature) !== 0) return;
+  const idle = DRAW_KEYS.find((key) => values[key] !== undefined);
+  if (idle === undefined) return;
+  throw new UsageError(
+    "cli.generate.greedy",
+    `${flagName(idle)} ${String(values[idle])} would do nothing: at temperature 0 the most likely token is taken`,
+    { remedy: "Draw tokens: --temperature 0.8." },
+  );
 }
 
 function append(text: string, before: readonly string[]): readonly string[] {

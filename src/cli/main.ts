@@ -1,8 +1,12 @@
-import { Command, CommanderError, Help } from "commander";
-import { EXIT_CODES, exitCodeOf, reportError } from "./errors.ts";
+import { CommanderError } from "commander";
+import type { Command } from "commander";
+import { HelpfulCommand, addHelpAll } from "./help.ts";
+import { EXIT_CODES, UsageError, exitCodeOf, reportError } from "./errors.ts";
 import { registerCommands } from "./commands.ts";
 import { exitAtOnce, hasStuckThread } from "../util/stuck-thread.ts";
 import { didYouMean } from "../util/nearest.ts";
+import { FOREIGN_NAMES } from "../train/config/foreign-names.ts";
+import { foreignHint } from "../util/foreign-names.ts";
 import { VERSION } from "../util/version.ts";
 
 /** Runs the command line and returns the exit code; never throws. */
@@ -43,24 +47,32 @@ function outliveStreams(): void {
 let isWatched = false;
 
 async function run(argv: readonly string[]): Promise<number> {
-  const usual = new Help();
-  const program = new Command("anecdote")
+  const program = new HelpfulCommand("anecdote")
     .description(
       "Trains language models on the Apple Neural Engine, and the same programs anywhere.",
     )
     .version(VERSION)
     .exitOverride()
-    .configureHelp({
-      sortSubcommands: false,
-      // That options which may be given several times begin with none tells nothing.
-      optionDescription: (option) => usual.optionDescription(option).replace(" (default: [])", ""),
-    })
-    .showHelpAfterError("(add --help for the options)");
+    .addHelpText(
+      "after",
+      `
+Examples:
+  anecdote train
+  anecdote train --preset nanogpt-char --data input.txt --output-dir runs/mine
+  anecdote generate --model runs/mine --prompt "ROMEO:"`,
+    )
+    .showHelpAfterError("(add --help for the options)")
+    .showSuggestionAfterError(false)
+    .configureOutput({
+      outputError: (text, write) => write(withHint(text, commandOf(program, argv))),
+    });
   let exitCode: number = EXIT_CODES.ok;
   const exit = (code: number): void => {
     exitCode = code;
   };
   await registerCommands(program, exit, argv);
+  addHelpAll(program);
+  refuseRepeated(program);
   const json = argv.includes("--json");
   try {
     if (argv.length === 0) {
@@ -77,6 +89,57 @@ async function run(argv: readonly string[]): Promise<number> {
     reportError(error, json);
     return exitCodeOf(error);
   }
+}
+
+/** The command that words name, or the program. */
+function commandOf(program: Command, argv: readonly string[]): Command {
+  let command = program;
+  for (const word of argv) {
+    const next = command.commands.find((child) => child.name() === word);
+    if (next === undefined) break;
+    command = next;
+  }
+  return command;
+}
+
+/** An error of the command line, with what was meant by a name that nothing has. */
+function withHint(text: string, command: Command): string {
+  const [, flag] = /unknown option '([^']*)'/.exec(text) ?? [];
+  const [, word] = /unknown command '([^']*)'/.exec(text) ?? [];
+  const at = text.indexOf("\n");
+  const [line, rest] = at < 0 ? [text, ""] : [text.slice(0, at), text.slice(at)];
+  if (flag !== undefined) {
+    const name = flag.split("=")[0] ?? flag;
+    return `${line}.${foreignHint(name, FOREIGN_NAMES) ?? nearestFlag(name, command)}${rest}`;
+  }
+  if (word === undefined || line.includes("Did you mean")) return text;
+  const names = command.commands.map((child) => child.name());
+  return `${line}.${didYouMean(word, names)}${rest}`;
+}
+
+function nearestFlag(flag: string, command: Command): string {
+  const flags = [...command.options, ...(command.parent?.options ?? [])].flatMap(
+    ({ long, short }) => [long, short].filter((name) => name !== undefined && name !== null),
+  );
+  return didYouMean(flag, [...flags, "--help"]);
+}
+
+/** Makes an error of an option that takes one value and is given twice: one of them would do nothing. */
+function refuseRepeated(command: Command): void {
+  for (const option of command.options) {
+    // An option with a parser of its own collects what it is given.
+    if (option.parseArg !== undefined) continue;
+    let isGiven = false;
+    command.on(`option:${option.name()}`, () => {
+      if (isGiven) {
+        throw new UsageError("cli.option.twice", `--${option.name()} is given twice`, {
+          remedy: "Keep one of them.",
+        });
+      }
+      isGiven = true;
+    });
+  }
+  for (const child of command.commands) refuseRepeated(child);
 }
 
 /** Throws for `help zork`, which commander answers with the help of all commands. */

@@ -29,6 +29,12 @@ export function register(program: Command, _exit: Exit): void {
       "\nExamples:\n  anecdote ops\n  anecdote ops conv\n  anecdote ops --missing",
     )
     .action((name: string | undefined, flags: OpsFlags) => {
+      if (name !== undefined && flags.missing === true) {
+        throw new UsageError(
+          "cli.ops.flags",
+          `--missing lists ops; it does nothing beside ${name}`,
+        );
+      }
       if (name !== undefined) showOne(name, flags.json === true);
       else if (flags.missing === true) showMissing(flags.json === true);
       else showAll(flags.json === true);

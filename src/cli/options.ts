@@ -3,17 +3,25 @@ import type { Command } from "commander";
 import { COMMAND_LINE, flagName, parseFlagText } from "../util/options.ts";
 import type { OptionLayer, OptionTable } from "../util/options.ts";
 import { UsageError } from "./errors.ts";
+import { noteHelp } from "./help.ts";
 
-/** Adds a flag for every option of a table; aliases are accepted and not listed. */
-export function addOptions(command: Command, table: OptionTable): void {
+/**
+ * Adds a flag for every option of a table; aliases are accepted and told by `--help-all` alone. `defaults`: what help
+ * says of options that are not given.
+ */
+export function addOptions(
+  command: Command,
+  table: OptionTable,
+  defaults: Readonly<Record<string, unknown>> = {},
+): void {
   for (const [key, spec] of Object.entries(table)) {
     for (const spelling of [key, ...spec.aliases]) {
       const flag = flagName(spelling);
       const usage = spec.kind === "flag" ? flag : `${flag} <${spec.placeholder ?? "VALUE"}>`;
-      const shownAliases =
-        spec.aliases.length > 0 ? ` (also ${spec.aliases.map(flagName).join(", ")})` : "";
-      const option = new Option(usage, `${spec.description}${shownAliases}`).helpGroup(spec.group);
-      if (spelling !== key) option.hideHelp();
+      const option = new Option(usage, spec.description).helpGroup(spec.group);
+      if (spelling === key) {
+        noteHelp(option, { aliases: spec.aliases.map(flagName), fallback: defaults[key] });
+      } else option.hideHelp();
       command.addOption(option);
     }
   }

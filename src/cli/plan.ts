@@ -9,7 +9,13 @@ import { modelConfigJson, parameterCount } from "../model/index.ts";
 import type { Model } from "../model/index.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import type { Plan } from "../plan/plan.ts";
-import { TRAIN_OPTIONS, planOf, plannedModel, trainedModel } from "../train/index.ts";
+import {
+  TRAIN_DEFAULTS,
+  TRAIN_OPTIONS,
+  planOf,
+  plannedModel,
+  trainedModel,
+} from "../train/index.ts";
 import type { TrainConfig } from "../train/index.ts";
 import type { Exit } from "./exit.ts";
 import { addOptions } from "./options.ts";
@@ -34,7 +40,7 @@ Examples:
   anecdote plan --preset nanogpt-char --engine cpu
   anecdote plan --preset nanogpt-char --engine sim:m4   # with the scales of operands`,
     );
-  addOptions(command, TRAIN_OPTIONS);
+  addOptions(command, TRAIN_OPTIONS, TRAIN_DEFAULTS);
   command.action(async (flags: { readonly config?: string; readonly json?: boolean }) => {
     const { config, origins } = resolveFromCommandLine(command, flags.config);
     const model = trainedModel(config, plannedModel(config));

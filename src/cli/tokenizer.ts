@@ -20,7 +20,7 @@ const DATA_OPTIONS = { text_field: { ...TRAIN_OPTIONS.text_field, group: OPTIONS
 interface TrainFlags {
   readonly data: string;
   readonly kind: string;
-  readonly vocabSize: string;
+  readonly vocabSize?: string;
   readonly output: string;
   readonly json?: boolean;
 }
@@ -35,7 +35,7 @@ export function register(program: Command, _exit: Exit): void {
     .requiredOption("--data <file_or_dir>", "text, jsonl or a folder of them")
     .requiredOption("--output <dir>", "folder to write into")
     .option("--kind <kind>", "bpe, char or byte", "bpe")
-    .option("--vocab-size <n>", "tokens, for bpe", "4096")
+    .option("--vocab-size <n>", `tokens, for bpe (default: ${DEFAULT_VOCABULARY})`)
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
@@ -80,18 +80,27 @@ export function register(program: Command, _exit: Exit): void {
     });
 }
 
+const DEFAULT_VOCABULARY = 4096;
+
 function make(flags: TrainFlags, textField = "text"): DescribedTokenizer {
+  if (flags.kind !== "bpe" && flags.vocabSize !== undefined) {
+    throw new UsageError(
+      "cli.tokenizer.flags",
+      `--vocab-size does nothing for --kind ${flags.kind}, which has the size it has`,
+      { remedy: "Leave it out, or take --kind bpe." },
+    );
+  }
   switch (flags.kind) {
     case "byte":
       return byteTokenizer();
     case "char":
       return characterTokenizer(trainingTexts(flags.data, { textField }));
     case "bpe": {
-      const vocabularySize = Number(flags.vocabSize);
+      const vocabularySize = Number(flags.vocabSize ?? DEFAULT_VOCABULARY);
       if (!Number.isInteger(vocabularySize) || vocabularySize < 257) {
         throw new UsageError(
           "cli.vocab_size",
-          `--vocab-size takes a whole number of at least 257, not "${flags.vocabSize}"`,
+          `--vocab-size takes a whole number of at least 257, not "${flags.vocabSize ?? ""}"`,
         );
       }
       const status = new StatusLine();

@@ -3,6 +3,7 @@ import { planJson, printPlan } from "../plan/print.ts";
 import {
   PRESETS,
   RunLock,
+  TRAIN_DEFAULTS,
   TRAIN_OPTIONS,
   fileLayer,
   logInterruption,
@@ -66,9 +67,12 @@ export function register(program: Command, exit: Exit): void {
 Examples:
   anecdote train --preset nanogpt-char --data input.txt --output-dir runs/shakespeare
   anecdote train --config run.yaml --learning-rate 3e-4 --resume
-  anecdote train --preset stories15M --engine sim:m4 --show mil --output programs`,
+  anecdote train --preset stories15M --engine sim:m4 --show mil --output programs
+
+A preset's settings stand before these defaults, and a model's own context; --print-config shows
+what holds, and why.`,
     );
-  addOptions(command, TRAIN_OPTIONS);
+  addOptions(command, TRAIN_OPTIONS, TRAIN_DEFAULTS);
   command.action(async (flags: TrainFlags) => {
     refuseIdleFlags(command, flags);
     if (flags.listPresets === true) {

@@ -3,7 +3,8 @@ import { z } from "zod";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { readSmallFile } from "../util/byte-source.ts";
 import { messageOf } from "../util/errors.ts";
-import { didYouMean } from "../util/nearest.ts";
+import { didYouMean, nearestName } from "../util/nearest.ts";
+import { plainProblem, typeWords } from "../util/plain-problem.ts";
 import { FAMILY_NAMES } from "./config.ts";
 import type { FamilyName, ModelConfig, RopeScaling } from "./config.ts";
 import { ModelError } from "./errors.ts";
@@ -88,11 +89,29 @@ function parse<Schema extends z.ZodObject>(
 ): z.infer<Schema> {
   const result = schema.safeParse(json);
   if (result.success) return result.data;
-  const problems = result.error.issues.map(
-    (issue) =>
-      `${issue.path.length === 0 ? "the file" : `"${issue.path.join(".")}"`}: ${issue.message}`,
-  );
+  const problems = result.error.issues.map((issue) => problemOf(issue, json, schema));
   throw new ModelError("model.config.invalid", `${where}: ${problems.join("; ")}`);
+}
+
+/** What is wrong with one key, in plain words. */
+function problemOf(issue: z.core.$ZodIssue, json: unknown, schema: z.ZodObject): string {
+  const name = issue.path.length === 0 ? "the file" : `"${issue.path.map(String).join(".")}"`;
+  const value = issue.path.reduce<unknown>(
+    (inside, key) =>
+      typeof inside === "object" && inside !== null
+        ? (inside as Readonly<Record<PropertyKey, unknown>>)[key]
+        : undefined,
+    json,
+  );
+  if (value !== undefined) return `${name} ${plainProblem(issue)}, not ${JSON.stringify(value)}`;
+  const needed = issue.code === "invalid_type" ? `: ${typeWords(issue.expected)}` : "";
+  const own = new Set(Object.keys(schema.shape));
+  const others =
+    typeof json === "object" && json !== null
+      ? Object.keys(json).filter((key) => !own.has(key))
+      : [];
+  const meant = nearestName(String(issue.path.at(-1)), others);
+  return `${name} is missing${needed}${meant === undefined ? "" : ` (the file has "${meant}")`}`;
 }
 
 function extraOf(schema: z.ZodObject, json: object): Readonly<Record<string, unknown>> {

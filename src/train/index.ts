@@ -1,4 +1,9 @@
-export { TRAIN_OPTIONS, readTrainLayer, resolveTrainConfig } from "./config/config.ts";
+export {
+  TRAIN_DEFAULTS,
+  TRAIN_OPTIONS,
+  readTrainLayer,
+  resolveTrainConfig,
+} from "./config/config.ts";
 export type {
   ResolvedTrainConfig,
   TrainConfig,

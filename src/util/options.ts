@@ -1,6 +1,9 @@
 import { z } from "zod";
 import { AnecdoteError } from "./errors.ts";
+import { foreignHint } from "./foreign-names.ts";
+import type { ForeignNames } from "./foreign-names.ts";
 import { didYouMean } from "./nearest.ts";
+import { plainProblem } from "./plain-problem.ts";
 
 /** A name, type or value that a command or a configuration file may not have. */
 export class OptionError extends AnecdoteError {}
@@ -146,33 +149,6 @@ function place(origin: string, spelling: string): string {
   return origin === COMMAND_LINE ? flagName(spelling) : `${origin}: ${spelling}`;
 }
 
-/** What a value has to be, in words that follow the setting's name. */
-function plainProblem(issue: z.core.$ZodIssue | undefined): string {
-  switch (issue?.code) {
-    case "too_small":
-      if (issue.origin === "string") return "must not be empty";
-      return `must be ${issue.inclusive === true ? "at least" : "more than"} ${issue.minimum}`;
-    case "too_big":
-      return `must be ${issue.inclusive === true ? "at most" : "less than"} ${issue.maximum}`;
-    case "invalid_type":
-      return `must be ${TYPE_WORDS[issue.expected] ?? issue.expected}`;
-    case "invalid_value":
-      return `must be ${issue.values.map(String).join(" or ")}`;
-    default:
-      return issue === undefined ? "is not valid" : `is not valid (${issue.message})`;
-  }
-}
-
-const TYPE_WORDS: Readonly<Record<string, string>> = {
-  int: "a whole number",
-  number: "a number",
-  string: "a text",
-  boolean: "true or false",
-};
-
-/** What to write instead of names that other tools have, by key. */
-export type ForeignNames = Readonly<Record<string, string>>;
-
 /**
  * The settings of one place under their own names, checked. Throws `OptionError` for an unknown name (with the
  * nearest one, or what `foreign` says of it), one setting under two spellings, or a value out of bounds.
@@ -210,12 +186,6 @@ export function checkedLayer<Table extends OptionTable>(
     checked[key] = checkedValue(spec, value, place(origin, spelling));
   }
   return checked as Partial<OptionValues<Table>>;
-}
-
-/** What `foreign` says of a name, as words that follow a message. */
-export function foreignHint(spelling: string, foreign: ForeignNames): string | undefined {
-  const key = spelling.replace(/^--/, "").replaceAll("-", "_");
-  return Object.hasOwn(foreign, key) ? ` ${foreign[key] ?? ""}` : undefined;
 }
 
 function checkedValue(spec: OptionSpec, value: unknown, where: string): unknown {

@@ -9,6 +9,7 @@ import {
   estimateFile,
   estimateStep,
   estimateToken,
+  files,
   mil,
   openProgram,
   opReport,
@@ -53,7 +54,7 @@ describe("files", () => {
     const opened = openProgram(made.output);
     const engine = await createEngine("reference");
     try {
-      const [fn] = convertedProgram(opened);
+      const [fn] = files.wholeProgram(opened).functions;
       if (fn === undefined) throw new Error("no function");
       const results = await runFunction(engine, fn, { x: [1, 1, 1, 1, 0, 0, 0, 0] });
       expect(results.get("y")?.toArray()[0]).toBeCloseTo(1.9545, 2);
@@ -104,7 +105,3 @@ describe("files", () => {
     expect(paperRows().length).toBeGreaterThan(5);
   });
 });
-
-function convertedProgram(opened: ReturnType<typeof openProgram>): readonly mil.MilFunction[] {
-  return opened.weights === undefined ? opened.program.functions : [];
-}

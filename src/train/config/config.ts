@@ -319,7 +319,7 @@ export type TrainOptions = OptionValues<typeof TRAIN_OPTIONS>;
 export type ResolvedTrainOptions = ResolvedOptions<typeof TRAIN_OPTIONS>;
 
 /** The values a run needs and that have a default. */
-const DEFAULTS = {
+export const TRAIN_DEFAULTS = {
   data: "stories",
   text_field: "text",
   tokenizer: "bpe",
@@ -423,7 +423,7 @@ export function resolveTrainConfig(
   const { values, origins: found } = resolveOptions(
     TRAIN_OPTIONS,
     [
-      { origin: "default", values: DEFAULTS },
+      { origin: "default", values: TRAIN_DEFAULTS },
       { origin: PRESET_ORIGIN, values: presetSettings },
       { origin: "model", values: modelDefaults },
       ...layers,

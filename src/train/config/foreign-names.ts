@@ -1,4 +1,4 @@
-import type { ForeignNames } from "../../util/options.ts";
+import type { ForeignNames } from "../../util/foreign-names.ts";
 
 /**
  * Settings of mlx-lm, Hugging Face's trainer, nanoGPT and llama2.c that have another form here: what to write instead.
