@@ -55,8 +55,14 @@ export class HelpfulCommand extends Command {
 
   /** Prints all there is to tell, and ends. */
   helpAll(): never {
-    this.#showsAll = true;
+    this.showAll();
     this.help();
+  }
+
+  /** Makes help tell all options. */
+  showAll(): this {
+    this.#showsAll = true;
+    return this;
   }
 
   override helpInformation(): string {
@@ -101,7 +107,7 @@ export class HelpfulCommand extends Command {
     const visible = this.options.filter(({ hidden }) => !hidden);
     const common = COMMON_OPTIONS[nameOf(this)];
     const rowOf = (option: Option): string => listed(option.flags, this.#describe(option), width);
-    if (this.#showsAll || !hasMany(this) || common === undefined) {
+    if (this.#tellsAll || common === undefined) {
       const groups = new Map<string, string[]>();
       for (const option of visible) {
         const group = option.helpGroupHeading?.replace(/:$/, "") ?? "Options";
@@ -120,6 +126,10 @@ export class HelpfulCommand extends Command {
     ];
   }
 
+  get #tellsAll(): boolean {
+    return this.#showsAll || !hasMany(this);
+  }
+
   #describe(option: Option): string {
     const { aliases, fallback } = NOTES.get(option) ?? { aliases: [], fallback: undefined };
     const value: unknown = fallback ?? option.defaultValue;
@@ -131,7 +141,7 @@ export class HelpfulCommand extends Command {
       !option.negate &&
       !option.description.includes("default");
     const known = isTold ? ` (default: ${String(value)})` : "";
-    const also = this.#showsAll && aliases.length > 0 ? ` (also ${aliases.join(", ")})` : "";
+    const also = this.#tellsAll && aliases.length > 0 ? ` (also ${aliases.join(", ")})` : "";
     return `${option.description}${known}${also}`;
   }
 }
@@ -146,7 +156,10 @@ export function addHelpAll(command: Command): void {
 }
 
 function hasMany(command: Command): boolean {
-  return command.options.filter(({ hidden }) => !hidden).length > MANY_OPTIONS;
+  return (
+    COMMON_OPTIONS[nameOf(command)] !== undefined &&
+    command.options.filter(({ hidden }) => !hidden).length > MANY_OPTIONS
+  );
 }
 
 /** Words from the program's name on. */

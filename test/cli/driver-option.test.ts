@@ -1,10 +1,11 @@
 import { Command } from "commander";
 import { expect, test } from "vitest";
 import { registerCommands } from "../../src/cli/commands.ts";
+import { HelpfulCommand } from "../../src/cli/help.ts";
 import { resolveTrainConfig } from "../../src/train/index.ts";
 import { run } from "./in-process.ts";
 
-const program = new Command("anecdote");
+const program = new HelpfulCommand("anecdote");
 await registerCommands(program, () => undefined, []);
 const commandsOf = (command: Command): readonly Command[] => [
   command,
@@ -27,6 +28,7 @@ test.each(withEngine.map((command) => [pathOf(command), command] as const))(
   "%s takes --ane-driver, lists it, and takes --driver too",
   async (path, command) => {
     expect(longNames(command)).toEqual(expect.arrayContaining(["--ane-driver", "--driver"]));
+    if (command instanceof HelpfulCommand) command.showAll();
     expect(command.helpInformation()).toMatch(/--ane-driver <.*also\s+--driver/s);
     const given = command.registeredArguments.map(() => "file.mil");
     for (const spelling of ["--ane-driver", "--driver"]) {

@@ -30,7 +30,8 @@ describe("settings that would do nothing", () => {
       ],
     ];
     for (const [args, message] of cases) {
-      const { code, stderr } = await run("train", ...output, ...args);
+      const folderFlags = args.includes("--output-dir") ? [] : output;
+      const { code, stderr } = await run("train", ...folderFlags, ...args);
       expect(code, stderr).toBe(2);
       expect(stderr).toMatch(message);
     }

@@ -10,7 +10,7 @@ test("the field that holds the text has a name in train, eval and tokenizer trai
   const content = readFileSync(data, "utf8").slice(0, 3000);
   writeFileSync(rows, `${JSON.stringify({ content })}\n${JSON.stringify({ content })}\n`);
   const run = join(folder, "run");
-  const training = [...tinyTraining(folder, run, []), "--max-steps", "2", "--data", rows];
+  const training = tinyTraining(folder, run, ["--max-steps", "2", "--data", rows]);
   const refused = await runCli(training);
   expect(refused.code).toBe(1);
   expect(refused.stderr).toContain('no field "text"; it has "content"');

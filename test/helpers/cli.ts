@@ -88,9 +88,15 @@ export function tinyTask(folder: string): { readonly config: string; readonly da
 /** `train` on the tiny task, by bytes, on one thread; further flags follow. */
 export function tinyTraining(folder: string, run: string, more: readonly string[]): string[] {
   const { config, data } = tinyTask(folder);
-  return [
-    ...["train", "--model-config", config, "--data", data, "--tokenizer", "byte"],
-    ...["--output-dir", run, "--batch-size", "2", "--max-seq-length", "16", "--threads", "1"],
-    ...more,
-  ];
+  const settings = Object.entries({
+    "--model-config": config,
+    "--data": data,
+    "--tokenizer": "byte",
+    "--output-dir": run,
+    "--batch-size": "2",
+    "--max-seq-length": "16",
+    "--threads": "1",
+  });
+  // An option is given once: those of `more` stand for the usual ones.
+  return ["train", ...settings.filter(([flag]) => !more.includes(flag)).flat(), ...more];
 }
