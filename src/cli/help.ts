@@ -140,7 +140,9 @@ export class HelpfulCommand extends Command {
       !Array.isArray(value) &&
       !option.negate &&
       !option.description.includes("default");
-    const known = isTold ? ` (default: ${String(value)})` : "";
+    const known = isTold
+      ? ` (default: ${typeof value === "string" ? value : JSON.stringify(value)})`
+      : "";
     const also = this.#tellsAll && aliases.length > 0 ? ` (also ${aliases.join(", ")})` : "";
     return `${option.description}${known}${also}`;
   }

@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import type { Command } from "commander";
 import { expect, test } from "vitest";
 import { registerCommands } from "../../src/cli/commands.ts";
 import { HelpfulCommand } from "../../src/cli/help.ts";

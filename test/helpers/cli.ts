@@ -88,15 +88,22 @@ export function tinyTask(folder: string): { readonly config: string; readonly da
 /** `train` on the tiny task, by bytes, on one thread; further flags follow. */
 export function tinyTraining(folder: string, run: string, more: readonly string[]): string[] {
   const { config, data } = tinyTask(folder);
-  const settings = Object.entries({
-    "--model-config": config,
-    "--data": data,
-    "--tokenizer": "byte",
-    "--output-dir": run,
-    "--batch-size": "2",
-    "--max-seq-length": "16",
-    "--threads": "1",
-  });
-  // An option is given once: those of `more` stand for the usual ones.
-  return ["train", ...settings.filter(([flag]) => !more.includes(flag)).flat(), ...more];
+  return lastOnes([
+    ...["train", "--model-config", config, "--data", data, "--tokenizer", "byte"],
+    ...["--output-dir", run, "--batch-size", "2", "--max-seq-length", "16", "--threads", "1"],
+    ...more,
+  ]);
+}
+
+/** A command line in which each option is given once: where it is repeated, as the last one says. */
+export function lastOnes(words: readonly string[]): string[] {
+  const groups: (readonly string[])[] = [];
+  for (const word of words) {
+    const last = groups.at(-1);
+    if (word.startsWith("--") || last === undefined) groups.push([word]);
+    else groups[groups.length - 1] = [...last, word];
+  }
+  return groups
+    .filter(([flag], index) => !groups.slice(index + 1).some(([later]) => later === flag))
+    .flat();
 }

@@ -7,7 +7,7 @@ import { firstCacheLength } from "../../../src/generate/cache-growth.ts";
 import { buildDecodePlan } from "../../../src/generate/decode-plan.ts";
 import type { CompilationCost, Engine, SectionsOfPlan } from "../../../src/engine/engine.ts";
 import { parseModelConfig } from "../../../src/model/index.ts";
-import { runCli, tinyTraining } from "../../helpers/cli.ts";
+import { lastOnes, runCli, tinyTraining } from "../../helpers/cli.ts";
 import type { CliResult } from "../../helpers/cli.ts";
 import { buildDouble, NO_COMPILER } from "./double-library.ts";
 
@@ -23,13 +23,16 @@ describe.skipIf(NO_COMPILER !== undefined)(
     const folder = mkdtempSync(join(tmpdir(), "anecdote-budget-"));
     afterAll(() => rmSync(folder, { recursive: true, force: true }));
     const run = (budget: number, args: readonly string[]): Promise<CliResult> =>
-      runCli([...args, "--engine", "ane", "--ane-driver", "in-memory", "--threads", "1"], {
-        ANECDOTE_ANE_LIBRARY: buildDouble("objc"),
-        ANECDOTE_CACHE_DIR: join(folder, "cache"),
-        ANECDOTE_ANE_CHIP: "m4",
-        ANECDOTE_ANE_COMPILE_BUDGET: String(budget),
-        TMPDIR: folder,
-      });
+      runCli(
+        lastOnes([...args, "--engine", "ane", "--ane-driver", "in-memory", "--threads", "1"]),
+        {
+          ANECDOTE_ANE_LIBRARY: buildDouble("objc"),
+          ANECDOTE_CACHE_DIR: join(folder, "cache"),
+          ANECDOTE_ANE_CHIP: "m4",
+          ANECDOTE_ANE_COMPILE_BUDGET: String(budget),
+          TMPDIR: folder,
+        },
+      );
     const generate = ["generate", "--model", join(folder, "run"), "--json", "--max-tokens", "8"];
     const write = (budget: number): Promise<CliResult> =>
       run(budget, [...generate, "--prompt", PROMPT]);
