@@ -118,8 +118,8 @@ function formatExecution(engineName: string, execution: readonly SectionExecutio
   const lines = execution.flatMap(({ section, reason, steps }) => [
     `  ${section}: ${steps.length} steps; ${reason}`,
     ...steps.map(
-      ({ kind, dispatches, beside }) =>
-        `    ${kind.padEnd(11)} ${spanOf(dispatches, "dispatches")}${beside !== undefined && beside.length > 0 ? `  | beside ${spanOf(beside, "steps")}` : ""}`,
+      ({ kind, madeOf, dispatches, beside }) =>
+        `    ${kind.padEnd(11)} ${spanOf(dispatches, "dispatches")}${madeOf === undefined ? "" : `  | ${madeOf}`}${beside !== undefined && beside.length > 0 ? `  | beside ${spanOf(beside, "steps")}` : ""}`,
     ),
   ]);
   return `\non ${engineName}\n${lines.join("\n")}\n`;

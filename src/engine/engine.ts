@@ -58,6 +58,8 @@ export interface ExecutionStep {
   readonly label: string;
   /** "graph", "kernel", ... */
   readonly kind: string;
+  /** What runs it and how much, as "ONNX Runtime, 37 ops". */
+  readonly madeOf?: string;
   /** Labels of the dispatches in it. */
   readonly dispatches: readonly string[];
   /** Labels of the other processor's steps that may run at the same time. */

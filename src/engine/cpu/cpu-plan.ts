@@ -1,6 +1,5 @@
 import type { Plan } from "../../plan/plan.ts";
 import { functionCost } from "../../plan/function-cost.ts";
-import { functionToOnnx } from "../../onnx/lower-function.ts";
 import type {
   BufferView,
   DispatchTiming,
@@ -11,7 +10,6 @@ import type {
 } from "../engine.ts";
 import { BufferStore } from "./buffer-store.ts";
 import type { StoreRequests } from "./buffer-store.ts";
-import type { CompiledGraph, GraphRuntime } from "./graph-runtime.ts";
 import { prepareGraph } from "./graph-step.ts";
 import { buffersTogether, kernelSuits, prepareKernel, scratchBytes } from "../host/host-kernels.ts";
 import type { KernelPool } from "../host/kernel-pool.ts";
@@ -20,19 +18,20 @@ import { bindDispatch } from "../../plan/regions.ts";
 import type { BoundDispatch } from "../../plan/regions.ts";
 import { planSection, regionsOf } from "./section.ts";
 import type { SectionStep } from "./section.ts";
-import type { SessionCache } from "./onnx-runtime/sessions.ts";
 import { PlanRecord, sharedPlan, turn } from "../host/plan-record.ts";
 import type { DispatchTime } from "../host/plan-record.ts";
 import { packSection } from "../../plan/memory.ts";
+import type { CompiledFunction, FunctionCompiler } from "./compiler.ts";
+import { EngineError } from "../errors.ts";
 
 /** How long a section may run before the event loop gets a turn. */
 const TURN_MS = 20;
 
 export interface CpuPlanContext {
-  readonly runtime: GraphRuntime;
+  /** In the order in which they are asked; the last takes every function. */
+  readonly compilers: readonly FunctionCompiler[];
   /** Made when a plan first has a use for it. */
   readonly kernels: () => KernelPool;
-  readonly sessions: SessionCache;
   /** Whether a graph's threads wait busily between its nodes. */
   readonly spins: boolean;
   readonly join: JoinRule;
@@ -65,9 +64,9 @@ export class CpuPlan implements LoadedPlan {
   readonly #store: BufferStore;
   readonly #steps = new Map<string, readonly SectionStep[]>();
   readonly #prepared = new Map<string, readonly PreparedStep[]>();
-  /** Compiled sessions by key, with the bytes their arenas are estimated to hold. */
-  readonly #acquired = new Map<string, { users: number; readonly arenaBytes: number }>();
-  readonly #compiled = new Map<string, Promise<CompiledGraph>>();
+  readonly #compiled = new Map<string, Promise<CompiledFunction>>();
+  /** The most bytes that a compiled function is estimated to hold while it runs. */
+  #estimatedBytes = 0;
   readonly #releases: (() => void)[] = [];
   #asideBytes = 0;
   /** Memories this plan's kernels hold on to. */
@@ -147,10 +146,12 @@ export class CpuPlan implements LoadedPlan {
 
   memory(): MemoryReport {
     const { persistentBytes, transientBytes } = this.#store;
-    // Sessions run in turn over one arena; results that cannot stand in their place are held beside it.
-    let estimate = 0;
-    for (const { arenaBytes } of this.#acquired.values()) estimate = Math.max(estimate, arenaBytes);
-    const arena = Math.max(estimate, this.#context.runtime.arenaBytes() ?? 0);
+    // Functions run in turn over one arena; results that cannot stand in their place are held beside it.
+    const told = this.#context.compilers.reduce(
+      (bytes, compiler) => bytes + (compiler.arenaBytes() ?? 0),
+      0,
+    );
+    const arena = Math.max(this.#estimatedBytes, told);
     return { persistentBytes, transientBytes, runtimeBytes: arena + this.#asideBytes };
   }
 
@@ -162,6 +163,10 @@ export class CpuPlan implements LoadedPlan {
     const steps = this.#record.section(section, this.#steps).map((step) => ({
       label: step.label,
       kind: step.kind,
+      madeOf:
+        step.kind === "graph"
+          ? this.#compilerOf(step).describe(step.joined.fn)
+          : `WebAssembly, ${this.#record.program(step.dispatch).hostKernel?.kind ?? "kernel"}`,
       dispatches:
         step.kind === "graph" ? step.dispatches.map(({ label }) => label) : [step.dispatch.label],
     }));
@@ -172,9 +177,8 @@ export class CpuPlan implements LoadedPlan {
     if (!this.#record.close()) return;
     this.#prepared.clear();
     for (const release of this.#releases) release();
-    for (const [key, { users }] of this.#acquired) {
-      for (let user = 0; user < users; user++) await this.#context.sessions.release(key);
-    }
+    for (const compiled of await Promise.allSettled(this.#compiled.values()))
+      if (compiled.status === "fulfilled") await compiled.value.release();
     for (const memory of this.#kernelMemories) this.#context.kernels().release(memory);
   }
 
@@ -206,14 +210,20 @@ export class CpuPlan implements LoadedPlan {
     return graph.run;
   }
 
-  async #compile(step: GraphStep): Promise<CompiledGraph> {
-    const { bytes, intermediateBytes } = functionToOnnx(step.joined.fn);
-    const options = { spins: this.#context.spins };
-    const { key, graph } = await this.#context.sessions.acquire(bytes, `"${step.label}"`, options);
-    const known = this.#acquired.get(key);
-    if (known === undefined) this.#acquired.set(key, { users: 1, arenaBytes: intermediateBytes });
-    else known.users++;
-    return graph;
+  async #compile(step: GraphStep): Promise<CompiledFunction> {
+    const { spins } = this.#context;
+    const compiled = await this.#compilerOf(step).compile(step.joined.fn, {
+      label: step.label,
+      spins,
+    });
+    this.#estimatedBytes = Math.max(this.#estimatedBytes, compiled.intermediateBytes);
+    return compiled;
+  }
+
+  #compilerOf({ label, joined }: GraphStep): FunctionCompiler {
+    const compiler = this.#context.compilers.find((one) => one.suits(joined.fn));
+    if (compiler !== undefined) return compiler;
+    throw new EngineError("engine.cpu.compile", `no compiler of the CPU engine takes "${label}"`);
   }
 }
 

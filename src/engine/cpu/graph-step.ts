@@ -1,7 +1,7 @@
 import type { MilType } from "../../mil/types.ts";
 import { byteLengthOf, staticShape } from "../../mil/types.ts";
 import { EngineError } from "../errors.ts";
-import type { BoundGraph, CompiledGraph, TensorPlace } from "./graph-runtime.ts";
+import type { BoundFunction, CompiledFunction, TensorPlace } from "./compiler.ts";
 import { mayStandOn } from "./in-place.ts";
 import { overlaps, sameRegion } from "../../plan/regions.ts";
 import type { Region } from "../../plan/regions.ts";
@@ -14,13 +14,13 @@ export interface MemoryPlace {
 }
 
 /** A graph step bound to its buffers. */
-export interface PreparedGraph extends BoundGraph {
+export interface PreparedGraph extends BoundFunction {
   /** Bytes of results kept aside because they could not stand where they belong. */
   readonly asideBytes: number;
 }
 
 export function prepareGraph(
-  compiled: CompiledGraph,
+  compiled: CompiledFunction,
   step: Extract<SectionStep, { readonly kind: "graph" }>,
   locate: (region: Region) => MemoryPlace,
 ): PreparedGraph {
@@ -28,11 +28,11 @@ export function prepareGraph(
   const copies: (() => void)[] = [];
   let asideBytes = 0;
   const inputPlaces = fn.inputs.map((value, index) =>
-    tensorPlace(`in:${value.name}`, value.type, locate(regionAt(inputs, index))),
+    tensorPlace(value.name, value.type, locate(regionAt(inputs, index))),
   );
   const outputPlaces = fn.outputs.map((value, index) => {
     const region = regionAt(outputs, index);
-    const place = tensorPlace(`out:${value.name}`, value.type, locate(region));
+    const place = tensorPlace(value.name, value.type, locate(region));
     const isApart = outputs.every((other, at) => at === index || !overlaps(other, region));
     const isDirect = inputs.every((input, at) => {
       const inputValue = fn.inputs[at];

@@ -8,7 +8,8 @@ import type { JoinRule } from "./cpu-plan.ts";
 import { KernelPool } from "../host/kernel-pool.ts";
 import { openBindingRuntime } from "./onnx-runtime/ort-binding.ts";
 import { openNativeRuntime } from "./onnx-runtime/ort-native.ts";
-import { SessionCache } from "./onnx-runtime/sessions.ts";
+import { OnnxCompiler } from "./onnx-runtime/compiler.ts";
+import type { FunctionCompiler } from "./compiler.ts";
 
 export interface CpuEngineOptions {
   /** Threads of the runtime and of the engine's own kernels. Default: what the system offers. */
@@ -17,6 +18,8 @@ export interface CpuEngineOptions {
   readonly useNative?: boolean;
   /** Whether neighbouring dispatches become one graph. Default "auto": in small sections. */
   readonly join?: JoinRule;
+  /** Asked before ONNX Runtime for every function; closed with the engine. */
+  readonly compilers?: readonly FunctionCompiler[];
   /** Writes ONNX Runtime's own profile of every session to files with this prefix. */
   readonly profilePrefix?: string;
 }
@@ -37,13 +40,14 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
   };
   const native = options.useNative === false ? "not asked for" : openNativeRuntime(runtimeOptions);
   const runtime = typeof native === "string" ? await openBindingRuntime(runtimeOptions) : native;
-  const sessions = new SessionCache(runtime);
+  // The binding copies every input and output: whoever wonders why it is slow finds the reason here.
+  const version =
+    typeof native === "string" ? `${runtime.version} (C interface: ${native})` : runtime.version;
+  const compilers = [...(options.compilers ?? []), new OnnxCompiler(runtime, version)];
   const description: EngineDescription = Object.freeze({
     name: "cpu",
     device: cpus()[0]?.model.trim() ?? process.arch,
-    // The binding copies every input and output: whoever wonders why it is slow finds the reason here.
-    runtime:
-      typeof native === "string" ? `${runtime.version} (C interface: ${native})` : runtime.version,
+    runtime: compilers.map((compiler) => compiler.version).join(", "),
     threads,
   });
   let pool: KernelPool | undefined;
@@ -60,7 +64,7 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
     load: async (plan: Plan, loadOptions: LoadOptions = {}) => {
       if (isClosed) throw new EngineError("engine.closed", "the CPU engine is closed");
       const loaded = new CpuPlan(
-        { runtime, sessions, kernels, spins: !isBusy, join: options.join ?? "auto" },
+        { compilers, kernels, spins: !isBusy, join: options.join ?? "auto" },
         plan,
         loadOptions,
       );
@@ -71,9 +75,8 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
       if (isClosed) return;
       isClosed = true;
       await open.close();
-      await sessions.close();
+      for (const compiler of compilers) await compiler.close();
       await pool?.close();
-      await runtime.close();
     },
   };
 }

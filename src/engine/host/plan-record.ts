@@ -84,7 +84,7 @@ export class PlanRecord {
     return this.section(section, this.plan.sections);
   }
 
-  program(dispatch: Dispatch): PlanProgram {
+  program(dispatch: Pick<Dispatch, "label" | "program">): PlanProgram {
     const program = this.plan.programs.get(dispatch.program);
     if (program === undefined) {
       throw new EngineError(

@@ -2,12 +2,8 @@ import type { DataType } from "../../../mil/types.ts";
 import { messageOf } from "../../../util/errors.ts";
 import { float16Bits, float16Value } from "../../../util/float16.ts";
 import { EngineError } from "../../errors.ts";
-import type {
-  CompiledGraph,
-  GraphRuntime,
-  GraphRuntimeOptions,
-  TensorPlace,
-} from "../graph-runtime.ts";
+import type { TensorPlace } from "../compiler.ts";
+import type { CompiledGraph, GraphRuntime, GraphRuntimeOptions } from "./graph-runtime.ts";
 
 /** The version the engine is measured and tested with. */
 export const ONNX_RUNTIME_VERSION = "1.30.0";

@@ -5,14 +5,13 @@ import { dirname, join } from "node:path";
 import { elementTypeOf } from "../../../onnx/element-types.ts";
 import { messageOf } from "../../../util/errors.ts";
 import { EngineError } from "../../errors.ts";
+import type { BoundFunction, TensorPlace } from "../compiler.ts";
 import type {
-  BoundGraph,
   CompiledGraph,
-  CompileOptions,
+  GraphOptions,
   GraphRuntime,
   GraphRuntimeOptions,
-  TensorPlace,
-} from "../graph-runtime.ts";
+} from "./graph-runtime.ts";
 
 /**
  * ONNX Runtime through its C interface. The JavaScript binding copies every output once more after the runtime
@@ -277,7 +276,7 @@ class NativeRuntime implements GraphRuntime {
     }
   }
 
-  compile(model: Uint8Array, { spins }: CompileOptions): Promise<CompiledGraph> {
+  compile(model: Uint8Array, { spins }: GraphOptions): Promise<CompiledGraph> {
     const api = this.#api;
     const options = api.make("CreateSessionOptions");
     try {
@@ -322,7 +321,7 @@ class NativeRuntime implements GraphRuntime {
     session: Pointer,
     inputs: readonly TensorPlace[],
     outputs: readonly TensorPlace[],
-  ): BoundGraph {
+  ): BoundFunction {
     const api = this.#api;
     const values: Pointer[] = [];
     const held: Uint8Array[] = [];

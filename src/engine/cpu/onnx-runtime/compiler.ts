@@ -1,0 +1,89 @@
+import { createHash } from "node:crypto";
+import type { MilFunction } from "../../../mil/program.ts";
+import { functionToOnnx } from "../../../onnx/lower-function.ts";
+import { messageOf } from "../../../util/errors.ts";
+import { EngineError } from "../../errors.ts";
+import type {
+  CompiledFunction,
+  CompileOptions,
+  FunctionCompiler,
+  TensorPlace,
+} from "../compiler.ts";
+import type { CompiledGraph, GraphRuntime } from "./graph-runtime.ts";
+
+interface Session {
+  readonly graph: Promise<CompiledGraph>;
+  users: number;
+}
+
+/** Functions as graphs of ONNX Runtime: sessions by content, released when the last user leaves. */
+export class OnnxCompiler implements FunctionCompiler {
+  readonly version: string;
+  readonly #runtime: GraphRuntime;
+  readonly #sessions = new Map<string, Session>();
+
+  constructor(runtime: GraphRuntime, version: string) {
+    this.#runtime = runtime;
+    this.version = version;
+  }
+
+  suits(): boolean {
+    return true;
+  }
+
+  describe({ operations }: MilFunction): string {
+    const count = operations.filter(({ type }) => type !== "const").length;
+    return `ONNX Runtime, ${count} op${count === 1 ? "" : "s"}`;
+  }
+
+  async compile(fn: MilFunction, { label, spins }: CompileOptions): Promise<CompiledFunction> {
+    const { bytes, intermediateBytes } = functionToOnnx(fn);
+    const hash = createHash("sha256").update(bytes).digest("hex");
+    const key = spins ? hash : `${hash} sleeping`;
+    const session = this.#sessions.get(key) ?? {
+      graph: this.#runtime.compile(bytes, { spins }),
+      users: 0,
+    };
+    this.#sessions.set(key, session);
+    session.users++;
+    try {
+      const graph = await session.graph;
+      return {
+        intermediateBytes,
+        bind: (inputs, outputs) =>
+          graph.bind(inputs.map(prefixed("in:")), outputs.map(prefixed("out:"))),
+        release: () => this.#release(key),
+      };
+    } catch (error) {
+      this.#sessions.delete(key);
+      throw new EngineError(
+        "engine.cpu.compile",
+        `ONNX Runtime refuses "${label}": ${messageOf(error)}`,
+        { cause: error },
+      );
+    }
+  }
+
+  arenaBytes(): number | undefined {
+    return this.#runtime.arenaBytes();
+  }
+
+  async close(): Promise<void> {
+    const sessions = [...this.#sessions.values()];
+    this.#sessions.clear();
+    for (const { graph } of sessions) await (await graph).release();
+    await this.#runtime.close();
+  }
+
+  async #release(key: string): Promise<void> {
+    const session = this.#sessions.get(key);
+    if (session === undefined || --session.users > 0) return;
+    this.#sessions.delete(key);
+    await (await session.graph).release();
+  }
+}
+
+/** Names of the exported graph's ports. */
+const prefixed =
+  (prefix: string) =>
+  (place: TensorPlace): TensorPlace => ({ ...place, name: `${prefix}${place.name}` });

@@ -1,0 +1,28 @@
+import type { BoundFunction, TensorPlace } from "../compiler.ts";
+
+/** A session. Tensors carry the names of the graph's inputs and outputs. */
+export interface CompiledGraph {
+  bind(inputs: readonly TensorPlace[], outputs: readonly TensorPlace[]): BoundFunction;
+  release(): Promise<void> | void;
+}
+
+export interface GraphOptions {
+  /** Threads wait busily for the next node. */
+  readonly spins: boolean;
+}
+
+/** A way to ONNX Runtime: its C interface, or its binding to JavaScript. */
+export interface GraphRuntime {
+  /** Names the library and its version. */
+  readonly version: string;
+  compile(model: Uint8Array, options: GraphOptions): Promise<CompiledGraph>;
+  /** Bytes the runtime holds for values inside graphs, where it tells. */
+  arenaBytes(): number | undefined;
+  close(): Promise<void> | void;
+}
+
+export interface GraphRuntimeOptions {
+  readonly threads: number;
+  /** Writes ONNX Runtime's own profile of every session to files with this prefix. */
+  readonly profilePrefix?: string;
+}
