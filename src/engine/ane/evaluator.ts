@@ -1,3 +1,4 @@
+import { arithmeticOf } from "../../chip/arithmetic/arithmetic.ts";
 import { dirname } from "node:path";
 import { readFileSync } from "node:fs";
 import { familyIndex } from "../../chip/chip.ts";
@@ -30,7 +31,7 @@ export function lendEvaluator(path: string, chip: Chip): (() => Promise<void>) |
     place: "engine",
     numerics: "exact",
     machine,
-    truncateConvolutions: family >= familyIndex("H17"),
+    arithmetic: arithmeticOf(chip.family),
     clampSlices: family <= familyIndex("H14"),
   } as const;
   const functions = new Map<string, SimulatedFunction>();

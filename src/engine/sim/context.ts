@@ -1,3 +1,4 @@
+import type { Arithmetic } from "../../chip/arithmetic/arithmetic.ts";
 import type { OpCall } from "../../mil/op-call.ts";
 import type { HalfTensor } from "./half-tensor.ts";
 import type { Machine } from "./machine.ts";
@@ -9,8 +10,8 @@ export interface SimContext {
   readonly place: "engine" | "host";
   readonly numerics: Numerics;
   readonly machine: Machine;
-  /** Convolutions cut their results off instead of rounding them (H17 and H18). */
-  readonly truncateConvolutions: boolean;
+  /** What decides about bits. */
+  readonly arithmetic: Arithmetic;
   /** Slices with an offset on the last axis turn |v| > 4094 into infinity (H13 and H14). */
   readonly clampSlices: boolean;
 }

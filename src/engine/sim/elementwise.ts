@@ -4,11 +4,11 @@ import type { OpCall } from "../../mil/op-call.ts";
 import { expandTo } from "../../mil/ops/strided.ts";
 import { elementCount, isFloat } from "../../mil/types.ts";
 import { roundToFloat16 } from "../../util/float16.ts";
-import type { SimKernel } from "./context.ts";
+import type { RuleName } from "../../chip/arithmetic/rules.ts";
+import type { SimContext, SimKernel } from "./context.ts";
 import { HalfTensor } from "./half-tensor.ts";
 import { TASK_ELEMENTS } from "./machine.ts";
 import type { Machine } from "./machine.ts";
-import type { Numerics } from "./numerics.ts";
 import {
   FUNCTION_TABLES,
   GELU_SHARES,
@@ -17,7 +17,20 @@ import {
   tableLog,
   tableRsqrt,
   tabulate,
-} from "./tables.ts";
+} from "./fitted-tables.ts";
+import {
+  gridErf,
+  gridExp,
+  gridGelu,
+  gridInverse,
+  gridLog,
+  gridRsqrt,
+  gridSigmoid,
+  gridSilu,
+  gridSqrt,
+  gridTanh,
+} from "./grid-tables.ts";
+import { roundToHalfBy } from "./rounding.ts";
 
 /** Codes of elementwise.wasm's `binary`. */
 const BINARY = ["add", "sub", "mul", "real_div", "maximum", "minimum"] as const;
@@ -28,8 +41,12 @@ interface Period {
   readonly count: number;
 }
 
+/** Added to a code: ties go away from zero, and NaN counts as infinity. */
+const AWAY = 8;
+const SPECIAL = 16;
+
 function binary(code: number): SimKernel {
-  return (call, { machine }) => {
+  return (call, { machine, arithmetic }) => {
     const x = call.tensor("x");
     const y = call.tensor("y");
     if (!isFloat(x.dataType) || !holdsHalves(x) || !holdsHalves(y)) return undefined;
@@ -40,8 +57,11 @@ function binary(code: number): SimKernel {
     const result = HalfTensor.allocate(machine.arena, x.dataType, shape);
     const run = commonDivisor(runOf(leftPeriod), runOf(rightPeriod));
     const { pool } = machine;
+    const rules =
+      (arithmetic["elementwise.rounding"] === "half-away" ? AWAY : 0) |
+      (arithmetic["elementwise.special"] === "infinity" ? SPECIAL : 0);
     const numbers = [
-      ...[code, left.address, leftPeriod.each, leftPeriod.count],
+      ...[code | rules, left.address, leftPeriod.each, leftPeriod.count],
       ...[right.address, rightPeriod.each, rightPeriod.count, result.address, run],
     ];
     pool.split("binary", numbers, total, TASK_ELEMENTS);
@@ -101,32 +121,38 @@ function commonDivisor(a: number, b: number): number {
   return b === 0 ? a : commonDivisor(b, a % b);
 }
 
-/** A function of one number, on the engine by table and in the approximate mode exact. */
+/** A function of one number: by the table that was read, by a fitted one, or exact; the approximate mode is exact. */
 interface UnaryFunction {
-  readonly table: (x: number) => number;
+  readonly grid: (x: number) => number;
+  /** Nothing where the op's evaluation stands for it. */
+  readonly fitted: ((x: number) => number) | undefined;
   readonly exact: (x: number) => number;
 }
 
 /** The function a call means, and what besides the op's name tells it from others. */
 type UnaryRule = (call: OpCall) => readonly [UnaryFunction, string];
 
-function unary(name: string, rule: UnaryRule): SimKernel {
-  return (call, { machine, numerics }) => {
+type TableRule = Extract<RuleName, `table.${string}`>;
+
+function unary(name: string, rule: UnaryRule, table: TableRule | undefined): SimKernel {
+  return (call, context) => {
     const x = call.tensor("x");
     if (!isFloat(x.dataType)) return undefined;
-    const [compute, settings] = rule(call);
-    return [lookup(x, `${name} ${settings}`, compute, numerics, machine)];
+    const [functions, settings] = rule(call);
+    const variant = table === undefined ? "exact" : context.arithmetic[table];
+    const kind = context.numerics === "exact" ? variant : "exact";
+    const compute = functions[kind];
+    return compute && [lookup(x, `${kind} ${name} ${settings}`, compute, context)];
   };
 }
 
 function lookup(
   x: HostTensor,
   key: string,
-  { table, exact }: UnaryFunction,
-  numerics: Numerics,
-  machine: Machine,
+  compute: (x: number) => number,
+  { machine, arithmetic }: SimContext,
 ): HalfTensor {
-  const results = machine.table(`${numerics} ${key}`, numerics === "exact" ? table : exact);
+  const results = machine.table(key, compute, arithmetic["elementwise.rounding"]);
   const source = machine.place(x);
   const result = HalfTensor.allocate(machine.arena, x.dataType, x.shape);
   const numbers = [results, source.address, result.address];
@@ -134,19 +160,22 @@ function lookup(
   return result;
 }
 
-function tabled(name: string): UnaryRule {
+function tabled(name: string, grid: (x: number) => number): UnaryRule {
   const entry = FUNCTION_TABLES[name];
   if (entry === undefined) throw new Error(`no table ${name}`);
-  const compute = { table: tabulate(entry), exact: entry.exact };
-  return () => [compute, ""];
+  const functions = { grid, fitted: tabulate(entry), exact: entry.exact };
+  return () => [functions, ""];
 }
 
-/** Each mode by a table of the same spacing; what the engine does with the approximations is assumed. */
+/** Each mode by a fitted table of the same spacing; what the engine does with the approximations was assumed. */
 const GELUS: ReadonlyMap<string, UnaryFunction> = new Map(
   Object.entries(GELU_SHARES).map(([mode, share]) => {
     const exact = (x: number): number => x * share(x);
     const { spacing, limit, error } = GELU_TABLE;
-    return [mode, { exact, table: tabulate({ exact, factor: share, spacing, limit, error }) }];
+    const fitted = tabulate({ exact, factor: share, spacing, limit, error });
+    // The third mode is another function, whose table nobody read.
+    const grid = mode === "SIGMOID_APPROXIMATION" ? fitted : gridGelu;
+    return [mode, { grid, fitted, exact }];
   }),
 );
 
@@ -157,36 +186,50 @@ const gelu: UnaryRule = (call) => {
   return [compute, mode];
 };
 
-/** A function of x + epsilon. */
-function shifted({ table, exact }: UnaryFunction): UnaryRule {
+/** A function of x + epsilon; the engine's table is asked for the sum as an fp16 number. */
+function shifted({ grid, fitted, exact }: UnaryFunction): UnaryRule {
   return (call) => {
     const epsilon = call.float("epsilon");
     return [
-      { table: (x) => table(x + epsilon), exact: (x) => exact(x + epsilon) },
+      {
+        grid: (x) => grid(roundToHalfBy(x + epsilon, "half-away")),
+        fitted: fitted && ((x) => fitted(x + epsilon)),
+        exact: (x) => exact(x + epsilon),
+      },
       String(epsilon),
     ];
   };
 }
 
 /** A function that the engine computes exactly. */
-function exactly(compute: (x: number) => number): UnaryRule {
-  return () => [{ table: compute, exact: compute }, ""];
+function exactly(exact: (x: number) => number): UnaryRule {
+  return () => [{ grid: exact, fitted: exact, exact }, ""];
 }
 
-const UNARY: Readonly<Record<string, UnaryRule>> = {
-  abs: exactly(Math.abs),
-  relu: exactly((x) => Math.max(x, 0)),
-  sigmoid: tabled("sigmoid"),
-  silu: tabled("silu"),
-  tanh: tabled("tanh"),
-  erf: tabled("erf"),
-  gelu,
-  exp: () => [{ table: tableExp, exact: Math.exp }, ""],
-  log: shifted({ table: tableLog, exact: Math.log }),
-  rsqrt: shifted({ table: tableRsqrt, exact: (x) => 1 / Math.sqrt(x) }),
+const UNARY: Readonly<Record<string, readonly [UnaryRule, TableRule?]>> = {
+  abs: [exactly(Math.abs)],
+  relu: [exactly((x) => Math.max(x, 0))],
+  sigmoid: [tabled("sigmoid", gridSigmoid), "table.sigmoid"],
+  silu: [tabled("silu", gridSilu), "table.silu"],
+  tanh: [tabled("tanh", gridTanh), "table.tanh"],
+  erf: [tabled("erf", gridErf), "table.erf"],
+  gelu: [gelu, "table.gelu"],
+  exp: [() => [{ grid: gridExp, fitted: tableExp, exact: Math.exp }, ""], "table.exp"],
+  log: [shifted({ grid: gridLog, fitted: tableLog, exact: Math.log }), "table.log"],
+  sqrt: [() => [{ grid: gridSqrt, fitted: undefined, exact: Math.sqrt }, ""], "table.root"],
+  rsqrt: [
+    shifted({ grid: gridRsqrt, fitted: tableRsqrt, exact: (x) => 1 / Math.sqrt(x) }),
+    "table.root",
+  ],
+  inverse: [
+    shifted({ grid: gridInverse, fitted: undefined, exact: (x) => 1 / x }),
+    "table.inverse",
+  ],
 };
 
 export const elementwise: Readonly<Record<string, SimKernel>> = {
   ...Object.fromEntries(BINARY.map((name, code) => [name, binary(code)])),
-  ...Object.fromEntries(Object.entries(UNARY).map(([name, rule]) => [name, unary(name, rule)])),
+  ...Object.fromEntries(
+    Object.entries(UNARY).map(([name, [rule, table]]) => [name, unary(name, rule, table)]),
+  ),
 };

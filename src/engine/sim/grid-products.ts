@@ -1,5 +1,6 @@
 import type { Arena } from "./arena.ts";
-import type { OutputRounding } from "./arithmetic.ts";
+import type { ProductRules } from "./arithmetic.ts";
+import { gridMode, PLAIN_MODE } from "./grid-mode.ts";
 import type { Numerics } from "./numerics.ts";
 import type { KernelCall, Pool } from "./pool.ts";
 
@@ -76,7 +77,7 @@ export class GridProducts {
   multiply(
     products: readonly Product[],
     sizes: ProductSizes,
-    rounding: OutputRounding,
+    rules: ProductRules,
     numerics: Numerics,
   ): void {
     const { rows, depth, columns } = sizes;
@@ -85,24 +86,33 @@ export class GridProducts {
     const lefts = new Map<number, Packed>();
     const rights = new Map<number, Packed>();
     const isExact = numerics === "exact";
+    const hasNumbers = isExact && rules.special === "numbers";
     for (const { left, right } of products) {
       if (!lefts.has(left.address)) {
         const packed = this.#packed(rows, depth, GROUP, false);
         lefts.set(left.address, packed);
         const steps = { laneStep: left.rowStep, depthStep: left.columnStep };
-        pushPacking(calls, left.address, steps, { lanes: rows, depth, width: GROUP }, packed, 1);
+        pushPacking(
+          calls,
+          left.address,
+          steps,
+          { lanes: rows, depth, width: GROUP },
+          packed,
+          1,
+          hasNumbers,
+        );
       }
       if (!rights.has(right.address)) {
         const packed = this.#packed(columns, depth, PANEL, isExact);
         rights.set(right.address, packed);
         const steps = { laneStep: right.columnStep, depthStep: right.rowStep };
         const extent = { lanes: columns, depth, width: PANEL };
-        pushPacking(calls, right.address, steps, extent, packed, isExact ? SCALE : 1);
+        pushPacking(calls, right.address, steps, extent, packed, isExact ? SCALE : 1, hasNumbers);
       }
     }
     this.#pool.run(calls);
     calls.length = 0;
-    const mode = numerics === "fp16" ? 2 : rounding === "truncate" ? 1 : 0;
+    const mode = isExact ? gridMode(rules) : PLAIN_MODE;
     for (const { left, right, result } of products) {
       const a = lefts.get(left.address);
       const b = rights.get(right.address);
@@ -142,12 +152,13 @@ function pushPacking(
   { lanes, depth, width }: Record<"lanes" | "depth" | "width", number>,
   { numbers, bounds, hasMagnitudes }: Packed,
   scale: number,
+  hasNumbers: boolean,
 ): void {
   const groups = Math.ceil(lanes / width);
   const each = Math.max(1, Math.ceil(PACK_NUMBERS / (width * Math.max(1, depth))));
   const fixed = [
     ...[source, laneStep, depthStep, lanes, depth, width, numbers, bounds, scale],
-    Number(hasMagnitudes),
+    ...[Number(hasMagnitudes), Number(hasNumbers)],
   ];
   for (let first = 0; first < groups; first += each) {
     calls.push({ kernel: "pack", numbers: [...fixed, first, Math.min(groups, first + each)] });

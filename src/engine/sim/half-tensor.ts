@@ -9,6 +9,12 @@ interface Storage {
   users: number;
 }
 
+/** Integers that a tensor's numbers stand for, and their scales: one, or one for each element of axis 0. */
+export interface QuantizedNumbers {
+  readonly integers: HalfTensor;
+  readonly scales: Float64Array;
+}
+
 /**
  * A value on the engine: fp16 numbers as fp32 in the arena, row-major. To everyone else it is a host tensor whose
  * doubles are made when asked for.
@@ -19,6 +25,8 @@ export class HalfTensor implements HostTensor {
   readonly count: number;
   readonly #storage: Storage;
   #data: Float64Array | undefined;
+  /** Where the numbers come from int8 ones; released with the tensor, lost when it is shared. */
+  quantized: QuantizedNumbers | undefined;
 
   private constructor(dataType: DataType, shape: readonly number[], storage: Storage) {
     this.dataType = dataType;
@@ -62,6 +70,8 @@ export class HalfTensor implements HostTensor {
 
   /** One tensor less stands for these numbers; the last one frees their memory. */
   release(): void {
+    this.quantized?.integers.release();
+    this.quantized = undefined;
     if (--this.#storage.users === 0) this.#storage.arena.release(this.address);
   }
 }

@@ -1,4 +1,6 @@
 import { availableParallelism } from "node:os";
+import { arithmeticOf } from "../../chip/arithmetic/arithmetic.ts";
+import type { ArithmeticChoice } from "../../chip/arithmetic/arithmetic.ts";
 import { familyIndex } from "../../chip/chip.ts";
 import { OpenPlans } from "../host/open-plans.ts";
 import type { Driver } from "../../chip/chip.ts";
@@ -22,6 +24,8 @@ export interface SimEngineOptions {
   readonly operandScaling?: OperandScaling;
   /** "exact" (default) is the engine's arithmetic bit for bit, "fp16" an approximation without grid and tables. */
   readonly numerics?: Numerics;
+  /** Which rules decide about bits, as `parseArithmetic` reads them. Default: the best-supported ones for the chip. */
+  readonly arithmetic?: ArithmeticChoice | string;
   /** Miscompiles and clamps of older chips; on unless switched off. */
   readonly clampSlices?: boolean;
 }
@@ -48,7 +52,7 @@ export function createSimEngine(chip: string, options: SimEngineOptions = {}): S
   const context = {
     numerics: options.numerics ?? "exact",
     machine,
-    truncateConvolutions: family >= familyIndex("H17"),
+    arithmetic: arithmeticOf(record.family, options.arithmetic),
     clampSlices: options.clampSlices ?? family <= familyIndex("H14"),
   };
   const description: EngineDescription = Object.freeze({

@@ -12,6 +12,7 @@ import { elementwise, holdsHalves } from "./elementwise.ts";
 import { HalfTensor } from "./half-tensor.ts";
 import { moves } from "./moves.ts";
 import { products } from "./products.ts";
+import { quantization } from "./quantization.ts";
 import { reductions } from "./reductions.ts";
 import { roundToHalf, roundToSingle } from "./rounding.ts";
 
@@ -20,6 +21,7 @@ const KERNELS: Readonly<Record<string, SimKernel>> = {
   ...elementwise,
   ...moves,
   ...products,
+  ...quantization,
   ...reductions,
 };
 
@@ -84,11 +86,11 @@ function movesRounded(operation: Operation): boolean {
 }
 
 /** Rounds floats in place. Results of ops are fresh arrays, or those of an operand that is rounded already. */
-function round(tensor: HostTensor, { place }: SimContext): void {
+function round(tensor: HostTensor, { place, arithmetic }: SimContext): void {
   if (!isFloat(tensor.dataType)) return;
-  if (place === "engine") roundToHalf(tensor.data);
+  if (place === "engine") roundToHalf(tensor.data, arithmetic["elementwise.rounding"]);
   else if (tensor.dataType === "fp32") roundToSingle(tensor.data);
-  else if (tensor.dataType === "fp16") roundToHalf(tensor.data);
+  else if (tensor.dataType === "fp16") roundToHalf(tensor.data, "half-even");
 }
 
 const SLICE_LIMIT = 4094;

@@ -6,7 +6,8 @@ import { HalfTensor } from "./half-tensor.ts";
 import { Pool } from "./pool.ts";
 import type { Simd } from "./pool.ts";
 import { roundToHalf } from "./rounding.ts";
-import { EXPONENTIAL_KNOTS } from "./tables.ts";
+import type { Ties } from "./rounding.ts";
+import { EXPONENTIAL_KNOTS } from "./fitted-tables.ts";
 
 /** Elements that are worth a task of their own. */
 export const TASK_ELEMENTS = 8192;
@@ -16,7 +17,7 @@ export class Machine {
   readonly arena = new Arena();
   readonly pool: Pool;
   readonly products: GridProducts;
-  /** Address of the knots of the engine's exponential, doubles. */
+  /** Address of the knots of the fitted exponential, doubles. */
   readonly knots: number;
   readonly #tables = new Map<string, number>();
 
@@ -37,21 +38,22 @@ export class Machine {
   }
 
   /** Address of the 65536 results, rounded to fp16, of a function of one fp16 number; computed when first used. */
-  table(key: string, compute: (x: number) => number): number {
+  table(name: string, compute: (x: number) => number, ties: Ties): number {
+    const key = `${ties} ${name}`;
     const known = this.#tables.get(key);
     if (known !== undefined) return known;
     const results = new Float64Array(65536);
     for (let bits = 0; bits < results.length; bits++) results[bits] = compute(float16Value(bits));
-    roundToHalf(results);
+    roundToHalf(results, ties);
     const address = this.arena.keep(4 * results.length);
     this.arena.floats(address, results.length).set(results);
     this.#tables.set(key, address);
     return address;
   }
 
-  /** Rounds `count` fp32 numbers to fp16, from one place to another or in place. */
-  round(from: number, to: number, count: number): void {
-    this.pool.split("round", [from, to], count, TASK_ELEMENTS);
+  /** Rounds `count` fp32 numbers to fp16, from one place to another or in place; the host's ties go to even. */
+  round(from: number, to: number, count: number, ties: Ties = "half-even"): void {
+    this.pool.split("round", [from, to, Number(ties === "half-away")], count, TASK_ELEMENTS);
   }
 
   /** Copies `count` fp32 numbers, or adds them to those at `to`. */

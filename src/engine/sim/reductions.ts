@@ -1,20 +1,24 @@
 import type { HostTensor } from "../../mil/host-tensor.ts";
 import type { OpCall } from "../../mil/op-call.ts";
 import { elementCount, isFloat } from "../../mil/types.ts";
-import { roundToFloat16 } from "../../util/float16.ts";
 import type { SimContext, SimKernel } from "./context.ts";
 import { HalfTensor } from "./half-tensor.ts";
 import { TASK_ELEMENTS } from "./machine.ts";
 import type { Machine } from "./machine.ts";
 import { transposed } from "./moves.ts";
 import type { KernelCall } from "./pool.ts";
-import { tableLog } from "./tables.ts";
+import { roundToHalfBy } from "./rounding.ts";
+import { tableLog } from "./fitted-tables.ts";
+import { gridExp, gridLog } from "./grid-tables.ts";
 import type { KernelName } from "./task.ts";
 
 /** Flags of reduce.wasm's sums. */
 const SQUARES = 1;
 const MEAN = 2;
 const EXACT = 4;
+/** Flags of all of them: ties go away from zero, and exponentials come from a table of results. */
+const AWAY = 8;
+const RESULTS = 16;
 /** Columns of a block of `columnSums`, and its scratch. */
 const COLUMN_BLOCK = 32;
 const COLUMN_SCRATCH_BYTES = 32 * 4 * COLUMN_BLOCK;
@@ -80,12 +84,14 @@ function reductionOf(call: OpCall, machine: Machine, isRows: boolean): Reduction
 
 /** A sum: narrow, or in the approximate mode wide. */
 function summing(flags: number): SimKernel {
-  return (call, { machine, numerics }) => {
+  return (call, context) => {
+    const { machine, numerics, arithmetic } = context;
     const reduction = reductionOf(call, machine, false);
     if (reduction === undefined) return undefined;
     const { x, outer, count, inner, shape, done } = reduction;
     const result = HalfTensor.allocate(machine.arena, x.dataType, shape);
-    const kind = numerics === "exact" ? flags : flags | EXACT;
+    const isTree = numerics === "exact" && arithmetic["reduce.sum"] === "tree";
+    const kind = flags | awayFlag(context) | (isTree ? 0 : EXACT);
     if (inner === 1) {
       splitWithScratch(machine, "rowSums", [x.address, result.address, count, kind], outer, {
         elementsEach: count,
@@ -118,8 +124,19 @@ function extreme(isLargest: boolean): SimKernel {
   };
 }
 
-function knotsOf({ numerics, machine }: SimContext): number {
-  return numerics === "exact" ? machine.knots : 0;
+function awayFlag({ arithmetic }: SimContext): number {
+  return arithmetic["elementwise.rounding"] === "half-away" ? AWAY : 0;
+}
+
+/** The address and flags of the exponential: a table of results, knots, or 0 for a smooth one. */
+function exponentialOf(context: SimContext): readonly [address: number, flags: number] {
+  const { numerics, machine, arithmetic } = context;
+  const flags = awayFlag(context);
+  const variant = numerics === "exact" ? arithmetic["table.exp"] : "exact";
+  if (variant === "exact") return [0, flags];
+  if (variant === "fitted") return [machine.knots, flags];
+  const results = machine.table("grid exp ", gridExp, arithmetic["elementwise.rounding"]);
+  return [results, flags | RESULTS];
 }
 
 /** Maximum taken away, exponentials by table, summed wide, divided. */
@@ -134,7 +151,7 @@ const softmax: SimKernel = (call, context) => {
   const size = x.shape[axis] ?? 1;
   if (rows.count === 0) return undefined;
   const result = HalfTensor.allocate(machine.arena, x.dataType, rows.shape);
-  const numbers = [rows.address, result.address, size, knotsOf(context)];
+  const numbers = [rows.address, result.address, size, ...exponentialOf(context)];
   splitWithScratch(machine, "softmax", numbers, rows.count / size, {
     elementsEach: size,
     scratchBytes: 8 * size,
@@ -148,14 +165,16 @@ const softmax: SimKernel = (call, context) => {
 };
 
 const logSumExp: SimKernel = (call, context) => {
-  const { machine, numerics } = context;
+  const { machine, numerics, arithmetic } = context;
   const { arena } = machine;
   const reduction = reductionOf(call, machine, true);
   if (reduction === undefined) return undefined;
   const { x, outer, count, shape, done } = reduction;
-  const log = numerics === "exact" ? tableLog : Math.log;
+  const logarithms = { grid: gridLog, fitted: tableLog, exact: Math.log };
+  const log = logarithms[numerics === "exact" ? arithmetic["table.log"] : "exact"];
+  const ties = arithmetic["elementwise.rounding"];
   const sums = arena.allocate(16 * outer);
-  const numbers = [x.address, sums, count, knotsOf(context)];
+  const numbers = [x.address, sums, count, ...exponentialOf(context)];
   splitWithScratch(machine, "exponentialSums", numbers, outer, {
     elementsEach: count,
     scratchBytes: 8 * count,
@@ -165,14 +184,15 @@ const logSumExp: SimKernel = (call, context) => {
   const logs = result.numbers();
   for (let row = 0; row < outer; row++) {
     const largest = pairs[2 * row] ?? NaN;
-    logs[row] = roundToFloat16(Math.fround(largest + log(pairs[2 * row + 1] ?? NaN)));
+    logs[row] = roundToHalfBy(Math.fround(largest + log(pairs[2 * row + 1] ?? NaN)), ties);
   }
   arena.release(sums);
   done();
   return [result];
 };
 
-const layerNorm: SimKernel = (call, { machine }) => {
+const layerNorm: SimKernel = (call, context) => {
+  const { machine } = context;
   const x = call.tensor("x");
   if (!isFloat(x.dataType)) return undefined;
   const axes = call.axes("axes", x.shape.length).toSorted((a, b) => a - b);
@@ -187,7 +207,10 @@ const layerNorm: SimKernel = (call, { machine }) => {
   const epsilon = arena.allocate(8);
   arena.doubles(epsilon, 1)[0] = call.floatOf("epsilon", x.dataType);
   const result = HalfTensor.allocate(arena, x.dataType, x.shape);
-  const numbers = [source.address, gamma.address, beta.address, result.address, size, epsilon];
+  const numbers = [
+    ...[source.address, gamma.address, beta.address, result.address, size, epsilon],
+    awayFlag(context),
+  ];
   pool.split("normalize", numbers, result.count / size, Math.ceil(TASK_ELEMENTS / size));
   arena.release(epsilon);
   return [result];

@@ -1,12 +1,43 @@
+import type { Arithmetic } from "../../chip/arithmetic/arithmetic.ts";
+import { float16Bits, float16Value } from "../../util/float16.ts";
+
+/** Where a number halfway between two fp16 numbers goes. */
+export type Ties = Arithmetic["elementwise.rounding"];
+
 const CHUNK = 8192;
 const scratch = new Float32Array(CHUNK);
 const words = new Uint32Array(scratch.buffer);
 
+/** The nearest fp16 number, ties away from zero, as bits; from 65520 on infinity. NaN becomes 0x7e00. */
+export function float16BitsAway(value: number): number {
+  const bits = float16Bits(value);
+  const magnitude = Math.abs(value);
+  if (!(magnitude < 65520)) return bits;
+  // Both rules differ only where the even neighbour of a tie is the lower one.
+  const lower = bits & 0x7fff;
+  const half = float16Value(lower);
+  const isTie = half < magnitude && magnitude - half === float16Value(lower + 1) - magnitude;
+  return isTie ? bits + 1 : bits;
+}
+
+/** The nearest fp16 number by either rule. */
+export function roundToHalfBy(value: number, ties: Ties): number {
+  return float16Value(ties === "half-away" ? float16BitsAway(value) : float16Bits(value));
+}
+
 /**
- * Rounds every number to the nearest fp16 number, ties to even, in place; beyond 65504 comes infinity. On the
- * way through fp32 nothing is lost: sums, products, quotients and roots of fp16 numbers round the same.
+ * Rounds every number to the nearest fp16 number in place; beyond 65504 comes infinity. Ties to even go through fp32,
+ * which loses nothing: sums, products, quotients and roots of fp16 numbers round the same.
  */
-export function roundToHalf(numbers: Float64Array): void {
+export function roundToHalf(numbers: Float64Array, ties: Ties): void {
+  if (ties === "half-away") {
+    for (let i = 0; i < numbers.length; i++) {
+      const value = numbers[i] ?? 0;
+      const rounded = float16Value(float16BitsAway(value));
+      numbers[i] = rounded === 0 && Object.is(value, -0) ? -0 : rounded;
+    }
+    return;
+  }
   for (let start = 0; start < numbers.length; start += CHUNK) {
     const part = numbers.subarray(start, start + CHUNK);
     scratch.set(part);

@@ -114,7 +114,7 @@ export class SimulatedFunction {
     const name = operand.kind === "value" ? operand.name : `literal ${this.#constants.size}`;
     if (!this.#constants.has(name)) {
       const tensor = hostTensorOfLiteral(literal);
-      if (place === "engine" && isFloating) roundToHalf(tensor.data);
+      if (place === "engine" && isFloating) roundToHalf(tensor.data, "half-even");
       this.#constants.set(name, tensor);
     }
     // A setting such as an epsilon must stay readable as a literal.

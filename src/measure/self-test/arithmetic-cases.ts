@@ -1,6 +1,7 @@
 import { familyIndex } from "../../chip/chip.ts";
 import type { Chip, Family } from "../../chip/chip.ts";
 import { narrowSum } from "../../engine/sim/arithmetic.ts";
+import { roundToFloat16 } from "../../util/float16.ts";
 import { constant, padded, program } from "./number-case.ts";
 import type { NumberCase } from "./number-case.ts";
 
@@ -231,7 +232,7 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
     inputs: [NARROW],
     right: [EXACT_SUM],
     documented: () => ({
-      oneOf: { "a tree of pairs": [narrowSum(NARROW)], "one by one": [ONE_BY_ONE] },
+      oneOf: { "a tree of pairs": [narrowSum(NARROW, roundToFloat16)], "one by one": [ONE_BY_ONE] },
     }),
     relies: "the warning about reduce ops, and the simulator's tree",
   },

@@ -1,3 +1,4 @@
+import { arithmeticOf } from "../../chip/arithmetic/arithmetic.ts";
 import { familyIndex } from "../../chip/chip.ts";
 import type { Chip } from "../../chip/chip.ts";
 import { evaluateFunction } from "../../engine/reference/evaluate.ts";
@@ -130,7 +131,7 @@ async function simulate(
       place: "engine",
       numerics: "exact",
       machine,
-      truncateConvolutions: family >= familyIndex("H17"),
+      arithmetic: arithmeticOf(chip.family),
       clampSlices: family <= familyIndex("H14"),
     });
     return fn.outputs.map(({ name }) => [...(results.get(name)?.data ?? [])]);

@@ -33,7 +33,7 @@ function checkScale(call: OpCall, data: string, scale: string, zeroPoint: string
 }
 
 /** The number of `name` that belongs to a flat index of `data`. */
-function perElement(
+export function perElement(
   call: OpCall,
   data: string,
   name: string,
@@ -45,6 +45,14 @@ function perElement(
   const dataShape = call.tensor(data).shape;
   const { size, inner } = spanOf(dataShape, call.axis("axis", dataShape.length));
   return (index) => values[Math.floor(index / inner) % size] ?? fallback;
+}
+
+/** The type a call makes and its range. */
+export function quantizedRange(
+  call: OpCall,
+): readonly [dataType: "int8" | "uint8", low: number, high: number] {
+  const { dataType } = quantizedType(call);
+  return dataType === "int8" ? ["int8", ...RANGES.int8] : ["uint8", ...RANGES.uint8];
 }
 
 function quantizedType(call: OpCall): TensorType {
@@ -87,14 +95,13 @@ export const QUANTIZATION = {
     since: "ios17",
     infer: (call) => [quantizedType(call)],
     evaluate: (call) => {
-      const type = quantizedType(call);
+      const [dataType, low, high] = quantizedRange(call);
       const input = call.tensor("input");
-      const [low, high] = type.dataType === "int8" ? RANGES.int8 : RANGES.uint8;
       const scale = perElement(call, "input", "scale", 1);
       const zeroPoint = perElement(call, "input", "zero_point", 0);
       return [
         hostTensor(
-          type.dataType,
+          dataType,
           input.shape,
           input.data.map((value, index) =>
             Math.min(Math.max(roundHalfToEven(value / scale(index)) + zeroPoint(index), low), high),

@@ -1,31 +1,34 @@
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
+import { arithmeticOf } from "../../../src/chip/arithmetic/arithmetic.ts";
 import {
   GRID,
   gridDot,
   gridMatmul,
   gridProduct,
-  gridResult,
   narrowSum,
-  PRODUCT_CEILING,
+  productRules,
   truncatedFloat16Bits,
 } from "../../../src/engine/sim/arithmetic.ts";
+import type { ProductRules } from "../../../src/engine/sim/arithmetic.ts";
 import { Machine } from "../../../src/engine/sim/machine.ts";
-import { roundToHalf } from "../../../src/engine/sim/rounding.ts";
+import { float16BitsAway, roundToHalf, roundToHalfBy } from "../../../src/engine/sim/rounding.ts";
 import {
   FUNCTION_TABLES,
   tableExp,
   tableLog,
   tableRsqrt,
   tabulate,
-} from "../../../src/engine/sim/tables.ts";
+} from "../../../src/engine/sim/fitted-tables.ts";
 import { float16Bits, float16Value, roundToFloat16 } from "../../../src/util/float16.ts";
 import { Random } from "../../../src/util/random.ts";
-import { multiply } from "./multiply.ts";
+import { AUGUST_RULES, CURRENT_RULES, multiply } from "./multiply.ts";
 
 const half = fc.integer({ min: 0, max: 65535 }).map(float16Value);
 const finiteHalf = half.filter(Number.isFinite);
 const smallHalf = fc.double({ min: -2, max: 2, noNaN: true }).map(roundToFloat16);
+
+const away = (value: number): number => roundToHalfBy(value, "half-away");
 
 function normals(seed: number, count: number, deviation: number): Float64Array {
   const random = new Random(seed);
@@ -55,58 +58,138 @@ function productError(machine: Machine, size: number, rows: number, columns: num
   return Math.sqrt(error / norm);
 }
 
+/** The sum of products as the reference has it. */
+function sumOf(pairs: readonly (readonly [number, number])[], rules = CURRENT_RULES): number {
+  const bits = gridDot(
+    pairs.map(([a]) => a),
+    0,
+    pairs.map(([, b]) => b),
+    0,
+    pairs.length,
+    1,
+    rules,
+  );
+  return float16Value(bits);
+}
+
+const UNIT = 2 ** -16;
+const ones = (...numbers: readonly number[]) => numbers.map((number) => [number, 1] as const);
+
 describe("the product grid", () => {
-  test("products below one and a half units vanish, ties go to even", () => {
-    const unit = 2 ** -16;
-    expect(gridProduct(unit, 1)).toBe(0);
-    expect(gridProduct(-unit, 1)).toBe(0);
-    expect(gridProduct(1.5 * unit, 1)).toBe(2);
-    expect(gridProduct(1.4990234375 * unit, 1)).toBe(0);
-    expect(gridProduct(2.5 * unit, 1)).toBe(2);
-    expect(gridProduct(3.5 * unit, 1)).toBe(4);
-    expect(gridProduct(NaN, 1)).toBe(0);
+  const product = (a: number, b: number): number => gridProduct(a, b, CURRENT_RULES);
+
+  test("products vanish by their operands' exponents, whatever their size, and ties go away from zero", () => {
+    expect(product(2 ** -8, 2 ** -8)).toBe(1);
+    expect(product(1.375 * 2 ** -8, 2 ** -8)).toBe(1);
+    expect(product(1.9375 * 2 ** -8, 1.9375 * 2 ** -9)).toBe(0);
+    expect(product(2 ** -17, 1)).toBe(1);
+    expect(product(2 ** -8, 2 ** -9)).toBe(0);
+    expect(product(-1.25 * 2 ** -8, 2 ** -8)).toBe(-1);
+    expect(product(2.5 * UNIT, 1)).toBe(3);
+    expect(product(-3.5 * UNIT, 1)).toBe(-4);
+    // Subnormals and 0 have exponent -14: beside 2^-3 they vanish, beside 2^-2 they do not.
+    expect(product(0.9 * 2 ** -14, 0.125)).toBe(0);
+    expect(product(roundToFloat16(0.9 * 2 ** -14), 0.25)).toBe(1);
   });
 
-  test("the sum decides over infinity, at the published ceiling, whatever its length", () => {
-    expect(gridResult(Math.floor(PRODUCT_CEILING * GRID), "nearest")).toBe(float16Bits(32752));
-    expect(gridResult(Math.ceil(PRODUCT_CEILING * GRID), "nearest")).toBe(0x7c00);
+  test("in August 2026 products below one and a half units vanished and ties went to even", () => {
+    const old = (factor: number): number => gridProduct(factor * UNIT, 1, AUGUST_RULES);
+    expect([1, -1, 1.4990234375, 1.5, 2.5, 3.5].map(old)).toEqual([0, 0, 0, 2, 2, 4]);
+    expect(gridProduct(NaN, 1, AUGUST_RULES)).toBe(0);
+  });
+
+  test("infinity and NaN are numbers of exponent 16", () => {
+    expect(product(Infinity, 2 ** -4) / GRID).toBe(4096);
+    expect(product(-Infinity, 2 ** -4) / GRID).toBe(-4096);
+    expect(product(NaN, 2 ** -4) / GRID).toBe(6144);
+  });
+
+  test("a sum that reaches 32768 in the order of channels is infinite and stays so", () => {
+    expect(sumOf(ones(16384, 16376))).toBe(32768);
+    expect(sumOf(ones(16384, 16384))).toBe(Infinity);
+    expect(sumOf(ones(16384, 16384, -16384))).toBe(Infinity);
+    expect(sumOf(ones(16384, 16384, -1))).toBe(Infinity);
+    expect(sumOf(ones(16384, -1, 16384))).toBe(32768);
+    expect(sumOf(ones(16384, -16384, 16384, -16384, 1))).toBe(1);
+    expect(sumOf(ones(-16384, -16384, 16384))).toBe(-Infinity);
+    expect(sumOf(ones(-16384, 16384, 16384))).toBe(16384);
+  });
+
+  test("other readings of the range: positives first, the final sum, and its old ceiling", () => {
+    const by = (range: ProductRules["range"], ...numbers: readonly number[]): number =>
+      sumOf(ones(...numbers), { ...CURRENT_RULES, range });
+    expect(by("any-order", 16384, -1, 16384)).toBe(Infinity);
+    expect(by("any-order", 16384, -16384, 16384, -16384, 1)).toBe(Infinity);
+    expect(by("any-order", -16384, 1, -16384)).toBe(-Infinity);
+    expect(by("any-order", 16384, 16376)).toBe(32768);
+    expect(by("final-sum", 16384, 16384, -16384)).toBe(16384);
+    expect(by("final-sum", 16384, 16376)).toBe(32768);
+    expect(by("final-sum", 16384, 16384)).toBe(Infinity);
+    expect(by("final-sum-32758", 16384, 16376)).toBe(Infinity);
+    expect(by("final-sum-32758", 16384, 16374)).toBe(32752);
+  });
+
+  test("the published bisection of the ceiling finds 32758.8 where 32760 rounds up to 32768", () => {
     for (const length of [4, 8, 32, 64, 128]) {
-      const ones = new Float64Array(length).fill(1);
-      const at = (total: number): number =>
-        gridDot(
-          ones,
-          0,
-          new Float64Array(length).fill(roundToFloat16(total / length)),
-          0,
-          length,
-          1,
-          "nearest",
+      const isFinite = (total: number): boolean =>
+        Number.isFinite(
+          sumOf(Array.from({ length }, () => [roundToFloat16(total / length), 1] as const)),
         );
-      expect(float16Value(at(32736))).toBe(32736);
-      expect(float16Value(at(32768))).toBe(Infinity);
+      let [low, high] = [30000, 40000];
+      while (high - low > 2) {
+        const middle = 0.5 * (low + high);
+        if (isFinite(middle)) low = middle;
+        else high = middle;
+      }
+      expect(Math.round(low * 10) / 10).toBe(32758.8);
     }
-    // A partial sum beyond it does no harm.
-    expect(
-      float16Value(gridDot([200, 200, -200, 1], 0, [200, 200, 200, 1], 0, 4, 1, "nearest")),
-    ).toBe(Infinity);
-    expect(float16Value(gridDot([200, -200, 1], 0, [200, 200, 1], 0, 3, 1, "nearest"))).toBe(1);
   });
 
-  test("the order of the terms never matters", () => {
+  test("results are rounded to fp16 half away from zero, and -0 is 0", () => {
+    expect(sumOf(ones(2048, 1))).toBe(2050);
+    expect(sumOf(ones(4096, 2))).toBe(4100);
+    expect(sumOf([...ones(1), [2 ** -11, 1]])).toBe(1 + 2 ** -10);
+    expect(sumOf(ones(-2048, -1))).toBe(-2050);
+    expect(Object.is(sumOf([[-(2 ** -9), 2 ** -9]]), 0)).toBe(true);
+    expect(sumOf(ones(2048, 1), AUGUST_RULES)).toBe(2048);
+  });
+
+  test("below the ceiling the order of the terms never matters", () => {
+    const small = fc.tuple(smallHalf, smallHalf);
     fc.assert(
-      fc.property(fc.array(fc.tuple(finiteHalf, finiteHalf), { maxLength: 40 }), (pairs) => {
-        const dot = (terms: readonly (readonly [number, number])[]): number =>
-          gridDot(
-            terms.map(([a]) => a),
-            0,
-            terms.map(([, b]) => b),
-            0,
-            terms.length,
-            1,
-            "nearest",
-          );
-        expect(dot(pairs.toReversed())).toBe(dot(pairs));
+      fc.property(fc.array(small, { maxLength: 40 }), (pairs) => {
+        expect(sumOf(pairs.toReversed())).toBe(sumOf(pairs));
       }),
+    );
+  });
+
+  test("a sum without a way to the ceiling is finite by every reading, one in channel order infinite by all but the final ones", () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(finiteHalf, smallHalf), { maxLength: 12 }), (pairs) => {
+        const any = sumOf(pairs, { ...CURRENT_RULES, range: "any-order" });
+        const channels = sumOf(pairs);
+        if (Number.isFinite(any)) expect(channels).toBe(any);
+        if (!Number.isFinite(channels)) expect(Number.isFinite(any)).toBe(false);
+      }),
+    );
+  });
+
+  test("rounding half away is the nearest number, and the farther one of two", () => {
+    fc.assert(
+      fc.property(
+        half.filter(Number.isFinite),
+        fc.double({ min: -1, max: 1, noNaN: true }),
+        (x, share) => {
+          const bits = float16Bits(x);
+          const next = float16Value(bits + 1);
+          if (!Number.isFinite(next) || (bits & 0x7fff) === 0x7bff) return;
+          const middle = (x + next) / 2;
+          expect(float16Value(float16BitsAway(middle))).toBe(next);
+          const other = middle + (share * (next - x)) / 2;
+          const nearest = Math.abs(other - x) < Math.abs(other - next) ? x : next;
+          if (other !== middle) expect(float16Value(float16BitsAway(other))).toBe(nearest);
+        },
+      ),
     );
   });
 
@@ -123,6 +206,23 @@ describe("the product grid", () => {
   });
 });
 
+/** Rule sets that have kernels of their own, and some that have not. */
+const RULE_SETS: readonly (readonly [string, ProductRules])[] = [
+  ["current", CURRENT_RULES],
+  ["current, any order", { ...CURRENT_RULES, range: "any-order" }],
+  ["current, final sum", { ...CURRENT_RULES, range: "final-sum" }],
+  ["August", AUGUST_RULES],
+  ["August, convolutions of H17", productRules(arithmeticOf("H17", "2026-08"), "conv")],
+];
+
+const anyRules: fc.Arbitrary<ProductRules> = fc.record({
+  drop: fc.constantFrom("exponents", "two-units"),
+  rounding: fc.constantFrom("half-away", "half-even"),
+  range: fc.constantFrom("channel-order", "any-order", "final-sum", "final-sum-32758"),
+  special: fc.constantFrom("numbers", "ieee"),
+  output: fc.constantFrom("half-away", "half-even", "cut"),
+});
+
 describe.each(["relaxed", "plain"] as const)("the kernel with %s SIMD", (simd) => {
   const machine = new Machine(2, simd);
   afterAll(() => machine.close());
@@ -132,7 +232,7 @@ describe.each(["relaxed", "plain"] as const)("the kernel with %s SIMD", (simd) =
     left: readonly number[] | Float64Array,
     right: readonly number[] | Float64Array,
     { rows, depth, columns }: Record<"rows" | "depth" | "columns", number>,
-    rounding: "nearest" | "truncate" = "nearest",
+    rules: ProductRules = CURRENT_RULES,
   ): number[][] {
     const turn = (data: ArrayLike<number>, height: number, width: number): number[] =>
       Array.from(
@@ -149,7 +249,7 @@ describe.each(["relaxed", "plain"] as const)("the kernel with %s SIMD", (simd) =
       { data: turn(right, depth, columns), rowStep: 1, columnStep: depth },
     ];
     return lefts.flatMap((a) =>
-      rights.map((b) => Array.from(multiply(machine, a, b, sizes, rounding), float16Bits)),
+      rights.map((b) => Array.from(multiply(machine, a, b, sizes, rules), float16Bits)),
     );
   }
 
@@ -159,32 +259,30 @@ describe.each(["relaxed", "plain"] as const)("the kernel with %s SIMD", (simd) =
     fc.integer({ min: 1, max: 19 }),
   );
 
-  test.each(["nearest", "truncate"] as const)(
-    "gives the reference's bits for any numbers, %s",
-    (rounding) => {
-      for (const number of [smallHalf, finiteHalf, half]) {
-        fc.assert(
-          fc.property(
-            sizes.chain(([rows, depth, columns]) =>
-              fc.record({
-                rows: fc.constant(rows),
-                depth: fc.constant(depth),
-                columns: fc.constant(columns),
-                left: fc.array(number, { minLength: rows * depth, maxLength: rows * depth }),
-                right: fc.array(number, { minLength: depth * columns, maxLength: depth * columns }),
-              }),
-            ),
-            ({ rows, depth, columns, left, right }) => {
-              const wanted = gridMatmul(left, right, rows, depth, columns, rounding);
-              for (const got of kernelBits(left, right, { rows, depth, columns }, rounding))
-                expect(got).toEqual([...wanted]);
-            },
+  test("gives the reference's bits for any numbers by any rules", () => {
+    for (const number of [smallHalf, finiteHalf, half]) {
+      fc.assert(
+        fc.property(
+          anyRules,
+          sizes.chain(([rows, depth, columns]) =>
+            fc.record({
+              rows: fc.constant(rows),
+              depth: fc.constant(depth),
+              columns: fc.constant(columns),
+              left: fc.array(number, { minLength: rows * depth, maxLength: rows * depth }),
+              right: fc.array(number, { minLength: depth * columns, maxLength: depth * columns }),
+            }),
           ),
-          { numRuns: 60 },
-        );
-      }
-    },
-  );
+          (rules, { rows, depth, columns, left, right }) => {
+            const wanted = gridMatmul(left, right, rows, depth, columns, rules);
+            for (const got of kernelBits(left, right, { rows, depth, columns }, rules))
+              expect(got).toEqual([...wanted]);
+          },
+        ),
+        { numRuns: 100 },
+      );
+    }
+  });
 
   test.each([
     ["narrow", 0.05, 0.05],
@@ -196,9 +294,9 @@ describe.each(["relaxed", "plain"] as const)("the kernel with %s SIMD", (simd) =
     const before = machine.products.counts[path];
     const left = normals(5, 70 * 150, a).map(roundToFloat16);
     const right = normals(6, 150 * 140, b).map(roundToFloat16);
-    for (const rounding of ["nearest", "truncate"] as const) {
-      const wanted = [...gridMatmul(left, right, 70, 150, 140, rounding)];
-      for (const got of kernelBits(left, right, { rows: 70, depth: 150, columns: 140 }, rounding))
+    for (const [, rules] of RULE_SETS) {
+      const wanted = [...gridMatmul(left, right, 70, 150, 140, rules)];
+      for (const got of kernelBits(left, right, { rows: 70, depth: 150, columns: 140 }, rules))
         expect(got).toEqual(wanted);
     }
     expect(machine.products.counts[path]).toBeGreaterThan(before);
@@ -211,7 +309,7 @@ describe.each(["relaxed", "plain"] as const)("the kernel with %s SIMD", (simd) =
     const right = normals(8, depth * columns, 0.2).map(roundToFloat16);
     for (let row = 0; row < rows; row++) left[row * depth + 70 + row] = 1000 - row;
     for (let column = 0; column < columns; column++) right[72 * columns + column] = 3 + column / 16;
-    const wanted = [...gridMatmul(left, right, rows, depth, columns)];
+    const wanted = [...gridMatmul(left, right, rows, depth, columns, CURRENT_RULES)];
     for (const got of kernelBits(left, right, { rows, depth, columns }))
       expect(got).toEqual(wanted);
     const { narrow, medium } = machine.products.counts;
@@ -233,7 +331,7 @@ describe.each(["relaxed", "plain"] as const)("the kernel with %s SIMD", (simd) =
         fc.array(number, { minLength: 15, maxLength: 15 }),
         fc.array(number, { minLength: 24, maxLength: 24 }),
         (left, right) => {
-          const wanted = [...gridMatmul(left, right, 5, 3, 8)];
+          const wanted = [...gridMatmul(left, right, 5, 3, 8, CURRENT_RULES)];
           for (const got of kernelBits(left, right, { rows: 5, depth: 3, columns: 8 }))
             expect(got).toEqual(wanted);
         },
@@ -254,9 +352,9 @@ describe.each(["relaxed", "plain"] as const)("the kernel with %s SIMD", (simd) =
     for (let seed = 1; seed < 20; seed++) {
       const a = numbers(seed, left, 8 * 4);
       const b = numbers(seed + 100, right, 4 * 16);
-      for (const rounding of ["nearest", "truncate"] as const) {
-        const wanted = [...gridMatmul(a, b, 8, 4, 16, rounding)];
-        for (const got of kernelBits(a, b, { rows: 8, depth: 4, columns: 16 }, rounding))
+      for (const [, rules] of RULE_SETS) {
+        const wanted = [...gridMatmul(a, b, 8, 4, 16, rules)];
+        for (const got of kernelBits(a, b, { rows: 8, depth: 4, columns: 16 }, rules))
           expect(got).toEqual(wanted);
       }
     }
@@ -273,9 +371,9 @@ describe.each(["relaxed", "plain"] as const)("the kernel with %s SIMD", (simd) =
       for (let k = 192; k < 256; k++) left[row * depth + k] = 0;
       left[row * depth + 300] = 700 + row;
     }
-    for (const rounding of ["nearest", "truncate"] as const) {
-      const wanted = [...gridMatmul(left, right, rows, depth, columns, rounding)];
-      for (const got of kernelBits(left, right, { rows, depth, columns }, rounding))
+    for (const [, rules] of RULE_SETS) {
+      const wanted = [...gridMatmul(left, right, rows, depth, columns, rules)];
+      for (const got of kernelBits(left, right, { rows, depth, columns }, rules))
         expect(got).toEqual(wanted);
     }
     for (const path of ["zero", "narrow", "medium"] as const)
@@ -293,8 +391,10 @@ describe.each(["relaxed", "plain"] as const)("the kernel with %s SIMD", (simd) =
           return [-1, 0, 1].map((step) => float16Value(Math.max(0, Math.min(0x7bff, code + step))));
         });
         const sizes = { rows: 8, depth: 1, columns: 24 };
-        const wanted = [...gridMatmul(left, right, 8, 1, 24)];
-        for (const got of kernelBits(left, right, sizes)) expect(got).toEqual(wanted);
+        for (const rules of [CURRENT_RULES, AUGUST_RULES]) {
+          const wanted = [...gridMatmul(left, right, 8, 1, 24, rules)];
+          for (const got of kernelBits(left, right, sizes, rules)) expect(got).toEqual(wanted);
+        }
       }),
       { numRuns: 200 },
     );
@@ -309,7 +409,7 @@ describe.each(["relaxed", "plain"] as const)("the kernel with %s SIMD", (simd) =
     const b = numbers(sizes.depth * sizes.columns);
     const left = { data: a, rowStep: sizes.depth, columnStep: 1 };
     const right = { data: b, rowStep: sizes.columns, columnStep: 1 };
-    const result = multiply(machine, left, right, sizes, "nearest", "fp16");
+    const result = multiply(machine, left, right, sizes, CURRENT_RULES, "fp16");
     for (let i = 0; i < result.length; i++) {
       const [row, column] = [Math.floor(i / sizes.columns), i % sizes.columns];
       let sum = 0;
@@ -336,7 +436,7 @@ describe.each(["relaxed", "plain"] as const)("the kernel with %s SIMD", (simd) =
               (i % columns) * matrix.columnStep
           ] ?? 0,
       );
-    const wanted = gridMatmul(dense(left, 3, 5), dense(right, 5, 9), 3, 5, 9);
+    const wanted = gridMatmul(dense(left, 3, 5), dense(right, 5, 9), 3, 5, 9, CURRENT_RULES);
     const got = multiply(machine, left, right, sizes);
     expect(Array.from(got, float16Bits)).toEqual([...wanted]);
   });
@@ -346,71 +446,78 @@ describe("the published error of GEMM", () => {
   const machine = new Machine(2);
   afterAll(() => machine.close());
 
+  // From other numbers of the same distribution; from the published seeds to 1e-12 (bench/product-error.mjs).
   test.each([
     [512, 0.00257800397, 256, 384],
     [1024, 0.005528353, 256, 384],
     [2048, 0.01213192, 256, 256],
-    [4096, 0.02723762, 192, 192],
-  ])(
-    "reproduces the published error of GEMM at N = %i within 2 % (%f)",
-    (size, published, rows, columns) => {
-      const error = productError(machine, size, rows, columns);
-      expect(Math.abs(error / published - 1)).toBeLessThan(0.02);
-    },
-  );
+  ])("is met at N = %i within 1 %% (%f)", (size, published, rows, columns) => {
+    const error = productError(machine, size, rows, columns);
+    expect(Math.abs(error / published - 1)).toBeLessThan(0.01);
+  });
 });
 
 describe("narrow sums and tables", () => {
-  test("integer sums of eight terms are exact up to 2048, and 2049 becomes 2048 or 2050", () => {
-    expect(narrowSum([1024, 512, 256, 128, 64, 32, 16, 16])).toBe(2048);
-    expect([2048, 2050]).toContain(narrowSum([1025, 512, 256, 128, 64, 32, 16, 16]));
+  test("integer sums of eight terms are exact up to 2048, and 2049 becomes 2050 as published", () => {
+    expect(narrowSum([256, 256, 256, 256, 256, 256, 256, 256], away)).toBe(2048);
+    expect(narrowSum([257, 256, 256, 256, 256, 256, 256, 256], away)).toBe(2050);
+    expect(narrowSum([257, 256, 256, 256, 256, 256, 256, 256], roundToFloat16)).toBe(2048);
   });
 
-  test("a narrow sum of 4096 normal numbers is off by about the published 8e-4", () => {
+  test("a narrow sum of 4096 normal numbers is off by up to twice the published 8e-4", () => {
     const values = normals(3, 4096 * 64, 1).map(roundToFloat16);
     let error = 0;
     let norm = 0;
     for (let run = 0; run < 64; run++) {
       const terms = values.subarray(run * 4096, (run + 1) * 4096);
       const exact = terms.reduce((sum, value) => sum + value, 0);
-      error += (narrowSum([...terms]) - exact) ** 2;
+      error += (narrowSum([...terms], away) - exact) ** 2;
       norm += exact ** 2;
     }
     expect(Math.sqrt(error / norm)).toBeGreaterThan(4e-4);
-    expect(Math.sqrt(error / norm)).toBeLessThan(1.6e-3);
+    expect(Math.sqrt(error / norm)).toBeLessThan(1.7e-3);
   });
 
-  test("rounding whole arrays is rounding each number", () => {
-    fc.assert(
-      fc.property(
-        fc.array(fc.double({ min: -70000, max: 70000, noNaN: true }).map(Math.fround)),
-        (numbers) => {
-          const rounded = Float64Array.from(numbers);
-          roundToHalf(rounded);
-          expect([...rounded].map(float16Bits)).toEqual(numbers.map(float16Bits));
-        },
-      ),
-    );
-    const subnormal = Float64Array.of(
-      2 ** -25,
-      1.5 * 2 ** -24,
-      -(2 ** -24),
-      2.5 * 2 ** -24,
-      3e-8,
-      -3e-8,
-    );
-    const wanted = [...subnormal].map(roundToFloat16);
-    roundToHalf(subnormal);
-    expect([...subnormal].map((value) => value + 0)).toEqual(wanted.map((value) => value + 0));
-  });
+  test.each([
+    ["half-even", float16Bits],
+    ["half-away", float16BitsAway],
+  ] as const)(
+    "rounding whole arrays %s is rounding each number, in the kernel too",
+    (ties, bitsOf) => {
+      const single = fc.double({ min: -70000, max: 70000, noNaN: true }).map(Math.fround);
+      const tie = fc
+        .integer({ min: 0, max: 0x7bfe })
+        .map((bits) => (float16Value(bits) + float16Value(bits + 1)) / 2);
+      const small = fc.double({ min: -(2 ** -13), max: 2 ** -13, noNaN: true }).map(Math.fround);
+      const machine = new Machine(1);
+      const property = fc.property(fc.array(fc.oneof(single, tie, small)), (numbers) => {
+        const rounded = Float64Array.from(numbers);
+        roundToHalf(rounded, ties);
+        expect([...rounded].map(float16Bits)).toEqual(numbers.map(bitsOf));
+        const address = machine.arena.allocate(4 * numbers.length);
+        machine.arena.floats(address, numbers.length).set(numbers);
+        machine.round(address, address, numbers.length, ties);
+        const kernel = Array.from(machine.arena.floats(address, numbers.length), float16Bits);
+        machine.arena.reset();
+        expect(kernel).toEqual(numbers.map(bitsOf));
+      });
+      fc.assert(property, {
+        examples: [[[2 ** -25, 1.5 * 2 ** -24, -(2 ** -24), 3e-8, -3e-8, 0]]],
+      });
+      return machine.close();
+    },
+  );
 
-  test.each(Object.entries(FUNCTION_TABLES))("%s is off by the published size", (_name, table) => {
-    const compute = tabulate(table);
-    const relative = relativeError(compute, table.exact, -3, 3);
-    expect(relative / table.error).toBeGreaterThan(0.7);
-    expect(relative / table.error).toBeLessThan(1.4);
-    expect(compute(0)).toBe(table.exact(0));
-  });
+  test.each(Object.entries(FUNCTION_TABLES))(
+    "the fitted %s is off by the published size",
+    (_name, table) => {
+      const compute = tabulate(table);
+      const relative = relativeError(compute, table.exact, -3, 3);
+      expect(relative / table.error).toBeGreaterThan(0.7);
+      expect(relative / table.error).toBeLessThan(1.4);
+      expect(compute(0)).toBe(table.exact(0));
+    },
+  );
 
   test("functions over the mantissa are off by the published sizes", () => {
     expect(relativeError(tableExp, Math.exp, -4, 4) / 4.7e-4).toBeCloseTo(1, 0);

@@ -1,6 +1,6 @@
 // Ops on each fp16 number by itself, held as fp32. Sums, products and quotients of fp16 numbers are rounded to fp32
 // and then to fp16: 24 bits are more than twice 11, so that is one rounding.
-import { roundHalf } from "./shared/half";
+import { bitsOf, roundHalf } from "./shared/half";
 
 const ADD: u32 = 0;
 const SUBTRACT: u32 = 1;
@@ -8,35 +8,73 @@ const MULTIPLY: u32 = 2;
 const DIVIDE: u32 = 3;
 const MAXIMUM: u32 = 4;
 
+/** Beside an op's code: ties go away from zero, and NaN counts as infinity. */
+const AWAY: u32 = 8;
+const SPECIAL: u32 = 16;
+
 @inline
 function compute(code: u32, x: v128, y: v128): v128 {
-  if (code == ADD) return roundHalf(f32x4.add(x, y));
-  if (code == SUBTRACT) return roundHalf(f32x4.sub(x, y));
-  if (code == MULTIPLY) return roundHalf(f32x4.mul(x, y));
-  if (code == DIVIDE) return roundHalf(f32x4.div(x, y));
-  return code == MAXIMUM ? f32x4.max(x, y) : f32x4.min(x, y);
+  const isAway = (code & AWAY) != 0;
+  const op = code & 7;
+  if (op == ADD) return roundHalf(f32x4.add(x, y), isAway);
+  if (op == SUBTRACT) return roundHalf(f32x4.sub(x, y), isAway);
+  if (op == MULTIPLY) return roundHalf(f32x4.mul(x, y), isAway);
+  if (op == DIVIDE) return roundHalf(f32x4.div(x, y), isAway);
+  return op == MAXIMUM ? f32x4.max(x, y) : f32x4.min(x, y);
+}
+
+@inline
+function isNan(x: v128): v128 {
+  return f32x4.ne(x, x);
+}
+
+/** Infinity where a number is none; the sign of NaN is not kept anywhere. */
+@inline
+function asInfinity(x: v128): v128 {
+  return v128.bitselect(i32x4.splat(0x7f800000), x, isNan(x));
+}
+
+/** `compute`, with NaN among the operands as infinity where that is the rule; it shows in the result. */
+@inline
+function result(code: u32, isSpecial: bool, x: v128, y: v128): v128 {
+  const made = compute(code, x, y);
+  if (isSpecial && v128.any_true(isNan(made))) return compute(code, asInfinity(x), asInfinity(y));
+  return made;
 }
 
 /** `n` results; operands advance by 4 bytes or stand still. */
 @inline
-function stretch(code: u32, x: usize, xStep: usize, y: usize, yStep: usize, out: usize, n: u32): void {
+function stretch(
+  code: u32,
+  isSpecial: bool,
+  x: usize,
+  xStep: usize,
+  y: usize,
+  yStep: usize,
+  out: usize,
+  n: u32,
+): void {
   const end = out + (<usize>n << 2);
   const blocks = out + (<usize>(n & ~3) << 2);
   if (xStep != 0 && yStep != 0) {
     for (; out < blocks; out += 16, x += 16, y += 16)
-      v128.store(out, compute(code, v128.load(x), v128.load(y)));
+      v128.store(out, result(code, isSpecial, v128.load(x), v128.load(y)));
   } else if (xStep != 0) {
     const b = v128.load32_splat(y);
-    for (; out < blocks; out += 16, x += 16) v128.store(out, compute(code, v128.load(x), b));
+    for (; out < blocks; out += 16, x += 16)
+      v128.store(out, result(code, isSpecial, v128.load(x), b));
   } else if (yStep != 0) {
     const a = v128.load32_splat(x);
-    for (; out < blocks; out += 16, y += 16) v128.store(out, compute(code, a, v128.load(y)));
+    for (; out < blocks; out += 16, y += 16)
+      v128.store(out, result(code, isSpecial, a, v128.load(y)));
   } else {
-    const both = compute(code, v128.load32_splat(x), v128.load32_splat(y));
+    const both = result(code, isSpecial, v128.load32_splat(x), v128.load32_splat(y));
     for (; out < blocks; out += 16) v128.store(out, both);
   }
-  for (; out < end; out += 4, x += xStep, y += yStep)
-    v128.store_lane<f32>(out, compute(code, v128.load32_splat(x), v128.load32_splat(y)), 0);
+  for (; out < end; out += 4, x += xStep, y += yStep) {
+    const one = result(code, isSpecial, v128.load32_splat(x), v128.load32_splat(y));
+    v128.store_lane<f32>(out, one, 0);
+  }
 }
 
 /**
@@ -58,30 +96,44 @@ export function binary(
 ): void {
   const xStep: usize = xEach == 1 ? 4 : 0;
   const yStep: usize = yEach == 1 ? 4 : 0;
+  const isSpecial = (code & SPECIAL) != 0 && (code & 7) < MAXIMUM;
   let i = begin;
   while (i < end) {
     const n = min(end - i, run - (i % run));
     const a = x + (<usize>((i / xEach) % xCount) << 2);
     const b = y + (<usize>((i / yEach) % yCount) << 2);
     const at = out + (<usize>i << 2);
-    switch (code) {
+    switch (code & 15) {
       case 0:
-        stretch(ADD, a, xStep, b, yStep, at, n);
+        stretch(ADD, isSpecial, a, xStep, b, yStep, at, n);
         break;
       case 1:
-        stretch(SUBTRACT, a, xStep, b, yStep, at, n);
+        stretch(SUBTRACT, isSpecial, a, xStep, b, yStep, at, n);
         break;
       case 2:
-        stretch(MULTIPLY, a, xStep, b, yStep, at, n);
+        stretch(MULTIPLY, isSpecial, a, xStep, b, yStep, at, n);
         break;
       case 3:
-        stretch(DIVIDE, a, xStep, b, yStep, at, n);
+        stretch(DIVIDE, isSpecial, a, xStep, b, yStep, at, n);
+        break;
+      case 8:
+        stretch(ADD | AWAY, isSpecial, a, xStep, b, yStep, at, n);
+        break;
+      case 9:
+        stretch(SUBTRACT | AWAY, isSpecial, a, xStep, b, yStep, at, n);
+        break;
+      case 10:
+        stretch(MULTIPLY | AWAY, isSpecial, a, xStep, b, yStep, at, n);
+        break;
+      case 11:
+        stretch(DIVIDE | AWAY, isSpecial, a, xStep, b, yStep, at, n);
         break;
       case 4:
-        stretch(MAXIMUM, a, xStep, b, yStep, at, n);
+      case 12:
+        stretch(MAXIMUM, false, a, xStep, b, yStep, at, n);
         break;
       default:
-        stretch(5, a, xStep, b, yStep, at, n);
+        stretch(5, false, a, xStep, b, yStep, at, n);
     }
     i += n;
   }
@@ -105,24 +157,20 @@ export function lookup(table: usize, x: usize, out: usize, begin: u32, end: u32)
   }
 }
 
-/** fp16 bits of fp16 numbers: times 2^-112 the exponent is fp16's, subnormals included. */
-@inline
-function bitsOf(x: v128): v128 {
-  const magnitude = f32x4.pmin(f32x4.splat(65536), f32x4.abs(x));
-  const scaled = f32x4.mul(magnitude, f32x4.splat(1.925929944387236e-34));
-  const sign = v128.and(i32x4.shr_u(x, 16), i32x4.splat(0x8000));
-  const nan = v128.and(f32x4.ne(x, x), i32x4.splat(0x200));
-  return v128.or(v128.or(i32x4.shr_u(scaled, 13), sign), nan);
+/** fp32 numbers [begin, end) rounded to fp16, ties to even or away, from one place to another or in place. */
+export function round(from: usize, to: usize, isAway: u32, begin: u32, end: u32): void {
+  if (isAway) roundAll(from, to, true, begin, end);
+  else roundAll(from, to, false, begin, end);
 }
 
-/** fp32 numbers [begin, end) rounded to fp16, from one place to another or in place. */
-export function round(from: usize, to: usize, begin: u32, end: u32): void {
+@inline
+function roundAll(from: usize, to: usize, isAway: bool, begin: u32, end: u32): void {
   const last = to + (<usize>end << 2);
   from += <usize>begin << 2;
   to += <usize>begin << 2;
-  for (; to + 16 <= last; to += 16, from += 16) v128.store(to, roundHalf(v128.load(from)));
+  for (; to + 16 <= last; to += 16, from += 16) v128.store(to, roundHalf(v128.load(from), isAway));
   for (; to < last; to += 4, from += 4)
-    v128.store_lane<f32>(to, roundHalf(v128.load32_splat(from)), 0);
+    v128.store_lane<f32>(to, roundHalf(v128.load32_splat(from), isAway), 0);
 }
 
 /** Copies numbers [begin, end). */

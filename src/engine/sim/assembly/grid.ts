@@ -1,13 +1,24 @@
 // Matrix products on the engine's fixed-point grid. Addresses are in bytes.
 //
-// A product of two fp16 numbers becomes q = rint(a * b * 2^16), ties to even; |q| <= 1 becomes 0; the q of one
-// result are summed exactly. Operands are packed (pack.ts): left in groups of 4 rows, right in panels of 8 columns times
+// A product of two fp16 numbers becomes a whole number of units of 2^-16 or vanishes; the q of one result are summed
+// exactly. By which rules stands in a mode (shared/grid-constants.ts). Operands are packed (pack.ts): left in groups of 4 rows, right in panels of 8 columns times
 // 2^16 with magnitudes, so that each product is exact in fp32. Bounds of group and panel pick the narrowest path that is
 // exact for their tile: every path gives the same bits.
 //
-// Compiled twice: with relaxed SIMD a product and its rounding are one instruction. The product is exact, so that it
-// does not matter whether the instruction rounds it first.
-import { BLOCK, LEAST } from "./shared/grid-constants";
+// Compiled twice: with relaxed SIMD a product and its rounding are one instruction. Whether that rounds the product
+// first never matters: it is exact, or so much beyond a tie that a rounding leaves it there.
+import { checked } from "./shared/checked";
+import {
+  BLOCK,
+  DROP_EXPONENTS,
+  isNothing,
+  PLAIN_SUMS,
+  RANGE_ANY,
+  RANGE_CHANNELS,
+  RANGE_FINAL_OLD,
+  RANGE_MASK,
+  ROUND_AWAY,
+} from "./shared/grid-constants";
 import { expand, mediumSteps, narrow, useExpansion, zeroSteps } from "./shared/narrow";
 import { medium } from "./shared/medium";
 import { plain } from "./shared/plain";
@@ -35,9 +46,9 @@ export function useScratch(address: usize): void {
 }
 
 /**
- * Groups [firstGroup, endGroup) of 4 rows times panels [firstPanel, endPanel) of 8 columns. `mode` is 0 for sums
- * rounded to nearest, 1 for sums cut off, 2 for ordinary fp32 sums of operands without magnitudes. `counters`:
- * multiply-accumulates by path, u64. Until the depth's last chunk the result holds sums.
+ * Groups [firstGroup, endGroup) of 4 rows times panels [firstPanel, endPanel) of 8 columns by the rules of `mode`;
+ * plain sums are of operands without magnitudes. `counters`: multiply-accumulates by path, u64. Until the depth's last
+ * chunk the result holds sums.
  */
 export function multiply(
   left: usize,
@@ -55,8 +66,7 @@ export function multiply(
   firstPanel: u32,
   endPanel: u32,
 ): void {
-  const isPlain = mode == 2;
-  const isCut = mode == 1;
+  const isPlain = (mode & PLAIN_SUMS) != 0;
   const panelStride: u32 = isPlain ? 5 : 6;
   const stride: usize = <usize>columns << 2;
   const blocks = (depth + BLOCK - 1) / BLOCK;
@@ -82,7 +92,7 @@ export function multiply(
       for (let panel = firstPanel; panel < endPanel; panel++) {
         const y = rightBounds + (<usize>panel << 4);
         const total = isPlain ? 0 : largestSum(x, y, depth);
-        const path = isPlain ? PLAIN : choose(load<f32>(x) * load<f32>(y), total);
+        const path = isPlain ? PLAIN : choose(load<f32>(x), load<f32>(y), total, mode);
         // Only these two go chunk by chunk.
         if (!isLast && path != NARROW && path != PLAIN) continue;
         const b = right + (<usize>panel * depth << panelStride);
@@ -96,26 +106,31 @@ export function multiply(
         if (start == 0 || path == ZERO) clear(out, step);
         else if (!isWhole) move(tile, 32, target, stride, height, width);
         if (path == NARROW) {
-          if (!isExpanded) expand(chunkA, steps);
+          if (!isExpanded) expand(chunkA, steps, mode);
           isExpanded = true;
           const blockB = rightBlocks + (<usize>(panel * blocks + block) << 2);
-          narrow(chunkB, steps, blockA, blockB, out, step);
+          narrow(chunkB, steps, blockA, blockB, out, step, mode);
           zeros += each * zeroSteps;
           mediums += each * mediumSteps;
           narrows += each * (steps - zeroSteps - mediumSteps);
           if (isLast) {
-            if (total < 255) flushSmall(out, step, isCut);
-            else flush(out, step, isCut);
+            if (total < 255) flushSmall(out, step, mode);
+            else flush(out, step, mode);
           }
         } else if (path == PLAIN) {
           plain(chunkA, chunkB, steps, out, step, isLast);
           plains += each * steps;
         } else if (path == MEDIUM) {
-          medium(a, b, depth, out, step, isCut);
-          medium(a, b + 16, depth, out + 16, step, isCut);
+          if (mode & DROP_EXPONENTS) {
+            checked(a, b, depth, out, step, mode);
+            checked(a, b + 16, depth, out + 16, step, mode);
+          } else {
+            medium(a, b, depth, out, step, mode);
+            medium(a, b + 16, depth, out + 16, step, mode);
+          }
           mediums += each * depth;
         } else if (path == WIDE) {
-          wide(a, b, depth, out, step, isCut);
+          wide(a, b, depth, out, step, mode);
           wides += each * depth;
         } else zeros += each * depth;
         if (!isWhole) move(target, stride, tile, 32, height, width);
@@ -161,13 +176,22 @@ function largestSum(left: usize, right: usize, depth: u32): f64 {
   return min(sums, norms) * (1.0 + <f64>(depth + 2) * 2.4e-7) + <f64>depth * 7.7e-6;
 }
 
-/** The narrowest exact path for a tile by its largest product and sum. */
+/**
+ * The narrowest exact path for a tile by its largest product and sum. Larger sums have fast paths for the two sets of
+ * rules alone: by size, to even, final sums; and by exponents, away from zero, sums on the way.
+ */
 @inline
-function choose(product: f32, total: f64): u32 {
+function choose(left: f32, right: f32, total: f64, mode: u32): u32 {
+  const product = left * right;
   if (product < 131072) {
-    if (total < 32767) return product < LEAST ? ZERO : NARROW;
-    if (total < 67108864) return MEDIUM;
+    if (total < 32767) return isNothing(left, right, mode) ? ZERO : NARROW;
+    const range = mode & RANGE_MASK;
+    if ((mode & (DROP_EXPONENTS | ROUND_AWAY)) == 0) {
+      if (range == RANGE_FINAL_OLD && total < 67108864) return MEDIUM;
+    } else if ((mode & DROP_EXPONENTS) != 0 && (mode & ROUND_AWAY) != 0) {
+      const isChecked = range == RANGE_CHANNELS || range == RANGE_ANY;
+      if (isChecked && product < 32768) return MEDIUM;
+    }
   }
   return WIDE;
 }
-

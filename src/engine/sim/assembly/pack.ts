@@ -12,6 +12,7 @@ const BOUNDS: usize = 16;
 /**
  * Packs groups [first, end) of a matrix whose element (lane, k) stands at `source + 4 * (lane * laneStep + k *
  * depthStep)`. `width` is 4 or 8; lanes beyond the last are zeros. `scale` multiplies what is stored, not the bounds.
+ * With `hasNumbers` infinities and NaN become the numbers that the engine reads them as.
  */
 export function pack(
   source: usize,
@@ -24,6 +25,7 @@ export function pack(
   bounds: usize,
   scale: u32,
   hasMagnitudes: u32,
+  hasNumbers: u32,
   first: u32,
   end: u32,
 ): void {
@@ -41,8 +43,40 @@ export function pack(
     else gather(from, laneStep, depthStep, count, depth, width, to, stride);
     const largest = blockBounds + (<usize>(group * blocks) << 2);
     const place = bounds + <usize>group * BOUNDS;
-    if (width == 4) measure4(to, depth, place, largest, factor);
-    else measure8(to, depth, stride, place, largest, factor);
+    measure(to, depth, width, stride, place, largest, factor);
+    if (hasNumbers && !(load<f32>(place, 4) < Infinity)) {
+      replaceSpecial(to, depth, width, stride, 1.0 / <f32>scale);
+      measure(to, depth, width, stride, place, largest, factor);
+    }
+  }
+}
+
+@inline
+function measure(
+  group: usize,
+  depth: u32,
+  width: u32,
+  stride: usize,
+  bounds: usize,
+  blockBounds: usize,
+  factor: v128,
+): void {
+  if (width == 4) measure4(group, depth, bounds, blockBounds, factor);
+  else measure8(group, depth, stride, bounds, blockBounds, factor);
+}
+
+/** Takes a scale away and makes infinity 65536 and NaN 98304, what their bits mean with one exponent more. */
+function replaceSpecial(group: usize, depth: u32, width: u32, stride: usize, factor: f32): void {
+  for (let k: u32 = 0; k < depth; k++) {
+    for (let lane: u32 = 0; lane < width; lane++) {
+      const at = group + (<usize>lane << 2);
+      const x = load<f32>(at);
+      const isFinite = abs(x) < Infinity;
+      // Of NaN neither sign nor payload is kept.
+      const special: f32 = x == x ? copysign<f32>(65536, x) : 98304;
+      store<f32>(at, isFinite ? x * factor : special);
+    }
+    group += stride;
   }
 }
 

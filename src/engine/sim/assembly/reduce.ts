@@ -1,12 +1,17 @@
 // Reductions of fp16 numbers held as fp32, over rows or over the rows of a matrix.
 import { exponential, exponentialPair } from "./shared/exponential";
-import { roundHalf, roundOne } from "./shared/half";
+import { bitsOf, roundHalf, roundOne } from "./shared/half";
 
 /** What is summed and what becomes of the sum. */
 const SQUARES: u32 = 1;
 const MEAN: u32 = 2;
 /** Sums in doubles, one after the other, instead of fp16 additions in a tree of neighbouring pairs. */
 const EXACT: u32 = 4;
+/** Ties go away from zero. */
+const AWAY: u32 = 8;
+
+/** Beside `AWAY`, for ops with exponentials: by a table of results for each fp16 number; else by knots, or smooth. */
+const RESULTS: u32 = 16;
 
 /** Columns that a block of `columnSums` takes, and the bytes of a row of them. */
 const BLOCK: u32 = 32;
@@ -33,7 +38,7 @@ export function rowSums(
 
 @inline
 function finish(sum: f32, count: u32, flags: u32): f32 {
-  return flags & MEAN ? roundOne(sum / <f32>count) : sum;
+  return flags & MEAN ? roundOne(sum / <f32>count, (flags & AWAY) != 0) : sum;
 }
 
 function exactSum(from: usize, step: usize, count: u32, flags: u32): f32 {
@@ -43,11 +48,18 @@ function exactSum(from: usize, step: usize, count: u32, flags: u32): f32 {
     sum += flags & SQUARES ? value * value : value;
     from += step;
   }
-  return roundOne(<f32>(flags & MEAN ? sum / <f64>count : sum));
+  return roundOne(<f32>(flags & MEAN ? sum / <f64>count : sum), (flags & AWAY) != 0);
 }
 
 function treeSum(from: usize, count: u32, flags: u32, scratch: usize): f32 {
-  if (count == 1) return term1(load<f32>(from), flags);
+  return flags & AWAY
+    ? treeSumBy(from, count, flags, true, scratch)
+    : treeSumBy(from, count, flags, false, scratch);
+}
+
+@inline
+function treeSumBy(from: usize, count: u32, flags: u32, isAway: bool, scratch: usize): f32 {
+  if (count == 1) return term1(load<f32>(from), flags, isAway);
   let width = count;
   let isSquared = (flags & SQUARES) != 0;
   while (width > 1) {
@@ -60,19 +72,19 @@ function treeSum(from: usize, count: u32, flags: u32, scratch: usize): f32 {
       let even = v128.shuffle<i32>(a, b, 0, 2, 4, 6);
       let odd = v128.shuffle<i32>(a, b, 1, 3, 5, 7);
       if (isSquared) {
-        even = roundHalf(f32x4.mul(even, even));
-        odd = roundHalf(f32x4.mul(odd, odd));
+        even = roundHalf(f32x4.mul(even, even), isAway);
+        odd = roundHalf(f32x4.mul(odd, odd), isAway);
       }
-      v128.store(scratch + (<usize>i << 2), roundHalf(f32x4.add(even, odd)));
+      v128.store(scratch + (<usize>i << 2), roundHalf(f32x4.add(even, odd), isAway));
     }
     const left = isSquared ? SQUARES : 0;
     for (; i < pairs; i++) {
       const at = from + (<usize>i << 3);
-      const sum = term1(load<f32>(at), left) + term1(load<f32>(at, 4), left);
-      store<f32>(scratch + (<usize>i << 2), roundOne(sum));
+      const sum = term1(load<f32>(at), left, isAway) + term1(load<f32>(at, 4), left, isAway);
+      store<f32>(scratch + (<usize>i << 2), roundOne(sum, isAway));
     }
     if (width & 1) {
-      const last = term1(load<f32>(from + (<usize>i << 3)), left);
+      const last = term1(load<f32>(from + (<usize>i << 3)), left, isAway);
       // A lone term is added to zero.
       store<f32>(scratch + (<usize>i << 2), last + 0);
     }
@@ -84,8 +96,8 @@ function treeSum(from: usize, count: u32, flags: u32, scratch: usize): f32 {
 }
 
 @inline
-function term1(value: f32, flags: u32): f32 {
-  return flags & SQUARES ? roundOne(value * value) : value;
+function term1(value: f32, flags: u32, isAway: bool): f32 {
+  return flags & SQUARES ? roundOne(value * value, isAway) : value;
 }
 
 /**
@@ -114,7 +126,8 @@ export function columnSums(
         store<f32>(to + (i << 2), exactSum(from + (i << 2), <usize>inner << 2, count, flags));
       continue;
     }
-    foldColumns(from, <usize>inner << 2, count, flags, scratch);
+    if (flags & AWAY) foldColumns(from, <usize>inner << 2, count, flags, true, scratch);
+    else foldColumns(from, <usize>inner << 2, count, flags, false, scratch);
     for (let i: u32 = 0; i < width; i++)
       store<f32>(to + (i << 2), finish(load<f32>(scratch + (i << 2)), count, flags));
   }
@@ -125,46 +138,56 @@ export function columnSums(
  * for its neighbour; the last one to come stands in the first. Reads 32 columns, whatever stands in those beyond the
  * width.
  */
-function foldColumns(from: usize, step: usize, count: u32, flags: u32, scratch: usize): void {
+@inline
+function foldColumns(
+  from: usize,
+  step: usize,
+  count: u32,
+  flags: u32,
+  isAway: bool,
+  scratch: usize,
+): void {
   const isSquared = (flags & SQUARES) != 0;
   const pairs = count >> 1;
   for (let pair: u32 = 0; pair < pairs; pair++) {
     const height = ctz(pair + 1) + 1;
     const to = scratch + <usize>height * BLOCK_BYTES;
-    addRows(from, from + step, to, isSquared);
+    addRows(from, from + step, to, isSquared, isAway);
     for (let below: u32 = 1; below < height; below++)
-      addRows(scratch + <usize>below * BLOCK_BYTES, to, to, false);
+      addRows(scratch + <usize>below * BLOCK_BYTES, to, to, false, isAway);
     from += step << 1;
   }
   const rest = pairs << 1;
   // A lone term is added to zero, unless there is no other.
-  if (count & 1) takeRow(from, scratch, isSquared, count > 1);
+  if (count & 1) takeRow(from, scratch, isSquared, count > 1, isAway);
   let isEmpty = !(count & 1);
   for (let height: u32 = 1; rest >> height != 0; height++) {
     if (!((rest >> height) & 1)) continue;
     const sum = scratch + <usize>height * BLOCK_BYTES;
-    if (isEmpty) takeRow(sum, scratch, false, false);
-    else addRows(sum, scratch, scratch, false);
+    if (isEmpty) takeRow(sum, scratch, false, false, isAway);
+    else addRows(sum, scratch, scratch, false, isAway);
     isEmpty = false;
   }
 }
 
-function addRows(x: usize, y: usize, to: usize, isSquared: bool): void {
+@inline
+function addRows(x: usize, y: usize, to: usize, isSquared: bool, isAway: bool): void {
   for (let c: usize = 0; c < BLOCK_BYTES; c += 16) {
     let a = v128.load(x + c);
     let b = v128.load(y + c);
     if (isSquared) {
-      a = roundHalf(f32x4.mul(a, a));
-      b = roundHalf(f32x4.mul(b, b));
+      a = roundHalf(f32x4.mul(a, a), isAway);
+      b = roundHalf(f32x4.mul(b, b), isAway);
     }
-    v128.store(to + c, roundHalf(f32x4.add(a, b)));
+    v128.store(to + c, roundHalf(f32x4.add(a, b), isAway));
   }
 }
 
-function takeRow(from: usize, to: usize, isSquared: bool, isAdded: bool): void {
+@inline
+function takeRow(from: usize, to: usize, isSquared: bool, isAdded: bool, isAway: bool): void {
   for (let c: usize = 0; c < BLOCK_BYTES; c += 16) {
     let x = v128.load(from + c);
-    if (isSquared) x = roundHalf(f32x4.mul(x, x));
+    if (isSquared) x = roundHalf(f32x4.mul(x, x), isAway);
     v128.store(to + c, isAdded ? f32x4.add(x, f32x4.splat(0)) : x);
   }
 }
@@ -205,6 +228,32 @@ export function extremes(
   }
 }
 
+/** exp(x) of a distance, rounded to fp16 and looked up. */
+@inline
+function resultOf(distance: f64, table: usize, isAway: bool): f64 {
+  const half = roundHalf(f32x4.splat(<f32>distance), isAway);
+  const at = i32x4.extract_lane(bitsOf(half), 0);
+  return <f64>load<f32>(table + (<usize>at << 2));
+}
+
+/** As `exponentials`, through the table of results. */
+function tableExponentials(
+  from: usize,
+  largest: f64,
+  size: u32,
+  table: usize,
+  isAway: bool,
+  to: usize,
+): f64 {
+  let sum: f64 = 0;
+  for (let i: usize = 0; i < size; i++) {
+    const value = resultOf(<f64>load<f32>(from + (i << 2)) - largest, table, isAway);
+    store<f64>(to + (i << 3), value);
+    sum += value;
+  }
+  return sum;
+}
+
 /**
  * Exponentials of the distances from `largest` as doubles, 0 for distances below `least`. Returns their sum, made one
  * after the other.
@@ -241,30 +290,35 @@ function exponentials(
   return sum;
 }
 
-/** Softmax of rows [first, end) in doubles, rounded once; `scratch` holds a row of doubles. */
+/** Softmax of rows [first, end) in doubles, rounded once; `flags`: `AWAY`, `RESULTS`. `scratch` holds a row of doubles. */
 export function softmax(
   x: usize,
   out: usize,
   size: u32,
-  knots: usize,
+  table: usize,
+  flags: u32,
   scratch: usize,
   first: u32,
   end: u32,
 ): void {
+  const isAway = (flags & AWAY) != 0;
+  const hasResults = (flags & RESULTS) != 0;
   for (let row = first; row < end; row++) {
     const from = x + ((<usize>row * size) << 2);
     const to = out + ((<usize>row * size) << 2);
     const largest = <f64>largestOf(from, size);
-    const sum = exponentials(from, largest, size, knots, -80, scratch);
+    const sum = hasResults
+      ? tableExponentials(from, largest, size, table, isAway, scratch)
+      : exponentials(from, largest, size, table, -80, scratch);
     const sums = f64x2.splat(sum);
     let i: usize = 0;
     for (; i + 4 <= size; i += 4) {
       const a = f32x4.demote_f64x2_zero(f64x2.div(v128.load(scratch + (i << 3)), sums));
       const b = f32x4.demote_f64x2_zero(f64x2.div(v128.load(scratch + (i << 3), 16), sums));
-      v128.store(to + (i << 2), roundHalf(v128.shuffle<i64>(a, b, 0, 2)));
+      v128.store(to + (i << 2), roundHalf(v128.shuffle<i64>(a, b, 0, 2), isAway));
     }
     for (; i < size; i++)
-      store<f32>(to + (i << 2), roundOne(<f32>(load<f64>(scratch + (i << 3)) / sum)));
+      store<f32>(to + (i << 2), roundOne(<f32>(load<f64>(scratch + (i << 3)) / sum), isAway));
   }
 }
 
@@ -276,15 +330,20 @@ export function exponentialSums(
   x: usize,
   out: usize,
   size: u32,
-  knots: usize,
+  table: usize,
+  flags: u32,
   scratch: usize,
   first: u32,
   end: u32,
 ): void {
+  const isAway = (flags & AWAY) != 0;
+  const hasResults = (flags & RESULTS) != 0;
   for (let row = first; row < end; row++) {
     const from = x + ((<usize>row * size) << 2);
     const largest = <f64>largestOf(from, size);
-    const sum = exponentials(from, largest, size, knots, -Infinity, scratch);
+    const sum = hasResults
+      ? tableExponentials(from, largest, size, table, isAway, scratch)
+      : exponentials(from, largest, size, table, -Infinity, scratch);
     store<f64>(out + (<usize>row << 4), largest);
     store<f64>(out + (<usize>row << 4), sum, 8);
   }
@@ -298,6 +357,7 @@ export function normalize(
   out: usize,
   size: u32,
   epsilon: usize,
+  isAway: u32,
   first: u32,
   end: u32,
 ): void {
@@ -316,7 +376,7 @@ export function normalize(
     for (let i: usize = 0; i < size; i++) {
       const normal = (<f64>load<f32>(from + (i << 2)) - mean) * scale;
       const value = normal * <f64>load<f32>(gamma + (i << 2)) + <f64>load<f32>(beta + (i << 2));
-      store<f32>(to + (i << 2), roundOne(<f32>value));
+      store<f32>(to + (i << 2), roundOne(<f32>value, isAway != 0));
     }
   }
 }

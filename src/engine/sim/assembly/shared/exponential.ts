@@ -1,7 +1,7 @@
-/** Straight lines between the knots 2^(i / 10) times an exact power: `tableExp` of tables.ts, same order of operations. */
+/** Straight lines between the knots 2^(i / 10) times an exact power: `tableExp` of fitted-tables.ts, same order of operations. */
 const SEGMENTS: f64 = 10;
 
-/** exp(x) for x <= 0: through the engine's table of knots, or nearly exact where `knots` is 0. */
+/** exp(x) for x <= 0: through the fitted table of knots, or nearly exact where `knots` is 0. */
 @inline
 export function exponential(x: f64, knots: usize): f64 {
   const scaled = x * 1.4426950408889634;

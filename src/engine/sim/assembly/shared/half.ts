@@ -5,7 +5,7 @@
  * units of 2^(e - 10), where e is the exponent, -14 at least. Zeros keep their sign, NaN stays.
  */
 @inline
-export function roundHalf(x: v128): v128 {
+export function roundHalfEven(x: v128): v128 {
   const exponent = v128.and(x, i32x4.splat(0x7f800000));
   const anchor = i32x4.add(
     i32x4.max_s(exponent, i32x4.splat(0x38800000)),
@@ -17,7 +17,47 @@ export function roundHalf(x: v128): v128 {
   return v128.bitselect(v128.or(i32x4.splat(0x7f800000), sign), rounded, beyond);
 }
 
+/**
+ * The nearest fp16 numbers, ties away from zero; from 65520 on infinity. Half a step is added to the magnitude and what
+ * fp16 has no place for is cut off; below 2^-14 the step is 2^-24. Zeros keep their sign, NaN stays.
+ */
 @inline
-export function roundOne(x: f32): f32 {
-  return f32x4.extract_lane(roundHalf(f32x4.splat(x)), 0);
+export function roundHalfAway(x: v128): v128 {
+  const magnitude = f32x4.abs(x);
+  const sign = v128.and(x, i32x4.splat(0x80000000));
+  const normal = v128.and(i32x4.add(magnitude, i32x4.splat(0x1000)), i32x4.splat(0xffffe000));
+  const steps = f32x4.mul(magnitude, f32x4.splat(16777216));
+  const whole = f32x4.floor(steps);
+  const up = v128.and(
+    f32x4.ge(f32x4.sub(steps, whole), f32x4.splat(0.5)),
+    f32x4.splat(1),
+  );
+  const small = f32x4.mul(f32x4.add(whole, up), f32x4.splat(5.9604644775390625e-8));
+  const isSmall = i32x4.lt_s(magnitude, i32x4.splat(0x38800000));
+  const finite = v128.bitselect(small, normal, isSmall);
+  const beyond = f32x4.ge(magnitude, f32x4.splat(65520));
+  const rounded = v128.bitselect(i32x4.splat(0x7f800000), finite, beyond);
+  const isNumber = f32x4.eq(x, x);
+  return v128.bitselect(v128.or(rounded, sign), x, isNumber);
+}
+
+/** The nearest fp16 numbers by either rule. */
+@inline
+export function roundHalf(x: v128, isAway: bool): v128 {
+  return isAway ? roundHalfAway(x) : roundHalfEven(x);
+}
+
+@inline
+export function roundOne(x: f32, isAway: bool): f32 {
+  return f32x4.extract_lane(roundHalf(f32x4.splat(x), isAway), 0);
+}
+
+/** fp16 bits of fp16 numbers: times 2^-112 the exponent is fp16's, subnormals included. */
+@inline
+export function bitsOf(x: v128): v128 {
+  const magnitude = f32x4.pmin(f32x4.splat(65536), f32x4.abs(x));
+  const scaled = f32x4.mul(magnitude, f32x4.splat(1.925929944387236e-34));
+  const sign = v128.and(i32x4.shr_u(x, 16), i32x4.splat(0x8000));
+  const nan = v128.and(f32x4.ne(x, x), i32x4.splat(0x200));
+  return v128.or(v128.or(i32x4.shr_u(scaled, 13), sign), nan);
 }

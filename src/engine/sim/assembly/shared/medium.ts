@@ -1,4 +1,4 @@
-// Products of larger numbers: sums in two parts of 32 bits.
+// Products of larger numbers by the rule of 2026-08: sums in two parts of 32 bits.
 import { MAGIC, MAGIC_BITS } from "./grid-constants";
 import { put } from "./sums";
 
@@ -21,7 +21,7 @@ export function medium(
   depth: u32,
   out: usize,
   step: usize,
-  truncate: bool,
+  mode: u32,
 ): void {
   const least = f32x4.splat(LEAST_SQUARE);
   const magic = f32x4.splat(MAGIC);
@@ -56,10 +56,10 @@ export function medium(
     a += 16;
     b += 64;
   }
-  join4(high0, low0, out, truncate);
-  join4(high1, low1, out + step, truncate);
-  join4(high2, low2, out + 2 * step, truncate);
-  join4(high3, low3, out + 3 * step, truncate);
+  join4(high0, low0, out, mode);
+  join4(high1, low1, out + step, mode);
+  join4(high2, low2, out + 2 * step, mode);
+  join4(high3, low3, out + 3 * step, mode);
 }
 
 @inline
@@ -68,11 +68,11 @@ function kept(a: v128, b: v128, least: v128): v128 {
   return v128.and(p, f32x4.ge(f32x4.mul(p, p), least));
 }
 
-function join4(high: v128, low: v128, out: usize, truncate: bool): void {
-  put(joined(i32x4.extract_lane(high, 0), i32x4.extract_lane(low, 0)), out, truncate);
-  put(joined(i32x4.extract_lane(high, 1), i32x4.extract_lane(low, 1)), out + 4, truncate);
-  put(joined(i32x4.extract_lane(high, 2), i32x4.extract_lane(low, 2)), out + 8, truncate);
-  put(joined(i32x4.extract_lane(high, 3), i32x4.extract_lane(low, 3)), out + 12, truncate);
+function join4(high: v128, low: v128, out: usize, mode: u32): void {
+  put(joined(i32x4.extract_lane(high, 0), i32x4.extract_lane(low, 0)), out, mode);
+  put(joined(i32x4.extract_lane(high, 1), i32x4.extract_lane(low, 1)), out + 4, mode);
+  put(joined(i32x4.extract_lane(high, 2), i32x4.extract_lane(low, 2)), out + 8, mode);
+  put(joined(i32x4.extract_lane(high, 3), i32x4.extract_lane(low, 3)), out + 12, mode);
 }
 
 @inline

@@ -1,12 +1,24 @@
 // Products whose sums fit 32 bits, whatever stands in between: most of a training step.
 //
-// A product below one and a half units becomes 0: |a * b| >= 1.5 is |b| >= 1.5 / |a|, so that the test costs a
-// comparison with a threshold. Numbers and thresholds of the left rows stand in a scratch four times side by side,
-// because a load of four takes one instruction where a load of one for four lanes takes two.
-import { BLOCK, LEAST, MAGIC, MAGIC_BITS } from "./grid-constants";
+// Which products vanish costs a comparison with a threshold for |b|: by exponents (`exponentThresholds`), or by size,
+// where |a * b| >= 1.5 is |b| >= 1.5 / |a|. A left number with one more unit in its last place of fp32 makes rounding
+// to even go half away from zero: ties get beyond the middle and nothing else does, as long as |a * b| < 2^21 units.
+// Numbers and thresholds of the left rows stand in a scratch four times side by side, because a load of four takes one
+// instruction where a load of one for four lanes takes two.
+import {
+  BLOCK,
+  DROP_EXPONENTS,
+  exponentThresholds,
+  isNothing,
+  MAGIC,
+  MAGIC_BITS,
+  ROUND_AWAY,
+} from "./grid-constants";
 
-/** `LEAST` in units of the grid. */
+/** The least product that counts by size, in units of the grid. */
 const LEAST_UNITS: f32 = 1.5;
+/** What fp16 numbers held as fp32 have no bits in. */
+const HALF_BITS: i32 = 0xffffe000;
 
 /** MAGIC four times in memory: as a constant the compiler would make it anew in every turn of a loop. */
 let magicAddress: usize = 0;
@@ -30,13 +42,18 @@ export function useExpansion(address: usize): void {
  * Lays out a group's chunk for `narrow`. The quotient's rounding lets no product pass by: |a * b| has 22 bits, so that
  * where it is not 1.5 it is off by more than 2^-22 of it, and the quotient by 2^-24 at most.
  */
-export function expand(a: usize, depth: u32): void {
+export function expand(a: usize, depth: u32, mode: u32): void {
   const least = f32x4.splat(LEAST_UNITS);
+  const nudge = i32x4.splat(mode & ROUND_AWAY ? 1 : 0);
   let to = expanded;
   const end = a + (<usize>depth << 4);
   while (a < end) {
-    const x = v128.load(a);
-    const y = f32x4.div(least, f32x4.abs(x));
+    const plain = v128.load(a);
+    const y =
+      mode & DROP_EXPONENTS ? exponentThresholds(plain) : f32x4.div(least, f32x4.abs(plain));
+    // A zero stays one.
+    const isNumber = f32x4.ne(plain, f32x4.splat(0));
+    const x = i32x4.add(plain, v128.and(nudge, isNumber));
     v128.store(to, v128.shuffle<i32>(x, x, 0, 0, 0, 0));
     v128.store(to, v128.shuffle<i32>(x, x, 1, 1, 1, 1), 16);
     v128.store(to, v128.shuffle<i32>(x, x, 2, 2, 2, 2), 32);
@@ -52,7 +69,7 @@ export function expand(a: usize, depth: u32): void {
 
 /**
  * Adds a chunk of the expanded group's products to a tile's sums. A block of the depth that may have some |a * b| of 64
- * and more takes wider terms; one where nothing counts is passed over.
+ * and more, or 32 where rounding is away from zero, takes wider terms; one where nothing counts is passed over.
  */
 export function narrow(
   b: usize,
@@ -61,7 +78,10 @@ export function narrow(
   rightBlocks: usize,
   out: usize,
   step: usize,
+  mode: u32,
 ): void {
+  const isAway = (mode & ROUND_AWAY) != 0;
+  const most: f32 = isAway ? 32 : 64;
   zeroSteps = 0;
   mediumSteps = 0;
   let x = expanded;
@@ -69,8 +89,10 @@ export function narrow(
   let pending: u32 = 0;
   for (let start: u32 = 0; start < depth; start += BLOCK) {
     const steps = min(BLOCK, depth - start);
-    const largest = load<f32>(leftBlocks) * load<f32>(rightBlocks);
-    if (largest >= LEAST && largest < 64) pending += steps;
+    const left = load<f32>(leftBlocks);
+    const right = load<f32>(rightBlocks);
+    const isZero = isNothing(left, right, mode);
+    if (!isZero && left * right < most) pending += steps;
     else {
       if (pending > 0) {
         sumNarrow(x, b, pending);
@@ -79,9 +101,10 @@ export function narrow(
       x += <usize>pending << 7;
       b += <usize>pending << 6;
       pending = 0;
-      if (largest < LEAST) zeroSteps += steps;
+      if (isZero) zeroSteps += steps;
       else {
-        sumMedium(x, b, steps);
+        if (isAway) sumMediumAway(x, b, steps);
+        else sumMedium(x, b, steps);
         addSums(out, step);
         mediumSteps += steps;
       }
@@ -103,7 +126,7 @@ function kept(threshold: v128, b: v128, magnitude: v128): v128 {
   return v128.and(f32x4.ge(magnitude, threshold), b);
 }
 
-/** rint(a * b) above the bits of MAGIC: |a * b| < 64. */
+/** a * b rounded above the bits of MAGIC: |a * b| < 64. */
 @inline
 function rounded(a: v128, b: v128, magic: v128): v128 {
   return ASC_FEATURE_RELAXED_SIMD
@@ -120,6 +143,22 @@ function whole(a: v128, b: v128): v128 {
     : i32x4.trunc_sat_f32x4_s(q);
 }
 
+/** The same, halves away from zero: adding a half is exact, because a product has 22 bits. */
+@inline
+function wholeAway(a: v128, b: v128): v128 {
+  const p = f32x4.mul(b, v128.and(a, i32x4.splat(HALF_BITS)));
+  const half = v128.or(v128.and(p, i32x4.splat(0x80000000)), f32x4.splat(0.5));
+  const q = f32x4.add(p, half);
+  return ASC_FEATURE_RELAXED_SIMD
+    ? i32x4.relaxed_trunc_f32x4_s(q)
+    : i32x4.trunc_sat_f32x4_s(q);
+}
+
+/** What becomes of a product in a loop of terms. */
+const NARROW_TERM: u32 = 0;
+const WHOLE_TERM: u32 = 1;
+const WHOLE_AWAY_TERM: u32 = 2;
+
 @inline
 function addTerm(
   sum: v128,
@@ -128,10 +167,11 @@ function addTerm(
   b: v128,
   magnitude: v128,
   magic: v128,
-  isWhole: bool,
+  term: u32,
 ): v128 {
   const other = kept(threshold, b, magnitude);
-  return i32x4.add(sum, isWhole ? whole(a, other) : rounded(a, other, magic));
+  if (term == NARROW_TERM) return i32x4.add(sum, rounded(a, other, magic));
+  return i32x4.add(sum, term == WHOLE_TERM ? whole(a, other) : wholeAway(a, other));
 }
 
 /**
@@ -140,10 +180,10 @@ function addTerm(
  * long again.
  */
 @inline
-function sumTerms(a: usize, b: usize, depth: u32, isWhole: bool): void {
+function sumTerms(a: usize, b: usize, depth: u32, term: u32): void {
   const magic = v128.load(magicAddress);
   const end = a + (<usize>depth << 7);
-  let s00 = i32x4.splat(isWhole ? 0 : -(<i32>depth) * MAGIC_BITS);
+  let s00 = i32x4.splat(term == NARROW_TERM ? -(<i32>depth) * MAGIC_BITS : 0);
   let s01 = s00;
   let s10 = s00;
   let s11 = s00;
@@ -158,20 +198,20 @@ function sumTerms(a: usize, b: usize, depth: u32, isWhole: bool): void {
     const m1 = v128.load(b, 48);
     let x = v128.load(a);
     let y = v128.load(a, 64);
-    s00 = addTerm(s00, x, y, b0, m0, magic, isWhole);
-    s01 = addTerm(s01, x, y, b1, m1, magic, isWhole);
+    s00 = addTerm(s00, x, y, b0, m0, magic, term);
+    s01 = addTerm(s01, x, y, b1, m1, magic, term);
     x = v128.load(a, 16);
     y = v128.load(a, 80);
-    s10 = addTerm(s10, x, y, b0, m0, magic, isWhole);
-    s11 = addTerm(s11, x, y, b1, m1, magic, isWhole);
+    s10 = addTerm(s10, x, y, b0, m0, magic, term);
+    s11 = addTerm(s11, x, y, b1, m1, magic, term);
     x = v128.load(a, 32);
     y = v128.load(a, 96);
-    s20 = addTerm(s20, x, y, b0, m0, magic, isWhole);
-    s21 = addTerm(s21, x, y, b1, m1, magic, isWhole);
+    s20 = addTerm(s20, x, y, b0, m0, magic, term);
+    s21 = addTerm(s21, x, y, b1, m1, magic, term);
     x = v128.load(a, 48);
     y = v128.load(a, 112);
-    s30 = addTerm(s30, x, y, b0, m0, magic, isWhole);
-    s31 = addTerm(s31, x, y, b1, m1, magic, isWhole);
+    s30 = addTerm(s30, x, y, b0, m0, magic, term);
+    s31 = addTerm(s31, x, y, b1, m1, magic, term);
     a += 128;
     b += 64;
   }
@@ -187,12 +227,16 @@ function sumTerms(a: usize, b: usize, depth: u32, isWhole: bool): void {
 
 /** Every |a * b| < 64. */
 function sumNarrow(a: usize, b: usize, depth: u32): void {
-  sumTerms(a, b, depth, false);
+  sumTerms(a, b, depth, NARROW_TERM);
 }
 
 /** Any |a * b| that the sums can hold. */
 function sumMedium(a: usize, b: usize, depth: u32): void {
-  sumTerms(a, b, depth, true);
+  sumTerms(a, b, depth, WHOLE_TERM);
+}
+
+function sumMediumAway(a: usize, b: usize, depth: u32): void {
+  sumTerms(a, b, depth, WHOLE_AWAY_TERM);
 }
 
 function addSums(out: usize, step: usize): void {

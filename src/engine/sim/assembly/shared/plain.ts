@@ -1,5 +1,5 @@
 // The approximate mode.
-import { roundHalf } from "./half";
+import { roundHalfEven } from "./half";
 
 /**
  * Ordinary fp32 products and sums, rounded to fp16 once, with the depth's last chunk: the approximate mode. `b` is not
@@ -50,6 +50,6 @@ function plainTerm(a: v128, b: v128, sum: v128): v128 {
 }
 
 function put8(s0: v128, s1: v128, out: usize, isRounded: bool): void {
-  v128.store(out, isRounded ? roundHalf(s0) : s0);
-  v128.store(out, isRounded ? roundHalf(s1) : s1, 16);
+  v128.store(out, isRounded ? roundHalfEven(s0) : s0);
+  v128.store(out, isRounded ? roundHalfEven(s1) : s1, 16);
 }

@@ -1,7 +1,8 @@
 /**
- * Functions the engine takes from tables. Nobody published the tables, only the errors: relative L2 against
- * exact results (ANEForge's sweep, M5). Each function here is a straight line between knots, with the
- * spacing at which that error comes out for inputs spread evenly over [-3, 3], rounding to fp16 included.
+ * Functions the engine takes from tables, as they were modelled until August 2026, when only errors were published:
+ * relative L2 against exact results (ANEForge's sweep, M5). Each function here is a straight line between knots, with
+ * the spacing at which that error comes out for inputs spread evenly over [-3, 3], rounding to fp16 included. The
+ * grids that were read since stand in grid-tables.ts.
  */
 export interface FunctionTable {
   readonly exact: (x: number) => number;
@@ -14,7 +15,7 @@ export interface FunctionTable {
   readonly error: number;
 }
 
-const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
+export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 const normalShare = (x: number): number => 0.5 * (1 + erf(x / Math.SQRT2));
 
 /** The share of x that a gelu lets through, by mode. */
@@ -113,7 +114,7 @@ function between(x: number, start: number, spacing: number, exact: (x: number) =
 }
 
 /** Abramowitz and Stegun 7.1.26 is too coarse here; the series and the continued fraction are not. */
-function erf(x: number): number {
+export function erf(x: number): number {
   const magnitude = Math.abs(x);
   if (magnitude > 6) return Math.sign(x);
   if (magnitude < 2.5) {
