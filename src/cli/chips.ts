@@ -1,4 +1,6 @@
 import type { Command } from "commander";
+import { CURRENT_SET } from "../chip/arithmetic/arithmetic.ts";
+import { arithmeticJson, formatArithmeticRules } from "../chip/arithmetic/print.ts";
 import { CHIPS, chipByName } from "../chip/chips.ts";
 import { chipJson, formatChip, formatChips } from "../chip/print.ts";
 import { rooflineOf, rooflineSvg, rooflineText } from "../measure/published/roofline.ts";
@@ -8,6 +10,7 @@ import { UsageError } from "./errors.ts";
 
 interface ChipsFlags {
   readonly svg?: string;
+  readonly arithmetic?: boolean | string;
   readonly json?: boolean;
 }
 
@@ -17,14 +20,27 @@ export function register(program: Command, _exit: Exit): void {
     .description("what is known of each Neural Engine, with sources")
     .argument("[name]", "one chip: m1 to m6, m4-max, …")
     .option("--svg <file>", "write the chip's roofline as a picture")
+    .option(
+      "--arithmetic [set]",
+      "the chip's arithmetic rule by rule: variants, who says so, the probe that decides",
+    )
     .option("--json", "one JSON object")
-    .addHelpText("after", "\nExamples:\n  anecdote chips\n  anecdote chips m4 --svg m4.svg")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  anecdote chips\n  anecdote chips m4 --svg m4.svg\n  anecdote chips m4 --arithmetic\n  anecdote chips m4 --arithmetic 2026-08",
+    )
     .action((name: string | undefined, flags: ChipsFlags) => {
       if (name === undefined) {
         if (flags.svg !== undefined) {
           throw new UsageError(
             "cli.chips.svg",
             "--svg draws one chip: anecdote chips m4 --svg FILE",
+          );
+        }
+        if (flags.arithmetic !== undefined) {
+          throw new UsageError(
+            "cli.chips.arithmetic",
+            "--arithmetic prints the rules of one chip: anecdote chips m4 --arithmetic",
           );
         }
         process.stdout.write(
@@ -35,6 +51,15 @@ export function register(program: Command, _exit: Exit): void {
         return;
       }
       const chip = chipByName(name);
+      if (flags.arithmetic !== undefined) {
+        const choice = flags.arithmetic === true ? CURRENT_SET : String(flags.arithmetic);
+        process.stdout.write(
+          flags.json === true
+            ? `${JSON.stringify({ chip: chip.id, arithmetic: arithmeticJson(chip, choice) })}\n`
+            : formatArithmeticRules(chip, choice),
+        );
+        return;
+      }
       if (flags.svg !== undefined) {
         writeWholeFile(flags.svg, rooflineSvg(chip));
         process.stderr.write(`${flags.svg} written\n`);

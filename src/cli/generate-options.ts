@@ -66,6 +66,10 @@ export const GENERATE_OPTIONS = {
     ...MACHINE,
     aliases: ["driver"],
   }),
+  arithmetic: textOption(
+    "rules of sim:<chip>'s arithmetic: 2026-11, 2026-08, or rule=variant of anecdote chips --arithmetic",
+    { ...MACHINE, placeholder: "SET" },
+  ),
   numerics: choiceOption(
     "arithmetic of sim:<chip>: the engine's, or a faster approximation of it",
     NUMERICS,
@@ -89,4 +93,5 @@ export const EVAL_OPTIONS = {
   threads: GENERATE_OPTIONS.threads,
   ane_driver: GENERATE_OPTIONS.ane_driver,
   numerics: GENERATE_OPTIONS.numerics,
+  arithmetic: GENERATE_OPTIONS.arithmetic,
 } as const;

@@ -20,6 +20,8 @@ export interface EngineOptions {
   readonly driver?: Driver;
   /** For "sim:<chip>": its arithmetic bit for bit, or a faster approximation. Default "exact". */
   readonly numerics?: Numerics;
+  /** For "sim:<chip>": which rules decide about bits (`parseArithmetic`). Default: the best-supported ones. */
+  readonly arithmetic?: string;
   /** For "ane" and "sim:<chip>": powers of two at operands where products would be lost. Default "auto". */
   readonly operandScaling?: OperandScaling;
   /** For "ane" alone. */
@@ -33,6 +35,7 @@ export interface EngineSettings {
   /** The same, as the command line and configuration files name it; `driver` wins. */
   readonly ane_driver?: Driver | undefined;
   readonly numerics?: Numerics | undefined;
+  readonly arithmetic?: string | undefined;
   /** What of a training run is scaled; only "auto" scales operands. */
   readonly scaling?: Scaling | undefined;
 }
@@ -42,12 +45,14 @@ export function engineOptions({
   ane_driver,
   driver = ane_driver,
   numerics,
+  arithmetic,
   scaling = "auto",
 }: EngineSettings): EngineOptions {
   return {
     ...(threads !== undefined && { threads }),
     ...(driver !== undefined && { driver }),
     ...(numerics !== undefined && { numerics }),
+    ...(arithmetic !== undefined && { arithmetic }),
     ...(scaling !== "auto" && { operandScaling: "off" as const }),
   };
 }
@@ -104,10 +109,15 @@ async function bestEngine(options: EngineOptions): Promise<Engine> {
 }
 
 /** Throws `EngineError` for a setting that the engine does not have. */
-function checkMeaning(name: string, { driver, numerics }: EngineOptions): void {
+function checkMeaning(name: string, { driver, numerics, arithmetic }: EngineOptions): void {
   if (numerics !== undefined && !isSimulated(name)) {
     throw new EngineError("engine.option", `engine "${name}" has no choice of numerics`, {
       remedy: "--numerics is a setting of sim:<chip>, as in --engine sim:m4.",
+    });
+  }
+  if (arithmetic !== undefined && !isSimulated(name)) {
+    throw new EngineError("engine.option", `engine "${name}" has no choice of arithmetic`, {
+      remedy: "--arithmetic is a setting of sim:<chip>, as in --engine sim:m4.",
     });
   }
   if (driver !== undefined && (name === "cpu" || name === "reference")) {

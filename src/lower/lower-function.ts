@@ -19,6 +19,7 @@ import type { OperandScaling } from "./operand-scaling.ts";
 import type { EngineProgram } from "./ports.ts";
 import { scaleRowSquares } from "./row-squares.ts";
 import { LOWERING_RULES } from "./rules.ts";
+import { writeSilu } from "./write-silu.ts";
 import { tuneProgram } from "./tune-program.ts";
 import type { Bounds } from "./writer.ts";
 
@@ -31,6 +32,8 @@ const SHORTEST_PART = 4096;
 export interface ScalingOptions {
   /** "auto" (default): numbers are scaled by powers of two where the engine's grid or ceiling would spoil them. */
   readonly operandScaling?: OperandScaling;
+  /** Beside "auto" scaling: silu written out (default), or by the engine's table as until August 2026. */
+  readonly silu?: "written" | "table";
 }
 
 export type LoweringOptions = ScalingOptions & Pick<PlanProgram, "asWritten">;
@@ -46,18 +49,24 @@ export function lowerFunction(
   given: MilFunction,
   chip: Chip,
   driver: Driver,
-  { asWritten = false, operandScaling = "auto" }: LoweringOptions = {},
+  { asWritten = false, operandScaling = "auto", silu = "written" }: LoweringOptions = {},
 ): EngineProgram {
   const fn = foldHostConstants(given);
   // What the chip needs is rewritten all the same, what it only likes is not.
   if (asWritten) return lowerInParts(fn, chip, driver, Infinity);
-  const source = operandScaling === "auto" ? scaleRowSquares(fn) : fn;
+  const source = operandScaling === "auto" ? forNumbers(fn, silu) : fn;
   const longest = Math.max(0, ...fn.inputs.map(tableLength));
   const each = Math.max(SHORTEST_PART, 32 * Math.ceil(longest / TABLE_PARTS / 32));
   const parts = longest < LONG_TABLE ? undefined : triedInParts(source, chip, driver, each);
   return Object.freeze(
     tuneProgram(parts ?? lowerInParts(source, chip, driver, Infinity), chip, driver),
   );
+}
+
+/** What keeps numbers in a shape that the engine's arithmetic does not spoil. */
+function forNumbers(fn: MilFunction, silu: LoweringOptions["silu"]): MilFunction {
+  const scaled = scaleRowSquares(fn);
+  return silu === "written" ? writeSilu(scaled) : scaled;
 }
 
 function tableLength({ type }: Value): number {

@@ -105,7 +105,7 @@ export class AnePlan implements LoadedPlan {
   static async load(given: Plan, context: AnePlanContext, options: LoadOptions): Promise<AnePlan> {
     const { driver, chip, operandScaling } = context;
     const share = sharedPlan(options, (other) => other instanceof AnePlan);
-    const { plan, placed } = placeOrRefuse(given, chip, driver.name, operandScaling);
+    const { plan, placed } = placeOrRefuse(given, chip, driver.name, { operandScaling });
     const memory = new DeviceMemory(driver);
     const limits = {
       callsPerSegment: context.separateDispatches ? 1 : Math.max(1, driver.operationLimit >> 1),

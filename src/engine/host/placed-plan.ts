@@ -1,6 +1,6 @@
 import type { Chip, Driver } from "../../chip/chip.ts";
 import { formatFindings } from "../../chip/print.ts";
-import type { OperandScaling } from "../../lower/operand-scaling.ts";
+import type { ScalingOptions } from "../../lower/lower-function.ts";
 import { checkPlacedPlan, placePlan } from "../../lower/place-plan.ts";
 import { splitHostParts } from "../../lower/host-parts.ts";
 import type { SplitPlan } from "../../lower/host-parts.ts";
@@ -16,9 +16,9 @@ export function placeOrRefuse(
   plan: Plan,
   chip: Chip,
   driver: Driver,
-  operandScaling: OperandScaling,
+  options: ScalingOptions,
 ): SplitPlan {
-  const placed = placePlan(plan, chip, driver, { operandScaling });
+  const placed = placePlan(plan, chip, driver, options);
   const broken = checkPlacedPlan(plan, placed, chip, driver).filter(
     ({ severity }) => severity === "error",
   );

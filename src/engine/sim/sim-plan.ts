@@ -81,7 +81,8 @@ export class SimPlan implements LoadedPlan {
     const { chip, driver, operandScaling = "auto" } = settings;
     this.plan = plan;
     this.#settings = settings;
-    const split = placeOrRefuse(plan, chip, driver, operandScaling);
+    const silu = settings.context.arithmetic["table.silu"] === "fitted" ? "table" : "written";
+    const split = placeOrRefuse(plan, chip, driver, { operandScaling, silu });
     this.#running = split.plan;
     this.#record = new PlanRecord(split.plan);
     this.#placed = split.placed;

@@ -298,6 +298,10 @@ export const TRAIN_OPTIONS = {
     NUMERICS,
     MACHINE,
   ),
+  arithmetic: textOption(
+    "rules of sim:<chip>'s arithmetic: 2026-11, 2026-08, or rule=variant of anecdote chips --arithmetic",
+    { ...MACHINE, placeholder: "SET" },
+  ),
   recompute: choiceOption(
     "forward values the backward keeps: all, the cheapest choice in the budget, none",
     ["none", "auto", "full"],
@@ -369,6 +373,7 @@ type OptionalKeys =
   | "threads"
   | "ane_driver"
   | "numerics"
+  | "arithmetic"
   | "tap_bytes"
   | "head_chunk_rows";
 

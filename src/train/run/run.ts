@@ -28,6 +28,7 @@ import type { PreparedData } from "./prepare.ts";
 import { publishedRun } from "./published-run.ts";
 import { takeResumePoint } from "../../runs/resume-point.ts";
 import type { ResumePoint } from "../../runs/resume-point.ts";
+import { withArithmetic } from "./run-arithmetic.ts";
 import { resumeNotices } from "./resume-notices.ts";
 import { RunActivities } from "./run-activities.ts";
 import { RunCosts } from "../costs/run-costs.ts";
@@ -89,7 +90,9 @@ export function planOf(config: TrainConfig, model: Model): TrainingPlan {
 export async function runTraining(given: TrainConfig, context: RunContext): Promise<TrainEvent> {
   claimFolder(given);
   const found = given.resume ? newestWholeCheckpoint(given.output_dir) : undefined;
-  const config = found === undefined ? given : withSavedMeaning(given, found);
+  const notes: string[] = [];
+  const meant = found === undefined ? given : withSavedMeaning(given, found);
+  const config = withArithmetic(meant, found, (text) => notes.push(text));
   const finished = found && finishedNotice(config, found);
   if (finished !== undefined) {
     const step = found?.checkpoint?.step ?? 0;
@@ -102,7 +105,7 @@ export async function runTraining(given: TrainConfig, context: RunContext): Prom
     requireMemory(planOf(config, trainedModel(config, plannedModel(config))).plan);
     const data = prepareData(config, context.onProgress);
     try {
-      return await new Run(config, context, data, engine, found).go();
+      return await new Run(config, context, data, engine, found, notes).go();
     } finally {
       data.close();
     }
@@ -138,6 +141,7 @@ class Run {
     data: PreparedData,
     engine: Engine,
     found: FoundCheckpoint | undefined,
+    notes: readonly string[],
   ) {
     this.#found = found;
     this.#config = config;
@@ -145,7 +149,7 @@ class Run {
     this.#data = data;
     this.#model = trainedModel(config, data.model, data.modelFolder);
     this.#engine = engine;
-    this.#notices = [...data.notices];
+    this.#notices = [...notes, ...data.notices];
   }
 
   async go(): Promise<TrainEvent> {

@@ -97,7 +97,7 @@ describe("sim:<chip>", () => {
     }
   });
 
-  test("convolutions cut results off on M5 and round them on M4", async () => {
+  test("convolutions round half away from zero on M4 and M5; in August 2026 they were cut off on M5", async () => {
     const conv = build([1, 1, 1, 32], (f, x) =>
       f.op("conv", {
         x,
@@ -106,13 +106,26 @@ describe("sim:<chip>", () => {
       }),
     );
     const x = new Float32Array(32).fill(1 + 31 / 1024);
-    const m4 = createSimEngine("m4", { threads: 1 });
-    const m5 = createSimEngine("m5", { threads: 1 });
     const exact = (1 + 31 / 1024) ** 2;
-    expect((await run(m5, conv, x))[0]).toBeLessThanOrEqual(exact);
-    expect((await run(m4, conv, x))[0]).toBeGreaterThan((await run(m5, conv, x))[0] ?? 0);
-    await m4.close();
-    await m5.close();
+    const resultOf = async (chip: string, arithmetic: string): Promise<number> => {
+      const engine = createSimEngine(chip, { threads: 1, arithmetic });
+      const [first = NaN] = await run(engine, conv, x);
+      await engine.close();
+      return first;
+    };
+    const m5 = await resultOf("m5", "2026-11");
+    expect(m5).toBeGreaterThan(exact);
+    expect(await resultOf("m4", "2026-11")).toBe(m5);
+    expect(await resultOf("m4", "2026-08")).toBe(m5);
+    expect(await resultOf("m5", "2026-08")).toBeLessThan(exact);
+    expect(await resultOf("m5", "output.rounding=convolutions-cut")).toBeLessThan(exact);
+  });
+
+  test("an arithmetic that is not known is answered with the nearest name", () => {
+    const make = (arithmetic: string) => () => createSimEngine("m4", { threads: 1, arithmetic });
+    expect(make("2026-09")).toThrow(/no arithmetic "2026-09".*Did you mean "2026-08"/s);
+    expect(make("sum.rang=any-order")).toThrow(/no rule "sum.rang".*Did you mean "sum.range"/s);
+    expect(make("sum.range=any-orde")).toThrow(/no variant "any-orde".*Did you mean "any-order"/s);
   });
 
   test("refuses what the chip refuses, with op, rule, source and remedy", async () => {

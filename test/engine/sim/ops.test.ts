@@ -120,6 +120,12 @@ describe.each(ARITHMETIC_SETS)("by the rules of %s", (set) => {
     return ties === "half-even" ? roundToFloat16(Math.fround(value)) : roundToHalfBy(value, ties);
   }
 
+  /** NaN counts as infinity by today's rules. */
+  function asRead(numbers: readonly (readonly number[])[]): number[][] {
+    const isSpecial = arithmetic["elementwise.special"] === "infinity";
+    return numbers.map((row) => row.map((x) => (isSpecial && Number.isNaN(x) ? Infinity : x)));
+  }
+
   describe("ops of two operands", () => {
     const shapes: readonly Shapes[] = [
       [[7], [7]],
@@ -154,7 +160,8 @@ describe.each(ARITHMETIC_SETS)("by the rules of %s", (set) => {
           const fn = one(pair, type, ([x, y]) => ({ x: x ?? 0, y: y ?? 0 }));
           fc.assert(
             fc.property(tensorsOf(pair), (numbers) => {
-              expect(simulate(fn, numbers)).toEqual(reference(fn, numbers));
+              const read = type === "maximum" || type === "minimum" ? numbers : asRead(numbers);
+              expect(simulate(fn, numbers)).toEqual(reference(fn, read));
             }),
             { numRuns: 15 },
           );
@@ -166,7 +173,8 @@ describe.each(ARITHMETIC_SETS)("by the rules of %s", (set) => {
       const shifted = every.map((_, bits) => float16Value((bits * 40503 + 12345) & 0xffff));
       for (const type of ["add", "sub", "mul", "real_div"] as const) {
         const fn = one([[65536], [65536]], type, ([x, y]) => ({ x: x ?? 0, y: y ?? 0 }));
-        expect(simulate(fn, [every, shifted])).toEqual(reference(fn, [every, shifted]));
+        const both = [every, shifted];
+        expect(simulate(fn, both)).toEqual(reference(fn, asRead(both)));
       }
     });
 

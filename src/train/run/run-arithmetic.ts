@@ -1,0 +1,35 @@
+import {
+  CURRENT_SET,
+  FIRST_SET,
+  formatArithmetic,
+  parseArithmetic,
+} from "../../chip/arithmetic/arithmetic.ts";
+import { isSimulated } from "../../chip/simulated.ts";
+import { readTrainerState } from "../../runs/state.ts";
+import type { FoundCheckpoint } from "../../runs/whole-checkpoints.ts";
+import type { TrainConfig } from "../config/config.ts";
+
+/**
+ * The configuration with the simulated engine's arithmetic spelled out, so that checkpoints tell it: what the settings
+ * say, else what the checkpoint to resume was made with, else today's. Checkpoints that do not say were made by the
+ * rules of August 2026. `note` hears of a change. Other engines have no choice.
+ */
+export function withArithmetic(
+  config: TrainConfig,
+  found: FoundCheckpoint | undefined,
+  note: (message: string) => void,
+): TrainConfig {
+  if (!isSimulated(config.engine)) return config;
+  const given = config.arithmetic && formatArithmetic(parseArithmetic(config.arithmetic));
+  const folder = found?.checkpoint?.folder;
+  const before = folder === undefined ? undefined : madeWith(folder);
+  if (given !== undefined && before !== undefined && given !== before) {
+    note(`the checkpoint was made with arithmetic ${before}, this is ${given}: not bit for bit`);
+  }
+  return { ...config, arithmetic: given ?? before ?? CURRENT_SET };
+}
+
+function madeWith(folder: string): string {
+  const recorded = readTrainerState(folder).config["arithmetic"];
+  return typeof recorded === "string" ? recorded : FIRST_SET;
+}
