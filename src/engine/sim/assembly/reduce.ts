@@ -228,15 +228,10 @@ export function extremes(
   }
 }
 
-/** exp(x) of a distance, rounded to fp16 and looked up. */
-@inline
-function resultOf(distance: f64, table: usize, isAway: bool): f64 {
-  const half = roundHalf(f32x4.splat(<f32>distance), isAway);
-  const at = i32x4.extract_lane(bitsOf(half), 0);
-  return <f64>load<f32>(table + (<usize>at << 2));
-}
-
-/** As `exponentials`, through the table of results. */
+/**
+ * As `exponentials`, each of a distance as an fp16 number through the table of results. Numbers and the largest are fp16
+ * numbers, so that their distance in fp32, rounded to fp16, is rounded once.
+ */
 function tableExponentials(
   from: usize,
   largest: f64,
@@ -245,13 +240,30 @@ function tableExponentials(
   isAway: bool,
   to: usize,
 ): f64 {
+  const anchors = f32x4.splat(<f32>largest);
   let sum: f64 = 0;
-  for (let i: usize = 0; i < size; i++) {
-    const value = resultOf(<f64>load<f32>(from + (i << 2)) - largest, table, isAway);
-    store<f64>(to + (i << 3), value);
-    sum += value;
+  let i: usize = 0;
+  for (; i + 4 <= size; i += 4) {
+    const at = bitsOf(roundHalf(f32x4.sub(v128.load(from + (i << 2)), anchors), isAway));
+    sum = take(table, i32x4.extract_lane(at, 0), to + (i << 3), sum);
+    sum = take(table, i32x4.extract_lane(at, 1), to + (i << 3) + 8, sum);
+    sum = take(table, i32x4.extract_lane(at, 2), to + (i << 3) + 16, sum);
+    sum = take(table, i32x4.extract_lane(at, 3), to + (i << 3) + 24, sum);
+  }
+  for (; i < size; i++) {
+    const x = f32x4.sub(v128.load32_splat(from + (i << 2)), anchors);
+    const at = i32x4.extract_lane(bitsOf(roundHalf(x, isAway)), 0);
+    sum = take(table, at, to + (i << 3), sum);
   }
   return sum;
+}
+
+/** Stores a table's result as a double and adds it to a sum. */
+@inline
+function take(table: usize, at: i32, to: usize, sum: f64): f64 {
+  const value = <f64>load<f32>(table + (<usize>at << 2));
+  store<f64>(to, value);
+  return sum + value;
 }
 
 /**

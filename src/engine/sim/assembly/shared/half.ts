@@ -19,26 +19,27 @@ export function roundHalfEven(x: v128): v128 {
 
 /**
  * The nearest fp16 numbers, ties away from zero; from 65520 on infinity. Half a step is added to the magnitude and what
- * fp16 has no place for is cut off; below 2^-14 the step is 2^-24. Zeros keep their sign, NaN stays.
+ * fp16 has no place for is cut off. Zeros keep their sign, NaN stays.
  */
 @inline
 export function roundHalfAway(x: v128): v128 {
   const magnitude = f32x4.abs(x);
   const sign = v128.and(x, i32x4.splat(0x80000000));
-  const normal = v128.and(i32x4.add(magnitude, i32x4.splat(0x1000)), i32x4.splat(0xffffe000));
+  let rounded = v128.and(i32x4.add(magnitude, i32x4.splat(0x1000)), i32x4.splat(0xffffe000));
+  const beyond = f32x4.ge(rounded, f32x4.splat(65536));
+  rounded = v128.bitselect(i32x4.splat(0x7f800000), rounded, beyond);
+  // Below 2^-14 and not 0: seldom.
+  const isSmall = i32x4.lt_u(i32x4.sub(magnitude, i32x4.splat(1)), i32x4.splat(0x387fffff));
+  if (v128.any_true(isSmall)) rounded = v128.bitselect(roundSmall(magnitude), rounded, isSmall);
+  return v128.or(rounded, sign);
+}
+
+/** Magnitudes below 2^-14, where the step is 2^-24. */
+function roundSmall(magnitude: v128): v128 {
   const steps = f32x4.mul(magnitude, f32x4.splat(16777216));
   const whole = f32x4.floor(steps);
-  const up = v128.and(
-    f32x4.ge(f32x4.sub(steps, whole), f32x4.splat(0.5)),
-    f32x4.splat(1),
-  );
-  const small = f32x4.mul(f32x4.add(whole, up), f32x4.splat(5.9604644775390625e-8));
-  const isSmall = i32x4.lt_s(magnitude, i32x4.splat(0x38800000));
-  const finite = v128.bitselect(small, normal, isSmall);
-  const beyond = f32x4.ge(magnitude, f32x4.splat(65520));
-  const rounded = v128.bitselect(i32x4.splat(0x7f800000), finite, beyond);
-  const isNumber = f32x4.eq(x, x);
-  return v128.bitselect(v128.or(rounded, sign), x, isNumber);
+  const up = v128.and(f32x4.ge(f32x4.sub(steps, whole), f32x4.splat(0.5)), f32x4.splat(1));
+  return f32x4.mul(f32x4.add(whole, up), f32x4.splat(5.9604644775390625e-8));
 }
 
 /** The nearest fp16 numbers by either rule. */

@@ -2,7 +2,8 @@
 //
 // Which products vanish costs a comparison with a threshold for |b|: by exponents (`exponentThresholds`), or by size,
 // where |a * b| >= 1.5 is |b| >= 1.5 / |a|. A left number with one more unit in its last place of fp32 makes rounding
-// to even go half away from zero: ties get beyond the middle and nothing else does, as long as |a * b| < 2^21 units.
+// to even go half away from zero: ties get beyond the middle and nothing else does, as long as |a * b| < 2^22 units, or
+// 2^21 where the product is rounded by itself.
 // Numbers and thresholds of the left rows stand in a scratch four times side by side, because a load of four takes one
 // instruction where a load of one for four lanes takes two.
 import {
@@ -30,9 +31,23 @@ let sums: usize = 0;
 export let zeroSteps: u32 = 0;
 export let mediumSteps: u32 = 0;
 
+/** Up to which |a * b| a nudged product is rounded right: whether the machine fuses product and sum shows once. */
+let mostAway: f32 = 32;
+
+/** Whether (1 + 2^-12)^2 - (1 + 2^-11) is what it is, 2^-24, and not 0. */
+function isFused(x: v128): bool {
+  const negative = f32x4.splat(-1.00048828125);
+  const rest = ASC_FEATURE_RELAXED_SIMD
+    ? f32x4.relaxed_madd(x, x, negative)
+    : f32x4.add(f32x4.mul(x, x), negative);
+  return f32x4.extract_lane(rest, 0) != 0;
+}
+
 /** Gives a thread a scratch of 16 bytes, 128, and 128 for each step of a chunk. */
 export function useExpansion(address: usize): void {
   magicAddress = address;
+  v128.store(address, f32x4.splat(1.000244140625));
+  if (isFused(v128.load(address))) mostAway = 64;
   v128.store(address, f32x4.splat(MAGIC));
   sums = address + 16;
   expanded = sums + 128;
@@ -69,7 +84,7 @@ export function expand(a: usize, depth: u32, mode: u32): void {
 
 /**
  * Adds a chunk of the expanded group's products to a tile's sums. A block of the depth that may have some |a * b| of 64
- * and more, or 32 where rounding is away from zero, takes wider terms; one where nothing counts is passed over.
+ * and more (`mostAway` where rounding is away from zero) takes wider terms; one where nothing counts is passed over.
  */
 export function narrow(
   b: usize,
@@ -81,7 +96,7 @@ export function narrow(
   mode: u32,
 ): void {
   const isAway = (mode & ROUND_AWAY) != 0;
-  const most: f32 = isAway ? 32 : 64;
+  const most: f32 = isAway ? mostAway : 64;
   zeroSteps = 0;
   mediumSteps = 0;
   let x = expanded;
