@@ -1,7 +1,7 @@
 import type { Driver } from "../../chip/chip.ts";
 import { ASSUMPTIONS } from "../../engine/ane/probe.ts";
 import type { AneDriver, AssumptionId } from "../../engine/ane/probe.ts";
-import { given } from "./arithmetic-cases.ts";
+import { given } from "./arithmetic-programs.ts";
 import { constant, program } from "./number-case.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Probe } from "./probe.ts";

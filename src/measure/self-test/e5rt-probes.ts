@@ -4,7 +4,7 @@ import { PLAIN_BUFFER, canonicalSource } from "../../engine/ane/probe.ts";
 import type { AneDriver, DriverOperation, DriverProgram } from "../../engine/ane/probe.ts";
 import { foreign } from "../../ffi/foreign.ts";
 import { EngineError } from "../../engine/errors.ts";
-import { given } from "./arithmetic-cases.ts";
+import { given } from "./arithmetic-programs.ts";
 import { compileRaw, openCalls, SITE } from "./e5rt-calls.ts";
 import { program } from "./number-case.ts";
 import {

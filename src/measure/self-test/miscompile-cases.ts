@@ -1,6 +1,7 @@
 import { constant, padded, program } from "./number-case.ts";
 import type { NumberCase } from "./number-case.ts";
-import { from, given, upTo } from "./arithmetic-cases.ts";
+import { from, upTo } from "./arithmetic-cases.ts";
+import { given } from "./arithmetic-programs.ts";
 
 const wide = 64;
 const ramp = padded(wide, [], 0).map((_, index) => index);

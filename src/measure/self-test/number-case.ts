@@ -1,3 +1,5 @@
+import { arithmeticOf } from "../../chip/arithmetic/arithmetic.ts";
+import type { RuleName } from "../../chip/arithmetic/rules.ts";
 import type { Chip, Driver } from "../../chip/chip.ts";
 import { FunctionBuilder } from "../../mil/builder.ts";
 import { tensorLiteral } from "../../mil/literal.ts";
@@ -16,6 +18,9 @@ export type Documented =
   | { readonly oneOf: Readonly<Record<string, readonly number[]>> }
   | "wrong";
 
+/** Numbers by variant of a rule, several where more than one fits it. */
+export type Outcomes = Readonly<Record<string, readonly (readonly number[])[]>>;
+
 /** A small program whose result tells which of two arithmetics a machine has. */
 export interface NumberCase {
   readonly id: string;
@@ -29,8 +34,10 @@ export interface NumberCase {
   readonly inputs: readonly ArrayLike<number>[];
   /** What the program says, rounded to fp16: the first numbers of the first output. */
   readonly right: readonly number[];
-  /** Nothing where nobody knows for the chip. */
-  readonly documented: (chip: Chip, driver: Driver) => Documented | undefined;
+  /** Nothing where nobody knows for the chip. Absent where the case settles a rule. */
+  readonly documented?: (chip: Chip, driver: Driver) => Documented | undefined;
+  /** The rule of the engine's arithmetic that the case helps to settle, and what each of its variants gives. */
+  readonly settles?: { readonly rule: RuleName; readonly outcomes: Outcomes };
   readonly tolerance?: number;
   /** What is built on the rule. */
   readonly relies: string;
@@ -60,6 +67,36 @@ export function constant(
 /** `count` numbers: those given first, then `rest`. */
 export function padded(count: number, first: readonly number[], rest = 0): readonly number[] {
   return Array.from({ length: count }, (_, index) => first[index] ?? rest);
+}
+
+/**
+ * Which variants of a rule the numbers fit. Held where the one that the simulator takes for the chip is among them; the
+ * report keeps their names, from which a calibration is made.
+ */
+export function judgeRule(
+  got: ArrayLike<number>,
+  { right, settles }: Pick<NumberCase, "right" | "settles">,
+  chip: Chip,
+): Outcome {
+  if (settles === undefined) throw new Error("the case settles no rule");
+  const { rule, outcomes } = settles;
+  const first = Array.from({ length: right.length }, (_, i) => got[i] ?? NaN);
+  const gives = `gives ${spellAll(first)}`;
+  const fitting = Object.entries(outcomes).flatMap(([variant, ways]) =>
+    ways.some((numbers) => sameNumbers(first, numbers, 0)) ? [variant] : [],
+  );
+  const measured = { gives: spellAll(first, 32), rule, variants: fitting.join(" ") };
+  if (first.some(isUnwritten)) return notHeld("the output was not written", measured);
+  const taken: string = arithmeticOf(chip.family)[rule];
+  const expected = Object.entries(outcomes)
+    .map(([variant, ways]) => `${variant} ${ways.map((way) => spellAll(way)).join(" or ")}`)
+    .join(", ");
+  if (fitting.length === 0)
+    return notHeld(`${gives}, which no variant of ${rule} gives: ${expected}`, measured);
+  const says = `${gives}: ${rule} is ${fitting.join(" or ")}`;
+  return fitting.includes(taken)
+    ? held(says, measured)
+    : notHeld(`${says}, not ${taken} as the simulator takes it`, measured);
 }
 
 export function judgeNumbers(
@@ -126,7 +163,9 @@ export function numberProbe(entry: NumberCase): Probe {
     failure: "unknown",
     run: async (context: ProbeContext) => {
       const outputs = await runProgram(context.open(), entry.build(), entry.inputs);
-      return judgeNumbers(outputs[0] ?? [], entry, entry.documented(context.chip, context.driver));
+      const got = outputs[0] ?? [];
+      if (entry.settles !== undefined) return judgeRule(got, entry, context.chip);
+      return judgeNumbers(got, entry, entry.documented?.(context.chip, context.driver));
     },
   };
 }

@@ -1,6 +1,6 @@
 import { FunctionBuilder } from "../../mil/builder.ts";
 import type { MilFunction } from "../../mil/program.ts";
-import { given } from "./arithmetic-cases.ts";
+import { given } from "./arithmetic-programs.ts";
 import { constant, half, padded, program } from "./number-case.ts";
 import { spellAll } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";

@@ -2,7 +2,7 @@ import { quantile } from "../published/accuracy.ts";
 import { estimateFunction } from "../../chip/estimate.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { openPowerMeter } from "../../track/power/index.ts";
-import { given } from "./arithmetic-cases.ts";
+import { given } from "./arithmetic-programs.ts";
 import { constant, program } from "./number-case.ts";
 import type { Outcome } from "./outcome.ts";
 import { increment } from "./program-probes.ts";

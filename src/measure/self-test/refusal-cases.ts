@@ -9,7 +9,7 @@ import { tensorLiteral } from "../../mil/literal.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { tensorType } from "../../mil/types.ts";
 import { constant, half, padded, program } from "./number-case.ts";
-import { given } from "./arithmetic-cases.ts";
+import { given } from "./arithmetic-programs.ts";
 import { held, notHeld, unknown } from "./probe.ts";
 import type { Level, Probe } from "./probe.ts";
 import { LoadedProgram, halfCount, writeNumbers } from "./run-program.ts";

@@ -184,8 +184,10 @@ function largestSum(left: usize, right: usize, depth: u32): f64 {
 function choose(left: f32, right: f32, total: f64, mode: u32): u32 {
   const product = left * right;
   if (product < 131072) {
-    if (total < 32767) return isNothing(left, right, mode) ? ZERO : NARROW;
     const range = mode & RANGE_MASK;
+    // Sums that cannot be infinite by any rule; the old ceiling is 32758.8.
+    const most: f64 = range == RANGE_FINAL_OLD ? 32758 : 32767;
+    if (total < most) return isNothing(left, right, mode) ? ZERO : NARROW;
     if ((mode & (DROP_EXPONENTS | ROUND_AWAY)) == 0) {
       if (range == RANGE_FINAL_OLD && total < 67108864) return MEDIUM;
     } else if ((mode & DROP_EXPONENTS) != 0 && (mode & ROUND_AWAY) != 0) {
