@@ -9,6 +9,8 @@ export type {
   LoadedPlan,
   MemoryReport,
 } from "./engine.ts";
+export { ALONE } from "./collective.ts";
+export type { Collective, Exchange, ExchangedArray } from "./collective.ts";
 export { EngineError } from "./errors.ts";
 export { evaluateFunction } from "./reference/evaluate.ts";
 export { FunctionResult } from "./function-values.ts";

@@ -1,5 +1,6 @@
 import type { LoadedPlan } from "../../engine/engine.ts";
 import { runSections } from "../../engine/host/run-sections.ts";
+import { checkBatch } from "../../text/index.ts";
 import type { Batch, Batches } from "../../text/index.ts";
 import type { ControlBlock } from "../run/control.ts";
 import { TrainError } from "../errors.ts";
@@ -7,6 +8,8 @@ import { writeBatch } from "./batch-inputs.ts";
 import { LossScale } from "./loss-scale.ts";
 import { learningRateAt } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
+import { GroupStep } from "./training-group.ts";
+import type { TrainingGroup } from "./training-group.ts";
 
 export interface TrainerOptions {
   readonly loaded: LoadedPlan;
@@ -28,6 +31,8 @@ export interface TrainerOptions {
    * Numbers do not depend on it.
    */
   readonly lookahead?: boolean;
+  /** Who else trains this model. Default: nobody. In a group, steps are not begun along with the update before. */
+  readonly group?: TrainingGroup;
 }
 
 export interface UpdateResult {
@@ -47,7 +52,7 @@ export interface EvaluationResult {
 /** Gradients of one step, as far as they are computed. */
 interface StepGradients {
   readonly batches: readonly Batch[];
-  /** Valid targets of all batches. */
+  /** Valid targets of all batches, those of the whole group. */
   readonly tokenCount: number;
   /** The batch source before these batches were taken. */
   readonly stateBefore: unknown;
@@ -69,6 +74,7 @@ export class Trainer {
   readonly lossScale: LossScale;
   readonly #batches: Batches;
   readonly #options: TrainerOptions;
+  readonly #group: GroupStep;
   #step: number;
   /** Begun along with the last update. */
   #next: StepGradients | undefined;
@@ -77,6 +83,7 @@ export class Trainer {
     this.#options = options;
     this.loaded = options.loaded;
     this.#batches = options.batches;
+    this.#group = new GroupStep(options.loaded, options.group);
     this.lossScale = options.lossScale ?? LossScale.fixed(1);
     this.#step = step;
     this.#scalar("weight_decay", options.weightDecay);
@@ -100,14 +107,15 @@ export class Trainer {
    */
   async update(stateAfter: (step: number, result: UpdateResult) => unknown): Promise<UpdateResult> {
     const { schedule, maxGradientNorm, beta1, beta2 } = this.#options;
-    const gradients = this.#next ?? this.#takeBatches();
+    let gradients = this.#next ?? (await this.#takeBatches());
     this.#next = undefined;
     const { tokenCount } = gradients;
     if (gradients.failure !== undefined) throw gradients.failure.error;
     let { loss, gradientNorm } = await this.#finish(gradients);
     while (Number.isFinite(loss) && !Number.isFinite(gradientNorm) && this.lossScale.backOff()) {
       this.#options.onOverflow?.(this.lossScale.scale);
-      ({ loss, gradientNorm } = await this.#finish(this.#begin(gradients)));
+      gradients = this.#begin(gradients);
+      ({ loss, gradientNorm } = await this.#finish(gradients));
     }
     if (!Number.isFinite(loss) || !Number.isFinite(gradientNorm)) {
       throw new TrainError(
@@ -140,11 +148,9 @@ export class Trainer {
   async #apply(stateAfter: () => unknown): Promise<void> {
     const { control, schedule, lookahead = true } = this.#options;
     this.lossScale.succeed();
+    const isAhead = lookahead && this.#group.isAlone && this.loaded.runSequence !== undefined;
     const goesOn = this.#step + 1 < schedule.maxSteps && control?.interruptRequested !== true;
-    const next =
-      lookahead && goesOn && this.loaded.runSequence !== undefined
-        ? this.#takeBatches()
-        : undefined;
+    const next = isAhead && goesOn ? await this.#takeBatches() : undefined;
     this.#next = next;
     const sections = next === undefined ? [] : this.#writeAhead(next);
     let isUpdated = false;
@@ -164,18 +170,26 @@ export class Trainer {
     }
   }
 
-  #takeBatches(): StepGradients {
+  async #takeBatches(): Promise<StepGradients> {
     const stateBefore = this.#batches.state;
+    let batches: readonly Batch[] = [];
+    let ownCount = Number.NaN;
+    let failure: StepGradients["failure"];
     try {
-      const batches = Array.from({ length: this.#options.accumulationSteps }, () =>
-        this.#batches.next(),
-      );
-      const tokenCount = batches.reduce((sum, batch) => sum + batch.validTargetCount, 0);
-      const gradients = this.#begin({ batches, tokenCount, stateBefore });
-      return tokenCount > 0 ? gradients : { ...gradients, failure: { error: nothingToLearn() } };
+      batches = Array.from({ length: this.#options.accumulationSteps }, () => {
+        const batch = this.#batches.next();
+        checkBatch(batch);
+        return batch;
+      });
+      ownCount = batches.reduce((sum, batch) => sum + batch.validTargetCount, 0);
     } catch (error) {
-      return { ...this.#begin({ batches: [], tokenCount: 0, stateBefore }), failure: { error } };
+      failure = { error };
     }
+    const tokenCount = await this.#group.sum(ownCount);
+    if (failure === undefined && tokenCount === 0) failure = { error: nothingToLearn() };
+    if (failure === undefined && Number.isNaN(tokenCount)) failure = { error: otherMemberFailed() };
+    const gradients = this.#begin({ batches, tokenCount, stateBefore });
+    return failure === undefined ? gradients : { ...gradients, failure };
   }
 
   /** As `#writeBatch` for the step after the one under way, whose update does not suffer from what is wrong with it. */
@@ -203,9 +217,14 @@ export class Trainer {
       await runSections(this.loaded, this.#writeBatch(gradients));
       this.#countBatch(gradients);
     }
-    const scaledNorm = Math.sqrt(readScalar(this.loaded, "gradient_square_sum"));
+    if (!this.#group.isAlone) {
+      await this.#group.reduceGradients();
+      await this.loaded.run("gradient_norm");
+    }
+    const squareSum = readScalar(this.loaded, "gradient_square_sum");
+    const scaledNorm = Math.sqrt(await this.#group.sumOfSquares(squareSum));
     return {
-      loss: gradients.lossSum / gradients.tokenCount,
+      loss: (await this.#group.sum(gradients.lossSum)) / gradients.tokenCount,
       gradientNorm: scaledNorm / gradients.scale,
     };
   }
@@ -217,7 +236,7 @@ export class Trainer {
     this.#scalar("loss_scale", scale / tokenCount);
     return [
       done === 0 ? "forward_backward" : "forward_backward_accumulate",
-      ...(done + 1 === batches.length ? ["gradient_norm"] : []),
+      ...(done + 1 === batches.length && this.#group.isAlone ? ["gradient_norm"] : []),
     ];
   }
 
@@ -229,6 +248,12 @@ export class Trainer {
   #scalar(buffer: string, value: number): void {
     this.loaded.view(buffer)[0] = value;
   }
+}
+
+function otherMemberFailed(): TrainError {
+  return new TrainError("train.group", "another member of the group has no batches to go on with", {
+    remedy: "Its own message says why.",
+  });
 }
 
 function nothingToLearn(): TrainError {
