@@ -172,7 +172,7 @@ describe.skipIf(NO_COMPILER !== undefined)(
           await trainer.update((step) => ({ step }));
           const before = trainer.batchState;
           sections.clear();
-          await trainer.evaluate([]);
+          await expect(trainer.evaluate([])).rejects.toThrow("nothing to judge");
           expect(trainer.batchState).toBe(before);
           expect(trainer.batchState).toBe(32);
           expect(sections.size).toBe(0);
