@@ -1,7 +1,8 @@
-// Builds dist/ from src/: TypeScript with tsc, WebAssembly kernels with AssemblyScript.
+// Builds dist/ from src/: TypeScript with tsc, WebAssembly kernels with AssemblyScript, tables (.txt) as they are.
 // Does nothing when dist/ is newer than every source, so `npm start`, `npm test` and the bin can always call it.
 import { spawnSync } from "node:child_process";
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -149,6 +150,8 @@ function compile() {
     if (/\/assembly\/[^/]+\.ts$/.test(source)) compileKernels(source);
   }
   run(binOf("typescript", "tsc"), ["-p", "tsconfig.json"]);
+  for (const source of sources.filter((path) => path.endsWith(".txt")))
+    copyFileSync(join(root, source), join(root, "dist", source.slice("src/".length)));
   writeFileSync(STAMP, sources.join("\n"));
   if (process.env.CI || process.stderr.isTTY)
     process.stderr.write(`built dist/ in ${((Date.now() - startedMs) / 1000).toFixed(1)} s\n`);

@@ -17,7 +17,9 @@ import {
   locateWeights,
   type HwxFile,
 } from "../../src/inspect/hwx/index.ts";
-import { FAMILIES, fieldMask, registerMap } from "../../src/inspect/hwx/map/families.ts";
+import { fieldMask, registerMap } from "../../src/inspect/hwx/map/families.ts";
+import { parseRows } from "../../src/inspect/hwx/map/read-rows.ts";
+import { FAMILIES } from "../../src/inspect/hwx/map/types.ts";
 import { memorySource } from "../../src/util/byte-source.ts";
 import {
   blockRecord,
@@ -540,5 +542,49 @@ describe("a comparison", () => {
       b: null,
     });
     expect(hwxDiffText(diff)).toContain("only a writes");
+  });
+});
+
+describe("the table of registers", () => {
+  test("derives a family from another: what is kept becomes inferred, rows at the same place are replaced", () => {
+    const families = parseRows(
+      [
+        ...[
+          "family h16",
+          "block L2 0x100 3",
+          "  0x100 A sample En:0",
+          "  0x104 B[1*2/8] documented",
+        ],
+        ...["block PE 0x200 1", "  0x200 C sample Mode:0-3"],
+        ...[
+          "family h17 from h16",
+          "block L2 0x100 2",
+          "  drop 0x104 0x108",
+          "  0x100 D documented",
+        ],
+      ].join("\n"),
+    );
+    expect(families.get("h16")?.[0]?.rows[1]).toEqual({
+      ...{ at: 0x104, name: "B", fields: "", source: "documented" },
+      ...{ first: 1, count: 2, stride: 8 },
+    });
+    expect(families.get("h17")).toEqual([
+      {
+        ...{ block: "L2", base: 0x100, wordCount: 2 },
+        rows: [{ at: 0x100, name: "D", fields: "", source: "documented" }],
+      },
+      {
+        ...{ block: "PE", base: 0x200, wordCount: 1 },
+        rows: [{ at: 0x200, name: "C", fields: "Mode:0-3", source: "inferred" }],
+      },
+    ]);
+  });
+
+  test("refuses a line that is no row, by its number", () => {
+    expect(() => parseRows("family h16\nblock L2 0x100 3\n  0x100 A guessed En:0")).toThrow(
+      /line 3: "0x100 A guessed En:0" is no row/,
+    );
+    expect(() => parseRows("family h99")).toThrow(/line 1/);
+    expect(() => parseRows("  0x100 A sample En:0")).toThrow(/line 1/);
   });
 });

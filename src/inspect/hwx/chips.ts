@@ -1,4 +1,4 @@
-import type { Family } from "./map/families.ts";
+import type { Family } from "./map/types.ts";
 
 /**
  * How task descriptors are written: byte-addressed records (versions 4 to 7) or word-addressed dense and

@@ -1,5 +1,9 @@
 /** How a register's name or a field's place is known. `inferred` is this project's own reading. */
-export type Provenance = "sample" | "documented" | "inferred";
+export const PROVENANCES = ["sample", "documented", "inferred"] as const;
+export type Provenance = (typeof PROVENANCES)[number];
+
+export const FAMILIES = ["h11", "h13", "h14", "h15", "h16", "h17", "h18", "h18g"] as const;
+export type Family = (typeof FAMILIES)[number];
 
 export const BLOCK_NAMES = [
   "Common",
