@@ -19,6 +19,11 @@ import { LOWERINGS, loweringOf } from "./lower/index.ts";
 import { LoweringSite } from "./lower/site.ts";
 import type { Lowering } from "./lower/site.ts";
 
+export interface ToOnnxOptions {
+  /** Products of stacks are written with the standard's operators, not with ONNX Runtime's own. Default false. */
+  readonly standardProducts?: boolean;
+}
+
 export interface OnnxModel {
   readonly bytes: Uint8Array;
   /** ONNX nodes, for reports. */
@@ -35,9 +40,9 @@ const keepsNumbers = ({ type }: Operation): boolean =>
  * One MIL function as an ONNX model whose inputs and outputs carry the function's names and types.
  * Every size must be known. Throws `OnnxError` naming the op where one has no lowering.
  */
-export function functionToOnnx(fn: MilFunction): OnnxModel {
+export function functionToOnnx(fn: MilFunction, options: ToOnnxOptions = {}): OnnxModel {
   const graph = new GraphWriter();
-  const lowered = new FunctionLowering(fn, graph);
+  const lowered = new FunctionLowering(fn, graph, options);
   const fusions = findFusions(fn);
   lowered.run(fusions);
   return {
@@ -56,7 +61,10 @@ class FunctionLowering {
   /** Results of ops over constants. */
   readonly #numbers = new Map<Value, HostTensor>();
 
-  constructor(fn: MilFunction, graph: GraphWriter) {
+  readonly #options: ToOnnxOptions;
+
+  constructor(fn: MilFunction, graph: GraphWriter, options: ToOnnxOptions) {
+    this.#options = options;
     this.#fn = fn;
     this.#graph = graph;
   }
@@ -118,6 +126,7 @@ class FunctionLowering {
     return new LoweringSite(this.#graph, operation, {
       resolve: (operand) => this.#resolve(operand),
       block: (graph, block, inputs) => this.#block(graph, block, inputs),
+      standardProducts: this.#options.standardProducts ?? false,
     });
   }
 

@@ -25,16 +25,6 @@ const EXPANSIONS: Readonly<Record<string, Expand>> = {
     const gate = step(node, "Sigmoid", [gated], "gate");
     return [...inner, gate, step(node, "Mul", [x, ...gate.output], "")];
   },
-  /** A transposed factor is spelled by the letters of an Einsum, which needs no rank. */
-  FusedMatMul: (node, scalar) => {
-    const alpha = float(node, "alpha", 1);
-    const left = flag(node, "transA") ? "...ki" : "...ik";
-    const right = flag(node, "transB") ? "...jk" : "...kj";
-    const equation = [text("equation", `${left},${right}->...ij`)];
-    if (alpha === 1) return [step(node, "Einsum", node.input, "", equation)];
-    const product = step(node, "Einsum", node.input, "product", equation);
-    return [product, step(node, "Mul", [...product.output, scalar(alpha)], "")];
-  },
 };
 
 /** Replaces operators of ONNX Runtime's own, which only it knows, by standard ones. */
@@ -95,8 +85,4 @@ function text(name: string, value: string): AttributeProto {
 
 function float({ attribute }: NodeProto, name: string, fallback: number): number {
   return attribute.find((one) => one.name === name)?.f ?? fallback;
-}
-
-function flag({ attribute }: NodeProto, name: string): boolean {
-  return (attribute.find((one) => one.name === name)?.i ?? 0n) !== 0n;
 }

@@ -240,8 +240,9 @@ export const IMPORT_NORMALIZATION = {
       keep_dims: true,
     });
     // Where everything is 0 the result is 0 as well.
-    const smallest = site.type(0) === "fp16" ? 2 ** -24 : 2 ** -126;
-    return site.op("real_div", { x, y: site.op("maximum", { x: norm, y: smallest }) });
+    const isZero = site.op("equal", { x: norm, y: 0 });
+    const divisor = site.op("select", { cond: isZero, a: site.scalar(site.type(0), 1), b: norm });
+    return site.op("real_div", { x, y: divisor });
   },
   LRN: (site) => {
     const size = site.int("size", 1);

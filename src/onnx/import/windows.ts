@@ -1,5 +1,6 @@
 import type { Operand } from "../../mil/program.ts";
 import { elementCount } from "../../mil/types.ts";
+import { resize } from "./resize.ts";
 import type { Import, ImportSite } from "./site.ts";
 
 interface WindowSettings {
@@ -171,89 +172,6 @@ const globalPool =
       .slice(2);
     return site.op(type, { x: site.input(0), axes, keep_dims: true });
   };
-
-/** Sizes of a resized image, and the factors that lead to them. */
-function scalesOf(site: ImportSite): {
-  readonly sizes: readonly number[];
-  readonly factors: readonly number[];
-} {
-  const shape = site.shape(0);
-  const sizesInput = 3;
-  const scalesInput = site.opset < 11 ? 1 : 2;
-  const axes = site.axes(-1, shape.length) ?? shape.map((_, axis) => axis);
-  if (site.has(sizesInput)) {
-    const sizes = [...shape];
-    site.numbers(sizesInput).forEach((size, index) => (sizes[axes[index] ?? 0] = size));
-    return { sizes, factors: sizes.map((size, axis) => size / (shape[axis] ?? 1)) };
-  }
-  const listed = site.floats("scales") ?? (site.has(scalesInput) ? site.numbers(scalesInput) : []);
-  const factors = shape.map(() => 1);
-  listed.forEach((factor, index) => (factors[axes[index] ?? 0] = factor));
-  return { sizes: shape.map((size, axis) => Math.floor(size * (factors[axis] ?? 1))), factors };
-}
-
-const resize: Import = (site) => {
-  const shape = site.shape(0);
-  const { sizes, factors } = scalesOf(site);
-  const isImage =
-    shape.length === 4 && sizes.slice(0, 2).every((size, axis) => size === shape[axis]);
-  if (!isImage) throw site.fail("only the last two axes of images [N, C, H, W] can be resized");
-  const [height = 1, width = 1] = factors.slice(2);
-  const mode = site.text("mode", "nearest");
-  const coordinates = site.text(
-    "coordinate_transformation_mode",
-    site.opset < 11 ? "asymmetric" : "half_pixel",
-  );
-  const x = site.input(0);
-  const scale = { scale_factor_height: height, scale_factor_width: width };
-  if (mode === "nearest") {
-    // With whole factors every way of counting pixels picks the same ones, but for rounding at ties.
-    const isWhole = Number.isInteger(height) && Number.isInteger(width);
-    const rounding = site.text("nearest_mode", site.opset < 11 ? "floor" : "round_prefer_floor");
-    const isPlain =
-      (coordinates === "asymmetric" && rounding === "floor") ||
-      (coordinates === "half_pixel" && rounding.startsWith("round"));
-    if (!isWhole || !isPlain) {
-      throw site.fail(
-        `nearest by ${height} x ${width} with ${coordinates} and ${rounding} has no MIL form`,
-        "Whole factors have one, counted as asymmetric with floor or as half_pixel with rounding.",
-      );
-    }
-    return site.op("upsample_nearest_neighbor", { x, ...scale });
-  }
-  if (mode !== "linear") throw site.fail(`mode "${mode}" has no MIL form`);
-  const sampling = SAMPLING[coordinates];
-  if (sampling === undefined || site.flag("antialias", false)) {
-    const how = site.flag("antialias", false) ? "antialiasing" : coordinates;
-    throw site.fail(`linear resizing with ${how} has no MIL form`);
-  }
-  const [targetHeight = 1, targetWidth = 1] = sizes.slice(2);
-  // Factors that lead to a fraction of a pixel move the grid, which MIL derives from the sizes.
-  const isExact = sizes.every((size, axis) => {
-    const product = (shape[axis] ?? 1) * (factors[axis] ?? 1);
-    return Math.abs(size - product) < 1e-4;
-  });
-  if (!isExact || (coordinates === "pytorch_half_pixel" && sizes.slice(2).includes(1))) {
-    throw site.fail(
-      `linear resizing by ${height} x ${width} with ${coordinates} has no MIL form`,
-      "Give the sizes of the result instead of factors.",
-    );
-  }
-  return site.op("resize_bilinear", {
-    x,
-    target_size_height: targetHeight,
-    target_size_width: targetWidth,
-    sampling_mode: sampling,
-  });
-};
-
-/** MIL's names of the ways to lay the grid of results over the image. */
-const SAMPLING: Readonly<Record<string, string>> = {
-  align_corners: "STRICT_ALIGN_CORNERS",
-  half_pixel: "UNALIGN_CORNERS",
-  pytorch_half_pixel: "UNALIGN_CORNERS",
-  asymmetric: "DEFAULT",
-};
 
 export const IMPORT_WINDOWS = {
   Conv: convolution,

@@ -1,5 +1,6 @@
 import type { Block, Value } from "../../mil/program.ts";
 import { formatType } from "../../mil/types.ts";
+import type { MilType } from "../../mil/types.ts";
 import { computeTypeOf } from "../element-types.ts";
 import type { GraphWriter, SubgraphResult } from "../graph-writer.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
@@ -34,6 +35,12 @@ function resultsOf(
   }));
 }
 
+/** A condition of one element, in any number of axes, as the scalar that ONNX's operators take. */
+function scalarCondition(graph: GraphWriter, value: string, type: MilType | undefined): string {
+  const isScalar = type?.kind === "tensor" && type.shape.length === 0;
+  return isScalar ? value : graph.node("Reshape", [value, graph.ints([])]);
+}
+
 export const LOWER_CONTROL_FLOW = {
   cond: (site) => {
     const [whenTrue, whenFalse] = blocksOf(site);
@@ -41,7 +48,7 @@ export const LOWER_CONTROL_FLOW = {
       site.graph.subgraph((inner) => resultsOf(site, inner, block, []));
     return site.graph.nodes(
       "If",
-      [site.value("pred")],
+      [scalarCondition(site.graph, site.value("pred"), site.call.operand("pred").type)],
       { then_branch: branch(whenTrue), else_branch: branch(whenFalse) },
       { outputs: site.operation.outputs.map(() => site.graph.fresh("if")) },
     );
@@ -51,7 +58,9 @@ export const LOWER_CONTROL_FLOW = {
   while_loop: (site) => {
     const [condition, body] = blocksOf(site);
     const start = site.values("loop_vars");
-    const [goes = ""] = site.block(site.graph, condition, start);
+    const decided = condition.outputs[0]?.type;
+    const [first = ""] = site.block(site.graph, condition, start);
+    const goes = scalarCondition(site.graph, first, decided);
     const round = site.graph.subgraph((inner) => {
       inner.input(inner.fresh("round"), "int64", []);
       inner.input(inner.fresh("goes"), "bool", []);
@@ -65,7 +74,8 @@ export const LOWER_CONTROL_FLOW = {
         condition,
         results.map(({ value }) => value),
       );
-      return [{ value: again, dataType: "bool", shape: [] }, ...results];
+      const value = scalarCondition(inner, again, decided);
+      return [{ value, dataType: "bool", shape: [] }, ...results];
     });
     return site.graph.nodes(
       "Loop",

@@ -5,7 +5,8 @@ import type { Lowering, LoweringSite } from "./site.ts";
 /** The last two axes exchanged. */
 export function transposeLast(site: LoweringSite, value: string, rank: number): string {
   const order = Array.from({ length: rank }, (_, axis) => axis);
-  order.splice(rank - 2, 2, rank - 1, rank - 2);
+  // A vector has no last two axes.
+  if (rank >= 2) order.splice(rank - 2, 2, rank - 1, rank - 2);
   return site.transpose(value, order);
 }
 
@@ -33,7 +34,7 @@ export function lowerProduct(site: LoweringSite, product: Product): string {
       ...(alpha !== 1 && { alpha }),
     });
   }
-  if (isFloat32 && (transposeX || transposeY || alpha !== 1)) {
+  if (isFloat32 && !site.standardProducts && (transposeX || transposeY || alpha !== 1)) {
     return site.node(
       "FusedMatMul",
       [x, y],

@@ -24,14 +24,17 @@ const reduction =
  */
 const logSumExp: Lowering = (site) => {
   const [axis, ...others] = site.call.axes("axes", site.shape("x").length);
-  if (axis === undefined || others.length > 0) return reduction("ReduceLogSumExp")(site);
+  const isEmpty = site.shape("x").includes(0);
+  if (axis === undefined || others.length > 0 || isEmpty) return reduction("ReduceLogSumExp")(site);
   const x = site.value("x");
   const over = site.graph.ints([axis]);
   const keepdims = site.call.bool("keep_dims") ? 1n : 0n;
   const probabilities = site.node("Softmax", [x], { axis: BigInt(axis) });
   const largest = site.node("ReduceMax", [probabilities, over], { keepdims });
   const maximum = site.node("ReduceMax", [x, over], { keepdims });
-  return site.node("Sub", [maximum, site.node("Log", [largest])]);
+  const sum = site.node("Sub", [maximum, site.node("Log", [largest])]);
+  // Where the largest number is infinite the softmax is NaN, and the largest number is the result.
+  return site.node("Where", [site.node("IsInf", [maximum]), maximum, sum]);
 };
 
 const position =

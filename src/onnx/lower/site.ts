@@ -31,6 +31,8 @@ export interface LoweringScope {
     block: Block,
     inputs: readonly string[],
   ) => readonly string[];
+  /** Whether products of stacks are written with the standard's operators. */
+  readonly standardProducts: boolean;
 }
 
 /**
@@ -57,6 +59,10 @@ export class LoweringSite {
   /** Another op at the same place. */
   at(operation: Operation): LoweringSite {
     return new LoweringSite(this.graph, operation, this.#scope);
+  }
+
+  get standardProducts(): boolean {
+    return this.#scope.standardProducts;
   }
 
   fail(rule: string): OnnxError {

@@ -1,4 +1,20 @@
-import type { Lowering } from "./site.ts";
+import type { DataType } from "../../mil/types.ts";
+import type { Lowering, LoweringSite } from "./site.ts";
+
+/** a where the condition holds, else b. ONNX Runtime's Where takes no bools. */
+function chosen(
+  site: LoweringSite,
+  type: DataType,
+  condition: string,
+  a: string,
+  b: string,
+): string {
+  if (type !== "bool") return site.node("Where", [condition, a, b]);
+  return site.node("Or", [
+    site.node("And", [condition, a]),
+    site.node("And", [site.node("Not", [condition]), b]),
+  ]);
+}
 
 export const LOWER_TENSOR_OPERATION = {
   concat: (site) => {
@@ -94,13 +110,7 @@ export const LOWER_TENSOR_OPERATION = {
   fill_like: (site) =>
     site.expand(site.scalarOf("value", site.resultType().dataType), site.resultShape()),
   select: (site) => {
-    const condition = site.value("cond");
-    const [a, b] = [site.value("a"), site.value("b")];
-    if (site.type("a") !== "bool") return site.node("Where", [condition, a, b]);
-    return site.node("Or", [
-      site.node("And", [condition, a]),
-      site.node("And", [site.node("Not", [condition]), b]),
-    ]);
+    return chosen(site, site.type("a"), site.value("cond"), site.value("a"), site.value("b"));
   },
   band_part: (site) => {
     const [lower, upper] = [site.call.int("lower"), site.call.int("upper")];
@@ -145,11 +155,9 @@ export const LOWER_TENSOR_OPERATION = {
       Int32Array.from({ length: depth }, (_, index) => index),
     );
     const indices = site.reshape(site.value("indices"), shape.with(axis, 1));
-    return site.node("Where", [
-      site.node("Equal", [indices, places]),
-      site.scalarOf("on_value", type),
-      site.scalarOf("off_value", type),
-    ]);
+    const isHot = site.node("Equal", [indices, places]);
+    const [on, off] = [site.scalarOf("on_value", type), site.scalarOf("off_value", type)];
+    return chosen(site, type, isHot, on, off);
   },
   topk: (site) => {
     const shape = site.shape("x");
