@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { prepareGraph } from "../../src/engine/cpu/graph-step.ts";
-import type { CompiledGraph, TensorPlace } from "../../src/engine/cpu/graph-runtime.ts";
+import type { CompiledFunction, TensorPlace } from "../../src/engine/cpu/compiler.ts";
 import { FunctionBuilder, shaped } from "../../src/mil/builder.ts";
 
 const builder = new FunctionBuilder("main");
@@ -16,8 +16,9 @@ const region = (buffer: string) => ({
 });
 
 /** A runtime that writes 165, the first mark's own byte, to the results named. */
-function graphWriting(...names: readonly string[]): CompiledGraph {
+function graphWriting(...names: readonly string[]): CompiledFunction {
   return {
+    intermediateBytes: 0,
     bind: (_, outputs: readonly TensorPlace[]) => ({
       run: () => {
         for (const { name, buffer } of outputs)
@@ -29,7 +30,7 @@ function graphWriting(...names: readonly string[]): CompiledGraph {
   };
 }
 
-function prepared(compiled: CompiledGraph) {
+function prepared(compiled: CompiledFunction) {
   const step = {
     kind: "graph" as const,
     label: "block",

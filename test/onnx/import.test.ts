@@ -606,6 +606,7 @@ describe.skipIf(runtime === undefined)("imported operators against ONNX Runtime"
     const shared = [
       "CastLike",
       "BitCast",
+      "AffineGrid",
       "LinearAttention",
       "CausalConvWithState",
       "TensorScatter",

@@ -1,4 +1,4 @@
-import { floats, positive, scalar, whole } from "./operator-case.ts";
+import { floats, int64, positive, scalar, whole } from "./operator-case.ts";
 import type { Case } from "./operator-case.ts";
 
 /** Whole numbers of every bit, negative ones too. */
@@ -146,4 +146,92 @@ export const MORE_CASES: readonly Case[] = [
     results: ["int64"],
   },
   { op: "Dropout", what: "its mask", inputs: [floats(2, 3)], results: ["fp32", "bool"] },
+  ...["RNN", "GRU", "LSTM"].flatMap((op): Case[] => {
+    const gates = op === "RNN" ? 1 : op === "GRU" ? 3 : 4;
+    const states = op === "LSTM" ? 2 : 1;
+    const results = Array.from({ length: 1 + states }, () => "fp32" as const);
+    return [
+      {
+        op,
+        what: "constant weights",
+        inputs: [floats(3, 2, 4)],
+        constants: [floats(1, gates * 5, 4), floats(1, gates * 5, 5), floats(1, 2 * gates * 5)],
+        attributes: { hidden_size: 5n },
+        results,
+      },
+      {
+        op,
+        what: "two directions, lengths, states",
+        inputs: [floats(4, 2, 3), floats(2, gates * 3, 3), floats(2, gates * 3, 3)],
+        constants: [
+          floats(2, 2 * gates * 3),
+          { type: "int32", shape: [2], values: [4, 2] },
+          ...Array.from({ length: states }, () => floats(2, 2, 3)),
+        ],
+        attributes: { hidden_size: 3n, direction: "bidirectional" },
+        results,
+      },
+    ];
+  }),
+  {
+    op: "GRU",
+    what: "linear before reset",
+    inputs: [floats(3, 2, 4), floats(1, 6, 4), floats(1, 6, 2)],
+    constants: [floats(1, 12)],
+    attributes: { hidden_size: 2n, linear_before_reset: 1n, direction: "reverse" },
+    results: ["fp32", "fp32"],
+  },
+  {
+    op: "LSTM",
+    what: "peepholes, clipped",
+    inputs: [floats(3, 2, 4), floats(1, 8, 4), floats(1, 8, 2)],
+    constants: [floats(1, 16), undefined, undefined, undefined, floats(1, 6)],
+    attributes: { hidden_size: 2n, clip: 0.5 },
+    results: ["fp32", "fp32", "fp32"],
+  },
+  ...["bilinear", "nearest", "bicubic"].flatMap((mode) =>
+    ["zeros", "border", "reflection"].map((padding): Case => ({
+      op: "GridSample",
+      what: `${mode}, ${padding}`,
+      inputs: [floats(2, 2, 4, 5), floats(2, 3, 3, 2)],
+      attributes: { mode, padding_mode: padding, align_corners: mode === "nearest" ? 1n : 0n },
+      opset: 16,
+    })),
+  ),
+  ...["linear", "cubic"].flatMap((mode) =>
+    ["align_corners", "asymmetric", "half_pixel", "pytorch_half_pixel"].map(
+      (coordinates): Case => ({
+        op: "Resize",
+        what: `${mode}, ${coordinates}, by factors`,
+        inputs: [floats(1, 2, 5, 6)],
+        // Factors that lead to fractions of an element: ONNX's own tests count them where ONNX Runtime does not.
+        constants: [
+          undefined,
+          {
+            type: "fp32",
+            shape: [4],
+            values: coordinates === "align_corners" ? [1, 1, 2, 0.5] : [1, 1, 1.7, 0.6],
+          },
+        ],
+        attributes: { mode, coordinate_transformation_mode: coordinates },
+        opset: 18,
+      }),
+    ),
+  ),
+  ...["floor", "ceil", "round_prefer_floor", "round_prefer_ceil"].map((rounding): Case => ({
+    op: "Resize",
+    what: `nearest, ${rounding}`,
+    inputs: [floats(1, 1, 5, 6)],
+    constants: [undefined, undefined, int64(1, 1, 8, 3)],
+    attributes: { nearest_mode: rounding },
+    opset: 18,
+  })),
+  {
+    op: "Resize",
+    what: "with antialiasing",
+    inputs: [floats(1, 1, 8, 9)],
+    constants: [undefined, undefined, int64(1, 1, 3, 4)],
+    attributes: { mode: "linear", antialias: 1n },
+    opset: 18,
+  },
 ];

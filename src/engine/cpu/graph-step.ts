@@ -87,7 +87,7 @@ const SURE_BYTES = 16;
  * written. A fault of the runtime's fusions would otherwise pass as numbers. Throws `EngineError`.
  */
 async function runChecked(
-  run: BoundGraph["run"],
+  run: BoundFunction["run"],
   places: readonly TensorPlace[],
   { what, mayRepeat }: { readonly what: string; readonly mayRepeat: boolean },
 ): Promise<void> {

@@ -187,6 +187,11 @@ export class ImportSite {
     return found?.s === undefined ? fallback : new TextDecoder().decode(found.s);
   }
 
+  strings(name: string): readonly string[] | undefined {
+    const found = this.#attribute(name, AttributeProto_AttributeType.STRINGS);
+    return found?.strings.map((text) => new TextDecoder().decode(text));
+  }
+
   tensor(name: string): Literal | undefined {
     const found = this.#attribute(name, AttributeProto_AttributeType.TENSOR)?.t;
     return found === undefined ? undefined : this.#context.literalOfTensor(found);

@@ -8,7 +8,9 @@ import { IMPORT_LINEAR } from "./linear.ts";
 import { IMPORT_LOSSES } from "./losses.ts";
 import { IMPORT_NORMALIZATION } from "./normalization.ts";
 import { IMPORT_QUANTIZATION } from "./quantization.ts";
+import { IMPORT_RECURRENT } from "./recurrent.ts";
 import { IMPORT_REDUCTION } from "./reduction.ts";
+import { IMPORT_SAMPLING } from "./sampling.ts";
 import { IMPORT_SHAPES } from "./shapes.ts";
 import type { Import } from "./site.ts";
 import { IMPORT_WINDOWS } from "./windows.ts";
@@ -24,7 +26,9 @@ export const IMPORTERS: Readonly<Record<string, Import>> = {
   ...IMPORT_WINDOWS,
   ...IMPORT_LOSSES,
   ...IMPORT_NORMALIZATION,
+  ...IMPORT_RECURRENT,
   ...IMPORT_REDUCTION,
+  ...IMPORT_SAMPLING,
   ...IMPORT_SHAPES,
   ...IMPORT_GATHER_SCATTER,
   ...IMPORT_QUANTIZATION,
