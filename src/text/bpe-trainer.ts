@@ -94,11 +94,59 @@ class PairHeap {
   }
 }
 
+/** Symbols of all words, one after the other, linked to their neighbours within a word. */
+class SymbolChains {
+  readonly ids: Int32Array;
+  /** How often the word of each symbol occurs. */
+  readonly frequencies: Float64Array;
+  /** Neighbours, -1 at the ends of a word. */
+  readonly next: Int32Array;
+  readonly previous: Int32Array;
+
+  constructor(wordCounts: ReadonlyMap<string, number>) {
+    let length = 0;
+    for (const word of wordCounts.keys()) length += Buffer.byteLength(word);
+    this.ids = new Int32Array(length);
+    this.frequencies = new Float64Array(length);
+    this.next = new Int32Array(length).fill(-1);
+    this.previous = new Int32Array(length).fill(-1);
+    let at = 0;
+    for (const [word, frequency] of wordCounts) {
+      const bytes = Buffer.from(word);
+      for (let index = 0; index < bytes.length; index++, at++) {
+        this.ids[at] = bytes[index] ?? 0;
+        this.frequencies[at] = frequency;
+        if (index === 0) continue;
+        this.previous[at] = at - 1;
+        this.next[at - 1] = at;
+      }
+    }
+  }
+
+  /** The pair that begins at a symbol; -1 where none does. */
+  pairAt(at: number): number {
+    const next = this.next[at] ?? -1;
+    const id = this.ids[at] ?? -1;
+    return next < 0 || id < 0 ? -1 : pairKey(id, this.ids[next] ?? 0);
+  }
+
+  /** Joins a symbol with the next one. */
+  join(at: number, merged: number): void {
+    const gone = this.next[at] ?? -1;
+    const after = this.next[gone] ?? -1;
+    this.ids[at] = merged;
+    this.ids[gone] = -1;
+    this.next[at] = after;
+    if (after >= 0) this.previous[after] = at;
+  }
+}
+
 /**
  * Merges, in order, of byte-pair encoding over counted words: ids 0 to 255 are bytes, merge i makes id 256 + i.
  *
- * Counts of pairs are kept up to date: a merge visits only the words that hold its pair. A count in the heap may be
- * stale but only too large, so a popped pair whose count has sunk goes back with the true one.
+ * Counts of pairs are kept up to date, and a merge visits only the places where its pair stands, so that one word of a
+ * million letters is learnt in about the time of as many short ones. A count in the heap may be stale but only too
+ * large, so a popped pair whose count has sunk goes back with the true one.
  */
 export function learnMerges(
   wordCounts: ReadonlyMap<string, number>,
@@ -106,24 +154,24 @@ export function learnMerges(
   minimumFrequency: number,
   onProgress: (mergeCount: number, mergeTotal: number) => void = () => undefined,
 ): (readonly [number, number])[] {
-  const words: number[][] = [];
-  const frequencies: number[] = [];
+  const chains = new SymbolChains(wordCounts);
   const counts = new Map<number, number>();
-  const holders = new Map<number, Set<number>>();
-  const adjust = (key: number, change: number, word: number): void => {
-    counts.set(key, (counts.get(key) ?? 0) + change);
-    if (change <= 0) return;
-    const held = holders.get(key);
-    if (held === undefined) holders.set(key, new Set([word]));
-    else held.add(word);
+  /** Where pairs begin, or began. */
+  const places = new Map<number, number[]>();
+  const add = (at: number): number => {
+    const key = chains.pairAt(at);
+    if (key < 0) return key;
+    counts.set(key, (counts.get(key) ?? 0) + (chains.frequencies[at] ?? 0));
+    const known = places.get(key);
+    if (known === undefined) places.set(key, [at]);
+    else known.push(at);
+    return key;
   };
-  for (const [text, frequency] of wordCounts) {
-    const ids = Array.from(Buffer.from(text));
-    const word = words.push(ids) - 1;
-    frequencies.push(frequency);
-    for (let at = 1; at < ids.length; at++)
-      adjust(pairKey(ids[at - 1] ?? 0, ids[at] ?? 0), frequency, word);
-  }
+  const remove = (at: number): void => {
+    const key = chains.pairAt(at);
+    if (key >= 0) counts.set(key, (counts.get(key) ?? 0) - (chains.frequencies[at] ?? 0));
+  };
+  for (let at = 0; at < chains.ids.length; at++) add(at);
   const heap = new PairHeap();
   for (const [key, count] of counts) heap.push(key, count);
 
@@ -141,32 +189,24 @@ export function learnMerges(
     const right = best.key % LARGEST_VOCABULARY;
     const merged = 256 + merges.push([left, right]) - 1;
     const touched = new Set<number>();
-    for (const word of holders.get(best.key) ?? []) {
-      const ids = words[word] ?? [];
-      const frequency = frequencies[word] ?? 0;
-      const joined: number[] = [];
-      let changed = false;
-      for (let at = 0; at < ids.length; at++) {
-        const id = ids[at] ?? 0;
-        if (id === left && ids[at + 1] === right) {
-          joined.push(merged);
-          at++;
-          changed = true;
-        } else joined.push(id);
-      }
-      if (!changed) continue;
-      for (let at = 1; at < ids.length; at++)
-        adjust(pairKey(ids[at - 1] ?? 0, ids[at] ?? 0), -frequency, word);
-      for (let at = 1; at < joined.length; at++) {
-        const key = pairKey(joined[at - 1] ?? 0, joined[at] ?? 0);
-        adjust(key, frequency, word);
-        if (joined[at - 1] === merged || joined[at] === merged) touched.add(key);
-      }
-      words[word] = joined;
+    // From left to right: of three equal letters, the first two are joined.
+    for (const at of Int32Array.from(places.get(best.key) ?? []).sort()) {
+      if (chains.pairAt(at) !== best.key) continue;
+      const before = chains.previous[at] ?? -1;
+      const after = chains.next[at] ?? -1;
+      remove(at);
+      remove(after);
+      if (before >= 0) remove(before);
+      chains.join(at, merged);
+      touched.add(add(at));
+      if (before >= 0) touched.add(add(before));
     }
     counts.delete(best.key);
-    holders.delete(best.key);
-    for (const key of touched) heap.push(key, counts.get(key) ?? 0);
+    places.delete(best.key);
+    for (const key of touched) {
+      const fresh = counts.get(key) ?? 0;
+      if (fresh > 0) heap.push(key, fresh);
+    }
     onProgress(merges.length, mergeTotal);
   }
   return merges;
