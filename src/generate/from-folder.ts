@@ -1,6 +1,7 @@
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { EngineSettings } from "../engine/create.ts";
-import { modelOf, readModelConfig } from "../model/index.ts";
+import { modelOf, readGenerationConfig, readModelConfig } from "../model/index.ts";
+import { requireRows } from "../runs/model-fit.ts";
 import { trainedBeginnings } from "../runs/trained-beginnings.ts";
 import { loadTokenizer } from "../text/index.ts";
 import { loadWeightPlan } from "./weight-plan.ts";
@@ -22,12 +23,14 @@ export async function withGenerator<Result>(
 ): Promise<Result> {
   const model = modelOf(readModelConfig(folder));
   const { tokenizer } = loadTokenizer(folder);
+  requireRows(tokenizer.vocabularySize, model.config.vocabularySize);
   const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
   try {
     const weights = await loadWeightPlan(engine, model, folder);
     const generator = new Generator({
       ...{ engine, model, tokenizer, weights },
       trained: trainedBeginnings(folder),
+      generation: readGenerationConfig(folder, model.config),
     });
     try {
       return await use(generator);

@@ -1,15 +1,17 @@
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
-import type { Model } from "../model/index.ts";
+import type { GenerationConfig, Model } from "../model/index.ts";
 import { optimize } from "../passes/pipeline.ts";
 import { startTokens } from "../text/index.ts";
 import type { Tokenizer, TrainedBeginnings } from "../text/index.ts";
+import { overflowOf, windowOf } from "./context-overflow.ts";
+import type { ContextOverflow } from "./context-overflow.ts";
 import { Decoder } from "./decoder.ts";
 import type { PreparedShapes } from "./decoder.ts";
 import { GenerateError } from "./errors.ts";
 import { commonPrefix, PrefixCache } from "./prefix-cache.ts";
 import type { FoundPrefix } from "./prefix-cache.ts";
 import type { Sequence } from "./sequence.ts";
-import { Writing } from "./writing.ts";
+import { samplingOf, Writing } from "./writing.ts";
 import type { GeneratedText, GenerateOptions } from "./writing.ts";
 
 export interface GeneratorParts {
@@ -20,6 +22,8 @@ export interface GeneratorParts {
   readonly weights: LoadedPlan;
   /** How the documents began that the model was trained on; default: as the tokenizer's template says. */
   readonly trained?: TrainedBeginnings | undefined;
+  /** How the model wants to be sampled, where nothing else is asked; its end tokens end a text. */
+  readonly generation?: GenerationConfig | undefined;
   /** Texts that are written at once at most; more wait. Default 32. */
   readonly maximumTexts?: number;
   /**
@@ -41,6 +45,10 @@ interface Job {
   unread: readonly number[];
   /** Drawn, and not yet appended. */
   next: number | undefined;
+  /** The tokens to read where the context is full; absent where the text ends there. */
+  readonly windowOf: ((tokens: readonly number[]) => readonly number[]) | undefined;
+  /** Whether the sequence holds a part of the text that does not begin it. */
+  isWindow: boolean;
   readonly signal: AbortSignal | undefined;
   readonly resolve: (text: GeneratedText) => void;
   readonly reject: (reason: unknown) => void;
@@ -51,6 +59,7 @@ export class Generator {
   readonly #tokenizer: Tokenizer;
   readonly #model: Model;
   readonly #trained: TrainedBeginnings | undefined;
+  readonly #generation: GenerationConfig | undefined;
   readonly #decoder: Decoder;
   readonly #maximumTexts: number;
   readonly #prefixes: PrefixCache | undefined;
@@ -66,11 +75,13 @@ export class Generator {
     this.#tokenizer = tokenizer;
     this.#model = model;
     this.#trained = parts.trained;
+    this.#generation = parts.generation;
     this.#maximumTexts = parts.maximumTexts ?? DEFAULT_MAXIMUM_TEXTS;
     this.#prefixes = prefixCacheBytes > 0 ? new PrefixCache(prefixCacheBytes) : undefined;
     const { endOfText } = tokenizer.special;
     this.#ends = new Set([
       ...model.config.endTokenIds,
+      ...(parts.generation?.endTokenIds ?? []),
       ...(endOfText === undefined ? [] : [endOfText]),
     ]);
     this.#decoder = new Decoder({
@@ -97,7 +108,7 @@ export class Generator {
     tokens: readonly number[],
     options: GenerateOptions,
   ): Promise<GeneratedText> {
-    this.#checkPrompt(tokens);
+    this.#checkPrompt(tokens, options);
     const found = this.#prefixes?.take(tokens);
     return this.#write(tokens, options, found, (kept) => this.#prefixes?.put(kept));
   }
@@ -113,7 +124,7 @@ export class Generator {
             remedy: "Wait for the text before, or open a session for each.",
           });
         const tokens = this.promptTokens(prompt);
-        this.#checkPrompt(tokens);
+        this.#checkPrompt(tokens, options);
         isBusy = true;
         try {
           const sequence = kept?.sequence ?? this.#sequenceFor(tokens, this.#contextLength);
@@ -158,20 +169,42 @@ export class Generator {
     return this.#model.config.contextLength;
   }
 
-  #checkPrompt(tokens: readonly number[]): void {
+  #checkPrompt(tokens: readonly number[], { contextOverflow, onNote }: GenerateOptions): void {
     if (this.#isClosed) throw closed();
     if (tokens.length === 0) {
       throw new GenerateError("generate.prompt", "this tokenizer has no token that begins a text", {
         remedy: "Give a prompt with --prompt.",
       });
     }
-    if (tokens.length >= this.#contextLength) {
+    const ends = this.#overflow(contextOverflow) === "stop";
+    if (ends && tokens.length >= this.#contextLength) {
       throw new GenerateError(
         "generate.prompt",
         `the prompt has ${tokens.length} tokens, the model's context ends at ${this.#contextLength}`,
-        { remedy: "Shorten the prompt." },
+        { remedy: "Shorten the prompt, or read its end alone: --context-overflow auto." },
       );
     }
+    const { unknown } = this.#tokenizer.special;
+    const unknownCount = tokens.filter((id) => id === unknown).length;
+    if (unknownCount > 0) {
+      onNote?.(
+        `${unknownCount} ${unknownCount === 1 ? "token" : "tokens"} of the prompt stand for text that is not in the tokenizer's vocabulary`,
+      );
+    }
+  }
+
+  #overflow(asked: ContextOverflow = "stop"): Exclude<ContextOverflow, "auto"> {
+    return overflowOf(asked, this.#model.config);
+  }
+
+  /** What is read of a text where the context is full, or nothing where it ends there. */
+  #windowing({ contextOverflow }: GenerateOptions, prompt: readonly number[]): Job["windowOf"] {
+    const overflow = this.#overflow(contextOverflow);
+    if (overflow === "stop") return undefined;
+    const start = startTokens(this.#tokenizer, false, this.#trained);
+    const isBegun = start.every((id, index) => prompt[index] === id);
+    const kept = isBegun ? start : [];
+    return (tokens) => windowOf(tokens, kept, this.#contextLength, overflow);
   }
 
   #sequenceFor(tokens: readonly number[], length: number): Sequence {
@@ -190,25 +223,42 @@ export class Generator {
     const writing = new Writing({
       ...{ tokenizer: this.#tokenizer, tokens, ends: this.#ends, options },
       contextLength: this.#contextLength,
+      overflows: this.#overflow(options.contextOverflow) !== "stop",
+      sampling: samplingOf(this.#generation),
     });
+    const windowing = this.#windowing(options, tokens);
+    const isLong = windowing !== undefined && tokens.length > this.#contextLength;
+    const read = isLong ? windowing(tokens) : tokens;
+    if (isLong) {
+      options.onNote?.(
+        `the prompt has ${tokens.length} tokens; the model's context holds the last ${read.length}`,
+      );
+    }
     // The last token is not appended any more.
-    const length = tokens.length + Math.max(0, writing.limit - 1);
-    const sequence = found?.sequence ?? this.#sequenceFor(tokens, length);
-    const reusedTokenCount = found?.count ?? 0;
+    const length = Math.min(this.#contextLength, read.length + Math.max(0, writing.limit - 1));
+    const sequence = found?.sequence ?? this.#sequenceFor(read, length);
+    const reusedTokenCount = isLong ? 0 : (found?.count ?? 0);
+    if (isLong) sequence.truncate(0);
+    let job: Job | undefined;
     try {
       return await new Promise<GeneratedText>((resolve, reject) => {
-        this.#waiting.push({
+        job = {
           ...{ writing, sequence, signal, resolve, reject, reusedTokenCount },
           promptTokenCount: tokens.length,
-          unread: tokens.slice(reusedTokenCount),
+          unread: read.slice(reusedTokenCount),
           next: undefined,
-        });
+          windowOf: windowing,
+          isWindow: isLong,
+        };
+        this.#waiting.push(job);
         if (!this.#isWorking) {
           this.#isWorking = true;
           this.#work = this.#run();
         }
       });
     } finally {
+      // A window of a text is no beginning of another one.
+      if (job?.isWindow === true) sequence.truncate(0);
       keep({ tokens: writing.tokens.slice(0, sequence.length), sequence });
     }
   }
@@ -272,12 +322,24 @@ export class Generator {
   #draw(job: Job, logits: Float32Array): void {
     try {
       job.next = job.writing.take(logits);
-      if (job.next !== undefined) return;
+      if (job.next !== undefined) {
+        this.#makeRoom(job);
+        return;
+      }
       const text = job.writing.finish(job.promptTokenCount, job.reusedTokenCount);
       this.#end(job, () => job.resolve(text));
     } catch (error) {
       this.#end(job, () => job.reject(error));
     }
+  }
+
+  /** Where the context is full, a window of the text is read again, and the token that was drawn with it. */
+  #makeRoom(job: Job): void {
+    if (job.windowOf === undefined || job.sequence.length < this.#contextLength) return;
+    job.unread = job.windowOf(job.writing.tokens);
+    job.sequence.truncate(0);
+    job.isWindow = true;
+    job.next = undefined;
   }
 
   #end(job: Job, tell: () => void): void {

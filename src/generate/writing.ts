@@ -1,5 +1,7 @@
+import type { GenerationConfig } from "../model/index.ts";
 import type { Tokenizer } from "../text/index.ts";
 import { Random } from "../util/random.ts";
+import type { ContextOverflow } from "./context-overflow.ts";
 import { GREEDY, checkSampling, sampleToken } from "./sampling.ts";
 import type { SamplingOptions } from "./sampling.ts";
 import { StopWatcher } from "./stop-watcher.ts";
@@ -9,6 +11,10 @@ export interface GenerateOptions extends Partial<SamplingOptions> {
   readonly seed?: number;
   /** Generation ends where one of these appears; the text ends before it. */
   readonly stop?: readonly string[];
+  /** What follows where the model's context is full. Default stop. */
+  readonly contextOverflow?: ContextOverflow;
+  /** Told what a user should know of the prompt. */
+  readonly onNote?: (message: string) => void;
   /** Hears the text as it is written, whole characters only. */
   readonly onText?: (piece: string) => void;
   /** Aborting rejects with the signal's reason; others that are written at the same time go on. */
@@ -36,6 +42,10 @@ export interface WritingParts {
   /** Tokens after which a text ends. */
   readonly ends: ReadonlySet<number>;
   readonly contextLength: number;
+  /** Whether the text goes on where the context is full. */
+  readonly overflows: boolean;
+  /** How the model wants to be sampled, where the options do not say. */
+  readonly sampling: Partial<SamplingOptions>;
   readonly options: GenerateOptions;
 }
 
@@ -55,15 +65,16 @@ export class Writing {
   #stopReason: StopReason;
 
   /** Throws `GenerateError` for settings out of range. */
-  constructor({ tokenizer, tokens, ends, contextLength, options }: WritingParts) {
-    this.#sampling = { ...GREEDY, ...defined(options) };
+  constructor(parts: WritingParts) {
+    const { tokenizer, tokens, ends, contextLength, options } = parts;
+    this.#sampling = { ...GREEDY, ...parts.sampling, ...defined(options) };
     checkSampling(this.#sampling);
     this.tokens = [...tokens];
     this.#ends = ends;
     this.#random = new Random(options.seed ?? 0);
     this.#watcher = new StopWatcher(options.stop ?? [], options.onText);
     this.#stream = tokenizer.streamDecoder({ skipSpecialTokens: true, context: [...tokens] });
-    const room = Math.max(0, contextLength - tokens.length);
+    const room = parts.overflows ? options.maxTokens : Math.max(0, contextLength - tokens.length);
     this.limit = Math.min(options.maxTokens, room);
     this.#stopReason = room < options.maxTokens ? "end of context" : "max tokens";
   }
@@ -100,6 +111,20 @@ export class Writing {
       stopReason: this.#stopReason,
     };
   }
+}
+
+/** What a model's `generation_config.json` says of sampling. */
+export function samplingOf(generation: GenerationConfig | undefined): Partial<SamplingOptions> {
+  if (generation === undefined || generation.doSample === false) return {};
+  const { temperature, topK, topP, minP, repetitionPenalty, doSample } = generation;
+  const asked = temperature ?? (doSample === true ? 1 : undefined);
+  return {
+    ...(asked !== undefined && { temperature: asked }),
+    ...(topK !== undefined && { topK }),
+    ...(topP !== undefined && { topP }),
+    ...(minP !== undefined && { minP }),
+    ...(repetitionPenalty !== undefined && { repetitionPenalty }),
+  };
 }
 
 /** The sampling settings that were given. */

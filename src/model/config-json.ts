@@ -8,6 +8,7 @@ import { plainProblem, typeWords } from "../util/plain-problem.ts";
 import { FAMILY_NAMES } from "./config.ts";
 import type { FamilyName, ModelConfig, RopeScaling } from "./config.ts";
 import { ModelError } from "./errors.ts";
+import { givenId, givenIds, tokenIdSchema, tokenIdsSchema } from "./token-ids.ts";
 
 /** `config.json` files are a few kilobytes; anything near this is not one. */
 const CONFIG_BYTE_LIMIT = 1 << 20;
@@ -17,17 +18,15 @@ const LARGEST_LAYER_COUNT = 10_000;
 const size = z.int().positive().max(LARGEST_SIZE);
 const layers = z.int().positive().max(LARGEST_LAYER_COUNT);
 const positive = z.number().positive();
-const tokenId = z.int().nonnegative().nullish();
-const tokenIds = z.union([z.int().nonnegative(), z.array(z.int().nonnegative())]).nullish();
 
 /** Keys that all families share, whichever way they name their sizes. */
 const common = {
   vocab_size: size,
   initializer_range: positive.nullish(),
   tie_word_embeddings: z.boolean().nullish(),
-  bos_token_id: tokenId,
-  eos_token_id: tokenIds,
-  pad_token_id: tokenId,
+  bos_token_id: tokenIdSchema,
+  eos_token_id: tokenIdsSchema,
+  pad_token_id: tokenIdSchema,
 };
 
 const ropeParameters = z.looseObject({
@@ -129,14 +128,13 @@ interface CommonJson {
 }
 
 function commonOf(json: CommonJson, tiedByDefault: boolean) {
-  const end = json.eos_token_id ?? [];
   return {
     vocabularySize: json.vocab_size,
     initializerRange: json.initializer_range ?? 0.02,
     tiedHead: json.tie_word_embeddings ?? tiedByDefault,
-    beginTokenId: json.bos_token_id ?? undefined,
-    endTokenIds: typeof end === "number" ? [end] : end,
-    padTokenId: json.pad_token_id ?? undefined,
+    beginTokenId: givenId(json.bos_token_id),
+    endTokenIds: givenIds(json.eos_token_id) ?? [],
+    padTokenId: givenId(json.pad_token_id),
   };
 }
 

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { readJsonFile } from "./config-json.ts";
+import { givenId, givenIds, tokenIdSchema, tokenIdsSchema } from "./token-ids.ts";
 import type { ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
 
@@ -16,16 +17,20 @@ export interface GenerationConfig {
   readonly topP?: number;
   readonly minP?: number;
   readonly repetitionPenalty?: number;
+  /** False takes the most likely token, whatever the temperature. */
+  readonly doSample?: boolean;
+  /** Keys that are not used, carried through. */
+  readonly extra?: Readonly<Record<string, unknown>>;
 }
 
 const FILE = "generation_config.json";
 const BYTE_LIMIT = 1 << 20;
 
-const tokenId = z.int().nonnegative().nullish();
 const schema = z.looseObject({
-  bos_token_id: tokenId,
-  eos_token_id: z.union([z.int().nonnegative(), z.array(z.int().nonnegative())]).nullish(),
-  pad_token_id: tokenId,
+  bos_token_id: tokenIdSchema,
+  eos_token_id: tokenIdsSchema,
+  pad_token_id: tokenIdSchema,
+  do_sample: z.boolean().nullish(),
   temperature: z.number().nonnegative().nullish(),
   top_k: z.int().nonnegative().nullish(),
   top_p: z.number().positive().max(1).nullish(),
@@ -44,18 +49,22 @@ export function readGenerationConfig(folder: string, config: ModelConfig): Gener
     throw new ModelError("model.generation.invalid", `${path}: ${problems.join("; ")}`);
   }
   const json = parsed.data;
-  const begin = json.bos_token_id ?? config.beginTokenId;
-  const pad = json.pad_token_id ?? config.padTokenId;
-  const end = json.eos_token_id ?? config.endTokenIds;
+  const begin = givenId(json.bos_token_id) ?? config.beginTokenId;
+  const pad = givenId(json.pad_token_id) ?? config.padTokenId;
+  const extra = Object.fromEntries(
+    Object.entries(json).filter(([key]) => !Object.hasOwn(schema.shape, key)),
+  );
   return {
     ...(begin !== undefined && { beginTokenId: begin }),
-    endTokenIds: typeof end === "number" ? [end] : end,
+    endTokenIds: givenIds(json.eos_token_id) ?? config.endTokenIds,
     ...(pad !== undefined && { padTokenId: pad }),
     ...defined("temperature", json.temperature),
     ...defined("topK", json.top_k),
     ...defined("topP", json.top_p),
     ...defined("minP", json.min_p),
     ...defined("repetitionPenalty", json.repetition_penalty),
+    ...(typeof json.do_sample === "boolean" && { doSample: json.do_sample }),
+    ...(Object.keys(extra).length > 0 && { extra }),
   };
 }
 
@@ -72,6 +81,8 @@ function defined<Key extends string>(
 export function writeGenerationConfig(folder: string, generation: GenerationConfig): void {
   const [firstEnd, ...otherEnds] = generation.endTokenIds;
   const json = {
+    ...generation.extra,
+    do_sample: generation.doSample,
     bos_token_id: generation.beginTokenId,
     eos_token_id: otherEnds.length === 0 ? firstEnd : generation.endTokenIds,
     pad_token_id: generation.padTokenId,

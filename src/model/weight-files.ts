@@ -195,12 +195,28 @@ function storedFloat(folder: string, entry: SafetensorsEntry): StoredFloat {
   );
 }
 
+function firstNotFinite(numbers: Float32Array): number {
+  for (let index = 0; index < numbers.length; index++)
+    if (!Number.isFinite(numbers[index])) return index;
+  return -1;
+}
+
 function readTensor(file: SafetensorsFile, entry: SafetensorsEntry, memory: WeightMemory): void {
   const type = storedFloat(file.source.name, entry);
   const width = SAFETENSORS_BYTES[type];
   memory.write((start, numbers) => {
     const bytes = file.source.read(entry.offset + start * width, numbers.length * width);
     decodeFloats(bytes, type, numbers);
+    const bad = firstNotFinite(numbers);
+    if (bad < 0) return;
+    throw new ModelError(
+      "model.weights.finite",
+      `${file.source.name}: weight "${entry.name}" has ${numbers[bad]} at element ${start + bad}`,
+      {
+        remedy:
+          "The file is damaged, or training diverged before it was saved; use an earlier one.",
+      },
+    );
   });
 }
 

@@ -34,6 +34,7 @@ export type {
   DocumentMarks,
   TrainedBeginnings,
 } from "./document-frame.ts";
+export { dataNotes } from "./data-notes.ts";
 export { findCorpusFiles } from "./corpus-files.ts";
 export type { CorpusFile, CorpusFiles, CorpusFormat } from "./corpus-files.ts";
 export { openDataset, trainingTexts, withLead } from "./dataset.ts";

@@ -13,6 +13,8 @@ export interface DescribedTokenizer {
   readonly tokenizer: Tokenizer;
   readonly json: TokenizerJson;
   readonly config: TokenizerConfigJson;
+  /** Files that stood beside them and belong to them, by name: `chat_template.jinja`, `special_tokens_map.json`. */
+  readonly companions?: Readonly<Record<string, string>>;
 }
 
 /** The part of `tokenizer.json` that every tokenizer made here shares. */
@@ -80,7 +82,8 @@ export function beginningWithEnd(described: DescribedTokenizer): DescribedTokeni
       special_tokens: { [token]: { id: token, ids: [id], tokens: [token] } },
     },
   };
-  return describe(json, { ...described.config, bos_token: token }, "tokenizer");
+  const begun = describe(json, { ...described.config, bos_token: token }, "tokenizer");
+  return { ...described, ...begun };
 }
 
 /** Byte b is id b; <|endoftext|> is id 256. */

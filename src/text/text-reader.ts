@@ -1,6 +1,7 @@
 import type { ByteSource } from "../util/byte-source.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { TextError } from "./errors.ts";
+import { jsonDamage } from "./json-damage.ts";
 import { END_OF_TEXT } from "./simple-tokenizers.ts";
 
 /** A stretch of a document; the last one of each document says so. */
@@ -146,9 +147,14 @@ function textOfRow(line: string, row: number, field: string, source: ByteSource)
   try {
     value = JSON.parse(line);
   } catch (error) {
+    const damage = jsonDamage(line);
+    const why =
+      damage === undefined
+        ? ""
+        : `, byte ${Buffer.byteLength(line.slice(0, damage.index)) + 1}: ${damage.reason}`;
     throw new TextError(
       "text.jsonl.json",
-      `${where}: not JSON: ${JSON.stringify(line.slice(0, 60))}`,
+      `${where}: not JSON${why}: ${JSON.stringify(line.slice(0, 60))}`,
       {
         remedy: "Each line must be one JSON object.",
         cause: error,

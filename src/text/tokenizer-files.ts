@@ -11,6 +11,10 @@ import type { TokenizerConfigJson } from "./tokenizer-json.ts";
 /** The largest in use (256,000 tokens with merges) take some 35 MB. */
 const BYTE_LIMIT = 256 * 2 ** 20;
 
+const SPECIAL_TOKENS_MAP = "special_tokens_map.json";
+/** Files that belong to a tokenizer and are kept with it as they are. */
+const COMPANIONS = [SPECIAL_TOKENS_MAP, "chat_template.jinja"];
+
 function readText(path: string): string {
   const bytes = readSmallFile(path, BYTE_LIMIT);
   try {
@@ -21,7 +25,7 @@ function readText(path: string): string {
 }
 
 /**
- * Loads `tokenizer.json`, and `tokenizer_config.json` where it stands beside it, from a folder or by the file's path.
+ * Loads `tokenizer.json`, and what stands beside it (`tokenizer_config.json` and other files of a tokenizer), from a folder or by the file's path.
  * Throws `TextError` `text.tokenizer.*` saying what in the file is wrong.
  */
 export function loadTokenizer(path: string): DescribedTokenizer {
@@ -39,13 +43,25 @@ export function loadTokenizer(path: string): DescribedTokenizer {
     basename(file) === "tokenizer.json" && existsSync(configFile)
       ? parseJsonObject(readText(configFile), configFile)
       : {};
-  return describe(json, config, file);
+  const companions: Record<string, string> = {};
+  if (basename(file) === "tokenizer.json") {
+    for (const name of COMPANIONS) {
+      const path = join(dirname(file), name);
+      if (existsSync(path)) companions[name] = readText(path);
+    }
+  }
+  const map = companions[SPECIAL_TOKENS_MAP];
+  const roles =
+    map === undefined ? {} : parseJsonObject(map, join(dirname(file), SPECIAL_TOKENS_MAP));
+  // The map is older than the configuration, which wins where it says something, be it "none".
+  const { tokenizer } = describe(json, { ...roles, ...config }, file);
+  return { tokenizer, json, config, ...(Object.keys(companions).length > 0 && { companions }) };
 }
 
-/** Writes `tokenizer.json` and `tokenizer_config.json` into a model folder, each aside and then renamed. */
+/** Writes a tokenizer's files into a model folder, each aside and then renamed. */
 export function saveTokenizer(
   folder: string,
-  described: Pick<DescribedTokenizer, "json" | "config">,
+  described: Pick<DescribedTokenizer, "json" | "config" | "companions">,
 ): void {
   writeWholeFile(
     join(folder, "tokenizer.json"),
@@ -55,4 +71,6 @@ export function saveTokenizer(
     join(folder, "tokenizer_config.json"),
     `${JSON.stringify(described.config, undefined, 2)}\n`,
   );
+  for (const [name, content] of Object.entries(described.companions ?? {}))
+    writeWholeFile(join(folder, name), content);
 }

@@ -2,6 +2,7 @@ import { createEngine, engineOptions } from "../../engine/create.ts";
 import { loadWeights, modelOf, readModelConfig } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import {
+  dataNotes,
   evaluationBatches,
   judgingFrame,
   loadTokenizer,
@@ -10,6 +11,7 @@ import {
   trainingFrame,
 } from "../../text/index.ts";
 import type { DocumentMarks, Tokenizer, TokenView } from "../../text/index.ts";
+import { requireRows } from "../../runs/model-fit.ts";
 import { trainedBeginnings } from "../../runs/trained-beginnings.ts";
 import { setImmediate } from "node:timers/promises";
 import { tmpdir } from "node:os";
@@ -59,6 +61,7 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
   const model = modelOf(readModelConfig(folder));
   const { config } = model;
   const { tokenizer } = loadTokenizer(folder);
+  requireRows(tokenizer.vocabularySize, config.vocabularySize);
   const sequenceLength = options.sequenceLength ?? Math.min(config.contextLength, 1024);
   const batchSize = options.batchSize ?? Math.max(1, Math.floor(2048 / sequenceLength));
   const { tokens, marks, close } = openTokens(options, tokenizer, folder);
@@ -100,7 +103,7 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
 
 /** Documents stand as in training; those for a model from elsewhere as its tokenizer's template says. */
 function openTokens(
-  { data, textField = "text", byDocument = false, marks = {} }: EvaluateOptions,
+  { data, textField = "text", byDocument = false, marks = {}, onNote }: EvaluateOptions,
   tokenizer: Tokenizer,
   folder: string,
 ): { readonly tokens: TokenView; readonly marks: DocumentMarks; readonly close: () => void } {
@@ -115,6 +118,7 @@ function openTokens(
     ...{ tokenizer, cacheFolder, textField, frame },
     validationFraction: 0,
   });
+  for (const note of dataNotes(dataset, frame)) onNote?.(note);
   return {
     tokens: dataset.validation ?? dataset.train,
     marks: byDocument ? marksOf(frame) : {},

@@ -12,7 +12,13 @@ import {
   writeModelConfig,
   writeSafetensors,
 } from "../../model/index.ts";
-import type { Model, ModelConfig, Parameters, Weight } from "../../model/index.ts";
+import type {
+  GenerationConfig,
+  Model,
+  ModelConfig,
+  Parameters,
+  Weight,
+} from "../../model/index.ts";
 import { saveTokenizer } from "../../text/index.ts";
 import type { DescribedTokenizer } from "../../text/index.ts";
 import { writeWholeFile } from "../../util/atomic-file.ts";
@@ -27,7 +33,9 @@ const OPTIMIZER_FILE = "optimizer.safetensors";
 export interface RunFiles {
   readonly model: ModelConfig;
   readonly parameters: Parameters;
-  readonly tokenizer: Pick<DescribedTokenizer, "json" | "config"> | undefined;
+  readonly tokenizer: Pick<DescribedTokenizer, "json" | "config" | "companions"> | undefined;
+  /** How the model that the run began from wants to be sampled. */
+  readonly generation?: GenerationConfig | undefined;
 }
 
 /** Gives a persistent buffer's memory by name. */
@@ -66,7 +74,10 @@ export function runWriters(
   return [
     (folder) => {
       writeModelConfig(folder, files.model);
-      writeGenerationConfig(folder, { endTokenIds: files.model.endTokenIds });
+      writeGenerationConfig(folder, {
+        endTokenIds: files.model.endTokenIds,
+        ...files.generation,
+      });
       if (files.tokenizer !== undefined) saveTokenizer(folder, files.tokenizer);
     },
     (folder) => saveTrainedWeights(folder, parameters, view),

@@ -1,10 +1,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { ModelConfig } from "../../model/index.ts";
+import { readGenerationConfig } from "../../model/index.ts";
+import type { GenerationConfig, ModelConfig } from "../../model/index.ts";
 import {
   byteTokenizer,
   characterTokenizer,
   beginningWithEnd,
+  dataNotes,
   loadTokenizer,
   marksOf,
   openDataset,
@@ -17,6 +19,7 @@ import {
 import type { Dataset, DescribedTokenizer, DocumentMarks, TokenView } from "../../text/index.ts";
 import { Random } from "../../util/random.ts";
 import type { TrainConfig } from "../config/config.ts";
+import { requireRows } from "../../runs/model-fit.ts";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
 import { TrainError } from "../errors.ts";
 import { resolveModelFolder, resolveTokenizer, TOKENIZER_KINDS } from "../../runs/model-path.ts";
@@ -32,6 +35,8 @@ export interface PreparedData {
   readonly modelFolder: string | undefined;
   /** Absent when the data are token ids of unknown spelling. */
   readonly tokenizer: DescribedTokenizer | undefined;
+  /** How the model that the run begins from wants to be sampled. */
+  readonly generation: GenerationConfig | undefined;
   /** `bpe`, `char`, `byte`, or where it was read from. */
   readonly tokenizerName: string | undefined;
   readonly train: TokenView;
@@ -90,14 +95,12 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
   const begun = isOwn ? withBeginnings(config, tokenizer, dataset) : { tokenizer, ...dataset };
   // Not before the data are known to be good: a run that cannot begin leaves nothing.
   if (!isKept) saveTokenizer(kept, begun.tokenizer);
-  const unknownCount = dataset.files.reduce((sum, file) => sum + file.unknownCount, 0);
-  if (unknownCount > 0) {
-    notices.push(`${unknownCount} characters of the data are not in the tokenizer's vocabulary`);
-  }
+  notices.push(...dataNotes(dataset, trainingFrame(tokenizer.tokenizer, config.begin_tokens)));
   return {
     model,
     modelFolder,
     tokenizer: begun.tokenizer,
+    generation: modelFolder === undefined ? undefined : readGenerationConfig(modelFolder, model),
     tokenizerName: ownTokenizer(modelFolder) ?? config.tokenizer,
     train: begun.train,
     validation: begun.validation,
@@ -162,13 +165,7 @@ function sizedModel(
     vocabularySize: tokenCount ?? plannedVocabulary(config),
     contextLength: config.max_seq_length,
   });
-  if (tokenCount !== undefined && model.vocabularySize < tokenCount) {
-    throw new TrainError(
-      "train.vocabulary",
-      `the tokenizer has ${tokenCount} tokens, the model ${model.vocabularySize}`,
-      { remedy: "Use the model's own tokenizer, or train one with --vocab-size." },
-    );
-  }
+  if (tokenCount !== undefined) requireRows(tokenCount, model.vocabularySize);
   if (model.contextLength < config.max_seq_length) {
     throw new TrainError(
       "train.context",
@@ -249,6 +246,7 @@ function randomData(
     model,
     modelFolder,
     tokenizer: undefined,
+    generation: undefined,
     tokenizerName: undefined,
     train: tokenView("random tokens", 1000 * windowTokens, 1),
     validation: tokenView("random tokens", 2 * windowTokens, 2),

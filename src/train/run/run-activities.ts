@@ -139,6 +139,7 @@ export class RunActivities {
       model,
       tokenizer: tokenizer.tokenizer,
       weights: trainer.loaded,
+      generation: data.generation && { endTokenIds: data.generation.endTokenIds },
       trained: beginningsOf({ ...config }),
     });
     const { text } = await this.#generator.generate(prompt, {

@@ -9,6 +9,7 @@ import type { Model } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import type { Plan } from "../../plan/index.ts";
 import { WindowBatches } from "../../text/index.ts";
+import type { DescribedTokenizer } from "../../text/index.ts";
 import type { Batches } from "../../text/index.ts";
 import { writeWholeFile } from "../../util/atomic-file.ts";
 import { activitiesAfter, doneEvents, LeftActivities } from "./activities.ts";
@@ -114,6 +115,11 @@ export async function runTraining(given: TrainConfig, context: RunContext): Prom
   }
 }
 
+/** What of a tokenizer another thread can have. */
+function withoutRunner({ json, config, companions }: DescribedTokenizer): RunFiles["tokenizer"] {
+  return { json, config, ...(companions !== undefined && { companions }) };
+}
+
 function stepNeedsTooMany(cause: EngineError): EngineError {
   return new EngineError(
     cause.code,
@@ -184,7 +190,8 @@ class Run {
       const files: RunFiles = {
         model: this.#data.model,
         parameters: this.#model.parameters,
-        tokenizer: tokenizer && { json: tokenizer.json, config: tokenizer.config },
+        tokenizer: tokenizer && withoutRunner(tokenizer),
+        generation: this.#data.generation,
       };
       if (left !== undefined) this.#totals.evalLoss = left.evalLoss;
       activities = new RunActivities({
