@@ -12,6 +12,7 @@ const MODULES: Readonly<Record<string, Load>> = {
   train: () => import("./train.ts"),
   generate: () => import("./generate.ts"),
   eval: () => import("./eval.ts"),
+  export: () => import("./export.ts"),
   plan: () => import("./plan.ts"),
   estimate: () => import("./estimate.ts"),
   inspect: () => import("./inspect.ts"),

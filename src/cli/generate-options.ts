@@ -1,5 +1,6 @@
 import { DRIVERS } from "../chip/chip.ts";
 import { NUMERICS } from "../engine/sim/numerics.ts";
+import { CONTEXT_OVERFLOWS } from "../generate/index.ts";
 import { TRAIN_OPTIONS } from "../train/index.ts";
 import {
   OPTIONS_GROUP,
@@ -18,8 +19,22 @@ export const GENERATE_OPTIONS = {
     placeholder: "DIR",
     aliases: ["model_name_or_path"],
   }),
-  prompt: textOption("text to continue; without it the model begins a document", {
-    placeholder: "TEXT",
+  prompt: textOption(
+    "text to continue, `-` for standard input; without it the model begins a document",
+    { placeholder: "TEXT", mayBeEmpty: true },
+  ),
+  prompt_file: textOption("a file that is continued, all of it; `-` for standard input", {
+    placeholder: "FILE",
+  }),
+  prompts: textOption(
+    "a file of prompts, one a line (.jsonl: a field `prompt`); `-` for standard input",
+    { placeholder: "FILE" },
+  ),
+  num_samples: numberOption("texts for each prompt", {
+    ...SAMPLING,
+    integer: true,
+    minimum: 1,
+    maximum: 100_000,
   }),
   max_tokens: numberOption("most tokens to write", {
     ...SAMPLING,
@@ -51,7 +66,16 @@ export const GENERATE_OPTIONS = {
     ...SAMPLING,
     minimum: 0,
   }),
-  seed: numberOption("seed of the draws", { ...SAMPLING, integer: true, minimum: 0 }),
+  context_overflow: choiceOption(
+    "what follows where the model's context is full: a window that slides token by token, half of the context read again, or the end; auto: slide for gpt2, reread for rotary models",
+    CONTEXT_OVERFLOWS,
+    SAMPLING,
+  ),
+  seed: numberOption("seed of the draws; default: another one each time", {
+    ...SAMPLING,
+    integer: true,
+    minimum: 0,
+  }),
   engine: textOption("cpu, reference, sim:<chip>, ane, or auto", {
     ...MACHINE,
     placeholder: "NAME",

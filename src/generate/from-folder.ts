@@ -6,6 +6,9 @@ import { trainedBeginnings } from "../runs/trained-beginnings.ts";
 import { loadTokenizer } from "../text/index.ts";
 import { loadWeightPlan } from "./weight-plan.ts";
 import { Generator } from "./generator.ts";
+import { GREEDY } from "./sampling.ts";
+import type { SamplingOptions } from "./sampling.ts";
+import { samplingOf } from "./writing.ts";
 import type { GenerateOptions, GeneratedText } from "./writing.ts";
 
 export interface FolderOptions extends EngineSettings {
@@ -41,6 +44,12 @@ export async function withGenerator<Result>(
   } finally {
     await engine.close();
   }
+}
+
+/** How a folder's model is sampled where nothing else is asked. */
+export function folderSampling(folder: string): SamplingOptions {
+  const generation = readGenerationConfig(folder, readModelConfig(folder));
+  return { ...GREEDY, ...samplingOf(generation) };
 }
 
 /** Continues one prompt with the model of a folder. */

@@ -78,11 +78,12 @@ export function numberOption(
 
 export function textOption(
   description: string,
-  details: Details = {},
+  details: Details & { readonly mayBeEmpty?: boolean } = {},
 ): OptionSpec<string | undefined> {
+  const schema = details.mayBeEmpty === true ? z.string() : z.string().min(1);
   return {
     kind: "text",
-    schema: z.string().min(1).optional(),
+    schema: schema.optional(),
     ...common(description, details, "TEXT"),
   };
 }

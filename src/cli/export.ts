@@ -1,0 +1,53 @@
+import type { Command } from "commander";
+import { exportModel, WEIGHT_TYPES } from "../runs/export-model.ts";
+import { resolveModelFolder } from "../train/index.ts";
+import { formatBytes } from "../util/format.ts";
+import { choiceOption, resolveOptions, textOption } from "../util/options.ts";
+import type { Exit } from "./exit.ts";
+import { UsageError } from "./errors.ts";
+import { addOptions, commandLineLayer } from "./options.ts";
+import { printNote } from "./terminal.ts";
+
+const EXPORT_OPTIONS = {
+  model: textOption("a model folder, or a run's folder (its newest checkpoint)", {
+    placeholder: "DIR",
+    aliases: ["model_name_or_path"],
+  }),
+  output: textOption("folder to write the model into", { placeholder: "DIR" }),
+  dtype: choiceOption("how weights are stored; default: float32", WEIGHT_TYPES, {
+    aliases: ["torch_dtype"],
+  }),
+} as const;
+
+export function register(program: Command, _exit: Exit): void {
+  const command = program
+    .command("export")
+    .description("write a model as a Hugging Face folder, without the optimizer's state")
+    .option("--overwrite", "replace files that exist")
+    .option("--json", "one JSON object")
+    .addHelpText(
+      "after",
+      "\nExample:\n  anecdote export --model runs/storyteller --output storyteller --dtype bfloat16",
+    );
+  addOptions(command, EXPORT_OPTIONS);
+  command.action((flags: { readonly overwrite?: boolean; readonly json?: boolean }) => {
+    const { values } = resolveOptions(EXPORT_OPTIONS, [commandLineLayer(command, EXPORT_OPTIONS)]);
+    const { model, output } = values;
+    if (model === undefined || output === undefined) {
+      throw new UsageError(
+        "cli.export",
+        "export needs a model and a folder: --model DIR --output DIR",
+      );
+    }
+    const folder = resolveModelFolder(model, printNote);
+    const written = exportModel(folder, output, {
+      type: values.dtype ?? "float32",
+      overwrite: flags.overwrite === true,
+    });
+    process.stdout.write(
+      flags.json === true
+        ? `${JSON.stringify({ output, dtype: written.type, parameters: written.parameterCount, bytes: written.byteLength })}\n`
+        : `${output}: ${written.parameterCount} parameters as ${written.type}, ${formatBytes(written.byteLength)}\n`,
+    );
+  });
+}

@@ -1,0 +1,106 @@
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join, resolve } from "node:path";
+import {
+  loadWeights,
+  modelOf,
+  parameterCount,
+  readGenerationConfig,
+  readModelConfig,
+  saveWeights,
+  writeGenerationConfig,
+  writeModelConfig,
+} from "../model/index.ts";
+import type { Model, StoredFloat } from "../model/index.ts";
+import { loadTokenizer, saveTokenizer } from "../text/index.ts";
+import { elementCount, staticShape } from "../mil/types.ts";
+import { RunError } from "./errors.ts";
+
+/** How an exported model stores its weights, as `torch_dtype` spells it. */
+export const WEIGHT_TYPES = ["float32", "bfloat16", "float16"] as const;
+export type WeightType = (typeof WEIGHT_TYPES)[number];
+
+const STORED: Readonly<Record<WeightType, StoredFloat>> = {
+  float32: "F32",
+  bfloat16: "BF16",
+  float16: "F16",
+};
+const LARGEST_FLOAT16 = 65504;
+
+export interface ExportOptions {
+  readonly type: WeightType;
+  /** Replaces files that exist. Default false. */
+  readonly overwrite?: boolean;
+}
+
+export interface ExportedModel {
+  readonly type: WeightType;
+  readonly parameterCount: number;
+  /** Of all files. */
+  readonly byteLength: number;
+}
+
+/**
+ * Writes a model folder without a run's training state: configuration, weights, tokenizer and what belongs to it.
+ * Weights are read and written one after the other, so that memory holds one. Throws `RunError` where files stand in
+ * the way, and for numbers that float16 does not have.
+ */
+export function exportModel(
+  folder: string,
+  output: string,
+  { type, overwrite = false }: ExportOptions,
+): ExportedModel {
+  if (resolve(folder) === resolve(output)) {
+    throw new RunError("runs.export", `${output} is the model that is exported`, {
+      remedy: "Name another folder.",
+    });
+  }
+  if (!overwrite && existsSync(output) && readdirSync(output).length > 0) {
+    throw new RunError("runs.export", `${output} is not empty`, {
+      remedy: "Name another folder, or replace its files with --overwrite.",
+    });
+  }
+  const config = readModelConfig(folder);
+  const model = modelOf(config);
+  const generation = readGenerationConfig(folder, config);
+  const hasTokenizer = existsSync(join(folder, "tokenizer.json"));
+  const tokenizer = hasTokenizer ? loadTokenizer(folder) : undefined;
+  saveWeights(output, model.parameters, weightByWeight(folder, model, type), {
+    type: STORED[type],
+  });
+  writeGenerationConfig(output, generation);
+  if (tokenizer !== undefined) saveTokenizer(output, tokenizer);
+  // Last: a folder with a configuration is a whole model.
+  writeModelConfig(output, config, type);
+  return {
+    type,
+    parameterCount: parameterCount(model.parameters.weights),
+    byteLength: readdirSync(output).reduce(
+      (sum, name) => sum + statSync(join(output, name)).size,
+      0,
+    ),
+  };
+}
+
+function weightByWeight(
+  folder: string,
+  model: Model,
+  type: WeightType,
+): (name: string) => Float32Array {
+  return (name) => {
+    const weight = model.parameters.weights.find((one) => one.name === name);
+    if (weight === undefined) throw new RunError("runs.export", `there is no weight ${name}`);
+    const numbers = new Float32Array(elementCount(staticShape(weight.type)));
+    loadWeights(folder, model, () => numbers, [weight]);
+    if (type === "float16") {
+      const large = numbers.find((number) => Math.abs(number) > LARGEST_FLOAT16);
+      if (large !== undefined) {
+        throw new RunError(
+          "runs.export",
+          `weight ${name} has ${large}, float16 ends at ${LARGEST_FLOAT16}`,
+          { remedy: "Use --dtype bfloat16 or float32." },
+        );
+      }
+    }
+    return numbers;
+  };
+}
