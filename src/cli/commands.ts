@@ -13,6 +13,7 @@ const MODULES: Readonly<Record<string, Load>> = {
   generate: () => import("./generate.ts"),
   eval: () => import("./eval.ts"),
   export: () => import("./export.ts"),
+  runs: () => import("./runs.ts"),
   plan: () => import("./plan.ts"),
   estimate: () => import("./estimate.ts"),
   inspect: () => import("./inspect.ts"),

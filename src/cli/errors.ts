@@ -28,6 +28,7 @@ const WRONG_NAMES: ReadonlySet<string> = new Set([
   "measure.case",
   "measure.suite",
   "track.power.choice",
+  "track.unknown",
   "train.preset.unknown",
 ]);
 

@@ -8,6 +8,7 @@ import {
   formatTeraflops,
 } from "../util/format.ts";
 import type { TrainEvent, TrainProgress } from "../train/index.ts";
+import { sparkline } from "../util/plot/sparkline.ts";
 import type { ReportStreams } from "./report-streams.ts";
 import { PhaseLines } from "./phase-lines.ts";
 import { StatusLine, styled } from "./terminal.ts";
@@ -19,6 +20,12 @@ const BAR_CELLS = 20;
 const NARROW_BAR_CELLS = 10;
 /** Below this a terminal gets the narrow bar. */
 const WIDE_COLUMNS = 110;
+
+/** Reports that the curve of the loss remembers, the columns it takes, and those of a terminal that has room for it. */
+const MOST_LOSSES = 512;
+const LEAST_CURVE_COLUMNS = 12;
+const MOST_CURVE_COLUMNS = 32;
+const CURVE_FROM_COLUMNS = 60;
 
 /** A number of a progress line; those with a higher rank go first where a line is too long. */
 interface Part {
@@ -43,6 +50,8 @@ export class TrainDisplay {
   #lastRowMs = 0;
   #engine = "";
   #lastStep: Extract<TrainEvent, { kind: "step" }> | undefined;
+  /** Of every report of this process, thinned out to `MOST_LOSSES`. */
+  #losses: number[] = [];
 
   constructor({ stream = process.stderr, copy, tellsPower = false }: TrainDisplayOptions = {}) {
     this.#stream = stream;
@@ -132,6 +141,9 @@ export class TrainDisplay {
 
   #step(event: Extract<TrainEvent, { kind: "step" }>): void {
     this.#lastStep = event;
+    this.#losses.push(event.train_loss);
+    if (this.#losses.length > MOST_LOSSES)
+      this.#losses = this.#losses.filter((_, index) => index % 2 === 1);
     const parts = stepParts(event);
     const label = `${this.#label(event.step)} `;
     if (this.#status.isLive) {
@@ -150,7 +162,13 @@ export class TrainDisplay {
     const cells = columns < WIDE_COLUMNS ? NARROW_BAR_CELLS : BAR_CELLS;
     const filled = this.#maxSteps === 0 ? 0 : Math.round((step / this.#maxSteps) * cells);
     const bar = `${"█".repeat(filled)}${"░".repeat(cells - filled)} ${step}/${this.#maxSteps}  `;
-    return `${bar}${fitParts(parts, columns - 1 - bar.length)}`;
+    const width = columns - 1 - bar.length;
+    const hasCurve = this.#losses.length > 1 && columns >= CURVE_FROM_COLUMNS;
+    const numbers = fitParts(parts, hasCurve ? width - LEAST_CURVE_COLUMNS - 2 : width);
+    const room = Math.min(width - numbers.length - 2, MOST_CURVE_COLUMNS);
+    return hasCurve && room >= LEAST_CURVE_COLUMNS
+      ? `${bar}${numbers}  ${sparkline(this.#losses, room)}`
+      : `${bar}${numbers}`;
   }
 
   #end(event: Extract<TrainEvent, { kind: "end" }>): void {

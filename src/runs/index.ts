@@ -11,6 +11,8 @@ export type { NumberedEvent, TrainEvent, TrainEventKind, UntimedEvent } from "./
 export { followEvents } from "./follow-events.ts";
 export type { FollowOptions } from "./follow-events.ts";
 export { resolveModelFolder, resolveTokenizer } from "./model-path.ts";
+export { findRun, listRuns, readRun } from "./run-summary.ts";
+export type { RunCheckpoint, RunState, RunSummary, SeriesPoint } from "./run-summary.ts";
 export { RunLock } from "./run-lock.ts";
 export { newestWholeCheckpoint } from "./whole-checkpoints.ts";
 export type { FoundCheckpoint } from "./whole-checkpoints.ts";

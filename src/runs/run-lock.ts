@@ -9,7 +9,7 @@ import type { LockRecord } from "../util/process-lock.ts";
 import { RunError } from "./errors.ts";
 import { removeUnfinishedSaves } from "./whole-checkpoints.ts";
 
-const FILE = "run.lock";
+export const LOCK_FILE = "run.lock";
 /** Folders of a run that it fills before its first step. */
 const PREPARED = ["data", "tokenizer"];
 
@@ -40,7 +40,7 @@ export class RunLock {
     const made = missingFolders(runFolder);
     try {
       makeFolders(runFolder);
-      const path = join(runFolder, FILE);
+      const path = join(runFolder, LOCK_FILE);
       const lock = token === undefined ? ProcessLock.take(path) : ProcessLock.join(path, token);
       removeUnfinishedFiles(runFolder);
       removeUnfinishedSaves(runFolder);
@@ -87,7 +87,7 @@ function busy(runFolder: string, { host, since, holders }: LockRecord): RunError
     {
       remedy: isHere
         ? `Wait for it, stop it with \`kill ${pid}\`, or choose another folder with --output-dir.`
-        : `Wait for it, or choose another folder with --output-dir. If nothing trains there any more, delete ${join(runFolder, FILE)}.`,
+        : `Wait for it, or choose another folder with --output-dir. If nothing trains there any more, delete ${join(runFolder, LOCK_FILE)}.`,
     },
   );
 }

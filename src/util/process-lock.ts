@@ -72,6 +72,12 @@ export class ProcessLock {
   }
 }
 
+/** Who holds a lock now; nothing where it is free. Only reads. */
+export function lockHolder(path: string): LockRecord | undefined {
+  const record = read(path);
+  return record !== undefined && isHeld(record) ? record : undefined;
+}
+
 type Holder = LockRecord["holders"][number];
 
 function ownHolder(): Holder {

@@ -89,6 +89,22 @@ describe("the progress line", () => {
     }
   });
 
+  test("ends with the curve of the loss once there are two reports, at any width of 60 columns and more", () => {
+    const events = Array.from({ length: 40 }, (_, index) => ({
+      ...STEP,
+      step: 120 + index,
+      train_loss: 5 - index / 10,
+    }));
+    for (const columns of [60, 80, 120, 200]) {
+      const last = shown(columns, events).split("\r\u001b[2K").at(-1) ?? "";
+      expect(last).toMatch(/ 159\/1000 {2}loss 1\.1000 .*ETA 12m34s {2}█[▁▂▃▄▅▆▇█]{10,30}▁$/);
+      expect(last.length).toBeLessThan(columns);
+    }
+    const narrow = shown(50, events).split("\r\u001b[2K").at(-1) ?? "";
+    expect(narrow).toMatch(/loss 1\.1000/);
+    expect(narrow).not.toMatch(/[▁▂▃▄▅▆▇]/);
+  });
+
   test("tells nothing of an engine or of power where there is none", () => {
     expect(liveLine(120, STEP)).toBe(
       "██░░░░░░░░░░░░░░░░░░ 120/1000  loss 5.1235  lr 1.00e-3  norm 1.23  12.3k tok/s  ETA 12m34s",

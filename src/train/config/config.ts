@@ -262,6 +262,10 @@ export const TRAIN_OPTIONS = {
     minimum: 0,
     aliases: ["sample_every"],
   }),
+  report_to: textOption("also write numbers for tensorboard, csv, or both with a comma", {
+    ...REPORTING,
+    placeholder: "NAMES",
+  }),
   sample_prompt: textOption("text that samples start from", REPORTING),
   sample_tokens: numberOption("most tokens of a sample", {
     ...REPORTING,
@@ -369,6 +373,7 @@ type OptionalKeys =
   | (typeof SIZE_KEYS)[number]
   | "story_count"
   | "lr_decay_steps"
+  | "report_to"
   | "sample_prompt"
   | "threads"
   | "ane_driver"

@@ -28,7 +28,6 @@ export const FOREIGN_NAMES: ForeignNames = {
   compile: "Programs are always compiled, once for each repeated part.",
   dropout: "There is no dropout here.",
   logging_dir: "Events and checkpoints stand in --output-dir.",
-  report_to: "Events stand in events.ndjson of --output-dir.",
   train: "The subcommand is the verb: anecdote train.",
   train_file: "Write --data FILE.",
   validation_file: "--validation-fraction keeps a share of the data.",

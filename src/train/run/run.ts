@@ -18,7 +18,8 @@ import { checkpointPath } from "../../runs/checkpoint.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { ControlBlock } from "./control.ts";
 import type { EnergyBlock } from "../costs/energy-block.ts";
-import { EventLog, eventsPath, rewindTo } from "../../runs/event-log.ts";
+import { EventLog, eventsPath, readEvents, rewindTo } from "../../runs/event-log.ts";
+import { trackerNames, Trackers } from "../../track/trackers.ts";
 import type { TrainEvent, UntimedEvent } from "../../runs/events.ts";
 import { Observations } from "./observations.ts";
 import { LossScale } from "../step/loss-scale.ts";
@@ -90,6 +91,7 @@ export function planOf(config: TrainConfig, model: Model): TrainingPlan {
  */
 export async function runTraining(given: TrainConfig, context: RunContext): Promise<TrainEvent> {
   claimFolder(given);
+  trackerNames(given.report_to ?? "");
   const found = given.resume ? newestWholeCheckpoint(given.output_dir) : undefined;
   const notes: string[] = [];
   const meant = found === undefined ? given : withSavedMeaning(given, found);
@@ -139,6 +141,7 @@ class Run {
   /** Where it is resumed. */
   readonly #found: FoundCheckpoint | undefined;
   #log: EventLog | undefined;
+  #trackers: Trackers | undefined;
   #lastEventMs = 0;
 
   constructor(
@@ -217,6 +220,7 @@ class Run {
       return await this.#loop(trainer, activities);
     } finally {
       await activities?.close();
+      this.#trackers?.close();
       this.#log?.close();
       await loaded.close();
     }
@@ -399,6 +403,11 @@ class Run {
     // For the log's readers alone: this process has told nothing that it could take back.
     if (step > 0) this.#log.append(rewindTo(step, doneEvents(step, due, this.#config)));
     else if (isFollowed) this.#log.append({ kind: "rewind", step, anew: true });
+    this.#trackers = new Trackers(
+      trackerNames(this.#config.report_to ?? ""),
+      { runFolder: output_dir, before: readEvents(path), step },
+      (message) => this.#emit({ kind: "notice", step, message }),
+    );
   }
 
   #announce(step: number, plan: Plan): void {
@@ -422,6 +431,7 @@ class Run {
   #emit(untimed: UntimedEvent): TrainEvent {
     const event = this.#log?.append(untimed) ?? { t: Date.now() / 1000, ...untimed };
     this.#lastEventMs = performance.now();
+    this.#trackers?.add(event);
     this.#context.onEvent(event);
     return event;
   }

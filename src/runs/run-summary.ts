@@ -1,0 +1,166 @@
+import { existsSync, lstatSync, readdirSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
+import { parse as parseYaml } from "yaml";
+import { readSmallFile } from "../util/byte-source.ts";
+import { didYouMean } from "../util/nearest.ts";
+import { lockHolder } from "../util/process-lock.ts";
+import { listCheckpoints } from "./checkpoint.ts";
+import { RunError } from "./errors.ts";
+import { eventsPath, readEvents } from "./event-log.ts";
+import type { NumberedEvent, TrainEvent } from "./events.ts";
+import { LOCK_FILE } from "./run-lock.ts";
+
+const CONFIG_BYTES = 1 << 20;
+
+/** "stopped": it can be resumed; "died": it was, without saying so; "empty": it has no step yet. */
+export type RunState = "running" | "finished" | "stopped" | "died" | "empty";
+
+export interface SeriesPoint {
+  readonly step: number;
+  readonly value: number;
+}
+
+export interface RunCheckpoint {
+  readonly folder: string;
+  readonly step: number;
+  readonly byteLength: number;
+  /** Of the last evaluation at this step, where there was one. */
+  readonly evalLoss: number | undefined;
+}
+
+/** What a run's folder says of it. */
+export interface RunSummary {
+  readonly name: string;
+  readonly folder: string;
+  readonly state: RunState;
+  readonly step: number;
+  readonly maxSteps: number | undefined;
+  /** "storyteller", or where the model is from. */
+  readonly model: string | undefined;
+  readonly parameterCount: number | undefined;
+  readonly engine: string | undefined;
+  readonly device: string | undefined;
+  readonly trainLosses: readonly SeriesPoint[];
+  readonly evalLosses: readonly SeriesPoint[];
+  readonly tokensPerSecond: number | undefined;
+  readonly joulesPerToken: number | undefined;
+  /** Seconds since 1970: of the first and of the last event. */
+  readonly startedAt: number | undefined;
+  readonly updatedAt: number | undefined;
+  readonly samples: readonly { readonly step: number; readonly text: string }[];
+  readonly checkpoints: readonly RunCheckpoint[];
+  /** Of the whole folder. */
+  readonly byteLength: number;
+  /** Settings as config.yaml has them; empty where there is none. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** Whether a folder is a run's. */
+export function isRun(folder: string): boolean {
+  return existsSync(eventsPath(folder)) || listCheckpoints(folder).length > 0;
+}
+
+/** Folders of runs directly in a folder, by name. */
+export function listRuns(root: string): readonly string[] {
+  if (!existsSync(root) || !statSync(root).isDirectory()) return [];
+  return readdirSync(root)
+    .sort()
+    .map((name) => join(root, name))
+    .filter((folder) => statSync(folder, { throwIfNoEntry: false })?.isDirectory() === true)
+    .filter(isRun);
+}
+
+/** A run by its folder, or by its name in `root`. Throws `RunError` `run.unknown` where there is none. */
+export function findRun(name: string, root: string): string {
+  for (const folder of [name, join(root, name)]) if (isRun(folder)) return folder;
+  const known = listRuns(root).map((folder) => basename(folder));
+  const place = existsSync(name)
+    ? `${name} is no run`
+    : `there is no run ${name} here or in ${root}`;
+  throw new RunError("run.unknown", `${place}.${didYouMean(name, known)}`, {
+    remedy: "`anecdote runs list` shows them; another folder of runs is --runs-dir.",
+  });
+}
+
+/** Reads a run's folder, which another process may be writing. Throws `RunError` for a log of a later version. */
+export function readRun(folder: string): RunSummary {
+  const events = readEvents(eventsPath(folder));
+  const start = lastOf(events, "start");
+  const step = lastOf(events, "step");
+  const end = lastOf(events, "end");
+  const costs = end ?? step;
+  const evaluations = events.filter((event) => event.kind === "eval");
+  return {
+    name: basename(folder),
+    folder,
+    state: stateOf(folder, events),
+    step: events.at(-1)?.step ?? listCheckpoints(folder).at(-1)?.step ?? 0,
+    maxSteps: start?.max_steps,
+    model: start?.preset ?? start?.model,
+    parameterCount: start?.parameters,
+    engine: start?.engine,
+    device: start?.device,
+    trainLosses: events.flatMap((event) =>
+      event.kind === "step" ? [{ step: event.step, value: event.train_loss }] : [],
+    ),
+    evalLosses: evaluations.map((event) => ({ step: event.step, value: event.eval_loss })),
+    tokensPerSecond: costs?.tokens_per_second,
+    joulesPerToken: costs?.joules_per_token,
+    startedAt: events[0]?.t,
+    updatedAt: events.at(-1)?.t,
+    samples: events.flatMap((event) =>
+      event.kind === "sample" ? [{ step: event.step, text: `${event.prompt}${event.text}` }] : [],
+    ),
+    checkpoints: listCheckpoints(folder).map((checkpoint) => ({
+      ...checkpoint,
+      byteLength: folderByteLength(checkpoint.folder),
+      evalLoss: evaluations.findLast((event) => event.step === checkpoint.step)?.eval_loss,
+    })),
+    byteLength: folderByteLength(folder),
+    config: readConfig(folder),
+  };
+}
+
+function lastOf<Kind extends TrainEvent["kind"]>(
+  events: readonly NumberedEvent[],
+  kind: Kind,
+): Extract<NumberedEvent, { readonly kind: Kind }> | undefined {
+  return events.findLast(
+    (event): event is Extract<NumberedEvent, { readonly kind: Kind }> => event.kind === kind,
+  );
+}
+
+function stateOf(folder: string, events: readonly NumberedEvent[]): RunState {
+  if (isRunning(folder)) return "running";
+  const last = events.findLast(({ kind }) => kind !== "notice");
+  if (last?.kind === "end") return "finished";
+  if (last?.kind === "interrupted") return "stopped";
+  const isTrained = events.some(({ kind }) => kind === "step" || kind === "save");
+  return isTrained || listCheckpoints(folder).length > 0 ? "died" : "empty";
+}
+
+/** Whether a process trains there now. */
+export function isRunning(folder: string): boolean {
+  return lockHolder(join(folder, LOCK_FILE)) !== undefined;
+}
+
+function readConfig(folder: string): Readonly<Record<string, unknown>> {
+  const path = join(folder, "config.yaml");
+  if (!existsSync(path)) return {};
+  const content: unknown = parseYaml(
+    Buffer.from(readSmallFile(path, CONFIG_BYTES)).toString("utf8"),
+  );
+  return typeof content === "object" && content !== null ? { ...content } : {};
+}
+
+/** Bytes of all files below a folder; links are not followed, and what vanishes meanwhile does not count. */
+function folderByteLength(folder: string): number {
+  let byteLength = 0;
+  for (const name of readdirSync(folder)) {
+    const path = join(folder, name);
+    const status = lstatSync(path, { throwIfNoEntry: false });
+    if (status === undefined) continue;
+    byteLength += status.isDirectory() ? folderByteLength(path) : status.size;
+  }
+  return byteLength;
+}
