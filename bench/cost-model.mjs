@@ -1,4 +1,4 @@
-// Predicted against published times: npm run bench:cost-model -- [FILE] [--json] [--svg PATH] [--leave-out]
+// Predicted against published times: npm run bench:cost-model -- [FILE…] [--json] [--svg PATH] [--leave-one-out]
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -7,8 +7,9 @@ import { build, isStale } from "../scripts/build.mjs";
 if (isStale()) build();
 const { checkAccuracy, quantile } = await import("../dist/measure/published/accuracy.js");
 const { readMeasuredRows } = await import("../dist/measure/published/measured-row.js");
+const { rowCase } = await import("../dist/measure/published/row-case.js");
 const { accuracyScatter } = await import("../dist/measure/published/scatter.js");
-const { fitModel, pricingOf, priorRates, rowSource } =
+const { fitModel, knownOnly, MEASUREMENTS, pricingOf, priorRates, rowSource } =
   await import("../dist/measure/published/fit.js");
 const { CHIPS, chipByName } = await import("../dist/chip/chips.js");
 
@@ -18,19 +19,25 @@ const { values, positionals } = parseArgs({
     json: { type: "boolean", default: false },
     svg: { type: "string" },
     "leave-out": { type: "boolean", default: false },
+    "leave-one-out": { type: "boolean", default: false },
     help: { type: "boolean", short: "h", default: false },
   },
 });
 if (values.help) {
   process.stdout.write(
-    "npm run bench:cost-model -- [FILE] [--json] [--svg PATH] [--leave-out]\n\n" +
-      "Prices every row of FILE (default: bench/data/measurements.json) and compares with what was measured.\n" +
-      "--leave-out refits the chips' figures without each source in turn.\n",
+    "npm run bench:cost-model -- [FILE…] [--json] [--svg PATH] [--leave-one-out]\n\n" +
+      "Prices every row of the files (default: all of bench/data) and compares with what was measured.\n" +
+      "--leave-one-out (or --leave-out) prices each source and each chip without its own figures, and says which\n" +
+      "measurements a user of a chip that nobody has seen would have to make.\n",
   );
   process.exit(0);
 }
 
-const file = positionals[0] ?? fileURLToPath(new URL("data/measurements.json", import.meta.url));
+const DATA = ["measurements.json", "measurements-2026-11-30.json"];
+const paths =
+  positionals.length > 0
+    ? positionals
+    : DATA.map((name) => fileURLToPath(new URL(`data/${name}`, import.meta.url)));
 
 try {
   main();
@@ -40,12 +47,14 @@ try {
 }
 
 function main() {
-  const { rows, unpriced } = readMeasuredRows(JSON.parse(readFileSync(file, "utf8")));
+  const files = paths.map((file) => readMeasuredRows(JSON.parse(readFileSync(file, "utf8"))));
+  const rows = files.flatMap((file) => file.rows);
+  const unpriced = files.flatMap((file) => file.unpriced);
   for (const { reason } of unpriced) process.stderr.write(`not priced: ${reason}\n`);
-  if (rows.length === 0) throw new Error(`${file}: no row can be priced`);
+  if (rows.length === 0) throw new Error(`${paths.join(", ")}: no row can be priced`);
   const report = checkAccuracy(rows);
   if (values.svg !== undefined) writeFileSync(values.svg, accuracyScatter(report));
-  const held = values["leave-out"] ? leaveOut(rows) : undefined;
+  const held = values["leave-out"] || values["leave-one-out"] ? leaveOut(rows) : undefined;
   if (values.json) {
     process.stdout.write(
       `${JSON.stringify({
@@ -97,9 +106,9 @@ function print(report) {
       `${row.chip.padEnd(9)} ${row.what.padEnd(width)} ${milliseconds(row.measuredMs)} -> ${milliseconds(row.predictedMs)} ms ${percent(row.predictedMs / row.measuredMs - 1, true)}  ${row.boundBy.padEnd(9)}${watts}\n`,
     );
   }
-  for (const { chip, rows, median_relative_error, worst_relative_error } of byChip(report)) {
+  for (const row of byChip(report)) {
     process.stdout.write(
-      `${chip.padEnd(9)} ${String(rows).padStart(3)} rows: median error ${percent(median_relative_error)}, worst ${percent(worst_relative_error)}\n`,
+      `${row.chip.padEnd(9)} ${String(row.rows).padStart(3)} rows: median error ${percent(row.median_relative_error)}, 90th percentile ${percent(row.p90_relative_error)}, worst ${percent(row.worst_relative_error)}\n`,
     );
   }
   if (report.medianWattError !== undefined)
@@ -116,6 +125,7 @@ function byChip({ rows }) {
       chip,
       rows: errors.length,
       median_relative_error: quantile(errors, 0.5),
+      p90_relative_error: quantile(errors, 0.9),
       worst_relative_error: Math.max(...errors),
     };
   });
@@ -143,9 +153,30 @@ function leaveOut(rows) {
       p90_relative_error: quantile(errors, 0.9),
     };
   };
+  const chipOf = (row) => rowCase(row).chip;
+  const unseen = (names) => {
+    const errors = [];
+    for (const id of new Set(rows.map((row) => chipOf(row).id))) {
+      const model = knownOnly(chipByName(id), priors, names);
+      const own = rows.filter((row) => chipOf(row).id === id);
+      errors.push(
+        ...checkAccuracy(own, (row) => pricingOf(model, row)).rows.map((row) => row.relativeError),
+      );
+    }
+    return {
+      median_relative_error: quantile(errors, 0.5),
+      p90_relative_error: quantile(errors, 0.9),
+    };
+  };
   return {
     by_source_from_records: run(rowSource, records),
     by_source_from_family_only: run(rowSource, priors),
+    ...Object.fromEntries(
+      Object.entries(MEASUREMENTS).map(([name, names]) => [
+        `a chip never seen, ${name}`,
+        unseen(names),
+      ]),
+    ),
   };
 }
 

@@ -1,7 +1,8 @@
 // Training in the engine's arithmetic against training in fp32: the same run, seed and data on the CPU engine, on
-// sim:m4 with loss and operand scaling, and on sim:m4 without either.
+// sim:m4 with loss and operand scaling, on sim:m4 without either, and with scaling by each contested rule of the
+// engine's arithmetic.
 //   npm run bench:numerics -- --data PATH_TO_TINYSHAKESPEARE
-//     [--preset storyteller|nanogpt-char] [--run cpu|sim|unscaled]   parts, merged into one result file
+//     [--preset storyteller|nanogpt-char] [--run cpu|sim|unscaled|NAME OF A VARIANT]   parts, merged into one result file
 //     [--stop-after STEPS]      ends each run early; its losses are compared at that step
 //     [--runs DIR] [--results FILE] [--threads N] [--eval-batches N] [--fresh]
 // A run that is stopped (Ctrl-C) goes on where it was; one that is complete in the result file is not run again.
@@ -23,6 +24,17 @@ const RUNS = {
   cpu: { engine: "cpu", scaling: "auto" },
   sim: { engine: "sim:m4", scaling: "auto" },
   unscaled: { engine: "sim:m4", scaling: "off" },
+  ...Object.fromEntries(
+    Object.entries({
+      august: "2026-08",
+      "any-order": "sum.range=any-order",
+      "two-units": "product.drop=two-units",
+      even: "product.rounding=half-even,output.rounding=half-even,elementwise.rounding=half-even",
+      "wide-sums": "reduce.sum=wide",
+      "exact-tables":
+        "table.sigmoid=exact,table.exp=exact,table.log=exact,table.root=exact,table.inverse=exact,table.tanh=exact",
+    }).map(([name, arithmetic]) => [name, { engine: "sim:m4", scaling: "auto", arithmetic }]),
+  ),
 };
 /** Updates between the recorded losses. */
 const LOGGING_STEPS = 10;
@@ -174,7 +186,13 @@ async function run(preset, name) {
   const isComplete = last.kind === "end" || (reason !== null && !reason.startsWith("asked"));
   const finalLoss = last.kind === "end" ? last.eval_loss : null;
   ofPreset.runs[name] = {
-    ...{ engine: config.engine, scaling: config.scaling, lossScale: [], commit: commit() },
+    ...{
+      engine: config.engine,
+      scaling: config.scaling,
+      arithmetic: config.arithmetic,
+      lossScale: [],
+      commit: commit(),
+    },
     ...record(config.output_dir),
     ...{ lastStep: last.step, isComplete, stopped: reason, evalLoss: finalLoss },
     date: new Date().toISOString(),
@@ -211,6 +229,8 @@ async function lossOf(engineName, config, data, folder, batchLimit) {
   const scaled = engineName === "cpu" || config.scaling === "auto";
   const engine = await createEngine(engineName, {
     threads,
+    ...(engineName !== "cpu" &&
+      config.arithmetic !== undefined && { arithmetic: config.arithmetic }),
     ...(!scaled && { operandScaling: "off" }),
   });
   try {

@@ -23,7 +23,7 @@ const ROOMS = [
  */
 const PRIVATE = new Map(
   Object.entries({
-    "chip/legality": ["check.ts", "function-rules.ts", "unsupported-ops.ts"],
+    "chip/legality": ["check.ts", "function-rules.ts", "system-rules.ts", "unsupported-ops.ts"],
     "coreml/generated": [],
     "engine/ane": ["index.ts", "probe.ts"],
     "engine/cpu": ["index.ts", "onnx-runtime/ort-binding.ts"],

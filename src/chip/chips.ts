@@ -10,6 +10,24 @@ import { compileTarget } from "./targets.ts";
 const TFLOPS = "TFLOP/s";
 const GBPS = "GB/s";
 
+/** Figures that were published for few chips; the others take what their drivers and memory suggest. */
+type Seldom = "coremlFloor" | "edgeStream" | "splitSpeed" | "fillPositions";
+type DraftRates = Omit<ChipRates, Seldom> & Partial<Pick<ChipRates, Seldom>>;
+
+function completed(rates: DraftRates): ChipRates {
+  return Object.freeze({
+    coremlFloor: inferred(
+      rates.inMemoryFloor.value + 0.06,
+      "ms",
+      "in memory and 0.06 ms of Core ML's own, as on M4 and M6",
+    ),
+    edgeStream: inferred(35, GBPS, "35 to 40 on M6, 20 to 33 on M3 Pro, 70 on M5 Max"),
+    splitSpeed: inferred(1, "x", "one engine, or one program on one of them"),
+    fillPositions: inferred(14, "positions", SOURCES.fit),
+    ...rates,
+  });
+}
+
 interface ChipDraft {
   readonly name: string;
   readonly family: Family;
@@ -19,7 +37,7 @@ interface ChipDraft {
   readonly advertisedTops: Figure;
   readonly advertisedMeaning: Chip["advertisedMeaning"];
   readonly loadPower: Figure;
-  readonly rates: ChipRates;
+  readonly rates: DraftRates;
   readonly onChipMemory?: readonly Figure[];
   readonly notes?: readonly string[];
 }
@@ -84,7 +102,7 @@ function chip(draft: ChipDraft): Chip {
     loadPower: draft.loadPower,
     idlePower: measured(0, "W", "powermetrics rail at rest, every published run"),
     memoryBandwidth: memoryBandwidth(draft.name),
-    rates: Object.freeze(draft.rates),
+    rates: completed(draft.rates),
     notes: draft.notes ?? [],
   });
 }
@@ -146,7 +164,7 @@ function h14(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> 
     advertisedMeaning: "fp16",
     loadPower: on("M2 Max", measured(4.6, "W", `${SOURCES.roofline}: GEMM 4096`)),
     rates: {
-      inMemoryFloor: inferred(0.2, "ms", "as e5rt"),
+      inMemoryFloor: on("M2 Pro", measured(0.07, "ms", `${SOURCES.autoane}: whole calls of 0.128`)),
       e5rtFloor: on("M2 Max", measured(0.2, "ms", SOURCES.roofline)),
       pointwise: inferred(14, TFLOPS, "as its 3x3 convolutions"),
       spatial: on("M2 Max", measured(14, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`)),
@@ -188,6 +206,10 @@ function h15(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> 
       hostCopy: inferred(9, GBPS, "between M2 and M4"),
       hostProducts: inferred(1.8, TFLOPS, SOURCES.sibling),
       energyScale: inferred(1.05, "x", SOURCES.sibling),
+      fillPositions: on(
+        "M3 Pro",
+        measured(54, "positions", `${SOURCES.slavko}: 12.8 TFLOP/s at 128 places`),
+      ),
       ...rates,
     },
     ...extra,
@@ -205,7 +227,12 @@ function h16(name: string, rates: Partial<ChipRates>, extra: Partial<ChipDraft> 
     advertisedMeaning: "int8",
     loadPower: on("M4", measured(5.5, "W", `${SOURCES.roofline}: 3x3 convolutions`)),
     rates: {
-      inMemoryFloor: on("M4", measured(0.087, "ms", `${SOURCES.chain}, line through the chain`)),
+      inMemoryFloor: on(
+        "M4",
+        measured(0.08, "ms", `${SOURCES.chain} (0.087), ${SOURCES.slavko} (0.071)`),
+      ),
+      coremlFloor: on("M4", measured(0.12, "ms", `${SOURCES.study}: chains of 512 and 2048`)),
+      fillPositions: on("M4", measured(18, "positions", `${SOURCES.slavko}, ${SOURCES.chain}`)),
       e5rtFloor: on("M4", measured(0.09, "ms", SOURCES.roofline)),
       pointwise: on("M4", measured(18.8, TFLOPS, SOURCES.int8)),
       spatial: on("M4", measured(19, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`)),
@@ -323,9 +350,10 @@ export const CHIPS: readonly Chip[] = Object.freeze([
   h13(
     "M1 Max",
     {
-      hostCopy: measured(7.8, GBPS, SOURCES.roofline),
+      hostCopy: measured(8.3, GBPS, SOURCES.roofline),
+      matmul: measured(10.3, TFLOPS, SOURCES.roofline),
       energyScale: inferred(1.2, "x", SOURCES.fit),
-      e5rtFloor: measured(0.25, "ms", SOURCES.roofline),
+      e5rtFloor: measured(0.27, "ms", SOURCES.roofline),
     },
     { loadPower: measured(3.6, "W", `${SOURCES.roofline}: GEMM 4096`) },
   ),
@@ -342,7 +370,11 @@ export const CHIPS: readonly Chip[] = Object.freeze([
   h14("M2 Max", { hostCopy: measured(9.5, GBPS, SOURCES.roofline) }),
   h14("M2 Ultra", {}, { engineCount: 2, notes: ultraNotes }),
   m3,
-  h15("M3 Pro", {}),
+  h15("M3 Pro", {
+    pointwise: measured(18.2, TFLOPS, `${SOURCES.slavko}: chain of 512 channels, 4096 places`),
+    weightStream: measured(40, GBPS, `${SOURCES.slavko}: weights beyond 64 KiB a core`),
+    edgeStream: measured(25, GBPS, `${SOURCES.slavko}: 20 to 33`),
+  }),
   h15("M3 Max", {
     weightStream: inferred(75, GBPS, "ane.cpp: 8 GB of weights a token at 9.2 tokens/s"),
     hostCopy: inferred(18, GBPS, "between M2 Max and M4 Max"),
@@ -350,7 +382,9 @@ export const CHIPS: readonly Chip[] = Object.freeze([
   h15(
     "M3 Ultra",
     {
-      inMemoryFloor: measured(0.2, "ms", `${SOURCES.chain}, line through the chain`),
+      inMemoryFloor: measured(0.18, "ms", `${SOURCES.chain}, line through the chain`),
+      pointwise: inferred(19, TFLOPS, SOURCES.fit),
+      fillPositions: inferred(14, "positions", SOURCES.fit),
       weightStream: measured(121, GBPS, SOURCES.headBench),
       hostCopy: inferred(18, GBPS, "as M3 Max"),
     },
@@ -365,7 +399,8 @@ export const CHIPS: readonly Chip[] = Object.freeze([
   m4,
   h16("M4 Pro", {
     weightStream: inferred(100, GBPS, "between M4 and M4 Max"),
-    hostCopy: measured(14, GBPS, SOURCES.roofline),
+    hostCopy: measured(12.7, GBPS, SOURCES.roofline),
+    pointwise: inferred(20.5, TFLOPS, SOURCES.fit),
     inMemoryFloor: inferred(0.09, "ms", "as M4"),
     hostProducts: measured(2.9, TFLOPS, `${SOURCES.roofline}: Accelerate`),
   }),
@@ -396,26 +431,39 @@ export const CHIPS: readonly Chip[] = Object.freeze([
   ),
   h17("M5 Max", {
     pointwise: measured(19.3, TFLOPS, SOURCES.m5max),
-    weightStream: inferred(155, GBPS, "at least M5 Pro's"),
+    weightStream: measured(150, GBPS, SOURCES.qwenAne),
+    edgeStream: measured(70, GBPS, SOURCES.qwenAne),
+    inMemoryFloor: measured(0.095, "ms", `${SOURCES.qwenAne}: median of 300`),
     hostCopy: inferred(30, GBPS, "as M5 Pro"),
   }),
   h17(
     "M6",
     {
-      e5rtFloor: measured(0.3, "ms", `${SOURCES.roofline}: single calls; 0.2 ms in a loop`),
+      e5rtFloor: measured(0.28, "ms", `${SOURCES.roofline}: single calls; 0.2 ms in a loop`),
       inMemoryFloor: inferred(0.2, "ms", "as e5rt in a loop"),
-      spatial: measured(54, TFLOPS, `${SOURCES.roofline}: slope of 3x3 convolutions`),
-      matmul: measured(30, TFLOPS, SOURCES.roofline),
-      pointwise: inferred(27, TFLOPS, "half of its 3x3 rate, as on M5"),
-      weightStream: inferred(70, GBPS, "as M5"),
+      coremlFloor: measured(0.155, "ms", `${SOURCES.study}: 0.164 for a call that does nothing`),
+      spatial: measured(30, TFLOPS, `${SOURCES.study}: 31 at best on one engine, Winograd`),
+      matmul: measured(18, TFLOPS, `${SOURCES.roofline}: 30 on two engines`),
+      pointwise: measured(
+        19.6,
+        TFLOPS,
+        `${SOURCES.study}: 21.1 at best, slope 20.6, on one engine`,
+      ),
+      int8Factor: measured(1.9, "x", `${SOURCES.study}: 62 on 3x3`),
+      weightStream: measured(140, GBPS, `${SOURCES.study}: 150 at best, shared by both engines`),
+      activationStream: measured(115, GBPS, `${SOURCES.study}: additions, an engine`),
+      edgeStream: measured(37, GBPS, `${SOURCES.study}: 35 to 40 an engine`),
+      splitSpeed: measured(1.65, "x", `${SOURCES.study}: programs that the compiler splits`),
       hostCopy: measured(26, GBPS, SOURCES.roofline),
     },
     {
       family: "H18",
       architecture: "h18g",
+      engineCount: 2,
+      loadPower: measured(6.2, "W", `${SOURCES.study}: one engine; 10.8 on two`),
       notes: [
-        "Known from one roofline file only (macOS 27.0.1); the power rail reads NaN there.",
-        "Its 3x3 convolutions gain 54 TFLOP/s from size to size: twice M5, one machine, not confirmed.",
+        "Two engines on one die, powered together; the compiler decides whether a program runs on both.",
+        "The power rail reads NaN there; watts are from the machine's sensors.",
       ],
     },
   ),

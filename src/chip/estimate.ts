@@ -10,7 +10,7 @@ import { largest, priceCall, pricingRates } from "./cost/model.ts";
 import type { Bound, CallPrice } from "./cost/model.ts";
 import { overlappedMs } from "./cost/overlap.ts";
 import type { LaneTask, Span } from "./cost/overlap.ts";
-import { functionWork } from "./cost/work.ts";
+import { edgeBytesOf, functionWork } from "./cost/work.ts";
 import { ChipError } from "./errors.ts";
 import { checkFunction } from "./legality/check.ts";
 import { requirePossibleSizes } from "./possible-sizes.ts";
@@ -130,9 +130,14 @@ function priceFunction(
   hostCopies: boolean,
 ): CallPrice {
   const work = functionWork(fn);
-  return priceCall(work, pricingRates(chip, driver), {
-    hostBytes: hostCopies ? work.inputBytes + work.outputBytes : 0,
-  });
+  // A host's copies were measured with what the engine reads and writes of them.
+  return priceCall(
+    work,
+    pricingRates(chip, driver),
+    hostCopies
+      ? { hostBytes: work.inputBytes + work.outputBytes }
+      : { edgeBytes: edgeBytesOf(work) },
+  );
 }
 
 /** The whole step of a training plan: every section once, micro-batches after the first through `accumulate`. */

@@ -9,6 +9,14 @@ export interface ChipRates {
   readonly inMemoryFloor: Figure;
   /** The same through `e5rt_execution_stream_execute_sync`. */
   readonly e5rtFloor: Figure;
+  /** The same through Core ML's `prediction`, host work included. */
+  readonly coremlFloor: Figure;
+  /** Inputs and outputs of a program, read and written where buffers are shared, by one engine. */
+  readonly edgeStream: Figure;
+  /** How much faster a program runs that the compiler splits over the package's engines; 1 where it has one. */
+  readonly splitSpeed: Figure;
+  /** A product over P positions costs as much as one over P + this: filling the array. */
+  readonly fillPositions: Figure;
   /** Products of 1x1 convolutions over many positions. */
   readonly pointwise: Figure;
   /** Products of convolutions with a kernel wider than 1. */

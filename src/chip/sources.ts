@@ -22,6 +22,12 @@ export const SOURCES = {
   orion: "Orion",
   fieldGuide: "skyfallsin field guide",
   omlx: "oMLX",
+  study: "Neural Engine study of M6 with M4 controls (751K)",
+  slavko: "ANE-Training (slavko-at-klincov-it)",
+  qwenAne: "qwen-ane (True2456)",
+  autoane: "AutoANE (vatsal191201)",
+  iphone: "ANE-Training-iPhone",
+  part4: "maderix, article part 4",
   sibling: "same engine as its siblings; nobody published a measurement",
   fit: "fitted to the published rows by bench/cost-model.mjs",
 } as const;

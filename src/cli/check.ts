@@ -1,11 +1,12 @@
 import type { Command } from "commander";
 import { isLegal } from "../chip/legality/check.ts";
+import { SYSTEM_NOTES } from "../chip/legality/system-rules.ts";
 import { formatFindings } from "../chip/print.ts";
 import { formatProblem } from "../mil/verify.ts";
 import type { MilProblem } from "../mil/verify.ts";
 import type { EngineProgram, RemediedFinding } from "../lower/index.ts";
 import { checkFile, opCount } from "../files/check-file.ts";
-import type { CheckReport, ChipReport } from "../files/check-file.ts";
+import type { CheckReport, ChipReport, SystemReport } from "../files/check-file.ts";
 import { append, parseShapes } from "../files/open-program.ts";
 import type { Exit } from "./exit.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
@@ -19,6 +20,7 @@ interface CheckFlags extends DriverFlags {
   readonly overwrite?: boolean;
   readonly shape: readonly string[];
   readonly dim: readonly string[];
+  readonly macos?: string;
   readonly json?: boolean;
 }
 
@@ -28,6 +30,7 @@ export function register(program: Command, exit: Exit): void {
     .description("hold a program against the language's rules, and a chip's")
     .argument("<file>", "MIL text, .mlpackage, .mlmodel, .mlmodelc or .onnx")
     .option("--chip <name>", "also the rules of this chip: m1 to m6, m4-max, …")
+    .option("--macos <version>", "also what this version of macOS refuses or changes: 14 to 27")
     .option("--rewritten <file.mil>", "write the program as the passes rewrite it for the chip")
     .option("--overwrite", "replace the file of --rewritten")
     .option("--shape <name=2x3>", "sizes of an input that the file leaves open", append, [])
@@ -45,7 +48,7 @@ Weight files are looked into: each tensor must be where the program says, of its
 The exit code is 1 where the program as it stands breaks a rule.
 
 Examples:
-  anecdote check model.mlpackage --chip m4
+  anecdote check model.mlpackage --chip m4 --macos 27
   anecdote check model.mil --chip m1 --ane-driver in-memory --rewritten model-m1.mil`,
     );
   addDriverOption(command).action((path: string, flags: CheckFlags) => {
@@ -55,13 +58,14 @@ Examples:
 
 function check(path: string, flags: CheckFlags, exit: Exit): void {
   const driver = namedDriver(flags);
-  if (driver !== undefined && flags.chip === undefined) {
-    throw new UsageError("cli.check.driver", "--ane-driver does nothing without --chip");
+  if (driver !== undefined && flags.chip === undefined && flags.macos === undefined) {
+    throw new UsageError("cli.check.driver", "--ane-driver does nothing without --chip or --macos");
   }
   const { chip, rewritten, overwrite } = flags;
   const report = checkFile(path, {
     ...parseShapes(flags.shape, flags.dim),
     ...(chip !== undefined && { chip }),
+    ...(flags.macos !== undefined && { macos: flags.macos }),
     ...(driver !== undefined && { driver }),
     ...(rewritten !== undefined && { rewritten }),
     ...(overwrite !== undefined && { overwrite }),
@@ -85,6 +89,9 @@ function checkJson(report: CheckReport, rewritten: string | undefined): object {
       message,
     })),
     unknown_ops: report.unknownOps,
+    ...(report.onSystem !== undefined && {
+      macos: { ...report.onSystem, notes: SYSTEM_NOTES },
+    }),
     ...(onChip !== undefined && {
       chip: onChip.chip.name,
       driver: onChip.driver,
@@ -113,7 +120,17 @@ function printed(report: CheckReport): string {
       : [`weights in ${weightFiles.join(", ")}: ${mark(weightProblems.length === 0)}`]),
     ...weightProblems.map((problem) => `  ${formatProblem(problem)}`),
   ];
-  return `${lines.join("\n")}\n${onChip === undefined ? "" : printedChip(onChip)}`;
+  const { onSystem } = report;
+  const system = onSystem === undefined ? "" : printedSystem(onSystem);
+  return `${lines.join("\n")}\n${onChip === undefined ? "" : printedChip(onChip)}${system}`;
+}
+
+function printedSystem({ version, driver, findings }: SystemReport): string {
+  return [
+    `macOS ${version} through ${driver}, the program as written: ${mark(isLegal(findings))}\n`,
+    ...(findings.length === 0 ? [] : [`\n${formatFindings(findings)}\n`]),
+    ...SYSTEM_NOTES.map((note) => `  note: ${note}\n`),
+  ].join("");
 }
 
 function printedChip(report: ChipReport): string {

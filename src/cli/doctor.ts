@@ -18,6 +18,7 @@ import { EngineError } from "../engine/errors.ts";
 import { measureStep } from "../train/index.ts";
 import { GROUP_NAMES } from "../measure/self-test/outcome.ts";
 import type { Group } from "../measure/self-test/outcome.ts";
+import { saveReport } from "../measure/self-test/report.ts";
 import type { SelfTestReport } from "../measure/self-test/report.ts";
 import { runSelfTest } from "../measure/self-test/self-test.ts";
 import type { SelfTestOptions } from "../measure/self-test/self-test.ts";
@@ -94,7 +95,10 @@ export function register(program: Command, exit: Exit): void {
       // What is known stays where the self-test fails.
       if (!wantsTest || !hasNeuralEngine()) save(known);
       const report = wantsTest ? await selfTest(plan, isJson, exit) : undefined;
-      if (report !== undefined) save({ ...report, findings });
+      if (report !== undefined) {
+        saveReport(report);
+        save({ ...report, findings });
+      }
       if (isJson) {
         process.stdout.write(
           `${JSON.stringify({ ...known, ...(report && { self_test: report }) })}\n`,

@@ -1,4 +1,6 @@
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
+import { describeCalibration, readCalibration } from "../chip/calibration.ts";
 import type { Driver } from "../chip/chip.ts";
 import { chipByName } from "../chip/chips.ts";
 import { estimateJson } from "../chip/estimate.ts";
@@ -11,6 +13,7 @@ import { append, parseShapes } from "../files/open-program.ts";
 import { describeModel } from "../model/describe.ts";
 import { parameterCount } from "../model/index.ts";
 import type { Model } from "../model/index.ts";
+import { savedReportPath } from "../measure/self-test/report.ts";
 import { rooflineSvg } from "../measure/published/roofline.ts";
 import {
   PUBLISHED_MICRO_BATCHES,
@@ -39,6 +42,7 @@ interface EstimateFlags extends DriverFlags {
   readonly shape: readonly string[];
   readonly dim: readonly string[];
   readonly hostCopies?: boolean;
+  readonly calibrated?: string | boolean;
   readonly asWritten?: boolean;
   readonly svg?: string;
   readonly json?: boolean;
@@ -74,6 +78,10 @@ export function register(program: Command, _exit: Exit): void {
     .option("--dim <name=4>", "a size that an .onnx file leaves open, by its name", append, [])
     .option("--host-copies", "count the copies of inputs and outputs of a file's function")
     .option("--as-written", "price a file's ops as they stand, without the engine's passes")
+    .option(
+      "--calibrated [report]",
+      "by the figures of a Mac: a report of anecdote doctor --report, or what doctor saved here",
+    )
     .option("--svg <file>", "write the chip's roofline with the ops on it")
     .option("--json", "one JSON object")
     .addHelpText(
@@ -88,12 +96,18 @@ written stands below. A function that would stay on the host is priced as writte
 Examples:
   anecdote estimate --preset stories110M --chip m4 --max-seq-length 256
   anecdote estimate model.mlpackage --chip m1
-  anecdote estimate model.mlpackage --chip m1 --as-written`,
+  anecdote estimate model.mlpackage --chip m1 --as-written
+  anecdote estimate --preset stories15M --chip m4 --calibrated doctor.json`,
     );
   addDriverOption(command);
   addOptions(command, STEP_OPTIONS, TRAIN_DEFAULTS);
   command.action((file: string | undefined, flags: EstimateFlags) => {
-    const target = { chip: flags.chip, driver: namedDriver(flags) };
+    const calibrated = calibratedBy(flags);
+    const target = {
+      chip: flags.chip,
+      driver: namedDriver(flags),
+      ...(calibrated !== undefined && { calibrated }),
+    };
     const settings = Object.keys(readTrainLayer(commandLineLayer(command, STEP_OPTIONS)).values);
     if (file !== undefined && settings.length > 0) {
       throw new UsageError(
@@ -119,6 +133,7 @@ Examples:
         what,
         ...(model !== undefined && { parameters: parameterCount(model.parameters.weights) }),
         ...estimateJson(estimate),
+        ...(calibrated !== undefined && { calibrated: readCalibration(calibrated) }),
         ...(ofFile !== undefined && fileJson(ofFile)),
         ...(published !== undefined && {
           as_published: {
@@ -133,6 +148,7 @@ Examples:
     }
     process.stdout.write(
       `${what}: predicted, not measured\n` +
+        (calibrated === undefined ? "" : describeCalibration(readCalibration(calibrated))) +
         (model === undefined ? "" : `${describeModel(model)}\n`) +
         formatEstimate(estimate) +
         (ofFile === undefined ? "" : describeFile(ofFile)) +
@@ -156,6 +172,20 @@ interface Answer {
 interface Target {
   readonly chip: string;
   readonly driver: Driver | undefined;
+  /** Path of a report. */
+  readonly calibrated?: string;
+}
+
+/** The report that was named, or the one that doctor saved for the chip. */
+function calibratedBy({ calibrated, chip }: EstimateFlags): string | undefined {
+  if (calibrated === undefined || calibrated === false) return undefined;
+  if (typeof calibrated === "string") return calibrated;
+  const path = savedReportPath(chipByName(chip).id);
+  if (existsSync(path)) return path;
+  throw new UsageError(
+    "cli.estimate.calibrated",
+    `there is no report of ${chip} here (${path}); on that Mac: anecdote doctor, or give a report's path`,
+  );
 }
 
 function describeFile({ asWritten, rewritten, isAsWritten, unread }: FileEstimate): string {
@@ -188,7 +218,11 @@ function describePublished({ ms, overlappedMs }: NonNullable<Answer["published"]
   );
 }
 
-function estimateOfFile(path: string, { chip, driver }: Target, flags: EstimateFlags): Answer {
+function estimateOfFile(
+  path: string,
+  { chip, driver, calibrated }: Target,
+  flags: EstimateFlags,
+): Answer {
   if (flags.token === true) {
     throw new UsageError(
       "cli.estimate.token",
@@ -199,6 +233,7 @@ function estimateOfFile(path: string, { chip, driver }: Target, flags: EstimateF
     ...parseShapes(flags.shape, flags.dim),
     chip,
     ...(driver !== undefined && { driver }),
+    ...(calibrated !== undefined && { calibrated }),
     ...(flags.function !== undefined && { function: flags.function }),
     hostCopies: flags.hostCopies === true,
     asWritten: flags.asWritten === true,
@@ -211,7 +246,7 @@ const FILE_FLAGS = ["function", "shape", "dim", "hostCopies", "asWritten"] as co
 
 function estimateModel(
   config: TrainConfig,
-  { chip, driver }: Target,
+  { chip, driver, calibrated }: Target,
   flags: EstimateFlags,
 ): Answer {
   for (const name of FILE_FLAGS) {
@@ -223,7 +258,11 @@ function estimateModel(
       `--${flag} is for a file's function, not for a model`,
     );
   }
-  const target = { chip, ...(driver !== undefined && { driver }) };
+  const target = {
+    chip,
+    ...(driver !== undefined && { driver }),
+    ...(calibrated !== undefined && { calibrated }),
+  };
   const model = trainedModel(config, plannedModel(config));
   const name = config.preset ?? config.model ?? config.model_config ?? model.config.family;
   if (flags.token === true) {

@@ -3,6 +3,10 @@ import type { Chip, Driver } from "../chip/chip.ts";
 import { chipByName } from "../chip/chips.ts";
 import { chooseDriver } from "../chip/choose-driver.ts";
 import { isLegal } from "../chip/legality/check.ts";
+import type { Finding } from "../chip/legality/check.ts";
+import { checkSystem } from "../chip/legality/system-rules.ts";
+import { macosVersion } from "../chip/system.ts";
+import type { MacosVersion } from "../chip/system.ts";
 import { saveText, textWeightsPath, weightProblems } from "../coreml/index.ts";
 import { applyRemedies } from "../lower/index.ts";
 import type { RemediedFinding, RemediedFunction } from "../lower/index.ts";
@@ -20,6 +24,8 @@ import { requireFreeOutputs } from "./output-file.ts";
 export interface CheckOptions extends ImportOptions {
   /** Also the rules of this chip: "m1" to "m6", "m4-max", ... */
   readonly chip?: string;
+  /** A version of macOS whose rules are checked as well: "27". */
+  readonly macos?: string;
   /** The way into the Neural Engine. Default: that of `ANECDOTE_ANE_DRIVER`, or e5rt. */
   readonly driver?: Driver;
   /** Write the program as the passes rewrite it for the chip: a path that ends with `.mil`. */
@@ -43,6 +49,7 @@ export interface CheckReport {
   readonly unknownOps: readonly string[];
   /** With `chip`. */
   readonly onChip?: ChipReport;
+  readonly onSystem?: SystemReport;
 }
 
 /** What a chip makes of a program's functions. */
@@ -62,6 +69,13 @@ export interface ChipReport {
   readonly written: readonly string[];
 }
 
+/** What a version of macOS says of a program as it is written. */
+export interface SystemReport {
+  readonly version: MacosVersion;
+  readonly driver: Driver;
+  readonly findings: readonly Finding[];
+}
+
 /**
  * Holds a program file (MIL text, `.mlpackage`, `.mlmodel`, `.mlmodelc` or `.onnx`) against the rules of MIL and,
  * with `chip`, of that chip. Broken rules are findings, not errors.
@@ -71,6 +85,7 @@ export interface ChipReport {
 export function checkFile(path: string, options: CheckOptions = {}): CheckReport {
   const chip = options.chip === undefined ? undefined : chipByName(options.chip);
   const driver = chooseDriver(options.driver);
+  const system = options.macos === undefined ? undefined : macosVersion(options.macos);
   requireTarget(options);
   const sizes = sizesOf(options);
   const isOnnx = fileKindOf(path) === "onnx";
@@ -80,6 +95,11 @@ export function checkFile(path: string, options: CheckOptions = {}): CheckReport
     requireFree(path, options, opened);
     const { problems, unknownOps } = checkProgram(asWritten);
     const ofWeights = problemsOfWeights(opened);
+    const onSystem =
+      system === undefined
+        ? undefined
+        : asWritten.functions.flatMap((fn) => checkSystem(fn, system, driver));
+    const isRefused = onSystem?.some(({ severity }) => severity === "error") === true;
     const onChip =
       chip === undefined
         ? undefined
@@ -87,12 +107,16 @@ export function checkFile(path: string, options: CheckOptions = {}): CheckReport
     return {
       path,
       format: opened.format,
-      ok: problems.length === 0 && ofWeights.length === 0 && onChip?.ok !== false,
+      ok: problems.length === 0 && ofWeights.length === 0 && onChip?.ok !== false && !isRefused,
       problems,
       weightProblems: ofWeights,
       weightFiles: weightFilesIn(opened),
       unknownOps,
       ...(onChip !== undefined && { onChip }),
+      ...(system !== undefined &&
+        onSystem !== undefined && {
+          onSystem: { version: system, driver, findings: onSystem },
+        }),
     };
   } finally {
     opened.close();

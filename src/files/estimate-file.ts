@@ -1,5 +1,5 @@
 import type { Driver } from "../chip/chip.ts";
-import { chipByName } from "../chip/chips.ts";
+import { chipWith } from "../chip/calibration.ts";
 import { chooseDriver } from "../chip/choose-driver.ts";
 import { estimateFunction } from "../chip/estimate.ts";
 import type { Estimate } from "../chip/estimate.ts";
@@ -19,6 +19,8 @@ import {
 export interface EstimateFileOptions extends Omit<ImportOptions, "opset" | "functionName"> {
   /** "m1" to "m6", "m4-max", ... Default "m4". */
   readonly chip?: string;
+  /** A report of `anecdote doctor --report` of that chip, whose figures are taken. */
+  readonly calibrated?: string;
   /** The way into the Neural Engine. Default: that of `ANECDOTE_ANE_DRIVER`, or e5rt. */
   readonly driver?: Driver;
   /** Default: the only function, the model's default, or "main". */
@@ -48,7 +50,7 @@ export interface FileEstimate {
  * Throws `FilesError` for a file that holds no such function or leaves sizes open, `ChipError` for an unknown chip.
  */
 export function estimateFile(path: string, options: EstimateFileOptions = {}): FileEstimate {
-  const chip = chipByName(options.chip ?? "m4");
+  const chip = chipWith(options.chip ?? "m4", options.calibrated);
   const driver = chooseDriver(options.driver);
   const { shapes, dimensions } = options;
   const isOnnx = fileKindOf(path) === "onnx";

@@ -7,10 +7,11 @@ import type { FunctionWork, OpWork } from "./work.ts";
 /** What an op or a call spends its time on. */
 export type Bound = "dispatch" | "compute" | "streaming" | "host";
 
+/** Who calls the engine: one of this project's drivers, or Core ML and its successor in published measurements. */
+export type Harness = Driver | "coreml" | "coreai";
+
 /** The constants all chips share. With `ChipRates` they are the whole model. */
 export interface SharedConstants {
-  /** A product over P positions costs as much as one over P + this: filling the array. */
-  readonly fillPositions: number;
   /** The part of `matmul`'s products that waits for its shared operand grows with its bytes, up to all at this size. */
   readonly missCapacityBytes: number;
   /** TFLOP/s at which the waiting part is fed, on every chip. */
@@ -19,14 +20,19 @@ export interface SharedConstants {
   readonly notchStream: number;
   /** The slow window around a whole MiB, per core. */
   readonly notchWindowBytes: number;
+  /** Operands of products that stay on chip come so much faster than those of other ops. */
+  readonly chainFactor: number;
+  /** A program splits over a package's engines from so many positions on. */
+  readonly splitPositions: number;
 }
 
 export const SHARED: SharedConstants = {
-  fillPositions: 14,
   missCapacityBytes: 75e6,
   missFeed: 5.4,
   notchStream: 37,
   notchWindowBytes: 16 * 1024,
+  chainFactor: 2,
+  splitPositions: 256,
 };
 
 const WEIGHT_CORES = 16;
@@ -39,21 +45,31 @@ export interface PricingRates {
   readonly int8Factor: number;
   readonly weightBytesPerMs: number;
   readonly activationBytesPerMs: number;
+  readonly edgeBytesPerMs: number;
+  readonly splitSpeed: number;
+  readonly fillPositions: number;
   readonly hostBytesPerMs: number;
   readonly notched: boolean;
 }
 
-export function pricingRates(chip: Chip, driver: Driver): PricingRates {
+const FLOORS = {
+  e5rt: "e5rtFloor",
+  "in-memory": "inMemoryFloor",
+  coreml: "coremlFloor",
+  coreai: "coremlFloor",
+} as const satisfies Readonly<Record<Harness, keyof ChipRates>>;
+
+export function pricingRates(chip: Chip, driver: Harness): PricingRates {
   return ratesToPricing(chip.rates, driver, familyIndex(chip.family) <= familyIndex("H16"));
 }
 
 export function ratesToPricing(
   rates: Readonly<Record<keyof ChipRates, Pick<Figure, "value">>>,
-  driver: Driver,
+  driver: Harness,
   notched: boolean,
 ): PricingRates {
   return {
-    floorMs: driver === "e5rt" ? rates.e5rtFloor.value : rates.inMemoryFloor.value,
+    floorMs: rates[FLOORS[driver]].value,
     flopsPerMs: {
       pointwise: rates.pointwise.value * 1e9,
       spatial: rates.spatial.value * 1e9,
@@ -62,6 +78,9 @@ export function ratesToPricing(
     int8Factor: rates.int8Factor.value,
     weightBytesPerMs: rates.weightStream.value * 1e6,
     activationBytesPerMs: rates.activationStream.value * 1e6,
+    edgeBytesPerMs: rates.edgeStream.value * 1e6,
+    splitSpeed: rates.splitSpeed.value,
+    fillPositions: rates.fillPositions.value,
     hostBytesPerMs: rates.hostCopy.value * 1e6,
     notched,
   };
@@ -82,19 +101,27 @@ export function priceOp(
   rates: PricingRates,
   shared: SharedConstants = SHARED,
 ): OpPrice {
-  const computeMs = productMs(work, rates, shared);
+  const speed = splitOf(work, rates, shared);
+  const computeMs = productMs(work, rates, shared) / speed;
   const streamMs = work.weightBytes / weightRate(work.weightBytes, rates, shared);
-  const trafficMs = work.trafficBytes / rates.activationBytesPerMs;
+  const near = work.productKind === undefined ? 1 : shared.chainFactor;
+  const trafficMs = work.trafficBytes / (rates.activationBytesPerMs * near * speed);
   const ms = Math.max(computeMs, streamMs, trafficMs);
   const boundBy = computeMs >= Math.max(streamMs, trafficMs) ? "compute" : "streaming";
   return { work, ms, boundBy, computeMs, streamMs, trafficMs };
+}
+
+/** How many engines' worth of speed an op gets. */
+function splitOf(work: OpWork, rates: PricingRates, shared: SharedConstants): number {
+  const isSplit = work.isSplit ?? work.positions >= shared.splitPositions;
+  return isSplit ? rates.splitSpeed : 1;
 }
 
 function productMs(work: OpWork, rates: PricingRates, shared: SharedConstants): number {
   if (work.productKind === undefined || work.productFlops === 0) return 0;
   const ideal =
     work.productFlops / (rates.flopsPerMs[work.productKind] * (work.int8 ? rates.int8Factor : 1));
-  const fill = 1 + shared.fillPositions / work.positions;
+  const fill = 1 + rates.fillPositions / work.positions;
   const waiting =
     work.productKind === "matmul"
       ? work.productFlops * Math.min(1, work.sharedOperandBytes / shared.missCapacityBytes)
@@ -133,6 +160,8 @@ export interface CallPrice {
 export interface CallOptions {
   /** Bytes the host converts and copies in and out each call; none where buffers are shared. */
   readonly hostBytes?: number;
+  /** Bytes of inputs and outputs that cross the program's edge in shared buffers; a host's copies hold theirs. */
+  readonly edgeBytes?: number;
   readonly shared?: SharedConstants;
 }
 
@@ -145,7 +174,9 @@ export function priceCall(
   const ops = work.ops.map((op) => priceOp(op, rates, options.shared));
   const hostMs = (options.hostBytes ?? 0) / rates.hostBytesPerMs;
   let computeMs = 0;
-  let streamingMs = 0;
+  const isSplit = ops.length > 0 && ops.every(({ work: op }) => op.isSplit === true);
+  const edgeSpeed = isSplit ? rates.splitSpeed : 1;
+  let streamingMs = (options.edgeBytes ?? 0) / (rates.edgeBytesPerMs * edgeSpeed);
   for (const op of ops) {
     if (op.boundBy === "compute") computeMs += op.ms;
     else streamingMs += op.ms;

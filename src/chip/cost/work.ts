@@ -25,6 +25,8 @@ export interface OpWork {
   /** Bytes of the operand every position needs. */
   readonly sharedOperandBytes: number;
   readonly int8: boolean;
+  /** Whether it runs on all of a package's engines; by its positions where nobody says. */
+  readonly isSplit?: boolean;
   /** Bytes of activations read and written, all passes counted. */
   readonly trafficBytes: number;
 }
@@ -35,6 +37,13 @@ export interface FunctionWork {
   readonly ops: readonly OpWork[];
   readonly inputBytes: number;
   readonly outputBytes: number;
+  /** Of the inputs, those that products read as weights: their bytes count as weights, not at the program's edge. */
+  readonly weightInputBytes?: number;
+}
+
+/** What crosses a program's edge in buffers that engine and host share. */
+export function edgeBytesOf(work: FunctionWork): number {
+  return work.inputBytes - (work.weightInputBytes ?? 0) + work.outputBytes;
 }
 
 /**
@@ -62,9 +71,20 @@ export function functionWork(fn: MilFunction): FunctionWork {
   return {
     name: fn.name,
     ops,
+    weightInputBytes: sum([...weightInputs(fn)].map(operandBytes)),
     inputBytes: sum(fn.inputs.map(valueBytes)),
     outputBytes: sum(fn.outputs.map(valueBytes)),
   };
+}
+
+function weightInputs(fn: MilFunction): ReadonlySet<Operand> {
+  const inputs = new Set<Operand>(fn.inputs);
+  const found = new Set<Operand>();
+  for (const operation of fn.operations) {
+    const weight = productOperands(operation)?.weight;
+    if (weight !== undefined && inputs.has(weight)) found.add(weight);
+  }
+  return found;
 }
 
 /** Floating-point operations of a function's products: 2 a multiply-accumulate. */

@@ -3,7 +3,8 @@ import { arithmeticOf } from "../../chip/arithmetic/arithmetic.ts";
 import type { ArithmeticChoice } from "../../chip/arithmetic/arithmetic.ts";
 import { familyIndex } from "../../chip/chip.ts";
 import { OpenPlans } from "../host/open-plans.ts";
-import type { Driver } from "../../chip/chip.ts";
+import { calibratedChip, readCalibration, reportOf } from "../../chip/calibration.ts";
+import type { Chip, Driver } from "../../chip/chip.ts";
 import { chipByName } from "../../chip/chips.ts";
 import type { OperandScaling } from "../../lower/operand-scaling.ts";
 import type { Plan } from "../../plan/plan.ts";
@@ -24,7 +25,7 @@ export interface SimEngineOptions {
   readonly operandScaling?: OperandScaling;
   /** "exact" (default) is the engine's arithmetic bit for bit, "fp16" an approximation without grid and tables. */
   readonly numerics?: Numerics;
-  /** Which rules decide about bits, as `parseArithmetic` reads them. Default: the best-supported ones for the chip. */
+  /** Which rules decide about bits, as `parseArithmetic` reads them, or `calibrated:FILE`. Default: the best-supported ones for the chip. */
   readonly arithmetic?: ArithmeticChoice | string;
   /** Miscompiles and clamps of older chips; on unless switched off. */
   readonly clampSlices?: boolean;
@@ -38,12 +39,23 @@ export interface SimEngine extends Engine {
   readonly products: () => Readonly<Record<string, number>>;
 }
 
+/** The chip and its rules, with what a report says where the choice is `calibrated:FILE`. */
+function chosen(
+  chip: Chip,
+  choice: ArithmeticChoice | string | undefined,
+): { readonly record: Chip; readonly choice: ArithmeticChoice | string | undefined } {
+  const path = typeof choice === "string" ? reportOf(choice) : undefined;
+  if (path === undefined) return { record: chip, choice };
+  const calibration = readCalibration(path);
+  return { record: calibratedChip(chip, calibration), choice: calibration.arithmetic };
+}
+
 /**
  * The Neural Engine of a chip on this machine's processor: its arithmetic, its refusals, and a clock by the cost
  * model. `chip` is a chip's name ("m4"). Throws `ChipError` for an unknown one, `EngineError` for an unknown driver.
  */
 export function createSimEngine(chip: string, options: SimEngineOptions = {}): SimEngine {
-  const record = chipByName(chip);
+  const { record, choice } = chosen(chipByName(chip), options.arithmetic);
   const { operandScaling } = options;
   const driver = chooseDriver(options.driver);
   const threads = options.threads ?? availableParallelism();
@@ -52,7 +64,7 @@ export function createSimEngine(chip: string, options: SimEngineOptions = {}): S
   const context = {
     numerics: options.numerics ?? "exact",
     machine,
-    arithmetic: arithmeticOf(record.family, options.arithmetic),
+    arithmetic: arithmeticOf(record.family, choice),
     clampSlices: options.clampSlices ?? family <= familyIndex("H14"),
   };
   const description: EngineDescription = Object.freeze({

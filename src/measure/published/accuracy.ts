@@ -58,6 +58,7 @@ function priceRow(
 ): PricedRow {
   const price = priceCall(row.work, ratesFor(row), {
     hostBytes: row.hostBytes,
+    edgeBytes: row.edgeBytes,
     ...(shared !== undefined && { shared }),
   });
   const predictedMs = rowMs(row, price, ratesFor(row));
@@ -89,7 +90,7 @@ export function rowMs({ row, chip }: RowCase, price: CallPrice, rates: PricingRa
     sequence: row.seq ?? model.sequence,
     vocabulary: row.vocab ?? (row.layers === undefined ? model.vocabulary : 0),
   };
-  return predictPipeline(sizes, chip, row.pipeline).ms;
+  return predictPipeline(sizes, chip, row.pipeline, rates).ms;
 }
 
 /** Linear interpolation between order statistics; 0 for no numbers. */

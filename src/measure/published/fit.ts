@@ -82,6 +82,7 @@ function loss(
   for (const row of cases) {
     const price = priceCall(row.work, ratesToPricing(rates, row.driver, isNotched(row.chip)), {
       hostBytes: row.hostBytes,
+      edgeBytes: row.edgeBytes,
       shared,
     });
     total += Math.abs(Math.log(price.ms / row.row.ms));
@@ -90,6 +91,15 @@ function loss(
     total += (Math.log(rates[name].value / initial[name].value) / PRIOR_WIDTH) ** 2;
   }
   return total / cases.length;
+}
+
+/** 3x3 convolutions on H17 and H18 run at 1.3 to 1.5 times the direct rate. */
+const WINOGRAD = 1.4;
+/** Two programs on two engines against one. */
+const TWO_ENGINES = 1.8;
+
+function hasWinograd(chip: Chip): boolean {
+  return familyIndex(chip.family) >= familyIndex("H17");
 }
 
 function isNotched(chip: Chip): boolean {
@@ -113,7 +123,9 @@ export function priorRates(chips: readonly Chip[], reference: Chip): Map<string,
         {
           ...rates,
           pointwise: products(rates.pointwise.value),
-          spatial: products(rates.spatial.value),
+          // What the families' own designs say: Winograd from H17 on, and how many engines a package has.
+          spatial: products(rates.pointwise.value * (hasWinograd(chip) ? WINOGRAD : 1)),
+          splitSpeed: { value: chip.family === "H18" ? TWO_ENGINES : 1 },
           matmul: products(rates.matmul.value),
           inMemoryFloor: { value: 0.12 },
           e5rtFloor: { value: 0.12 },
@@ -123,6 +135,35 @@ export function priorRates(chips: readonly Chip[], reference: Chip): Map<string,
       ];
     }),
   );
+}
+
+/** Figures that a user of a chip without any row would have to measure, from the cheapest on. */
+export const MEASUREMENTS = {
+  "nothing measured": [],
+  "a call that does nothing": ["inMemoryFloor", "e5rtFloor", "coremlFloor"],
+  "and the harness's copies": ["inMemoryFloor", "e5rtFloor", "coremlFloor", "hostCopy"],
+  "and a stream of weights": [
+    "inMemoryFloor",
+    "e5rtFloor",
+    "coremlFloor",
+    "hostCopy",
+    "weightStream",
+  ],
+  "and its products": [
+    ...(["inMemoryFloor", "e5rtFloor", "coremlFloor", "hostCopy", "weightStream"] as const),
+    ...(["pointwise", "spatial", "matmul"] as const),
+  ],
+} as const satisfies Readonly<Record<string, readonly (keyof ChipRates)[]>>;
+
+/** A chip as its family alone tells, but for some figures that were measured. */
+export function knownOnly(
+  chip: Chip,
+  priors: ReadonlyMap<string, RateValues>,
+  names: readonly (keyof ChipRates)[],
+): FittedModel {
+  const prior = priors.get(chip.id) ?? chip.rates;
+  const own = Object.fromEntries(names.map((name) => [name, chip.rates[name]]));
+  return { rates: new Map([[chip.id, { ...prior, ...own }]]), shared: SHARED };
 }
 
 /** Splits rows by source, as far as the text before ";" or "," names one. */

@@ -12,7 +12,12 @@ const common = {
   /** Power of the engine's rail while running, where it was read. */
   ane_w: z.number().positive().optional(),
   ane_mw: z.number().positive().optional(),
-  driver: z.enum(DRIVERS).optional().catch(undefined),
+  driver: z
+    .enum([...DRIVERS, "coreml", "coreai"])
+    .optional()
+    .catch(undefined),
+  /** Engines of the package that the program ran on, where it was seen. */
+  engines: count.optional(),
   /** Calls that the time covers, where it covers more than one. */
   calls: count.optional(),
   /** Whether the time includes converting and copying inputs and outputs on the host. */
@@ -105,6 +110,35 @@ const ROWS = {
     head_dim: count.optional(),
     vocab: z.number().int().nonnegative().default(0),
     context: count.default(1),
+  }),
+  /** `depth` times one reduction over an axis and one op that broadcasts its result back. */
+  "reduce-chain": z.object({
+    kind: z.literal("reduce-chain"),
+    ...common,
+    op: z.string().default("reduce_sum"),
+    shape: z.array(count).min(1).max(5),
+    axis: z.number().int(),
+    depth: count.default(1),
+  }),
+  /** Gradients of both factors of a low-rank correction of one layer, in so many programs. */
+  "lora-gradient": z.object({
+    kind: z.literal("lora-gradient"),
+    ...common,
+    in_dim: count,
+    out_dim: count,
+    rank: count,
+    seq: count,
+    programs: count.default(1),
+  }),
+  /** Softmax and both products over a cache, queries in groups that share keys. */
+  "attention-block": z.object({
+    kind: z.literal("attention-block"),
+    ...common,
+    heads: count,
+    kv_heads: count.optional(),
+    queries: count,
+    keys: count,
+    head_dim: count,
   }),
   /** A step of a published trainer: forward, backward and its copies (published-pipeline.ts). */
   "training-step": z.object({

@@ -1,8 +1,11 @@
 import os from "node:os";
+import { join } from "node:path";
 import { z } from "zod";
 import { DRIVERS } from "../../chip/chip.ts";
 import type { Chip, Driver } from "../../chip/chip.ts";
+import { cacheFolder } from "../../engine/ane/probe.ts";
 import type { AneLibrary, DriverSettings, MachineIdentity } from "../../engine/ane/probe.ts";
+import { writeWholeFile } from "../../util/atomic-file.ts";
 import { VERSION } from "../../util/version.ts";
 import { resultSchema, VERDICTS } from "./outcome.ts";
 import type { ProbeResult, Verdict } from "./outcome.ts";
@@ -101,4 +104,18 @@ function withoutHome<Value>(value: Value): Value {
   if (home.length < 2) return value;
   const text = JSON.stringify(value).replaceAll(JSON.stringify(home).slice(1, -1), "~");
   return JSON.parse(text) as Value;
+}
+
+/** Where the last whole report of a chip is kept: what `estimate --calibrated` takes by itself. */
+export function savedReportPath(chip: string, root = cacheFolder()): string {
+  return join(root, "machine", `report-${chip}.json`);
+}
+
+/** Keeps a whole report. A library that stands for the engine leaves what silicon said alone. Throws `FileError`. */
+export function saveReport(report: SelfTestReport, root?: string): void {
+  if (!report.complete || report.ran_on !== "silicon") return;
+  writeWholeFile(
+    savedReportPath(report.machine.chip, root),
+    `${JSON.stringify(report, undefined, 2)}\n`,
+  );
 }

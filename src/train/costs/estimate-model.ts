@@ -1,5 +1,5 @@
 import type { Driver } from "../../chip/chip.ts";
-import { chipByName } from "../../chip/chips.ts";
+import { chipWith } from "../../chip/calibration.ts";
 import { chooseDriver } from "../../chip/choose-driver.ts";
 import { trainingRuns } from "../../chip/estimate.ts";
 import type { PlanEstimate } from "../../chip/estimate.ts";
@@ -17,6 +17,8 @@ export const PUBLISHED_MICRO_BATCHES = 10;
 export interface EstimateModelOptions {
   /** "m1" to "m6", "m4-max", ... Default "m4". */
   readonly chip?: string;
+  /** A report of `anecdote doctor --report` of that chip, whose figures are taken. */
+  readonly calibrated?: string;
   /** The way into the Neural Engine. Default: that of `ANECDOTE_ANE_DRIVER`, or e5rt. */
   readonly driver?: Driver;
 }
@@ -45,7 +47,7 @@ export function estimateStep(
   config: TrainConfig,
   options: EstimateModelOptions = {},
 ): StepEstimate {
-  const chip = chipByName(options.chip ?? "m4");
+  const chip = chipWith(options.chip ?? "m4", options.calibrated);
   const driver = chooseDriver(options.driver);
   const model = trainedModel(config, plannedModel(config));
   const microBatches = config.gradient_accumulation_steps;
@@ -68,7 +70,7 @@ export function estimateToken(
   config: TrainConfig,
   options: EstimateModelOptions = {},
 ): TokenEstimate {
-  const chip = chipByName(options.chip ?? "m4");
+  const chip = chipWith(options.chip ?? "m4", options.calibrated);
   const driver = chooseDriver(options.driver);
   const model = plannedModel(config);
   const length = Math.min(config.max_seq_length, model.contextLength);

@@ -4,6 +4,8 @@ import {
   formatArithmetic,
   parseArithmetic,
 } from "../../chip/arithmetic/arithmetic.ts";
+import type { ArithmeticChoice } from "../../chip/arithmetic/arithmetic.ts";
+import { readCalibration, reportOf } from "../../chip/calibration.ts";
 import { isSimulated } from "../../chip/simulated.ts";
 import { readTrainerState } from "../../runs/state.ts";
 import type { FoundCheckpoint } from "../../runs/whole-checkpoints.ts";
@@ -20,13 +22,19 @@ export function withArithmetic(
   note: (message: string) => void,
 ): TrainConfig {
   if (!isSimulated(config.engine)) return config;
-  const given = config.arithmetic && formatArithmetic(parseArithmetic(config.arithmetic));
+  const given = config.arithmetic && formatArithmetic(choiceOf(config.arithmetic));
   const folder = found?.checkpoint?.folder;
   const before = folder === undefined ? undefined : madeWith(folder);
   if (given !== undefined && before !== undefined && given !== before) {
     note(`the checkpoint was made with arithmetic ${before}, this is ${given}: not bit for bit`);
   }
   return { ...config, arithmetic: given ?? before ?? CURRENT_SET };
+}
+
+/** A report's choice is spelled out: the run must not change when the file does. */
+function choiceOf(arithmetic: string): ArithmeticChoice {
+  const report = reportOf(arithmetic);
+  return report === undefined ? parseArithmetic(arithmetic) : readCalibration(report).arithmetic;
 }
 
 function madeWith(folder: string): string {
