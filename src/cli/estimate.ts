@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { describeCalibration, readCalibration } from "../chip/calibration.ts";
 import type { Driver } from "../chip/chip.ts";
 import { chipByName } from "../chip/chips.ts";
+import { paced, PAUSES } from "../chip/cost/pauses.ts";
 import { estimateJson } from "../chip/estimate.ts";
 import type { Estimate, PlanEstimate } from "../chip/estimate.ts";
 import { formatNumber } from "../chip/figure.ts";
@@ -43,6 +44,8 @@ interface EstimateFlags extends DriverFlags {
   readonly dim: readonly string[];
   readonly hostCopies?: boolean;
   readonly calibrated?: string | boolean;
+  readonly every?: string;
+  readonly lowPower?: boolean;
   readonly asWritten?: boolean;
   readonly svg?: string;
   readonly json?: boolean;
@@ -82,6 +85,11 @@ export function register(program: Command, _exit: Exit): void {
       "--calibrated [report]",
       "by the figures of a Mac: a report of anecdote doctor --report, or what doctor saved here",
     )
+    .option(
+      "--every <seconds>",
+      "also what it takes when begun so often: pauses cost clock and power-on",
+    )
+    .option("--low-power", "also the energy in Low Power Mode")
     .option("--svg <file>", "write the chip's roofline with the ops on it")
     .option("--json", "one JSON object")
     .addHelpText(
@@ -102,6 +110,7 @@ Examples:
   addDriverOption(command);
   addOptions(command, STEP_OPTIONS, TRAIN_DEFAULTS);
   command.action((file: string | undefined, flags: EstimateFlags) => {
+    const everyMs = flags.every === undefined ? undefined : 1e3 * seconds(flags.every);
     const calibrated = calibratedBy(flags);
     const target = {
       chip: flags.chip,
@@ -134,6 +143,10 @@ Examples:
         ...(model !== undefined && { parameters: parameterCount(model.parameters.weights) }),
         ...estimateJson(estimate),
         ...(calibrated !== undefined && { calibrated: readCalibration(calibrated) }),
+        ...(everyMs !== undefined && { paced: paced(estimate.ms, estimate.joules, everyMs) }),
+        ...(flags.lowPower === true && {
+          low_power: { joules: estimate.joules * PAUSES.lowPowerShare.value },
+        }),
         ...(ofFile !== undefined && fileJson(ofFile)),
         ...(published !== undefined && {
           as_published: {
@@ -151,10 +164,28 @@ Examples:
         (calibrated === undefined ? "" : describeCalibration(readCalibration(calibrated))) +
         (model === undefined ? "" : `${describeModel(model)}\n`) +
         formatEstimate(estimate) +
+        (everyMs === undefined ? "" : describePaced(estimate, everyMs)) +
+        (flags.lowPower === true
+          ? `in Low Power Mode ${formatNumber(estimate.joules * PAUSES.lowPowerShare.value * 1e3)} mJ: ${PAUSES.lowPowerShare.source}; nobody published what it does to the time\n`
+          : "") +
         (ofFile === undefined ? "" : describeFile(ofFile)) +
         (published === undefined ? "" : describePublished(published)),
     );
   });
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (value > 0 && value <= 86_400) return value;
+  throw new UsageError("cli.estimate.every", `--every takes seconds up to 86400, not "${text}"`);
+}
+
+function describePaced(estimate: Estimate, everyMs: number): string {
+  const { ms, addedMs, pauseMs, watts } = paced(estimate.ms, estimate.joules, everyMs);
+  return (
+    `begun every ${formatNumber(everyMs / 1e3)} s: ${formatNumber(ms)} ms each, ${formatNumber(addedMs)} of it after a pause of ` +
+    `${formatNumber(pauseMs)} ms; ${formatNumber(watts)} W on average, none in the pauses (measured on M6 alone)\n`
+  );
 }
 
 /** What was estimated, with what stands beside it. */

@@ -99,7 +99,7 @@ async function firstOf(arithmetic: string, left: readonly number[]): Promise<num
     left.forEach((value, index) => (x0[index] = value));
     loaded.view("y").fill(1);
     await loaded.run("run");
-    return Number(loaded.view("z")[0]);
+    return loaded.view("z")[0] ?? NaN;
   } finally {
     await engine.close();
   }
