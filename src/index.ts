@@ -109,3 +109,11 @@ export * as plan from "./plan/index.ts";
 export * as runs from "./runs/index.ts";
 export * as text from "./text/index.ts";
 export * as training from "./train/index.ts";
+
+export type { RemediedFinding, RemediedFunction } from "./lower/index.ts";
+export type { TensorNumbers } from "./onnx/tensor-numbers.ts";
+export type { Storage } from "./plan/storage.ts";
+export type { ByteSource } from "./util/byte-source.ts";
+export type { ForeignNames } from "./util/foreign-names.ts";
+export type { OptionLayer, OptionSpec, OptionTable, OptionValues } from "./util/options.ts";
+export { Random } from "./util/random.ts";

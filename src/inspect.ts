@@ -30,3 +30,4 @@ export * from "./inspect/hwx/index.ts";
 export * from "./inspect/e5/index.ts";
 export { describeModelFolder, modelFolderJson } from "./runs/describe-model-folder.ts";
 export type { ModelFolderReport } from "./runs/describe-model-folder.ts";
+export type { FunctionSummary, WeightSummary } from "./inspect/program-summary.ts";

@@ -34,7 +34,11 @@ const LAST_WORDS: Readonly<Record<string, RegExp>> = {
 };
 
 // They import "anecdote" as its users do, from the build (npm run build).
-describe.skipIf(!isBuilt)("examples (skipped: not built)", () => {
+describe("examples", () => {
+  it("are run from the build", () => {
+    expect(isBuilt, "node scripts/build.mjs").toBe(true);
+  });
+
   it.each(examples)("%s runs to its end", { timeout: 300_000 }, async (name) => {
     const { code, output } = await runExample(name);
     expect(code, output).toBe(0);

@@ -3,12 +3,15 @@ import type { ChipRates } from "./rates.ts";
 
 /** Generations of the engine, by the M-series rule M(n) = H(n + 12). */
 export const FAMILIES = ["H13", "H14", "H15", "H16", "H17", "H18"] as const;
+/** Chips that share an engine, by the target their programs are compiled for. */
 export type Family = (typeof FAMILIES)[number];
 
 /** The two ways into the engine: `e5rt_*` in C, `_ANEInMemoryModel` in Objective-C. */
 export const DRIVERS = ["e5rt", "in-memory"] as const;
+/** The way into the Neural Engine. */
 export type Driver = (typeof DRIVERS)[number];
 
+/** What one Neural Engine accepts, how fast it runs and at what power, each with its source. */
 export interface Chip {
   /** As Apple writes it: "M4 Max". */
   readonly name: string;

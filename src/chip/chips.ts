@@ -488,6 +488,7 @@ export function chipId(name: string): string {
   return compact.replace(/^([am]\d+)(pro|max|ultra)$/, "$1-$2");
 }
 
+/** A chip by its name or one of its other names; nothing where nobody has it. */
 export function findChip(name: string): Chip | undefined {
   return BY_ID.get(chipId(name));
 }

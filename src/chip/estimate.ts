@@ -35,6 +35,7 @@ export interface Breakdown {
   readonly host: number;
 }
 
+/** The predicted price of a function: milliseconds, joules, and what of each op. */
 export interface Estimate {
   readonly chip: string;
   readonly driver: Driver;
@@ -47,6 +48,7 @@ export interface Estimate {
   readonly ops: readonly EstimatedOp[];
 }
 
+/** The predicted price of one dispatch of a plan. */
 export interface EstimatedDispatch {
   readonly label: string;
   readonly program: string;
@@ -57,6 +59,7 @@ export interface EstimatedDispatch {
   readonly boundBy: Bound;
 }
 
+/** The predicted price of a plan. */
 export interface PlanEstimate extends Estimate {
   /** The same work where engine and host do at the same time what does not wait for each other. */
   readonly overlappedMs: number;
@@ -81,6 +84,7 @@ export type Placement =
   | { readonly place: "engine"; readonly function: MilFunction }
   | { readonly place: "host"; readonly reason: string };
 
+/** What of a plan is priced, and how often it runs. */
 export interface PlanEstimateOptions {
   /** How often each section runs. Default: a training step with one micro-batch. */
   readonly runs?: Readonly<Record<string, number>>;

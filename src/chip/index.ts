@@ -19,3 +19,7 @@ export type { Severity, Symptom } from "./legality/rule.ts";
 export { chipJson, formatChip, formatChips, formatEstimate, formatFindings } from "./print.ts";
 export { COMPILE_TARGETS, compileTarget } from "./targets.ts";
 export type { CompileTarget } from "./targets.ts";
+export type { Bound } from "./cost/model.ts";
+export type { Breakdown } from "./estimate.ts";
+export type { AnyRule } from "./legality/rule.ts";
+export type { ChipRates } from "./rates.ts";

@@ -56,6 +56,7 @@ export function formatChip(chip: Chip): string {
   return `${chip.name}: family ${chip.family}, architecture ${chip.architecture}\n${body}\n${notes}`;
 }
 
+/** A chip as `anecdote chips --json` prints it. */
 export function chipJson(chip: Chip): Readonly<Record<string, unknown>> {
   return { ...chip };
 }

@@ -33,6 +33,7 @@ const CODE_TYPES: ReadonlyMap<number, BlobDataType> = new Map(
   Object.entries(BLOB_TYPE_CODES).map(([name, code]) => [code, name as BlobDataType]),
 );
 
+/** Whether weight files hold elements of a type. */
 export function isBlobDataType(dataType: DataType): dataType is BlobDataType {
   return Object.hasOwn(BLOB_TYPE_CODES, dataType);
 }

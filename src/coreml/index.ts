@@ -26,3 +26,5 @@ export {
   Weights,
 } from "./weights.ts";
 export type { WeightLocation, WeightProblem } from "./weights.ts";
+export type { LiteralPlace } from "./map-literals.ts";
+export type { MovedWeights } from "./weights.ts";

@@ -101,6 +101,7 @@ function notAProgram(model: Model, name: string): CoreMlError {
   );
 }
 
+/** What a model says of itself beside its program. */
 export interface ModelOptions extends DescribeOptions, WriteProgramOptions {
   /** The message the program was read from: its texts, flags and unknown parts are kept. */
   readonly original?: Model | undefined;

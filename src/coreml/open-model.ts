@@ -12,6 +12,7 @@ import { parseModel } from "./model-message.ts";
 import { findPackageModel } from "./package.ts";
 import { Weights } from "./weights.ts";
 
+/** Formats of models with a MIL program. */
 export type ModelFormat = "mlpackage" | "mlmodel" | "mlmodelc" | "mil";
 
 /** A model file that is open: its program at hand, its weights read when they are asked for. */

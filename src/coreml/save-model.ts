@@ -11,6 +11,7 @@ import { writePackageFiles } from "./package.ts";
 import { loadWeights, modelPath, moveWeights } from "./weights.ts";
 import type { Weights } from "./weights.ts";
 
+/** How a model is written. */
 export interface SaveOptions extends ModelOptions {
   /** Where the tensors of weight files are read, when the program refers to some. */
   readonly weights?: Weights | undefined;
@@ -53,6 +54,7 @@ function checkInputs(program: Program, { original }: SaveOptions): void {
   }
 }
 
+/** How a program's text is written. */
 export interface SaveTextOptions extends PrintOptions {
   readonly weights?: Weights | undefined;
 }

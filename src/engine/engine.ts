@@ -12,6 +12,7 @@ export type BufferView =
   | Int8Array
   | Uint8Array;
 
+/** What an engine is: name, device, runtime. */
 export interface EngineDescription {
   /** "reference", "cpu", "sim:m4", "ane". */
   readonly name: string;
@@ -25,6 +26,7 @@ export interface EngineDescription {
   readonly profile?: string;
 }
 
+/** How a plan is loaded. */
 export interface LoadOptions {
   /** Persistent buffers of the same name and type are those of this plan, not new ones. */
   readonly share?: LoadedPlan;
@@ -73,6 +75,7 @@ export interface SectionExecution {
   readonly reason: string;
 }
 
+/** Bytes that a loaded plan holds. */
 export interface MemoryReport {
   /** Bytes of buffers with memory of their own, by role. */
   readonly persistentBytes: number;
@@ -132,6 +135,7 @@ export interface CompilationCost {
   readonly budget: number;
 }
 
+/** What compiles programs and runs plans: a processor, or something that stands for one. */
 export interface Engine {
   readonly description: EngineDescription;
   /** Nothing where programs are compiled without a limit. Throws `EngineError` for a program that is refused. */

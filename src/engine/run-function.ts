@@ -17,6 +17,7 @@ import type { FunctionInput } from "./function-values.ts";
 import { evaluateFunction } from "./reference/evaluate.ts";
 import { createReferenceEngine } from "./reference/index.ts";
 
+/** What happens where an engine cannot run a function. */
 export interface RunFunctionOptions {
   /**
    * Where the engine has no form for an op of the function, the reference engine runs the function instead, and

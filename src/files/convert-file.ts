@@ -33,8 +33,10 @@ import { requireFreeOutputs } from "./output-file.ts";
 
 /** Formats that are written, by the ending of a path. */
 export const CONVERT_TARGETS = ["mil", "mlpackage", "mlmodel", "onnx"] as const;
+/** A format that is written. */
 export type ConvertTarget = (typeof CONVERT_TARGETS)[number];
 
+/** How a file is turned into another format. */
 export interface ConvertOptions extends Omit<ImportOptions, "opset" | "functionName"> {
   /** Which function becomes an `.onnx` file. Default: the only one, the model's default, or "main". */
   readonly function?: string;

@@ -16,6 +16,7 @@ import {
   requireSizes,
 } from "./open-program.ts";
 
+/** What of a file is priced, for which chip. */
 export interface EstimateFileOptions extends Omit<ImportOptions, "opset" | "functionName"> {
   /** "m1" to "m6", "m4-max", ... Default "m4". */
   readonly chip?: string;

@@ -5,6 +5,7 @@ import { loadWeights, modelOf, readModelConfig, wholeForward } from "../model/in
 import { FilesError } from "./errors.ts";
 import type { OpenedProgram } from "./open-program.ts";
 
+/** Sizes of a model's forward pass as a program. */
 export interface ForwardSizes {
   /** Default 1. */
   readonly batchSize: number | undefined;

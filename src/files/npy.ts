@@ -22,7 +22,9 @@ const ARRAY_CLASSES = {
   b1: Uint8Array,
 } as const;
 
+/** NumPy's names of element types, without the byte order. */
 export type NpyType = keyof typeof ARRAY_CLASSES;
+/** The numbers of an array, in the array class of their type. */
 export type NpyData = InstanceType<(typeof ARRAY_CLASSES)[NpyType]>;
 
 /** A dense array in C order (the last axis runs fastest). */

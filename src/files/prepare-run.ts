@@ -19,6 +19,7 @@ import {
   wholeProgram,
 } from "./open-program.ts";
 
+/** A file's function and what it runs on. */
 export interface RunRequest {
   readonly path: string;
   /** Arrays of inputs by name. */

@@ -12,6 +12,7 @@ import type { DecodeSection } from "./decode-plan.ts";
 import { GenerateError } from "./errors.ts";
 import { Sequence } from "./sequence.ts";
 
+/** How a decoder is made. */
 export interface DecoderOptions {
   readonly engine: Engine;
   readonly model: Model;

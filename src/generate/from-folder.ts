@@ -11,6 +11,7 @@ import type { SamplingOptions } from "./sampling.ts";
 import { samplingOf } from "./writing.ts";
 import type { GenerateOptions, GeneratedText } from "./writing.ts";
 
+/** The engine that a folder's model runs on. Default: "auto". */
 export interface FolderOptions extends EngineSettings {
   readonly engine?: string;
 }

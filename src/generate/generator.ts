@@ -14,6 +14,7 @@ import type { Sequence } from "./sequence.ts";
 import { samplingOf, Writing } from "./writing.ts";
 import type { GeneratedText, GenerateOptions } from "./writing.ts";
 
+/** What a generator is made of. */
 export interface GeneratorParts {
   readonly engine: Engine;
   readonly model: Model;

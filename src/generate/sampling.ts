@@ -1,6 +1,7 @@
 import type { Random } from "../util/random.ts";
 import { GenerateError } from "./errors.ts";
 
+/** How the next token is drawn. Names follow Hugging Face. */
 export interface SamplingOptions {
   /** 0 takes the most likely token; 1 samples the model's own distribution. */
   readonly temperature: number;
@@ -14,6 +15,7 @@ export interface SamplingOptions {
   readonly repetitionPenalty: number;
 }
 
+/** The most likely token is taken; nothing is drawn. */
 export const GREEDY: SamplingOptions = {
   temperature: 0,
   topK: 0,

@@ -6,6 +6,7 @@ import { GREEDY, checkSampling, sampleToken } from "./sampling.ts";
 import type { SamplingOptions } from "./sampling.ts";
 import { StopWatcher } from "./stop-watcher.ts";
 
+/** How text is written: how much, how tokens are drawn, where it ends. */
 export interface GenerateOptions extends Partial<SamplingOptions> {
   readonly maxTokens: number;
   readonly seed?: number;
@@ -21,8 +22,10 @@ export interface GenerateOptions extends Partial<SamplingOptions> {
   readonly signal?: AbortSignal;
 }
 
+/** Why writing ended. */
 export type StopReason = "end of text" | "stop string" | "max tokens" | "end of context";
 
+/** What was written, and how fast. */
 export interface GeneratedText {
   /** Without the prompt. */
   readonly text: string;

@@ -25,6 +25,7 @@ export interface DifferentiateOptions extends GradientRequest {
   readonly heldInputs?: readonly string[];
 }
 
+/** The forward and backward functions of a function. */
 export interface Derivative {
   /** The function with its taps as further outputs. */
   readonly forward: MilFunction;

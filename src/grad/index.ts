@@ -5,3 +5,4 @@ export { GradError } from "./errors.ts";
 export { opNames, opReport } from "./op-report.ts";
 export type { OpReport } from "./op-report.ts";
 export { valueAndGradient } from "./value-and-gradient.ts";
+export type { TapReport } from "./tap-report.ts";

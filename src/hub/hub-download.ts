@@ -23,12 +23,14 @@ import { HubError } from "./errors.ts";
 import { cachedHubFile, hubToken, hubUrl, isOffline } from "./hub-environment.ts";
 import type { HubEnvironment, HubFile } from "./hub-environment.ts";
 
+/** How much of a file is there, in bytes. */
 export interface DownloadProgress {
   readonly file: string;
   readonly byteCount: number;
   readonly byteTotal: number;
 }
 
+/** Where a file is kept, and who hears of it. */
 export interface DownloadOptions {
   /** Default: the process's environment. */
   readonly environment?: HubEnvironment;
@@ -42,6 +44,7 @@ export interface DownloadOptions {
   readonly signal?: AbortSignal;
 }
 
+/** A file of the Hub that is on this machine. */
 export interface DownloadedFile {
   readonly path: string;
   readonly byteLength: number;

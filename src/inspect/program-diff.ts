@@ -23,6 +23,7 @@ export interface OperationPair {
   readonly differences: readonly ProgramDifference[];
 }
 
+/** What two functions of one name differ in. */
 export interface FunctionDiff {
   readonly name: string;
   /** "both", or the only side that has the function. */
@@ -33,6 +34,7 @@ export interface FunctionDiff {
   readonly equal_ops: number;
 }
 
+/** What two programs differ in. */
 export interface ProgramDiff {
   readonly equal: boolean;
   readonly program: readonly ProgramDifference[];
@@ -371,6 +373,7 @@ function joinReplaced(pairs: readonly Pair[]): Pair[] {
   return joined;
 }
 
+/** A difference as `anecdote diff` prints it. */
 export function programDiffText(diff: ProgramDiff): string {
   const lines = diff.program.map((one) => line("", one));
   for (const fn of diff.functions) {

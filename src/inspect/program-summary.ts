@@ -35,6 +35,7 @@ export interface WeightSummary {
   readonly offset?: number;
 }
 
+/** What a program is made of. */
 export interface ProgramSummary {
   readonly version: string;
   readonly functions: readonly FunctionSummary[];
@@ -46,6 +47,7 @@ export interface ProgramSummary {
 /** Smaller literals are settings, not weights. */
 const WEIGHT_MINIMUM_ELEMENTS = 10;
 
+/** Functions, ops and constants of a program. */
 export function summarizeProgram(program: Program): ProgramSummary {
   const weights = weightsOf(program);
   return {

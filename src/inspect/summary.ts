@@ -13,6 +13,7 @@ export interface Summary {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
+/** A function of a program: its ports and how often each op occurs. */
 export interface SummarizedFunction {
   readonly name: string;
   readonly opset: string;
@@ -23,6 +24,7 @@ export interface SummarizedFunction {
   readonly op_count: number;
 }
 
+/** An input or a result. */
 export interface SummarizedPort {
   readonly name: string;
   readonly type: string;

@@ -37,6 +37,7 @@ type RawInput =
   | readonly boolean[]
   | undefined;
 
+/** Names of an op's results. */
 export interface OpOptions {
   /** Name of the result (results of several outputs get `_0`, `_1`, ...); made unique when taken. */
   readonly name?: string;

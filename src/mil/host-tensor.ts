@@ -29,6 +29,7 @@ export function zeros(shape: readonly number[]): Float64Array {
   return new Float64Array(count);
 }
 
+/** A tensor of numbers, row-major; zeros where none are given. Throws `MilError` for a wrong count. */
 export function hostTensor(
   dataType: DataType,
   shape: readonly number[],

@@ -40,3 +40,15 @@ export {
   verifyFunction,
   verifyProgram,
 } from "./verify.ts";
+export type { OpRow } from "./op-row.ts";
+export type { OpSignature, PublicOpName } from "./op-signature.ts";
+export type { LiteralData, NumericData, Opset } from "./program.ts";
+export type {
+  DictionaryType,
+  Dimension,
+  ListType,
+  StateType,
+  TensorBufferType,
+  TupleType,
+} from "./types.ts";
+export type { MilCheck, MilProblem, Verification } from "./verify.ts";

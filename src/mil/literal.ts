@@ -77,22 +77,27 @@ export function tensorLiteral(
   return numericLiteral(tensorType(dataType, shape), numbers);
 }
 
+/** A scalar of a numeric type as a constant. */
 export function scalarLiteral(dataType: DataType, value: number): Literal {
   return tensorLiteral(dataType, [], [value]);
 }
 
+/** An int32 scalar as a constant. */
 export function int32Literal(value: number): Literal {
   return scalarLiteral("int32", value);
 }
 
+/** A vector of int32 as a constant, shape `[N]`. */
 export function int32sLiteral(values: readonly number[]): Literal {
   return tensorLiteral("int32", [values.length], values);
 }
 
+/** A bool as a constant. */
 export function boolLiteral(value: boolean): Literal {
   return scalarLiteral("bool", value ? 1 : 0);
 }
 
+/** A string as a constant. */
 export function stringLiteral(value: string): Literal {
   return Object.freeze({
     kind: "literal",

@@ -40,6 +40,7 @@ export const PUBLIC_OPS: readonly PublicOpName[] = Object.freeze(
   Object.keys(OP_SIGNATURES).filter(isPublicOp),
 );
 
+/** Whether a name is in the public vocabulary of coremltools. */
 export function isPublicOp(op: string): op is PublicOpName {
   return Object.hasOwn(OP_SIGNATURES, op);
 }

@@ -68,11 +68,13 @@ export interface Value {
   readonly constant?: Literal;
 }
 
+/** What an op reads: a value or a constant. */
 export type Operand = Value | Literal;
 
 /** Variadic parameters (`concat`'s `values`) take a list. */
 export type Argument = Operand | readonly Operand[];
 
+/** One op: its inputs by parameter, its outputs, its blocks. */
 export interface Operation {
   /** The op's name in the table, or any name a file uses: what is not understood is carried through. */
   readonly type: string;
@@ -85,12 +87,14 @@ export interface Operation {
   readonly opset?: string;
 }
 
+/** Operations with inputs and outputs inside another operation. */
 export interface Block {
   readonly inputs: readonly Value[];
   readonly operations: readonly Operation[];
   readonly outputs: readonly Value[];
 }
 
+/** A function: typed inputs, operations in order, named outputs. */
 export interface MilFunction extends Block {
   readonly name: string;
   /** Usually one of OPSETS; files may carry others. */

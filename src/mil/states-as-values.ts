@@ -11,6 +11,7 @@ export interface StateValue {
   readonly output: string;
 }
 
+/** A function without states: each is an input and a result. */
 export interface StatelessFunction {
   readonly fn: MilFunction;
   readonly states: readonly StateValue[];

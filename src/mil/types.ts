@@ -29,6 +29,7 @@ export const DATA_TYPE_BITS = {
   string: 0,
 } as const;
 
+/** Element types, as MIL spells them. */
 export type DataType = keyof typeof DATA_TYPE_BITS;
 
 /** A size known when the program is written, or "?" for one that is not. */
@@ -73,6 +74,7 @@ export interface TensorBufferType {
   readonly interleaveFactors: readonly number[];
 }
 
+/** Types of values. */
 export type MilType =
   | TensorType
   | ListType
@@ -84,10 +86,12 @@ export type MilType =
 /** Rank of tensors that the language and the engine accept. */
 export const MAXIMUM_RANK = 5;
 
+/** A tensor type; "?" for sizes that are not known. */
 export function tensorType(dataType: DataType, shape: readonly Dimension[]): TensorType {
   return Object.freeze({ kind: "tensor", dataType, shape: Object.freeze([...shape]) });
 }
 
+/** A tensor type of rank 0. */
 export function scalarType(dataType: DataType): TensorType {
   return tensorType(dataType, []);
 }

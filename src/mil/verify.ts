@@ -44,6 +44,7 @@ export function checkProgram(program: Program): MilCheck {
   return checker.result();
 }
 
+/** Rules of the language that a function breaks; never throws. */
 export function checkFunction(fn: MilFunction): MilCheck {
   const checker = new Checker();
   checker.function(fn);
@@ -55,6 +56,7 @@ export function verifyProgram(program: Program): Verification {
   return verified(checkProgram(program));
 }
 
+/** Throws `MilError` for the first rule of the language that a function breaks. */
 export function verifyFunction(fn: MilFunction): Verification {
   return verified(checkFunction(fn));
 }

@@ -1,5 +1,6 @@
 /** Model families by the `model_type` of their `config.json`. */
 export const FAMILY_NAMES = ["llama", "gpt2", "qwen3"] as const;
+/** Families of models. */
 export type FamilyName = (typeof FAMILY_NAMES)[number];
 
 /** How rotary frequencies are changed for contexts longer than the model was first trained with. */
@@ -61,4 +62,5 @@ export interface Gpt2Config extends CommonConfig {
   readonly activation: "gelu_new" | "gelu";
 }
 
+/** A model's configuration, whatever its family. */
 export type ModelConfig = LlamaConfig | Gpt2Config | Qwen3Config;

@@ -22,6 +22,7 @@ export interface CachedSizes {
   readonly dataType: StageDataType;
 }
 
+/** Sizes of a stage over rows: B x S rows of C channels. */
 export interface RowSizes {
   readonly rowCount: number;
   readonly dataType: StageDataType;

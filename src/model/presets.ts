@@ -143,8 +143,10 @@ export const MODEL_PRESETS = {
   }),
 } as const satisfies Readonly<Record<string, ModelConfig>>;
 
+/** Names of the models whose shapes are known. */
 export type ModelPresetName = keyof typeof MODEL_PRESETS;
 
+/** Whether a model's shape is known by a name. */
 export function isModelPreset(name: string): name is ModelPresetName {
   return Object.hasOwn(MODEL_PRESETS, name);
 }

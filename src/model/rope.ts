@@ -2,6 +2,7 @@ import type { Value } from "../mil/program.ts";
 import type { RopeScaling } from "./config.ts";
 import type { StageBuilder } from "./stage-builder.ts";
 
+/** What the tables of rotary positions are made from. */
 export interface RopeSettings {
   readonly headSize: number;
   readonly ropeTheta: number;

@@ -26,12 +26,14 @@ export const SAFETENSORS_BYTES = {
   F8_E4M3: 1,
   F8_E5M2: 1,
 } as const;
+/** Element types of safetensors files. */
 export type SafetensorsType = keyof typeof SAFETENSORS_BYTES;
 
 /** The format's own limit on the header. */
 const HEADER_BYTE_LIMIT = 100_000_000;
 const HEADER_ALIGNMENT = 8;
 
+/** A tensor of a safetensors file: type, shape, place in bytes. */
 export interface SafetensorsEntry {
   readonly name: string;
   readonly dataType: SafetensorsType;
@@ -41,6 +43,7 @@ export interface SafetensorsEntry {
   readonly byteLength: number;
 }
 
+/** The header of a safetensors file. */
 export interface SafetensorsFile {
   readonly source: ByteSource;
   readonly entries: ReadonlyMap<string, SafetensorsEntry>;

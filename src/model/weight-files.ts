@@ -23,6 +23,7 @@ export const TRAINED_FILE = "trained.safetensors";
 const INDEX_BYTE_LIMIT = 64 << 20;
 const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
 
+/** What was read of a model's weights. */
 export interface LoadedWeights {
   /** Files read, in order. */
   readonly files: readonly string[];
@@ -220,6 +221,7 @@ function readTensor(file: SafetensorsFile, entry: SafetensorsEntry, memory: Weig
   });
 }
 
+/** How weights are written. */
 export interface SaveWeightsOptions {
   /** Default F32. */
   readonly type?: StoredFloat;

@@ -34,6 +34,7 @@ export interface WeightSpec {
   readonly borrowed: boolean;
 }
 
+/** Parts of a model that are compiled once each. */
 export type StageKind = "embed" | "block" | "head";
 
 /** A function input's name from the part of a weight's name that does not change with the layer. */

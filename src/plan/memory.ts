@@ -31,6 +31,7 @@ export interface SectionMemory {
   readonly peakDispatch: number;
 }
 
+/** Bytes of a plan's buffers. */
 export interface PlanMemory {
   readonly sections: readonly SectionMemory[];
   /** Bytes of persistent buffers by role. */

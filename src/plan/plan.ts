@@ -19,6 +19,7 @@ export type PersistentRole = (typeof PERSISTENT_ROLES)[number];
 export type TransientRole = (typeof TRANSIENT_ROLES)[number];
 export type BufferRole = PersistentRole | TransientRole;
 
+/** A buffer of a plan: its type, role and lifetime. */
 export interface BufferSpec {
   readonly name: string;
   /** Every size is a number. */
@@ -105,6 +106,7 @@ export interface UnpackedWeight {
   readonly numbers: string;
 }
 
+/** A program of a plan. */
 export interface PlanProgram {
   readonly name: string;
   readonly function: MilFunction;

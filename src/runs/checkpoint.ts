@@ -4,6 +4,7 @@ import { basename, join } from "node:path";
 import { makeFolders, syncFolder, writeWholeFile } from "../util/atomic-file.ts";
 import { openFileSource, readSmallFile } from "../util/byte-source.ts";
 import { FileError, messageOf } from "../util/errors.ts";
+import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
 import { RunError } from "./errors.ts";
 
 const CHECKSUMS = "checksums.json";
@@ -16,6 +17,11 @@ interface FileRecord {
   readonly sha256: string;
 }
 
+/** Of a checkpoint's list of files, and so of what the files mean. */
+const CHECKPOINT_VERSION = 1;
+const LATER_CHECKPOINT = "run.checkpoint.version";
+
+/** A checkpoint of a run, by its step. */
 export interface CheckpointFolder {
   readonly folder: string;
   readonly step: number;
@@ -79,7 +85,10 @@ export function writeCheckpoint(
       files[file] = record;
       byteLength += record.byteLength;
     }
-    writeWholeFile(join(aside, CHECKSUMS), `${JSON.stringify({ step, files }, null, 2)}\n`);
+    writeWholeFile(
+      join(aside, CHECKSUMS),
+      `${JSON.stringify({ version: CHECKPOINT_VERSION, step, files }, null, 2)}\n`,
+    );
     pauseForTests();
     syncFolder(aside);
     rmSync(target, { recursive: true, force: true });
@@ -133,9 +142,16 @@ export function verifyCheckpoint(folder: string): void {
   } catch (error) {
     fail(`${CHECKSUMS}: ${messageOf(error)}`);
   }
-  const files = (listing as { files?: Record<string, FileRecord> } | null)?.files;
-  if (typeof files !== "object" || files === null) return fail(`${CHECKSUMS} lists no files`);
-  for (const [name, expected] of Object.entries(files)) {
+  const { files, version } = (listing ?? {}) as {
+    readonly files?: Readonly<Record<string, FileRecord>> | null;
+    readonly version?: unknown;
+  };
+  const later = laterVersion(version, CHECKPOINT_VERSION);
+  if (later !== undefined) {
+    throw new RunError(LATER_CHECKPOINT, `${folder} ${later}`, { remedy: LATER_VERSION_REMEDY });
+  }
+  if (typeof files !== "object" || files === null) fail(`${CHECKSUMS} lists no files`);
+  for (const [name, expected] of Object.entries(files ?? {})) {
     const file = join(folder, basename(name));
     if (!existsSync(file)) fail(`${name} is missing`);
     const found = hashFile(file);
@@ -146,12 +162,16 @@ export function verifyCheckpoint(folder: string): void {
   }
 }
 
-/** What `verifyCheckpoint` finds wrong, as a sentence; nothing for a whole one. */
+/**
+ * What `verifyCheckpoint` finds wrong, as a sentence; nothing for a whole one. A later format is no damage: it throws
+ * `RunError`, so that nobody sets aside what another version can read.
+ */
 export function checkpointProblem(folder: string): string | undefined {
   try {
     verifyCheckpoint(folder);
     return undefined;
   } catch (error) {
+    if (error instanceof RunError && error.code === LATER_CHECKPOINT) throw error;
     return messageOf(error);
   }
 }

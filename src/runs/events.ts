@@ -223,7 +223,9 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
   }),
 ]);
 
+/** Something that happened in a run, told apart by `kind` (docs/events.md). */
 export type TrainEvent = z.infer<typeof trainEventSchema>;
+/** Kinds of events. */
 export type TrainEventKind = TrainEvent["kind"];
 
 /** An event as it stands in a run's stream. */

@@ -8,6 +8,7 @@ const WINDOW = 1 << 20;
 const TAIL = 1 << 16;
 const NEWLINE = 0x0a;
 
+/** From where and how long a run's events are followed. */
 export interface FollowOptions {
   /**
    * Events with a larger number alone: what a reader that comes back has not seen. "end": only what comes from now on.

@@ -2,13 +2,17 @@ import { join } from "node:path";
 import { z } from "zod";
 import { readSmallFile } from "../util/byte-source.ts";
 import { messageOf } from "../util/errors.ts";
+import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
 import { RunError } from "./errors.ts";
+
+/** Of `trainer_state.json`: it changes with the meaning of a field. */
+const STATE_VERSION = 1;
 
 const word = z.number().int().nonnegative();
 
 /** trainer_state.json: what a run needs besides weights and moments to go on bit for bit. */
 export const trainerStateSchema = z.object({
-  version: z.literal(1),
+  version: z.literal(STATE_VERSION),
   step: word,
   /** Where the batches stand; their implementation reads it. */
   sampler: z.record(z.string(), z.unknown()),
@@ -36,7 +40,7 @@ export const TRAINER_STATE = "trainer_state.json";
 /** The state a run publishes is at most a quarter of this; indented, as the file has it, it is larger. */
 const FILE_BYTES = 4 << 20;
 
-/** Throws `RunError` where the file is missing or not of this form. */
+/** Throws `RunError` where the file is missing or not of this form, `run.state.version` for a later format. */
 export function readTrainerState(folder: string): TrainerState {
   const path = join(folder, TRAINER_STATE);
   let content: unknown;
@@ -46,6 +50,11 @@ export function readTrainerState(folder: string): TrainerState {
     throw new RunError("train.state", `${path} cannot be read: ${messageOf(error)}`, {
       cause: error,
     });
+  }
+  const version = (content as { readonly version?: unknown } | null)?.version;
+  const later = laterVersion(version, STATE_VERSION);
+  if (later !== undefined) {
+    throw new RunError("run.state.version", `${path} ${later}`, { remedy: LATER_VERSION_REMEDY });
   }
   const state = trainerStateSchema.safeParse(content);
   if (!state.success) {

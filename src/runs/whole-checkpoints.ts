@@ -9,6 +9,7 @@ export interface DamagedCheckpoint extends CheckpointFolder {
   readonly problem: string;
 }
 
+/** The newest checkpoint that is whole, and newer ones that are not. */
 export interface FoundCheckpoint {
   readonly checkpoint: CheckpointFolder | undefined;
   /** Newer ones that were passed over, newest first. */

@@ -6,6 +6,7 @@ import type { TokenView } from "./token-view.ts";
 import { windowSampler } from "./windows.ts";
 import type { SamplerOptions, SamplerState, WindowSampler } from "./windows.ts";
 
+/** How batches are cut from tokens. */
 export interface BatchOptions extends SamplerOptions {
   readonly batchSize: number;
 }
@@ -65,6 +66,7 @@ export class WindowBatches implements Batches {
   }
 }
 
+/** How tokens are cut for an evaluation. */
 export interface EvaluationOptions {
   readonly batchSize: number;
   /** S. */

@@ -10,6 +10,7 @@ import {
 import type { DescribedTokenizer } from "./simple-tokenizers.ts";
 import { specialToken } from "./tokenizer-json.ts";
 
+/** How a tokenizer is trained. */
 export interface BpeTrainingOptions {
   /** Size to reach: 256 bytes, the merges, the special tokens. */
   readonly vocabularySize: number;

@@ -6,6 +6,7 @@ import { TextError } from "./errors.ts";
 /** text: UTF-8; jsonl: one object a line; tokens: ids of 2 or 4 bytes. */
 export type CorpusFormat = "text" | "jsonl" | "tokens";
 
+/** A file of a corpus. */
 export interface CorpusFile {
   readonly path: string;
   readonly format: CorpusFormat;

@@ -11,6 +11,7 @@ import { joinTokens, memoryTokens, sliceTokens } from "./token-view.ts";
 import type { TokenView } from "./token-view.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
+/** How text becomes tokens. */
 export interface OpenDatasetOptions extends Omit<TokenizeOptions, "tokenizer"> {
   /** Needed for text and jsonl. Ids of a `.bin` file need only `vocabularySize`. */
   readonly tokenizer?: Tokenizer | undefined;
@@ -39,6 +40,7 @@ export function withLead(view: TokenView, lead: readonly number[]): TokenView {
     : joinTokens([memoryTokens(Int32Array.from(lead)), view], view.name);
 }
 
+/** Tokens to train on and to judge by. */
 export interface Dataset {
   readonly train: TokenView;
   readonly validation: TokenView | undefined;

@@ -5,6 +5,7 @@ import type { ModelJson, TokenizerConfigJson, TokenizerJson } from "./tokenizer-
 import { CHARACTER_SPLIT, runTokenizer } from "./tokenizer-runner.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
+/** The token between documents, as text. */
 export const END_OF_TEXT = "<|endoftext|>";
 export const UNKNOWN = "<|unknown|>";
 

@@ -5,6 +5,7 @@ import { writeFileAtomically, writeWholeFile } from "../util/atomic-file.ts";
 import { openFileSource, readSmallFile } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import type { CorpusFile } from "./corpus-files.ts";
+import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
 import { TextError } from "./errors.ts";
 import { trainingFrame } from "./document-frame.ts";
 import type { DocumentFrame } from "./document-frame.ts";
@@ -14,6 +15,10 @@ import { narrowestWidth, openTokenFile } from "./token-file.ts";
 import type { TokenFile, TokenWidth } from "./token-file.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
+/** Of the facts beside a file of tokens. */
+const CACHE_VERSION = 1;
+
+/** How a text becomes a file of tokens. */
 export interface TokenizeOptions {
   readonly tokenizer: Tokenizer;
   /** Tokens around documents; default: the end-of-text token after each one. */
@@ -32,7 +37,7 @@ export interface TokenizeOptions {
 /** Facts about a token file, kept beside it as `<file>.json`. */
 export interface TokenFileFacts {
   readonly format: "anecdote tokens";
-  readonly version: 1;
+  readonly version: typeof CACHE_VERSION;
   readonly width: TokenWidth;
   readonly tokenCount: number;
   readonly documentCount: number;
@@ -45,6 +50,7 @@ export interface TokenFileFacts {
   readonly sha256: string;
 }
 
+/** Tokens of a text that are kept in a file. */
 export interface CachedTokens {
   readonly tokens: TokenFile;
   readonly facts: TokenFileFacts;
@@ -113,9 +119,10 @@ function trustedFacts(path: string, tokenizer: Tokenizer): TokenFileFacts | unde
       Buffer.from(readSmallFile(`${path}.json`, 1 << 20)).toString(),
     ) as Partial<TokenFileFacts>;
     const { width, tokenCount, sha256 } = facts;
+    requireVersion(facts.version, path);
     if (
       facts.format !== "anecdote tokens" ||
-      facts.version !== 1 ||
+      facts.version !== CACHE_VERSION ||
       facts.tokenizer !== tokenizer.fingerprint
     )
       return undefined;
@@ -129,9 +136,21 @@ function trustedFacts(path: string, tokenizer: Tokenizer): TokenFileFacts | unde
     if (byteLength !== (tokenCount ?? 0) * width) return undefined;
     if (byteLength <= VERIFIED_BYTES && sha256Of(path) !== sha256) return undefined;
     return facts as TokenFileFacts;
-  } catch {
+  } catch (error) {
+    if (error instanceof TextError && error.code === LATER_CACHE) throw error;
     return undefined;
   }
+}
+
+const LATER_CACHE = "text.cache.version";
+
+/** Throws `TextError` for a cache of a later format: another version still trains on it. */
+function requireVersion(version: unknown, path: string): void {
+  const later = laterVersion(version, CACHE_VERSION);
+  if (later === undefined) return;
+  throw new TextError(LATER_CACHE, `the token cache ${path}.json ${later}`, {
+    remedy: `${LATER_VERSION_REMEDY} Or remove it: it is made again.`,
+  });
 }
 
 function tokenize(
@@ -176,7 +195,7 @@ function tokenize(
   });
   return {
     format: "anecdote tokens",
-    version: 1,
+    version: CACHE_VERSION,
     width,
     tokenCount,
     documentCount,

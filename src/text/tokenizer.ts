@@ -20,6 +20,7 @@ export interface Template {
  */
 export type Place = "start" | "inside" | "continues";
 
+/** How text becomes tokens. */
 export interface EncodeOptions {
   /** Adds what the tokenizer's post-processor adds, such as a begin-of-text token. Default false. */
   readonly addSpecialTokens?: boolean;
@@ -27,6 +28,7 @@ export interface EncodeOptions {
   readonly place?: Place;
 }
 
+/** How tokens become text. */
 export interface DecodeOptions {
   /** Leaves tokens such as <|endoftext|> out of the text. Default false. */
   readonly skipSpecialTokens?: boolean;

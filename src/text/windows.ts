@@ -11,6 +11,7 @@ import type { TokenView } from "./token-view.ts";
  */
 export const SAMPLINGS = ["random", "epochs", "documents"] as const;
 
+/** Ways to draw windows. */
 export type Sampling = (typeof SAMPLINGS)[number];
 
 const count = z.int().nonnegative();
@@ -28,6 +29,7 @@ const samplerStateSchema = z.object({
   contextLength: count,
 });
 
+/** Where a sampler stands; a checkpoint keeps it. */
 export type SamplerState = Readonly<z.infer<typeof samplerStateSchema>>;
 
 /** Gives out positions of windows: a window is `contextLength` inputs and, one further, as many targets. */
@@ -38,6 +40,7 @@ export interface WindowSampler {
   next(): number;
 }
 
+/** How windows are drawn from tokens. */
 export interface SamplerOptions {
   readonly sampling: Sampling;
   readonly seed: number;

@@ -30,6 +30,7 @@ export { heldOutOf } from "./evaluate/held-out.ts";
 export type { HeldOut } from "./evaluate/held-out.ts";
 export { measureStep } from "./costs/measured-step.ts";
 export type { MeasuredStep } from "./costs/measured-step.ts";
+export type { StepPrediction } from "./costs/prediction.ts";
 export { plannedModel, prepareData } from "./run/prepare.ts";
 export { trainedModel } from "./run/trained-model.ts";
 export type { PreparedData } from "./run/prepare.ts";

@@ -21,10 +21,9 @@ describe("every op with an ONNX form", () => {
   });
 
   for (const [name, recipes] of Object.entries(OP_CASES)) {
-    it.each(["fp32", "fp16"] as const)(
+    it.each(ONLY_FP32.has(name) ? (["fp32"] as const) : (["fp32", "fp16"] as const))(
       `${name} gives the reference's numbers in %s`,
       async (type) => {
-        if (type === "fp16" && ONLY_FP32.has(name)) return;
         for (const [index, recipe] of recipes.entries()) {
           const builder = new CaseBuilder(type);
           const fn = builder.finish(recipe(builder));

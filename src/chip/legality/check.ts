@@ -77,6 +77,7 @@ export function checkPlan(plan: Plan, chip: Chip, driver: Driver): readonly Find
   return findings;
 }
 
+/** Whether no finding forbids a program: warnings do not. */
 export function isLegal(findings: readonly Finding[]): boolean {
   return !findings.some(({ severity }) => severity === "error");
 }

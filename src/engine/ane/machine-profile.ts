@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { readSmallFile } from "../../util/byte-source.ts";
 import { messageOf } from "../../util/errors.ts";
+import { laterVersion } from "../../util/format-version.ts";
 import { writeWholeFile } from "../../util/atomic-file.ts";
 import { COMPILATION_NAMES, EVALUATION_NAMES } from "./in-memory/routes.ts";
 import { cacheFolder } from "./program-folder.ts";
@@ -37,8 +38,11 @@ const inMemorySettings = z.strictObject({
   evaluation: z.enum(EVALUATION_NAMES).optional(),
 });
 
+/** Format of a profile: it changes with the meaning of a field. */
+const SCHEMA = 1;
+
 const profileSchema = z.strictObject({
-  schema: z.literal(1),
+  schema: z.literal(SCHEMA),
   /** The chip's id, the build of the operating system and the library that was tried. */
   chip: z.string(),
   osBuild: z.string(),
@@ -80,9 +84,12 @@ export function readMachineProfile(key: ProfileKey, root?: string): ProfileLooku
   if (!existsSync(path)) return { state: "absent", path };
   let profile: MachineProfile;
   try {
-    profile = profileSchema.parse(
-      JSON.parse(Buffer.from(readSmallFile(path, MAXIMUM_BYTES)).toString("utf8")),
+    const json: unknown = JSON.parse(
+      Buffer.from(readSmallFile(path, MAXIMUM_BYTES)).toString("utf8"),
     );
+    const later = laterVersion((json as { readonly schema?: unknown } | null)?.schema, SCHEMA);
+    if (later !== undefined) return { state: "ignored", path, reason: `it ${later}` };
+    profile = profileSchema.parse(json);
   } catch (error) {
     const detail = error instanceof z.ZodError ? z.prettifyError(error) : messageOf(error);
     return {
@@ -120,7 +127,7 @@ export function saveMachineProfile(
 ): string {
   const earlier = readMachineProfile(key, root);
   const profile: MachineProfile = {
-    schema: 1,
+    schema: SCHEMA,
     ...key,
     made: new Date().toISOString(),
     version,

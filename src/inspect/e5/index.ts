@@ -4,6 +4,7 @@ export {
   decodeE5Bundle,
   type E5Bundle,
   type E5File,
+  type E5FileKind,
   type E5Hashes,
 } from "./bundle.ts";
 export { e5BundleToJson } from "./json.ts";

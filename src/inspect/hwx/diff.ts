@@ -11,6 +11,7 @@ export interface Difference {
   readonly b: string | null;
 }
 
+/** Two tasks that correspond, or one without a counterpart. */
 export interface TaskPair {
   /** Index of the task in each file; null where the other file has no counterpart. */
   readonly a: number | null;
@@ -20,6 +21,7 @@ export interface TaskPair {
   readonly registers: readonly Difference[];
 }
 
+/** What two compiled programs differ in. */
 export interface HwxDiff {
   readonly a: string;
   readonly b: string;

@@ -1,23 +1,25 @@
 import { extentText, operationText } from "./listing.ts";
 import type { BufferRole, HwxFile, HwxTask } from "./model.ts";
 
-interface GraphNode {
+export interface GraphNode {
   readonly id: string;
   readonly kind: "task" | BufferRole | "more";
   readonly lines: readonly string[];
 }
 
-interface GraphEdge {
+export interface GraphEdge {
   readonly from: string;
   readonly to: string;
   readonly label: string;
 }
 
+/** A data flow: nodes and what runs between them. */
 export interface HwxGraph {
   readonly nodes: readonly GraphNode[];
   readonly edges: readonly GraphEdge[];
 }
 
+/** How a graph is drawn. */
 export interface GraphOptions {
   /** Tasks drawn at most; the rest is told in one node. */
   readonly taskLimit?: number;

@@ -2,6 +2,7 @@ import { registerMap } from "./map/families.ts";
 import type { HwxFile, HwxTask } from "./model.ts";
 import { blockAt, decodeWrite, defaultRegisters, totalCoverage } from "./registers.ts";
 
+/** What the JSON of a compiled program has in it. */
 export interface JsonOptions {
   /** Adds the raw words of every task: header, records, written values with their offsets. */
   readonly registers?: boolean;

@@ -19,6 +19,7 @@ import {
   type DecodedRegister,
 } from "./registers.ts";
 
+/** What the listing of a compiled program has in it. */
 export interface ListingOptions {
   /** Every word of every task: header fields, record headers, registers with fields, defaults. */
   readonly registers?: boolean;

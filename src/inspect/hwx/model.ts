@@ -26,6 +26,7 @@ export interface HwxFile {
   readonly warnings: readonly string[];
 }
 
+/** The file header of a compiled engine program: a Mach-O one with Apple's numbers. */
 export interface HwxHeader {
   readonly cpuType: number;
   readonly cpuSubtype: number;
@@ -35,6 +36,7 @@ export interface HwxHeader {
   readonly flags: number;
 }
 
+/** A load command of the file. */
 export interface HwxCommand {
   readonly command: number;
   readonly name: string;
@@ -42,6 +44,7 @@ export interface HwxCommand {
   readonly byteLength: number;
 }
 
+/** A segment: bytes of the file and where they stand in memory. */
 export interface HwxSegment {
   readonly name: string;
   readonly address: number;
@@ -54,6 +57,7 @@ export interface HwxSegment {
   readonly sections: readonly HwxSection[];
 }
 
+/** A section of a segment. */
 export interface HwxSection {
   readonly segment: string;
   readonly name: string;
@@ -65,6 +69,7 @@ export interface HwxSection {
   readonly flags: number;
 }
 
+/** A name of the file: a port, a constant, a place in a section. */
 export interface HwxSymbol {
   readonly name: string;
   readonly type: number;
@@ -75,6 +80,7 @@ export interface HwxSymbol {
   readonly tensor?: HwxSymbolTensor;
 }
 
+/** The tensor that a symbol stands for. */
 export interface HwxSymbolTensor {
   readonly name: string;
   readonly elementType: string;
@@ -100,6 +106,7 @@ export interface HwxProgram {
   readonly unknownWords: readonly { readonly offset: number; readonly value: number }[];
 }
 
+/** A base address that tasks refer to. */
 export interface HwxBase {
   readonly index: number;
   readonly address: number;
@@ -108,6 +115,7 @@ export interface HwxBase {
   readonly name: string;
 }
 
+/** What a buffer is for. */
 export type BufferRole = "text" | "weights" | "input" | "output" | "scratch" | "unknown";
 
 /** One input or output as LC_THREAD flavor 3 (or a `.ane` channel) describes it. */
@@ -129,25 +137,30 @@ export interface HwxSurface {
   readonly byteLength: number;
 }
 
+/** A range of bytes that tasks read or write. */
 export interface HwxRegion {
   readonly name: string;
   readonly address: number;
 }
 
+/** A place that the loader fills with an address. */
 export interface HwxRelocation {
   readonly section: string;
   readonly address: number;
   readonly word: number;
 }
 
+/** What the compiler noted in the file. */
 export interface HwxNote {
   readonly owner: string;
   readonly byteLength: number;
   readonly text: string;
 }
 
+/** Kinds of parts in a stream of tasks. */
 export type StreamPartKind = "task" | "prefix" | "padding" | "unclaimed";
 
+/** A part of a stream of tasks, in bytes. */
 export interface HwxStreamPart {
   readonly kind: StreamPartKind;
   /** Offset in the file, in bytes. */
@@ -156,6 +169,7 @@ export interface HwxStreamPart {
   readonly task?: number;
 }
 
+/** How a part of the stream is laid out. */
 export interface HwxLayoutPart {
   readonly what: string;
   readonly offset: number;
@@ -175,6 +189,7 @@ export interface HwxWrite {
   readonly base?: number;
 }
 
+/** A record of registers that a task writes. */
 export interface HwxRecord {
   readonly offset: number;
   readonly word: number;
@@ -184,12 +199,14 @@ export interface HwxRecord {
   readonly valueCount: number;
 }
 
+/** A field of a task's header. */
 export interface HwxHeaderField {
   readonly word: number;
   readonly name: string;
   readonly value: number;
 }
 
+/** One task of the engine: header, registers, and what they mean. */
 export interface HwxTask {
   readonly index: number;
   /** Which run of tasks it belongs to: a program, or a stream inside one section. */
@@ -223,6 +240,7 @@ export interface HwxCoverage {
   readonly bySource: Readonly<Record<Provenance, number>>;
 }
 
+/** Operations that tasks are told as. */
 export const OPERATIONS = [
   "conv",
   "conv_transpose",
@@ -235,8 +253,10 @@ export const OPERATIONS = [
   "rcas",
   "unknown",
 ] as const;
+/** What a task computes. */
 export type HwxOperation = (typeof OPERATIONS)[number];
 
+/** Sizes of a tensor as the engine has them: channels, height, width, depth. */
 export interface HwxExtent {
   readonly width: number | null;
   readonly height: number | null;
@@ -244,6 +264,7 @@ export interface HwxExtent {
   readonly channels: number | null;
 }
 
+/** Where an operand stands. */
 export type OperandPlace =
   | {
       readonly where: "dram";
@@ -255,6 +276,7 @@ export type OperandPlace =
   | { readonly where: "on-chip"; readonly address: number | null }
   | { readonly where: "none" };
 
+/** An operand of a task: its place, type and sizes. */
 export interface HwxOperand {
   readonly name: "source" | "source2" | "kernel" | "result";
   readonly place: OperandPlace;
@@ -272,6 +294,7 @@ export interface HwxOperand {
   readonly dramBytes: number | null;
 }
 
+/** What the registers of a task mean. */
 export interface HwxMeaning {
   readonly op: HwxOperation;
   /** The exact operation: `add`, `max`, `relu`, `conv`, …; null where unknown. */

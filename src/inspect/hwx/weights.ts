@@ -135,6 +135,7 @@ function tilesOfSymbols(file: HwxFile, sections: readonly HwxSection[]): WeightT
   });
 }
 
+/** Weight tiles that were written as files. */
 export interface ExtractedWeights {
   readonly folder: string;
   readonly files: readonly (WeightTile & { readonly file: string })[];

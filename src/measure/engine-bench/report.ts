@@ -4,11 +4,14 @@ import { chipByName } from "../../chip/chips.ts";
 import { DRIVERS } from "../../chip/chip.ts";
 import type { BenchCase } from "./case.ts";
 import { SUITE_NAMES } from "./case.ts";
+import { LATER_VERSION_REMEDY, laterVersion } from "../../util/format-version.ts";
 import { MeasureError } from "../errors.ts";
 import { asRow } from "./suites.ts";
 
+const REPORT_NAME = "anecdote-engine-report";
 /** Changes with the meaning of a field; new fields may come without a change. */
-export const REPORT_SCHEMA = "anecdote-engine-report/1";
+const REPORT_VERSION = 1;
+export const REPORT_SCHEMA = `${REPORT_NAME}/${REPORT_VERSION}`;
 
 /**
  * `measured`: this machine's engine. `predicted`: the cost model, nothing ran. `test-double`: through a library
@@ -79,6 +82,7 @@ const caseSchema = z.object({
   }),
   published: z.array(publishedSchema),
 });
+/** What became of one case of a bench. */
 export type CaseResult = z.infer<typeof caseSchema>;
 
 const reportSchema = z.object({
@@ -121,10 +125,19 @@ const reportSchema = z.object({
   /** In the format of bench/data/measurements.json; absent where the engine is no Neural Engine. */
   rows: z.array(z.record(z.string(), z.unknown())),
 });
+/** A bench of an engine: machine, protocol, cases. */
 export type EngineReport = z.infer<typeof reportSchema>;
 
-/** Reads a report's JSON. Throws `MeasureError` `measure.report` naming the field. */
+/** Reads a report's JSON. Throws `MeasureError` `measure.report` naming the field, `measure.report.version`. */
 export function parseReport(json: unknown, where: string): EngineReport {
+  const { schema } = (json ?? {}) as { readonly schema?: unknown };
+  const [name, version] = typeof schema === "string" ? schema.split("/") : [];
+  const later = name === REPORT_NAME ? laterVersion(Number(version), REPORT_VERSION) : undefined;
+  if (later !== undefined) {
+    throw new MeasureError("measure.report.version", `${where} ${later}`, {
+      remedy: LATER_VERSION_REMEDY,
+    });
+  }
   const parsed = reportSchema.safeParse(json);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;

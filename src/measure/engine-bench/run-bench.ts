@@ -26,6 +26,7 @@ import { allCases } from "./suites.ts";
 import { writeReport, REPORT_FILE } from "./write-report.ts";
 import { simulatedChip, simulatedName } from "../../chip/simulated.ts";
 
+/** What is measured, on which engine, for how long. */
 export interface BenchOptions {
   /** As `--engine` takes it. "sim:<chip>" predicts and runs nothing. */
   readonly engine: string;

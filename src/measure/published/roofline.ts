@@ -11,6 +11,7 @@ export interface Roofline {
   readonly ridge: number;
 }
 
+/** The rates and the bandwidth that bound a chip. */
 export function rooflineOf(chip: Chip): Roofline {
   const { rates } = chip;
   return {

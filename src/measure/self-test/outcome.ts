@@ -30,6 +30,7 @@ export const GROUPS = {
   ops: "Ops of the plans against the reference",
   rates: "Rates",
 } as const;
+/** Groups of questions that the self-test asks. */
 export type Group = keyof typeof GROUPS;
 export const GROUP_NAMES = Object.keys(GROUPS) as readonly Group[];
 

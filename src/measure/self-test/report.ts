@@ -45,6 +45,7 @@ export const reportSchema = z.object({
   rates: z.array(resultSchema),
   profile: z.object({ path: z.string(), settings: z.record(z.string(), z.unknown()) }).optional(),
 });
+/** What a self-test found out about a machine. */
 export type SelfTestReport = z.infer<typeof reportSchema>;
 
 export interface ReportParts {

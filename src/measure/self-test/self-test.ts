@@ -20,6 +20,7 @@ import { ResultStore } from "./result-store.ts";
 import { Run } from "./run-items.ts";
 import type { Progress } from "./run-items.ts";
 
+/** What the self-test asks, of which driver. */
 export interface SelfTestOptions {
   readonly level: Level;
   readonly driver?: Driver;

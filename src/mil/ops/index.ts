@@ -56,10 +56,12 @@ export const OPS = {
   ...DETECTION,
 } as const satisfies Record<string, OpRow>;
 
+/** Names of the op table. */
 export type OpName = keyof typeof OPS;
 
 const NAMES: ReadonlySet<string> = new Set(Object.keys(OPS));
 
+/** Whether the op table has a name. */
 export function isOpName(name: string): name is OpName {
   return NAMES.has(name);
 }

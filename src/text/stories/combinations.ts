@@ -42,6 +42,7 @@ export function isHeldOut(combination: Combination): boolean {
   );
 }
 
+/** Combinations of the story corpus. */
 export const COMBINATION_COUNT =
   ENTITIES.hero.length * ENTITIES.wish.length * ENTITIES.mishap.length;
 

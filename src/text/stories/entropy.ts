@@ -3,6 +3,7 @@ import { COMBINATION_COUNT, combinationCount } from "./combinations.ts";
 import type { StorySplit } from "./combinations.ts";
 import { generateStories } from "./generate.ts";
 
+/** Over how many stories the entropy is taken. */
 export interface StoryEntropyOptions {
   readonly tokenizer: Tokenizer;
   /** Stories to average over. Default 2000. */

@@ -8,6 +8,7 @@ import { inForm } from "./template.ts";
 import type { TemplateNode } from "./template.ts";
 import { WORDS } from "./words.ts";
 
+/** A story of the built-in corpus. */
 export interface Story {
   readonly text: string;
   readonly name: string;
@@ -18,6 +19,7 @@ export interface Story {
   readonly nats: number;
 }
 
+/** Which stories are made. */
 export interface GenerateOptions {
   readonly seed: number;
   readonly count: number;

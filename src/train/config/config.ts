@@ -323,6 +323,7 @@ export const TRAIN_OPTIONS = {
   }),
 } as const;
 
+/** Values of all settings by name, none of which need be given. */
 export type TrainOptions = OptionValues<typeof TRAIN_OPTIONS>;
 export type ResolvedTrainOptions = ResolvedOptions<typeof TRAIN_OPTIONS>;
 
@@ -400,6 +401,7 @@ export interface TrainLayer {
   readonly values: TrainSettings;
 }
 
+/** All settings of a run, and where each came from. */
 export interface ResolvedTrainConfig {
   readonly config: TrainConfig;
   /** By name: "default", "preset", "model", a layer's origin, or how the value follows from another. */

@@ -90,6 +90,7 @@ const ROWS: Readonly<Record<string, Row>> = {
 /** Of a run whose model nobody chose. */
 export const DEFAULT_PRESET = "storyteller";
 
+/** Named models with settings that work, by name. */
 export const PRESETS: ReadonlyMap<string, Preset> = new Map(
   Object.entries(ROWS).map(([name, row]) => [
     name,

@@ -12,6 +12,7 @@ import { presetOf } from "./presets.ts";
 /** What a run's own folder keeps of its settings. */
 const SAVED_FILE = "config.yaml";
 
+/** The settings of a run, with what to tell of them. */
 export interface ResolvedRun extends ResolvedTrainConfig {
   /** Settings of files that do nothing, a sentence each. */
   readonly notes: readonly string[];

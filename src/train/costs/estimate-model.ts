@@ -14,6 +14,7 @@ import { trainedModel } from "../run/trained-model.ts";
 /** Micro-batches between two updates of the published trainers. */
 export const PUBLISHED_MICRO_BATCHES = 10;
 
+/** The chip that a model is priced for. */
 export interface EstimateModelOptions {
   /** "m1" to "m6", "m4-max", ... Default "m4". */
   readonly chip?: string;

@@ -8,6 +8,7 @@ import type { StepPrediction } from "./prediction.ts";
 import { presetOf } from "../config/presets.ts";
 import { buildTrainingPlan } from "../step/step-plan.ts";
 
+/** A training step that was timed, in milliseconds, beside what the cost model says of an engine. */
 export interface MeasuredStep {
   readonly preset: string;
   readonly batchSize: number;

@@ -23,6 +23,7 @@ import { resolveModelFolder } from "../../runs/model-path.ts";
 import { buildEvaluationPlan } from "../step/step-plan.ts";
 import { evaluateBatches } from "../step/trainer.ts";
 
+/** What is judged, on what, and how. */
 export interface EvaluateOptions extends EngineSettings {
   /** A model folder, or a run's. */
   readonly model: string;
@@ -48,6 +49,7 @@ export interface EvaluateOptions extends EngineSettings {
   readonly onNote?: (message: string) => void;
 }
 
+/** What a model costs on data. */
 export interface EvaluationReport {
   /** Mean nats a token. */
   readonly loss: number;

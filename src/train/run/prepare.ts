@@ -29,6 +29,7 @@ import { writeStoryCorpus } from "./story-corpus.ts";
 
 const TOKENIZER_TRAINING_BYTES = 8 << 20;
 
+/** All of a run that is not the engine: model, tokenizer, tokens. */
 export interface PreparedData {
   readonly model: ModelConfig;
   /** Whose weights a new run begins with. */

@@ -58,6 +58,7 @@ export interface TrainProgress {
   readonly loss: number;
 }
 
+/** What a run in the calling thread is given beside its settings. */
 export interface RunContext {
   readonly onEvent: (event: TrainEvent) => void;
   /** What is being done; `at` while it trains. */

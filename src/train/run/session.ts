@@ -28,6 +28,7 @@ export type WorkerMessage =
       readonly stack: string | undefined;
     };
 
+/** What a run in a thread of its own is given beside its settings. */
 export interface SessionOptions {
   readonly onEvent?: (event: TrainEvent) => void;
   /** What is being done: tokenizing, compiling, or training `at` a step. */

@@ -1,6 +1,9 @@
+/** Courses of the learning rate. */
 export const SCHEDULES = ["cosine", "linear", "constant"] as const;
+/** Courses of the learning rate. */
 export type ScheduleKind = (typeof SCHEDULES)[number];
 
+/** The learning rate over a run. */
 export interface Schedule {
   readonly kind: ScheduleKind;
   readonly learningRate: number;

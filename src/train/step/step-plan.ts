@@ -34,6 +34,7 @@ export const TRAINING_SECTIONS = [
 ] as const;
 export type TrainingSection = (typeof TRAINING_SECTIONS)[number];
 
+/** What a training step is planned for. */
 export interface TrainingPlanOptions {
   readonly model: Model;
   /** Sequences of one micro-batch, B. */
@@ -55,6 +56,7 @@ export interface TrainingPlanOptions {
   readonly optimize?: (fn: MilFunction) => MilFunction;
 }
 
+/** The plan of a training step, with what it keeps for the backward. */
 export interface TrainingPlan {
   readonly plan: Plan;
   readonly model: Model;

@@ -11,6 +11,7 @@ import type { Schedule } from "./schedule.ts";
 import { GroupStep } from "./training-group.ts";
 import type { TrainingGroup } from "./training-group.ts";
 
+/** What a trainer needs. */
 export interface TrainerOptions {
   readonly loaded: LoadedPlan;
   readonly batches: Batches;
@@ -35,6 +36,7 @@ export interface TrainerOptions {
   readonly group?: TrainingGroup;
 }
 
+/** What one update did. */
 export interface UpdateResult {
   /** Mean nats a token over the whole accumulated batch. */
   readonly loss: number;
@@ -44,6 +46,7 @@ export interface UpdateResult {
   readonly tokenCount: number;
 }
 
+/** Loss in nats a token over some tokens. */
 export interface EvaluationResult {
   readonly loss: number;
   readonly tokenCount: number;
