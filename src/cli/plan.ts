@@ -16,11 +16,11 @@ import {
   plannedModel,
   trainedModel,
 } from "../train/index.ts";
-import type { TrainConfig } from "../train/index.ts";
 import type { Exit } from "./exit.ts";
 import { addOptions } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
 import { simulatedChip } from "../chip/simulated.ts";
+import type { EngineChoice } from "../engine/create.ts";
 
 export function register(program: Command, _exit: Exit): void {
   const command = program
@@ -65,7 +65,7 @@ function describedModel({ config, parameters }: Model): object {
   return { parameters: parameterCount(parameters.weights), config: modelConfigJson(config) };
 }
 
-async function executionOf(plan: Plan, config: TrainConfig): Promise<readonly SectionExecution[]> {
+async function executionOf(plan: Plan, config: EngineChoice): Promise<readonly SectionExecution[]> {
   const engine = await createEngine(config.engine, engineOptions(config));
   try {
     const loaded = await engine.load(plan);
@@ -88,7 +88,7 @@ interface ProgramScales {
 }
 
 /** The powers of two at operands of products, for a named chip: `--engine sim:<chip>`. */
-function scalesOf(plan: Plan, config: TrainConfig): readonly ProgramScales[] | undefined {
+function scalesOf(plan: Plan, config: EngineChoice): readonly ProgramScales[] | undefined {
   const chip = simulatedChip(config.engine);
   if (chip === undefined) return undefined;
   const { operandScaling = "auto" } = engineOptions(config);
@@ -100,7 +100,10 @@ function scalesOf(plan: Plan, config: TrainConfig): readonly ProgramScales[] | u
   );
 }
 
-function formatScales({ scaling }: TrainConfig, programs: readonly ProgramScales[]): string {
+function formatScales(
+  { scaling = "auto" }: EngineChoice,
+  programs: readonly ProgramScales[],
+): string {
   const power = (exponent: number): string => `2^${exponent.toFixed(1)}`;
   const lines = programs.flatMap(({ program, scales }) => [
     `  ${program}`,

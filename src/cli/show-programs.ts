@@ -10,10 +10,10 @@ import type { MilFunction } from "../mil/program.ts";
 import { printProgram } from "../mil/text/index.ts";
 import { placePlan } from "../lower/index.ts";
 import type { Plan } from "../plan/plan.ts";
-import type { TrainConfig } from "../train/index.ts";
 import { UsageError } from "./errors.ts";
 import { requireFreeOutputs } from "../files/output-file.ts";
 import { simulatedChip } from "../chip/simulated.ts";
+import type { EngineChoice } from "../engine/create.ts";
 
 /** A program of a plan as it goes where it runs. */
 interface ShownProgram {
@@ -43,7 +43,7 @@ export interface ShowOptions {
  */
 export async function showPrograms(
   plan: Plan,
-  config: TrainConfig,
+  config: EngineChoice,
   { output, overwrite, json }: ShowOptions,
 ): Promise<void> {
   const shown = await programsOf(plan, config);
@@ -67,7 +67,7 @@ export async function showPrograms(
   }
 }
 
-async function programsOf(plan: Plan, config: TrainConfig): Promise<ShownPlan> {
+async function programsOf(plan: Plan, config: EngineChoice): Promise<ShownPlan> {
   const chip = await chipOf(config.engine);
   if (chip === undefined) {
     return {

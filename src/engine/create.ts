@@ -40,6 +40,11 @@ export interface EngineSettings {
   readonly scaling?: Scaling | undefined;
 }
 
+/** An engine by name, with its settings. */
+export interface EngineChoice extends EngineSettings {
+  readonly engine: string;
+}
+
 export function engineOptions({
   threads,
   ane_driver,

@@ -8,7 +8,7 @@ import { SIZE_KEYS } from "./size-keys.ts";
 
 const CONFIG_BYTE_LIMIT = 1 << 20;
 
-type ShapeSettings = Partial<
+export type ShapeSettings = Partial<
   Pick<TrainConfig, "preset" | "model" | "model_config" | (typeof SIZE_KEYS)[number]>
 >;
 

@@ -3,25 +3,34 @@ import { join } from "node:path";
 import { z } from "zod";
 import { writeWholeFile } from "../../util/atomic-file.ts";
 import { readSmallFile } from "../../util/byte-source.ts";
-import type { TrainConfig } from "../config/config.ts";
 
 /** What a run does after a step besides training. */
 export type Activity = "evaluate" | "sample" | "save" | `final-sample-${number}`;
 
+/** When a run does what, by the names of its settings. */
+export interface ActivityTimes {
+  readonly max_steps: number;
+  readonly eval_steps: number;
+  readonly sample_steps: number;
+  readonly save_steps: number;
+  /** Samples after the last step. */
+  readonly final_samples: number;
+}
+
 /** What is due after a step, in order. */
-export function activitiesAfter(step: number, config: TrainConfig): readonly Activity[] {
-  if (step >= config.max_steps) {
+export function activitiesAfter(step: number, times: ActivityTimes): readonly Activity[] {
+  if (step >= times.max_steps) {
     const samples = Array.from(
-      { length: config.final_samples },
+      { length: times.final_samples },
       (_, index): Activity => `final-sample-${index}`,
     );
     return ["evaluate", "save", ...samples];
   }
   const isDue = (steps: number): boolean => steps > 0 && step % steps === 0;
   return [
-    ...(isDue(config.eval_steps) ? (["evaluate"] as const) : []),
-    ...(isDue(config.sample_steps) ? (["sample"] as const) : []),
-    ...(isDue(config.save_steps) ? (["save"] as const) : []),
+    ...(isDue(times.eval_steps) ? (["evaluate"] as const) : []),
+    ...(isDue(times.sample_steps) ? (["sample"] as const) : []),
+    ...(isDue(times.save_steps) ? (["save"] as const) : []),
   ];
 }
 
@@ -38,11 +47,11 @@ function eventOf(activity: Activity): "eval" | "sample" | undefined {
 export function doneEvents(
   step: number,
   due: readonly Activity[],
-  config: TrainConfig,
+  times: ActivityTimes,
 ): ReadonlyMap<string, number> {
   const countOf = (activities: readonly Activity[], kind: string): number =>
     activities.filter((activity) => eventOf(activity) === kind).length;
-  const all = activitiesAfter(step, config);
+  const all = activitiesAfter(step, times);
   return new Map(
     ["eval", "sample"].flatMap((kind) => {
       const again = countOf(due, kind);
@@ -52,7 +61,7 @@ export function doneEvents(
 }
 
 /** Seed of the draws of a sample. */
-export function sampleSeed(activity: Activity, step: number, { seed }: TrainConfig): number {
+export function sampleSeed(activity: Activity, step: number, seed: number): number {
   const [, index] = /^final-sample-(\d+)$/.exec(activity) ?? [];
   return seed + step + Number(index ?? 0);
 }
@@ -86,13 +95,13 @@ export class LeftActivities {
   }
 
   /** For a run at `step`: nothing where the file is of another one, or broken. */
-  read(step: number, config: TrainConfig): Left | undefined {
+  read(step: number, times: ActivityTimes): Left | undefined {
     if (!existsSync(this.#path)) return undefined;
     try {
       const text = Buffer.from(readSmallFile(this.#path, 1 << 16)).toString("utf8");
       const left = leftSchema.parse(JSON.parse(text));
       if (left.step !== step) return undefined;
-      const due = activitiesAfter(step, config);
+      const due = activitiesAfter(step, times);
       const first = due.findIndex((activity) => left.activities.includes(activity));
       return { activities: first < 0 ? [] : due.slice(first), evalLoss: left.evalLoss };
     } catch {

@@ -1,7 +1,6 @@
 import type { BufferView, LoadedPlan } from "../../engine/engine.ts";
 import { activitiesAfter, LeftActivities } from "./activities.ts";
 import { writeCheckpoint } from "../../runs/checkpoint.ts";
-import type { TrainConfig } from "../config/config.ts";
 import type { ControlBlock, FreezeResult } from "./control.ts";
 import { TrainError } from "../errors.ts";
 import { logInterruption } from "../../runs/event-log.ts";
@@ -9,6 +8,7 @@ import type { TrainEvent } from "../../runs/events.ts";
 import { runBuffers, runWriters } from "./checkpoint-contents.ts";
 import type { RunFiles } from "./checkpoint-contents.ts";
 import { publishedRunSchema } from "./published-run.ts";
+import type { ActivityTimes } from "./activities.ts";
 
 /** Why nothing was saved. */
 const REASONS: Readonly<Record<FreezeResult, string>> = {
@@ -40,7 +40,7 @@ export function sharedRun(loaded: LoadedPlan, files: RunFiles): SharedRun {
 export function saveFromMainThread(
   control: ControlBlock,
   run: SharedRun | undefined,
-  config: TrainConfig,
+  config: ActivityTimes & { readonly output_dir: string },
 ): TrainEvent {
   // From here on the training thread changes nothing, even if it comes back.
   const freeze = control.freeze();

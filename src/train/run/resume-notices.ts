@@ -1,5 +1,4 @@
 import type { EngineDescription } from "../../engine/engine.ts";
-import type { TrainConfig } from "../config/config.ts";
 import type { TrainerState } from "../../runs/state.ts";
 
 /** What makes the bits of a run differ, when it is not as it was. */
@@ -17,7 +16,7 @@ const CONFIG_KEYS = [
 export function resumeNotices(
   state: TrainerState,
   engine: EngineDescription,
-  config: TrainConfig,
+  config: Readonly<Record<(typeof CONFIG_KEYS)[number], number>>,
 ): readonly string[] {
   const notices: string[] = [];
   for (const key of ENGINE_KEYS) {

@@ -7,20 +7,34 @@ import { sampleSeed } from "./activities.ts";
 import type { Activity, LeftActivities } from "./activities.ts";
 import { writeCheckpoint } from "../../runs/checkpoint.ts";
 import { beginningsOf } from "../../runs/trained-beginnings.ts";
-import type { TrainConfig } from "../config/config.ts";
 import type { ControlBlock } from "./control.ts";
 import type { TrainEvent, UntimedEvent } from "../../runs/events.ts";
 import { runWriters } from "./checkpoint-contents.ts";
 import type { RunFiles } from "./checkpoint-contents.ts";
 import type { PreparedData } from "./prepare.ts";
 import { publishedRun } from "./published-run.ts";
-import type { RunTotals } from "./run-totals.ts";
+import type { RecordedSettings, RunTotals } from "./run-totals.ts";
 import type { TrainerState } from "../../runs/state.ts";
 import type { Trainer } from "../step/trainer.ts";
 import { pruneCheckpoints } from "../../runs/whole-checkpoints.ts";
 
+/** What evaluations, samples and checkpoints are set to. */
+export interface ActivitySettings extends RecordedSettings {
+  readonly output_dir: string;
+  readonly max_steps: number;
+  readonly seed: number;
+  readonly batch_size: number;
+  readonly max_seq_length: number;
+  readonly sampling: string;
+  readonly eval_batches: number;
+  readonly sample_prompt?: string | undefined;
+  readonly sample_tokens: number;
+  readonly sample_temperature: number;
+  readonly save_total_limit: number;
+}
+
 export interface ActivityParts {
-  readonly config: TrainConfig;
+  readonly config: ActivitySettings;
   readonly data: PreparedData;
   readonly model: Model;
   readonly engine: Engine;
@@ -102,7 +116,7 @@ export class RunActivities {
     if (activity === "evaluate") await this.#evaluate(isLast ? -1 : config.eval_batches);
     else if (activity === "save") this.#save();
     else {
-      const seed = sampleSeed(activity, trainer.step, config);
+      const seed = sampleSeed(activity, trainer.step, config.seed);
       await this.#sample(config.sample_prompt ?? "", seed);
     }
   }

@@ -9,18 +9,15 @@ import { readCalibration, reportOf } from "../../chip/calibration.ts";
 import { isSimulated } from "../../chip/simulated.ts";
 import { readTrainerState } from "../../runs/state.ts";
 import type { FoundCheckpoint } from "../../runs/whole-checkpoints.ts";
-import type { TrainConfig } from "../config/config.ts";
 
 /**
  * The configuration with the simulated engine's arithmetic spelled out, so that checkpoints tell it: what the settings
  * say, else what the checkpoint to resume was made with, else today's. Checkpoints that do not say were made by the
  * rules of August 2026. `note` hears of a change. Other engines have no choice.
  */
-export function withArithmetic(
-  config: TrainConfig,
-  found: FoundCheckpoint | undefined,
-  note: (message: string) => void,
-): TrainConfig {
+export function withArithmetic<
+  Settings extends { readonly engine: string; readonly arithmetic?: string | undefined },
+>(config: Settings, found: FoundCheckpoint | undefined, note: (message: string) => void): Settings {
   if (!isSimulated(config.engine)) return config;
   const given = config.arithmetic && formatArithmetic(choiceOf(config.arithmetic));
   const folder = found?.checkpoint?.folder;

@@ -1,7 +1,9 @@
 import type { EngineDescription } from "../../engine/engine.ts";
-import type { TrainConfig } from "../config/config.ts";
 import type { TrainerState } from "../../runs/state.ts";
 import type { Trainer } from "../step/trainer.ts";
+
+/** Settings as a checkpoint records them: all that are given, by name. */
+export type RecordedSettings = object;
 
 /** What a run adds up over its steps, and trainer_state.json carries from one process to the next. */
 export class RunTotals {
@@ -53,7 +55,7 @@ export class RunTotals {
     return mean;
   }
 
-  state(trainer: Trainer, engine: EngineDescription, config: TrainConfig): TrainerState {
+  state(trainer: Trainer, engine: EngineDescription, config: RecordedSettings): TrainerState {
     return {
       version: 1,
       step: trainer.step,
@@ -65,7 +67,7 @@ export class RunTotals {
       trainedTokens: this.trainedTokens,
       elapsedSeconds: this.elapsedSeconds,
       engine,
-      config: { ...config },
+      config: Object.fromEntries(Object.entries(config)),
     };
   }
 }

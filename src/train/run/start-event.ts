@@ -1,17 +1,24 @@
 import type { EngineDescription } from "../../engine/engine.ts";
 import { parameterCount } from "../../model/index.ts";
 import type { Parameters } from "../../model/index.ts";
-import type { TrainConfig } from "../config/config.ts";
 import { EVENTS_VERSION } from "../../runs/events.ts";
 import type { TrainEvent } from "../../runs/events.ts";
 import type { PreparedData } from "./prepare.ts";
 import { shapeSource } from "../config/model-shape.ts";
+import type { ShapeSettings } from "../config/model-shape.ts";
 
 type StartEvent = Extract<TrainEvent, { kind: "start" }>;
 
+/** The settings that a `start` event tells of. */
+interface StartSettings extends ShapeSettings {
+  readonly max_steps: number;
+  readonly output_dir: string;
+  readonly max_seq_length: number;
+}
+
 /** What a `start` event tells of a run before its plan: model, data and engine. */
 export function startFields(
-  config: TrainConfig,
+  config: StartSettings,
   data: PreparedData,
   { weights }: Parameters,
   engine: EngineDescription,

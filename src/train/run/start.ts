@@ -2,7 +2,6 @@ import { totalmem } from "node:os";
 import { planMemory, totalByteLength } from "../../plan/index.ts";
 import type { Plan } from "../../plan/index.ts";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
-import type { TrainConfig } from "../config/config.ts";
 import { TrainError } from "../errors.ts";
 import { eventsPath, readEvents } from "../../runs/event-log.ts";
 import type { FoundCheckpoint } from "../../runs/whole-checkpoints.ts";
@@ -17,7 +16,13 @@ const BEFORE_TRAINING: ReadonlySet<string> = new Set([
 ]);
 
 /** A run folder that is new, or asked to be resumed. Throws `TrainError` rather than mix two runs. */
-export function claimFolder({ resume, output_dir: run }: TrainConfig): void {
+export function claimFolder({
+  resume,
+  output_dir: run,
+}: {
+  readonly resume: boolean;
+  readonly output_dir: string;
+}): void {
   if (resume) return;
   const isTaken =
     listCheckpoints(run).length > 0 ||
@@ -31,7 +36,7 @@ export function claimFolder({ resume, output_dir: run }: TrainConfig): void {
 
 /** What to tell of a run that has nothing left to do; nothing for one that goes on. */
 export function finishedNotice(
-  config: TrainConfig,
+  config: { readonly max_steps: number; readonly output_dir: string },
   { checkpoint }: FoundCheckpoint,
 ): string | undefined {
   if (checkpoint === undefined || checkpoint.step < config.max_steps) return undefined;

@@ -1,10 +1,9 @@
 import { modelOf, withOrigin } from "../../model/index.ts";
 import type { Model, ModelConfig } from "../../model/index.ts";
-import type { TrainConfig } from "../config/config.ts";
 
 /** The model a run trains: its parameters, and where they come from. Everything else of the run is handed this one. */
 export function trainedModel(
-  { seed }: Pick<TrainConfig, "seed">,
+  { seed }: { readonly seed: number },
   config: ModelConfig,
   folder?: string,
 ): Model {
