@@ -82,7 +82,10 @@ function priceRow(
 
 /** A row's milliseconds: one call's, those of several calls, or those of a published trainer's step. */
 export function rowMs({ row, chip }: RowCase, price: CallPrice, rates: PricingRates): number {
-  if (row.kind !== "training-step") return price.ms + ((row.calls ?? 1) - 1) * rates.floorMs;
+  if (row.kind !== "training-step") {
+    const programs = row.kind === "lora-gradient" ? row.programs : 1;
+    return price.ms + ((row.calls ?? 1) * programs - 1) * rates.floorMs;
+  }
   const model = row.model === "stories110M" ? STORIES_110M : QWEN3_600M;
   const sizes = {
     ...model,

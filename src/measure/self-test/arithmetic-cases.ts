@@ -286,18 +286,15 @@ const ROUNDING_CASES: readonly NumberCase[] = [
     },
     "that an overflow in front of a product may become an ordinary number",
   ),
-  {
-    ...settling(
-      "convolution.winograd",
-      "3x3 convolutions of H17 and H18 are computed by F(2,3) along the width, or directly",
-      "convolution.wide",
-      wideConvolution(),
-      [2 ** -11],
-      { winograd: [[3 * 2 ** -12]], direct: [[2 ** -11]] },
-      "the simulator's 3x3 convolutions and their rate",
-    ),
-    level: "thorough",
-  },
+  settling(
+    "convolution.winograd",
+    "3x3 convolutions of H17 and H18 are computed by F(2,3) along the width, or directly",
+    "convolution.wide",
+    wideConvolution(),
+    [2 ** -11],
+    { winograd: [[3 * 2 ** -12]], direct: [[2 ** -11]] },
+    "the simulator's 3x3 convolutions and their rate",
+  ),
   settling(
     "add.rounding",
     "Additions go away from zero, or to the even number",
