@@ -164,8 +164,10 @@ export function estimatePlan(
   driver: Driver,
   { runs = trainingRuns(plan), place }: PlanEstimateOptions = {},
 ): PlanEstimate {
-  for (const { function: fn } of plan.programs.values()) requirePossibleSizes(fn);
-  const pricing = new PlanPricing(plan, chip, driver, place ?? placeAsWritten(chip, driver));
+  const placing = place ?? placeAsWritten(chip, driver);
+  for (const program of plan.programs.values())
+    requirePossibleSizes(program.function, placing(program).place === "host");
+  const pricing = new PlanPricing(plan, chip, driver, placing);
   for (const [section, count] of Object.entries(runs)) {
     const dispatches = plan.sections.get(section);
     if (dispatches === undefined) {

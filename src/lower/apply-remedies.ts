@@ -45,16 +45,19 @@ export function applyRemedies(fn: MilFunction, chip: Chip, driver: Driver): Reme
   const { program } = placed;
   const remaining = checkFunction(program.function, chip, driver);
   const original = new Map(program.outputs.map((port) => [port.name, port.to]));
-  const places = remaining.map(({ rule, result }) => {
-    const place = result === undefined ? undefined : (original.get(result) ?? result);
-    return { rule, place };
-  });
-  return {
-    name,
-    placed,
-    findings: before.map((found) => outcome(found, before, places)),
-    remaining,
-  };
+  const places = placesOf(before);
+  const broken = placesOf(
+    remaining.map(({ rule, result }) => {
+      const place = result === undefined ? undefined : (original.get(result) ?? result);
+      return { rule, result: place };
+    }),
+  );
+  const moved = new Set(
+    [...broken].flatMap(([rule, found]) => (hasOthers(found, places.get(rule)) ? [rule] : [])),
+  );
+  const stays = ({ rule, result }: Finding): boolean =>
+    moved.has(rule) || broken.get(rule)?.has(result) === true;
+  return { name, placed, findings: before.map((found) => outcome(found, stays(found))), remaining };
 }
 
 function place(fn: MilFunction, chip: Chip, driver: Driver): PlacedProgram {
@@ -67,28 +70,36 @@ function place(fn: MilFunction, chip: Chip, driver: Driver): PlacedProgram {
   }
 }
 
-/** A rule that the rewritten program breaks, and the value of the original where. */
-interface BrokenPlace {
-  readonly rule: string;
-  readonly place: string | undefined;
+/** Values at which rules are broken, by rule. */
+type Places = ReadonlyMap<string, ReadonlySet<string | undefined>>;
+
+function placesOf(
+  findings: readonly { readonly rule: string; readonly result?: string | undefined }[],
+): Places {
+  const places = new Map<string, Set<string | undefined>>();
+  for (const { rule, result } of findings) {
+    const known = places.get(rule) ?? new Set();
+    known.add(result);
+    places.set(rule, known);
+  }
+  return places;
+}
+
+function hasOthers(
+  found: ReadonlySet<string | undefined>,
+  known: ReadonlySet<string | undefined> = new Set(),
+): boolean {
+  return [...found].some((place) => !known.has(place));
 }
 
 /**
  * Ops keep their names where they are copied. A rule that the rewritten program breaks at a place of another name
  * may be any of those that it broke before: none of them counts as rewritten then.
  */
-function outcome(
-  finding: Finding,
-  before: readonly Finding[],
-  remaining: readonly BrokenPlace[],
-): RemediedFinding {
-  const { rule, result, severity } = finding;
+function outcome(finding: Finding, stays: boolean): RemediedFinding {
+  const { rule, severity } = finding;
   if (severity === "handled") return { ...finding, outcome: "engine", because: finding.remedy };
   const row = Object.hasOwn(REMEDIES, rule) ? REMEDIES[rule] : undefined;
-  const known = new Set(before.filter((found) => found.rule === rule).map((found) => found.result));
-  const stays = remaining.some(
-    (found) => found.rule === rule && (found.place === result || !known.has(found.place)),
-  );
   return stays
     ? { ...finding, outcome: "stays", because: row?.stays ?? "no pass does this" }
     : { ...finding, outcome: "rewritten", because: row?.does ?? "the op is gone" };

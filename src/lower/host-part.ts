@@ -33,10 +33,13 @@ export class HostPart {
   readonly #known = new Set<Value>();
   /** Results by name, as ports or results of the plan's function ask for them. */
   readonly #wanted = new Map<string, Value>();
+  readonly #sources = new Map<Value, string>();
+  readonly #taken: ReadonlySet<string>;
 
   constructor(fn: MilFunction) {
     this.#fn = fn;
     this.#inputs = new Set(fn.inputs);
+    this.#taken = new Set([...fn.inputs, ...fn.outputs].map(({ name }) => name));
     for (const input of fn.inputs) {
       if (input.type.kind === "tensor" && !isFloat(input.type.dataType)) this.#known.add(input);
     }
@@ -44,6 +47,10 @@ export class HostPart {
 
   /** Takes an op whose operands the host knows. */
   takes(operation: Operation): boolean {
+    const [result] = operation.outputs;
+    const isFloating = result?.type.kind === "tensor" && isFloat(result.type.dataType);
+    // What is looked up in a table is where the engine's part begins: see `takesLookUp`.
+    if (isFloating && operation.inputs.has("indices") && operation.inputs.has("x")) return false;
     let isFromHost = false;
     for (const operand of operandsOf(operation)) {
       if (literalOf(operand) !== undefined) continue;
@@ -74,11 +81,12 @@ export class HostPart {
   /** A name of its own for a value that the engine's ports need; the input's where it is one. */
   sourceOf(value: Value): string {
     if (this.#inputs.has(value)) return value.name;
-    for (const [name, wanted] of this.#wanted) if (wanted === value) return name;
-    const taken = new Set([...this.#fn.inputs, ...this.#fn.outputs].map(({ name }) => name));
+    const known = this.#sources.get(value);
+    if (known !== undefined) return known;
     let name = `host_${value.name}`;
-    while (taken.has(name) || this.#wanted.has(name)) name = `${name}_`;
+    while (this.#taken.has(name) || this.#wanted.has(name)) name = `${name}_`;
     this.#wanted.set(name, value);
+    this.#sources.set(value, name);
     return name;
   }
 
@@ -93,7 +101,7 @@ export class HostPart {
   origin(value: Value): Value {
     const maker = this.#makers.get(value);
     const x = operandOf(maker, "x");
-    const isSame = maker !== undefined && SAME_ELEMENTS.has(maker.type);
+    const isSame = maker !== undefined && opRow(maker.type)?.kind === "view";
     return isSame && x?.kind === "value" ? this.origin(x) : value;
   }
 
@@ -201,11 +209,3 @@ export class HostPart {
     return isSign && isSum && isMoved ? this.origin(kept) : undefined;
   }
 }
-
-/** Ops that leave elements and their order as they are. */
-const SAME_ELEMENTS: ReadonlySet<string> = new Set([
-  "reshape",
-  "expand_dims",
-  "squeeze",
-  "identity",
-]);

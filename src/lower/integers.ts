@@ -21,16 +21,28 @@ const OF_TWO: Readonly<Record<string, BoundsRule>> = {
   minimum: ([a, b], [c, d]) => [Math.min(a, c), Math.min(b, d)],
 };
 
-/** Ops whose results are whole numbers, or refused, where their operands are. */
-const RULED: ReadonlySet<string> = new Set([
-  ...["add", "sub", "mul", "maximum", "minimum", "abs", "sign", "cast", "reduce_sum"],
-  ...["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"],
-  ...["logical_and", "logical_or", "logical_xor", "logical_not"],
-]);
+/** Results of ops of one operand from its bounds; sums also from how many terms they have. */
+const OF_ONE: Readonly<Record<string, (x: Bounds, terms: () => number) => Bounds>> = {
+  abs: ([lowest, highest]) => [0, Math.max(Math.abs(lowest), Math.abs(highest))],
+  sign: () => [-1, 1],
+  reduce_sum: ([lowest, highest], terms) => [
+    Math.min(0, lowest * terms()),
+    Math.max(0, highest * terms()),
+  ],
+};
+
+function termCount(call: OpCall): number {
+  const shape = knownShape(call.operand("x")) ?? [];
+  return elementCount(call.axes("axes", shape.length).map((axis) => shape[axis] ?? 1));
+}
 
 /** Whether integers and bools of the engine stay exact in an op, or its rule sees to it that they do. */
-export function isExactForIntegers(type: string): boolean {
-  return RULED.has(type) || choosesNumbers(type);
+export function isExactForIntegers({ type, outputs }: Operation): boolean {
+  const [result] = outputs;
+  const isQuestion = result?.type.kind === "tensor" && result.type.dataType === "bool";
+  return (
+    isQuestion || choosesNumbers(type) || Object.hasOwn(OF_TWO, type) || Object.hasOwn(OF_ONE, type)
+  );
 }
 
 /** Ops whose results are among the numbers of their operands. */
@@ -50,16 +62,10 @@ export function integerBounds(
     const y = of(call.operand("y"));
     return x === undefined || y === undefined ? undefined : rule(x, y);
   }
-  if (type === "reduce_sum") {
+  const single = Object.hasOwn(OF_ONE, type) ? OF_ONE[type] : undefined;
+  if (single !== undefined) {
     const x = of(call.operand("x"));
-    const shape = knownShape(call.operand("x")) ?? [];
-    const terms = elementCount(call.axes("axes", shape.length).map((axis) => shape[axis] ?? 1));
-    return x === undefined ? undefined : [Math.min(0, x[0] * terms), Math.max(0, x[1] * terms)];
-  }
-  if (type === "sign") return [-1, 1];
-  if (type === "abs") {
-    const x = of(call.operand("x"));
-    return x === undefined ? undefined : [0, Math.max(Math.abs(x[0]), Math.abs(x[1]))];
+    return x === undefined ? undefined : single(x, () => termCount(call));
   }
   return choosesNumbers(type) ? hull(dataOf(call, type).map(of)) : undefined;
 }
@@ -87,7 +93,7 @@ function hull(all: readonly (Bounds | undefined)[]): Bounds | undefined {
 /** Whether all that an op computes with are whole numbers, so that its results are. */
 export function keepsWhole(operation: Operation, areWhole: (operand: Operand) => boolean): boolean {
   const { type } = operation;
-  const keeps = choosesNumbers(type) || Object.hasOwn(OF_TWO, type) || type === "reduce_sum";
+  const keeps = choosesNumbers(type) || Object.hasOwn(OF_TWO, type) || Object.hasOwn(OF_ONE, type);
   if (!keeps) return false;
   return [...operandsOf(operation)].every(
     (operand) =>

@@ -99,12 +99,12 @@ function lowerInParts(
   const makers = new Map<Value, Operation>();
   for (const operation of fn.operations) {
     for (const output of operation.outputs) makers.set(output, operation);
-    if (operation.type !== "const" && !isHostSum(fn, operation))
+    if (operation.type !== "const" && !isHostSum(lowering, operation))
       lowerOperation(lowering, operation);
   }
   for (const output of fn.outputs) {
     const maker = makers.get(output);
-    if (maker !== undefined && isHostSum(fn, maker)) {
+    if (maker !== undefined && isHostSum(lowering, maker)) {
       const call = callOf(lowering, maker);
       lowering.summedOutput(output, lowering.whole(lowering.lookup(call, "x")));
     } else {
@@ -116,11 +116,11 @@ function lowerInParts(
 }
 
 /** A float sum to one number that leaves the function: fp16 is too coarse for it. */
-function isHostSum(fn: MilFunction, operation: Operation): boolean {
+function isHostSum(lowering: Lowering, operation: Operation): boolean {
   const [output] = operation.outputs;
   if (operation.type !== "reduce_sum" || output?.type.kind !== "tensor") return false;
-  if (elementCount(staticShape(output.type)) !== 1 || !fn.outputs.includes(output)) return false;
-  return !fn.operations.some(({ inputs }) => [...inputs.values()].includes(output));
+  if (elementCount(staticShape(output.type)) !== 1 || !isFloat(output.type.dataType)) return false;
+  return lowering.isResult(output) && !lowering.isOperand(output);
 }
 
 function callOf(lowering: Lowering, operation: Operation): OpCall {
@@ -190,6 +190,7 @@ function writeOperation(lowering: Lowering, operation: Operation): void {
     lowering.wholeNumbers.note(operation, undefined);
     return;
   }
+  requireElements(lowering, operation);
   requireNumbers(lowering, operation);
   const rule = Object.hasOwn(LOWERING_RULES, operation.type)
     ? LOWERING_RULES[operation.type]
@@ -214,6 +215,16 @@ function writeOperation(lowering: Lowering, operation: Operation): void {
   lowering.wholeNumbers.note(operation, boundsOf(lowering, call, operation));
 }
 
+/** Throws for tensors without elements, which the engine has no memory layout for. */
+function requireElements(lowering: Lowering, { type, outputs }: Operation): void {
+  for (const output of outputs) {
+    if (output.type.kind !== "tensor" || !output.type.shape.includes(0)) continue;
+    throw lowering.refuse(
+      `${type} "${output.name}" is ${formatType(output.type)}, without elements`,
+    );
+  }
+}
+
 function boundsOf(lowering: Lowering, call: OpCall, operation: Operation): Bounds | undefined {
   return declaresFloats(operation)
     ? undefined
@@ -223,7 +234,7 @@ function boundsOf(lowering: Lowering, call: OpCall, operation: Operation): Bound
 /** Throws for ops on integers or bools of the engine that nobody has shown to be exact. */
 function requireNumbers(lowering: Lowering, operation: Operation): void {
   const { type } = operation;
-  if (isExactForIntegers(type) || isConstexpr(type)) return;
+  if (isExactForIntegers(operation) || isConstexpr(type)) return;
   // Indices are the host's, and ops that are missing are refused by name.
   if (Object.hasOwn(UNSUPPORTED_OPS, type)) return;
   const row = opRow(type);

@@ -5,7 +5,14 @@ import { isConstexpr, opRow } from "../mil/ops/index.ts";
 import { isOperandList, literalOf } from "../mil/program.ts";
 import type { Argument, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { valuesReadBy } from "../mil/traverse.ts";
-import { elementCount, isFloat, sameShape, staticShape, tensorType } from "../mil/types.ts";
+import {
+  elementCount,
+  formatType,
+  isFloat,
+  sameShape,
+  staticShape,
+  tensorType,
+} from "../mil/types.ts";
 import { familyIndex } from "../chip/chip.ts";
 import type { Chip, Driver } from "../chip/chip.ts";
 import { PassError } from "../passes/errors.ts";
@@ -42,6 +49,8 @@ export class Lowering {
   readonly host: HostPart;
   readonly masks: Masks;
   readonly wholeNumbers: WholeNumbers;
+  /** Whether the function multiplies matrices. */
+  readonly hasProducts: boolean;
   readonly #fn: MilFunction;
   readonly #lowered = new Map<Value, Lowered>();
   readonly #inputs: EngineInput[] = [];
@@ -49,7 +58,10 @@ export class Lowering {
   readonly #results: Record<string, Value> = {};
   readonly #shared = new Map<string, Value>();
   readonly #partLimit: number;
-  #read: ReadonlySet<Value> | undefined;
+  readonly #operands: ReadonlySet<Value>;
+  readonly #outputValues: ReadonlySet<Value>;
+  readonly #portNames = new Set<string>();
+  readonly #given = new Set<Value>();
 
   /** `partLimit`: how long a part of a long axis is at most; the chip's own limit by default. */
   constructor(fn: MilFunction, chip: Chip, driver: Driver, partLimit = PART_LIMIT) {
@@ -58,6 +70,9 @@ export class Lowering {
     this.chip = chip;
     this.driver = driver;
     this.builder = new FunctionBuilder(fn.name);
+    this.#operands = new Set(fn.operations.flatMap((operation) => [...valuesReadBy(operation)]));
+    this.#outputValues = new Set(fn.outputs);
+    this.hasProducts = fn.operations.some(({ type }) => opRow(type)?.product !== undefined);
     this.host = new HostPart(fn);
     this.masks = new Masks(fn);
     this.wholeNumbers = new WholeNumbers(this);
@@ -74,14 +89,11 @@ export class Lowering {
     return Math.min(this.#partLimit, this.chipLimit);
   }
 
-  /** Whether the function multiplies matrices. */
-  get hasProducts(): boolean {
-    return this.#fn.operations.some(({ type }) => opRow(type)?.product !== undefined);
-  }
-
   #input(input: Value): Lowered {
     if (input.type.kind !== "tensor") throw this.refuse(`input ${input.name} is no tensor`);
     const shape = staticShape(input.type, `input ${input.name}`);
+    if (shape.includes(0))
+      throw this.refuse(`input ${input.name} is ${formatType(input.type)}, without elements`);
     if (!isFloat(input.type.dataType)) return { kind: "host", value: input, shape };
     const [rows = 1, ...rest] = shape;
     if (rows > this.axisLimit && shape.length === 2) {
@@ -114,6 +126,7 @@ export class Lowering {
     conversion: EngineInput["conversion"],
   ): Value {
     this.#inputs.push({ name, from, conversion });
+    this.#portNames.add(name);
     return this.builder.input(name, tensorType("fp16", shape));
   }
 
@@ -167,7 +180,7 @@ export class Lowering {
 
   #freePortName(base: string): string {
     let name = base;
-    while (this.#inputs.some((input) => input.name === name)) name = `${name}_`;
+    while (this.#portNames.has(name)) name = `${name}_`;
     return name;
   }
 
@@ -196,13 +209,13 @@ export class Lowering {
     return lowered;
   }
 
-  /** Whether an op or a result of the function reads a value. */
-  isRead(value: Value): boolean {
-    this.#read ??= new Set([
-      ...this.#fn.outputs,
-      ...this.#fn.operations.flatMap((operation) => [...valuesReadBy(operation)]),
-    ]);
-    return this.#read.has(value);
+  /** Whether an op of the function reads a value. */
+  isOperand(value: Value): boolean {
+    return this.#operands.has(value);
+  }
+
+  isResult(value: Value): boolean {
+    return this.#outputValues.has(value);
   }
 
   /** The indices of an op, where the host knows them. */
@@ -396,8 +409,8 @@ export class Lowering {
 
   #result(name: string, value: Value, to: string, conversion: EngineOutput["conversion"]): void {
     // The compiler crashes on a function that returns one of its inputs.
-    const isPort = this.#inputs.some((input) => input.name === value.name);
-    const taken = Object.values(this.#results).includes(value);
+    const isPort = this.#portNames.has(value.name);
+    const taken = this.#given.has(value);
     const shaped =
       value.type.kind === "tensor"
         ? this.reshape(value, this.#portShape(staticShape(value.type)))
@@ -406,6 +419,7 @@ export class Lowering {
     // A name of its own: the plan's names may be those of other values here.
     const port = `result_${name}`;
     this.#results[port] = result;
+    this.#given.add(result);
     this.#outputs.push({ name: port, to, conversion });
   }
 

@@ -1,4 +1,3 @@
-import type { OpCall } from "../mil/op-call.ts";
 import type { Value } from "../mil/program.ts";
 import { familyIndex } from "../chip/chip.ts";
 import { apartFromZero } from "./half-constants.ts";
@@ -9,8 +8,8 @@ import type { LoweringRule } from "./rule.ts";
 const WIDTH_LIMITS = { toH14: 1024, fromH15: 10240 } as const;
 
 /**
- * A norm with gamma and beta, which run along the axes in the order in which those are given. The normalized axes
- * become the last ones, in ascending order; where gamma and beta are not taken they are ops of their own.
+ * A norm with gamma and beta, which run along the axes in ascending order. The normalized axes become the last ones,
+ * so that both follow; where gamma and beta are not taken they are ops of their own.
  */
 export const layerNorm: LoweringRule = (lowering, call) => {
   if (!call.has("gamma") && !call.has("beta")) return undefined;
@@ -23,7 +22,9 @@ export const layerNorm: LoweringRule = (lowering, call) => {
   const x = transposed(lowering, given, order);
   const last = sorted.map((_, index) => shape.length - sorted.length + index);
   const epsilon = apartFromZero(call.float("epsilon"));
-  const [gamma, beta] = ["gamma", "beta"].map((name) => inOrder(lowering, call, name, axes));
+  const [gamma, beta] = ["gamma", "beta"].map((name) =>
+    call.has(name) ? lowering.whole(lowering.lookup(call, name)) : undefined,
+  );
   const isEarly = familyIndex(chip.family) <= familyIndex("H14");
   const limit = isEarly ? WIDTH_LIMITS.toH14 : WIDTH_LIMITS.fromH15;
   const isInside = (lowering.shapeOf(x).at(-1) ?? 1) < limit;
@@ -43,16 +44,4 @@ function transposed({ builder }: Lowering, x: Value, order: readonly number[]): 
   return order.every((axis, index) => axis === index)
     ? x
     : builder.op("transpose", { x, perm: order });
-}
-
-/** Numbers that run along axes, in the order of the axes. */
-function inOrder(
-  lowering: Lowering,
-  call: OpCall,
-  name: string,
-  axes: readonly number[],
-): Value | undefined {
-  if (!call.has(name)) return undefined;
-  const order = axes.map((_, index) => index).toSorted((a, b) => (axes[a] ?? 0) - (axes[b] ?? 0));
-  return transposed(lowering, lowering.whole(lowering.lookup(call, name)), order);
 }

@@ -233,7 +233,33 @@ export function matrixProduct(
   };
   const x = lowering.lookup(call, "x");
   const y = lowering.lookup(call, "y");
-  return productOf(lowering, x, y, settings, declaredShape(operation));
+  const shape = declaredShape(operation);
+  if (x.shape.length > 1 && y.shape.length > 1) return productOf(lowering, x, y, settings, shape);
+  return vectorProduct(lowering, x, y, settings, shape);
+}
+
+/** A vector is one row on the left and one column on the right: the engine multiplies matrices. */
+function vectorProduct(
+  lowering: Lowering,
+  x: Lowered,
+  y: Lowered,
+  settings: ProductSettings,
+  shape: readonly number[],
+): Lowered {
+  const matrix = (side: Lowered, sizes: readonly number[]): Lowered =>
+    side.shape.length > 1
+      ? side
+      : lowering.plain(lowering.reshape(lowering.whole(side), sizes), sizes);
+  const left = matrix(x, [1, x.shape[0] ?? 1]);
+  const right = matrix(y, [y.shape[0] ?? 1, 1]);
+  const rows = left.shape.at(settings.transposeX ? -1 : -2) ?? 1;
+  const columns = right.shape.at(settings.transposeY ? -2 : -1) ?? 1;
+  const batch = shape.slice(
+    0,
+    shape.length - (x.shape.length > 1 ? 1 : 0) - (y.shape.length > 1 ? 1 : 0),
+  );
+  const product = productOf(lowering, left, right, settings, [...batch, rows, columns]);
+  return lowering.plain(lowering.reshape(lowering.whole(product), shape), shape);
 }
 
 /** Rows of a `linear` whose weight has more of them than the chip takes, as a product and a sum. */

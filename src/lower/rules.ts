@@ -169,10 +169,6 @@ const POINTWISE = Object.entries<OpRow>(OPS).flatMap(([name, row]) =>
   row.pointwise === true ? [name] : [],
 );
 
-const COMPARISONS = [
-  ...["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"],
-] as const;
-
 /** Ops that are not copied as they are. */
 export const LOWERING_RULES: Readonly<Record<string, LoweringRule>> = {
   add: binary,
@@ -183,7 +179,12 @@ export const LOWERING_RULES: Readonly<Record<string, LoweringRule>> = {
   minimum: binary,
   pow: binary,
   ...Object.fromEntries(POINTWISE.map((name) => [name, unary])),
-  ...Object.fromEntries(COMPARISONS.map((name) => [name, comparison])),
+  equal: comparison,
+  not_equal: comparison,
+  less: comparison,
+  less_equal: comparison,
+  greater: comparison,
+  greater_equal: comparison,
   cast,
   select,
   logical_and: logical("and"),

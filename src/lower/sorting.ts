@@ -8,7 +8,8 @@ export const topk: LoweringRule = (lowering, call, operation) => {
   const shape = call.staticShape("x");
   const size = shape[call.axis("axis", shape.length)] ?? 1;
   const positions = operation.outputs[1];
-  const isRead = positions !== undefined && lowering.isRead(positions);
+  const isRead =
+    positions !== undefined && (lowering.isOperand(positions) || lowering.isResult(positions));
   if (isRead && size > EXACT_INTEGERS + 1) {
     throw lowering.refuse(
       `topk gives positions on an axis of ${size}, fp16 is exact up to ${EXACT_INTEGERS}; do it on the host`,

@@ -1,6 +1,6 @@
 import type { FunctionBuilder } from "../mil/builder.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
-import { tensorType } from "../mil/types.ts";
+import { elementCount, tensorType } from "../mil/types.ts";
 import { valuesReadBy } from "../mil/traverse.ts";
 import { familyIndex } from "../chip/chip.ts";
 import type { Chip, Driver } from "../chip/chip.ts";
@@ -21,14 +21,21 @@ export function splitNotchedPorts(
   driver: Driver,
 ): EngineProgram {
   if (familyIndex(chip.family) > familyIndex("H16")) return program;
+  const isNotched = new Set(program.function.inputs.filter(inNotch).map(({ name }) => name));
   let current = program;
   for (const { name } of program.inputs) {
+    if (!isNotched.has(name)) continue;
     const next = splitPort(current, name, chip);
     if (next === undefined) continue;
     if (priceOf(next.function, chip, driver) < priceOf(current.function, chip, driver))
       current = next;
   }
   return current;
+}
+
+function inNotch(port: Value): boolean {
+  const shape = knownShape(port);
+  return shape?.length === 2 && inStreamNotch(2 * elementCount(shape));
 }
 
 function splitPort(program: EngineProgram, name: string, chip: Chip): EngineProgram | undefined {

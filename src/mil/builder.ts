@@ -13,7 +13,6 @@ import type { ParameterSpec } from "./op-parameters.ts";
 import type { OpInputs } from "./op-row.ts";
 import { OPS, opRow } from "./ops/index.ts";
 import type { OpName } from "./ops/index.ts";
-import { isOperandList } from "./program.ts";
 import type {
   Argument,
   Block,
@@ -25,6 +24,7 @@ import type {
   Program,
   Value,
 } from "./program.ts";
+import { replaceOperands } from "./traverse.ts";
 import { tensorType } from "./types.ts";
 import type { DataType, MilType } from "./types.ts";
 
@@ -208,19 +208,27 @@ export class FunctionBuilder {
     outputs: Readonly<Record<string, Value>>,
     attributes: ReadonlyMap<string, Literal> = new Map(),
   ): MilFunction {
-    const results = Object.entries(outputs).map(([name, value]) => this.#named(name, value));
+    const made = new Set(this.#operations.flatMap((operation) => operation.outputs));
+    const renamed = new Map<Value, Value>();
+    const results = Object.entries(outputs).map(([name, value]) =>
+      this.#named(name, value, made, renamed),
+    );
+    const operations =
+      renamed.size === 0
+        ? this.#operations
+        : this.#operations.map((operation) => substitute(operation, renamed));
     return Object.freeze({
       name: this.name,
       opset: this.opset,
       inputs: Object.freeze([...this.#inputs]),
-      operations: Object.freeze([...this.#operations]),
+      operations: Object.freeze([...operations]),
       outputs: Object.freeze(results),
       attributes,
     });
   }
 
   /** A value under the name a result must have: the op that makes it is renamed, or an `identity` is added. */
-  #named(name: string, value: Value): Value {
+  #named(name: string, value: Value, made: ReadonlySet<Value>, renamed: Map<Value, Value>): Value {
     if (value.name === name) return value;
     if (this.#names.has(name)) {
       throw new MilError(
@@ -228,9 +236,7 @@ export class FunctionBuilder {
         `output "${name}" has the name of another value; rename one of them`,
       );
     }
-    const renamed: Value = Object.freeze({ ...value, name });
-    const maker = this.#operations.findIndex((operation) => operation.outputs.includes(value));
-    if (maker === -1 || this.#isResult(value)) {
+    if (!made.has(value) || renamed.has(value)) {
       const [copy] = this.append(
         { type: "identity", inputs: new Map([["x", value]]), blocks: [], attributes: new Map() },
         name,
@@ -240,17 +246,9 @@ export class FunctionBuilder {
       return copy;
     }
     this.#names.add(name);
-    this.#results.add(renamed);
-    for (let index = maker; index < this.#operations.length; index++) {
-      const operation = this.#operations[index];
-      if (operation !== undefined) this.#operations[index] = substitute(operation, value, renamed);
-    }
-    return renamed;
-  }
-
-  readonly #results = new Set<Value>();
-  #isResult(value: Value): boolean {
-    return this.#results.has(value);
+    const result: Value = Object.freeze({ ...value, name });
+    renamed.set(value, result);
+    return result;
   }
 
   #unique(base: string): string {
@@ -278,25 +276,14 @@ export function freezeOperation(operation: Operation): Operation {
   });
 }
 
-function substitute(operation: Operation, from: Value, to: Value): Operation {
-  const swap = (operand: Operand): Operand => (operand === from ? to : operand);
-  const inputs = new Map<string, Argument>();
-  for (const [name, argument] of operation.inputs) {
-    inputs.set(name, isOperandList(argument) ? argument.map(swap) : swap(argument));
-  }
+function substitute(operation: Operation, renamed: ReadonlyMap<Value, Value>): Operation {
+  const read = replaceOperands(operation, (operand) =>
+    operand.kind === "value" ? (renamed.get(operand) ?? operand) : operand,
+  );
+  if (!operation.outputs.some((output) => renamed.has(output))) return read;
   return freezeOperation({
-    ...operation,
-    inputs,
-    blocks: operation.blocks.map((block) => substituteInBlock(block, from, to)),
-    outputs: operation.outputs.map((output) => (output === from ? to : output)),
-  });
-}
-
-function substituteInBlock(block: Block, from: Value, to: Value): Block {
-  return Object.freeze({
-    ...block,
-    operations: Object.freeze(block.operations.map((operation) => substitute(operation, from, to))),
-    outputs: Object.freeze(block.outputs.map((output) => (output === from ? to : output))),
+    ...read,
+    outputs: operation.outputs.map((output) => renamed.get(output) ?? output),
   });
 }
 

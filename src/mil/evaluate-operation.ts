@@ -52,7 +52,7 @@ export function roundTensor(tensor: HostTensor, precision: Precision): HostTenso
   const { dataType, shape, data } = tensor;
   if (dataType === "fp64" || dataType === "string") return tensor;
   if (isFloat(dataType) && precision === "float64") return tensor;
-  return hostTensor(dataType, shape, roundNumbers(dataType, data));
+  return { ...tensor, ...hostTensor(dataType, shape, roundNumbers(dataType, data)) };
 }
 
 function roundNumbers(dataType: DataType, data: Float64Array): Float64Array {

@@ -12,6 +12,8 @@ export interface HostTensor {
   readonly dataType: DataType;
   readonly shape: readonly number[];
   readonly data: Float64Array;
+  /** A list that does not grow (`make_list` with `dynamic_length` false). */
+  readonly isFixedList?: true;
 }
 
 /** Elements of the largest tensor that is evaluated: 8 GiB of doubles. */

@@ -104,7 +104,8 @@ export const FUNCTION_RULES: readonly FunctionRule[] = [
     source: 'ANEForge 116: the compiler crashes ("unordered_map::at")',
     remedy: "Multiply by 1.",
     applies: (fn) => {
-      const same = fn.outputs.find((output) => fn.inputs.includes(output));
+      const inputs = new Set(fn.inputs);
+      const same = fn.outputs.find((output) => inputs.has(output));
       return same && `output ${same.name} is an input`;
     },
   },

@@ -32,7 +32,16 @@ export const LIMIT_RULES: readonly OpRule[] = [
     source: LIMITS,
     remedy: "Reshape neighbouring axes into one.",
     applies: (call) => {
-      const wide = tensorsOf(call).find(({ shape }) => shape.length > 5);
+      // Tables of compressed constants are no tensors of the engine; what they expand to is.
+      if (isConstexpr(call.type) && call.consumers().every(({ type }) => isConstexpr(type)))
+        return undefined;
+      const tensors = isConstexpr(call.type)
+        ? call.operation.outputs.map((output) => ({
+            name: output.name,
+            shape: shapeOf(output) ?? [],
+          }))
+        : tensorsOf(call);
+      const wide = tensors.find(({ shape }) => shape.length > 5);
       return wide && `${wide.name} has rank ${wide.shape.length}, the limit is 5`;
     },
   },

@@ -75,7 +75,7 @@ export class OpView {
   }
 
   isFunctionInput(operand: Operand): boolean {
-    return operand.kind === "value" && this.fn.inputs.includes(operand);
+    return operand.kind === "value" && this.#uses.inputs.has(operand);
   }
 }
 
@@ -84,9 +84,11 @@ export class FunctionUses {
   readonly fn: MilFunction;
   readonly producers = new Map<Value, Operation>();
   readonly consumers = new Map<Value, Operation[]>();
+  readonly inputs: ReadonlySet<Value>;
 
   constructor(fn: MilFunction) {
     this.fn = fn;
+    this.inputs = new Set(fn.inputs);
     for (const operation of fn.operations) {
       for (const output of operation.outputs) this.producers.set(output, operation);
       for (const argument of operation.inputs.values()) {

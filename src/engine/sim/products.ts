@@ -1,7 +1,7 @@
 import { stridesOf } from "../../mil/host-tensor.ts";
 import { convolutionGeometry, convolutionType } from "../../mil/ops/convolution.ts";
 import { coordinatesOf } from "../../mil/ops/windows.ts";
-import { elementCount, staticShape } from "../../mil/types.ts";
+import { elementCount, isFloat, staticShape } from "../../mil/types.ts";
 import { productRules } from "./arithmetic.ts";
 import type { SimContext, SimKernel } from "./context.ts";
 import type { MatrixView, Product, ProductSizes } from "./grid-products.ts";
@@ -42,15 +42,24 @@ function broadcastBatch(a: readonly number[], b: readonly number[]): number[] {
   });
 }
 
+/** Vectors are rows on the left and columns on the right; products of nothing are left to the evaluation. */
 const matmul: SimKernel = (call, { machine, numerics, arithmetic }) => {
-  const x = machine.place(call.tensor("x"));
-  const y = machine.place(call.tensor("y"));
+  const [left, right] = [call.tensor("x"), call.tensor("y")];
+  if (left.shape.includes(0) || right.shape.includes(0)) return undefined;
+  if (!isFloat(left.dataType) && !isFloat(right.dataType)) return undefined;
+  const x = asMatrix(machine.place(left), [1, left.shape[0] ?? 1]);
+  const y = asMatrix(machine.place(right), [right.shape[0] ?? 1, 1]);
   const transposeX = call.bool("transpose_x");
   const transposeY = call.bool("transpose_y");
   const [rows = 1, depth = 1] = transposeX ? x.shape.slice(-2).reverse() : x.shape.slice(-2);
   const columns = y.shape.at(transposeY ? -2 : -1) ?? 1;
   const batch = broadcastBatch(x.shape.slice(0, -2), y.shape.slice(0, -2));
-  const result = HalfTensor.allocate(machine.arena, x.dataType, [...batch, rows, columns]);
+  const shape = [
+    ...batch,
+    ...(left.shape.length === 1 ? [] : [rows]),
+    ...(right.shape.length === 1 ? [] : [columns]),
+  ];
+  const result = HalfTensor.allocate(machine.arena, x.dataType, shape);
   const rightStarts = batchStarts(y.shape, batch);
   const products = batchStarts(x.shape, batch).map((leftStart, index): Product => ({
     left: matrix(x, leftStart, transposeX),
@@ -62,6 +71,11 @@ const matmul: SimKernel = (call, { machine, numerics, arithmetic }) => {
   return [result];
 };
 
+/** A vector as the matrix `shape`. */
+function asMatrix(tensor: HalfTensor, shape: readonly number[]): HalfTensor {
+  return tensor.shape.length === 1 ? tensor.share(shape) : tensor;
+}
+
 /** A bias starts the sum where that is the rule: one product more, of the bias and 1, before all others. */
 function startsFromBias({ numerics, arithmetic }: SimContext): boolean {
   return numerics === "exact" && arithmetic.bias === "start-value";
@@ -71,6 +85,7 @@ const linear: SimKernel = (call, context) => {
   const { machine, numerics, arithmetic } = context;
   const given = call.tensor("x");
   const weights = call.tensor("weight");
+  if (given.shape.includes(0) || weights.shape.includes(0)) return undefined;
   const [columns = 1, depth = 1] = weights.shape;
   const rows = elementCount(given.shape) / depth;
   const shape = [...given.shape.slice(0, -1), columns];

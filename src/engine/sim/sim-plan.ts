@@ -22,6 +22,7 @@ import type {
 } from "../engine.ts";
 import { EngineError } from "../errors.ts";
 import { fillOneHot } from "../host/one-hot.ts";
+import { evaluateFunction } from "../reference/evaluate.ts";
 import { runHostKernel } from "./host-kernels.ts";
 import { HalfTensor } from "./half-tensor.ts";
 import type { SimContext } from "./context.ts";
@@ -243,7 +244,10 @@ export class SimPlan implements LoadedPlan {
       );
     }
     const context = { ...this.#settings.context, place: "host" } as const;
-    const results = this.#functionOf(program).run(inputs, context);
+    // Loops, branches and lists are the reference's: the simulator knows none.
+    const results = hasBlocks(fn)
+      ? evaluateFunction(fn, inputs)
+      : this.#functionOf(program).run(inputs, context);
     for (const { name, type } of fn.outputs) {
       const result = results.get(name);
       const binding = dispatch.outputs.get(name);
@@ -306,6 +310,10 @@ export class SimPlan implements LoadedPlan {
     }
     return this.#buffers.elements(section, this.#record.buffer(binding.buffer), binding, type);
   }
+}
+
+function hasBlocks(fn: MilFunction): boolean {
+  return fn.operations.some(({ blocks }) => blocks.length > 0);
 }
 
 function numbersOf(view: BufferView, dataType: DataType): Float64Array {

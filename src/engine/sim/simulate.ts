@@ -2,7 +2,7 @@ import { MilError } from "../../mil/errors.ts";
 import { hostTensorOfLiteral } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
 import type { CallEnvironment } from "../../mil/op-call.ts";
-import { isOperandList, literalOf } from "../../mil/program.ts";
+import { isOperandList, literalOf, operandsOf, tensorTypeOf } from "../../mil/program.ts";
 import type { Argument, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { isFloat } from "../../mil/types.ts";
 import type { SimContext } from "./context.ts";
@@ -93,6 +93,9 @@ export class SimulatedFunction {
   }
 
   #withConstants(operation: Operation, place: SimContext["place"]): Operation {
+    // A constant of another element type than the other operand is only taken as one.
+    const types = new Set([...operandsOf(operation)].map((o) => tensorTypeOf(o)?.dataType));
+    if (operation.type === "matmul" && types.has("int32")) return operation;
     const inputs = new Map<string, Argument>();
     for (const [name, argument] of operation.inputs) {
       inputs.set(

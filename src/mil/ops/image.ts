@@ -1,23 +1,23 @@
 import { hostTensor, roundHalfToEven, stridesOf } from "../host-tensor.ts";
 import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
-import { optional, optionalTensor, required, runtime, tensor } from "../op-parameters.ts";
+import { optional, required, runtime, tensor } from "../op-parameters.ts";
 import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
 import { agree, checkRank, derive, formatShape } from "./dimensions.ts";
 import { openShape } from "./tensor-transformation.ts";
 
-const SAMPLING_MODES = [
+export const SAMPLING_MODES = [
   "STRICT_ALIGN_CORNERS",
   "ALIGN_CORNERS",
   "DEFAULT",
   "OFFSET_CORNERS",
   "UNALIGN_CORNERS",
 ] as const;
-type SamplingMode = (typeof SAMPLING_MODES)[number];
+export type SamplingMode = (typeof SAMPLING_MODES)[number];
 
-function choose<const Name extends string>(
+export function choose<const Name extends string>(
   call: OpCall,
   parameter: string,
   names: readonly Name[],
@@ -305,30 +305,6 @@ function affineType(call: OpCall): TensorType {
   return tensorType(call.dataType("x"), [batch, channels, ...target]);
 }
 
-const BOX_MODES = [
-  "CORNERS_HEIGHT_FIRST",
-  "CORNERS_WIDTH_FIRST",
-  "CENTER_SIZE_HEIGHT_FIRST",
-  "CENTER_SIZE_WIDTH_FIRST",
-] as const;
-
-function cropResizeType(call: OpCall): TensorType {
-  checkRank(call, "x", 4, 4);
-  choose(call, "sampling_mode", SAMPLING_MODES);
-  choose(call, "box_coordinate_mode", BOX_MODES);
-  const [batch = 1, channels = 1] = call.shape("x");
-  const target = [call.int("target_height"), call.int("target_width")];
-  if (call.has("roi")) {
-    checkRank(call, "roi", 5, 5);
-    const [boxes = 1, , numbers = 4] = call.shape("roi");
-    return tensorType(call.dataType("x"), [boxes, numbers === 5 ? 1 : batch, channels, ...target]);
-  }
-  if (!call.has("boxes"))
-    throw call.fail("roi (up to ios16) or boxes (from ios17 on) must be given");
-  checkRank(call, "boxes", 2, 2);
-  return tensorType(call.dataType("x"), [call.shape("boxes")[0] ?? 1, channels, ...target]);
-}
-
 const interpolated = (type: (call: OpCall) => TensorType) => (call: OpCall) =>
   8 * elementCount(staticShape(type(call)));
 
@@ -461,25 +437,5 @@ export const IMAGE = {
       });
     },
     flops: interpolated(affineType),
-  }),
-
-  crop_resize: defineOp({
-    kind: "costly",
-    parameters: {
-      x: tensor(),
-      roi: optionalTensor(),
-      boxes: optionalTensor(),
-      box_indices: optionalTensor(),
-      target_height: optional("int", 1),
-      target_width: optional("int", 1),
-      normalized_coordinates: optional("bool", false),
-      spatial_scale: optional("float", 1),
-      box_coordinate_mode: optional("string", "CORNERS_HEIGHT_FIRST"),
-      sampling_mode: optional("string", "DEFAULT"),
-      pad_value: optional("float", 0),
-    },
-    since: "ios13",
-    infer: (call) => [cropResizeType(call)],
-    flops: interpolated(cropResizeType),
   }),
 } as const;

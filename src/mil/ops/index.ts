@@ -9,6 +9,7 @@ import { EINSUM } from "./einsum.ts";
 import { ELEMENTWISE_BINARY } from "./elementwise-binary.ts";
 import { ELEMENTWISE_UNARY } from "./elementwise-unary.ts";
 import { GATHER_SCATTER } from "./gather-scatter.ts";
+import { CROP_RESIZE } from "./crop-resize.ts";
 import { IMAGE } from "./image.ts";
 import { JOINING } from "./joining.ts";
 import { LINEAR } from "./linear.ts";
@@ -53,6 +54,7 @@ export const OPS = {
   ...CONTROL_FLOW,
   ...LISTS,
   ...IMAGE,
+  ...CROP_RESIZE,
   ...DETECTION,
 } as const satisfies Record<string, OpRow>;
 

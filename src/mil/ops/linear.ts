@@ -3,7 +3,7 @@ import type { OpCall } from "../op-call.ts";
 import { constantTensor, optional, optionalConstantTensor, tensor } from "../op-parameters.ts";
 import { defineOp } from "../op-row.ts";
 import { literalOf } from "../program.ts";
-import { elementCount, staticShape, tensorType } from "../types.ts";
+import { elementCount, MAXIMUM_RANK, staticShape, tensorType } from "../types.ts";
 import type { DataType, Dimension, TensorType } from "../types.ts";
 import { broadcastShapes } from "./broadcast.ts";
 import { addProduct, transposed } from "./dense-product.ts";
@@ -66,8 +66,8 @@ function linearType(call: OpCall): TensorType {
   const x = call.shape("x");
   const [outputs, inputs, ...rest] = call.shape("weight");
   const last = x.at(-1);
-  if (last === undefined || x.length > 3) {
-    throw call.fail(`x must have rank 1 to 3, not ${x.length}`);
+  if (last === undefined || x.length > MAXIMUM_RANK) {
+    throw call.fail(`x must have rank 1 to ${MAXIMUM_RANK}, not ${x.length}`);
   }
   if (outputs === undefined || inputs === undefined || rest.length > 0) {
     throw call.fail("weight must have the shape [outputs, inputs]");

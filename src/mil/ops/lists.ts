@@ -54,7 +54,10 @@ function madeType(call: OpCall): TensorList {
 
 const itemsOf = (list: HostTensor): number => list.shape[0] ?? 0;
 
-/** The list with `values` at `indices`; it grows where its length is open. */
+/**
+ * The list with `values` at `indices`. It grows where it was made to, whatever length its type gives: converters
+ * write the first one there.
+ */
 function withElements(
   call: OpCall,
   indices: readonly number[],
@@ -62,14 +65,19 @@ function withElements(
   elementSizes: readonly number[],
 ): HostTensor {
   const list = call.tensor("ls");
-  const { length: fixedLength } = listType(call);
   const stride = elementCount(elementSizes);
   const needed = Math.max(itemsOf(list), ...indices.map((index) => index + 1));
-  if (fixedLength !== "?" && needed > itemsOf(list)) {
+  if (list.isFixedList === true && needed > itemsOf(list)) {
     throw call.fail(`index ${needed - 1} is outside a list of ${itemsOf(list)} elements`);
   }
   if (indices.some((index) => index < 0)) throw call.fail("an index must not be negative");
-  const output = hostTensor(list.dataType, [needed, ...elementSizes]);
+  if (list.data.length > needed * stride) {
+    throw call.fail(`elements of ${stride} numbers do not fit a list with longer ones`);
+  }
+  const output: HostTensor = {
+    ...list,
+    ...hostTensor(list.dataType, [needed, ...elementSizes]),
+  };
   if (list.data.length > 0) output.data.set(list.data);
   indices.forEach((index, at) => {
     output.data.set(values.data.subarray(at * stride, (at + 1) * stride), index * stride);
@@ -105,7 +113,8 @@ export const LISTS = {
     evaluate: (call) => {
       const { element } = madeType(call);
       const sizes = element.shape.map((size) => (size === "?" ? 0 : size));
-      return [hostTensor(element.dataType, [call.int("init_length"), ...sizes])];
+      const list = hostTensor(element.dataType, [call.int("init_length"), ...sizes]);
+      return [call.bool("dynamic_length") ? list : { ...list, isFixedList: true }];
     },
     flops: () => 0,
   }),

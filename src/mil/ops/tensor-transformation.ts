@@ -33,7 +33,10 @@ export function openShape(call: OpCall, name: string): readonly Dimension[] {
   return Array.from({ length: shapeLength(call, name) }, (): Dimension => "?");
 }
 
-/** 0 copies the size of x at the same place, -1 (once) takes what is left. */
+/**
+ * 0 copies the size of x at the same place counted from the end, where a longer shape finds 1 in front (ios17); -1 (once)
+ * takes what is left.
+ */
 export function reshapeTarget(call: OpCall, from: readonly Dimension[]): readonly Dimension[] {
   if (!call.isKnown("shape")) {
     return openShape(call, "shape");
@@ -41,15 +44,14 @@ export function reshapeTarget(call: OpCall, from: readonly Dimension[]): readonl
   const wanted = call.ints("shape");
   const target = wanted.map((size, axis): Dimension => {
     if (size !== 0) return size;
-    const copied = from[axis];
-    if (copied === undefined || wanted.length !== from.length) {
-      // A size of 0 that copies nothing is a tensor without elements.
-      if (from.includes(0)) return 0;
+    // A size of 0 that copies nothing is a tensor without elements.
+    if (wanted.length !== from.length && from.includes(0)) return 0;
+    if (wanted.length < from.length) {
       throw call.fail(
-        `size 0 at axis ${axis} of shape ${formatShape(wanted)} copies x's size, which needs equal ranks`,
+        `size 0 at axis ${axis} of shape ${formatShape(wanted)} copies x's size, which needs as many axes or more`,
       );
     }
-    return copied;
+    return from[axis - wanted.length + from.length] ?? 1;
   });
   const open = target.indexOf(-1);
   if (open !== target.lastIndexOf(-1)) {

@@ -34,7 +34,9 @@ export function lowerProduct(site: LoweringSite, product: Product): string {
       ...(alpha !== 1 && { alpha }),
     });
   }
-  if (isFloat32 && !site.standardProducts && (transposeX || transposeY || alpha !== 1)) {
+  // FusedMatMul reads a vector wrongly where the other side is transposed.
+  const isFused = !site.standardProducts && xShape.length > 1 && yShape.length > 1;
+  if (isFloat32 && isFused && (transposeX || transposeY || alpha !== 1)) {
     return site.node(
       "FusedMatMul",
       [x, y],
