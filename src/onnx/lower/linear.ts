@@ -34,9 +34,15 @@ export function lowerProduct(site: LoweringSite, product: Product): string {
       ...(alpha !== 1 && { alpha }),
     });
   }
-  // FusedMatMul reads a vector wrongly where the other side is transposed.
-  const isFused = !site.standardProducts && xShape.length > 1 && yShape.length > 1;
-  if (isFloat32 && isFused && (transposeX || transposeY || alpha !== 1)) {
+  // A vector meets a matrix that is turned round: the same as the matrix as it is on the other side of the vector.
+  // The runtime's fused form of the turn reads the vector wrongly.
+  if ((xShape.length === 1 && transposeY) || (yShape.length === 1 && transposeX)) {
+    const turned = site.node("MatMul", [y, x]);
+    return alpha === 1
+      ? turned
+      : site.node("Mul", [turned, site.scalar(alpha, site.resultType().dataType)]);
+  }
+  if (isFloat32 && !site.standardProducts && (transposeX || transposeY || alpha !== 1)) {
     return site.node(
       "FusedMatMul",
       [x, y],
