@@ -11,6 +11,7 @@ import {
   resolveModelFolder,
   resolveTrainConfig,
 } from "../train/index.ts";
+import type { CorpusPaths } from "../text/index.ts";
 import type { TrainConfig } from "../train/index.ts";
 import { resolveOptions } from "../util/options.ts";
 import type { Exit } from "./exit.ts";
@@ -98,7 +99,8 @@ function configOfRun(model: string): TrainConfig | undefined {
   return { ...config, output_dir: folder };
 }
 
-function isSameFile(a: string, b: string): boolean {
+function isSameFile(a: CorpusPaths, b: CorpusPaths): boolean {
+  if (typeof a !== "string" || typeof b !== "string") return false;
   return existsSync(a) && existsSync(b) && realpathSync(a) === realpathSync(b);
 }
 

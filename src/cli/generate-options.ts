@@ -5,6 +5,7 @@ import { TRAIN_OPTIONS } from "../train/index.ts";
 import {
   OPTIONS_GROUP,
   choiceOption,
+  dataOption,
   flagOption,
   numberOption,
   textOption,
@@ -104,7 +105,10 @@ export const GENERATE_OPTIONS = {
 /** Settings of `anecdote eval`. */
 export const EVAL_OPTIONS = {
   model: GENERATE_OPTIONS.model,
-  data: textOption("text, jsonl, token ids or a folder of them", { placeholder: "FILE_OR_DIR" }),
+  data: dataOption(
+    "text (.txt, .jsonl, .json, .csv, each also .gz) or token ids (.bin): files, patterns, a folder, or `-` for standard input",
+    { placeholder: "FILE_OR_DIR" },
+  ),
   text_field: { ...TRAIN_OPTIONS.text_field, group: OPTIONS_GROUP },
   batch_size: numberOption("windows at once", { integer: true, minimum: 1 }),
   max_seq_length: numberOption("tokens of context; default: the model's, at most 1,024", {

@@ -127,8 +127,8 @@ function nearestFlag(flag: string, command: Command): string {
 /** Makes an error of an option that takes one value and is given twice: one of them would do nothing. */
 function refuseRepeated(command: Command): void {
   for (const option of command.options) {
-    // An option with a parser of its own collects what it is given.
-    if (option.parseArg !== undefined) continue;
+    // An option with a parser of its own, or for several values, collects what it is given.
+    if (option.parseArg !== undefined || option.variadic) continue;
     let isGiven = false;
     command.on(`option:${option.name()}`, () => {
       if (isGiven) {

@@ -17,7 +17,8 @@ export function addOptions(
   for (const [key, spec] of Object.entries(table)) {
     for (const spelling of [key, ...spec.aliases]) {
       const flag = flagName(spelling);
-      const usage = spec.kind === "flag" ? flag : `${flag} <${spec.placeholder ?? "VALUE"}>`;
+      const many = spec.kind === "texts" ? "..." : "";
+      const usage = spec.kind === "flag" ? flag : `${flag} <${spec.placeholder ?? "VALUE"}${many}>`;
       const option = new Option(usage, spec.description).helpGroup(spec.group);
       if (spelling === key) {
         noteHelp(option, { aliases: spec.aliases.map(flagName), fallback: defaults[key] });

@@ -32,6 +32,8 @@ export const trainerStateSchema = z.object({
     threads: z.number().int(),
   }),
   config: z.record(z.string(), z.unknown()),
+  /** Digest of the training data; absent for data that are drawn, and in checkpoints of version 0.1. */
+  data: z.string().optional(),
 });
 
 export type TrainerState = z.infer<typeof trainerStateSchema>;

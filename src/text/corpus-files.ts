@@ -2,15 +2,21 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { openFileSource } from "../util/byte-source.ts";
 import { TextError } from "./errors.ts";
+import { expandPattern, isPattern } from "./glob.ts";
 
-/** text: UTF-8; jsonl: one object a line; tokens: ids of 2 or 4 bytes. */
-export type CorpusFormat = "text" | "jsonl" | "tokens";
+/** text: UTF-8; jsonl: one object a line; json: an array of rows; csv: rows under names; tokens: ids of 2 or 4 bytes. */
+export type CorpusFormat = "text" | "jsonl" | "json" | "csv" | "tokens";
 
 /** A file of a corpus. */
 export interface CorpusFile {
   readonly path: string;
   readonly format: CorpusFormat;
+  /** Packed with gzip. */
+  readonly isCompressed?: boolean;
 }
+
+/** A file, a folder or a pattern, or several of them. */
+export type CorpusPaths = string | readonly string[];
 
 /** The files of a data set by split; only `train` is sure to have some. */
 export interface CorpusFiles {
@@ -26,6 +32,9 @@ const FORMATS: ReadonlyMap<string, CorpusFormat> = new Map([
   [".text", "text"],
   [".jsonl", "jsonl"],
   [".ndjson", "jsonl"],
+  [".json", "json"],
+  [".csv", "csv"],
+  [".tsv", "csv"],
   [".bin", "tokens"],
   [".u16", "tokens"],
   [".u32", "tokens"],
@@ -43,7 +52,8 @@ const SPLIT_NAMES: ReadonlyMap<string, Split> = new Map([
   ["test", "test"],
 ]);
 
-const EXPECTED = 'Known are .txt, .jsonl (a field "text") and .bin (token ids of 2 or 4 bytes).';
+const EXPECTED =
+  'Known are .txt, .jsonl, .json and .csv (a field or column "text"), each also as .gz, and .bin (token ids of 2 or 4 bytes).';
 
 /** The format a file's name promises; a name that promises none is text. */
 function formatOf(path: string): CorpusFormat {
@@ -51,10 +61,8 @@ function formatOf(path: string): CorpusFormat {
   const known = FORMATS.get(extension);
   if (known !== undefined) return known;
   const refused: Record<string, string> = {
-    ".json": "Write one JSON object a line into a .jsonl file.",
     ".parquet": "Write its rows as .jsonl first.",
-    ".csv": "Write its rows as .jsonl first.",
-    ".gz": "Unpack it first.",
+    ".xlsx": "Save it as .csv first.",
     ".zst": "Unpack it first.",
     ".zip": "Unpack it first.",
   };
@@ -65,8 +73,28 @@ function formatOf(path: string): CorpusFormat {
   });
 }
 
+const GZIP = /\.gz$/i;
+
+function corpusFile(path: string): CorpusFile {
+  const isCompressed = GZIP.test(path);
+  const format = formatOf(path.replace(GZIP, ""));
+  if (isCompressed && format === "tokens") {
+    throw new TextError("text.format", `${path}: token ids are read by position, not unpacked`, {
+      remedy: "Unpack it first: gunzip.",
+    });
+  }
+  return { path, format, ...(isCompressed && { isCompressed }) };
+}
+
+/** Whether a folder's file is data; a `.json` of a folder is more often a configuration. */
+function isData(name: string): boolean {
+  const extension = extname(name.replace(GZIP, "")).toLowerCase();
+  return FORMATS.has(extension) && (extension !== ".json" || splitOf(name) !== undefined);
+}
+
 function splitOf(name: string): Split | undefined {
-  const stem = name.slice(0, name.length - extname(name).length).toLowerCase();
+  const plain = name.replace(GZIP, "");
+  const stem = plain.slice(0, plain.length - extname(plain).length).toLowerCase();
   const found = new Set<Split>();
   for (const part of stem.split(/[-_.\s]+/)) {
     const split = SPLIT_NAMES.get(part);
@@ -80,14 +108,14 @@ const EVENTS_FILE = "events.ndjson";
 
 function filesOfFolder(folder: string): CorpusFiles {
   const names = readdirSync(folder)
-    .filter((name) => FORMATS.has(extname(name).toLowerCase()) && !name.startsWith("."))
+    .filter((name) => isData(name) && !name.startsWith("."))
     .filter((name) => name !== EVENTS_FILE && statSync(join(folder, name)).isFile())
     .sort();
   const splits: Record<Split, CorpusFile[]> = { train: [], validation: [], test: [] };
   for (const name of names) {
     const path = join(folder, name);
     const split = splitOf(name);
-    if (split !== undefined) splits[split].push({ path, format: formatOf(path) });
+    if (split !== undefined) splits[split].push(corpusFile(path));
   }
   for (const [split, files] of Object.entries(splits)) {
     const formats = new Set(files.map((file) => file.format));
@@ -103,7 +131,7 @@ function filesOfFolder(folder: string): CorpusFiles {
   const [only, another] = names;
   if (only !== undefined && another === undefined && splitOf(only) === undefined) {
     return {
-      train: [{ path: join(folder, only), format: formatOf(only) }],
+      train: [corpusFile(join(folder, only))],
       validation: [],
       test: [],
     };
@@ -120,19 +148,42 @@ function filesOfFolder(folder: string): CorpusFiles {
     "text.folder",
     `${folder} has no training data: a file named train.txt, train.jsonl or train.bin. It holds ${listed}`,
     {
-      remedy: `Name the files train, valid (or validation, val, dev) and test. ${EXPECTED}`,
+      remedy: `Name the files train, valid (or validation, val, dev) and test, or give the files themselves. ${EXPECTED}`,
     },
   );
 }
 
 /**
- * The files of a data set: one file, or a folder with files named after their split (several shards are taken in
- * order of their names). Throws `TextError` `text.missing`, `text.folder`, `text.format` or `text.ambiguous`.
+ * The files of a data set: files, patterns of them (taken in order of their names), or folders with files named after
+ * their split (several shards are taken in order of their names). Throws `TextError` `text.missing`, `text.folder`,
+ * `text.format` or `text.ambiguous`.
  */
-export function findCorpusFiles(path: string): CorpusFiles {
-  if (!existsSync(path)) throw new TextError("text.missing", `${path} does not exist`);
-  if (statSync(path).isDirectory()) return filesOfFolder(path);
-  return { train: [{ path, format: formatOf(path) }], validation: [], test: [] };
+export function findCorpusFiles(paths: CorpusPaths): CorpusFiles {
+  const named = typeof paths === "string" ? [paths] : paths;
+  const splits: Record<Split, CorpusFile[]> = { train: [], validation: [], test: [] };
+  for (const path of named.flatMap(expandedPath)) {
+    const found = statSync(path).isDirectory()
+      ? filesOfFolder(path)
+      : { train: [corpusFile(path)], validation: [], test: [] };
+    for (const split of ["train", "validation", "test"] as const)
+      splits[split].push(...found[split]);
+  }
+  return splits;
+}
+
+function expandedPath(path: string): readonly string[] {
+  if (existsSync(path)) return [path];
+  if (!isPattern(path)) throw new TextError("text.missing", `${path} does not exist`);
+  const found = expandPattern(path);
+  if (found.length > 0) return found;
+  throw new TextError("text.missing", `no file fits the pattern ${path}`);
+}
+
+/** What data are called in messages. */
+export function corpusName(paths: CorpusPaths): string {
+  if (typeof paths === "string") return paths;
+  const [first = "", ...others] = paths;
+  return others.length === 0 ? first : `${first} and ${others.length} more`;
 }
 
 /** How many bytes files have together. */

@@ -1,8 +1,9 @@
+import { createHash } from "node:crypto";
 import { openFileSource } from "../util/byte-source.ts";
-import { findCorpusFiles } from "./corpus-files.ts";
-import type { CorpusFile } from "./corpus-files.ts";
+import { corpusName, findCorpusFiles } from "./corpus-files.ts";
+import type { CorpusFile, CorpusPaths } from "./corpus-files.ts";
+import { openCorpus, readDocuments } from "./corpus-source.ts";
 import { TextError } from "./errors.ts";
-import { readJsonlDocuments, readTextDocuments } from "./text-reader.ts";
 import { cachedTokens } from "./token-cache.ts";
 import type { CachedTokens, TokenizeOptions } from "./token-cache.ts";
 import { openTokenFile } from "./token-file.ts";
@@ -31,6 +32,38 @@ export interface DatasetFileReport {
   readonly documentCount: number | undefined;
   readonly unknownCount: number;
   readonly cache: CachedTokens["state"] | "none";
+  /** Tells the file's tokens from others. */
+  readonly digest: string;
+}
+
+const DIGESTED_BYTES = 64 * 2 ** 20;
+const DIGESTED_BLOCKS = 64;
+
+/** Of a file's content; of a large file, its length and blocks from all over it. */
+function fileDigest(path: string): string {
+  const source = openFileSource(path);
+  try {
+    const hash = createHash("sha256").update(`${source.byteLength}`);
+    const blockBytes = 1 << 20;
+    const count = Math.ceil(source.byteLength / blockBytes);
+    const isWhole = source.byteLength <= DIGESTED_BYTES;
+    const step = isWhole ? 1 : Math.max(1, Math.floor((count - 1) / (DIGESTED_BLOCKS - 1)));
+    for (let block = 0; block < count; block += step) {
+      const offset = block * blockBytes;
+      hash.update(source.read(offset, Math.min(blockBytes, source.byteLength - offset)));
+    }
+    return hash.digest("hex");
+  } finally {
+    source.close();
+  }
+}
+
+/** Tells a data set's training tokens from others of the same length. */
+export function trainingDigest({ files }: Pick<Dataset, "files">): string {
+  const hash = createHash("sha256");
+  for (const { split, tokenCount, digest } of files)
+    if (split === "train") hash.update(`${tokenCount} ${digest}\n`);
+  return hash.digest("hex");
 }
 
 /** `lead` before the first token of a view. */
@@ -50,11 +83,11 @@ export interface Dataset {
 }
 
 /**
- * Opens a data set: a `.txt`, `.jsonl` or `.bin` file, or a folder of them named train, valid and test. Text is
+ * Opens a data set: files, patterns of them, or a folder of files named train, valid and test. Text is
  * tokenized once into the cache folder; tokens are read by position, so memory does not grow with the data.
  * Throws `TextError`, one for the first thing that is wrong.
  */
-export function openDataset(path: string, options: OpenDatasetOptions): Dataset {
+export function openDataset(paths: CorpusPaths, options: OpenDatasetOptions): Dataset {
   const fraction = options.validationFraction ?? 0.1;
   if (!(fraction >= 0 && fraction < 1)) {
     throw new TextError(
@@ -62,7 +95,8 @@ export function openDataset(path: string, options: OpenDatasetOptions): Dataset 
       `the validation fraction must be at least 0 and below 1, found ${fraction}`,
     );
   }
-  const found = findCorpusFiles(path);
+  const path = corpusName(paths);
+  const found = findCorpusFiles(paths);
   const closers: (() => void)[] = [];
   const files: DatasetFileReport[] = [];
   const close = (): void => {
@@ -90,6 +124,7 @@ export function openDataset(path: string, options: OpenDatasetOptions): Dataset 
         documentCount: undefined,
         unknownCount: 0,
         cache: "none",
+        digest: fileDigest(file.path),
       });
       return tokens;
     }
@@ -101,7 +136,10 @@ export function openDataset(path: string, options: OpenDatasetOptions): Dataset 
     const { tokens, facts, state } = cachedTokens(file, { ...options, tokenizer });
     closers.push(() => tokens.close());
     const { tokenCount, documentCount, unknownCount } = facts;
-    files.push({ path: file.path, split, tokenCount, documentCount, unknownCount, cache: state });
+    files.push({
+      ...{ path: file.path, split, tokenCount, documentCount, unknownCount, cache: state },
+      digest: facts.sha256,
+    });
     // The whole of it under the user's name, not the cache's.
     return sliceTokens(tokens, 0, tokens.tokenCount, file.path);
   };
@@ -150,23 +188,20 @@ export function openDataset(path: string, options: OpenDatasetOptions): Dataset 
  * Throws `TextError` `text.format` when the data are token ids.
  */
 export function* trainingTexts(
-  path: string,
+  paths: CorpusPaths,
   options: { readonly byteLimit?: number; readonly textField?: string } = {},
 ): Generator<string> {
   let left = options.byteLimit ?? Infinity;
-  for (const file of findCorpusFiles(path).train) {
+  for (const file of findCorpusFiles(paths).train) {
     if (file.format === "tokens") {
       throw new TextError(
         "text.format",
         `${file.path} holds token ids, a tokenizer is trained on text`,
       );
     }
-    const source = openFileSource(file.path);
+    const source = openCorpus(file);
     try {
-      const pieces =
-        file.format === "jsonl"
-          ? readJsonlDocuments(source, options.textField ?? "text")
-          : readTextDocuments(source);
+      const pieces = readDocuments(file, source, options.textField ?? "text");
       for (const { text } of pieces) {
         if (text === "") continue;
         yield text;

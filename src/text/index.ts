@@ -35,9 +35,10 @@ export type {
   TrainedBeginnings,
 } from "./document-frame.ts";
 export { dataNotes } from "./data-notes.ts";
-export { findCorpusFiles } from "./corpus-files.ts";
-export type { CorpusFile, CorpusFiles, CorpusFormat } from "./corpus-files.ts";
-export { openDataset, trainingTexts, withLead } from "./dataset.ts";
+export { corpusName, findCorpusFiles } from "./corpus-files.ts";
+export { keepStandardInput, STANDARD_INPUT } from "./corpus-source.ts";
+export type { CorpusFile, CorpusFiles, CorpusFormat, CorpusPaths } from "./corpus-files.ts";
+export { openDataset, trainingDigest, trainingTexts, withLead } from "./dataset.ts";
 export type { Dataset, DatasetFileReport, OpenDatasetOptions } from "./dataset.ts";
 export { cachedTokens } from "./token-cache.ts";
 export type { CachedTokens, TokenFileFacts, TokenizeOptions } from "./token-cache.ts";

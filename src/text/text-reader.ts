@@ -161,10 +161,20 @@ function textOfRow(line: string, row: number, field: string, source: ByteSource)
       },
     );
   }
+  return textOfValue(value, where, field, line);
+}
+
+/** The text of a row. `shown`: how the row is told in messages. */
+export function textOfValue(
+  value: unknown,
+  where: string,
+  field: string,
+  shown = JSON.stringify(value),
+): string {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new TextError(
       "text.jsonl.row",
-      `${where}: expected an object such as {"${field}": "..."}, found ${line.slice(0, 60)}`,
+      `${where}: expected an object such as {"${field}": "..."}, found ${shown.slice(0, 60)}`,
     );
   }
   const entries = new Map<string, unknown>(Object.entries(value));

@@ -6,11 +6,11 @@ import { openFileSource, readSmallFile } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import type { CorpusFile } from "./corpus-files.ts";
 import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
+import { openCorpus, readDocuments } from "./corpus-source.ts";
 import { TextError } from "./errors.ts";
 import { trainingFrame } from "./document-frame.ts";
 import type { DocumentFrame } from "./document-frame.ts";
 import { encodeDocuments } from "./piece-encoder.ts";
-import { readJsonlDocuments, readTextDocuments } from "./text-reader.ts";
 import { narrowestWidth, openTokenFile } from "./token-file.ts";
 import type { TokenFile, TokenWidth } from "./token-file.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -163,10 +163,7 @@ function tokenize(
   const width = narrowestWidth(tokenizer.vocabularySize);
   const report = (byteCount: number): void =>
     options.onProgress?.({ path: file.path, byteCount, byteTotal: source.byteLength });
-  const documents =
-    file.format === "jsonl"
-      ? readJsonlDocuments(source, options.textField ?? "text", report)
-      : readTextDocuments(source, report);
+  const documents = readDocuments(file, source, options.textField ?? "text", report);
   const hash = createHash("sha256");
   let tokenCount = 0;
   let documentCount = 0;
@@ -223,7 +220,12 @@ export function cachedTokens(file: CorpusFile, options: TokenizeOptions): Cached
     if (facts === undefined) {
       // Without its facts a half-made pair is never taken for a whole one.
       rmSync(`${path}.json`, { force: true });
-      facts = tokenize(file, source, path, options);
+      const unpacked = openCorpus(file);
+      try {
+        facts = tokenize(file, unpacked, path, options);
+      } finally {
+        unpacked.close();
+      }
       writeWholeFile(`${path}.json`, `${JSON.stringify(facts, undefined, 2)}\n`);
     }
     const tokens = openTokenFile(path, {

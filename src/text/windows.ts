@@ -142,7 +142,7 @@ function readState(
       `the data position was saved with ${what} ${String(before)}, now it is ${String(now)}`,
       {
         remedy:
-          "Resume with the data set, context length and sampling of the first run, or start the data afresh.",
+          "Go on with the data, context length and sampling of the first run; or begin another run with its weights: train --model RUN --output-dir ANOTHER.",
       },
     );
   };

@@ -10,7 +10,7 @@ export class OptionError extends AnecdoteError {}
 
 /** One setting: the same record makes the flag, the YAML key, the help text and the check. */
 export interface OptionSpec<Value = unknown> {
-  readonly kind: "number" | "text" | "flag" | "choice";
+  readonly kind: "number" | "text" | "texts" | "flag" | "choice";
   readonly schema: z.ZodType<Value>;
   readonly description: string;
   /** Heading of the help text it stands under. */
@@ -88,6 +88,19 @@ export function textOption(
   };
 }
 
+/** One text or several: a file, or more of them. */
+export function dataOption(
+  description: string,
+  details: Details = {},
+): OptionSpec<string | readonly string[] | undefined> {
+  const one = z.string().min(1);
+  const schema = z.union([one, z.array(one).min(1)]).transform((value) => {
+    const [first, ...others] = typeof value === "string" ? [value] : value;
+    return others.length === 0 && first !== undefined ? first : value;
+  });
+  return { kind: "texts", schema: schema.optional(), ...common(description, details, "FILE") };
+}
+
 export function flagOption(
   description: string,
   details: Details = {},
@@ -137,6 +150,7 @@ export function parseFlagText(key: string, spec: OptionSpec, text: string): unkn
     }
     case "flag":
     case "text":
+    case "texts":
     case "choice":
       return text;
   }

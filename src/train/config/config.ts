@@ -1,6 +1,7 @@
 import {
   checkedLayer,
   choiceOption,
+  dataOption,
   flagOption,
   numberOption,
   resolveOptions,
@@ -87,15 +88,15 @@ export const TRAIN_OPTIONS = {
       aliases: ["intermediate_size", "n_inner", "ffn_dim", "d_ff"],
     },
   ),
-  data: textOption(
-    "text (.txt, .jsonl), token ids (.bin) or a folder of them; `stories` for the built-in corpus, `random` for random token ids",
+  data: dataOption(
+    "text (.txt, .jsonl, .json, .csv, each also .gz), token ids (.bin): files, patterns, a folder, or `-` for standard input; `stories` for the built-in corpus, `random` for random token ids",
     {
       ...DATA,
       placeholder: "FILE_OR_DIR",
       aliases: ["dataset"],
     },
   ),
-  text_field: textOption("field of .jsonl rows that holds the text; default: text", {
+  text_field: textOption("field of rows, or column of .csv, that holds the text; default: text", {
     ...DATA,
     placeholder: "NAME",
     aliases: ["text_column", "text_column_name", "dataset_text_field", "text_feature", "text_key"],
@@ -123,6 +124,11 @@ export const TRAIN_OPTIONS = {
     minimum: 2,
     aliases: ["max_length", "block_size", "sequence_len"],
   }),
+  eval_data: dataOption("data to judge the run on, in the forms that --data takes", {
+    ...DATA,
+    placeholder: "FILE",
+    aliases: ["validation_file", "eval_dataset"],
+  }),
   validation_fraction: numberOption("share of the tokens, from the end, kept for evaluation", {
     ...DATA,
     minimum: 0,
@@ -138,6 +144,11 @@ export const TRAIN_OPTIONS = {
     BEGIN_TOKENS,
     DATA,
   ),
+  epochs: numberOption("times that all training data are read, instead of max_steps", {
+    ...OPTIMIZATION,
+    minimum: 0.000001,
+    aliases: ["num_train_epochs", "num_epochs"],
+  }),
   max_steps: numberOption("optimizer updates (an update may take several micro-batches)", {
     ...OPTIMIZATION,
     integer: true,
@@ -237,7 +248,7 @@ export const TRAIN_OPTIONS = {
     aliases: ["steps_per_eval", "eval_interval", "eval_every"],
   }),
   eval_batches: numberOption(
-    "batches of an evaluation during training; -1 = the whole split (the last one always)",
+    "batches of an evaluation, -1 = the whole split; default: 20 during training, the whole at the end",
     {
       ...REPORTING,
       integer: true,
@@ -354,7 +365,6 @@ export const TRAIN_DEFAULTS = {
   output_dir: "runs/default",
   logging_steps: 10,
   eval_steps: 200,
-  eval_batches: 20,
   save_steps: 500,
   save_total_limit: 2,
   sample_steps: 0,
@@ -373,6 +383,9 @@ type OptionalKeys =
   | "model_config"
   | (typeof SIZE_KEYS)[number]
   | "story_count"
+  | "eval_batches"
+  | "eval_data"
+  | "epochs"
   | "lr_decay_steps"
   | "report_to"
   | "sample_prompt"

@@ -5,9 +5,6 @@ import type { ForeignNames } from "../../util/foreign-names.ts";
  * Names that mean the same thing are aliases in the table of options.
  */
 export const FOREIGN_NAMES: ForeignNames = {
-  epochs: "Say how many updates: --max-steps N.",
-  num_epochs: "Say how many updates: --max-steps N.",
-  num_train_epochs: "Say how many updates: --max-steps N.",
   device: "The processor is chosen by --engine: cpu, ane, sim:m4, reference or auto.",
   device_type: "The processor is chosen by --engine: cpu, ane, sim:m4, reference or auto.",
   backend: "The processor is chosen by --engine: cpu, ane, sim:m4, reference or auto.",
@@ -20,7 +17,6 @@ export const FOREIGN_NAMES: ForeignNames = {
   precision: "The engine says the arithmetic: fp32 on --engine cpu, fp16 on ane and sim:m4.",
   mixed_precision: "The engine says the arithmetic: fp32 on --engine cpu, fp16 on ane and sim:m4.",
   warmup_ratio: "Write --warmup-steps 0.05: below 1 it is a share of --max-steps.",
-  lr_decay_iters: "The schedule ends with --max-steps.",
   decay_lr: "Write --lr-scheduler-type cosine, or constant.",
   optim: "The optimizer is AdamW: --adam-beta1, --adam-beta2, --adam-epsilon, --weight-decay.",
   optimizer: "The optimizer is AdamW: --adam-beta1, --adam-beta2, --adam-epsilon, --weight-decay.",
@@ -30,7 +26,6 @@ export const FOREIGN_NAMES: ForeignNames = {
   logging_dir: "Events and checkpoints stand in --output-dir.",
   train: "The subcommand is the verb: anecdote train.",
   train_file: "Write --data FILE.",
-  validation_file: "--validation-fraction keeps a share of the data.",
   num_workers: "Write --threads N.",
   max_new_tokens: "Write --sample-tokens N, or --max-tokens N with generate.",
   verbose: "Write --json for all that is known.",

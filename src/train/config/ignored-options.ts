@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { COMMAND_LINE, OptionError, flagName } from "../../util/options.ts";
 import type { ResolvedTrainConfig, TrainConfig, TrainLayer } from "./config.ts";
 import { SIZE_KEYS } from "./size-keys.ts";
+import { corpusName } from "../../text/index.ts";
 import { TOKENIZER_KINDS } from "../../runs/model-path.ts";
 
 type Key = keyof TrainConfig;
@@ -15,6 +16,18 @@ interface Rule {
 }
 
 const RULES: readonly Rule[] = [
+  {
+    key: "max_steps",
+    reason: ({ epochs }) =>
+      epochs === undefined ? undefined : `the run is as long as ${epochs} epochs of its data`,
+    remedy: "Give --max-steps or --epochs.",
+  },
+  {
+    key: "validation_fraction",
+    reason: ({ eval_data: evalData }) =>
+      evalData === undefined ? undefined : "the run is judged on data of their own",
+    remedy: "Give --validation-fraction or --eval-data.",
+  },
   {
     key: "tokenizer",
     reason: ({ model, tokenizer }) =>
@@ -39,7 +52,9 @@ const RULES: readonly Rule[] = [
   {
     key: "story_count",
     reason: ({ data }) =>
-      data === "stories" ? undefined : `it counts built-in stories, and the data are ${data}`,
+      data === "stories"
+        ? undefined
+        : `it counts built-in stories, and the data are ${corpusName(data)}`,
     remedy: "Leave --story-count out, or --data.",
   },
   ...(["tokenizer", "vocab_size"] as const).map((key) => ({
@@ -65,8 +80,10 @@ const RULES: readonly Rule[] = [
   {
     key: "text_field",
     reason: ({ data }) =>
-      /^(?:stories|random)$|\.(?:txt|bin)$/.test(data)
-        ? `it names a field of rows, and the data are ${data}`
+      (typeof data === "string" ? [data] : data).every((path) =>
+        /^(?:stories|random)$|\.(?:txt|bin)(?:\.gz)?$/.test(path),
+      )
+        ? `it names a field of rows, and the data are ${corpusName(data)}`
         : undefined,
     remedy: "Leave --text-field out, or name data in rows, such as .jsonl.",
   },
@@ -148,7 +165,7 @@ export function checkIgnoredOptions(
   if (saved !== undefined) {
     for (const key of KEPT) {
       const before = saved.values[key];
-      if (!isGiven(key) || config[key] === before) continue;
+      if (!isGiven(key) || isSame(config[key], before)) continue;
       tell(
         key,
         `the run was begun ${before === undefined ? `without ${flagName(key)}` : `with ${JSON.stringify(before)}`} and keeps that`,
@@ -162,6 +179,12 @@ export function checkIgnoredOptions(
     if (why !== undefined) tell(key, why, remedy);
   }
   return notes;
+}
+
+/** A run keeps paths absolute, whatever was typed. */
+function isSame(now: unknown, before: unknown): boolean {
+  if (now === before) return true;
+  return typeof now === "string" && typeof before === "string" && resolve(now) === resolve(before);
 }
 
 /** A model folder, or a run's, that brings a tokenizer. */

@@ -5,12 +5,14 @@ import {
   dataNotes,
   evaluationBatches,
   judgingFrame,
+  keepStandardInput,
+  STANDARD_INPUT,
   loadTokenizer,
   marksOf,
   openDataset,
   trainingFrame,
 } from "../../text/index.ts";
-import type { DocumentMarks, Tokenizer, TokenView } from "../../text/index.ts";
+import type { CorpusPaths, DocumentMarks, Tokenizer, TokenView } from "../../text/index.ts";
 import { requireRows } from "../../runs/model-fit.ts";
 import { trainedBeginnings } from "../../runs/trained-beginnings.ts";
 import { setImmediate } from "node:timers/promises";
@@ -31,7 +33,7 @@ export interface EvaluateOptions extends EngineSettings {
    * Text, jsonl, token ids or a folder of them, all of which is judged (a folder's validation split, if it has one); or
    * tokens of the model's tokenizer, such as the part that a run held out.
    */
-  readonly data: string | TokenView;
+  readonly data: CorpusPaths | TokenView;
   /** Field of `.jsonl` rows that holds the text; default: text. */
   readonly textField?: string;
   readonly batchSize?: number;
@@ -103,20 +105,26 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
   }
 }
 
+function isTokens(data: CorpusPaths | TokenView): data is TokenView {
+  return typeof data === "object" && "tokenCount" in data;
+}
+
 /** Documents stand as in training; those for a model from elsewhere as its tokenizer's template says. */
 function openTokens(
   { data, textField = "text", byDocument = false, marks = {}, onNote }: EvaluateOptions,
   tokenizer: Tokenizer,
   folder: string,
 ): { readonly tokens: TokenView; readonly marks: DocumentMarks; readonly close: () => void } {
-  if (typeof data !== "string") {
+  if (isTokens(data)) {
     return { tokens: data, marks: byDocument ? marks : {}, close: () => undefined };
   }
   const trained = trainedBeginnings(folder);
   const frame =
     trained === undefined ? judgingFrame(tokenizer) : trainingFrame(tokenizer, trained.beginTokens);
   const cacheFolder = mkdtempSync(join(tmpdir(), "anecdote-eval-"));
-  const dataset = openDataset(data, {
+  const paths =
+    data === STANDARD_INPUT ? keepStandardInput(join(cacheFolder, "standard-input.txt")) : data;
+  const dataset = openDataset(paths, {
     ...{ tokenizer, cacheFolder, textField, frame },
     validationFraction: 0,
   });

@@ -7,6 +7,9 @@ import {
   characterTokenizer,
   beginningWithEnd,
   dataNotes,
+  keepStandardInput,
+  STANDARD_INPUT,
+  trainingDigest,
   loadTokenizer,
   marksOf,
   openDataset,
@@ -16,13 +19,21 @@ import {
   trainingTexts,
   withLead,
 } from "../../text/index.ts";
-import type { Dataset, DescribedTokenizer, DocumentMarks, TokenView } from "../../text/index.ts";
+import type {
+  CorpusPaths,
+  Dataset,
+  DescribedTokenizer,
+  DocumentMarks,
+  Tokenizer,
+  TokenView,
+} from "../../text/index.ts";
 import { Random } from "../../util/random.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { requireRows } from "../../runs/model-fit.ts";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
 import { TrainError } from "../errors.ts";
 import { resolveModelFolder, resolveTokenizer, TOKENIZER_KINDS } from "../../runs/model-path.ts";
+import { locatedPath } from "../config/saved-settings.ts";
 import { modelShape, shapeSource } from "../config/model-shape.ts";
 import { presetOf } from "../config/presets.ts";
 import { writeStoryCorpus } from "./story-corpus.ts";
@@ -42,6 +53,10 @@ export interface PreparedData {
   readonly tokenizerName: string | undefined;
   readonly train: TokenView;
   readonly validation: TokenView | undefined;
+  /** Where the data are, standard input included. */
+  readonly dataPath: CorpusPaths;
+  /** Tells the training data from others; absent where they are drawn. */
+  readonly dataDigest: string | undefined;
   /** Where documents begin in these tokens. */
   readonly marks: DocumentMarks;
   /** What a user should know: a vocabulary larger than the tokenizer, a cache made, ... */
@@ -62,10 +77,11 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
   const modelFolder = modelFolderOf(config, note);
   if (config.data === "random") return randomData(config, modelFolder, notices);
 
+  const dataPath = dataPathOf(config, cacheFolder);
   const path =
     config.data === "stories"
       ? writeStoryCorpus(cacheFolder, config.story_count, report)
-      : config.data;
+      : dataPath;
   const kept = join(config.output_dir, "tokenizer");
   const isKept = config.resume && existsSync(join(kept, "tokenizer.json"));
   const tokenizer = isKept
@@ -88,12 +104,13 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
     frame: trainingFrame(tokenizer.tokenizer, config.begin_tokens),
     cacheFolder,
     textField: config.text_field,
-    validationFraction: config.validation_fraction,
+    validationFraction: config.eval_data === undefined ? config.validation_fraction : 0,
     onProgress: ({ path: file, byteCount, byteTotal }) =>
       report(`tokenizing ${file}: ${Math.round((100 * byteCount) / Math.max(1, byteTotal))} %`),
   });
   const isOwn = !isKept && ownTokenizer(modelFolder) === undefined;
   const begun = isOwn ? withBeginnings(config, tokenizer, dataset) : { tokenizer, ...dataset };
+  const judged = evaluationData(config, tokenizer.tokenizer, cacheFolder);
   // Not before the data are known to be good: a run that cannot begin leaves nothing.
   if (!isKept) saveTokenizer(kept, begun.tokenizer);
   notices.push(...dataNotes(dataset, trainingFrame(tokenizer.tokenizer, config.begin_tokens)));
@@ -104,11 +121,49 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
     generation: modelFolder === undefined ? undefined : readGenerationConfig(modelFolder, model),
     tokenizerName: ownTokenizer(modelFolder) ?? config.tokenizer,
     train: begun.train,
-    validation: begun.validation,
+    validation:
+      judged === undefined
+        ? begun.validation
+        : withLead(
+            judged.train,
+            trainingFrame(begun.tokenizer.tokenizer, config.begin_tokens).lead,
+          ),
+    dataPath,
+    dataDigest: trainingDigest(dataset),
     marks: marksOf(trainingFrame(begun.tokenizer.tokenizer, config.begin_tokens)),
     notices,
-    close: () => dataset.close(),
+    close: () => {
+      dataset.close();
+      judged?.close();
+    },
   };
+}
+
+/** Where the data are; what comes from standard input is kept in the run's folder. */
+function dataPathOf(config: TrainConfig, cacheFolder: string): CorpusPaths {
+  const { data } = config;
+  if (data === STANDARD_INPUT) return keepStandardInput(join(cacheFolder, "standard-input.txt"));
+  return config.resume ? located(data, config.output_dir) : data;
+}
+
+function located(paths: CorpusPaths, runFolder: string): CorpusPaths {
+  return typeof paths === "string"
+    ? locatedPath(paths, runFolder)
+    : paths.map((path) => locatedPath(path, runFolder));
+}
+
+/** Data of their own that a run is judged on. */
+function evaluationData(
+  config: TrainConfig,
+  tokenizer: Tokenizer,
+  cacheFolder: string,
+): Dataset | undefined {
+  if (config.eval_data === undefined) return undefined;
+  return openDataset(located(config.eval_data, config.output_dir), {
+    ...{ tokenizer, cacheFolder, textField: config.text_field, validationFraction: 0 },
+    // The lead is put before it once the tokenizer is known to have one.
+    frame: { ...trainingFrame(tokenizer, config.begin_tokens), lead: [] },
+  });
 }
 
 /**
@@ -196,7 +251,7 @@ function plannedVocabulary(config: TrainConfig): number {
 function makeTokenizer(
   config: TrainConfig,
   modelFolder: string | undefined,
-  path: string,
+  path: CorpusPaths,
   report: Report,
   note: (message: string) => void,
 ): DescribedTokenizer {
@@ -251,6 +306,8 @@ function randomData(
     tokenizerName: undefined,
     train: tokenView("random tokens", 1000 * windowTokens, 1),
     validation: tokenView("random tokens", 2 * windowTokens, 2),
+    dataPath: config.data,
+    dataDigest: undefined,
     marks: {},
     notices: [
       ...notices,

@@ -26,12 +26,15 @@ export interface ActivitySettings extends RecordedSettings {
   readonly batch_size: number;
   readonly max_seq_length: number;
   readonly sampling: string;
-  readonly eval_batches: number;
+  readonly eval_batches?: number | undefined;
   readonly sample_prompt?: string | undefined;
   readonly sample_tokens: number;
   readonly sample_temperature: number;
   readonly save_total_limit: number;
 }
+
+/** Batches of an evaluation during training, where nobody says how many; the last one then has all. */
+const EVALUATION_BATCHES = 20;
 
 export interface ActivityParts {
   readonly config: ActivitySettings;
@@ -113,8 +116,9 @@ export class RunActivities {
   async #do(activity: Activity): Promise<void> {
     const { config, trainer } = this.#parts;
     const isLast = trainer.step >= config.max_steps;
-    if (activity === "evaluate") await this.#evaluate(isLast ? -1 : config.eval_batches);
-    else if (activity === "save") this.#save();
+    if (activity === "evaluate") {
+      await this.#evaluate(config.eval_batches ?? (isLast ? -1 : EVALUATION_BATCHES));
+    } else if (activity === "save") this.#save();
     else {
       const seed = sampleSeed(activity, trainer.step, config.seed);
       await this.#sample(config.sample_prompt ?? "", seed);

@@ -1,4 +1,5 @@
 import type { EngineDescription } from "../../engine/engine.ts";
+import { savedSettings } from "../config/saved-settings.ts";
 import type { TrainerState } from "../../runs/state.ts";
 import type { Trainer } from "../step/trainer.ts";
 
@@ -11,6 +12,8 @@ export class RunTotals {
   trainLoss: number | null = null;
   evalLoss: number | null = null;
   trainedTokens = 0;
+  /** Digest of the training data. */
+  dataDigest: string | undefined;
   /** Since the last report. */
   #lossSum = 0;
   #stepCount = 0;
@@ -67,7 +70,8 @@ export class RunTotals {
       trainedTokens: this.trainedTokens,
       elapsedSeconds: this.elapsedSeconds,
       engine,
-      config: Object.fromEntries(Object.entries(config)),
+      config: { ...savedSettings(config) },
+      ...(this.dataDigest !== undefined && { data: this.dataDigest }),
     };
   }
 }

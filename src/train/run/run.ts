@@ -37,6 +37,7 @@ import { RunCosts } from "../costs/run-costs.ts";
 import { RunTotals } from "./run-totals.ts";
 import { resolveWarmupSteps } from "../step/schedule.ts";
 import { trainedModel } from "./trained-model.ts";
+import { savedSettings } from "../config/saved-settings.ts";
 import { withSavedMeaning } from "./saved-meaning.ts";
 import { startFields } from "./start-event.ts";
 import { claimFolder, finishedNotice, planBytes, requireMemory } from "./start.ts";
@@ -96,19 +97,18 @@ export async function runTraining(given: TrainConfig, context: RunContext): Prom
   const found = given.resume ? newestWholeCheckpoint(given.output_dir) : undefined;
   const notes: string[] = [];
   const meant = found === undefined ? given : withSavedMeaning(given, found);
-  const config = withArithmetic(meant, found, (text) => notes.push(text));
-  const finished = found && finishedNotice(config, found);
-  if (finished !== undefined) {
-    const step = found?.checkpoint?.step ?? 0;
-    const event: TrainEvent = { t: Date.now() / 1000, kind: "notice", step, message: finished };
-    context.onEvent(event);
-    return event;
-  }
-  const engine = await createEngine(config.engine, engineOptions(config));
+  const known = withArithmetic(meant, found, (text) => notes.push(text));
+  // How long a run of epochs is, its data say.
+  const finished = found && known.epochs === undefined && finishedNotice(known, found);
+  if (finished !== undefined && finished !== false) return finishedEvent(finished, found, context);
+  const engine = await createEngine(known.engine, engineOptions(known));
   try {
-    requireMemory(planOf(config, trainedModel(config, plannedModel(config))).plan);
-    const data = prepareData(config, context.onProgress);
+    requireMemory(planOf(known, trainedModel(known, plannedModel(known))).plan);
+    const data = prepareData(known, context.onProgress);
     try {
+      const config = withEpochs({ ...known, data: data.dataPath }, data);
+      const ended = found && known.epochs !== undefined ? finishedNotice(config, found) : undefined;
+      if (ended !== undefined) return finishedEvent(ended, found, context);
       return await new Run(config, context, data, engine, found, notes).go();
     } finally {
       data.close();
@@ -116,6 +116,40 @@ export async function runTraining(given: TrainConfig, context: RunContext): Prom
   } finally {
     await engine.close();
   }
+}
+
+function finishedEvent(
+  message: string,
+  found: FoundCheckpoint | undefined,
+  context: RunContext,
+): TrainEvent {
+  const step = found?.checkpoint?.step ?? 0;
+  const event: TrainEvent = { t: Date.now() / 1000, kind: "notice", step, message };
+  context.onEvent(event);
+  return event;
+}
+
+/** The settings with as many steps as their epochs have. */
+function withEpochs(config: TrainConfig, data: PreparedData): TrainConfig {
+  if (config.epochs === undefined) return config;
+  const { windowsPerEpoch } = windowBatches(config, data);
+  const windowsPerStep = config.batch_size * config.gradient_accumulation_steps;
+  const steps = Math.ceil((config.epochs * windowsPerEpoch) / windowsPerStep);
+  return { ...config, max_steps: Math.max(1, steps) };
+}
+
+function windowBatches(config: TrainConfig, data: PreparedData, resume?: unknown): WindowBatches {
+  return new WindowBatches(
+    data.train,
+    {
+      batchSize: config.batch_size,
+      sampling: config.sampling,
+      seed: config.seed,
+      contextLength: config.max_seq_length,
+      ...data.marks,
+    },
+    resume,
+  );
 }
 
 /** What of a tokenizer another thread can have. */
@@ -160,6 +194,7 @@ class Run {
     this.#model = trainedModel(config, data.model, data.modelFolder);
     this.#engine = engine;
     this.#notices = [...notes, ...data.notices];
+    this.#totals.dataDigest = data.dataDigest;
   }
 
   async go(): Promise<TrainEvent> {
@@ -170,7 +205,10 @@ class Run {
       this.#found &&
       takeResumePoint(config.output_dir, this.#found, (text) => this.#notices.push(text));
     if (point !== undefined) {
-      this.#notices.push(...resumeNotices(point.state, this.#engine.description, config));
+      const { state } = point;
+      const { dataDigest } = this.#data;
+      const engine = this.#engine.description;
+      this.#notices.push(...resumeNotices({ state, engine, config, dataDigest }));
     }
     const step = point?.step ?? 0;
     const leftFile = new LeftActivities(config.output_dir);
@@ -335,18 +373,7 @@ class Run {
   }
 
   #batches(resumed: TrainerState | undefined): Batches {
-    const config = this.#config;
-    return new WindowBatches(
-      this.#data.train,
-      {
-        batchSize: config.batch_size,
-        sampling: config.sampling,
-        seed: config.seed,
-        contextLength: config.max_seq_length,
-        ...this.#data.marks,
-      },
-      resumed?.sampler,
-    );
+    return windowBatches(this.#config, this.#data, resumed?.sampler);
   }
 
   #trainer(loaded: LoadedPlan, batches: Batches, resumed: TrainerState | undefined): Trainer {
@@ -394,10 +421,7 @@ class Run {
   /** `due`: what is told again after `step`. */
   #openLog(step: number, due: readonly Activity[]): void {
     const { output_dir } = this.#config;
-    writeWholeFile(
-      join(output_dir, "config.yaml"),
-      stringifyYaml({ ...this.#config, resume: undefined }),
-    );
+    writeWholeFile(join(output_dir, "config.yaml"), stringifyYaml(savedSettings(this.#config)));
     const path = eventsPath(output_dir);
     const isFollowed = existsSync(path);
     this.#log = new EventLog(path);

@@ -1,0 +1,60 @@
+import type { ByteSource } from "../util/byte-source.ts";
+import { TextError } from "./errors.ts";
+import { jsonDamage } from "./json-damage.ts";
+import { readText, textOfValue } from "./text-reader.ts";
+import type { TextPiece } from "./text-reader.ts";
+
+/** A JSON file is read whole. */
+const BYTE_LIMIT = 256 << 20;
+
+/**
+ * Documents of a `.json` file: an array of texts or of objects with the text in `field`, or an object with one such
+ * array. Throws `TextError` `text.format` for another form, and what a row of `.jsonl` would.
+ */
+export function* readJsonDocuments(
+  source: ByteSource,
+  field: string,
+  onProgress?: (byteCount: number) => void,
+): Generator<TextPiece> {
+  if (source.byteLength > BYTE_LIMIT) {
+    throw new TextError(
+      "text.format",
+      `${source.name} has ${source.byteLength} bytes; a .json file is read whole, up to ${BYTE_LIMIT}`,
+      { remedy: "Write one JSON object a line into a .jsonl file." },
+    );
+  }
+  const whole = [...readText(source, onProgress)].join("");
+  let value: unknown;
+  try {
+    value = JSON.parse(whole);
+  } catch (error) {
+    const damage = jsonDamage(whole);
+    const where =
+      damage === undefined
+        ? ""
+        : `, byte ${Buffer.byteLength(whole.slice(0, damage.index)) + 1}: ${damage.reason}`;
+    throw new TextError("text.format", `${source.name}: not JSON${where}`, {
+      remedy: "Is it one JSON object a line? Then its name ends with .jsonl.",
+      cause: error,
+    });
+  }
+  const rows = rowsOf(value);
+  if (rows === undefined) {
+    throw new TextError(
+      "text.format",
+      `${source.name}: expected an array of rows such as [{"${field}": "..."}]`,
+    );
+  }
+  for (const [index, row] of rows.entries()) {
+    const text =
+      typeof row === "string" ? row : textOfValue(row, `${source.name}, row ${index + 1}`, field);
+    if (text !== "") yield { text, endsDocument: true };
+  }
+}
+
+function rowsOf(value: unknown): readonly unknown[] | undefined {
+  if (Array.isArray(value)) return value;
+  if (typeof value !== "object" || value === null) return undefined;
+  const arrays = Object.values(value).filter((member) => Array.isArray(member));
+  return arrays.length === 1 ? (arrays[0] as readonly unknown[]) : undefined;
+}
