@@ -3,18 +3,18 @@ import { join } from "node:path";
 import { expect, it } from "vitest";
 import { resumeNotices } from "../../src/train/run/resume-notices.ts";
 import { learningRateAt } from "../../src/train/step/schedule.ts";
-import type { TrainConfig } from "../../src/train/index.ts";
+import type { EngineDescription } from "../../src/engine/engine.ts";
 import type { TrainerState } from "../../src/runs/state.ts";
 import { parseEvents, runCli, temporaryFolder, tinyTraining } from "../helpers/cli.ts";
 
-const engine = { name: "cpu", device: "x", runtime: "y", threads: 1 };
+const engine = { name: "cpu", device: "x", runtime: "y", threads: 1 } as EngineDescription;
 
 function noticesOf(before: object, now: object, data = ["a", "a"]): readonly string[] {
   const saved = { begin_tokens: "template", ...before };
+  const config = { output_dir: "run", begin_tokens: "template", ...now };
   return resumeNotices({
     state: { config: saved, engine, data: data[0] } as unknown as TrainerState,
-    engine: engine as never,
-    config: { begin_tokens: "template", ...now } as unknown as TrainConfig,
+    ...{ engine, config },
     dataDigest: data[1],
   });
 }
