@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { build, isStale } from "../scripts/build.mjs";
 
-if (isStale()) build();
+if (isStale()) await build();
 const { checkAccuracy, quantile } = await import("../dist/measure/published/accuracy.js");
 const { readMeasuredRows } = await import("../dist/measure/published/measured-row.js");
 const { rowCase } = await import("../dist/measure/published/row-case.js");

@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { build, isStale } from "../scripts/build.mjs";
 
-if (isStale()) build();
+if (isStale()) await build();
 const { arithmeticOf, formatArithmetic, parseArithmetic } =
   await import("../dist/chip/arithmetic/arithmetic.js");
 const { chipByName } = await import("../dist/chip/chips.js");

@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { build, isStale } from "../scripts/build.mjs";
 
-if (isStale()) build();
+if (isStale()) await build();
 const { arithmeticOf } = await import("../dist/chip/arithmetic/arithmetic.js");
 const { productRules } = await import("../dist/engine/sim/arithmetic.js");
 const { Machine } = await import("../dist/engine/sim/machine.js");

@@ -5,7 +5,7 @@ import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { build, isStale } from "../scripts/build.mjs";
 
-if (isStale()) build();
+if (isStale()) await build();
 const { createSimEngine } = await import("../dist/engine/sim/index.js");
 const { modelOf, withOrigin } = await import("../dist/model/index.js");
 const { restoreWeights } = await import("../dist/train/run/checkpoint-contents.js");

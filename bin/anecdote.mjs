@@ -6,7 +6,8 @@ import { fileURLToPath } from "node:url";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 if (existsSync(join(root, "src"))) {
   const { build, isStale } = await import("../scripts/build.mjs");
-  if (isStale()) build();
+  // The simulator builds its kernels when it first runs.
+  if (isStale({ kernels: "needed" })) await build({ kernels: "needed" });
 }
 const { main } = await import("../dist/cli/main.js");
 process.exitCode = await main(process.argv.slice(2));

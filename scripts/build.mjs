@@ -1,18 +1,24 @@
 // Builds dist/ from src/: TypeScript with tsc, WebAssembly kernels with AssemblyScript, tables (.txt) as they are.
 // Does nothing when dist/ is newer than every source, so `npm start`, `npm test` and the bin can always call it.
-import { spawnSync } from "node:child_process";
+//
+// Types are not checked here (npm run types does that): whoever starts a clone waits for as little as possible. For
+// the same reason the bin builds without the simulator's kernels; the simulator asks for them when it first runs.
+import { spawn } from "node:child_process";
 import {
   copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
 import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -35,12 +41,19 @@ function newest(paths) {
   return newestMs;
 }
 
+/** Runs a command of a package; what it prints goes to stderr, since stdout is the caller's. */
 function run(command, args) {
-  const result = spawnSync(process.execPath, [command, ...args], {
-    cwd: root,
-    stdio: ["ignore", "inherit", "inherit"],
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [command, ...args], {
+      cwd: root,
+      stdio: ["ignore", 2, 2],
+    });
+    child.on("error", reject);
+    child.on("exit", (code, signal) => {
+      if (code === 0) resolve();
+      else reject(new Error(`anecdote: build failed (${signal ?? code}) in ${args.join(" ")}`));
+    });
   });
-  if (result.status !== 0) throw new Error(`anecdote: build failed in ${args.join(" ")}`);
 }
 
 /** The path of a package's command, whether or not npm linked node_modules/.bin. */
@@ -58,33 +71,44 @@ function binOf(packageName, binName) {
 const sourceList = () =>
   [...files(join(root, "src"))].map((path) => path.slice(root.length + 1)).sort();
 
-export function isStale() {
+/**
+ * Whether dist/ is older than src/. With `kernels: "all"` also where the simulator's kernels are missing.
+ */
+export function isStale({ kernels = "all" } = {}) {
   if (!existsSync(join(root, "src"))) return false; // an installed package ships dist/ only
   if (!existsSync(STAMP)) return true;
+  const sources = sourceList();
   const inputs = [
-    ...sourceList().map((path) => join(root, path)),
+    ...sources.map((path) => join(root, path)),
     join(root, "tsconfig.json"),
     join(root, "package.json"),
     fileURLToPath(import.meta.url),
   ];
   return (
     newest(inputs) > statSync(STAMP).mtimeMs ||
-    readFileSync(STAMP, "utf8") !== sourceList().join("\n")
+    readFileSync(STAMP, "utf8") !== sources.join("\n") ||
+    missingKernels(sources, kernels).length > 0
   );
 }
 
-/** Builds; processes that find dist/ stale at the same time wait for the first. */
-export function build() {
+/**
+ * Builds; processes that find dist/ stale at the same time wait for the first. With `kernels: "needed"` the
+ * simulator's kernels are left to its first run.
+ */
+export async function build({ kernels = "all" } = {}) {
   mkdirSync(join(root, "dist"), { recursive: true });
   const deadlineMs = Date.now() + LOCK_LIMIT_MS;
+  let isTold = false;
   while (!takeLock()) {
     if (Date.now() > deadlineMs)
       throw new Error(`anecdote: another build holds ${LOCK}; remove it if there is none`);
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
-    if (!existsSync(LOCK) && !isStale()) return;
+    if (!isTold) process.stderr.write("waiting for another build of dist/ …\n");
+    isTold = true;
+    await sleep(200);
+    if (!existsSync(LOCK) && !isStale({ kernels })) return;
   }
   try {
-    compile();
+    await compile(kernels);
   } finally {
     rmSync(LOCK, { force: true });
   }
@@ -121,40 +145,93 @@ function removeLeftovers(before, sources) {
 /** Kernels that gain from relaxed SIMD are also built with it, as NAME.relaxed.wasm. */
 const RELAXED = ["src/engine/sim/assembly/grid.ts"];
 
-function compileKernels(source) {
-  const base = join("dist", source.slice("src/".length).replace("/assembly/", "/")).slice(0, -3);
-  const features = ["simd", "threads"];
-  const outputs = [[`${base}.wasm`, features]];
-  if (RELAXED.includes(source))
-    outputs.push([`${base}.relaxed.wasm`, [...features, "relaxed-simd"]]);
-  // Kernels import what stands in assembly/shared/.
-  const newestMs = newest([...files(join(root, dirname(source)))]);
-  for (const [output, enabled] of outputs) {
-    const path = join(root, output);
-    if (existsSync(path) && statSync(path).mtimeMs > newestMs) continue;
-    mkdirSync(dirname(path), { recursive: true });
-    run(binOf("assemblyscript", "asc"), [
-      ...[source, "-o", output, "-O3", "--noAssert", "--runtime", "stub"],
-      ...enabled.flatMap((feature) => ["--enable", feature]),
-      ...["--importMemory", "--sharedMemory", "--maximumMemory", "65536", "--use", "abort="],
-    ]);
-  }
+/** Kernels that wait for their first use. */
+const LATE = "src/engine/sim/";
+
+/** What is to be made of the kernels' sources: one record for each module. */
+function kernelModules(sources) {
+  return sources
+    .filter((source) => /\/assembly\/[^/]+\.ts$/.test(source))
+    .flatMap((source) => {
+      const base = join("dist", source.slice("src/".length).replace("/assembly/", "/")).slice(
+        0,
+        -3,
+      );
+      const features = ["simd", "threads"];
+      const modules = [{ source, output: `${base}.wasm`, features }];
+      if (RELAXED.includes(source)) {
+        const relaxed = [...features, "relaxed-simd"];
+        modules.push({ source, output: `${base}.relaxed.wasm`, features: relaxed });
+      }
+      return modules;
+    });
 }
 
-function compile() {
-  const startedMs = Date.now();
-  const before = existsSync(STAMP) ? readFileSync(STAMP, "utf8") : "";
-  const sources = sourceList();
-  removeLeftovers(before.split("\n"), sources);
-  for (const source of sources) {
-    if (/\/assembly\/[^/]+\.ts$/.test(source)) compileKernels(source);
-  }
-  run(binOf("typescript", "tsc"), ["-p", "tsconfig.json"]);
+/** Modules that are not there, or older than what they are made of: their source and assembly/shared/. */
+function missingKernels(sources, kernels) {
+  return kernelModules(sources).filter(({ source, output }) => {
+    if (kernels === "needed" && source.startsWith(LATE)) return false;
+    const path = join(root, output);
+    const folder = join(root, dirname(source));
+    const shared = join(folder, "shared");
+    const inputs = [join(root, source), ...(existsSync(shared) ? files(shared) : [])];
+    return !existsSync(path) || statSync(path).mtimeMs < newest(inputs);
+  });
+}
+
+/** Written aside and renamed: a process that loads the module meanwhile finds a whole one. */
+async function compileKernel({ source, output, features }) {
+  const aside = output.replace(/([^/]+)$/, ".$1");
+  mkdirSync(join(root, dirname(output)), { recursive: true });
+  await run(binOf("assemblyscript", "asc"), [
+    ...[source, "-o", aside, "-O3", "--noAssert", "--runtime", "stub"],
+    ...features.flatMap((feature) => ["--enable", feature]),
+    ...["--importMemory", "--sharedMemory", "--maximumMemory", "65536", "--use", "abort="],
+  ]);
+  renameSync(join(root, aside), join(root, output));
+}
+
+async function compileTypeScript(sources) {
+  await run(binOf("typescript", "tsc"), ["-p", "tsconfig.json", "--noCheck"]);
   for (const source of sources.filter((path) => path.endsWith(".txt")))
     copyFileSync(join(root, source), join(root, "dist", source.slice("src/".length)));
-  writeFileSync(STAMP, sources.join("\n"));
-  if (process.env.CI || process.stderr.isTTY)
-    process.stderr.write(`built dist/ in ${((Date.now() - startedMs) / 1000).toFixed(1)} s\n`);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url) && isStale()) build();
+/** Runs tasks, as many at a time as there are processors. */
+async function runAll(tasks) {
+  const waiting = [...tasks];
+  const work = async () => {
+    for (let task = waiting.shift(); task !== undefined; task = waiting.shift()) await task();
+  };
+  const workers = Math.min(tasks.length, availableParallelism());
+  const ends = await Promise.allSettled(Array.from({ length: workers }, work));
+  const failed = ends.find((end) => end.status === "rejected");
+  if (failed !== undefined) throw failed.reason;
+}
+
+async function compile(kernels) {
+  const startedMs = Date.now();
+  const sources = sourceList();
+  const needsTypeScript = isStale({ kernels: "needed" });
+  const now = missingKernels(sources, kernels);
+  // An outdated kernel must not be run; without it the simulator makes a new one.
+  for (const { output } of missingKernels(sources, "all"))
+    rmSync(join(root, output), { force: true });
+  const parts = [
+    ...(needsTypeScript ? ["TypeScript"] : []),
+    ...(now.length === 0
+      ? []
+      : [`${now.length} WebAssembly ${now.length === 1 ? "kernel" : "kernels"}`]),
+  ];
+  process.stderr.write(`building dist/ from src/: ${parts.join(" and ")} …\n`);
+  if (needsTypeScript)
+    removeLeftovers(existsSync(STAMP) ? readFileSync(STAMP, "utf8").split("\n") : [], sources);
+  await runAll([
+    ...(needsTypeScript ? [() => compileTypeScript(sources)] : []),
+    ...now.map((module) => () => compileKernel(module)),
+  ]);
+  if (needsTypeScript) writeFileSync(STAMP, sources.join("\n"));
+  process.stderr.write(`built in ${((Date.now() - startedMs) / 1000).toFixed(1)} s\n`);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url) && isStale()) await build();

@@ -2,6 +2,7 @@ import { FilesError } from "../files/errors.ts";
 import { AnecdoteError } from "../util/errors.ts";
 import { OptionError } from "../util/options.ts";
 import { styled } from "./terminal.ts";
+import { asTyped } from "./typed-command.ts";
 
 /** What the process ends with. */
 export const EXIT_CODES = {
@@ -52,12 +53,12 @@ export function reportError(error: unknown, json: boolean): void {
   if (json) {
     const known = error instanceof AnecdoteError;
     process.stdout.write(
-      `${JSON.stringify({ kind: "error", code: known ? error.code : "internal", message: error instanceof Error ? error.message : String(error) })}\n`,
+      `${JSON.stringify({ kind: "error", code: known ? error.code : "internal", message: asTyped(error instanceof Error ? error.message : String(error)) })}\n`,
     );
     return;
   }
   const label = styled(process.stderr, "red", "error:");
-  if (error instanceof AnecdoteError) process.stderr.write(`${label} ${error.message}\n`);
+  if (error instanceof AnecdoteError) process.stderr.write(`${label} ${asTyped(error.message)}\n`);
   else {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
     process.stderr.write(`${label} ${text}\n  This is a bug in Anecdote; please report it.\n`);

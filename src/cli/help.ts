@@ -2,6 +2,7 @@ import { Command, Option } from "commander";
 import type { AddHelpTextContext, AddHelpTextPosition } from "commander";
 import { COMMON_OPTIONS } from "./common-options.ts";
 import { styled } from "./terminal.ts";
+import { asTyped } from "./typed-command.ts";
 
 /** What help tells of an option beside its words. */
 interface OptionNote {
@@ -68,7 +69,11 @@ export class HelpfulCommand extends Command {
   override helpInformation(): string {
     const width = Math.min(WIDEST, Math.max(NARROWEST, process.stdout.columns ?? 80));
     const bold = (text: string): string => styled(process.stdout, "bold", text);
-    const paragraphs = this.#texts.flatMap((text) => text.trim().split(/\n{2,}/));
+    const paragraphs = this.#texts.flatMap((text) =>
+      asTyped(text)
+        .trim()
+        .split(/\n{2,}/),
+    );
     const isExample = (text: string): boolean => /^Examples?:/.test(text);
     const parts = [
       `${bold("Usage:")} ${pathOf(this)} ${this.usage()}`,
@@ -122,7 +127,7 @@ export class HelpfulCommand extends Command {
     const more = `${others} more options${groupsOf(visible, shown)}:`;
     return [
       [bold("Options that most people need:"), ...shown.map(rowOf)].join("\n"),
-      [...wrapped(more, width), `  ${pathOf(this)} --help-all`].join("\n"),
+      [...wrapped(more, width), `  ${asTyped(`${pathOf(this)} --help-all`)}`].join("\n"),
     ];
   }
 

@@ -2,6 +2,7 @@ import type { RunSummary, SeriesPoint } from "../runs/run-summary.ts";
 import { formatBytes, formatCount, formatDuration, formatJoules } from "../util/format.ts";
 import { titledTable } from "../util/format.ts";
 import { sparkline } from "../util/plot/sparkline.ts";
+import { asTyped } from "./typed-command.ts";
 
 /** Fewer columns than this tell nothing of a curve. */
 const SPARK_COLUMNS = 10;
@@ -25,7 +26,9 @@ function stepsOf({ step, maxSteps }: RunSummary): string {
 /** A table of runs; the loss's curve takes what room is left. */
 export function listText(runs: readonly RunSummary[], root: string, columns: number): string {
   if (runs.length === 0)
-    return `no runs in ${root}; \`anecdote train\` makes one, --runs-dir names another folder\n`;
+    return asTyped(
+      `no runs in ${root}; \`anecdote train\` makes one, --runs-dir names another folder\n`,
+    );
   const header = ["run", "state", ">step", ">loss", ">eval", ">tok/s", ">size"];
   const rows = runs.map((run) => [
     run.name,

@@ -1,4 +1,5 @@
 import { styleText } from "node:util";
+import { asTyped } from "./typed-command.ts";
 
 type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 
@@ -14,7 +15,7 @@ export function styled(stream: NodeJS.WriteStream, style: Style, text: string): 
 
 /** What a user should know and no program reads: a line on standard error. */
 export function printNote(message: string): void {
-  process.stderr.write(`${styled(process.stderr, "yellow", "note:")} ${message}\n`);
+  process.stderr.write(`${styled(process.stderr, "yellow", "note:")} ${asTyped(message)}\n`);
 }
 
 /** One line at the bottom of a terminal that is rewritten in place; silent where there is no terminal. */

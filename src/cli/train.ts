@@ -34,6 +34,7 @@ import { goOnInNewProcess, lockTokenFromBefore, shareWithProcessBefore } from ".
 import { reportStreams } from "./report-streams.ts";
 import { printNote } from "./terminal.ts";
 import { TrainDisplay } from "./train-display.ts";
+import { asTyped } from "./typed-command.ts";
 
 interface TrainFlags {
   readonly config?: string;
@@ -204,7 +205,7 @@ async function train(config: TrainConfig, json: boolean, choice: PowerChoice): P
     }
     if (!json && last.checkpoint !== undefined) {
       process.stderr.write(
-        `continue with: anecdote train --resume --output-dir ${config.output_dir} \n`,
+        asTyped(`continue with: anecdote train --resume --output-dir ${config.output_dir}\n`),
       );
     }
     return EXIT_CODES.interrupted;

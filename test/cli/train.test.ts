@@ -100,7 +100,7 @@ describe("anecdote train", () => {
     const { code, stderr } = await end;
     expect(code, stderr).toBe(130);
     expect(stderr).toMatch(/interrupted at step \d+; saved .*checkpoint-\d+/);
-    expect(stderr).toContain(`continue with: anecdote train --resume --output-dir ${run}`);
+    expect(stderr).toContain(`continue with: npx anecdote train --resume --output-dir ${run}`);
     const saved = Number(/checkpoint-(\d+)/.exec(readFileSync(join(run, "latest"), "utf8"))?.[1]);
     const more = await runCli([
       "train",

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { messageOf } from "../../util/errors.ts";
-import { compiledUrl } from "../../util/source-layout.ts";
+import { buildLate, compiledUrl } from "../../util/source-layout.ts";
 import { Instance, Module, validate } from "../host/webassembly.ts";
 import type { WasmModule } from "../host/webassembly.ts";
 import { EngineError } from "../errors.ts";
@@ -119,6 +119,8 @@ export class Pool {
 function loadModule(name: ModuleName, simd: Simd): WasmModule {
   const wasm = compiledUrl(import.meta.url, `./${name}.wasm`);
   const relaxed = compiledUrl(import.meta.url, `./${name}.relaxed.wasm`);
+  // A checkout that was started without being built whole has none of them.
+  if (!existsSync(wasm)) buildLate();
   try {
     if (simd === "relaxed" && existsSync(relaxed)) {
       const bytes = readFileSync(relaxed);
