@@ -1,6 +1,7 @@
 // Time and memory of a training step against PyTorch: the same model, the same machine, interleaved.
 // Protocol: both processes warm up, then take turns of a few steps each; medians of all steps, the ratio of
-// medians, and the ratio turn by turn. PyTorch is tuned as well as we know how: OpenBLAS with OpenMP, jemalloc, AVX-512.
+// medians, and the ratio turn by turn. PyTorch is tuned as well as we know how: OpenBLAS with OpenMP, jemalloc, and the
+// widest vectors that PyTorch has kernels for and this processor runs (--pytorch-capability default|avx2|avx512).
 // Needs Debian's python3-torch, libopenblas0-openmp and libjemalloc2.
 //   node bench/against-pytorch.mjs [--turns 8] [--steps 4] [--layers 6 --heads 6 --channels 384 --vocab 8192 --batch 4 --context 256]
 import { execFileSync, spawn } from "node:child_process";
@@ -9,6 +10,7 @@ import os from "node:os";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { howItEnded, widestCapability } from "./pytorch-process.mjs";
 
 const { values, tokens } = parseArgs({
   tokens: true,
@@ -16,6 +18,7 @@ const { values, tokens } = parseArgs({
     turns: { type: "string", default: "8" },
     steps: { type: "string", default: "4" },
     out: { type: "string" },
+    "pytorch-capability": { type: "string" },
     ...Object.fromEntries(
       ["layers", "heads", "channels", "vocab", "batch", "context", "threads"].map((name) => [
         name,
@@ -25,21 +28,29 @@ const { values, tokens } = parseArgs({
   },
 });
 const shape = tokens
-  .filter(({ name }) => !["turns", "steps", "out"].includes(name))
+  .filter(({ name }) => !["turns", "steps", "out", "pytorch-capability"].includes(name))
   .flatMap(({ name, value }) => [`--${name}`, value]);
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
+const capability = values["pytorch-capability"] ?? widestCapability();
 
 function start(command, args, env) {
   const child = spawn(command, args, {
     stdio: ["pipe", "pipe", "inherit"],
     env: { ...process.env, ...env },
   });
+  const ended = new Promise((resolve) => {
+    child.on("error", (error) => resolve(`cannot be started: ${error.message}`));
+    child.on("close", (code, signal) => resolve(howItEnded(code, signal)));
+  });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const next = async () => {
     const { value, done } = await lines.next();
-    if (done) throw new Error(`${command} ended`);
-    return JSON.parse(value);
+    if (!done) return JSON.parse(value);
+    console.error(`error: ${command} ${args[0]} ${await ended}`);
+    process.exit(1);
   };
+  // A process that is gone is told of by the answer that does not come.
+  child.stdin.on("error", () => undefined);
   return {
     ready: next(),
     async run(steps) {
@@ -71,7 +82,7 @@ const oursReady = await ours.ready;
 const theirs = start("/usr/bin/python3", [here("pytorch_step.py"), ...shape], {
   ...(jemalloc && { LD_PRELOAD: jemalloc }),
   ...(openmpBlas && { LD_LIBRARY_PATH: openmpBlas }),
-  ...(process.arch === "x64" && { ATEN_CPU_CAPABILITY: "avx512" }),
+  ...(capability && { ATEN_CPU_CAPABILITY: capability }),
 });
 const theirsReady = await theirs.ready;
 await ours.run(3);
@@ -110,7 +121,12 @@ const result = {
       .filter(Boolean),
   ),
   anecdote: { ms: median(a), minimum: Math.min(...a), runtime: oursReady.runtime },
-  pytorch: { ms: median(b), minimum: Math.min(...b), version: theirsReady.torch },
+  pytorch: {
+    ms: median(b),
+    minimum: Math.min(...b),
+    version: theirsReady.torch,
+    capability: capability ?? "chosen by PyTorch",
+  },
   ratio: { of_medians: median(a) / median(b), median_of_turns: median(ratios), turns: ratios },
   peak_memory_bytes: memory,
   memory_ratio: memory.anecdote / memory.pytorch,
