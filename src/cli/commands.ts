@@ -10,6 +10,8 @@ type Load = () => Promise<CommandModule>;
 /** By name, in the order of `anecdote --help`: the main job first. */
 const MODULES: Readonly<Record<string, Load>> = {
   train: () => import("./train.ts"),
+  finetune: () => import("./finetune.ts"),
+  fuse: () => import("./fuse.ts"),
   generate: () => import("./generate.ts"),
   eval: () => import("./eval.ts"),
   export: () => import("./export.ts"),

@@ -14,6 +14,7 @@ import {
 import type { CorpusPaths } from "../text/index.ts";
 import type { TrainConfig } from "../train/index.ts";
 import { resolveOptions } from "../util/options.ts";
+import { adapterSources, collect } from "./adapter-option.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { EVAL_OPTIONS } from "./generate-options.ts";
@@ -26,13 +27,19 @@ export function register(program: Command, _exit: Exit): void {
   const command = program
     .command("eval")
     .description("loss and perplexity of a model on data, each token counted once")
+    .option(
+      "--adapter <dir>",
+      "adapter folder or finetune run beside the model; DIR=0.5 takes half of it (may be given several times)",
+      collect,
+      [],
+    )
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
       "\nWithout --data a run is judged on what it held out, as it judges itself.\n\nExamples:\n  anecdote eval --model runs/shakespeare\n  anecdote eval --model runs/shakespeare --data other.txt",
     );
   addOptions(command, EVAL_OPTIONS);
-  command.action(async (flags: { readonly json?: boolean }) => {
+  command.action(async (flags: EvalFlags) => {
     const { values } = resolveOptions(EVAL_OPTIONS, [commandLineLayer(command, EVAL_OPTIONS)]);
     const { model } = values;
     if (model === undefined) throw new UsageError("cli.eval", "eval needs a model: --model DIR");
@@ -61,6 +68,7 @@ export function register(program: Command, _exit: Exit): void {
     let last: Progress | undefined;
     const report = await evaluateModel({
       model,
+      adapters: adapterSources(flags.adapter),
       ...(held ?? { data: values.data ?? "" }),
       ...(values.text_field !== undefined && { textField: values.text_field }),
       ...(values.batch_size !== undefined && { batchSize: values.batch_size }),
@@ -87,6 +95,11 @@ export function register(program: Command, _exit: Exit): void {
         : `loss ${report.loss.toFixed(4)} nats/token  perplexity ${report.perplexity.toFixed(3)}  over ${report.tokens} tokens${speed > 0 ? `, ${speed.toFixed(1)} tokens/s` : ""}${tokenCostsText(mean, speed)}\n`,
     );
   });
+}
+
+interface EvalFlags {
+  readonly adapter: readonly string[];
+  readonly json?: boolean;
 }
 
 /** What a run's folder, or a checkpoint in it, was trained with. */

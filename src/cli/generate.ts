@@ -7,6 +7,7 @@ import { powerChoice } from "../track/power/index.ts";
 import { resolveModelFolder } from "../train/index.ts";
 import { flagName, resolveOptions } from "../util/options.ts";
 import type { OptionValues } from "../util/options.ts";
+import { adapterSources, collect } from "./adapter-option.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { GENERATE_OPTIONS } from "./generate-options.ts";
@@ -17,6 +18,7 @@ import { printNote, styled } from "./terminal.ts";
 
 interface GenerateFlags {
   readonly stop: readonly string[];
+  readonly adapter: readonly string[];
   readonly json?: boolean;
 }
 
@@ -34,6 +36,12 @@ export function register(program: Command, _exit: Exit): void {
     .command("generate")
     .description("write text with a trained model")
     .option("--stop <text>", "end where this text appears (may be given several times)", append, [])
+    .option(
+      "--adapter <dir>",
+      "adapter folder or finetune run beside the model; DIR=0.5 takes half of it (may be given several times)",
+      collect,
+      [],
+    )
     .option("--json", "a JSON object for each text, one a line")
     .addHelpText(
       "after",
@@ -66,6 +74,7 @@ Examples:
       }
     }
     const settings = {
+      adapters: adapterSources(flags.adapter),
       ...(values.engine !== undefined && { engine: values.engine }),
       ...engineOptions(values),
     };

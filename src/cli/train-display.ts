@@ -192,7 +192,9 @@ export class TrainDisplay {
         `energy of the updates: ${formatJoules(joules)}, ${formatJoules(perToken)} a token, by ${meter ?? ""}`,
       );
     }
-    this.#print(`model in ${event.model}`);
+    this.#print(
+      event.adapter === undefined ? `model in ${event.model ?? ""}` : `adapter in ${event.adapter}`,
+    );
   }
 
   #label(step: number): string {

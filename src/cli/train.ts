@@ -83,7 +83,8 @@ what holds, and why.`,
     const resolved = resolveFromCommandLine(command, flags.config);
     if (flags.printConfig === true) printConfig(resolved, flags.json === true);
     else if (flags.show !== undefined) await show(resolved.config, flags.show, flags);
-    else exit(await train(resolved.config, flags.json === true, powerChoice(flags.power)));
+    else
+      exit(await runTrainCommand(resolved.config, flags.json === true, powerChoice(flags.power)));
   });
 }
 
@@ -144,7 +145,7 @@ function listPresets(json: boolean): void {
   }
 }
 
-function printConfig({ config, origins }: ResolvedTrainConfig, json: boolean): void {
+export function printConfig({ config, origins }: ResolvedTrainConfig, json: boolean): void {
   const rows = Object.entries(config).map(([key, value]) => ({
     key,
     value,
@@ -171,7 +172,12 @@ async function show(
   else process.stdout.write(json ? `${JSON.stringify(planJson(built))}\n` : printPlan(built));
 }
 
-async function train(config: TrainConfig, json: boolean, choice: PowerChoice): Promise<number> {
+/** Trains as the configuration says, in this process and those that follow it, and tells of it; gives the exit code. */
+export async function runTrainCommand(
+  config: TrainConfig,
+  json: boolean,
+  choice: PowerChoice,
+): Promise<number> {
   const interruptions = new Interruptions();
   shareWithProcessBefore(interruptions);
   const display = new TrainDisplay({
@@ -205,7 +211,9 @@ async function train(config: TrainConfig, json: boolean, choice: PowerChoice): P
     }
     if (!json && last.checkpoint !== undefined) {
       process.stderr.write(
-        asTyped(`continue with: anecdote train --resume --output-dir ${config.output_dir}\n`),
+        asTyped(
+          `continue with: anecdote ${config.method === "full" ? "train" : "finetune"} --resume --output-dir ${config.output_dir}\n`,
+        ),
       );
     }
     return EXIT_CODES.interrupted;

@@ -1,7 +1,8 @@
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { EngineSettings } from "../engine/create.ts";
-import { modelOf, readGenerationConfig, readModelConfig } from "../model/index.ts";
+import { openModel, readGenerationConfig, readModelConfig } from "../model/index.ts";
 import { requireRows } from "../runs/model-fit.ts";
+import type { AdapterSource } from "../model/index.ts";
 import { trainedBeginnings } from "../runs/trained-beginnings.ts";
 import { loadTokenizer } from "../text/index.ts";
 import { loadWeightPlan } from "./weight-plan.ts";
@@ -14,6 +15,8 @@ import type { GenerateOptions, GeneratedText } from "./writing.ts";
 /** The engine that a folder's model runs on. Default: "auto". */
 export interface FolderOptions extends EngineSettings {
   readonly engine?: string;
+  /** Adapters beside the folder's model, each by its weight. */
+  readonly adapters?: readonly AdapterSource[];
 }
 
 /**
@@ -25,12 +28,13 @@ export async function withGenerator<Result>(
   options: FolderOptions,
   use: (generator: Generator) => Promise<Result>,
 ): Promise<Result> {
-  const model = modelOf(readModelConfig(folder));
+  const opened = openModel(folder, options.adapters);
+  const { model } = opened;
   const { tokenizer } = loadTokenizer(folder);
   requireRows(tokenizer.vocabularySize, model.config.vocabularySize);
   const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
   try {
-    const weights = await loadWeightPlan(engine, model, folder);
+    const weights = await loadWeightPlan(engine, opened);
     const generator = new Generator({
       ...{ engine, model, tokenizer, weights },
       trained: trainedBeginnings(folder),

@@ -1,4 +1,6 @@
 import { resolve } from "node:path";
+import { ADAPTER_CONFIG, isAdapterFolder, readAdapter } from "./adapters/adapter-files.ts";
+import { fillAdapterWeights } from "./adapters/adapter-weights.ts";
 import { ModelError } from "./errors.ts";
 import { initialiseWeight } from "./initialise.ts";
 import type { Model } from "./model.ts";
@@ -49,12 +51,14 @@ function load(
   const own: Weight[] = [];
   const others: Weight[] = [];
   for (const weight of weights) {
-    const origin = base.get(weight.name);
+    const origin = base.get(weight.name)?.origin;
     if (origin === undefined) own.push(weight);
     else others.push({ ...weight, origin });
   }
   fill(model, viewOf, others, [...passed, here]);
-  return readWeightFiles(folder, model, viewOf, own);
+  if (!isAdapterFolder(folder)) return readWeightFiles(folder, model, viewOf, own);
+  fillAdapterWeights(model, viewOf, [{ stored: readAdapter(folder), weight: 1 }], own);
+  return { files: [ADAPTER_CONFIG], types: ["F32"] };
 }
 
 function fill(

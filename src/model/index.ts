@@ -1,3 +1,10 @@
+export type { Adapter, PlacedAdapter } from "./adapters/adapter.ts";
+export { adapterScale } from "./adapters/adapter.ts";
+export { ADAPTER_LAYOUTS, isAdapterFolder, readAdapter } from "./adapters/adapter-files.ts";
+export type { AdapterLayout, StoredAdapter } from "./adapters/adapter-files.ts";
+export { fusedWeights } from "./adapters/fuse.ts";
+export type { FusedWeights } from "./adapters/fuse.ts";
+export { adaptableModules, withAdapter } from "./adapters/with-adapter.ts";
 export { FAMILY_NAMES } from "./config.ts";
 export type {
   CommonConfig,
@@ -25,6 +32,8 @@ export type { GenerationConfig } from "./generation-config.ts";
 export { initialiseWeight, initialiseWeights } from "./initialise.ts";
 export { modelOf } from "./model.ts";
 export type { Model, StageFunctions } from "./model.ts";
+export { modelOfFolder, openModel } from "./open-model.ts";
+export type { AdapterSource, OpenModel } from "./open-model.ts";
 export { parameterCount, trainableWeights, weightNamed } from "./parameters.ts";
 export type { Origin, Parameters, StageInstance, Weight } from "./parameters.ts";
 export { isModelPreset, MODEL_PRESETS, modelPreset } from "./presets.ts";

@@ -2,6 +2,7 @@ import { elementCount, staticShape } from "../mil/types.ts";
 import { FP32 } from "../plan/storage.ts";
 import type { Storage } from "../plan/storage.ts";
 import { didYouMean } from "../util/nearest.ts";
+import type { PlacedAdapter } from "./adapters/adapter.ts";
 import { ModelError } from "./errors.ts";
 import type { StageKind, WeightSpec } from "./weights.ts";
 
@@ -42,6 +43,8 @@ export interface Parameters {
   readonly head: StageInstance;
   /** Every weight once, in the order of the stages; a tied head's table belongs to `embed`. */
   readonly weights: readonly Weight[];
+  /** Whose matrices stand among the blocks' weights. */
+  readonly adapter?: PlacedAdapter;
 }
 
 export interface StageWeights {
@@ -71,10 +74,14 @@ export function parametersOf(
   embed: StageInstance,
   blocks: readonly StageInstance[],
   head: StageInstance,
+  adapter?: PlacedAdapter,
 ): Parameters {
   const stages = [embed, ...blocks, head];
   const weights = stages.flatMap((stage) => stage.weights.filter(({ borrowed }) => !borrowed));
-  return Object.freeze({ stages, embed, blocks, head, weights });
+  return Object.freeze({
+    ...{ stages, embed, blocks, head, weights },
+    ...(adapter !== undefined && { adapter }),
+  });
 }
 
 /** Numbers of all weights, or of some. */

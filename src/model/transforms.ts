@@ -12,14 +12,14 @@ export type WeightChoice = (weight: Weight) => boolean;
 
 /** The model with each weight replaced by what `change` gives for it; a tied head's table changes with its owner. */
 export function withWeights(model: Model, change: (weight: Weight) => Weight): Model {
-  const { embed, blocks, head } = model.parameters;
+  const { embed, blocks, head, adapter } = model.parameters;
   const changed = (stage: StageInstance): StageInstance => ({
     ...stage,
     weights: stage.weights.map((weight) => Object.freeze(change(weight))),
   });
   return Object.freeze({
     ...model,
-    parameters: parametersOf(changed(embed), blocks.map(changed), changed(head)),
+    parameters: parametersOf(changed(embed), blocks.map(changed), changed(head), adapter),
   });
 }
 

@@ -219,7 +219,9 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     predicted: predicted.optional(),
     ...engine,
     ...metered,
-    model: z.string(),
+    /** The last checkpoint: a model folder, or an adapter's beside the model it was trained on. */
+    model: z.string().optional(),
+    adapter: z.string().optional(),
   }),
 ]);
 

@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import {
-  loadWeights,
-  modelOf,
+  fusedWeights,
+  openModel,
   parameterCount,
   readGenerationConfig,
   readModelConfig,
@@ -10,9 +10,8 @@ import {
   writeGenerationConfig,
   writeModelConfig,
 } from "../model/index.ts";
-import type { Model, StoredFloat } from "../model/index.ts";
+import type { AdapterSource, StoredFloat, WeightView } from "../model/index.ts";
 import { loadTokenizer, saveTokenizer } from "../text/index.ts";
-import { elementCount, staticShape } from "../mil/types.ts";
 import { RunError } from "./errors.ts";
 
 /** How an exported model stores its weights, as `torch_dtype` spells it. */
@@ -30,6 +29,8 @@ export interface ExportOptions {
   readonly type: WeightType;
   /** Replaces files that exist. Default false. */
   readonly overwrite?: boolean;
+  /** Added to the model's weights; a folder's own adapter always is. */
+  readonly adapters?: readonly AdapterSource[];
 }
 
 export interface ExportedModel {
@@ -40,14 +41,15 @@ export interface ExportedModel {
 }
 
 /**
- * Writes a model folder without a run's training state: configuration, weights, tokenizer and what belongs to it.
+ * Writes a model folder without a run's training state: configuration, weights (with an adapter added to them), tokenizer and what
+ * belongs to it.
  * Weights are read and written one after the other, so that memory holds one. Throws `RunError` where files stand in
  * the way, and for numbers that float16 does not have.
  */
 export function exportModel(
   folder: string,
   output: string,
-  { type, overwrite = false }: ExportOptions,
+  { type, overwrite = false, adapters = [] }: ExportOptions,
 ): ExportedModel {
   if (resolve(folder) === resolve(output)) {
     throw new RunError("runs.export", `${output} is the model that is exported`, {
@@ -59,12 +61,12 @@ export function exportModel(
       remedy: "Name another folder, or replace its files with --overwrite.",
     });
   }
+  const fused = fusedWeights(openModel(folder, adapters));
   const config = readModelConfig(folder);
-  const model = modelOf(config);
   const generation = readGenerationConfig(folder, config);
   const hasTokenizer = existsSync(join(folder, "tokenizer.json"));
   const tokenizer = hasTokenizer ? loadTokenizer(folder) : undefined;
-  saveWeights(output, model.parameters, weightByWeight(folder, model, type), {
+  saveWeights(output, fused, checkedFor(type, fused.viewOf), {
     type: STORED[type],
   });
   writeGenerationConfig(output, generation);
@@ -73,7 +75,7 @@ export function exportModel(
   writeModelConfig(output, config, type);
   return {
     type,
-    parameterCount: parameterCount(model.parameters.weights),
+    parameterCount: parameterCount(fused.weights),
     byteLength: readdirSync(output).reduce(
       (sum, name) => sum + statSync(join(output, name)).size,
       0,
@@ -81,25 +83,18 @@ export function exportModel(
   };
 }
 
-function weightByWeight(
-  folder: string,
-  model: Model,
-  type: WeightType,
-): (name: string) => Float32Array {
+/** Throws `RunError` for numbers that the type does not have. */
+function checkedFor(type: WeightType, viewOf: WeightView): WeightView {
+  if (type !== "float16") return viewOf;
   return (name) => {
-    const weight = model.parameters.weights.find((one) => one.name === name);
-    if (weight === undefined) throw new RunError("runs.export", `there is no weight ${name}`);
-    const numbers = new Float32Array(elementCount(staticShape(weight.type)));
-    loadWeights(folder, model, () => numbers, [weight]);
-    if (type === "float16") {
-      const large = numbers.find((number) => Math.abs(number) > LARGEST_FLOAT16);
-      if (large !== undefined) {
-        throw new RunError(
-          "runs.export",
-          `weight ${name} has ${large}, float16 ends at ${LARGEST_FLOAT16}`,
-          { remedy: "Use --dtype bfloat16 or float32." },
-        );
-      }
+    const numbers = viewOf(name);
+    const large = numbers.find((number) => Math.abs(number) > LARGEST_FLOAT16);
+    if (large !== undefined) {
+      throw new RunError(
+        "runs.export",
+        `weight ${name} has ${large}, float16 ends at ${LARGEST_FLOAT16}`,
+        { remedy: "Use --dtype bfloat16 or float32." },
+      );
     }
     return numbers;
   };

@@ -7,6 +7,7 @@ import { loadWeightPlan } from "../../src/generate/weight-plan.ts";
 import {
   initialiseWeight,
   modelOf,
+  openModel,
   parseModelConfig,
   saveWeights,
   writeModelConfig,
@@ -53,7 +54,7 @@ test.each(FAMILY_JSON)(
 
     const expected: number[] = [];
     const engine = await createEngine("cpu", { threads: 1 });
-    const weights = await loadWeightPlan(engine, modelOf(config), model);
+    const weights = await loadWeightPlan(engine, openModel(model));
     for (let sequence = 0; sequence < B; sequence++) {
       const session = new DecodeSession({ engine, model: modelOf(config), weights });
       for (const token of tokens.subarray(sequence * S, (sequence + 1) * S)) {

@@ -13,6 +13,7 @@ import { SCALINGS } from "../../engine/scaling.ts";
 import { NUMERICS } from "../../engine/sim/numerics.ts";
 import { TrainError } from "../errors.ts";
 import { FOREIGN_NAMES } from "./foreign-names.ts";
+import { METHOD_DEFAULTS, METHOD_OPTIONS } from "./method-options.ts";
 import type { SIZE_KEYS } from "./size-keys.ts";
 import { FAMILY_NAMES } from "../../model/config.ts";
 import { BEGIN_TOKENS, SAMPLINGS } from "../../text/index.ts";
@@ -149,6 +150,7 @@ export const TRAIN_OPTIONS = {
     minimum: 0.000001,
     aliases: ["num_train_epochs", "num_epochs"],
   }),
+  ...METHOD_OPTIONS,
   max_steps: numberOption("optimizer updates (an update may take several micro-batches)", {
     ...OPTIMIZATION,
     integer: true,
@@ -348,6 +350,7 @@ export const TRAIN_DEFAULTS = {
   validation_fraction: 0.1,
   sampling: "random",
   begin_tokens: "template",
+  ...METHOD_DEFAULTS,
   max_steps: 1000,
   batch_size: 4,
   gradient_accumulation_steps: 1,
@@ -386,6 +389,7 @@ type OptionalKeys =
   | "eval_batches"
   | "eval_data"
   | "epochs"
+  | "lora_alpha"
   | "lr_decay_steps"
   | "report_to"
   | "sample_prompt"

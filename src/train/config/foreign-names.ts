@@ -5,6 +5,11 @@ import type { ForeignNames } from "../../util/foreign-names.ts";
  * Names that mean the same thing are aliases in the table of options.
  */
 export const FOREIGN_NAMES: ForeignNames = {
+  lora_scale: "mlx-lm's scale is alpha / rank: write --lora-alpha with the scale times the rank.",
+  scale: "mlx-lm's scale is alpha / rank: write --lora-alpha with the scale times the rank.",
+  use_dora: "DoRA is not computed here; --method lora is.",
+  resume_adapter_file: "Write --resume: weights, optimizer and data go on where they stood.",
+  adapter_path: "Write --output-dir DIR: adapters stand in the checkpoints of a run.",
   device: "The processor is chosen by --engine: cpu, ane, sim:m4, reference or auto.",
   device_type: "The processor is chosen by --engine: cpu, ane, sim:m4, reference or auto.",
   backend: "The processor is chosen by --engine: cpu, ane, sim:m4, reference or auto.",

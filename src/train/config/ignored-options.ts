@@ -87,6 +87,18 @@ const RULES: readonly Rule[] = [
         : undefined,
     remedy: "Leave --text-field out, or name data in rows, such as .jsonl.",
   },
+  ...(["lora_rank", "lora_alpha", "rslora", "target_modules"] as const).map((key) => ({
+    key,
+    reason: ({ method }: TrainConfig) =>
+      method === "full" ? "there is no adapter: all weights are trained" : undefined,
+    remedy: `Leave ${flagName(key)} out, or train an adapter: --method lora.`,
+  })),
+  ...(["base_bits", "base_group_size"] as const).map((key) => ({
+    key,
+    reason: ({ method }: TrainConfig) =>
+      method === "qlora" ? undefined : `with --method ${method} the base stands in fp32`,
+    remedy: `Leave ${flagName(key)} out, or take --method qlora.`,
+  })),
   {
     key: "min_learning_rate",
     reason: ({ lr_scheduler_type: kind }) =>
@@ -137,6 +149,14 @@ const KEPT: readonly Key[] = [
   "tokenizer",
   "vocab_size",
   "story_count",
+  "method",
+  "lora_rank",
+  "lora_alpha",
+  "rslora",
+  "target_modules",
+  "trained_layers",
+  "base_bits",
+  "base_group_size",
 ];
 
 /**

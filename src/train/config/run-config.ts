@@ -20,11 +20,15 @@ export interface ResolvedRun extends ResolvedTrainConfig {
 
 /**
  * The settings of a run: defaults, the preset's (storyteller's where nothing else shapes the model), what the model
- * says of itself, those that a run to resume was begun with, and `layers`, later ones over earlier ones.
+ * says of itself, those that a run to resume was begun with, and `layers`, later ones over earlier ones. `defaults`: a
+ * command's own, over the general ones.
  * Throws `OptionError` for wrong names, values, and settings of the command line that would do nothing; `TrainError`,
  * `RunError` and `ModelError` for a preset, a folder or a file that is not there.
  */
-export function resolveRun(layers: readonly TrainLayer[]): ResolvedRun {
+export function resolveRun(
+  layers: readonly TrainLayer[],
+  defaults: TrainSettings = {},
+): ResolvedRun {
   const given = merged(layers);
   const folder = given.output_dir;
   const path = folder === undefined ? undefined : join(folder, SAVED_FILE);
@@ -36,7 +40,10 @@ export function resolveRun(layers: readonly TrainLayer[]): ResolvedRun {
   const wanted = merged(all);
   const source = shapeSource(wanted);
   const named = wanted.preset ?? (source.kind === "preset" ? source.name : undefined);
-  const settings = named === undefined ? {} : presetOf(named).settings;
+  const settings = {
+    ...(saved === undefined && defaults),
+    ...(named !== undefined && presetOf(named).settings),
+  };
   // A run that goes on has settled what its model says.
   const own = saved === undefined ? modelDefaults(wanted) : {};
   const resolved = resolveTrainConfig(settings, all, own);

@@ -1,5 +1,6 @@
 import { createEngine, engineOptions } from "../../engine/create.ts";
-import { loadWeights, modelOf, readModelConfig } from "../../model/index.ts";
+import { openModel } from "../../model/index.ts";
+import type { AdapterSource } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import {
   dataNotes,
@@ -29,6 +30,8 @@ import { evaluateBatches } from "../step/trainer.ts";
 export interface EvaluateOptions extends EngineSettings {
   /** A model folder, or a run's. */
   readonly model: string;
+  /** Adapters beside the model, each by its weight. */
+  readonly adapters?: readonly AdapterSource[];
   /**
    * Text, jsonl, token ids or a folder of them, all of which is judged (a folder's validation split, if it has one); or
    * tokens of the model's tokenizer, such as the part that a run held out.
@@ -62,7 +65,7 @@ export interface EvaluationReport {
 /** Judges a model on data in non-overlapping windows, each token counted once. */
 export async function evaluateModel(options: EvaluateOptions): Promise<EvaluationReport> {
   const folder = resolveModelFolder(options.model, (message) => options.onNote?.(message));
-  const model = modelOf(readModelConfig(folder));
+  const { model, load } = openModel(folder, options.adapters);
   const { config } = model;
   const { tokenizer } = loadTokenizer(folder);
   requireRows(tokenizer.vocabularySize, config.vocabularySize);
@@ -75,11 +78,7 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
       const loaded = await engine.load(
         buildEvaluationPlan({ model, batchSize, sequenceLength, optimize: (fn) => optimize(fn) }),
       );
-      loadWeights(
-        folder,
-        model,
-        weightViews((name) => loaded.view(name)),
-      );
+      load(weightViews((name) => loaded.view(name)));
       const result = await evaluateBatches(
         loaded,
         evaluationBatches(tokens, {

@@ -362,7 +362,10 @@ class Run {
       elapsed_seconds: this.#totals.elapsedSeconds,
       peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
       ...costs.endFields(),
-      model: checkpointPath(this.#config.output_dir, trainer.step),
+      [this.#config.method === "full" ? "model" : "adapter"]: checkpointPath(
+        this.#config.output_dir,
+        trainer.step,
+      ),
     });
   }
 

@@ -1,14 +1,90 @@
-import { modelOf, withOrigin } from "../../model/index.ts";
-import type { Model, ModelConfig } from "../../model/index.ts";
+import {
+  adaptableModules,
+  isAdapterFolder,
+  modelOf,
+  onlyLastBlocks,
+  quantized,
+  withAdapter,
+  withOrigin,
+} from "../../model/index.ts";
+import type { Model, ModelConfig, Origin } from "../../model/index.ts";
+import { TrainError } from "../errors.ts";
+import type { MethodSettings } from "../config/method-options.ts";
 
-/** The model a run trains: its parameters, and where they come from. Everything else of the run is handed this one. */
+/**
+ * The model a run trains: its parameters, where they come from, and what of it is trained. Everything else of the run
+ * is handed this one. Throws `ModelError` for modules, layers and groups that the model does not have.
+ */
 export function trainedModel(
-  { seed }: { readonly seed: number },
+  settings: MethodSettings,
   config: ModelConfig,
   folder?: string,
 ): Model {
-  return withOrigin(
-    modelOf(config),
-    folder === undefined ? { kind: "drawn", seed } : { kind: "file", folder },
+  const { seed, method, trained_layers: layerCount } = settings;
+  const origin: Origin = folder === undefined ? { kind: "drawn", seed } : { kind: "file", folder };
+  if (folder !== undefined && isAdapterFolder(folder)) {
+    throw new TrainError(
+      "train.model.adapter",
+      `${folder} is an adapter beside its model; training begins from whole models`,
+      { remedy: "Make one with anecdote fuse, or go on with its run: --resume." },
+    );
+  }
+  const whole = withOrigin(modelOf(config), origin);
+  switch (method) {
+    case "full":
+      return layerCount === -1 ? whole : onlyLastBlocks(whole, layerCount);
+    case "lora":
+      return adapted(whole, settings);
+    case "qlora":
+      return adapted(quantizedBase(whole, settings), settings);
+  }
+}
+
+function adapted(
+  base: Model,
+  { seed, lora_rank: rank, lora_alpha, rslora, target_modules, trained_layers }: MethodSettings,
+): Model {
+  const { blocks } = base.parameters;
+  const first = trained_layers === -1 ? 0 : blocks.length - trained_layers;
+  if (first < 0 || first >= blocks.length) {
+    throw new TrainError(
+      "train.config.layers",
+      `the last ${trained_layers} layers are to have an adapter, the model has ${blocks.length}`,
+      { remedy: `Give --trained-layers 1 to ${blocks.length}, or -1 for all.` },
+    );
+  }
+  const names = target_modules
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== "");
+  const model = withAdapter(base, {
+    method: "lora",
+    rank,
+    alpha: lora_alpha ?? 2 * rank,
+    isRankStabilized: rslora,
+    dropout: 0,
+    modules: adaptableModules(base, names),
+    layers: [...blocks.keys()].slice(first),
+  });
+  return withOrigin(model, { kind: "drawn", seed }, ({ trainable }) => trainable);
+}
+
+/** Matrices of the blocks in MLX's affine form; norms, tables and the head stay as they are. */
+function quantizedBase(whole: Model, { base_bits, base_group_size }: MethodSettings): Model {
+  const matrices = new Set(
+    whole.parameters.blocks.flatMap(({ weights }) =>
+      weights.filter(({ decays }) => decays).map(({ name }) => name),
+    ),
+  );
+  return quantized(
+    whole,
+    {
+      kind: base_bits === "4" ? "int4" : "int8",
+      groupSize: base_group_size,
+      scaleType: "fp16",
+      zeroPoint: 0,
+      hasBiases: true,
+    },
+    ({ name }) => matrices.has(name),
   );
 }

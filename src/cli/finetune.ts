@@ -1,0 +1,109 @@
+import type { Command } from "commander";
+import { powerChoice } from "../track/power/index.ts";
+import {
+  SIZE_KEYS,
+  TRAIN_DEFAULTS,
+  TRAIN_OPTIONS,
+  FOREIGN_NAMES,
+  fileLayer,
+  readTrainLayer,
+  resolveRun,
+} from "../train/index.ts";
+import type { TrainSettings } from "../train/index.ts";
+import { checkedLayer } from "../util/options.ts";
+import type { OptionLayer } from "../util/options.ts";
+import type { Exit } from "./exit.ts";
+import { UsageError } from "./errors.ts";
+import { addOptions, commandLineLayer } from "./options.ts";
+import { printNote } from "./terminal.ts";
+import { printConfig, runTrainCommand } from "./train.ts";
+
+type FinetuneKey = Exclude<
+  keyof typeof TRAIN_OPTIONS,
+  | (typeof SIZE_KEYS)[number]
+  | "preset"
+  | "model_config"
+  | "story_count"
+  | "tokenizer"
+  | "vocab_size"
+  | "trained_layers"
+>;
+
+/** Options of a new model's shape and tokenizer have no place here, so `--num-layers` is free for mlx-lm's meaning. */
+const LEFT_OUT: ReadonlySet<string> = new Set([
+  ...SIZE_KEYS,
+  ...["preset", "model_config", "story_count", "tokenizer", "vocab_size"],
+]);
+
+const FINETUNE_OPTIONS = {
+  ...(Object.fromEntries(
+    Object.entries(TRAIN_OPTIONS).filter(([key]) => !LEFT_OUT.has(key)),
+  ) as Pick<typeof TRAIN_OPTIONS, FinetuneKey>),
+  trained_layers: {
+    ...TRAIN_OPTIONS.trained_layers,
+    aliases: [...TRAIN_OPTIONS.trained_layers.aliases, "num_layers"],
+  },
+} as const;
+
+/** What differs from training a new model. */
+const FINETUNE_DEFAULTS: TrainSettings = {
+  method: "lora",
+  learning_rate: 1e-4,
+  weight_decay: 0,
+  adam_beta2: 0.999,
+  sampling: "epochs",
+  output_dir: "runs/finetune",
+};
+
+interface FinetuneFlags {
+  readonly config?: string;
+  readonly printConfig?: boolean;
+  readonly json?: boolean;
+  readonly power?: string;
+}
+
+export function register(program: Command, exit: Exit): void {
+  const command = program
+    .command("finetune")
+    .description("train a model you have on your own text: an adapter (lora, qlora), or all of it")
+    .option("-c, --config <file>", "YAML file with these options; flags win over it")
+    .option("--print-config", "print the merged options with their origins, and stop")
+    .option("--power <meter>", "what reads power; default: ANECDOTE_POWER, or auto")
+    .option("--json", "write events as NDJSON to standard output")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  anecdote finetune --model runs/storyteller --data mine.txt --output-dir runs/mine
+  anecdote finetune --model models/tiny --data mine --method qlora --lora-rank 16 --num-layers 8
+
+--max-steps (--iters) counts optimizer updates; mlx-lm's iters count micro-batches. mlx-lm's scale is
+--lora-alpha divided by --lora-rank. Checkpoints are adapters in PEFT's layout: use them with
+anecdote generate --model MODEL --adapter runs/mine, or make one model of both with anecdote fuse.`,
+    );
+  addOptions(command, FINETUNE_OPTIONS, { ...TRAIN_DEFAULTS, ...FINETUNE_DEFAULTS });
+  command.action(async (flags: FinetuneFlags) => {
+    const layer = (given: OptionLayer) =>
+      readTrainLayer({
+        origin: given.origin,
+        values: { ...checkedLayer(FINETUNE_OPTIONS, given, FOREIGN_NAMES) },
+      });
+    const resolved = resolveRun(
+      [
+        ...(flags.config === undefined ? [] : [layer(fileLayer(flags.config))]),
+        layer(commandLineLayer(command, FINETUNE_OPTIONS)),
+      ],
+      FINETUNE_DEFAULTS,
+    );
+    for (const note of resolved.notes) printNote(note);
+    const { config } = resolved;
+    if (config.model === undefined) {
+      throw new UsageError("cli.model", "finetune needs a model: --model DIR");
+    }
+    if (config.data === "stories") {
+      throw new UsageError("cli.data", "finetune needs data: --data FILE_OR_DIR");
+    }
+    if (flags.printConfig === true) printConfig(resolved, flags.json === true);
+    else exit(await runTrainCommand(config, flags.json === true, powerChoice(flags.power)));
+  });
+}

@@ -1,0 +1,129 @@
+import { elementCount, staticShape } from "../../mil/types.ts";
+import { FP32, storedTypes } from "../../plan/storage.ts";
+import type { StoredArray } from "../../plan/stored-numbers.ts";
+import { ModelError } from "../errors.ts";
+import type { OpenModel } from "../open-model.ts";
+import type { Weight } from "../parameters.ts";
+import { biasesName, scalesName } from "../plan-weights.ts";
+import { WeightMemory } from "../weight-memory.ts";
+import type { WeightView } from "../weight-memory.ts";
+import { adapterNames, adapterPart, adapterScale, splitMatrixName } from "./adapter.ts";
+
+/** A model's weights with its adapter added to them, made one at a time. */
+export interface FusedWeights {
+  /** Those of the model without adapter, fp32. */
+  readonly weights: readonly Weight[];
+  /** Reads and adds when it is asked for a weight. */
+  readonly viewOf: WeightView;
+}
+
+/**
+ * W + s B A for each matrix that has an adapter, summed in double precision and rounded once; a quantized base is
+ * unpacked first. Memory holds one weight. A model without adapter gives its weights as they are.
+ */
+export function fusedWeights({ model, load }: OpenModel): FusedWeights {
+  const { weights, adapter } = model.parameters;
+  const byName = new Map(weights.map((weight) => [weight.name, weight]));
+  const read = (weight: Weight): Float32Array => {
+    const arrays = arraysOf(weight);
+    const viewOf: WeightView = (name) => {
+      const array = arrays.get(name);
+      if (array !== undefined) return array;
+      throw new ModelError("model.weights.view", `there is no memory for ${name}`);
+    };
+    load(viewOf, [weight]);
+    if (weight.storage.kind === "fp32") return floats(arrays.get(weight.name));
+    const numbers = new Float32Array(elementCount(staticShape(weight.type)));
+    let start = 0;
+    for (const window of new WeightMemory(weight, viewOf).read()) {
+      numbers.set(window, start);
+      start += window.length;
+    }
+    return numbers;
+  };
+  const partsOf = (name: string): readonly [Weight, Weight] | undefined => {
+    const split = splitMatrixName(name);
+    const { a, b } = adapterNames(split?.module ?? "");
+    const A = byName.get(`${split?.prefix ?? ""}${a}`);
+    const B = byName.get(`${split?.prefix ?? ""}${b}`);
+    return A === undefined || B === undefined ? undefined : [A, B];
+  };
+  const base = weights.filter((weight) => adapterPart(weight) === undefined);
+  return {
+    weights: base.map((weight) => ({ ...weight, storage: FP32 })),
+    viewOf: (name) => {
+      const weight = byName.get(name);
+      if (weight === undefined) throw new ModelError("model.weight.unknown", `no weight ${name}`);
+      const numbers = read(weight);
+      const parts = partsOf(name);
+      if (adapter !== undefined && parts !== undefined) {
+        const [A, B] = parts;
+        addProduct(numbers, read(A), read(B), {
+          scale: adapterScale(adapter),
+          rank: adapter.rank,
+          isTransposed: !adapter.isFanInFanOut,
+        });
+      }
+      return numbers;
+    },
+  };
+}
+
+interface ProductFacts {
+  readonly scale: number;
+  readonly rank: number;
+  /** The matrix stands as [out, in]. */
+  readonly isTransposed: boolean;
+}
+
+function addProduct(
+  numbers: Float32Array,
+  a: Float32Array,
+  b: Float32Array,
+  { scale, rank, isTransposed }: ProductFacts,
+): void {
+  const inputSize = a.length / rank;
+  const outputSize = b.length / rank;
+  const row = new Float64Array(inputSize);
+  for (let out = 0; out < outputSize; out++) {
+    row.fill(0);
+    for (let r = 0; r < rank; r++) {
+      const factor = scale * (b[out * rank + r] ?? 0);
+      if (factor === 0) continue;
+      const start = r * inputSize;
+      for (let column = 0; column < inputSize; column++)
+        row[column] = (row[column] ?? 0) + factor * (a[start + column] ?? 0);
+    }
+    for (let column = 0; column < inputSize; column++) {
+      const place = isTransposed ? out * inputSize + column : column * outputSize + out;
+      numbers[place] = (numbers[place] ?? 0) + (row[column] ?? 0);
+    }
+  }
+}
+
+function arraysOf({ name, type, storage }: Weight): ReadonlyMap<string, StoredArray> {
+  const types = storedTypes(name, staticShape(type), storage);
+  const arrays = new Map<string, StoredArray>();
+  for (const [key, stored] of [
+    [name, types.codes],
+    [scalesName(name), types.scales],
+    [biasesName(name), types.biases],
+  ] as const) {
+    if (stored === undefined) continue;
+    const count = elementCount(staticShape(stored));
+    arrays.set(
+      key,
+      stored.dataType === "fp32"
+        ? new Float32Array(count)
+        : stored.dataType === "uint8"
+          ? new Uint8Array(count)
+          : new Uint16Array(count),
+    );
+  }
+  return arrays;
+}
+
+function floats(array: StoredArray | undefined): Float32Array {
+  if (array instanceof Float32Array) return array;
+  throw new ModelError("model.weights.view", "an fp32 weight must stand in a Float32Array");
+}

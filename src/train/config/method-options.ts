@@ -1,0 +1,77 @@
+import { choiceOption, flagOption, numberOption, textOption } from "../../util/options.ts";
+
+const METHOD = { group: "Method" };
+
+/** full: every weight is trained. lora: an adapter beside a frozen model. qlora: the same, the model in 4 or 8 bits. */
+export const METHODS = ["full", "lora", "qlora"] as const;
+export type Method = (typeof METHODS)[number];
+
+export const QUANTIZED_BITS = ["4", "8"] as const;
+
+/** What of a model is trained, and how. */
+export const METHOD_OPTIONS = {
+  method: choiceOption(
+    "train all weights, an adapter (lora), or an adapter on a base of 4 or 8 bits (qlora)",
+    METHODS,
+    { ...METHOD, aliases: ["fine_tune_type", "finetuning_type"] },
+  ),
+  lora_rank: numberOption("rank of the adapter", {
+    ...METHOD,
+    integer: true,
+    minimum: 1,
+    maximum: 4096,
+    aliases: ["rank", "lora_r"],
+  }),
+  lora_alpha: numberOption(
+    "the adapter counts alpha / rank times; default: twice the rank (mlx-lm's scale is alpha / rank)",
+    { ...METHOD, minimum: 0, aliases: ["alpha"] },
+  ),
+  rslora: flagOption("rank-stabilized: the adapter counts alpha / sqrt(rank) times", {
+    ...METHOD,
+    aliases: ["use_rslora"],
+  }),
+  target_modules: textOption(
+    "linear layers with an adapter, by comma: q_proj,v_proj; default: all-linear",
+    { ...METHOD, placeholder: "NAMES", aliases: ["lora_target_modules", "lora_target", "keys"] },
+  ),
+  trained_layers: numberOption("train the last N blocks only; -1 = all", {
+    ...METHOD,
+    integer: true,
+    minimum: -1,
+    aliases: ["lora_layers"],
+  }),
+  base_bits: choiceOption("bits of the base's matrices, with --method qlora", QUANTIZED_BITS, {
+    ...METHOD,
+    aliases: ["q_bits"],
+  }),
+  base_group_size: numberOption("numbers that share a scale, with --method qlora", {
+    ...METHOD,
+    integer: true,
+    minimum: 2,
+    aliases: ["q_group_size"],
+  }),
+} as const;
+
+export const METHOD_DEFAULTS = {
+  method: "full",
+  lora_rank: 8,
+  rslora: false,
+  target_modules: "all-linear",
+  trained_layers: -1,
+  base_bits: "4",
+  base_group_size: 64,
+} as const;
+
+/** What of a model a run trains, complete. */
+export interface MethodSettings {
+  /** Of the adapter's first numbers, and of a model that is drawn. */
+  readonly seed: number;
+  readonly method: Method;
+  readonly lora_rank: number;
+  readonly lora_alpha?: number | undefined;
+  readonly rslora: boolean;
+  readonly target_modules: string;
+  readonly trained_layers: number;
+  readonly base_bits: (typeof QUANTIZED_BITS)[number];
+  readonly base_group_size: number;
+}

@@ -1,0 +1,164 @@
+import { createHash } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { printProgram } from "../../src/mil/text/index.ts";
+import { programOf } from "../../src/mil/builder.ts";
+import { withGenerator } from "../../src/generate/index.ts";
+import { fusedWeights, modelOfFolder, openModel } from "../../src/model/index.ts";
+import { exportModel } from "../../src/runs/export-model.ts";
+import { evaluateModel, resolveModelFolder, train } from "../../src/train/index.ts";
+import type { TrainEvent, TrainSettings } from "../../src/train/index.ts";
+
+const COMMON: TrainSettings = {
+  max_seq_length: 16,
+  batch_size: 4,
+  eval_steps: 0,
+  save_steps: 0,
+  engine: "cpu",
+  threads: 1,
+};
+
+describe("an adapter beside a model that was trained on another text", () => {
+  let folder: string;
+  let base: string;
+  let data: string;
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "anecdote-finetune-"));
+    const first = join(folder, "first.txt");
+    data = join(folder, "second.txt");
+    writeFileSync(first, "red green blue cat dog ".repeat(100));
+    writeFileSync(data, "one two three four five six ".repeat(100));
+    const run = await train({
+      ...COMMON,
+      ...{ data: first, tokenizer: "byte", layers: 2, hidden_size: 16, heads: 2, ffn_size: 32 },
+      ...{ max_steps: 20, learning_rate: 1e-2, output_dir: join(folder, "base") },
+    });
+    await run.finished();
+    base = resolveModelFolder(join(folder, "base"));
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  const weightsHash = (): string =>
+    createHash("sha256")
+      .update(readFileSync(join(base, "model.safetensors")))
+      .digest("hex");
+  const finetune = async (name: string, more: TrainSettings): Promise<TrainEvent> => {
+    const run = await train({
+      ...COMMON,
+      ...{ model: base, data, method: "lora", lora_rank: 4, learning_rate: 2e-2, max_steps: 12 },
+      ...{ output_dir: join(folder, name), ...more },
+    });
+    return await run.finished();
+  };
+  const lossOf = async (model: string, adapters: readonly string[] = []): Promise<number> => {
+    const { loss } = await evaluateModel({
+      ...{ model, data, sequenceLength: 16, engine: "cpu", threads: 1 },
+      adapters: adapters.map((place) => ({ folder: place, weight: 1 })),
+    });
+    return loss;
+  };
+
+  it("lowers the loss, leaves the base's bytes alone, and equals the fused model", async () => {
+    const before = weightsHash();
+    const end = await finetune("lora", {});
+    expect(end).toMatchObject({ kind: "end", adapter: join(folder, "lora", "checkpoint-12") });
+    expect(weightsHash()).toBe(before);
+    const adapter = join(folder, "lora", "checkpoint-12");
+    const [plain, adapted, own] = [
+      await lossOf(base),
+      await lossOf(base, [adapter]),
+      await lossOf(adapter),
+    ];
+    expect(adapted).toBeLessThan(plain - 0.1);
+    expect(Math.abs(own - adapted)).toBeLessThan(1e-5);
+    const fused = join(folder, "fused");
+    exportModel(base, fused, { type: "float32", adapters: [{ folder: adapter, weight: 1 }] });
+    const settings = { engine: "cpu", threads: 1 };
+    const greedy = { maxTokens: 8, temperature: 0 };
+    const write = async (place: string, adapters: readonly string[]): Promise<string> =>
+      await withGenerator(
+        place,
+        { ...settings, adapters: adapters.map((one) => ({ folder: one, weight: 1 })) },
+        async (generator) => (await generator.generate("one ", greedy)).text,
+      );
+    expect(await write(fused, [])).toBe(await write(base, [adapter]));
+  });
+
+  it("goes on exactly where it was stopped: weights, moments and data", async () => {
+    await finetune("whole", { max_steps: 8, save_steps: 4, lr_scheduler_type: "constant" });
+    await finetune("halves", { max_steps: 4, lr_scheduler_type: "constant" });
+    const again = await train({
+      output_dir: join(folder, "halves"),
+      ...{ resume: true, max_steps: 8 },
+    });
+    await again.finished();
+    for (const file of ["adapter_model.safetensors", "optimizer.safetensors"]) {
+      const [one, other] = ["whole", "halves"].map((name) =>
+        readFileSync(join(folder, name, "checkpoint-8", file)),
+      );
+      expect(one?.equals(other ?? Buffer.alloc(0)), file).toBe(true);
+    }
+  });
+
+  it("on a base of 4 bits loses little, and is fused onto the numbers it was trained beside", async () => {
+    await finetune("lora-again", { max_steps: 12 });
+    await finetune("qlora", { method: "qlora", base_group_size: 16 });
+    const [dense, packed] = [
+      await lossOf(join(folder, "lora-again", "checkpoint-12")),
+      await lossOf(join(folder, "qlora", "checkpoint-12")),
+    ];
+    expect(Math.abs(packed / dense - 1)).toBeLessThan(0.02);
+    const place = join(folder, "qlora", "checkpoint-12");
+    const kinds = modelOfFolder(place).parameters.weights.map(({ storage }) => storage.kind);
+    expect(kinds.filter((kind) => kind === "int4").length).toBe(14);
+    const fused = join(folder, "fused-qlora");
+    exportModel(place, fused, { type: "float32" });
+    expect(Math.abs((await lossOf(fused)) - packed)).toBeLessThan(1e-3);
+  });
+
+  it("takes half the effect by half the weight, and adapters add up", () => {
+    const adapter = join(folder, "lora", "checkpoint-12");
+    const name = "model.layers.1.mlp.down_proj.weight";
+    const numbers = (weights: readonly number[]) =>
+      fusedWeights(
+        openModel(
+          base,
+          weights.map((weight) => ({ folder: adapter, weight })),
+        ),
+      ).viewOf(name);
+    const whole = numbers([1]);
+    const halves = numbers([0.5, 0.5]);
+    expect(
+      Math.max(...whole.map((value, index) => Math.abs(value - (halves[index] ?? 0)))),
+    ).toBeLessThan(1e-6);
+    expect(whole).not.toEqual(numbers([0.5]));
+  });
+
+  it("of another model is refused with both shapes", async () => {
+    const other = join(folder, "other");
+    const run = await train({
+      ...COMMON,
+      ...{ data, tokenizer: "byte", layers: 1, hidden_size: 8, heads: 2, ffn_size: 16 },
+      ...{ max_steps: 1, output_dir: other },
+    });
+    await run.finished();
+    const adapter = join(folder, "lora", "checkpoint-12");
+    expect(() => openModel(resolveModelFolder(other), [{ folder: adapter, weight: 1 }])).toThrow(
+      /is of another model: its "model.layers.0.self_attn.q_proj" goes from 16 channels/,
+    );
+    await expect(finetune("again", { model: adapter })).rejects.toThrow("anecdote fuse");
+  });
+
+  it("has the programs of any other one of its rank, so that swapping them compiles nothing", () => {
+    const places = ["lora", "lora-again"].map((name) => join(folder, name, "checkpoint-12"));
+    const programs = places.map((place) => {
+      const { model } = openModel(base, [{ folder: place, weight: 0.5 }]);
+      return printProgram(
+        programOf(model.functions.cachedBlock({ rowCount: 1, cacheLength: 64, dataType: "fp32" })),
+      );
+    });
+    expect(programs[0]).toBe(programs[1]);
+  });
+});
