@@ -64,7 +64,7 @@ describe("a value that a setting cannot have", () => {
         /--sampling must be random or .* Did you mean "documents"/,
       ],
       [["train", "--config", file], /run\.yaml: iters must be a whole number, not 1\.5/],
-      [["generate", "--model", folder, "--prompt", ""], /--prompt must not be empty/],
+      [["generate", "--model", ""], /--model must not be empty/],
       [["train", "--preset", "nanogtp"], /no preset "nanogtp"\. Did you mean "nanogpt-char"\?/],
       [
         [

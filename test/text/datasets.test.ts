@@ -286,11 +286,11 @@ describe("the token cache", () => {
     ],
     ["without its facts", (path: string) => writeFileSync(`${path}.json`, "")],
     [
-      "with facts of another version",
+      "with facts of an earlier version",
       (path: string) =>
         writeFileSync(
           `${path}.json`,
-          readFileSync(`${path}.json`, "utf8").replace('"version": 1', '"version": 2'),
+          readFileSync(`${path}.json`, "utf8").replace('"version": 1', '"version": 0'),
         ),
     ],
   ])("%s is remade, not believed", (_name, damage) => {
