@@ -8,6 +8,10 @@ import { formatBytes } from "../util/format.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { UsageError } from "./errors.ts";
 import type { Exit } from "./exit.ts";
+import { readNpyFile } from "../files/npy.ts";
+import { bindableOf } from "../files/prepare-run.ts";
+import type { ImportOptions } from "../onnx/import/import-model.ts";
+import { namedFile } from "./named-file.ts";
 import { wholeNumber } from "./options.ts";
 import { printNote } from "./terminal.ts";
 
@@ -18,6 +22,8 @@ interface ConvertFlags {
   readonly dim: readonly string[];
   readonly batchSize?: string;
   readonly maxSeqLength?: string;
+  readonly bindConstants?: boolean;
+  readonly input: readonly string[];
   readonly overwrite?: boolean;
   readonly json?: boolean;
 }
@@ -37,6 +43,11 @@ export function register(program: Command, _exit: Exit): void {
       "--max-seq-length <n>",
       "tokens of its sequences (default: the model's context, at most 256)",
     )
+    .option(
+      "--bind-constants",
+      "inputs of an .onnx file that MIL needs as constants take --input's",
+    )
+    .option("--input <name=file.npy>", "an array for --bind-constants", append, [])
     .option("--overwrite", "replace an output that exists")
     .option("--json", "one JSON object")
     .addHelpText(
@@ -57,6 +68,19 @@ Examples:
     });
 }
 
+/** Arrays that inputs may be bound to. Throws `UsageError` where the two flags do not go together. */
+function boundInputs({ bindConstants, input }: ConvertFlags): Pick<ImportOptions, "bindable"> {
+  if (bindConstants !== true) {
+    if (input.length === 0) return {};
+    throw new UsageError("cli.bind", "--input is for --bind-constants");
+  }
+  const arrays = input.map((text) => {
+    const [name, file] = namedFile(text);
+    return [name, readNpyFile(file)] as const;
+  });
+  return { bindable: bindableOf(new Map(arrays)) };
+}
+
 const LARGEST_SIZE = 1 << 20;
 
 function convert(from: string, to: string, flags: ConvertFlags): void {
@@ -70,6 +94,7 @@ function convert(from: string, to: string, flags: ConvertFlags): void {
     ...(flags.opset !== undefined && { opset: opsetOf(flags.opset) }),
     ...(batchSize !== undefined && { batchSize }),
     ...(sequenceLength !== undefined && { sequenceLength }),
+    ...boundInputs(flags),
     ...(flags.overwrite !== undefined && { overwrite: flags.overwrite }),
     modelFolderOf: (path) => resolveModelFolder(path, printNote),
   });

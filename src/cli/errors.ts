@@ -1,5 +1,6 @@
 import { FilesError } from "../files/errors.ts";
 import { AnecdoteError } from "../util/errors.ts";
+import { printable } from "../util/printable.ts";
 import { OptionError } from "../util/options.ts";
 import { styled } from "./terminal.ts";
 import { asTyped } from "./typed-command.ts";
@@ -58,9 +59,12 @@ export function reportError(error: unknown, json: boolean): void {
     return;
   }
   const label = styled(process.stderr, "red", "error:");
-  if (error instanceof AnecdoteError) process.stderr.write(`${label} ${asTyped(error.message)}\n`);
+  if (error instanceof AnecdoteError)
+    process.stderr.write(`${label} ${printable(asTyped(error.message))}\n`);
   else {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    process.stderr.write(`${label} ${text}\n  This is a bug in Anecdote; please report it.\n`);
+    process.stderr.write(
+      `${label} ${printable(text)}\n  This is a bug in Anecdote; please report it.\n`,
+    );
   }
 }

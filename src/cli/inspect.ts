@@ -1,3 +1,4 @@
+import { printable } from "../util/printable.ts";
 import { basename } from "node:path";
 import type { Command } from "commander";
 import { inspectFile } from "../files/inspect-file.ts";
@@ -158,7 +159,7 @@ function modelFolderText({ path, checkpoints, model }: ModelFolderReport): strin
 }
 
 function output(flags: InspectFlags, json: unknown, text: () => string): void {
-  process.stdout.write(flags.json === true ? `${JSON.stringify(json)}\n` : text());
+  process.stdout.write(flags.json === true ? `${JSON.stringify(json)}\n` : printable(text()));
 }
 
 const SPECIAL_FLAGS = ["text", "graph", "registers", "extract", "function", "shape"] as const;

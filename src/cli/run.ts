@@ -1,3 +1,4 @@
+import { printable } from "../util/printable.ts";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { createEngine, engineOptions } from "../engine/create.ts";
@@ -12,6 +13,7 @@ import type { Exit } from "./exit.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import { UsageError } from "./errors.ts";
+import { namedFile } from "./named-file.ts";
 import { append, parseShapes } from "../files/open-program.ts";
 import { prepareRun } from "../files/prepare-run.ts";
 
@@ -91,20 +93,12 @@ async function run(path: string, flags: RunFlags): Promise<void> {
     }
     for (const { name, type, file, minimum, maximum, mean } of outputs) {
       process.stdout.write(
-        `${name}  ${type}  ${rounded(minimum)} … ${rounded(maximum)}, mean ${rounded(mean)}${file === undefined ? "" : `  -> ${file}`}\n`,
+        `${printable(name)}  ${type}  ${rounded(minimum)} … ${rounded(maximum)}, mean ${rounded(mean)}${file === undefined ? "" : `  -> ${file}`}\n`,
       );
     }
   } finally {
     await engine.close();
   }
-}
-
-function namedFile(text: string): [string, string] {
-  const at = text.indexOf("=");
-  if (at < 1 || at === text.length - 1) {
-    throw new UsageError("cli.run.input", `--input takes NAME=FILE.npy, not "${text}"`);
-  }
-  return [text.slice(0, at), text.slice(at + 1)];
 }
 
 function seedOf(text: string): number {

@@ -90,7 +90,16 @@ export function convertProgramFile(
           { path: from, folder: (options.modelFolderOf ?? ((path) => path))(from) },
           { batchSize: options.batchSize, sequenceLength: options.sequenceLength },
         )
-      : openProgram(from, isOnnx ? { ...sizes, ...(opset !== undefined && { opset }) } : {});
+      : openProgram(
+          from,
+          isOnnx
+            ? {
+                ...sizes,
+                ...(opset !== undefined && { opset }),
+                ...(options.bindable !== undefined && { bindable: options.bindable }),
+              }
+            : {},
+        );
   try {
     const folders = requireFreeOutputs({
       paths: target === "mil" ? [to, textWeightsPath(to)] : [to],
@@ -103,6 +112,7 @@ export function convertProgramFile(
       unknownOps.length === 0
         ? []
         : [`carried over unchecked: ${unknownOps.join(", ")} (not in the op table)`];
+    if (opened.bound.length > 0) notes.push(`constants of the program: ${opened.bound.join(", ")}`);
     notes.push(...folders.map((folder) => `made the folder ${folder}`));
     let paths: readonly string[] = [to];
     if (target === "onnx") {
@@ -136,6 +146,9 @@ function sizesOf({ shapes, dimensions }: ConvertOptions): ImportOptions {
 
 /** Throws `FilesError` for options that would do nothing. */
 function requireFitting(options: ConvertOptions, kind: string, target: ConvertTarget): void {
+  if (options.bindable !== undefined && kind !== "onnx") {
+    throw new FilesError("cli.bind", "constants are bound in programs made from .onnx alone");
+  }
   if (kind !== "model" && (options.batchSize ?? options.sequenceLength) !== undefined) {
     throw new FilesError(
       "cli.convert.sizes",

@@ -44,13 +44,13 @@ function prepared(compiled: CompiledFunction) {
 
 describe("the first run of a graph", () => {
   it("names a result that the runtime did not write", async () => {
-    await expect(async () => prepared(graphWriting("out:y")).run()).rejects.toMatchObject({
+    await expect(async () => prepared(graphWriting("y")).run()).rejects.toMatchObject({
       code: "engine.cpu.unwritten",
       message: expect.stringContaining('"z" of block') as unknown,
     });
   });
 
   it("takes results for written that happen to look like the mark", async () => {
-    await expect(prepared(graphWriting("out:y", "out:z")).run()).resolves.toBeUndefined();
+    await expect(prepared(graphWriting("y", "z")).run()).resolves.toBeUndefined();
   });
 });

@@ -1,5 +1,6 @@
 import type { MilType } from "../../mil/types.ts";
 import { byteLengthOf, staticShape } from "../../mil/types.ts";
+import { AnecdoteError, messageOf } from "../../util/errors.ts";
 import { EngineError } from "../errors.ts";
 import type { BoundFunction, CompiledFunction, TensorPlace } from "./compiler.ts";
 import { mayStandOn } from "./in-place.ts";
@@ -51,7 +52,20 @@ export function prepareGraph(
     });
     return aside;
   });
-  const { run, release } = compiled.bind(inputPlaces, outputPlaces);
+  const { run: runBound, release } = compiled.bind(inputPlaces, outputPlaces);
+  const run = async (): Promise<void> => {
+    try {
+      await runBound();
+    } catch (error) {
+      if (error instanceof AnecdoteError) throw error;
+      // An index outside its axis, for one: what the runtime only sees while it runs.
+      throw new EngineError(
+        "engine.cpu.run",
+        `${step.label} cannot be run on these inputs: ${messageOf(error)}`,
+        { cause: error },
+      );
+    }
+  };
   // What a run accumulates to or stands on holds numbers that a mark would spoil.
   const apart = outputPlaces.filter(({ buffer }, index) => {
     const region = regionAt(outputs, index);
@@ -103,7 +117,7 @@ async function runChecked(
     );
     if (suspects.length === 0) return;
   }
-  const names = suspects.map(({ name }) => `"${name.replace(/^out:/, "")}"`).join(", ");
+  const names = suspects.map(({ name }) => `"${name}"`).join(", ");
   throw new EngineError(
     "engine.cpu.unwritten",
     `ONNX Runtime did not write ${names} of ${what}: a fault of its fusions or of this engine`,

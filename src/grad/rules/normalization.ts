@@ -154,8 +154,13 @@ export const NORMALIZATION_RULES = {
   },
 
   // y = x s^-beta with s = k + alpha / size * (sum of squares of neighbouring channels)
-  local_response_norm: ({ emit, gradient, operand, call }) => {
-    const x = asValue(emit, operand("x"));
+  local_response_norm: ({ emit, gradient: given, operand, call }) => {
+    const flat = asValue(emit, operand("x"));
+    // A tensor of rank 3 is an image without a batch.
+    const isSingle = flat.type.kind === "tensor" && flat.type.shape.length === 3;
+    const batched = (value: Value): Value =>
+      isSingle ? emit.op("expand_dims", { x: value, axes: [0] }) : value;
+    const [x, gradient] = [batched(flat), batched(given)];
     const dataType = tensorDataType(x);
     const size = call.int("size");
     const alpha = call.floatOf("alpha", dataType) / size;
@@ -167,6 +172,7 @@ export const NORMALIZATION_RULES = {
     const scaled = mul(emit, gradient, emit.op("pow", { x: base, y: -beta }));
     // An element stands in the windows of the channels it is a neighbour of: the window mirrored.
     const shares = channelWindowSum(emit, div(emit, mul(emit, scaled, x), base), after, before);
-    return { x: sub(emit, scaled, mul(emit, mul(emit, x, shares), 2 * alpha * beta)) };
+    const result = sub(emit, scaled, mul(emit, mul(emit, x, shares), 2 * alpha * beta));
+    return { x: isSingle ? emit.op("squeeze", { x: result, axes: [0] }) : result };
   },
 } as const satisfies Partial<GradientTable>;

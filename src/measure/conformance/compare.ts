@@ -19,8 +19,8 @@ export interface Allowance {
 
 export const EXACT: Allowance = { ofLargest: 0, relative: 0, infiniteFrom: Infinity };
 /**
- * The Neural Engine: inputs and results are rounded to fp16, sums end at 2^15 (docs/sim.md). A result may be off by
- * a hundredth of the largest.
+ * The Neural Engine: inputs and results are rounded to fp16, sums end at 2^15, NaN is read as a large number
+ * (docs/sim.md). A result may be off by a hundredth of the largest.
  */
 export const HALF: Allowance = { ofLargest: 1e-2, relative: 1e-2, infiniteFrom: 2 ** 15 };
 
@@ -76,7 +76,8 @@ function isNear(
   relative: number,
   infiniteFrom: number,
 ): boolean {
-  if (Number.isNaN(wanted)) return Number.isNaN(is);
+  if (Number.isNaN(wanted))
+    return Number.isNaN(is) || (infiniteFrom < Infinity && Math.abs(is) >= infiniteFrom);
   if (is === wanted) return true;
   // Beyond fp32's largest number a double is expected where fp32 has an infinity.
   const limit = Math.min(infiniteFrom, 3.4028235677973366e38);

@@ -23,7 +23,8 @@ test_data_set_N) or packages named by a manifest.jsonl.
   --engine NAME      reference, cpu, sim:m4 ...; several times (default: ${DEFAULT_ENGINES.join(", ")})
   --oracle onnx      every program written as .onnx and run by ONNX Runtime itself: optimiser on, off, strict
   --filter TEXT      only tests whose name has TEXT in it; several times
-  --failures FILE    where what did not pass is written (default: conformance-SUITE.jsonl)
+  --failures FILE    where what did not pass is written, or "none"
+                     (default: conformance-SUITE.jsonl)
   --known FILE       refusals that are known, ENGINE CODE TEST a line; anything else that does not pass ends in exit
                      code 1, and so does a line that no longer holds
   --write-known      writes that file, which may only get shorter
@@ -77,7 +78,8 @@ export async function main(argv: readonly string[]): Promise<number> {
   const failures = values.failures ?? `conformance-${suite.name}.jsonl`;
   const failed = results.filter(({ outcome }) => outcome.result !== "passed");
   const lines = failed.map((result) => `${JSON.stringify(result)}\n`).join("");
-  writeWholeFile(failures, new TextEncoder().encode(lines));
+  if (failures === "none") process.stderr.write("no list of failures is written\n");
+  else writeWholeFile(failures, new TextEncoder().encode(lines));
   const out = values.json ? process.stderr : process.stdout;
   out.write(formatLeftOut(suite));
   out.write(formatReport(engines, results));

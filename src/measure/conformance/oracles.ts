@@ -7,6 +7,7 @@ import type { PreparedRun } from "../../files/prepare-run.ts";
 import { exportOnnx } from "../../onnx/export-model.ts";
 import { messageOf } from "../../util/errors.ts";
 import type { ActualTensor } from "./compare.ts";
+import { MeasureError } from "../errors.ts";
 import { compared } from "./compare.ts";
 import type { DataSet } from "./conformance-test.ts";
 
@@ -44,6 +45,12 @@ export async function runExported(run: PreparedRun, dataSet: DataSet): Promise<s
     try {
       results = await runModelBytes(bytes, inputs, settings);
     } catch (error) {
+      // What the runtime sees in the inputs alone, such as an index outside its axis, says nothing about the file.
+      if (messageOf(error).includes("while running")) {
+        throw new MeasureError("measure.oracle.run", `${how}: ${messageOf(error)}`, {
+          cause: error,
+        });
+      }
       return `${how}: ONNX Runtime refuses the file: ${messageOf(error).split("\n")[0]}`;
     }
     const named = new Map<string, ActualTensor>();

@@ -90,8 +90,9 @@ function unpermute(
 function mapChannels(
   x: HostTensor,
   compute: (value: number, channel: number, index: number) => number,
+  axis = 1,
 ): HostTensor {
-  const { size, inner } = spanOf(x.shape, 1);
+  const { size, inner } = spanOf(x.shape, axis);
   return hostTensor(
     x.dataType,
     x.shape,
@@ -230,7 +231,8 @@ export const NORMALIZATION = {
       checkRank(call, "x", 3, 4);
       return [call.tensorType("x")];
     },
-    // The window is PyTorch's: size / 2 channels before, (size - 1) / 2 after, rounded down, zeros outside.
+    // Channels stand third from the end: a tensor of rank 3 is an image without a batch. Source: what coremltools' own
+    // test of the op expects of Core ML for [1, 3, 2]. The window is PyTorch's: size / 2 channels before, (size - 1) / 2 after, rounded down, zeros outside.
     evaluate: (call) => {
       const x = call.tensor("x");
       const window = call.int("size");
@@ -238,17 +240,22 @@ export const NORMALIZATION = {
       const beta = call.floatOf("beta", x.dataType);
       const k = call.floatOf("k", x.dataType);
       const before = Math.floor(window / 2);
-      const { size: channels, inner } = spanOf(x.shape, 1);
+      const axis = x.shape.length - 3;
+      const { size: channels, inner } = spanOf(x.shape, axis);
       return [
-        mapChannels(x, (value, channel, index) => {
-          let squares = 0;
-          const first = Math.max(0, channel - before);
-          const last = Math.min(channels - 1, channel - before + window - 1);
-          for (let other = first; other <= last; other++) {
-            squares += (x.data[index + (other - channel) * inner] ?? 0) ** 2;
-          }
-          return value / (k + (alpha / window) * squares) ** beta;
-        }),
+        mapChannels(
+          x,
+          (value, channel, index) => {
+            let squares = 0;
+            const first = Math.max(0, channel - before);
+            const last = Math.min(channels - 1, channel - before + window - 1);
+            for (let other = first; other <= last; other++) {
+              squares += (x.data[index + (other - channel) * inner] ?? 0) ** 2;
+            }
+            return value / (k + (alpha / window) * squares) ** beta;
+          },
+          axis,
+        ),
       ];
     },
     flops: (call) => (2 * call.int("size") + 4) * elementsOfX(call),

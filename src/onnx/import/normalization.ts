@@ -246,7 +246,8 @@ export const IMPORT_NORMALIZATION = {
   },
   LRN: (site) => {
     const size = site.int("size", 1);
-    if (size % 2 === 0) return evenResponseNorm(site, size);
+    // MIL's op counts channels from the end, ONNX from the front.
+    if (size % 2 === 0 || site.shape(0).length !== 4) return evenResponseNorm(site, size);
     return site.op("local_response_norm", {
       x: site.input(0),
       size,

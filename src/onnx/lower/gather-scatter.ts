@@ -40,6 +40,26 @@ function fromFront(
   return site.node("Where", [isNegative, site.node("Add", [given, size]), given]);
 }
 
+/**
+ * Indices that become parts of one flat position: one outside its axis would name another place of the data, so it is
+ * sent outside of all, where ONNX Runtime refuses it.
+ */
+function withinAxes(
+  site: LoweringSite,
+  indices: string,
+  sizes: readonly number[],
+  sizesShape: readonly number[],
+): string {
+  const size = site.graph.constant("int64", sizesShape, BigInt64Array.from(sizes, BigInt));
+  const zero = site.graph.constant("int64", [], BigInt64Array.of(0n));
+  const outside = site.node("Or", [
+    site.node("Less", [indices, zero]),
+    site.node("GreaterOrEqual", [indices, size]),
+  ]);
+  const nowhere = site.graph.constant("int64", [], BigInt64Array.of(2n ** 40n));
+  return site.node("Where", [outside, nowhere, indices]);
+}
+
 /** Scatters whole slices at flat positions `starts` of data seen as [positions, inner]. */
 function scatterSlices(
   site: LoweringSite,
@@ -65,7 +85,8 @@ function scatterSlices(
 
 /** Flat positions of index tuples that stand in the last axis. */
 function tuplePositions(site: LoweringSite, sizes: readonly number[]): string {
-  const indices = fromFront(site, sizes, [sizes.length]);
+  const front = fromFront(site, sizes, [sizes.length]);
+  const indices = sizes.length > 1 ? withinAxes(site, front, sizes, [sizes.length]) : front;
   const strides = site.graph.ints(stridesOf(sizes));
   const last = site.shape("indices").length - 1;
   return site.node("ReduceSum", [site.node("Mul", [indices, strides]), site.graph.ints([last])], {
@@ -100,7 +121,8 @@ export const LOWER_GATHER_SCATTER = {
       [batches, 1],
       BigInt64Array.from({ length: batches }, (_, index) => BigInt(index * size)),
     );
-    const local = site.reshape(fromFront(site, [size], []), [batches, picks]);
+    const front = withinAxes(site, fromFront(site, [size], []), [size], []);
+    const local = site.reshape(front, [batches, picks]);
     const places = site.node("Add", [local, starts]);
     const picked = site.node("Gather", [rows, places], { axis: 0n });
     return site.reshape(site.transpose(picked, [0, 2, 1, 3]), site.resultShape());
@@ -124,7 +146,11 @@ export const LOWER_GATHER_SCATTER = {
     const inner = elementCount(shape.slice(axis + 1));
     const count = elementCount(site.shape("indices"));
     const { reduction, updates } = reductionOf(site);
-    const local = site.reshape(fromFront(site, [size], []), [1, count]);
+    const front = fromFront(site, [size], []);
+    const local = site.reshape(outer === 1 ? front : withinAxes(site, front, [size], []), [
+      1,
+      count,
+    ]);
     const starts = site.graph.constant(
       "int64",
       [outer, 1],

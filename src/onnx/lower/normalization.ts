@@ -86,7 +86,8 @@ export const LOWER_NORMALIZATION = {
     // ONNX's own LRN centres even windows differently, so the window sums are an average over padded channels.
     const x = site.value("x");
     const shape = site.shape("x");
-    const [batch = 1, channels = 1, ...spatial] = shape;
+    // A tensor of rank 3 is an image without a batch.
+    const [batch = 1, channels = 1, ...spatial] = shape.length === 3 ? [1, ...shape] : shape;
     const inner = elementCount(spatial);
     const size = site.call.int("size");
     const before = Math.floor(size / 2);
