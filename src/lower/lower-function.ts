@@ -54,19 +54,14 @@ export function lowerFunction(
   const fn = foldHostConstants(given);
   // What the chip needs is rewritten all the same, what it only likes is not.
   if (asWritten) return lowerInParts(fn, chip, driver, Infinity);
-  const source = operandScaling === "auto" ? forNumbers(fn, silu) : fn;
+  const source = operandScaling === "auto" ? scaleRowSquares(fn) : fn;
   const longest = Math.max(0, ...fn.inputs.map(tableLength));
   const each = Math.max(SHORTEST_PART, 32 * Math.ceil(longest / TABLE_PARTS / 32));
   const parts = longest < LONG_TABLE ? undefined : triedInParts(source, chip, driver, each);
-  return Object.freeze(
-    tuneProgram(parts ?? lowerInParts(source, chip, driver, Infinity), chip, driver),
-  );
-}
-
-/** What keeps numbers in a shape that the engine's arithmetic does not spoil. */
-function forNumbers(fn: MilFunction, silu: LoweringOptions["silu"]): MilFunction {
-  const scaled = scaleRowSquares(fn);
-  return silu === "written" ? writeSilu(scaled) : scaled;
+  const tuned = tuneProgram(parts ?? lowerInParts(source, chip, driver, Infinity), chip, driver);
+  const isWritten = operandScaling === "auto" && silu === "written";
+  // Last, because a transposition sinks through one silu and not through an op that reads its operand twice.
+  return Object.freeze(isWritten ? { ...tuned, function: writeSilu(tuned.function) } : tuned);
 }
 
 function tableLength({ type }: Value): number {
