@@ -1,7 +1,7 @@
 import type { Driver } from "../chip/chip.ts";
 import type { OperandScaling } from "../lower/operand-scaling.ts";
 import { didYouMean } from "../util/nearest.ts";
-import { hasNeuralEngine } from "./ane/library.ts";
+import { autoChoice } from "./auto.ts";
 import { createAneEngine } from "./ane/index.ts";
 import type { AneEngineOptions } from "./ane/index.ts";
 import { createCpuEngine } from "./cpu/index.ts";
@@ -26,6 +26,8 @@ export interface EngineOptions {
   readonly operandScaling?: OperandScaling;
   /** For "ane" alone. */
   readonly ane?: AneEngineOptions;
+  /** For "auto": told what was chosen and why, where there was a choice. */
+  readonly onChoice?: (reason: string) => void;
 }
 
 /** Settings as users give them; absent ones may be undefined. */
@@ -101,15 +103,20 @@ export async function createEngine(name: string, options: EngineOptions = {}): P
   return create(options);
 }
 
-/** The Neural Engine where there is one and it can be reached, else the CPU. */
+/** The Neural Engine where `autoChoice` trusts it and it can be reached, else the CPU. */
 async function bestEngine(options: EngineOptions): Promise<Engine> {
-  if (hasNeuralEngine()) {
+  const { driver, onChoice } = options;
+  const { engine, reason } = await autoChoice({ ...(driver !== undefined && { driver }) });
+  if (engine === "ane") {
     try {
-      return await createAneEngine(aneOptions(options));
+      const ane = await createAneEngine(aneOptions(options));
+      if (reason !== undefined) onChoice?.(reason);
+      return ane;
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
+      onChoice?.(`engine auto is cpu: the Neural Engine cannot be reached: ${error.message}`);
     }
-  }
+  } else if (reason !== undefined) onChoice?.(reason);
   return createCpuEngine(cpuOptions(options));
 }
 

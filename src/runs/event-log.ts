@@ -75,6 +75,16 @@ export function logInterruption(runFolder: string, step: number): NumberedEvent 
   }
 }
 
+/** Adds to a run's log, from outside the thread that trained, what its user should know. */
+export function logNotice(runFolder: string, step: number, message: string): NumberedEvent {
+  const log = new EventLog(eventsPath(runFolder));
+  try {
+    return log.append({ kind: "notice", step, message });
+  } finally {
+    log.close();
+  }
+}
+
 /**
  * What a log tells of the run, in order: every whole event that still holds. Events of version 1 get the numbers of
  * their lines. Throws `RunError` `run.events.version` for a log of a later version.

@@ -4,6 +4,8 @@ import { existsSync } from "node:fs";
 import os from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
+import { DRIVERS } from "../../chip/chip.ts";
+import type { Driver } from "../../chip/chip.ts";
 import { readSmallFile } from "../../util/byte-source.ts";
 import { messageOf } from "../../util/errors.ts";
 import { laterVersion } from "../../util/format-version.ts";
@@ -54,6 +56,8 @@ const profileSchema = z.strictObject({
     e5rt: e5rtSettings.optional(),
     "in-memory": inMemorySettings.optional(),
   }),
+  /** Drivers whose self-test as a whole says that training runs can rely on them. Absent in older profiles: none. */
+  passed: z.array(z.enum(DRIVERS)).optional(),
 });
 
 /** What `anecdote doctor` found out about one machine, as choices for the drivers. */
@@ -115,6 +119,13 @@ export function readMachineProfile(key: ProfileKey, root?: string): ProfileLooku
   return { state: "used", path, profile };
 }
 
+export interface SaveOptions {
+  /** Default: the cache folder. */
+  readonly root?: string;
+  /** How the whole self-test of a driver ended; of others the earlier answer stays. */
+  readonly passed?: Readonly<Partial<Record<Driver, boolean>>>;
+}
+
 /**
  * Saves what was found out about one or both drivers; what an earlier profile of the same build says of the other
  * driver stays. Returns the path. Throws `FileError`.
@@ -123,15 +134,17 @@ export function saveMachineProfile(
   key: ProfileKey,
   drivers: DriverSettings,
   version: string,
-  root?: string,
+  { root, passed = {} }: SaveOptions = {},
 ): string {
   const earlier = readMachineProfile(key, root);
+  const before = earlier.state === "used" ? (earlier.profile.passed ?? []) : [];
   const profile: MachineProfile = {
     schema: SCHEMA,
     ...key,
     made: new Date().toISOString(),
     version,
     drivers: { ...(earlier.state === "used" && earlier.profile.drivers), ...drivers },
+    passed: DRIVERS.filter((driver) => passed[driver] ?? before.includes(driver)),
   };
   writeWholeFile(earlier.path, `${JSON.stringify(profileSchema.parse(profile), undefined, 2)}\n`);
   return earlier.path;

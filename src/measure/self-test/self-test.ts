@@ -88,9 +88,17 @@ export async function runSelfTest(options: SelfTestOptions): Promise<SelfTestRep
   await run.all();
   const complete = run.results.size === items.length;
   const settings = settingsFrom(probesFor(driver, "thorough"), store, run.results);
+  const isWhole = options.groups === undefined && options.only === undefined;
+  const isPassed = passes([...run.results.values()], isWhole);
   const profile = complete
     ? {
-        path: saveMachineProfile(key, { [driver]: settings[driver] ?? {} }, VERSION),
+        path: saveMachineProfile(
+          key,
+          { [driver]: settings[driver] ?? {} },
+          VERSION,
+          // A part of the test can take trust away, and only the whole can give it.
+          isPassed && !isWhole ? {} : { passed: { [driver]: isPassed } },
+        ),
         settings,
       }
     : undefined;
@@ -104,6 +112,27 @@ export async function runSelfTest(options: SelfTestOptions): Promise<SelfTestRep
     results: [...run.results.values()],
     ...(profile !== undefined && { profile }),
   });
+}
+
+/** Groups whose rules a run relies on as they stand, unlike limits and rates, which settings and prices follow. */
+const RELIED_ON: ReadonlySet<Group> = new Set(["symbols", "protocol", "memory", "arithmetic"]);
+
+/**
+ * Whether training may rely on the driver: no rule that it relies on is broken, and every op of the plans that was
+ * asked computes; of the whole test there must be some.
+ */
+export function passes(
+  results: readonly Pick<ProbeResult, "id" | "group" | "verdict">[],
+  isWhole: boolean,
+): boolean {
+  const runs = results.find(({ id }) => id === "program.runs");
+  const ops = results.filter(({ group }) => group === "ops");
+  return (
+    runs?.verdict === "held" &&
+    (ops.length > 0 || !isWhole) &&
+    ops.every(({ verdict }) => verdict === "held") &&
+    results.every(({ group, verdict }) => !RELIED_ON.has(group) || verdict !== "did not hold")
+  );
 }
 
 /** What all answers of this machine, of this and of earlier tests, mean for the drivers. */

@@ -101,7 +101,10 @@ export async function runTraining(given: TrainConfig, context: RunContext): Prom
   // How long a run of epochs is, its data say.
   const finished = found && known.epochs === undefined && finishedNotice(known, found);
   if (finished !== undefined && finished !== false) return finishedEvent(finished, found, context);
-  const engine = await createEngine(known.engine, engineOptions(known));
+  const engine = await createEngine(known.engine, {
+    ...engineOptions(known),
+    onChoice: (reason) => notes.push(reason),
+  });
   try {
     requireMemory(planOf(known, trainedModel(known, plannedModel(known))).plan);
     const data = prepareData(known, context.onProgress);

@@ -5,6 +5,7 @@ import { compiledUrl } from "../../util/source-layout.ts";
 import { noteStuckThread } from "../../util/stuck-thread.ts";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
 import type { TrainConfig } from "../config/config.ts";
+import { withCpuBehind } from "./cpu-behind.ts";
 import { ControlBlock } from "./control.ts";
 import { logInterruption } from "../../runs/event-log.ts";
 import type { TrainEvent } from "../../runs/events.ts";
@@ -51,7 +52,7 @@ export interface SessionOptions {
 /**
  * Runs a training in a worker thread, so that the calling thread stays responsive and can save even while a
  * native call hangs. Resolves with the last event (as `runTraining`); rejects with what went wrong, also where
- * another process trains in the same folder.
+ * another process trains in the same folder. A Neural Engine that "auto" chose and that fails is left for the CPU.
  */
 export async function trainInWorker(
   config: TrainConfig,
@@ -59,7 +60,7 @@ export async function trainInWorker(
 ): Promise<TrainEvent> {
   const own = options.lock === undefined ? RunLock.take(config.output_dir) : undefined;
   try {
-    return await trainLocked(config, options);
+    return await withCpuBehind(config, options, trainLocked);
   } finally {
     own?.release();
   }

@@ -16,8 +16,8 @@ describe("a machine profile", () => {
   test("is found again, and one driver's settings leave the other's alone", () => {
     const root = temporaryFolder();
     expect(readMachineProfile(KEY, root).state).toBe("absent");
-    saveMachineProfile(KEY, { e5rt: { operationLimit: 100 } }, "1.0.0", root);
-    saveMachineProfile(KEY, { "in-memory": { equalSizes: false } }, "1.0.0", root);
+    saveMachineProfile(KEY, { e5rt: { operationLimit: 100 } }, "1.0.0", { root });
+    saveMachineProfile(KEY, { "in-memory": { equalSizes: false } }, "1.0.0", { root });
     const found = readMachineProfile(KEY, root);
     expect(found).toMatchObject({
       state: "used",
@@ -31,12 +31,12 @@ describe("a machine profile", () => {
 
   test("of another system build is ignored and says both builds", () => {
     const root = temporaryFolder();
-    saveMachineProfile(KEY, {}, "1.0.0", root);
+    saveMachineProfile(KEY, {}, "1.0.0", { root });
     const found = readMachineProfile({ ...KEY, osBuild: "25A1" }, root);
     expect(found.state).toBe("ignored");
     expect(describeProfile(found)).toMatch(/24G84, this is 25A1/);
     // The new one takes nothing over from the old one.
-    saveMachineProfile({ ...KEY, osBuild: "25A1" }, { e5rt: { operationLimit: 9 } }, "2", root);
+    saveMachineProfile({ ...KEY, osBuild: "25A1" }, { e5rt: { operationLimit: 9 } }, "2", { root });
     expect(readMachineProfile(KEY, root).state).toBe("ignored");
   });
 
@@ -48,7 +48,7 @@ describe("a machine profile", () => {
     ["a file of a megabyte", (text: string) => text + " ".repeat(1 << 20)],
   ])("that is %s is reported and ignored", (_, spoil) => {
     const root = temporaryFolder();
-    const path = saveMachineProfile(KEY, { e5rt: { operationLimit: 100 } }, "1.0.0", root);
+    const path = saveMachineProfile(KEY, { e5rt: { operationLimit: 100 } }, "1.0.0", { root });
     writeFileSync(path, spoil(readFileSync(path, "utf8")));
     expect(readMachineProfile(KEY, root)).toMatchObject({ state: "ignored", path });
   });
