@@ -56,7 +56,11 @@ const rotary = {
   attention_bias: z.boolean().nullish(),
 };
 
-const llamaSchema = z.looseObject({ ...rotary, mlp_bias: z.boolean().nullish() });
+const llamaSchema = z.looseObject({
+  ...rotary,
+  mlp_bias: z.boolean().nullish(),
+  attention_copy: positive.nullish(),
+});
 
 const qwen3Schema = z.looseObject({
   ...rotary,
@@ -329,10 +333,21 @@ export function parseModelConfig(json: unknown, where = "config.json"): ModelCon
   switch (family) {
     case "llama": {
       const parsed = parse(llamaSchema, json, where);
+      const rotary = rotaryOf(parsed, { headSize: undefined, normEpsilon: 1e-6 }, where);
+      const attentionCopy = parsed.attention_copy ?? undefined;
+      if (
+        attentionCopy !== undefined &&
+        rotary.keyValueHeadCount * rotary.headSize !== rotary.channelCount
+      )
+        throw new ModelError(
+          "model.config.sizes",
+          `${where}: attention_copy needs values of as many channels as hidden_size, ${rotary.channelCount}, not ${rotary.keyValueHeadCount * rotary.headSize}`,
+        );
       return {
         family,
-        ...rotaryOf(parsed, { headSize: undefined, normEpsilon: 1e-6 }, where),
+        ...rotary,
         feedForwardBias: parsed.mlp_bias ?? false,
+        ...(attentionCopy !== undefined && { attentionCopy }),
         extra: extraOf(llamaSchema, json),
       };
     }
@@ -415,6 +430,8 @@ export function modelConfigJson(
         rope_scaling: ropeJson(config.ropeScaling),
         attention_bias: config.attentionBias,
         ...(config.family === "llama" && { mlp_bias: config.feedForwardBias }),
+        ...(config.family === "llama" &&
+          config.attentionCopy !== undefined && { attention_copy: config.attentionCopy }),
       };
   }
 }

@@ -30,6 +30,8 @@ export interface DecoderConfig extends CommonConfig {
   readonly feedForwardBias: boolean;
   /** RMSNorm over each head's channels of queries and keys, before the rotation. */
   readonly headNorm: boolean;
+  /** Fresh value and output projections are together this many times the identity. */
+  readonly attentionCopy?: number;
 }
 
 function decoderEmbedWeights(config: DecoderConfig): readonly WeightSpec[] {
@@ -48,14 +50,23 @@ function decoderBlockWeights(config: DecoderConfig, layer: number): readonly Wei
   const queryChannels = config.headCount * D;
   const keyChannels = config.keyValueHeadCount * D;
   const { attentionBias, feedForwardBias } = config;
-  const projection = (name: string, shape: readonly [number, number], bias: boolean) =>
-    linearWeights(prefix, name, shape, bias ? shape[0] : undefined, deviation);
+  const normal: Initialisation = { kind: "normal", standardDeviation: deviation };
+  const projection = (
+    name: string,
+    shape: readonly [number, number],
+    bias: boolean,
+    initialisation: Initialisation = normal,
+  ) => linearWeights(prefix, name, shape, bias ? shape[0] : undefined, initialisation);
+  const handedOn: Initialisation =
+    config.attentionCopy === undefined
+      ? normal
+      : { kind: "identity", size: C, scale: Math.sqrt(config.attentionCopy) };
   return [
     vectorWeight(prefix, "input_layernorm.weight", C, ONES),
     ...projection("self_attn.q_proj", [queryChannels, C], attentionBias),
     ...projection("self_attn.k_proj", [keyChannels, C], attentionBias),
-    ...projection("self_attn.v_proj", [keyChannels, C], attentionBias),
-    ...projection("self_attn.o_proj", [C, queryChannels], attentionBias),
+    ...projection("self_attn.v_proj", [keyChannels, C], attentionBias, handedOn),
+    ...projection("self_attn.o_proj", [C, queryChannels], attentionBias, handedOn),
     ...(config.headNorm
       ? [
           vectorWeight(prefix, "self_attn.q_norm.weight", D, ONES),

@@ -11,8 +11,12 @@ import { StageBuilder } from "./stage-builder.ts";
 import { borrowed, linearWeights, matrixWeight, ONES, vectorWeight, ZEROS } from "./weights.ts";
 import type { Initialisation, WeightSpec } from "./weights.ts";
 
+function normal(standardDeviation: number): Initialisation {
+  return { kind: "normal", standardDeviation };
+}
+
 function tableOf(config: Gpt2Config): Initialisation {
-  return { kind: "normal", standardDeviation: config.initializerRange };
+  return normal(config.initializerRange);
 }
 
 function embedWeights(config: Gpt2Config): readonly WeightSpec[] {
@@ -34,11 +38,11 @@ function blockWeights(config: Gpt2Config, layer: number): readonly WeightSpec[] 
   ];
   return [
     ...norm("ln_1"),
-    ...linearWeights(prefix, "attn.c_attn", [C, 3 * C], 3 * C, deviation),
-    ...linearWeights(prefix, "attn.c_proj", [C, C], C, residual),
+    ...linearWeights(prefix, "attn.c_attn", [C, 3 * C], 3 * C, normal(deviation)),
+    ...linearWeights(prefix, "attn.c_proj", [C, C], C, normal(residual)),
     ...norm("ln_2"),
-    ...linearWeights(prefix, "mlp.c_fc", [C, F], F, deviation),
-    ...linearWeights(prefix, "mlp.c_proj", [F, C], C, residual),
+    ...linearWeights(prefix, "mlp.c_fc", [C, F], F, normal(deviation)),
+    ...linearWeights(prefix, "mlp.c_proj", [F, C], C, normal(residual)),
   ];
 }
 

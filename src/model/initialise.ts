@@ -26,6 +26,11 @@ function fill(initialisation: Initialisation, random: Random, target: Float32Arr
     case "ones":
       target.fill(1);
       break;
+    case "identity":
+      target.fill(0);
+      for (let i = 0; i < target.length; i += initialisation.size + 1)
+        target[i] = initialisation.scale;
+      break;
     case "normal":
       fillNormal(random, initialisation.standardDeviation, target);
       break;

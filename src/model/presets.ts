@@ -84,16 +84,17 @@ export const MODEL_PRESETS = {
   storyteller: {
     ...llama({
       vocabularySize: 4_096,
-      channelCount: 160,
-      feedForwardSize: 432,
-      layerCount: 4,
-      headCount: 5,
+      channelCount: 192,
+      feedForwardSize: 512,
+      layerCount: 2,
+      headCount: 6,
       contextLength: 256,
       tiedHead: true,
     }),
-    // About 1/sqrt(160). With the families' 0.02, made for 768 channels and more, attention learns to copy
+    // About 1/sqrt(192). With the families' 0.02, made for 768 channels and more, attention learns to copy
     // names three times later at this width (docs/log.md).
     initializerRange: 0.07,
+    attentionCopy: 2,
   },
   /** nanoGPT's character model of Shakespeare, as its README gives it for a laptop. */
   "nanogpt-char": gpt2({

@@ -4,6 +4,8 @@ import type { TensorType } from "../mil/types.ts";
 /** How a fresh weight is filled. */
 export type Initialisation =
   | { readonly kind: "normal"; readonly standardDeviation: number }
+  /** `scale` times the identity of `size` channels. */
+  | { readonly kind: "identity"; readonly size: number; readonly scale: number }
   | { readonly kind: "zeros" }
   | { readonly kind: "ones" };
 
@@ -12,6 +14,8 @@ export function initialRms(initialisation: Initialisation): number {
   switch (initialisation.kind) {
     case "normal":
       return initialisation.standardDeviation;
+    case "identity":
+      return initialisation.scale / Math.sqrt(initialisation.size);
     case "zeros":
       return 0;
     case "ones":
@@ -96,10 +100,10 @@ export function linearWeights(
   layer: string,
   shape: readonly [number, number],
   biasLength: number | undefined,
-  standardDeviation: number,
+  initialisation: Initialisation,
 ): readonly WeightSpec[] {
   return [
-    matrixWeight(prefix, `${layer}.weight`, shape, { kind: "normal", standardDeviation }),
+    matrixWeight(prefix, `${layer}.weight`, shape, initialisation),
     ...(biasLength === undefined ? [] : [vectorWeight(prefix, `${layer}.bias`, biasLength, ZEROS)]),
   ];
 }

@@ -56,6 +56,8 @@ export type { BatchOptions, EvaluationOptions } from "./batches.ts";
 
 export { COMBINATION_COUNT, combinationCount, isHeldOut } from "./stories/combinations.ts";
 export type { StorySplit } from "./stories/combinations.ts";
+export { judgeStory } from "./stories/consistency.ts";
+export type { StoryCast, StoryJudgement } from "./stories/consistency.ts";
 export { storyEntropy } from "./stories/entropy.ts";
 export type { StoryEntropy, StoryEntropyOptions } from "./stories/entropy.ts";
 export { generateStories } from "./stories/generate.ts";

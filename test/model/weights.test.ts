@@ -69,6 +69,46 @@ function openRaw(header: unknown, dataLength: number, claimedLength?: number) {
   return openSafetensors(memorySource(rawFile(text, dataLength, claimedLength), "w.safetensors"));
 }
 
+describe("attention that begins as a copy", () => {
+  it("has a multiple of the identity for values and outputs, and the other weights as before", () => {
+    const plain = freshWeights(
+      modelOf(
+        parseModelConfig(
+          { ...LLAMA_JSON, num_key_value_heads: LLAMA_JSON.num_attention_heads },
+          "here",
+        ),
+      ),
+    );
+    const config = parseModelConfig(
+      {
+        ...LLAMA_JSON,
+        num_key_value_heads: LLAMA_JSON.num_attention_heads,
+        attention_copy: 4,
+      },
+      "here",
+    );
+    const copying = freshWeights(modelOf(config));
+    const size = config.channelCount;
+    for (const [name, numbers] of copying) {
+      if (!/self_attn\.(?:v|o)_proj\.weight$/.test(name)) {
+        expect(numbers, name).toEqual(plain.get(name));
+        continue;
+      }
+      expect(numbers.length).toBe(size * size);
+      expect(
+        numbers.every((number, index) => number === (index % (size + 1) === 0 ? 2 : 0)),
+        name,
+      ).toBe(true);
+    }
+  });
+
+  it("is refused where values have other channels than the hidden state", () => {
+    expect(() =>
+      parseModelConfig({ ...LLAMA_JSON, num_key_value_heads: 1, attention_copy: 4 }, "here"),
+    ).toThrow(/attention_copy needs values of as many channels/);
+  });
+});
+
 describe("a model's weights", () => {
   it.each(FAMILY_JSON)("of $model_type read back bit for bit, in one file or in shards", (json) => {
     const model = modelOf(parseModelConfig(json));

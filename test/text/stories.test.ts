@@ -6,6 +6,7 @@ import {
   generateStories,
   NgramIndex,
   ngramOverlap,
+  judgeStory,
   recogniseStory,
   storyEntropy,
   trainBpe,
@@ -35,17 +36,17 @@ describe("the story grammar", () => {
     expect([...generateStories({ seed: 4, count: 1 })][0]?.text).not.toBe(training[0]?.text);
   });
 
-  it("has stories of 80 to 160 words, 120 to 140 in the middle", () => {
+  it("has stories of 100 to 185 words, 140 to 160 in the middle", () => {
     const lengths = [...training, ...heldOut]
       .map((story) => story.text.split(/\s+/).length)
       .toSorted((a, b) => a - b);
-    expect(lengths[0]).toBeGreaterThanOrEqual(80);
-    expect(lengths.at(-1)).toBeLessThanOrEqual(165);
+    expect(lengths[0]).toBeGreaterThanOrEqual(100);
+    expect(lengths.at(-1)).toBeLessThanOrEqual(185);
     expect(lengths[Math.floor(lengths.length * 0.02)]).toBeGreaterThan(100);
-    expect(lengths[Math.floor(lengths.length * 0.98)]).toBeLessThan(152);
+    expect(lengths[Math.floor(lengths.length * 0.98)]).toBeLessThan(178);
     const median = lengths[lengths.length >> 1] ?? 0;
-    expect(median).toBeGreaterThan(115);
-    expect(median).toBeLessThan(140);
+    expect(median).toBeGreaterThan(140);
+    expect(median).toBeLessThan(160);
   });
 
   it("knows more than two thousand words", () => {
@@ -215,6 +216,53 @@ describe("recognising stories", () => {
     ).toBe(0);
     expect(recogniseStory(text.slice(0, -1)).derivationCount).toBe(0);
     expect(recogniseStory(`${text} `).derivationCount).toBe(0);
+  });
+});
+
+describe("judging stories", () => {
+  const [story] = training;
+
+  it("finds every story of the corpus consistent, and all its sentences in the grammar", () => {
+    for (const { text } of [...training.slice(0, 300), ...heldOut.slice(0, 100)]) {
+      const judged = judgeStory(text);
+      expect(judged, text).toMatchObject({ consistent: true, problems: [] });
+      expect(judged.grammaticalCount).toBe(judged.sentenceCount);
+    }
+  });
+
+  it("says who changed: hero, helper, wish or place", () => {
+    const { text = "", name = "", wish = "" } = story ?? {};
+    const { helpers, places } = judgeStory(text);
+    const other = (entity: "hero" | "helper" | "wish" | "place", variable: string, not: string) =>
+      ENTITIES[entity].map((bindings) => bindings[variable] ?? "").find((word) => word !== not) ??
+      "";
+    const lastReplaced = (word: string, by: string): string => {
+      const at = text.lastIndexOf(word);
+      return text.slice(0, at) + by + text.slice(at + word.length);
+    };
+    const [helper = ""] = helpers;
+    const [place = ""] = places;
+    expect(judgeStory(lastReplaced(name, other("hero", "name", name))).problems.join()).toContain(
+      "hero:",
+    );
+    expect(
+      judgeStory(lastReplaced(helper, other("helper", "helper", helper))).problems.join(),
+    ).toContain("helper:");
+    expect(judgeStory(lastReplaced(wish, other("wish", "wish", wish))).problems.join()).toContain(
+      "wish:",
+    );
+    expect(
+      judgeStory(lastReplaced(place, other("place", "place", place))).problems.join(),
+    ).toContain("place:");
+  });
+
+  it("does not find consistent what has no hero, no helper or no wish", () => {
+    expect(judgeStory("Once upon a time, there was nothing.").problems).toEqual([
+      "no hero",
+      "no helper",
+      "no wish",
+    ]);
+    expect(judgeStory("").consistent).toBe(false);
   });
 });
 

@@ -2,7 +2,7 @@ import { combinationCount, isHeldOut } from "./combinations.ts";
 import type { StorySplit } from "./combinations.ts";
 import { wordsOf } from "./generate.ts";
 import { ENTITIES, ENTITY_OF, GRAMMAR, valueOf } from "./grammar.ts";
-import type { Bindings } from "./grammar.ts";
+import type { Bindings, Entity } from "./grammar.ts";
 import { inForm } from "./template.ts";
 import type { Form, TemplateNode } from "./template.ts";
 
@@ -42,6 +42,9 @@ function wordsByBeginning(list: string, form: Form): ReadonlyMap<string, readonl
   return found;
 }
 
+/** What makes the combination: its probability is not a product over entities and is added at the end. */
+const COMBINED: ReadonlySet<Entity> = new Set<Entity>(["hero", "wish", "mishap"]);
+
 /** No written word is shorter than this. */
 const BEGINNING = 2;
 
@@ -49,16 +52,22 @@ const BEGINNING = 2;
 type Continue = (position: number, bindings: Bindings, nats: number) => void;
 
 /**
- * Reads a text as a story: every way in which the grammar could have written it, with its exact probability.
- * Tells whether a model's sample is a story of the grammar, with names, pronouns and things used consistently.
+ * Every way in which templates can have written a text from `position` on: `then` hears where each ends, what it
+ * bound and what it cost in nats. `known` is bound beforehand; `explained` hears how far characters could be explained.
  */
-export function recogniseStory(text: string): Recognition {
-  const derivations: { readonly bindings: Bindings; readonly nats: number }[] = [];
-  let explainedLength = 0;
-
+export function matchTemplates(
+  text: string,
+  templates: readonly TemplateNode[],
+  position: number,
+  then: Continue,
+  {
+    known = {},
+    explained = () => undefined,
+  }: { readonly known?: Bindings; readonly explained?: (position: number) => void } = {},
+): void {
   const matchWord = (word: string, position: number): number | undefined => {
     if (!text.startsWith(word, position)) return undefined;
-    explainedLength = Math.max(explainedLength, position + word.length);
+    explained(position + word.length);
     return position + word.length;
   };
 
@@ -109,8 +118,7 @@ export function recogniseStory(text: string): Recognition {
           if (end !== undefined) goOn(end, bindings, nats);
           return;
         }
-        // The combination's probability is not a product over entities; it is added at the end.
-        const cost = entity === "helper" ? nats + Math.log(ENTITIES.helper.length) : nats;
+        const cost = COMBINED.has(entity) ? nats : nats + Math.log(ENTITIES[entity].length);
         for (const entry of ENTITIES[entity]) {
           const bound = { ...bindings, ...entry };
           const end = matchWord(inForm(valueOf(node.variable, bound), node.form), position);
@@ -121,9 +129,30 @@ export function recogniseStory(text: string): Recognition {
     }
   };
 
-  match(GRAMMAR, 0, 0, {}, 0, (position, bindings, nats) => {
-    if (position === text.length) derivations.push({ bindings, nats });
-  });
+  match(templates, 0, position, known, 0, then);
+}
+
+/**
+ * Reads a text as a story: every way in which the grammar could have written it, with its exact probability.
+ * Tells whether a model's sample is a story of the grammar, with names, pronouns and things used consistently.
+ */
+export function recogniseStory(text: string): Recognition {
+  const derivations: { readonly bindings: Bindings; readonly nats: number }[] = [];
+  let explainedLength = 0;
+
+  matchTemplates(
+    text,
+    GRAMMAR,
+    0,
+    (position, bindings, nats) => {
+      if (position === text.length) derivations.push({ bindings, nats });
+    },
+    {
+      explained: (position) => {
+        explainedLength = Math.max(explainedLength, position);
+      },
+    },
+  );
 
   let probability = 0;
   let split: StorySplit | undefined;

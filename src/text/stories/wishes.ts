@@ -11,7 +11,7 @@ const WISHES = `
   flute: play it for the birds
   lantern: light the dark stairs
   sailboat: sail it across the pond
-  wagon: pull it down the lane
+  wheelbarrow: push it down the lane
   scarf: wear it on cold walks
   telescope: look at the moon
   trumpet: wake the whole street
@@ -21,7 +21,7 @@ const WISHES = `
   bell: ring it at noon
   umbrella: walk in the rain
   crown: wear it at breakfast
-  hammock: swing in the shade
+  hammock: nap in the shade
   bicycle: ride it to school
   sled: slide down the steep hill
   balloon: hold it at the fair
@@ -32,9 +32,9 @@ const WISHES = `
   paintbrush: paint the kitchen door
   ball: bounce it against the barn
   swing: fly up to the branches
-  basket: carry home the eggs
+  pail: carry home the eggs
   quilt: sleep snug all winter
-  necklace: wear it to the ball
+  necklace: wear it to the dance
   radio: listen to the news at sea
   piano: learn a slow waltz
   robot: teach it to sweep

@@ -1,5 +1,20 @@
 import { items } from "./template.ts";
 
+/** Where a story happens; one place a story. */
+export const PLACES = items(`
+    harbor, forest, meadow, orchard, library, market, village, river, lake, canyon, valley,
+    desert, beach, bridge, canal, cave, cliff, creek, dam, factory, farm, fountain, garden,
+    glacier, grove, gulf, hill, island, jungle, lagoon, marsh, mill, mountain, museum, oasis,
+    park, pasture, pier, plain, pond, port, prairie, quarry, railway, reef, ruins, school,
+    seaside, shipyard, shore, square, stadium, station, swamp, temple, theater, tunnel, vineyard,
+    volcano, waterfall, wharf, windmill, woods, zoo, bazaar, bay, circus, fairground, hospital,
+    hotel, kingdom, maze, monastery, observatory, playground, plaza, post office, pyramid,
+    town hall, university, arcade, aquarium, ballroom, barnyard, campsite, carnival, cathedral,
+    chapel, clearing, coast, courtyard, cornfield, crossroads, dock, dunes, fort, gallery,
+    gardens, gorge, greenhouse, hilltop, hollow, junction, lookout, monument, mine, moor,
+    outpost, parade, peak, peninsula, pool, racetrack, ranch, ravine, ridge, shop, spring,
+    tavern, terrace, thicket, wilderness, workshop`);
+
 /**
  * The word lists of the story grammar. Within a list every word fits every sentence that names the list,
  * and no word is another word with something before or after it in the same place, so a text has one reading.
@@ -49,19 +64,6 @@ export const WORDS: Readonly<Record<string, readonly string[]>> = {
     large, leafy, legendary, lively, marble, moonlit, mossy, murky, narrow, noisy, pleasant,
     purple, quaint, remote, rugged, rumbling, scenic, shimmering, silent, smoky, splendid,
     starlit, stony, stormy, swampy, towering, tranquil, twisted, vast, warm, wintry, wooden`),
-  place: items(`
-    harbor, forest, meadow, orchard, library, market, village, river, lake, canyon, valley,
-    desert, beach, bridge, canal, cave, cliff, creek, dam, factory, farm, fountain, garden,
-    glacier, grove, gulf, hill, island, jungle, lagoon, marsh, mill, mountain, museum, oasis,
-    park, pasture, pier, plain, pond, port, prairie, quarry, railway, reef, ruins, school,
-    seaside, shipyard, shore, square, stadium, station, swamp, temple, theater, tunnel, vineyard,
-    volcano, waterfall, wharf, windmill, woods, zoo, bazaar, bay, circus, fairground, hospital,
-    hotel, kingdom, maze, monastery, observatory, playground, plaza, post office, pyramid,
-    town hall, university, arcade, aquarium, ballroom, barnyard, campsite, carnival, cathedral,
-    chapel, clearing, coast, courtyard, cornfield, crossroads, dock, dunes, fort, gallery,
-    gardens, gorge, greenhouse, hilltop, hollow, junction, lookout, monument, mine, moor,
-    outpost, parade, peak, peninsula, pool, racetrack, ranch, ravine, ridge, shop, spring,
-    tavern, terrace, thicket, wilderness, workshop`),
   collecting: items(`
     collecting, counting, painting, drawing, polishing, sorting, finding, admiring, gathering, studying, trading,
     arranging, sketching, hiding, stacking, naming, balancing, washing, wrapping, borrowing, rolling, inspecting,

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { readGenerationConfig } from "../../model/index.ts";
+import { readGenerationConfig, readModelConfig } from "../../model/index.ts";
 import type { GenerationConfig, ModelConfig } from "../../model/index.ts";
 import {
   byteTokenizer,
@@ -35,6 +35,7 @@ import { TrainError } from "../errors.ts";
 import { resolveModelFolder, resolveTokenizer, TOKENIZER_KINDS } from "../../runs/model-path.ts";
 import { locatedPath } from "../config/saved-settings.ts";
 import { modelShape, shapeSource } from "../config/model-shape.ts";
+import { SIZE_KEYS } from "../config/size-keys.ts";
 import { presetOf } from "../config/presets.ts";
 import { writeStoryCorpus } from "./story-corpus.ts";
 
@@ -80,7 +81,11 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
   const dataPath = dataPathOf(config, cacheFolder);
   const path =
     config.data === "stories"
-      ? writeStoryCorpus(cacheFolder, config.story_count, report)
+      ? writeStoryCorpus(cacheFolder, {
+          storyCount: config.story_count,
+          keep: config.resume && listCheckpoints(config.output_dir).length > 0,
+          report,
+        })
       : dataPath;
   const kept = join(config.output_dir, "tokenizer");
   const isKept = config.resume && existsSync(join(kept, "tokenizer.json"));
@@ -88,7 +93,7 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
     ? loadTokenizer(kept)
     : makeTokenizer(config, modelFolder, path, report, note);
   const tokenCount = tokenizer.tokenizer.vocabularySize;
-  const sized = sizedModel(config, modelFolder, tokenCount);
+  const sized = resumedPreset(config) ?? sizedModel(config, modelFolder, tokenCount);
   const { endOfText } = tokenizer.tokenizer.special;
   const model =
     sized.endTokenIds.length > 0 || endOfText === undefined
@@ -206,6 +211,19 @@ function modelFolderOf(config: TrainConfig, note?: (message: string) => void): s
   if (model === undefined) return undefined;
   const isGone = resume && !existsSync(model) && listCheckpoints(run).length > 0;
   return resolveModelFolder(isGone ? run : model, note);
+}
+
+/**
+ * The model that a run goes on with where a preset names it: presets may have changed since the run began, its
+ * checkpoints have not. Nothing for runs whose sizes are given.
+ */
+function resumedPreset(config: TrainConfig): ModelConfig | undefined {
+  if (!config.resume || shapeSource(config).kind !== "preset") return undefined;
+  if (SIZE_KEYS.some((key) => config[key] !== undefined)) return undefined;
+  const newest = listCheckpoints(config.output_dir).at(-1)?.folder;
+  return newest === undefined || !existsSync(join(newest, "config.json"))
+    ? undefined
+    : readModelConfig(newest);
 }
 
 /**

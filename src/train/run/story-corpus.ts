@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { END_OF_TEXT, generateStories } from "../../text/index.ts";
 import type { StorySplit } from "../../text/index.ts";
@@ -10,6 +10,13 @@ export const DEFAULT_STORY_COUNT = 24_000;
 const VALIDATION_STORY_COUNT = 300;
 const SEEDS: Readonly<Record<StorySplit, number>> = { train: 1, validation: 2 };
 
+interface StoryCorpusOptions {
+  readonly storyCount: number | undefined;
+  /** A run goes on: the stories it began with stay, even where the grammar has changed since. */
+  readonly keep: boolean;
+  readonly report: (text: string) => void;
+}
+
 /**
  * Writes the built-in corpus into `<folder>/stories` as train.txt and validation.txt, unless it stands there
  * already, and returns that folder. The validation stories combine names, wishes and mishaps as no training
@@ -17,16 +24,26 @@ const SEEDS: Readonly<Record<StorySplit, number>> = { train: 1, validation: 2 };
  */
 export function writeStoryCorpus(
   folder: string,
-  storyCount: number | undefined,
-  report: (text: string) => void,
+  { storyCount, keep, report }: StoryCorpusOptions,
 ): string {
   const count = storyCount ?? DEFAULT_STORY_COUNT;
+  const kept = keep ? corporaIn(folder, count) : [];
+  if (kept.length === 1 && kept[0] !== undefined) return kept[0];
   const target = join(folder, `stories-${count}-${grammarKey()}`);
   if (existsSync(join(target, "complete"))) return target;
   writeSplit(join(target, "train.txt"), "train", count, report);
   writeSplit(join(target, "validation.txt"), "validation", VALIDATION_STORY_COUNT, report);
   writeWholeFile(join(target, "complete"), "");
   return target;
+}
+
+/** Whole corpora of that many stories, whatever grammar wrote them. */
+function corporaIn(folder: string, count: number): readonly string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
+    .filter((name) => name.startsWith(`stories-${count}-`))
+    .map((name) => join(folder, name))
+    .filter((path) => existsSync(join(path, "complete")));
 }
 
 /** Changes with the grammar, so that a folder of older stories is not taken for these. */
