@@ -231,7 +231,8 @@ describe("judging stories", () => {
   });
 
   it("says who changed: hero, helper, wish or place", () => {
-    const { text = "", name = "", wish = "" } = story ?? {};
+    if (story === undefined) throw new Error("the corpus has no story");
+    const { text, name, wish } = story;
     const { helpers, places } = judgeStory(text);
     const other = (entity: "hero" | "helper" | "wish" | "place", variable: string, not: string) =>
       ENTITIES[entity].map((bindings) => bindings[variable] ?? "").find((word) => word !== not) ??
