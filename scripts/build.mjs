@@ -4,6 +4,7 @@
 // Types are not checked here (npm run types does that): whoever starts a clone waits for as little as possible. For
 // the same reason the bin builds without the simulator's kernels; the simulator asks for them when it first runs.
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   copyFileSync,
   existsSync,
@@ -138,7 +139,7 @@ function removeLeftovers(before, sources) {
     const base = join(root, "dist", source.slice("src/".length).replace(/\.ts$/, ""));
     const kernels = base.replace("/assembly/", "/");
     const made = [`${base}.js`, `${base}.d.ts`, `${kernels}.wasm`, `${kernels}.relaxed.wasm`];
-    for (const path of made) rmSync(path, { force: true });
+    for (const path of made.flatMap((one) => [one, `${one}.sources`])) rmSync(path, { force: true });
   }
 }
 
@@ -167,20 +168,34 @@ function kernelModules(sources) {
     });
 }
 
-/** Modules that are not there, or older than what they are made of: their source and assembly/shared/. */
+/** What a module is made of: its source, assembly/shared/ and features. Times do not survive a copy of dist/. */
+function digestOf({ source, features }) {
+  const shared = join(root, dirname(source), "shared");
+  const hash = createHash("sha256").update(features.join());
+  for (const path of [join(root, source), ...(existsSync(shared) ? [...files(shared)].sort() : [])])
+    hash.update(`\n${path.slice(root.length)}\n`).update(readFileSync(path));
+  return hash.digest("hex");
+}
+
+const digestPath = ({ output }) => join(root, `${output}.sources`);
+
+/** Modules that are not there, or made of other sources than those that stand here. */
 function missingKernels(sources, kernels) {
-  return kernelModules(sources).filter(({ source, output }) => {
-    if (kernels === "needed" && source.startsWith(LATE)) return false;
-    const path = join(root, output);
-    const folder = join(root, dirname(source));
-    const shared = join(folder, "shared");
-    const inputs = [join(root, source), ...(existsSync(shared) ? files(shared) : [])];
-    return !existsSync(path) || statSync(path).mtimeMs < newest(inputs);
+  return kernelModules(sources).filter((module) => {
+    if (kernels === "needed" && module.source.startsWith(LATE)) return false;
+    const path = digestPath(module);
+    return (
+      !existsSync(join(root, module.output)) ||
+      !existsSync(path) ||
+      readFileSync(path, "utf8") !== digestOf(module)
+    );
   });
 }
 
 /** Written aside and renamed: a process that loads the module meanwhile finds a whole one. */
-async function compileKernel({ source, output, features }) {
+async function compileKernel(module) {
+  const { source, output, features } = module;
+  const digest = digestOf(module);
   const aside = output.replace(/([^/]+)$/, ".$1");
   mkdirSync(join(root, dirname(output)), { recursive: true });
   await run(binOf("assemblyscript", "asc"), [
@@ -188,7 +203,9 @@ async function compileKernel({ source, output, features }) {
     ...features.flatMap((feature) => ["--enable", feature]),
     ...["--importMemory", "--sharedMemory", "--maximumMemory", "65536", "--use", "abort="],
   ]);
+  rmSync(digestPath(module), { force: true });
   renameSync(join(root, aside), join(root, output));
+  writeFileSync(digestPath(module), digest);
 }
 
 async function compileTypeScript(sources) {
