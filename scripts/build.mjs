@@ -139,7 +139,8 @@ function removeLeftovers(before, sources) {
     const base = join(root, "dist", source.slice("src/".length).replace(/\.ts$/, ""));
     const kernels = base.replace("/assembly/", "/");
     const made = [`${base}.js`, `${base}.d.ts`, `${kernels}.wasm`, `${kernels}.relaxed.wasm`];
-    for (const path of made.flatMap((one) => [one, `${one}.sources`])) rmSync(path, { force: true });
+    for (const path of made.flatMap((one) => [one, `${one}.sources`]))
+      rmSync(path, { force: true });
   }
 }
 
