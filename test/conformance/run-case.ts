@@ -80,15 +80,17 @@ export function toleranceOf(dataType: DataType, scale: number, pathLength = 1): 
   return 0;
 }
 
-/** The first number that is too far off, or nothing. */
+/** The first number that is too far off, or nothing; `precision` "fp16" where floats of every type are held in fp16. */
 export function difference(
   actual: CaseResult,
   expected: CaseResult,
   pathLength = 1,
+  precision: "as typed" | "fp16" = "as typed",
 ): string | undefined {
   const finite = expected.numbers.filter(Number.isFinite).map(Math.abs);
   const scale = finite.reduce((a, b) => Math.max(a, b), 0);
-  const tolerance = toleranceOf(expected.dataType, scale, pathLength);
+  const isNarrow = precision === "fp16" && isFloat(expected.dataType);
+  const tolerance = toleranceOf(isNarrow ? "fp16" : expected.dataType, scale, pathLength);
   for (const [index, wanted] of expected.numbers.entries()) {
     const got = actual.numbers[index] ?? Number.NaN;
     if (Object.is(got, wanted) || got === wanted) continue;

@@ -8,7 +8,9 @@
 #include <sys/mman.h>
 
 #define MAGIC 0x0B1EC7000A11CE00ull
+#ifndef COMPILE_CAP
 #define COMPILE_CAP 119
+#endif
 #define SURFACE_MINIMUM 49152
 #define MAXIMUM_POOLED 65536
 #define QUALITY 21

@@ -63,8 +63,8 @@ export interface Double {
   violations(): { readonly count: number; readonly first: string };
 }
 
-export function openDouble(name: DoubleName): Double {
-  const path = buildDouble(name);
+export function openDouble(name: DoubleName, definitions: readonly string[] = []): Double {
+  const path = buildDouble(name, definitions);
   const koffi = createRequire(import.meta.url)("koffi") as Koffi;
   const library = koffi.load(path);
   const order = library.func("void anecdote_double_control(const char *, const char *)");
