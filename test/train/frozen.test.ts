@@ -195,7 +195,7 @@ describe("a checkpoint of a partly frozen model", () => {
     const load = (): unknown => loadWeights(folder, model, viewOf(numbers));
     const write = (json: object): void => writeFileSync(path, JSON.stringify(json));
 
-    write({ ...base, version: 2 });
+    write({ ...base, version: 3 });
     expect(load).toThrow("version");
     for (const group of base.frozen) group.origin = { kind: "file", folder };
     write(base);
