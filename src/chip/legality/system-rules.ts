@@ -19,8 +19,14 @@ export interface SystemRule {
   readonly source: string;
   readonly remedy: string;
   readonly contradictedBy?: string;
-  /** What breaks it, or nothing. */
-  readonly applies: (fn: MilFunction, version: MacosVersion) => string | undefined;
+  /** Ops it is about: asked only of functions that have one. Absent means every function. */
+  readonly ops?: readonly string[];
+  /** What breaks it, or nothing. `used` are those of `ops` that the function has. */
+  readonly applies: (
+    fn: MilFunction,
+    version: MacosVersion,
+    used: readonly string[],
+  ) => string | undefined;
 }
 
 const QWEN = "qwen-ane (M5 Max, macOS 27.0, in-memory)";
@@ -52,10 +58,12 @@ function portsOf(fn: MilFunction, isRefused: (type: string) => boolean): string 
     : found.map(({ name, type }) => `${name} is ${formatType(type)}`).join(", ");
 }
 
-function usesOf(fn: MilFunction, ops: ReadonlySet<string>): string | undefined {
-  const found = [...new Set(fn.operations.map(({ type }) => type).filter((type) => ops.has(type)))];
-  return found.length === 0 ? undefined : `it has ${found.join(", ")}`;
+/** Those of a rule's ops that the function has. */
+function usedOps(fn: MilFunction, ops: readonly string[]): readonly string[] {
+  return [...new Set(fn.operations.map(({ type }) => type))].filter((type) => ops.includes(type));
 }
+
+const named = (used: readonly string[]): string => `it has ${used.join(", ")}`;
 
 /** Blob files that constants come from. */
 function weightFiles(fn: MilFunction): ReadonlySet<string> {
@@ -66,11 +74,6 @@ function weightFiles(fn: MilFunction): ReadonlySet<string> {
     }),
   );
 }
-
-const REFUSED_27: ReadonlySet<string> = new Set([
-  ...["concat", "stack", "rsqrt", "l2_norm", "gather", "tile"],
-]);
-const STATES: ReadonlySet<string> = new Set(["read_state", "coreml_update_state"]);
 
 export const SYSTEM_RULES: readonly SystemRule[] = [
   {
@@ -131,7 +134,8 @@ export const SYSTEM_RULES: readonly SystemRule[] = [
     source: QWEN,
     contradictedBy: "others compile them, on other chips and older systems: doctor asks each",
     remedy: "Ask the machine: anecdote doctor --group refusals.",
-    applies: (fn) => usesOf(fn, REFUSED_27),
+    ops: ["concat", "stack", "rsqrt", "l2_norm", "gather", "tile"],
+    applies: (_fn, _version, used) => named(used),
   },
   {
     id: "macos-weight-files",
@@ -157,14 +161,9 @@ export const SYSTEM_RULES: readonly SystemRule[] = [
     driver: "in-memory",
     source: `${LORA}: none breaks programs of matmul and slices`,
     remedy: "The driver passes an empty dictionary.",
-    applies: (fn) => {
-      const hasProducts = fn.operations.some(({ type }) =>
-        ["matmul", "slice_by_index", "slice_by_size"].includes(type),
-      );
-      return hasProducts && weightFiles(fn).size === 0
-        ? "it has products or slices and no weights"
-        : undefined;
-    },
+    ops: ["matmul", "slice_by_index", "slice_by_size"],
+    applies: (fn) =>
+      weightFiles(fn).size === 0 ? "it has products or slices and no weights" : undefined,
   },
   {
     id: "macos-surfaces",
@@ -207,7 +206,8 @@ export const SYSTEM_RULES: readonly SystemRule[] = [
     driver: "both",
     source: "onnxsim 1443; research notes",
     remedy: "Give the state as an input and take it as an output.",
-    applies: (fn) => usesOf(fn, STATES),
+    ops: ["read_state", "coreml_update_state"],
+    applies: (_fn, _version, used) => named(used),
   },
 ];
 
@@ -231,7 +231,9 @@ export function checkSystem(
       (rule.from === undefined || version >= rule.from) &&
       (rule.to === undefined || version <= rule.to),
   ).flatMap((rule) => {
-    const detail = rule.applies(fn, version);
+    const used = rule.ops === undefined ? [] : usedOps(fn, rule.ops);
+    if (rule.ops !== undefined && used.length === 0) return [];
+    const detail = rule.applies(fn, version, used);
     if (detail === undefined) return [];
     const { id, severity, symptom, source, remedy, contradictedBy } = rule;
     return [

@@ -6,7 +6,7 @@ import type { OpInputs } from "../../mil/op-row.ts";
 import type { OPS, OpName } from "../../mil/ops/index.ts";
 import { isOperandList, isValue, literalOf } from "../../mil/program.ts";
 import type { Block, Literal, Operand, Opset, Program, Value } from "../../mil/program.ts";
-import { isConstexpr } from "../../mil/ops/index.ts";
+import { isConstexpr, opRow } from "../../mil/ops/index.ts";
 import { isPure } from "../../mil/traverse.ts";
 import { elementCount, formatType, staticShape, tensorType } from "../../mil/types.ts";
 import type { MilType, TensorType } from "../../mil/types.ts";
@@ -335,7 +335,7 @@ class GraphImporter {
     hint: string,
   ): readonly Operand[] {
     const wide = this.#clampedIn(inputs);
-    if (wide !== undefined && !MOVES.has(type)) throw this.#beyondInt32(wide, type);
+    if (wide !== undefined && !moves(type)) throw this.#beyondInt32(wide, type);
     const folded = this.#fold(type, inputs);
     // A moved constant that still holds the bounds of int32 may hold what was cut.
     if (wide !== undefined)
@@ -483,24 +483,11 @@ class GraphImporter {
   }
 }
 
-/** Ops that move a constant's numbers without computing with them. */
-const MOVES: ReadonlySet<OpName> = new Set([
-  "concat",
-  "expand_dims",
-  "gather",
-  "gather_along_axis",
-  "gather_nd",
-  "identity",
-  "reshape",
-  "reverse",
-  "slice_by_index",
-  "slice_by_size",
-  "split",
-  "squeeze",
-  "stack",
-  "tile",
-  "transpose",
-]);
+/** Whether an op moves numbers without computing with them or comparing them. */
+function moves(type: OpName): boolean {
+  const row = opRow(type);
+  return row?.numbersOf !== undefined && (row.kind === "view" || row.kind === "movement");
+}
 
 /** Operators that keep the element type of their first input, among those that move small types. */
 const SAME_TYPE: ReadonlySet<string> = new Set([

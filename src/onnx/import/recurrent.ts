@@ -1,3 +1,4 @@
+import { OPS } from "../../mil/ops/index.ts";
 import type { Operand } from "../../mil/program.ts";
 import {
   add,
@@ -204,8 +205,16 @@ const isConstant = (site: ImportSite, ...operands: readonly (Operand | undefined
 function ownLayer(type: "rnn" | "lstm", order: readonly number[]): NonNullable<Kind["own"]> {
   return (site, { x, hidden, lengths }, direction) => {
     const { weight, recurrent, inputBias, recurrentBias, peephole, states } = direction;
-    const usual = type === "lstm" ? ["sigmoid", "tanh", "tanh"] : ["tanh"];
-    const names = (site.strings("activations") ?? usual).map((name) => name.toLowerCase());
+    const { lstm, rnn } = OPS;
+    const usual =
+      type === "lstm"
+        ? [
+            lstm.parameters.recurrent_activation.fallback,
+            lstm.parameters.cell_activation.fallback,
+            lstm.parameters.activation.fallback,
+          ]
+        : [rnn.parameters.activation.fallback];
+    const names = site.strings("activations")?.map((name) => name.toLowerCase()) ?? usual;
     const isUsual = names.every((name, index) => name === usual[index % usual.length]);
     const isPlain =
       isUsual &&
