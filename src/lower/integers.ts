@@ -40,8 +40,14 @@ function termCount(call: OpCall): number {
 export function isExactForIntegers({ type, outputs }: Operation): boolean {
   const [result] = outputs;
   const isQuestion = result?.type.kind === "tensor" && result.type.dataType === "bool";
+  // Eight bits are exact in fp16, and the engine scales them itself.
+  const isScaled = type === "dequantize";
   return (
-    isQuestion || choosesNumbers(type) || Object.hasOwn(OF_TWO, type) || Object.hasOwn(OF_ONE, type)
+    isQuestion ||
+    isScaled ||
+    choosesNumbers(type) ||
+    Object.hasOwn(OF_TWO, type) ||
+    Object.hasOwn(OF_ONE, type)
   );
 }
 

@@ -99,7 +99,6 @@ describe("flags that would do nothing are errors", () => {
 
 describe("names of other tools", () => {
   it.each([
-    ["--epochs", "--max-steps"],
     ["--device", "--engine"],
     ["--fp16", "--engine"],
     ["--bf16", "--engine"],
@@ -118,7 +117,6 @@ describe("names of other tools", () => {
   it("in a file too", async () => {
     const file = join(temporaryFolder(), "run.yaml");
     for (const [key, hint] of [
-      ["num_train_epochs", "--max-steps"],
       ["fp16", "--engine"],
       ["warmup_ratio", "--warmup-steps"],
     ] as const) {

@@ -13,6 +13,8 @@ const OP_NAMES: ReadonlySet<unknown> = new Set([...Object.keys(OPS), ...PUBLIC_O
  * takes up, and codes of a kernel. Everything else belongs in a column of the op's row.
  */
 const OTHER_LISTS: Readonly<Record<string, string>> = {
+  "chip/legality/system-rules.ts":
+    "what one version of a system was seen to refuse, a fact of the system",
   "engine/sim/elementwise.ts": "codes of the WebAssembly kernel",
   "grad/rules/gather-scatter.ts": "modes of a scatter",
   "inspect/hwx/field-meaning.ts": "names of the hardware's registers",
@@ -20,6 +22,8 @@ const OTHER_LISTS: Readonly<Record<string, string>> = {
   "measure/engine-bench/suites.ts": "the ops a suite measures",
   "mil/ops/gather-scatter.ts": "modes of a scatter",
   "mil/ops/signatures.ts": "the vocabulary itself",
+  "onnx/import/import-model.ts": "what may pass on a 64-bit constant of a file",
+  "onnx/import/recurrent.ts": "activations of ONNX's recurrent operators",
   "onnx/fuse/scatter.ts": "modes of a scatter",
 };
 

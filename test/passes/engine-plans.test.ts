@@ -110,11 +110,11 @@ describe("training plans on the engine", () => {
     expect(placed.get("head_gradient_256")?.place).toBe("engine");
   });
 
-  test("a stories110M step takes at most 45 ms on M4, with and without its share of the update", () => {
+  test("a stories110M step takes at most 60 ms on M4, by the rates of November 2026, with and without its share of the update", () => {
     const plan = planOf("stories110M");
     const { ms } = estimatePlacedPlan(plan, chipByName("m4"), "e5rt", { forward_backward: 1 });
     expect(ms).toBeGreaterThan(15);
-    expect(ms).toBeLessThan(45);
+    expect(ms).toBeLessThan(60);
     // As the published trainers count: ten micro-batches, then one update.
     const whole = estimatePlacedPlan(
       planOf("stories110M", { accumulation: true }),
@@ -127,7 +127,7 @@ describe("training plans on the engine", () => {
         update: 1,
       },
     );
-    expect(whole.ms / 10).toBeLessThan(45);
+    expect(whole.ms / 10).toBeLessThan(60);
   });
 });
 
