@@ -71,7 +71,7 @@ describe("a value that a setting cannot have", () => {
           ...["train", "--data", short, "--tokenizer", "byte", "--validation-fraction", "0"],
           ...["--output-dir", join(folder, "out")],
         ],
-        /short\.txt has 29 tokens to train on, a context of 208 tokens needs 209\n.*--max-seq-length 28 or less/,
+        /short\.txt has 29 tokens to train on, a context of 216 tokens needs 217\n.*--max-seq-length 28 or less/,
       ],
     ];
     for (const [args, message] of cases) {

@@ -90,7 +90,9 @@ export function tinyTraining(folder: string, run: string, more: readonly string[
   const { config, data } = tinyTask(folder);
   return lastOnes([
     ...["train", "--model-config", config, "--data", data, "--tokenizer", "byte"],
-    ...["--output-dir", run, "--batch-size", "2", "--max-seq-length", "16", "--threads", "1"],
+    ...["--output-dir", run, "--batch-size", "2", "--max-seq-length", "16"],
+    // The reference engine has one thread and takes no number of them.
+    ...(more.includes("reference") ? [] : ["--threads", "1"]),
     ...more,
   ]);
 }

@@ -79,7 +79,7 @@ describe("training in the engine's arithmetic", () => {
     const scaled = await train(folder, "scaled", { engine: "sim:m4" });
     const unscaled = await train(folder, "unscaled", { engine: "sim:m4", scaling: "off" });
     expect(Math.abs(scaled.loss / exact.loss - 1)).toBeLessThan(0.01);
-    expect(unscaled.loss / exact.loss).toBeGreaterThan(1.1);
+    expect(unscaled.loss / exact.loss).toBeGreaterThan(1.05);
     expect(readTrainerState(join(unscaled.folder, "checkpoint-100")).config).toMatchObject({
       scaling: "off",
     });
