@@ -94,6 +94,11 @@ function verdictOf(lowering: Lowering, literal: Literal, type: Comparison): Verd
   let ordinary = false;
   for (let i = 0; i < numbers.length; i++) {
     const number = Number(numbers[i]);
+    if (!Number.isFinite(number)) {
+      throw lowering.refuse(
+        `${type} with ${number}: the engine reads infinities and NaN as ordinary numbers`,
+      );
+    }
     if (Math.abs(number) <= LARGEST_HALF && !isLostInHalf(number)) {
       ordinary = true;
       continue;

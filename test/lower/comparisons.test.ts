@@ -49,6 +49,19 @@ describe.each(COMPARISONS)("%s on the engine", (type) => {
     expectSameOnEngine(fn, numbers, { absolute: 0, relative: 0 });
   });
 
+  it("is refused by name with an infinity or NaN, which the engine reads as numbers", () => {
+    for (const [bound, name] of [
+      [Infinity, "Infinity"],
+      [-Infinity, "-Infinity"],
+      [NaN, "NaN"],
+    ] as const) {
+      const fn = returning("fp32", (f, x) => ({
+        right: f.op(type, { x, y: scalarLiteral("fp32", bound) }),
+      }));
+      expect(() => lowerFunction(fn, chipByName("m4"), "e5rt")).toThrow(`${type} with ${name}:`);
+    }
+  });
+
   it("keeps its answer for constants that fp16 does not hold", () => {
     for (const bound of [1e5, -1e5, 3e38, 1e-9, -1e-9, 65510]) {
       const fn = returning("fp32", (f, x, y) => ({
