@@ -84,15 +84,6 @@ async function openDriver(driver: "e5rt" | "in-memory"): Promise<OpenEngine> {
   };
 }
 
-/**
- * Open fault, no refusal: after the ops before it in this suite, both drivers through their doubles give another number
- * for the fp16 sum over all axes than in a process of its own. Its cause is not known; remove the entry with it.
- */
-export const OPEN_FAULTS: readonly {
-  readonly engine: RegExp;
-  readonly key: string;
-}[] = [{ engine: /^ane/, key: "reduce_sum fp16 2" }];
-
 /** Every engine that is held against the reference, by name. */
 export const ENGINES: Readonly<Record<string, EngineUnderTest>> = {
   cpu: {

@@ -108,7 +108,11 @@ describe("config.json", () => {
     ["a family misspelt", { model_type: "lama" }, /Did you mean "llama"\?/],
     ["no family", {}, /"model_type" is missing/],
     ["no object", [], /a JSON object is needed/],
-    ["a text for a number", { ...LLAMA_JSON, hidden_size: "16" }, /"hidden_size".*expected number/],
+    [
+      "a text for a number",
+      { ...LLAMA_JSON, hidden_size: "16" },
+      /"hidden_size" must be a number, not "16"/,
+    ],
     ["a fraction", { ...LLAMA_JSON, num_hidden_layers: 1.5 }, /"num_hidden_layers"/],
     ["no layers", { ...GPT2_JSON, n_layer: 0 }, /"n_layer"/],
     ["layers without bound", { ...GPT2_JSON, n_layer: 1e7 }, /"n_layer"/],

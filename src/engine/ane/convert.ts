@@ -64,9 +64,16 @@ export function takeResult(
   }
 }
 
-/** The sum of all elements in double precision, one after the other. */
-export function sumOfHalves(port: Uint16Array): number {
-  let sum = 0;
+/** Writes the sum of all elements, added up in double precision one after the other, or adds it. */
+export function takeSum(
+  port: Uint16Array,
+  how: "sum" | "add-sum",
+  target: BufferView,
+  dataType: DataType,
+): void {
+  const isHalf = dataType === "fp16";
+  const before = target[0] ?? 0;
+  let sum = how === "sum" ? 0 : isHalf ? float16Value(before) : before;
   for (let i = 0; i < port.length; i++) sum += float16Value(port[i] ?? 0);
-  return sum;
+  target[0] = isHalf ? float16Bits(sum) : sum;
 }

@@ -2,7 +2,7 @@ import type { BufferView } from "../engine.ts";
 import type { ConversionItem } from "./conversion-item.ts";
 import type { ConversionPool } from "./conversion-pool.ts";
 import type { DeviceMemory } from "./device-memory.ts";
-import { fillPort, sumOfHalves, takeResult } from "./convert.ts";
+import { fillPort, takeResult, takeSum } from "./convert.ts";
 import type { HostSide } from "./host-side.ts";
 import { overlaps } from "../../plan/regions.ts";
 import type { Region } from "../../plan/regions.ts";
@@ -125,7 +125,7 @@ export class Transfers {
       const port = halves.subarray(0, count);
       if (how === "write" || how === "add")
         takeResult(port, how, target, dataType, this.#pool.converter);
-      else target[0] = (how === "add-sum" ? (target[0] ?? 0) : 0) + sumOfHalves(port);
+      else takeSum(port, how, target, dataType);
     });
   }
 }
