@@ -15,6 +15,7 @@ const ROOMS = [
   ["text", "runs", "generate", "track"],
   ["train"],
   ["measure"],
+  ["server"],
   ["cli"],
 ].flat();
 /**
