@@ -5,6 +5,8 @@ import type { Estimate, PlanEstimate } from "./estimate.ts";
 import { formatFigure, formatNumber } from "./figure.ts";
 import type { Figure } from "./figure.ts";
 import type { Finding } from "./legality/check.ts";
+import { formatPublications, publicationsIn } from "./publications.ts";
+import type { Publication } from "./publications.ts";
 
 /** One line a chip. */
 export function formatChips(chips: readonly Chip[] = CHIPS): string {
@@ -53,12 +55,30 @@ export function formatChip(chip: Chip): string {
     .map(([name, figure]) => wrapped(`  ${name}`.padEnd(width), formatFigure(figure)))
     .join("\n");
   const notes = chip.notes.map((note) => `${wrapped("  ", note)}\n`).join("");
-  return `${chip.name}: family ${chip.family}, architecture ${chip.architecture}\n${body}\n${notes}`;
+  const sources = formatPublications(chipSources(chip));
+  return `${chip.name}: family ${chip.family}, architecture ${chip.architecture}\n${body}\n${notes}\nwhere to read it:\n${sources}`;
+}
+
+/** Every text of a chip's record that says where something comes from. */
+export function chipSources(chip: Chip): readonly string[] {
+  const { rates, onChipMemory, notes } = chip;
+  const figures: readonly unknown[] = [
+    ...Object.values(chip),
+    ...Object.values(rates),
+    ...onChipMemory,
+  ];
+  const isFigure = (value: unknown): value is Figure =>
+    typeof value === "object" && value !== null && "source" in value;
+  return [...figures.filter(isFigure).map(({ source }) => source), ...notes];
 }
 
 /** A chip as `anecdote chips --json` prints it. */
 export function chipJson(chip: Chip): Readonly<Record<string, unknown>> {
-  return { ...chip };
+  return { ...chip, publications: chipSources(chip).flatMap(publicationsIn).filter(isFirst) };
+}
+
+function isFirst({ address }: Publication, index: number, all: readonly Publication[]): boolean {
+  return all.findIndex((other) => other.address === address) === index;
 }
 
 /** Totals, then the largest parts. */
@@ -145,9 +165,17 @@ function formatGroup(group: readonly Finding[]): string {
   });
   const more = group.length > PLACES_SHOWN ? `    and ${group.length - PLACES_SHOWN} more\n` : "";
   const contradiction =
-    first.contradictedBy === undefined ? "" : `    contradicted by: ${first.contradictedBy}\n`;
+    first.contradictedBy === undefined
+      ? ""
+      : `    contradicted by: ${first.contradictedBy}\n${addressLines(first.contradictedBy)}`;
   return (
     `${first.severity} ${first.rule} (${first.symptom}): ${first.says}\n` +
-    `${places.join("")}${more}    source: ${first.source}\n${contradiction}    remedy: ${first.remedy}\n`
+    `${places.join("")}${more}    source: ${first.source}\n${addressLines(first.source)}${contradiction}    remedy: ${first.remedy}\n`
   );
+}
+
+function addressLines(source: string): string {
+  return publicationsIn(source)
+    .map(({ address }) => `      ${address}\n`)
+    .join("");
 }

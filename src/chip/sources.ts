@@ -1,4 +1,4 @@
-/** Where the figures come from, named once. */
+/** Where the figures come from, named once; `publications.ts` knows the address of each. */
 export const SOURCES = {
   apple: "Apple's product pages",
   roofline: "ANEForge roofline suite, 2026",
@@ -6,11 +6,11 @@ export const SOURCES = {
   compare: "ANEForge device comparison, M5 Pro",
   curves: "ANEForge cost curves, M5",
   compilerTable: "clock and core tables inside ANECompiler, read by ANEForge",
-  chain: "maderix inmem_peak",
-  sweep: "maderix sram_probe",
-  int8: "maderix ane_int8_bench",
-  report: "maderix community report, March 2026",
-  m5max: "maderix pull request 50",
+  chain: "maderix/ANE inmem_peak.m",
+  sweep: "maderix/ANE sram_probe.m",
+  int8: "maderix/ANE ane_int8_bench.m",
+  report: "maderix/ANE benchmarks/ANE_BENCHMARK_REPORT.md, March 2026",
+  m5max: "maderix/ANE pull request 50",
   gist: "Anemll gist",
   headBench: "Anemll Core ML head benchmark",
   guide: "ane-guide, arXiv 2606.22283",

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { CLAIMS_NOT_REPEATED, formatPaper, paperRows } from "../measure/published/paper.ts";
+import { formatPaper, paperJson } from "../measure/published/paper.ts";
 import { registerBenchEngine } from "./bench-engine.ts";
 import type { Exit } from "./exit.ts";
 
@@ -12,9 +12,7 @@ export function register(program: Command, exit: Exit): void {
     .addHelpText("after", "\nExample:\n  anecdote bench paper --json")
     .action((flags: { readonly json?: boolean }) => {
       process.stdout.write(
-        flags.json === true
-          ? `${JSON.stringify({ rows: paperRows(), not_repeated: CLAIMS_NOT_REPEATED })}\n`
-          : formatPaper(),
+        flags.json === true ? `${JSON.stringify(paperJson())}\n` : formatPaper(),
       );
     });
   registerBenchEngine(bench, exit);

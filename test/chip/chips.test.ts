@@ -56,7 +56,7 @@ describe("chip records", () => {
     for (const chip of CHIPS) expect(all).toContain(chip.name);
     const m4 = chipByName("m4");
     expect(formatChip(m4)).toMatch(
-      /weights from memory +60 GB\/s \(measured: maderix sram_probe \(56.5\)/,
+      /weights from memory +60 GB\/s \(measured: maderix\/ANE\s+sram_probe\.m\s+\(56.5\)/,
     );
     expect(rooflineSvg(m4)).toMatch(/^<svg .*<\/svg>\n$/s);
     expect(rooflineText(m4)).toContain("FLOP a byte");

@@ -57,7 +57,7 @@ describe("rules", () => {
     const float = found.find(({ rule }) => rule === "float-type");
     expect(float).toMatchObject({ severity: "error", op: "add" });
     expect(float?.contradictedBy).toMatch(/intermediate/);
-    expect(formatFindings(found)).toMatch(/contradicted by: .*\n.*remedy:/);
+    expect(formatFindings(found)).toMatch(/contradicted by: .*\n +https:.*\n.*remedy:/);
   });
 
   test("slices that clamp and concats of them are told on M1 and M2 only", () => {

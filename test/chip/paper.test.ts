@@ -7,7 +7,10 @@ test("published results stand beside predictions, each with a source and a note"
   const rows = paperRows();
   expect(rows.length).toBeGreaterThanOrEqual(14);
   const printed = formatPaper(rows).replaceAll(/\s+/g, " ");
-  for (const line of formatPaper(rows).split("\n")) expect(line.length).toBeLessThanOrEqual(80);
+  for (const line of formatPaper(rows).split("\n")) {
+    // An address is never broken: it would not be found then.
+    if (!line.includes("https://")) expect(line.length).toBeLessThanOrEqual(80);
+  }
   for (const row of rows) {
     expect(row.source, row.what).not.toBe("");
     expect(printed).toContain(row.note);

@@ -4,6 +4,7 @@ import { arithmeticOf, CURRENT_SET } from "./arithmetic.ts";
 import type { ArithmeticChoice } from "./arithmetic.ts";
 import { ARITHMETIC_RULES, RULE_NAMES } from "./rules.ts";
 import type { Rule } from "./rules.ts";
+import { formatPublications, publicationsIn } from "../publications.ts";
 
 /** The rules of a chip's arithmetic: what is taken, what else somebody says, with sources and probes. */
 export function formatArithmeticRules(
@@ -27,7 +28,15 @@ export function formatArithmeticRules(
     const probes = `    told apart by doctor's ${rule.probes.join(", ")}\n`;
     return `${name}: ${rule.title}\n${variants.join("")}${probes}`;
   });
-  return `${chip.name}: arithmetic of family ${chip.family}; * is what sim:${chip.id} takes\n\n${rows.join("\n")}`;
+  const sources = formatPublications(
+    RULE_NAMES.flatMap((name) => {
+      const rule: Rule = ARITHMETIC_RULES[name];
+      return Object.values(rule.variants).flatMap(({ evidence }) =>
+        evidence.map(({ source }) => source),
+      );
+    }),
+  );
+  return `${chip.name}: arithmetic of family ${chip.family}; * is what sim:${chip.id} takes\n\n${rows.join("\n")}\nwhere to read it:\n${sources}`;
 }
 
 /** The same as JSON. */
@@ -47,7 +56,10 @@ export function arithmeticJson(
       variants: Object.entries(variants).map(([variant, { says, evidence }]) => ({
         variant,
         says,
-        evidence,
+        evidence: evidence.map((row) => ({
+          ...row,
+          addresses: publicationsIn(row.source).map(({ address }) => address),
+        })),
       })),
     };
   });

@@ -367,7 +367,7 @@ export const ARITHMETIC_RULES = {
             chips: "M1 to M3 families",
             confidence: "inferred",
             source:
-              "no W8A8 rate was measured there: int8 weights become fp16 before the multiplier",
+              "our reading: no W8A8 rate was measured there, int8 weights become fp16 before the multiplier",
           },
         ],
       },

@@ -86,7 +86,7 @@ export const FUNCTION_RULES: readonly FunctionRule[] = [
     symptom: "compile-error",
     severity: "warning",
     driver: "both",
-    source: "nobody published a program with a scalar port",
+    source: "our caution: nobody published a program with a scalar port",
     remedy: "Use shape [1].",
     applies: (fn) => {
       const scalar = tensors([...fn.inputs, ...fn.outputs]).find(

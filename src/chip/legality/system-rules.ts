@@ -132,7 +132,8 @@ export const SYSTEM_RULES: readonly SystemRule[] = [
     from: 27,
     driver: "in-memory",
     source: QWEN,
-    contradictedBy: "others compile them, on other chips and older systems: doctor asks each",
+    contradictedBy:
+      "maderix, Espresso and dev-erik compile some, on other chips and older systems: doctor asks each",
     remedy: "Ask the machine: anecdote doctor --group refusals.",
     ops: ["concat", "stack", "rsqrt", "l2_norm", "gather", "tile"],
     applies: (_fn, _version, used) => named(used),
@@ -145,7 +146,7 @@ export const SYSTEM_RULES: readonly SystemRule[] = [
     from: 27,
     driver: "in-memory",
     source: `${QWEN}: several fail with code 10, verifyBundleAtPath`,
-    contradictedBy: "its own engine uses two; omlx 3124 fails on 27.0 and not on 26.6.2",
+    contradictedBy: "qwen-ane's own engine uses two; oMLX 3124 fails on 27.0 and not on 26.6.2",
     remedy: "The drivers write all constants into one file.",
     applies: (fn) => {
       const files = weightFiles(fn);
@@ -169,9 +170,9 @@ export const SYSTEM_RULES: readonly SystemRule[] = [
     id: "macos-surfaces",
     rule: `A request takes at most ${SURFACES} surfaces.`,
     symptom: "evaluation-error",
-    severity: "error",
+    severity: "warning",
     driver: "in-memory",
-    source: "research notes; not read in a primary source",
+    source: "our caution: told by others, no measurement that can be read was found",
     remedy: "Join ports into fewer, larger ones.",
     applies: (fn) => {
       const count = ports(fn).length;
@@ -204,7 +205,7 @@ export const SYSTEM_RULES: readonly SystemRule[] = [
     severity: "error",
     from: 15,
     driver: "both",
-    source: "onnxsim 1443; research notes",
+    source: "onnxsim 1443",
     remedy: "Give the state as an input and take it as an output.",
     ops: ["read_state", "coreml_update_state"],
     applies: (_fn, _version, used) => named(used),
@@ -213,7 +214,7 @@ export const SYSTEM_RULES: readonly SystemRule[] = [
 
 /** Limits that hold for processes and not for a program; `check` tells them beside its findings. */
 export const SYSTEM_NOTES: readonly string[] = [
-  `${MODELS} programs a process in memory (${QWEN}); 128 through e5rt (ANEForge); 239 on iOS (research notes)`,
+  `${MODELS} programs a process in memory (${QWEN}); 128 through e5rt (ANEForge); 239 on iOS (ANE-Training-iPhone)`,
   "compiled programs have a budget that all processes share until a restart after long loops of evaluations (slavko)",
   "387 to 392 layers of elementwise ops crash or hang the compiler service for all processes on h18g; keep below 380 (study of M6)",
 ];

@@ -316,7 +316,7 @@ export const VALUE_RULES: readonly OpRule[] = [
     driver: "in-memory",
     source: "Espresso, M3 Max: an RMSNorm and convolution program",
     remedy: "Use slice_by_size, or slice on the host.",
-    contradictedBy: "slice_by_index with masks works elsewhere",
+    contradictedBy: "our reading: slice_by_index with masks works in other programs",
     applies: (call) => {
       const operand = call.operand("x");
       return operand !== undefined && call.isFunctionInput(operand)

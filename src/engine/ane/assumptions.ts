@@ -264,7 +264,7 @@ export const ASSUMPTIONS = {
     says: 'a client compiles, loads and unloads an _ANEModel of a folder with model.mil when the options name kANEFModelType "kANEFModelMIL" and kANEFNetPlistFilenameKey "model.mil"; it is not used by default',
     evidence: "contradicted",
     source:
-      "decompiled _ANEInMemoryModel, which does this with these keys; public probes of _ANEClient on compiled models, with any key and empty options for loading",
+      "our reading of _ANEInMemoryModel's code, which does this with these keys; public probes of _ANEClient on compiled models (dev-erik/ANE), with any key and empty options for loading",
     contradictedBy:
       "dev-erik/ANE: a hand-made _ANEModel wanted model.espresso.net, with options that did not name the type",
     driver: "in-memory",

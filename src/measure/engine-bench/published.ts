@@ -32,7 +32,7 @@ export function publishedFor(benchCase: BenchCase): readonly Published[] {
   const { shape, paper, dispatches, hostCopies } = benchCase;
   const ofPaper = paperRows()
     .filter(({ what }) => what === paper)
-    .map(({ chip, published, source }) => ({ chip, ms: published, source }));
+    .flatMap(({ chip, published: ms, source }) => (ms === undefined ? [] : [{ chip, ms, source }]));
   if (shape === undefined || dispatches > 1) return ofPaper;
   if ("own_weights" in shape && shape.own_weights) return ofPaper;
   const key = shapeTitle(shape);

@@ -8,7 +8,10 @@ const count = z.number().int().positive().max(1e7);
 const common = {
   chip: z.string(),
   ms: z.number().positive(),
+  /** A project and a path in it, or an article's title, and how it was measured. */
   source: z.string().default("not stated"),
+  /** Where the source can be read. */
+  address: z.url().optional(),
   /** Power of the engine's rail while running, where it was read. */
   ane_w: z.number().positive().optional(),
   ane_mw: z.number().positive().optional(),

@@ -7,13 +7,17 @@ import { priceCall, pricingRates } from "../../chip/cost/model.ts";
 import type { CallPrice } from "../../chip/cost/model.ts";
 import type { FunctionWork } from "../../chip/cost/work.ts";
 import { formatNumber } from "../../chip/figure.ts";
-import { predictPipeline, QWEN3_600M, STORIES_110M } from "./published-pipeline.ts";
+import { MICRO_GPT_1B, parameterCount, predictPipeline } from "./published-pipeline.ts";
+import { QWEN3_600M, STORIES_110M } from "./published-pipeline.ts";
+import { formatPublications, publicationsIn } from "../../chip/publications.ts";
+import type { Publication } from "../../chip/publications.ts";
 
 /** One published result beside what the cost model says of the same work. */
 export interface PaperRow {
   readonly what: string;
   readonly chip: string;
-  readonly published: number;
+  /** Absent where somebody claims the thing and gives no figure. */
+  readonly published?: number;
   readonly predicted: number;
   readonly unit: string;
   readonly source: string;
@@ -22,32 +26,51 @@ export interface PaperRow {
 }
 
 /** What others wrote that does not hold, so that nobody repeats it. */
-export const CLAIMS_NOT_REPEATED: readonly { readonly claim: string; readonly why: string }[] = [
+export const CLAIMS_NOT_REPEATED: readonly {
+  readonly claim: string;
+  readonly why: string;
+  /** Where it stands, or where what refutes it stands. */
+  readonly source: string;
+}[] = [
   {
     claim: "M3 engines only support 512 channels",
     why: "the benchmark wrote a weight header whose size field meant exactly 512 x 512; strict readers refused all others",
+    source: "maderix/ANE benchmarks/ANE_BENCHMARK_REPORT.md",
   },
   {
     claim: "6.6 TFLOPS/W",
     why: "its author corrects it in part 4: the 2.79 W were read in Low Power Mode; at full speed it is 4.57 W, 4.1 TFLOPS/W",
+    source: "maderix, article part 2; maderix, article part 4",
   },
   {
     claim: "a 32 MB SRAM",
     why: "withdrawn by its author in part 4: each operand beyond 2 MiB comes in tiles (the study of M6 finds 2 MiB an engine, and intermediates that never leave the chip); single 1x1 convolutions lie on a straight line through 72 MiB; only sizes that are a whole number of MiB a core fall off it",
+    source: "maderix, article part 2; maderix, article part 4; study of M6",
   },
-  { claim: "1.7 GFLOP a training step", why: "the trainer's own count is 174 GFLOP" },
-  { claim: "M3 Ultra takes 91 ms a step", why: "the readme says M4; M3 Ultra measured 115 ms" },
+  {
+    claim: "1.7 GFLOP a training step",
+    why: "the trainer's own count is 174 GFLOP",
+    source: "maderix/ANE training/train_large.m",
+  },
+  {
+    claim: "M3 Ultra takes 91 ms a step",
+    why: "the readme says M4; M3 Ultra measured 115 ms",
+    source: "maderix/ANE benchmarks/ANE_BENCHMARK_REPORT.md; maderix/ANE README.md",
+  },
   {
     claim: "int8 brings no speed",
     why: "true of weights only; with int8 activations the rate is 1.88 times",
+    source: "maderix/ANE ane_int8_bench.m; Anemll gist",
   },
   {
     claim: "weights are swapped by overwriting the blob",
     why: "three machines gave unchanged outputs",
+    source: "maderix/ANE training/m5result.md",
   },
   {
     claim: "94.4 TFLOPS, 926 tokens/s, 4.87x by chaining",
     why: "mislabelled, synthetic, and retracted",
+    source: "Espresso; dev-erik/ANE",
   },
 ];
 
@@ -140,6 +163,8 @@ export function paperRows(): readonly PaperRow[] {
   );
   const stories = predictPipeline(STORIES_110M, m4, "dynamic");
   const qwen = predictPipeline(QWEN3_600M, m4, "dynamic");
+  const micro = predictPipeline(MICRO_GPT_1B, m4, "dynamic");
+  const microParameters = parameterCount(MICRO_GPT_1B);
   const parts = (p: typeof stories): string =>
     `engine ${formatNumber(p.engineMs)} + copies ${formatNumber(p.copyMs)} + CPU ${formatNumber(p.hostMs)} ms`;
   return [
@@ -158,7 +183,7 @@ export function paperRows(): readonly PaperRow[] {
       published: 18.6,
       predicted: tflops(peakFlops, peak.ms),
       unit: "TFLOP/s",
-      source: "maderix ane_int8_bench",
+      source: "maderix/ANE ane_int8_bench.m",
       note: "128 convolutions 512 x 512 over 4096 positions: half of the 38 TOPS advertised, which count int8",
     },
     {
@@ -167,7 +192,7 @@ export function paperRows(): readonly PaperRow[] {
       published: 35.1,
       predicted: tflops(peakFlops, peak8.ms),
       unit: "TOP/s",
-      source: "maderix ane_int8_bench",
+      source: "maderix/ANE ane_int8_bench.m",
       note: "1.88 times fp16; int8 weights alone bring nothing here",
     },
     {
@@ -257,7 +282,7 @@ export function paperRows(): readonly PaperRow[] {
       published: 91,
       predicted: stories.ms,
       unit: "ms/step",
-      source: "maderix readme (another page of it says about 115)",
+      source: "maderix/ANE README.md (another page of it says about 115)",
       note: `${parts(stories)}; its log of one commit: engine 49, copies 27, CPU 28. Its own kernels are priced here; what Anecdote's programs take tell estimate and bench engine`,
     },
     {
@@ -266,8 +291,16 @@ export function paperRows(): readonly PaperRow[] {
       published: 412,
       predicted: qwen.ms,
       unit: "ms/step",
-      source: "maderix readme",
+      source: "maderix/ANE README.md",
       note: `${parts(qwen)}; restaging fp32 weights after each update is not in the model`,
+    },
+    {
+      what: "1.1B micro-GPT training step",
+      chip: "M4",
+      predicted: micro.ms,
+      unit: "ms/step",
+      source: "the post on micro-GPT; maderix/ANE README.md",
+      note: `the claim that a micro-GPT of 1.1B was trained on an M4: the post names 110M, and no run of 1.1B that can be read was found. TinyLlama's shape through the same kernels: ${parts(micro)}; weights, gradients and moments in fp32 take ${formatNumber((16 * microParameters) / 2 ** 30)} GiB, more than the 16 of a small M4`,
     },
   ];
 }
@@ -277,10 +310,10 @@ export function formatPaper(rows: readonly PaperRow[] = paperRows()): string {
   const header = ["M4 where no other is named", "published", "predicted", "unit", "off"];
   const lines = rows.map((row) => [
     row.what,
-    formatNumber(row.published),
+    row.published === undefined ? "-" : formatNumber(row.published),
     row.published === row.predicted ? "-" : formatNumber(row.predicted),
     row.unit,
-    row.published === row.predicted
+    row.published === undefined || row.published === row.predicted
       ? "-"
       : `${Math.round(100 * (row.predicted / row.published - 1))}%`,
   ]);
@@ -288,7 +321,22 @@ export function formatPaper(rows: readonly PaperRow[] = paperRows()): string {
     .map((row) => `${row.what}\n${wrapped("  ", `${row.note} [${row.source}]`)}`)
     .join("\n");
   const claims = CLAIMS_NOT_REPEATED.map(
-    ({ claim, why }) => `not repeated: "${claim}"\n${wrapped("  ", why)}`,
+    ({ claim, why, source }) => `not repeated: "${claim}"\n${wrapped("  ", `${why} [${source}]`)}`,
   ).join("\n");
-  return `${table([header, ...lines])}\n\n${notes}\n\n${claims}\n`;
+  const sources = formatPublications([...rows, ...CLAIMS_NOT_REPEATED].map(({ source }) => source));
+  return `${table([header, ...lines])}\n\n${notes}\n\n${claims}\n\nwhere to read it:\n${sources}`;
+}
+
+/** Rows and claims as `bench paper --json` prints them, each with the places where it can be read. */
+export function paperJson(): Readonly<Record<string, unknown>> {
+  const withPublications = <Entry extends { readonly source: string }>(
+    entry: Entry,
+  ): Entry & { readonly publications: readonly Publication[] } => ({
+    ...entry,
+    publications: publicationsIn(entry.source),
+  });
+  return {
+    rows: paperRows().map(withPublications),
+    not_repeated: CLAIMS_NOT_REPEATED.map(withPublications),
+  };
 }

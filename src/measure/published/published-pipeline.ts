@@ -40,6 +40,25 @@ export const QWEN3_600M: PipelineModel = {
   vocabulary: 9205,
 };
 
+/** TinyLlama's shape, with the trainer's sequence. */
+export const MICRO_GPT_1B: PipelineModel = {
+  layers: 22,
+  channels: 2048,
+  queryChannels: 2048,
+  keyChannels: 256,
+  hidden: 5632,
+  heads: 32,
+  sequence: 256,
+  vocabulary: 32_000,
+};
+
+/** Weights of such a model, embedding and head apart. */
+export function parameterCount(model: PipelineModel): number {
+  const { layers, channels, queryChannels, keyChannels, hidden, vocabulary } = model;
+  const block = channels * (2 * queryChannels + 2 * keyChannels + 3 * hidden + 2);
+  return layers * block + 2 * vocabulary * channels + channels;
+}
+
 export interface PipelinePrediction {
   readonly ms: number;
   readonly engineMs: number;
