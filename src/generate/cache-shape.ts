@@ -33,12 +33,16 @@ export class CacheShape {
   readonly #model: Model;
   readonly #seats: (Seat | undefined)[];
   readonly #layers: readonly LayerViews[];
+  /** Rows that a row sees in layers with a sliding window. */
+  readonly #windowLength: number | undefined;
 
   constructor(plan: LoadedPlan, model: Model, batchSize: number, bucket: number) {
     this.plan = plan;
     this.#model = model;
     this.batchSize = batchSize;
     this.bucket = bucket;
+    const { config } = model;
+    this.#windowLength = config.family === "gpt2" ? undefined : config.window?.length;
     this.#seats = Array.from({ length: batchSize });
     this.#floats(decodeBuffers.mask).fill(NOT_VISIBLE);
     this.#layers = model.parameters.blocks.map((_, layer) => ({
@@ -174,12 +178,27 @@ export class CacheShape {
         return;
       }
       case "rope": {
-        if (config.family === "gpt2") return; // its positions are learned; the compiler cannot know
-        const { cosines, signedSines } = ropeTables(config, rowCount, first);
         const at = start * config.headSize;
-        this.#floats(decodeBuffers.cosines(section)).set(cosines, at);
-        this.#floats(decodeBuffers.signedSines(section)).set(signedSines, at);
+        for (const { prefix, settings } of this.#model.ropes) {
+          const tables = ropeTables(settings, { rowCount, firstPosition: first });
+          this.#floats(decodeBuffers.cosines(section, prefix)).set(tables.cosines, at);
+          this.#floats(decodeBuffers.signedSines(section, prefix)).set(tables.signedSines, at);
+        }
+        this.#writeWindow(section, slot, rowCount, first);
       }
+    }
+  }
+
+  /** Which cached positions each new row sees, in layers with a sliding window. */
+  #writeWindow(section: DecodeSection, slot: number, rowCount: number, first: number): void {
+    const length = this.#windowLength;
+    if (length === undefined) return;
+    const mask = this.#floats(decodeBuffers.windowMask(section));
+    for (let row = 0; row < rowCount; row++) {
+      const start = (slot * rowCount + row) * this.bucket;
+      const seen = Math.min(first, Math.max(0, first + row - length + 1));
+      mask.fill(NOT_VISIBLE, start, start + this.bucket);
+      mask.fill(0, start + seen, start + first);
     }
   }
 

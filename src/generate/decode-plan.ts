@@ -55,9 +55,11 @@ export const decodeBuffers = {
   tokens: (section: DecodeSection) => `${section}_tokens`,
   /** int32 [R], where positions are learned. */
   positions: (section: DecodeSection) => `${section}_position_ids`,
-  /** fp32 [R, D], where positions are rotary. */
-  cosines: (section: DecodeSection) => `${section}_cosines`,
-  signedSines: (section: DecodeSection) => `${section}_signed_sines`,
+  /** fp32 [R, D], where positions are rotary; `prefix`: of the rope (`Model.ropes`). */
+  cosines: (section: DecodeSection, prefix = "") => `${section}_${prefix}cosines`,
+  signedSines: (section: DecodeSection, prefix = "") => `${section}_${prefix}signed_sines`,
+  /** fp32 [B, R, T], in the mask's place where layers have a sliding window: each row sees its own. */
+  windowMask: (section: DecodeSection) => `${section}_window_mask`,
   /** int32 [1]: the row whose logits are wanted, of a single sequence. */
   row: (section: DecodeSection) => `${section}_row`,
   /** fp32 [B, Hkv, R, D]: what the host copies into the caches. R counts a sequence's rows, here and above. */
@@ -99,6 +101,12 @@ export function buildWeightsPlan(model: Model): Plan {
   return plan.finish();
 }
 
+interface CachedBlock {
+  /** Of its program. */
+  readonly name: string;
+  readonly inputs: ReadonlySet<string>;
+}
+
 function addSection(
   plan: PlanBuilder,
   weights: PlanWeights,
@@ -120,26 +128,41 @@ function addSection(
     plan.buffer(name, tensorType(dataType, shape), "input");
 
   plan.program(`${section}_embed`, optimize(functions.cachedEmbed(rows)));
-  plan.program(
-    `${section}_block`,
-    optimize(functions.cachedBlock({ dataType: "fp32", batchSize, rowCount, cacheLength: bucket })),
-  );
+  const blocks = new Map<string | undefined, CachedBlock>();
+  for (const { variant } of parameters.blocks) {
+    if (blocks.has(variant)) continue;
+    const fn = functions.cachedBlock({
+      ...{ dataType: "fp32", batchSize, rowCount, cacheLength: bucket, variant },
+    });
+    const name = `${section}_block${variant === undefined ? "" : `_${variant}`}`;
+    plan.program(name, optimize(fn));
+    blocks.set(variant, { name, inputs: new Set(fn.inputs.map((input) => input.name)) });
+  }
   const logitsOf = batchSize === 1 ? functions.logits : functions.everyLogits;
   plan.program(`${section}_logits`, optimize(logitsOf(rows)));
 
   const tokens = input(decodeBuffers.tokens(section), "int32", [allRowCount]);
   const ids: Record<string, BindingInput> = {};
-  const angles: Record<string, BindingInput> = {};
+  /** What blocks read beside rows, caches and weights; each takes what it has inputs for. */
+  const shared: Record<string, BindingInput> = { mask: decodeBuffers.mask };
   switch (positions) {
     case "learned":
       ids["position_ids"] = input(decodeBuffers.positions(section), "int32", [allRowCount]);
       break;
     case "rope": {
       const table = [allRowCount, config.headSize];
-      angles["cosines"] = input(decodeBuffers.cosines(section), "fp32", table);
-      angles["signed_sines"] = input(decodeBuffers.signedSines(section), "fp32", table);
+      for (const { prefix } of model.ropes) {
+        const { cosines, signedSines } = decodeBuffers;
+        shared[`${prefix}cosines`] = input(cosines(section, prefix), "fp32", table);
+        shared[`${prefix}signed_sines`] = input(signedSines(section, prefix), "fp32", table);
+      }
       break;
     }
+  }
+  if ([...blocks.values()].some(({ inputs }) => inputs.has("window_mask"))) {
+    const name = decodeBuffers.windowMask(section);
+    const sequences = batchSize === 1 ? [] : [batchSize];
+    shared["window_mask"] = input(name, "fp32", [...sequences, rowCount, bucket]);
   }
   plan.dispatch(
     section,
@@ -151,16 +174,17 @@ function addSection(
   const { keyValueHeadCount, headSize } = config;
   const rowType = tensorType("fp32", [batchSize, keyValueHeadCount, rowCount, headSize]);
   parameters.blocks.forEach((stage, layer) => {
+    const block = blocks.get(stage.variant);
+    const read = Object.entries(shared).filter(([name]) => block?.inputs.has(name));
     plan.dispatch(
       section,
       `${section} ${stage.group}`,
-      `${section}_block`,
+      block?.name ?? "",
       {
         hidden: hiddenAt(layer),
         key_cache: decodeBuffers.keyCache(layer),
         value_cache: decodeBuffers.valueCache(layer),
-        mask: decodeBuffers.mask,
-        ...angles,
+        ...Object.fromEntries(read),
         ...weightInputs(stage),
       },
       {

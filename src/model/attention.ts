@@ -87,21 +87,43 @@ function foldScores(
   return stage.op("reshape", { x: scores, shape: [B, kv, group * S, columns] });
 }
 
-/** [S, S]: 0 where row i may see column j (j <= i). */
-export function causalMask(stage: StageBuilder, rowCount: number): Value {
+/** [S, S]: 0 where row i may see column j: those up to itself, the last `window` of them where that is given. */
+export function causalMask(stage: StageBuilder, rowCount: number, window?: number): Value {
   const hidden = maskedScore(stage.dataType);
   const mask = new Float32Array(rowCount * rowCount);
-  for (let row = 0; row < rowCount; row++)
-    mask.fill(hidden, row * rowCount + row + 1, (row + 1) * rowCount);
+  for (let row = 0; row < rowCount; row++) {
+    const start = row * rowCount;
+    if (window !== undefined) mask.fill(hidden, start, start + Math.max(0, row - window + 1));
+    mask.fill(hidden, start + row + 1, start + rowCount);
+  }
   return stage.constant(mask, [rowCount, rowCount], "causal_mask");
 }
 
 /** A packed batch's mask [B, S, S] as it is added to scores: with an axis for the heads, and for the group if any. */
-export function packedMask(stage: StageBuilder, sizes: AttentionSizes): Value {
+export function packedMask(
+  stage: StageBuilder,
+  sizes: AttentionSizes,
+  name = "attention_mask",
+): Value {
   const { batchSize: B, rowCount: S } = sizes;
-  const x = stage.input("attention_mask", [B, S, S]);
+  const x = stage.input(name, [B, S, S]);
   const heads = groupSize(sizes) === 1 ? [1] : [1, 1];
   return stage.op("reshape", { x, shape: [B, ...heads, S, S] });
+}
+
+/** What a model's layers do to scores, beyond the causal mask. */
+export interface ScoreRules {
+  /** Rows a row sees, itself included. Default: all before it. */
+  readonly window?: number | undefined;
+  /** Scores s become cap * tanh(s / cap). */
+  readonly cap?: number | undefined;
+}
+
+/** cap * tanh(x / cap). */
+export function softCapped(stage: StageBuilder, x: Value, cap: number | undefined): Value {
+  if (cap === undefined) return x;
+  const curve = stage.op("tanh", { x: stage.op("mul", { x, y: 1 / cap }) });
+  return stage.op("mul", { x: curve, y: cap });
 }
 
 /**
@@ -116,13 +138,15 @@ export function causalAttention(
   value: Value,
   sizes: AttentionSizes,
   mask?: Value,
+  { window, cap }: ScoreRules = {},
 ): Value {
   const S = sizes.rowCount;
   const x = foldGroups(stage, query, sizes);
-  const scores = stage.op("matmul", { x, y: key, transpose_y: true }, "scores");
+  const products = stage.op("matmul", { x, y: key, transpose_y: true }, "scores");
+  const scores = softCapped(stage, products, cap);
   const masked = stage.op(
     "add",
-    { x: unfoldScores(stage, scores, sizes, S), y: mask ?? causalMask(stage, S) },
+    { x: unfoldScores(stage, scores, sizes, S), y: mask ?? causalMask(stage, S, window) },
     "masked_scores",
   );
   const weights = stage.op("softmax", { x: masked, axis: -1 }, "attention");
@@ -131,7 +155,10 @@ export function causalAttention(
   return mergeHeads(stage, mixed, sizes);
 }
 
-/** Keys and values of earlier positions: [B, Hkv, T, D] each, and a mask [T], or [B, T], added to their scores. */
+/**
+ * Keys and values of earlier positions: [B, Hkv, T, D] each, and a mask that is added to their scores: [T], or [B, T],
+ * where all rows see the same, [B, S, T] where each row has a window of its own.
+ */
 export interface KeyValueCache {
   readonly keys: Value;
   readonly values: Value;
@@ -160,22 +187,19 @@ export function cachedAttention(
   value: Value,
   cache: KeyValueCache,
   sizes: AttentionSizes,
+  { window, cap }: ScoreRules = {},
 ): Value {
   const S = sizes.rowCount;
   const T = cache.length;
   const x = foldGroups(stage, query, sizes);
   const earlier = stage.op("matmul", { x, y: cache.keys, transpose_y: true }, "cached_scores");
   const visible = stage.op("add", {
-    x: unfoldScores(stage, earlier, sizes, T),
-    y: forEveryHead(stage, cache.mask, sizes, [1, T]),
+    x: unfoldScores(stage, softCapped(stage, earlier, cap), sizes, T),
+    y: forEveryHead(stage, cache.mask, sizes, [window === undefined ? 1 : S, T]),
   });
-  const own = unfoldScores(
-    stage,
-    stage.op("matmul", { x, y: key, transpose_y: true }, "own_scores"),
-    sizes,
-    S,
-  );
-  const ownVisible = S === 1 ? own : stage.op("add", { x: own, y: causalMask(stage, S) });
+  const ownScores = stage.op("matmul", { x, y: key, transpose_y: true }, "own_scores");
+  const own = unfoldScores(stage, softCapped(stage, ownScores, cap), sizes, S);
+  const ownVisible = S === 1 ? own : stage.op("add", { x: own, y: causalMask(stage, S, window) });
   const axis = groupSize(sizes) === 1 ? 3 : 4;
   const scores = stage.op("concat", { values: [visible, ownVisible], axis });
   const weights = stage.op("softmax", { x: scores, axis: -1 }, "attention");

@@ -1,5 +1,14 @@
 /** Model families by the `model_type` of their `config.json`. */
-export const FAMILY_NAMES = ["llama", "gpt2", "qwen3"] as const;
+export const FAMILY_NAMES = [
+  "llama",
+  "gpt2",
+  "qwen3",
+  "mistral",
+  "qwen2",
+  "gemma",
+  "gemma2",
+  "gemma3_text",
+] as const;
 /** Families of models. */
 export type FamilyName = (typeof FAMILY_NAMES)[number];
 
@@ -7,13 +16,35 @@ export type FamilyName = (typeof FAMILY_NAMES)[number];
 export type RopeScaling =
   | { readonly kind: "none" }
   | { readonly kind: "linear"; readonly factor: number }
+  /** Frequencies grow slower once a sequence is longer than the original context; up to `factor` times it. */
+  | { readonly kind: "dynamic"; readonly factor: number; readonly originalContextLength: number }
   | {
       readonly kind: "llama3";
       readonly factor: number;
       readonly lowFrequencyFactor: number;
       readonly highFrequencyFactor: number;
       readonly originalContextLength: number;
+    }
+  | {
+      readonly kind: "yarn";
+      readonly factor: number;
+      readonly originalContextLength: number;
+      /** Turns within the original context above which a frequency is kept. */
+      readonly betaFast: number;
+      /** Turns below which it is divided by the factor. */
+      readonly betaSlow: number;
+      /** The ends of the blend are whole channel numbers. */
+      readonly isTruncated: boolean;
+      /** Cosines and sines are this many times as large. */
+      readonly attentionFactor: number;
     };
+
+/** Gates of the feed-forward part. `gelu_tanh` is Hugging Face's `gelu_pytorch_tanh` and `gelu_new`. */
+export const ACTIVATIONS = ["silu", "gelu", "gelu_tanh", "relu"] as const;
+export type Activation = (typeof ACTIVATIONS)[number];
+
+/** What rows of a layer see: all before them, or the last few (a sliding window). */
+export type LayerKind = "full" | "sliding";
 
 /** What every family has. */
 export interface CommonConfig {
@@ -41,7 +72,27 @@ export interface CommonConfig {
   readonly extra: Readonly<Record<string, unknown>>;
 }
 
-export interface LlamaConfig extends CommonConfig {
+/** What all families with rotary positions have. */
+export interface RotaryConfig extends CommonConfig {
+  readonly ropeTheta: number;
+  readonly ropeScaling: RopeScaling;
+  /** Biases on queries, keys and values; qwen2 has none on the output, the others there too. */
+  readonly attentionBias: boolean;
+  /** Default: silu. */
+  readonly activation?: Activation;
+  /** Layers with a sliding window, where any has one. */
+  readonly window?: SlidingWindow;
+}
+
+/** Layers that see the last rows only. */
+export interface SlidingWindow {
+  /** Rows a row sees, itself included. */
+  readonly length: number;
+  /** By layer. */
+  readonly layerKinds: readonly LayerKind[];
+}
+
+export interface LlamaConfig extends RotaryConfig {
   readonly family: "llama";
   /**
    * Fresh value and output projections of attention are a multiple of the identity, together this many times it: what
@@ -49,24 +100,67 @@ export interface LlamaConfig extends CommonConfig {
    * of ours: other programs ignore `attention_copy` in `config.json`.
    */
   readonly attentionCopy?: number;
-  readonly ropeTheta: number;
-  readonly ropeScaling: RopeScaling;
-  readonly attentionBias: boolean;
   readonly feedForwardBias: boolean;
 }
 
-export interface Qwen3Config extends CommonConfig {
-  readonly family: "qwen3";
-  readonly ropeTheta: number;
-  readonly ropeScaling: RopeScaling;
-  readonly attentionBias: boolean;
+export interface MistralConfig extends RotaryConfig {
+  readonly family: "mistral";
 }
+
+export interface Qwen2Config extends RotaryConfig {
+  readonly family: "qwen2";
+}
+
+export interface Qwen3Config extends RotaryConfig {
+  readonly family: "qwen3";
+}
+
+/** Numbers that Gemma's families have beside the others'. */
+export interface GemmaConfig extends RotaryConfig {
+  readonly family: "gemma" | "gemma2" | "gemma3_text";
+  /**
+   * The type of numbers that sqrt(channels), the factor on embedded tokens, is rounded to: the one that the model's
+   * weights were published in.
+   */
+  readonly embeddingScaleType: "float32" | "bfloat16" | "float16";
+  /** Scores are divided by its square root. */
+  readonly queryScalar: number;
+  /** Scores s become cap * tanh(s / cap). */
+  readonly scoreCap?: number;
+  /** The same of logits. */
+  readonly logitCap?: number;
+  /** Rotary positions of layers with a sliding window, where they have their own. */
+  readonly localRope?: { readonly theta: number; readonly scaling: RopeScaling };
+}
+
+export const GPT2_ACTIVATIONS = ["gelu_new", "gelu", "relu", "silu"] as const;
 
 export interface Gpt2Config extends CommonConfig {
   readonly family: "gpt2";
-  /** The tanh approximation (`gelu_new`) or the exact function (`gelu`). */
-  readonly activation: "gelu_new" | "gelu";
+  /** The tanh approximation (`gelu_new`), the exact function (`gelu`), or another one. */
+  readonly activation: (typeof GPT2_ACTIVATIONS)[number];
+  /** Scores are not divided by the square root of the head size. */
+  readonly hasUnscaledScores?: boolean;
+  /** Scores of layer i are divided by i + 1. */
+  readonly dividesScoresByLayer?: boolean;
 }
 
 /** A model's configuration, whatever its family. */
-export type ModelConfig = LlamaConfig | Gpt2Config | Qwen3Config;
+export type ModelConfig =
+  | LlamaConfig
+  | Gpt2Config
+  | Qwen3Config
+  | MistralConfig
+  | Qwen2Config
+  | GemmaConfig;
+
+/**
+ * The longest sequence that a training step or a forward pass may have, in tokens: with dynamic rotary frequencies more
+ * than the context that texts are written in.
+ */
+export function longestSequence(config: ModelConfig): number {
+  if (config.family === "gpt2" || config.ropeScaling.kind !== "dynamic")
+    return config.contextLength;
+  const { factor, originalContextLength } = config.ropeScaling;
+  return Math.max(config.contextLength, Math.floor(factor * originalContextLength));
+}

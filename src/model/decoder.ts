@@ -5,92 +5,27 @@ import {
   forEveryHead,
   groupSize,
   packedMask,
+  softCapped,
   splitHeads,
 } from "./attention.ts";
 import type { AttentionSizes } from "./attention.ts";
-import type { CommonConfig, RopeScaling } from "./config.ts";
 import { crossEntropySum } from "./cross-entropy.ts";
+import {
+  decoderBlockWeights,
+  decoderEmbedWeights,
+  decoderHeadWeights,
+  decoderLayer,
+  decoderRopes,
+} from "./decoder-config.ts";
+import type { DecoderConfig, DecoderLayer } from "./decoder-config.ts";
+import { ModelError } from "./errors.ts";
 import type { BatchSizes, CachedSizes, Family, RowSizes } from "./family.ts";
-import { linear, rmsNorm } from "./layers.ts";
+import { activated, linear, rmsNorm } from "./layers.ts";
 import { packingFunction } from "./packing.ts";
 import type { PACKED_TABLES, PackedTables } from "./packing.ts";
 import { ropeTables, rotate } from "./rope.ts";
+import type { RopeSettings } from "./rope.ts";
 import { StageBuilder } from "./stage-builder.ts";
-import { borrowed, linearWeights, matrixWeight, ONES, vectorWeight } from "./weights.ts";
-import type { Initialisation, WeightSpec } from "./weights.ts";
-
-/**
- * The decoder that llama began and qwen3 shares: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
- * The switches are what the two differ in.
- */
-export interface DecoderConfig extends CommonConfig {
-  readonly ropeTheta: number;
-  readonly ropeScaling: RopeScaling;
-  readonly attentionBias: boolean;
-  readonly feedForwardBias: boolean;
-  /** RMSNorm over each head's channels of queries and keys, before the rotation. */
-  readonly headNorm: boolean;
-  /** Fresh value and output projections are together this many times the identity. */
-  readonly attentionCopy?: number;
-}
-
-function decoderEmbedWeights(config: DecoderConfig): readonly WeightSpec[] {
-  const { vocabularySize, channelCount, initializerRange } = config;
-  return [
-    matrixWeight("model.", "embed_tokens.weight", [vocabularySize, channelCount], {
-      kind: "normal",
-      standardDeviation: initializerRange,
-    }),
-  ];
-}
-
-function decoderBlockWeights(config: DecoderConfig, layer: number): readonly WeightSpec[] {
-  const prefix = `model.layers.${layer}.`;
-  const { channelCount: C, headSize: D, feedForwardSize: F, initializerRange: deviation } = config;
-  const queryChannels = config.headCount * D;
-  const keyChannels = config.keyValueHeadCount * D;
-  const { attentionBias, feedForwardBias } = config;
-  const normal: Initialisation = { kind: "normal", standardDeviation: deviation };
-  const projection = (
-    name: string,
-    shape: readonly [number, number],
-    bias: boolean,
-    initialisation: Initialisation = normal,
-  ) => linearWeights(prefix, name, shape, bias ? shape[0] : undefined, initialisation);
-  const handedOn: Initialisation =
-    config.attentionCopy === undefined
-      ? normal
-      : { kind: "identity", size: C, scale: Math.sqrt(config.attentionCopy) };
-  return [
-    vectorWeight(prefix, "input_layernorm.weight", C, ONES),
-    ...projection("self_attn.q_proj", [queryChannels, C], attentionBias),
-    ...projection("self_attn.k_proj", [keyChannels, C], attentionBias),
-    ...projection("self_attn.v_proj", [keyChannels, C], attentionBias, handedOn),
-    ...projection("self_attn.o_proj", [C, queryChannels], attentionBias, handedOn),
-    ...(config.headNorm
-      ? [
-          vectorWeight(prefix, "self_attn.q_norm.weight", D, ONES),
-          vectorWeight(prefix, "self_attn.k_norm.weight", D, ONES),
-        ]
-      : []),
-    vectorWeight(prefix, "post_attention_layernorm.weight", C, ONES),
-    ...projection("mlp.gate_proj", [F, C], feedForwardBias),
-    ...projection("mlp.up_proj", [F, C], feedForwardBias),
-    ...projection("mlp.down_proj", [C, F], feedForwardBias),
-  ];
-}
-
-function decoderHeadWeights(config: DecoderConfig): readonly WeightSpec[] {
-  const { vocabularySize, channelCount, initializerRange } = config;
-  const table: Initialisation = { kind: "normal", standardDeviation: initializerRange };
-  const shape = [vocabularySize, channelCount] as const;
-  return [
-    vectorWeight("model.", "norm.weight", channelCount, ONES),
-    config.tiedHead
-      ? borrowed(matrixWeight("model.", "embed_tokens.weight", shape, table), "lm_head_weight")
-      : matrixWeight("", "lm_head.weight", shape, table),
-  ];
-}
 
 function decoderEmbed(config: DecoderConfig, sizes: BatchSizes): MilFunction {
   const { batchSize, sequenceLength } = sizes;
@@ -98,20 +33,29 @@ function decoderEmbed(config: DecoderConfig, sizes: BatchSizes): MilFunction {
   const tokens = stage.input("tokens", [batchSize, sequenceLength], "int32");
   stage.declareWeights();
   const ids = stage.op("reshape", { x: tokens, shape: [batchSize * sequenceLength] });
-  const hidden = stage.op("gather", {
-    x: stage.weight("embed_tokens_weight"),
-    indices: ids,
-    axis: 0,
-  });
-  return stage.finish({ hidden });
+  return stage.finish({ hidden: embedded(stage, config, ids) });
+}
+
+function embedded(stage: StageBuilder, { embeddingScale }: DecoderConfig, indices: Value): Value {
+  const x = stage.weight("embed_tokens_weight");
+  const rows = stage.op("gather", { x, indices, axis: 0 });
+  return embeddingScale === undefined ? rows : stage.op("mul", { x: rows, y: embeddingScale });
 }
 
 function decoderCachedEmbed(config: DecoderConfig, sizes: RowSizes): MilFunction {
   const stage = new StageBuilder("cached_embed", decoderEmbedWeights(config), sizes.dataType);
   const tokens = stage.input("tokens", [sizes.rowCount], "int32");
   stage.declareWeights();
-  const x = stage.weight("embed_tokens_weight");
-  return stage.finish({ hidden: stage.op("gather", { x, indices: tokens, axis: 0 }) });
+  return stage.finish({ hidden: embedded(stage, config, tokens) });
+}
+
+function normalized(
+  stage: StageBuilder,
+  { normEpsilon, normOffset }: DecoderConfig,
+  x: Value,
+  layer: string,
+): Value {
+  return rmsNorm(stage, x, layer, normEpsilon, normOffset);
 }
 
 interface Projections {
@@ -127,20 +71,17 @@ function project(
   rows: Value,
   sizes: AttentionSizes,
 ): Projections {
-  const normalized = (x: Value, layer: string, heads: number): Value => {
+  const perHead = (x: Value, layer: string, heads: number): Value => {
     if (!config.headNorm) return x;
-    const perHead = stage.op("reshape", {
-      x,
-      shape: [sizes.batchSize * sizes.rowCount, heads, sizes.headSize],
-    });
-    return rmsNorm(stage, perHead, layer, config.normEpsilon);
+    const shape = [sizes.batchSize * sizes.rowCount, heads, sizes.headSize];
+    return normalized(stage, config, stage.op("reshape", { x, shape }), layer);
   };
-  const query = normalized(
+  const query = perHead(
     linear(stage, rows, "self_attn_q_proj"),
     "self_attn_q_norm",
     sizes.headCount,
   );
-  const key = normalized(
+  const key = perHead(
     linear(stage, rows, "self_attn_k_proj"),
     "self_attn_k_norm",
     sizes.keyValueHeadCount,
@@ -153,19 +94,29 @@ function project(
   };
 }
 
-/** The rest of a block after attention: output projection, residual, SwiGLU, residual. */
+/** The rest of a block after attention: output projection, residual, gated feed-forward part, residual. */
 function finishBlock(
   stage: StageBuilder,
   config: DecoderConfig,
   hidden: Value,
   mixed: Value,
 ): Value {
+  const behind = (x: Value, layer: string): Value =>
+    config.normsBehind ? normalized(stage, config, x, layer) : x;
   const attention = linear(stage, mixed, "self_attn_o_proj");
-  const attended = stage.op("add", { x: hidden, y: attention }, "attended");
-  const rows = rmsNorm(stage, attended, "post_attention_layernorm", config.normEpsilon);
-  const gate = stage.op("silu", { x: linear(stage, rows, "mlp_gate_proj") }, "mlp_gate");
+  const added = behind(attention, "post_attention_layernorm");
+  const attended = stage.op("add", { x: hidden, y: added }, "attended");
+  const before = config.normsBehind ? "pre_feedforward_layernorm" : "post_attention_layernorm";
+  const rows = normalized(stage, config, attended, before);
+  const gate = activated(
+    stage,
+    linear(stage, rows, "mlp_gate_proj"),
+    config.activation,
+    "mlp_gate",
+  );
   const inner = stage.op("mul", { x: gate, y: linear(stage, rows, "mlp_up_proj") }, "mlp_inner");
-  return stage.op("add", { x: attended, y: linear(stage, inner, "mlp_down_proj") });
+  const fed = behind(linear(stage, inner, "mlp_down_proj"), "post_feedforward_layernorm");
+  return stage.op("add", { x: attended, y: fed });
 }
 
 function attentionSizes(
@@ -189,10 +140,11 @@ interface RotaryInputs {
   readonly mask?: Value;
 }
 
-/** Rotary tables of positions 0 to S - 1; the query's carry the scores' factor 1/sqrt(D). */
-function rotaryTables(config: DecoderConfig, sequenceLength: number): PackedTables {
-  const query = ropeTables(config, sequenceLength, 0, 1 / Math.sqrt(config.headSize));
-  const key = ropeTables(config, sequenceLength);
+/** Rotary tables of positions 0 to S - 1; the query's carry the scores' factor. */
+function rotaryTables(settings: RopeSettings, rowCount: number, scoreScale: number): PackedTables {
+  const rows = { rowCount, sequenceLength: rowCount };
+  const query = ropeTables(settings, { ...rows, scale: scoreScale });
+  const key = ropeTables(settings, rows);
   return {
     query_cosines: query.cosines,
     query_signed_sines: query.signedSines,
@@ -203,11 +155,12 @@ function rotaryTables(config: DecoderConfig, sequenceLength: number): PackedTabl
 
 function constantRotary(
   stage: StageBuilder,
-  config: DecoderConfig,
+  { scoreScale, headSize }: DecoderConfig,
+  { rope }: DecoderLayer,
   sequenceLength: number,
 ): RotaryInputs {
-  const tables = rotaryTables(config, sequenceLength);
-  const shape = [sequenceLength, config.headSize];
+  const tables = rotaryTables(rope.settings, sequenceLength, scoreScale);
+  const shape = [sequenceLength, headSize];
   return {
     forQuery: {
       cosines: stage.constant(tables.query_cosines, shape, "query_cosines"),
@@ -221,11 +174,18 @@ function constantRotary(
 }
 
 /** Mask and rotary tables as a packed batch gives them, with axes for the heads. */
-function packedRotary(stage: StageBuilder, sizes: AttentionSizes): RotaryInputs {
+function packedRotary(
+  stage: StageBuilder,
+  sizes: AttentionSizes,
+  { rope, maskName }: DecoderLayer,
+): RotaryInputs {
   const { batchSize: B, rowCount: S, headSize: D } = sizes;
-  const mask = packedMask(stage, sizes);
+  const mask = packedMask(stage, sizes, maskName);
   const table = (name: (typeof PACKED_TABLES)[number], heads: readonly number[]): Value =>
-    stage.op("reshape", { x: stage.input(name, [B, S, D]), shape: [B, ...heads, S, D] });
+    stage.op("reshape", {
+      x: stage.input(`${rope.prefix}${name}`, [B, S, D]),
+      shape: [B, ...heads, S, D],
+    });
   const heads = groupSize(sizes) === 1 ? [1] : [1, 1];
   return {
     mask,
@@ -240,21 +200,39 @@ function packedRotary(stage: StageBuilder, sizes: AttentionSizes): RotaryInputs 
   };
 }
 
+/** Throws `ModelError` where frequencies depend on the length of a document, which a program cannot know. */
 function decoderPacking(config: DecoderConfig, sizes: BatchSizes): MilFunction {
-  const tables = rotaryTables(config, sizes.sequenceLength);
-  return packingFunction(sizes, { headSize: config.headSize, tables });
+  const { sequenceLength } = sizes;
+  const ropes = decoderRopes(config).map(({ prefix, settings }) => {
+    const { ropeScaling, headSize } = settings;
+    if (ropeScaling.kind === "dynamic" && sequenceLength > ropeScaling.originalContextLength) {
+      throw new ModelError(
+        "model.rope.packed",
+        `packed rows of ${sequenceLength} tokens are longer than the ${ropeScaling.originalContextLength} of this model's first context, and dynamic rope scaling turns each document by its own length`,
+        { remedy: "Lower --max-seq-length, or do not pack." },
+      );
+    }
+    return { prefix, headSize, tables: rotaryTables(settings, sequenceLength, config.scoreScale) };
+  });
+  const kinds = new Set(config.window?.layerKinds ?? ["full"]);
+  const masks = [...kinds].map((kind) => {
+    const { maskName: name, window } = decoderLayer(config, kind);
+    return { name, window };
+  });
+  return packingFunction(sizes, ropes, masks);
 }
 
 function decoderBlock(config: DecoderConfig, sizes: BatchSizes): MilFunction {
   const { batchSize, sequenceLength } = sizes;
+  const layer = decoderLayer(config, sizes.variant);
   const stage = new StageBuilder("block", decoderBlockWeights(config, 0), sizes.dataType);
   const hidden = stage.input("hidden", [batchSize * sequenceLength, config.channelCount]);
   const shape = attentionSizes(config, batchSize, sequenceLength);
-  const packed = sizes.isPacked === true ? packedRotary(stage, shape) : undefined;
+  const packed = sizes.isPacked === true ? packedRotary(stage, shape, layer) : undefined;
   stage.declareWeights();
-  const rows = rmsNorm(stage, hidden, "input_layernorm", config.normEpsilon);
+  const rows = normalized(stage, config, hidden, "input_layernorm");
   const { query, key, value } = project(stage, config, rows, shape);
-  const { forQuery, forKey } = packed ?? constantRotary(stage, config, sequenceLength);
+  const { forQuery, forKey } = packed ?? constantRotary(stage, config, layer, sequenceLength);
   const mixed = causalAttention(
     stage,
     rotate(stage, query, forQuery.cosines, forQuery.signedSines, "query"),
@@ -262,6 +240,7 @@ function decoderBlock(config: DecoderConfig, sizes: BatchSizes): MilFunction {
     value,
     shape,
     packed?.mask,
+    { window: layer.window, cap: config.scoreCap },
   );
   return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed) });
 }
@@ -269,28 +248,35 @@ function decoderBlock(config: DecoderConfig, sizes: BatchSizes): MilFunction {
 function decoderCachedBlock(config: DecoderConfig, sizes: CachedSizes): MilFunction {
   const { batchSize = 1, rowCount, cacheLength: length } = sizes;
   const { channelCount, keyValueHeadCount, headSize } = config;
+  const { rope, window } = decoderLayer(config, sizes.variant);
   const stage = new StageBuilder("cached_block", decoderBlockWeights(config, 0), sizes.dataType);
   const hidden = stage.input("hidden", [batchSize * rowCount, channelCount]);
   const keys = stage.input("key_cache", [batchSize, keyValueHeadCount, length, headSize]);
   const values = stage.input("value_cache", [batchSize, keyValueHeadCount, length, headSize]);
-  const mask = stage.input("mask", batchSize === 1 ? [length] : [batchSize, length]);
-  const cosines = stage.input("cosines", [batchSize * rowCount, headSize]);
-  const signedSines = stage.input("signed_sines", [batchSize * rowCount, headSize]);
+  const sequences = batchSize === 1 ? [] : [batchSize];
+  const mask =
+    window === undefined
+      ? stage.input("mask", [...sequences, length])
+      : stage.input("window_mask", [...sequences, rowCount, length]);
+  const angles = [batchSize * rowCount, headSize];
+  const cosines = stage.input(`${rope.prefix}cosines`, angles);
+  const signedSines = stage.input(`${rope.prefix}signed_sines`, angles);
   stage.declareWeights();
   const shape = attentionSizes(config, batchSize, rowCount);
   const table = (x: Value, of: "query" | "key"): Value => {
     const hasGroups = of === "query" && groupSize(shape) > 1;
     return forEveryHead(stage, x, shape, [rowCount, headSize], hasGroups);
   };
-  const rows = rmsNorm(stage, hidden, "input_layernorm", config.normEpsilon);
+  const rows = normalized(stage, config, hidden, "input_layernorm");
   const { query, key, value } = project(stage, config, rows, shape);
   const scaled = stage.op("mul", {
     x: rotate(stage, query, table(cosines, "query"), table(signedSines, "query"), "query"),
-    y: 1 / Math.sqrt(headSize),
+    y: config.scoreScale,
   });
   const rotatedKey = rotate(stage, key, table(cosines, "key"), table(signedSines, "key"), "key");
   const cache = { keys, values, mask, length };
-  const mixed = cachedAttention(stage, scaled, rotatedKey, value, cache, shape);
+  const rules = { window, cap: config.scoreCap };
+  const mixed = cachedAttention(stage, scaled, rotatedKey, value, cache, shape, rules);
   return stage.finish({
     hidden_out: finishBlock(stage, config, hidden, mixed),
     new_keys: rotatedKey,
@@ -298,14 +284,19 @@ function decoderCachedBlock(config: DecoderConfig, sizes: CachedSizes): MilFunct
   });
 }
 
+/** Logits [R, V] of rows [R, C]. */
+function headLogits(stage: StageBuilder, config: DecoderConfig, hidden: Value): Value {
+  const rows = normalized(stage, config, hidden, "norm");
+  return softCapped(stage, linear(stage, rows, "lm_head"), config.logitCap);
+}
+
 function decoderHead(config: DecoderConfig, sizes: RowSizes): MilFunction {
   const stage = new StageBuilder("head", decoderHeadWeights(config), sizes.dataType);
   const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
   const targets = stage.input("targets", [sizes.rowCount], "int32");
   stage.declareWeights();
-  const rows = rmsNorm(stage, hidden, "norm", config.normEpsilon);
   return stage.finish({
-    loss_sum: crossEntropySum(stage, linear(stage, rows, "lm_head"), targets),
+    loss_sum: crossEntropySum(stage, headLogits(stage, config, hidden), targets),
   });
 }
 
@@ -315,16 +306,14 @@ function decoderLogits(config: DecoderConfig, sizes: RowSizes): MilFunction {
   const row = stage.input("row", [1], "int32");
   stage.declareWeights();
   const chosen = stage.op("gather", { x: hidden, indices: row, axis: 0 });
-  const rows = rmsNorm(stage, chosen, "norm", config.normEpsilon);
-  return stage.finish({ logits: linear(stage, rows, "lm_head") });
+  return stage.finish({ logits: headLogits(stage, config, chosen) });
 }
 
 function decoderEveryLogits(config: DecoderConfig, sizes: RowSizes): MilFunction {
   const stage = new StageBuilder("every_logits", decoderHeadWeights(config), sizes.dataType);
   const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
   stage.declareWeights();
-  const rows = rmsNorm(stage, hidden, "norm", config.normEpsilon);
-  return stage.finish({ logits: linear(stage, rows, "lm_head") });
+  return stage.finish({ logits: headLogits(stage, config, hidden) });
 }
 
 /** A family whose configuration says what `DecoderConfig` says. */
@@ -333,6 +322,9 @@ export function decoderFamily<Config>(
 ): Family<Config> {
   return {
     positions: "rope",
+    ropes: (config) => decoderRopes(decoderOf(config)),
+    blockVariants: (config) => decoderOf(config).window?.layerKinds ?? [],
+    embeddingScale: (config) => decoderOf(config).embeddingScale ?? 1,
     packing: (config, sizes) => decoderPacking(decoderOf(config), sizes),
     embedWeights: (config) => decoderEmbedWeights(decoderOf(config)),
     blockWeights: (config, layer) => decoderBlockWeights(decoderOf(config), layer),

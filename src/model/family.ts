@@ -1,4 +1,5 @@
 import type { MilFunction } from "../mil/program.ts";
+import type { NamedRope } from "./rope.ts";
 import type { StageDataType } from "./stage-builder.ts";
 import type { WeightSpec } from "./weights.ts";
 
@@ -9,6 +10,8 @@ export interface BatchSizes {
   readonly dataType: StageDataType;
   /** Rows hold several documents: positions and the mask come as inputs. */
   readonly isPacked?: boolean;
+  /** Which of the family's blocks is meant (`Family.blockVariants`). Default: the first layer's. */
+  readonly variant?: string | undefined;
 }
 
 /** A run of rows that attends to a cache of earlier ones. */
@@ -20,6 +23,8 @@ export interface CachedSizes {
   /** Positions the cache holds. */
   readonly cacheLength: number;
   readonly dataType: StageDataType;
+  /** As in `BatchSizes`. */
+  readonly variant?: string | undefined;
 }
 
 /** Sizes of a stage over rows: B x S rows of C channels. */
@@ -37,13 +42,20 @@ export type PositionKind = "rope" | "learned";
  */
 export interface Family<Config> {
   readonly positions: PositionKind;
+  /** Rotary positions that layers of a kind share, each with the beginning of its inputs' names; none if learned. */
+  readonly ropes: (config: Config) => readonly NamedRope[];
+  /** Names of the blocks that layers have, by layer, where they differ in more than their weights. */
+  readonly blockVariants: (config: Config) => readonly (string | undefined)[];
+  /** Rows of the token table are multiplied by this on their way into the first block. */
+  readonly embeddingScale: (config: Config) => number;
   readonly embedWeights: (config: Config) => readonly WeightSpec[];
   /** Weights of one layer. */
   readonly blockWeights: (config: Config, layer: number) => readonly WeightSpec[];
   readonly headWeights: (config: Config) => readonly WeightSpec[];
   /**
    * What packed blocks share, once a step: documents (and position_ids with rotary positions), int32 [B, S], to
-   * attention_mask [B, S, S] (and the tables of packing.ts, [B, S, D] each).
+   * attention_mask [B, S, S] (and the tables of packing.ts, [B, S, D] each). Blocks of layers with a sliding window
+   * read sliding_attention_mask, those with rotary positions of their own tables with the rope's prefix.
    */
   readonly packing: (config: Config, sizes: BatchSizes) => MilFunction;
   /** tokens int32 [B, S] (and position_ids int32 [B, S] where learned positions are packed) to hidden [N, C]. */
@@ -61,6 +73,7 @@ export interface Family<Config> {
   /**
    * hidden [B*S, C], key_cache and value_cache [B, Hkv, T, D], mask [T] or, of several sequences, [B, T] (and cosines,
    * signed_sines [B*S, D] with rotary positions) to hidden_out [B*S, C], new_keys and new_values [B, Hkv, S, D].
+   * With a sliding window, window_mask [S, T] or [B, S, T] stands in the mask's place.
    */
   readonly cachedBlock: (config: Config, sizes: CachedSizes) => MilFunction;
 }

@@ -1,6 +1,7 @@
 import { FAMILY_NAMES } from "./config.ts";
 import type { CommonConfig, FamilyName, ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
+import { familyModel } from "./family-defaults.ts";
 
 /** Sizes of a new model that somebody chose; the others are made to fit them. */
 export interface ModelSizes {
@@ -13,6 +14,17 @@ export interface ModelSizes {
   readonly feedForwardSize?: number | undefined;
 }
 
+const NORM_EPSILON: Readonly<Record<FamilyName, number>> = {
+  llama: 1e-5,
+  gpt2: 1e-5,
+  mistral: 1e-5,
+  qwen2: 1e-6,
+  qwen3: 1e-6,
+  gemma: 1e-6,
+  gemma2: 1e-6,
+  gemma3_text: 1e-6,
+};
+
 /** Layers of a model of which nothing is chosen. */
 const DEFAULT_LAYER_COUNT = 4;
 /** Channels a head, and channels a layer of depth, as in GPT-2 small (768 channels, 12 layers, 12 heads). */
@@ -22,7 +34,7 @@ const LARGEST_DEFAULT_DEPTH = 48;
 
 /**
  * A model of the chosen sizes, and of sizes that fit them: 64 channels a layer of depth, heads of about 64 channels,
- * a feed-forward part of 4 (gpt2) or 8/3 (llama, qwen3) times the channels. `base`: the model that is changed; its
+ * a feed-forward part of 4 (gpt2) or 8/3 (all others) times the channels. `base`: the model that is changed; its
  * proportions stay. Throws `ModelError` `model.sizes` for chosen sizes that do not fit each other, by flag.
  */
 export function fittingModel(
@@ -50,27 +62,14 @@ export function fittingModel(
     feedForwardSize: sizes.feedForwardSize ?? feedForwardFor(family, channelCount, base),
     tiedHead: base?.tiedHead ?? true,
     initializerRange: base?.initializerRange ?? 0.02,
-    normEpsilon: base?.family === family ? base.normEpsilon : family === "qwen3" ? 1e-6 : 1e-5,
+    normEpsilon: base?.family === family ? base.normEpsilon : NORM_EPSILON[family],
     beginTokenId: base?.beginTokenId,
     endTokenIds: base?.endTokenIds ?? [],
     padTokenId: base?.padTokenId,
     extra: {},
   };
-  if (family === "gpt2") {
-    const activation = base?.family === "gpt2" ? base.activation : "gelu_new";
-    return { ...common, family, activation };
-  }
-  const rotary = {
-    ropeTheta: base !== undefined && "ropeTheta" in base ? base.ropeTheta : 10_000,
-    ropeScaling: base !== undefined && "ropeScaling" in base ? base.ropeScaling : NO_SCALING,
-    attentionBias: base !== undefined && "attentionBias" in base ? base.attentionBias : false,
-  };
-  if (family === "qwen3") return { ...common, family, ...rotary };
-  const feedForwardBias = base?.family === "llama" ? base.feedForwardBias : false;
-  return { ...common, family, ...rotary, feedForwardBias };
+  return familyModel(family, common, base);
 }
-
-const NO_SCALING = { kind: "none" } as const;
 
 function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
@@ -101,8 +100,9 @@ function headSizeFor(
   headCount: number,
   base: ModelConfig | undefined,
 ): number {
-  // Qwen3's heads have a size of their own.
-  if (family === "qwen3" && base?.family === "qwen3") return base.headSize;
+  // Some families' heads have a size of their own.
+  if (base?.family === family && base.headSize * base.headCount !== base.channelCount)
+    return base.headSize;
   const isWhole = channelCount % headCount === 0;
   const isEven = (channelCount / headCount) % 2 === 0;
   if (isWhole && (isEven || family === "gpt2")) return channelCount / headCount;

@@ -5,7 +5,7 @@ import type { Gpt2Config } from "./config.ts";
 import { crossEntropySum } from "./cross-entropy.ts";
 import { ModelError } from "./errors.ts";
 import type { BatchSizes, CachedSizes, Family, RowSizes } from "./family.ts";
-import { layerNorm, linear, transposedLinear } from "./layers.ts";
+import { activated, layerNorm, linear, transposedLinear } from "./layers.ts";
 import { packingFunction } from "./packing.ts";
 import { StageBuilder } from "./stage-builder.ts";
 import { borrowed, linearWeights, matrixWeight, ONES, vectorWeight, ZEROS } from "./weights.ts";
@@ -90,11 +90,12 @@ function cachedEmbed(config: Gpt2Config, sizes: RowSizes): MilFunction {
   return stage.finish({ hidden: stage.op("add", { x: rows, y: places }) });
 }
 
-/** Queries (scaled by 1/sqrt(D)), keys and values of rows [B*S, C], each [B, H, S, D]. */
+/** Queries (times the scores' factor), keys and values of rows [B*S, C], each [B, H, S, D]. */
 function project(
   stage: StageBuilder,
   rows: Value,
   sizes: AttentionSizes,
+  scoreScale: number,
 ): readonly [Value, Value, Value] {
   const { batchSize: B, rowCount: S, headCount: H, headSize: D } = sizes;
   const together = transposedLinear(stage, rows, "attn_c_attn");
@@ -107,25 +108,34 @@ function project(
   );
   if (query === undefined || key === undefined || value === undefined)
     throw new ModelError("model.stage.results", "split into 3 must have three results");
-  return [stage.op("mul", { x: query, y: 1 / Math.sqrt(D) }, "scaled_query"), key, value];
+  return [stage.op("mul", { x: query, y: scoreScale }, "scaled_query"), key, value];
 }
 
 function finishBlock(stage: StageBuilder, config: Gpt2Config, hidden: Value, mixed: Value): Value {
   const attention = transposedLinear(stage, mixed, "attn_c_proj");
   const attended = stage.op("add", { x: hidden, y: attention }, "attended");
   const rows = layerNorm(stage, attended, "ln_2", config.normEpsilon);
-  const mode = config.activation === "gelu_new" ? "TANH_APPROXIMATION" : "EXACT";
-  const inner = stage.op(
-    "gelu",
-    { x: transposedLinear(stage, rows, "mlp_c_fc"), mode },
-    "mlp_inner",
-  );
+  const kind = config.activation === "gelu_new" ? "gelu_tanh" : config.activation;
+  const inner = activated(stage, transposedLinear(stage, rows, "mlp_c_fc"), kind, "mlp_inner");
   return stage.op("add", { x: attended, y: transposedLinear(stage, inner, "mlp_c_proj") });
 }
 
 function attentionSizes(config: Gpt2Config, batchSize: number, rowCount: number): AttentionSizes {
   const { headCount, headSize } = config;
   return { batchSize, rowCount, headCount, keyValueHeadCount: headCount, headSize };
+}
+
+/** Layers differ in more than their weights only where each divides its scores by its own number. */
+function blockVariants({ layerCount, dividesScoresByLayer }: Gpt2Config): readonly string[] {
+  return dividesScoresByLayer === true
+    ? Array.from({ length: layerCount }, (_, layer) => `layer_${layer}`)
+    : [];
+}
+
+function scoreScaleOf(config: Gpt2Config, variant: string | undefined): number {
+  const byHead = config.hasUnscaledScores === true ? 1 : 1 / Math.sqrt(config.headSize);
+  const layer = Number(variant?.slice("layer_".length) ?? 0);
+  return config.dividesScoresByLayer === true ? byHead / (layer + 1) : byHead;
 }
 
 function block(config: Gpt2Config, sizes: BatchSizes): MilFunction {
@@ -136,7 +146,12 @@ function block(config: Gpt2Config, sizes: BatchSizes): MilFunction {
   const mask = sizes.isPacked === true ? packedMask(stage, shape) : undefined;
   stage.declareWeights();
   const rows = layerNorm(stage, hidden, "ln_1", config.normEpsilon);
-  const mixed = causalAttention(stage, ...project(stage, rows, shape), shape, mask);
+  const mixed = causalAttention(
+    stage,
+    ...project(stage, rows, shape, scoreScaleOf(config, sizes.variant)),
+    shape,
+    mask,
+  );
   return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed) });
 }
 
@@ -151,7 +166,7 @@ function cachedBlock(config: Gpt2Config, sizes: CachedSizes): MilFunction {
   stage.declareWeights();
   const shape = attentionSizes(config, batchSize, rowCount);
   const rows = layerNorm(stage, hidden, "ln_1", config.normEpsilon);
-  const [query, key, value] = project(stage, rows, shape);
+  const [query, key, value] = project(stage, rows, shape, scoreScaleOf(config, sizes.variant));
   const cache = { keys, values, mask, length };
   const mixed = cachedAttention(stage, query, key, value, cache, shape);
   return stage.finish({
@@ -193,6 +208,9 @@ function everyLogits(config: Gpt2Config, sizes: RowSizes): MilFunction {
 /** GPT-2: LayerNorm, learned positions, one matrix for queries, keys and values stored [in, out], GELU. */
 export const GPT2: Family<Gpt2Config> = {
   positions: "learned",
+  ropes: () => [],
+  blockVariants,
+  embeddingScale: () => 1,
   packing: (_, sizes) => packingFunction(sizes),
   embedWeights,
   blockWeights,

@@ -1,11 +1,12 @@
 import type { MilFunction } from "../mil/program.ts";
 import type { ModelConfig } from "./config.ts";
 import type { BatchSizes, CachedSizes, Family, PositionKind, RowSizes } from "./family.ts";
+import { GEMMA } from "./gemma.ts";
 import { GPT2 } from "./gpt2.ts";
-import { LLAMA } from "./llama.ts";
+import { LLAMA, MISTRAL, QWEN2, QWEN3 } from "./llama.ts";
 import { freshParameters } from "./parameters.ts";
 import type { Parameters } from "./parameters.ts";
-import { QWEN3 } from "./qwen3.ts";
+import type { NamedRope } from "./rope.ts";
 
 /** The stage functions of a model; `Family` says what goes in and out. */
 export interface StageFunctions {
@@ -26,6 +27,10 @@ export interface StageFunctions {
 export interface Model {
   readonly config: ModelConfig;
   readonly positions: PositionKind;
+  /** Rotary positions of the layers, by the beginning of their inputs' names; none where positions are learned. */
+  readonly ropes: readonly NamedRope[];
+  /** Rows of the token table are multiplied by this. */
+  readonly embeddingScale: number;
   readonly functions: StageFunctions;
   readonly parameters: Parameters;
 }
@@ -34,6 +39,8 @@ function bind<Config extends ModelConfig>(family: Family<Config>, config: Config
   return Object.freeze({
     config,
     positions: family.positions,
+    ropes: family.ropes(config),
+    embeddingScale: family.embeddingScale(config),
     functions: {
       packing: (sizes: BatchSizes) => family.packing(config, sizes),
       embed: (sizes: BatchSizes) => family.embed(config, sizes),
@@ -50,6 +57,7 @@ function bind<Config extends ModelConfig>(family: Family<Config>, config: Config
         family.blockWeights(config, layer),
       ),
       head: family.headWeights(config),
+      variants: family.blockVariants(config),
     }),
   });
 }
@@ -61,7 +69,15 @@ export function modelOf(config: ModelConfig): Model {
       return bind(LLAMA, config);
     case "gpt2":
       return bind(GPT2, config);
+    case "mistral":
+      return bind(MISTRAL, config);
+    case "qwen2":
+      return bind(QWEN2, config);
     case "qwen3":
       return bind(QWEN3, config);
+    case "gemma":
+    case "gemma2":
+    case "gemma3_text":
+      return bind(GEMMA, config);
   }
 }

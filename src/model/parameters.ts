@@ -29,6 +29,8 @@ export interface StageInstance {
   /** Group of its buffers: "embed", "block.3", "head". */
   readonly group: string;
   readonly weights: readonly Weight[];
+  /** Of a block: which of the family's it is, where layers differ in more than their weights. */
+  readonly variant?: string;
 }
 
 /**
@@ -52,10 +54,12 @@ export interface StageWeights {
   /** By layer. */
   readonly blocks: readonly (readonly WeightSpec[])[];
   readonly head: readonly WeightSpec[];
+  /** By layer. */
+  readonly variants?: readonly (string | undefined)[];
 }
 
 /** Fresh parameters: fp32, all of them trained, drawn at random. */
-export function freshParameters({ embed, blocks, head }: StageWeights): Parameters {
+export function freshParameters({ embed, blocks, head, variants }: StageWeights): Parameters {
   const origin: Origin = { kind: "drawn", seed: 0 };
   const whole = (spec: WeightSpec): Weight => ({ ...spec, storage: FP32, trainable: true, origin });
   return parametersOf(
@@ -64,9 +68,14 @@ export function freshParameters({ embed, blocks, head }: StageWeights): Paramete
       kind: "block",
       group: `block.${layer}`,
       weights: weights.map(whole),
+      ...variantOf(variants?.[layer]),
     })),
     { kind: "head", group: "head", weights: head.map(whole) },
   );
+}
+
+function variantOf(variant: string | undefined): Pick<StageInstance, "variant"> {
+  return variant === undefined ? {} : { variant };
 }
 
 /** Parameters of stages; adapters add weights to them. */

@@ -9,17 +9,40 @@ export interface RopeSettings {
   readonly ropeScaling: RopeScaling;
 }
 
-/** Radians a position adds, for each pair of channels: [D/2]. */
-export function ropeFrequencies(settings: RopeSettings): readonly number[] {
+/** Rotary positions of some of a model's layers. `prefix`: begins the names of their inputs, where there are several. */
+export interface NamedRope {
+  readonly prefix: string;
+  readonly settings: RopeSettings;
+}
+
+/**
+ * Radians a position adds, for each pair of channels: [D/2]. `sequenceLength`: tokens of the whole sequence, which
+ * only dynamic scaling asks for.
+ */
+export function ropeFrequencies(settings: RopeSettings, sequenceLength = 0): readonly number[] {
   const { headSize, ropeTheta, ropeScaling } = settings;
+  const theta = thetaAt(settings, sequenceLength);
   return Array.from({ length: headSize / 2 }, (_, pair) =>
-    scaleFrequency(ropeTheta ** ((-2 * pair) / headSize), ropeScaling),
+    scaleFrequency(theta ** ((-2 * pair) / headSize), pair, { headSize, ropeTheta, ropeScaling }),
   );
 }
 
-function scaleFrequency(frequency: number, scaling: RopeScaling): number {
+/** NTK-aware scaling: the base grows with what a sequence has beyond the original context. */
+function thetaAt({ headSize, ropeTheta, ropeScaling }: RopeSettings, length: number): number {
+  if (ropeScaling.kind !== "dynamic") return ropeTheta;
+  const { factor, originalContextLength: original } = ropeScaling;
+  if (length <= original) return ropeTheta;
+  return ropeTheta * ((factor * length) / original - (factor - 1)) ** (headSize / (headSize - 2));
+}
+
+function scaleFrequency(
+  frequency: number,
+  pair: number,
+  { headSize, ropeTheta, ropeScaling: scaling }: RopeSettings,
+): number {
   switch (scaling.kind) {
     case "none":
+    case "dynamic":
       return frequency;
     case "linear":
       return frequency / scaling.factor;
@@ -32,6 +55,20 @@ function scaleFrequency(frequency: number, scaling: RopeScaling): number {
       const kept = Math.min(1, Math.max(0, blend));
       return kept * frequency + ((1 - kept) * frequency) / scaling.factor;
     }
+    case "yarn": {
+      // The channel at which a wave makes so many turns within the original context.
+      const channelOf = (turns: number): number =>
+        (headSize * Math.log(scaling.originalContextLength / (turns * 2 * Math.PI))) /
+        (2 * Math.log(ropeTheta));
+      const whole = scaling.isTruncated;
+      const first = channelOf(scaling.betaFast);
+      const last = channelOf(scaling.betaSlow);
+      const low = Math.max(whole ? Math.floor(first) : first, 0);
+      const high = Math.min(whole ? Math.ceil(last) : last, headSize - 1);
+      const width = high === low ? 0.001 : high - low;
+      const stretched = Math.min(1, Math.max(0, (pair - low) / width));
+      return (1 - stretched) * frequency + (stretched * frequency) / scaling.factor;
+    }
   }
 }
 
@@ -41,17 +78,23 @@ export interface RopeTables {
   readonly signedSines: Float32Array;
 }
 
-/**
- * Tables for Hugging Face's convention, which pairs channel i with i + D/2.
- * `scale` multiplies both, so that a query's 1/sqrt(D) costs nothing.
- */
-export function ropeTables(
-  settings: RopeSettings,
-  rowCount: number,
-  firstPosition = 0,
-  scale = 1,
-): RopeTables {
-  const frequencies = ropeFrequencies(settings);
+/** What of a sequence the tables are for. */
+export interface RopeRows {
+  readonly rowCount: number;
+  /** Default 0. */
+  readonly firstPosition?: number;
+  /** Tokens of the whole sequence, where that is longer than the rows. */
+  readonly sequenceLength?: number;
+  /** Multiplies both tables, so that a query's 1/sqrt(D) costs nothing. Default 1. */
+  readonly scale?: number;
+}
+
+/** Tables for Hugging Face's convention, which pairs channel i with i + D/2. */
+export function ropeTables(settings: RopeSettings, rows: RopeRows): RopeTables {
+  const { rowCount, firstPosition = 0, sequenceLength = 0, scale = 1 } = rows;
+  const frequencies = ropeFrequencies(settings, sequenceLength);
+  const { ropeScaling } = settings;
+  const factor = ropeScaling.kind === "yarn" ? scale * ropeScaling.attentionFactor : scale;
   const half = frequencies.length;
   const cosines = new Float32Array(rowCount * 2 * half);
   const signedSines = new Float32Array(rowCount * 2 * half);
@@ -59,8 +102,8 @@ export function ropeTables(
     frequencies.forEach((frequency, pair) => {
       const angle = (firstPosition + row) * frequency;
       const at = row * 2 * half + pair;
-      const cosine = Math.cos(angle) * scale;
-      const sine = Math.sin(angle) * scale;
+      const cosine = Math.cos(angle) * factor;
+      const sine = Math.sin(angle) * factor;
       cosines[at] = cosine;
       cosines[at + half] = cosine;
       signedSines[at] = -sine;

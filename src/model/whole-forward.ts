@@ -23,8 +23,13 @@ export function wholeForward(model: Model, sizes: BatchSizes, numbersOf: Numbers
   const { embed, block, everyLogits } = model.functions;
   const { parameters } = model;
   let hidden = writer.inline(embed(sizes), parameters.embed, { tokens });
-  const layer = block(sizes);
-  for (const instance of parameters.blocks) hidden = writer.inline(layer, instance, { hidden });
+  const layers = new Map<string | undefined, MilFunction>();
+  for (const instance of parameters.blocks) {
+    const { variant } = instance;
+    const layer = layers.get(variant) ?? block({ ...sizes, variant });
+    layers.set(variant, layer);
+    hidden = writer.inline(layer, instance, { hidden });
+  }
   const rows = everyLogits({ rowCount: batchSize * sequenceLength, dataType });
   const logits = writer.inline(rows, parameters.head, { hidden });
   const shape = [batchSize, sequenceLength, model.config.vocabularySize];

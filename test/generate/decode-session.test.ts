@@ -38,8 +38,10 @@ function fullForward(model: Model, weights: LoadedPlan, tokens: readonly number[
   };
   const sizes = { batchSize: 1, sequenceLength: S, dataType: "fp32" } as const;
   let hidden = run(functions.embed(sizes), model.parameters.embed, { tokens }).data;
-  const block = functions.block(sizes);
-  for (const stage of model.parameters.blocks) hidden = run(block, stage, { hidden }).data;
+  for (const stage of model.parameters.blocks) {
+    const block = functions.block({ ...sizes, variant: stage.variant });
+    hidden = run(block, stage, { hidden }).data;
+  }
   const logits = functions.logits({ rowCount: 1, dataType: "fp32" });
   const C = config.channelCount;
   return tokens.map(

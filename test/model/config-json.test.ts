@@ -102,8 +102,8 @@ describe("config.json", () => {
   it.each([
     [
       "another family",
-      { model_type: "mistral" },
-      /"mistral" are not supported; supported are llama, gpt2, qwen3/,
+      { model_type: "phi3" },
+      /"phi3" are not supported; supported are llama, gpt2, qwen3, mistral, qwen2, gemma/,
     ],
     ["a family misspelt", { model_type: "lama" }, /Did you mean "llama"\?/],
     ["no family", {}, /"model_type" is missing/],
@@ -130,21 +130,36 @@ describe("config.json", () => {
     ["an odd head", { ...LLAMA_JSON, head_dim: 5 }, /even head size, not 5/],
     [
       "an unknown activation",
-      { ...GPT2_JSON, activation_function: "relu" },
-      /"relu" is not supported/,
+      { ...GPT2_JSON, activation_function: "tanh" },
+      /"tanh" is not supported/,
     ],
-    ["a gate of another kind", { ...LLAMA_JSON, hidden_act: "gelu" }, /hidden_act "gelu"/],
+    ["a gate of another kind", { ...LLAMA_JSON, hidden_act: "mish" }, /hidden_act "mish"/],
     [
       "a rope scaling it cannot do",
-      { ...LLAMA_JSON, rope_scaling: { type: "yarn", factor: 4 } },
-      /"yarn" is not supported; supported are default, linear and llama3/,
+      { ...LLAMA_JSON, rope_scaling: { type: "longrope", factor: 4 } },
+      /"longrope" is not supported; supported are default, linear, dynamic, llama3 and yarn/,
     ],
     [
       "a rope scaling without its factor",
       { ...LLAMA_JSON, rope_scaling: { type: "linear" } },
       /"linear" needs "factor"/,
     ],
-    ["a sliding window", { ...QWEN3_JSON, use_sliding_window: true }, /sliding-window/],
+    [
+      "a window that is switched off",
+      { ...QWEN3_JSON, layer_types: ["full_attention", "sliding_attention"] },
+      /there is no sliding_window in use/,
+    ],
+    [
+      "a kind of layer it cannot do",
+      { ...QWEN3_JSON, layer_types: ["full_attention", "chunked_attention"] },
+      /layer 1 is of the type "chunked_attention"/,
+    ],
+    [
+      "kinds of too few layers",
+      { ...QWEN3_JSON, layer_types: ["full_attention"] },
+      /layer_types names 1 layers, num_hidden_layers is 2/,
+    ],
+    ["half a rotation", { ...LLAMA_JSON, partial_rotary_factor: 0.5 }, /partial_rotary_factor 0.5/],
     ["cross attention", { ...GPT2_JSON, add_cross_attention: true }, /cross attention/],
   ])("is refused with %s", (_, json, message) => {
     expect(() => parseModelConfig(json, "some/config.json")).toThrow(message);

@@ -23,4 +23,41 @@ export const QWEN3_JSON = {
   head_dim: 8,
   tie_word_embeddings: true,
 };
-export const FAMILY_JSON = [LLAMA_JSON, GPT2_JSON, QWEN3_JSON] as const;
+/** A window shorter than every test's sequence. */
+export const MISTRAL_JSON = { ...LLAMA_JSON, model_type: "mistral", sliding_window: 5 };
+export const QWEN2_JSON = {
+  ...LLAMA_JSON,
+  model_type: "qwen2",
+  use_sliding_window: true,
+  max_window_layers: 1,
+  sliding_window: 4,
+};
+export const GEMMA2_JSON = {
+  ...LLAMA_JSON,
+  model_type: "gemma2",
+  head_dim: 8,
+  dtype: "bfloat16",
+  query_pre_attn_scalar: 6,
+  attn_logit_softcapping: 2,
+  final_logit_softcapping: 4,
+  sliding_window: 3,
+};
+export const GEMMA3_JSON = {
+  ...LLAMA_JSON,
+  model_type: "gemma3_text",
+  head_dim: 8,
+  query_pre_attn_scalar: 6,
+  sliding_window: 3,
+  sliding_window_pattern: 2,
+  rope_theta: 1e6,
+  rope_local_base_freq: 100,
+};
+export const FAMILY_JSON = [
+  LLAMA_JSON,
+  GPT2_JSON,
+  QWEN3_JSON,
+  MISTRAL_JSON,
+  QWEN2_JSON,
+  GEMMA2_JSON,
+  GEMMA3_JSON,
+] as const;

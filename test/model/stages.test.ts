@@ -71,7 +71,7 @@ describe("stages in fp16", () => {
         tokens: [1, 5, 9, 2, 40, 3],
       });
       for (const stage of model.parameters.blocks)
-        hidden = evaluate(functions.block(sizes), stage, { hidden });
+        hidden = evaluate(functions.block({ ...sizes, variant: stage.variant }), stage, { hidden });
       const head = functions.head({ rowCount: 6, dataType });
       const loss = evaluate(head, model.parameters.head, {
         hidden,

@@ -8,7 +8,7 @@ import { TrainError } from "../errors.ts";
 /** What of the forward pass is kept for the backward one. */
 export type Recompute = "none" | "auto" | "full";
 
-/** A block's two halves, shared by all layers that differentiate by the same inputs. */
+/** A block's two halves, shared by all layers of a variant that differentiate by the same inputs. */
 export interface BlockDerivative extends Derivative {
   /** Keys in the plan's programs. */
   readonly forwardName: string;
@@ -16,7 +16,8 @@ export interface BlockDerivative extends Derivative {
 }
 
 interface Settings {
-  readonly block: () => MilFunction;
+  /** The function of a variant of the model's blocks. */
+  readonly block: (variant: string | undefined) => MilFunction;
   readonly recompute: Recompute;
   /** For all layers together. */
   readonly byteBudget: number | undefined;
@@ -32,7 +33,6 @@ export class BlockDerivatives {
   /** Number of the lowest stage with a trained weight. */
   readonly #lowest: number;
   readonly #byInputs = new Map<string, BlockDerivative>();
-  #function: MilFunction | undefined;
 
   /** Throws `TrainError` for a model of which nothing is trained. */
   constructor(parameters: Parameters, settings: Settings) {
@@ -66,12 +66,13 @@ export class BlockDerivatives {
   of(layer: number): BlockDerivative | undefined {
     const withRespectTo = this.#inputsOf(layer);
     if (withRespectTo.length === 0) return undefined;
-    const key = withRespectTo.join(" ");
+    const variant = this.#parameters.blocks[layer]?.variant;
+    const key = [variant ?? "", ...withRespectTo].join(" ");
     const known = this.#byInputs.get(key);
     if (known !== undefined) return known;
     const suffix = this.#byInputs.size === 0 ? "" : `_${this.#byInputs.size + 1}`;
     const made: BlockDerivative = {
-      ...this.#differentiate(withRespectTo),
+      ...this.#differentiate(variant, withRespectTo),
       forwardName: `block_forward${suffix}`,
       backwardName: `block_backward${suffix}`,
     };
@@ -88,22 +89,22 @@ export class BlockDerivatives {
     ];
   }
 
-  #differentiate(withRespectTo: readonly string[]): Derivative {
-    const { recompute, byteBudget } = this.#settings;
-    this.#function ??= this.#settings.block();
+  #differentiate(variant: string | undefined, withRespectTo: readonly string[]): Derivative {
+    const { recompute, byteBudget, block } = this.#settings;
+    const fn = block(variant);
     const request = { withRespectTo, heldInputs: ["hidden"], recompute };
-    if (byteBudget === undefined) return differentiate(this.#function, request);
+    if (byteBudget === undefined) return differentiate(fn, request);
     const layerCount = [...this.#parameters.blocks.keys()].filter(
       (layer) => this.#inputsOf(layer).length > 0,
     ).length;
     try {
-      return differentiate(this.#function, {
+      return differentiate(fn, {
         ...request,
         byteBudget: Math.floor(byteBudget / layerCount),
       });
     } catch (error) {
       if (!(error instanceof GradError) || error.code !== "grad.budget") throw error;
-      const smallest = differentiate(this.#function, request).smallestBytes * layerCount;
+      const smallest = differentiate(fn, request).smallestBytes * layerCount;
       throw new TrainError(
         "train.plan.budget",
         `${byteBudget} bytes are not enough for what the backward pass of ${layerCount} layers reads with recompute "${recompute}"; the smallest possible number is ${smallest}`,

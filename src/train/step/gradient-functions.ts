@@ -2,6 +2,7 @@ import { FunctionBuilder } from "../../mil/builder.ts";
 import { scalarLiteral } from "../../mil/literal.ts";
 import type { MilFunction, Value } from "../../mil/program.ts";
 import { tensorType } from "../../mil/types.ts";
+import type { TensorType } from "../../mil/types.ts";
 import type { WeightSpec } from "../../model/weights.ts";
 import { TrainError } from "../errors.ts";
 
@@ -42,4 +43,11 @@ export function embeddingGradient(
   return f.finish({
     table_gradient: f.op("scatter", { data, indices, updates, axis: 0, mode: "add" }),
   });
+}
+
+/** `gradient` [N, C] times a number. */
+export function scaledRows(type: TensorType, scale: number): MilFunction {
+  const f = new FunctionBuilder("embedding_scale");
+  const gradient = f.input("gradient", type);
+  return f.finish({ scaled: f.op("mul", { x: gradient, y: scale }) });
 }

@@ -7,7 +7,6 @@ import type { TensorType } from "../../mil/types.ts";
 import type { Model } from "../../model/model.ts";
 import { trainableWeights } from "../../model/parameters.ts";
 import type { StageInstance, Weight } from "../../model/parameters.ts";
-import { PACKED_TABLES } from "../../model/packing.ts";
 import { isPacked, PlanWeights } from "../../model/plan-weights.ts";
 import type { WeightUse } from "../../model/plan-weights.ts";
 import { optimize } from "../../passes/pipeline.ts";
@@ -22,7 +21,7 @@ import type { BlockDerivative, Recompute } from "./block-derivatives.ts";
 import { TrainError } from "../errors.ts";
 import { LossScale } from "./loss-scale.ts";
 import { checkStepSizes, chooseHeadChunkRows } from "./step-sizes.ts";
-import { embeddingGradient, sumOfSquares } from "./gradient-functions.ts";
+import { embeddingGradient, scaledRows, sumOfSquares } from "./gradient-functions.ts";
 
 /** Sections of a training plan, in the order a step runs them. */
 export const TRAINING_SECTIONS = [
@@ -121,6 +120,8 @@ class StepPlan {
   readonly #hiddenType: TensorType;
   readonly #weights: PlanWeights;
   #blocks: BlockDerivatives | undefined;
+  #packingMade: MilFunction | undefined;
+  readonly #blockFunctions = new Map<string | undefined, MilFunction>();
 
   constructor(options: TrainingPlanOptions) {
     const { model, batchSize, sequenceLength } = options;
@@ -201,7 +202,7 @@ class StepPlan {
   /** Mask and rotary tables of a packed batch, for every block of the section. */
   #packing(section: string): void {
     if (this.#options.isPacked !== true) return;
-    const name = this.#program("packing", () => this.#model.functions.packing(this.#batchSizes));
+    const name = this.#program("packing", () => this.#packingFunction);
     const inputs = this.#model.positions === "rope" ? { position_ids: "position_ids" } : {};
     this.#builder.dispatch(
       section,
@@ -212,21 +213,19 @@ class StepPlan {
     );
   }
 
+  get #packingFunction(): MilFunction {
+    this.#packingMade ??= this.#model.functions.packing(this.#batchSizes);
+    return this.#packingMade;
+  }
+
   /** The buffers that `packing` writes, under the names blocks read them by. */
   #packedInputs(): Record<string, string> {
-    const { batchSize: B, sequenceLength: S, isPacked } = this.#batchSizes;
-    if (!isPacked) return {};
-    const { positions, config } = this.#model;
-    const shapes: Record<string, readonly number[]> = {
-      attention_mask: [B, S, S],
-      ...(positions === "rope" && {
-        ...Object.fromEntries(PACKED_TABLES.map((name) => [name, [B, S, config.headSize]])),
-      }),
-    };
+    if (!this.#batchSizes.isPacked) return {};
+    const fn = this.#packingFunction;
     return Object.fromEntries(
-      Object.entries(shapes).map(([name, shape]) => [
+      fn.outputs.map(({ name }) => [
         name,
-        this.#buffer(`packed_${name}`, tensorType("fp32", shape), "activation"),
+        this.#buffer(`packed_${name}`, outputType(fn, name), "activation"),
       ]),
     );
   }
@@ -257,10 +256,17 @@ class StepPlan {
     );
   }
 
+  #blockFunction(variant: string | undefined): MilFunction {
+    const known = this.#blockFunctions.get(variant);
+    const fn = known ?? this.#model.functions.block({ ...this.#batchSizes, variant });
+    this.#blockFunctions.set(variant, fn);
+    return fn;
+  }
+
   #blockDerivatives(): BlockDerivatives {
     const { recompute = "none", byteBudget } = this.#options;
     this.#blocks ??= new BlockDerivatives(this.#model.parameters, {
-      block: () => this.#model.functions.block(this.#batchSizes),
+      block: (variant) => this.#blockFunction(variant),
       recompute,
       byteBudget,
     });
@@ -309,17 +315,17 @@ class StepPlan {
     derivative: BlockDerivative | undefined,
   ): void {
     const stage = this.#block(layer);
-    const program = this.#program(
-      derivative?.forwardName ?? "block_evaluate",
-      () => derivative?.forward ?? this.#model.functions.block(this.#batchSizes),
-    );
+    const { variant } = stage;
+    const fn = derivative?.forward ?? this.#blockFunction(variant);
+    const evaluate = variant === undefined ? "block_evaluate" : `block_evaluate_${variant}`;
+    const program = this.#program(derivative?.forwardName ?? evaluate, () => fn);
     this.#builder.dispatch(
       section,
       `${verb} ${stage.group}`,
       program,
       {
         hidden: this.#hidden(layer),
-        ...this.#packedInputs(),
+        ...needed(fn, this.#packedInputs()),
         ...this.#weights.inputs(stage, { section, use: "forward" }),
       },
       {
@@ -453,6 +459,22 @@ class StepPlan {
     );
   }
 
+  /** The gradient of the gathered rows: that of the first hidden state, times what rows are multiplied by. */
+  #embeddedGradient(section: string): string {
+    const { embeddingScale } = this.#model;
+    const gradient = this.#hiddenGradient(0);
+    if (embeddingScale === 1) return gradient;
+    const scaled = this.#buffer("d_embedded", this.#hiddenType, "activation");
+    this.#builder.dispatch(
+      section,
+      "backward embed scale",
+      this.#program("embedding_scale", () => scaledRows(this.#hiddenType, embeddingScale)),
+      { gradient },
+      { scaled },
+    );
+    return scaled;
+  }
+
   #tokenTableGradient(section: string, target: OutputBindingInput): void {
     const { vocabularySize, channelCount } = this.#model.config;
     const program = "embedding_gradient";
@@ -468,7 +490,7 @@ class StepPlan {
       section,
       "backward embed tokens",
       program,
-      { indices: "tokens", gradient: this.#hiddenGradient(0) },
+      { indices: "tokens", gradient: this.#embeddedGradient(section) },
       { table_gradient: target },
     );
   }

@@ -1,3 +1,4 @@
+import { longestSequence } from "../../model/config.ts";
 import type { Model } from "../../model/model.ts";
 import { TrainError } from "../errors.ts";
 
@@ -45,7 +46,7 @@ export function checkStepSizes({
       `${batchSize} sequences of ${sequenceLength} tokens are ${batchSize * sequenceLength} tokens, a batch holds ${LARGEST_TOKEN_COUNT}`,
       { remedy: "Lower --batch-size; --gradient-accumulation-steps makes updates larger." },
     );
-  if (sequenceLength > config.contextLength)
+  if (sequenceLength > longestSequence(config))
     throw new TrainError(
       "train.plan.sizes",
       `sequences of ${sequenceLength} tokens do not fit the model's context of ${config.contextLength}`,
