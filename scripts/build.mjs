@@ -1,8 +1,10 @@
-// Builds dist/ from src/: TypeScript with tsc, WebAssembly kernels with AssemblyScript, tables (.txt) as they are.
+// Builds dist/ from src/: a module for each source and its types with tsc, the bundle that is used and shipped with
+// esbuild, WebAssembly kernels with AssemblyScript, tables (.txt) as they are.
 // Does nothing when dist/ is newer than every source, so `npm start`, `npm test` and the bin can always call it.
 //
 // Types are not checked here (npm run types does that): whoever starts a clone waits for as little as possible. For
-// the same reason the bin builds without the simulator's kernels; the simulator asks for them when it first runs.
+// the same reason the bin builds the bundle alone, without the simulator's kernels, which the simulator asks for when
+// it first runs.
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -21,10 +23,15 @@ import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { bundle } from "./bundle.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const require = createRequire(import.meta.url);
-const STAMP = join(root, "dist", ".built");
+/** Written after each output with the list of its sources. */
+const STAMPS = {
+  modules: join(root, "dist", ".built"),
+  bundle: join(root, "dist", "bundle", ".built"),
+};
 const LOCK = join(root, "dist", ".building");
 const LOCK_LIMIT_MS = 15 * 60_000;
 
@@ -72,31 +79,34 @@ function binOf(packageName, binName) {
 const sourceList = () =>
   [...files(join(root, "src"))].map((path) => path.slice(root.length + 1)).sort();
 
-/**
- * Whether dist/ is older than src/. With `kernels: "all"` also where the simulator's kernels are missing.
- */
-export function isStale({ kernels = "all" } = {}) {
-  if (!existsSync(join(root, "src"))) return false; // an installed package ships dist/ only
-  if (!existsSync(STAMP)) return true;
-  const sources = sourceList();
+/** Outputs older than their sources. `want`: "all", or "use" for what the bin loads. */
+function staleOutputs(sources, want) {
   const inputs = [
     ...sources.map((path) => join(root, path)),
-    join(root, "tsconfig.json"),
-    join(root, "package.json"),
-    fileURLToPath(import.meta.url),
+    ...["tsconfig.json", "package.json", "scripts/build.mjs", "scripts/bundle.mjs"].map((path) =>
+      join(root, path),
+    ),
   ];
-  return (
-    newest(inputs) > statSync(STAMP).mtimeMs ||
-    readFileSync(STAMP, "utf8") !== sources.join("\n") ||
-    missingKernels(sources, kernels).length > 0
-  );
+  const newestMs = newest(inputs);
+  return (want === "all" ? ["modules", "bundle"] : ["bundle"]).filter((output) => {
+    const stamp = STAMPS[output];
+    return (
+      !existsSync(stamp) ||
+      newestMs > statSync(stamp).mtimeMs ||
+      readFileSync(stamp, "utf8") !== sources.join("\n")
+    );
+  });
 }
 
-/**
- * Builds; processes that find dist/ stale at the same time wait for the first. With `kernels: "needed"` the
- * simulator's kernels are left to its first run.
- */
-export async function build({ kernels = "all" } = {}) {
+/** Whether what is wanted of dist/ is older than src/, or missing. */
+export function isStale({ want = "all" } = {}) {
+  if (!existsSync(join(root, "src"))) return false; // an installed package ships dist/ only
+  const sources = sourceList();
+  return staleOutputs(sources, want).length > 0 || missingKernels(sources, want).length > 0;
+}
+
+/** Builds what is wanted; processes that find dist/ stale at the same time wait for the first. */
+export async function build({ want = "all", isClean = false } = {}) {
   mkdirSync(join(root, "dist"), { recursive: true });
   const deadlineMs = Date.now() + LOCK_LIMIT_MS;
   let isTold = false;
@@ -106,10 +116,10 @@ export async function build({ kernels = "all" } = {}) {
     if (!isTold) process.stderr.write("waiting for another build of dist/ …\n");
     isTold = true;
     await sleep(200);
-    if (!existsSync(LOCK) && !isStale({ kernels })) return;
+    if (!existsSync(LOCK) && !isStale({ want })) return;
   }
   try {
-    await compile(kernels);
+    await compile(want, isClean);
   } finally {
     rmSync(LOCK, { force: true });
   }
@@ -181,9 +191,9 @@ function digestOf({ source, features }) {
 const digestPath = ({ output }) => join(root, `${output}.sources`);
 
 /** Modules that are not there, or made of other sources than those that stand here. */
-function missingKernels(sources, kernels) {
+function missingKernels(sources, want) {
   return kernelModules(sources).filter((module) => {
-    if (kernels === "needed" && module.source.startsWith(LATE)) return false;
+    if (want === "use" && module.source.startsWith(LATE)) return false;
     const path = digestPath(module);
     return (
       !existsSync(join(root, module.output)) ||
@@ -209,10 +219,14 @@ async function compileKernel(module) {
   writeFileSync(digestPath(module), digest);
 }
 
-async function compileTypeScript(sources) {
-  await run(binOf("typescript", "tsc"), ["-p", "tsconfig.json", "--noCheck"]);
-  for (const source of sources.filter((path) => path.endsWith(".txt")))
-    copyFileSync(join(root, source), join(root, "dist", source.slice("src/".length)));
+const compileModules = () => run(binOf("typescript", "tsc"), ["-p", "tsconfig.json", "--noCheck"]);
+
+function copyTables(sources) {
+  for (const source of sources.filter((path) => path.endsWith(".txt"))) {
+    const path = join(root, "dist", source.slice("src/".length));
+    mkdirSync(dirname(path), { recursive: true });
+    copyFileSync(join(root, source), path);
+  }
 }
 
 /** Runs tasks, as many at a time as there are processors. */
@@ -227,29 +241,35 @@ async function runAll(tasks) {
   if (failed !== undefined) throw failed.reason;
 }
 
-async function compile(kernels) {
+async function compile(want, isClean) {
   const startedMs = Date.now();
   const sources = sourceList();
-  const needsTypeScript = isStale({ kernels: "needed" });
-  const now = missingKernels(sources, kernels);
+  const stale = isClean ? ["modules", "bundle"] : staleOutputs(sources, want);
+  const now = missingKernels(sources, want);
   // An outdated kernel must not be run; without it the simulator makes a new one.
   for (const { output } of missingKernels(sources, "all"))
     rmSync(join(root, output), { force: true });
   const parts = [
-    ...(needsTypeScript ? ["TypeScript"] : []),
+    ...(stale.includes("modules") ? ["TypeScript"] : []),
+    ...(stale.includes("bundle") ? ["the bundle"] : []),
     ...(now.length === 0
       ? []
       : [`${now.length} WebAssembly ${now.length === 1 ? "kernel" : "kernels"}`]),
   ];
-  process.stderr.write(`building dist/ from src/: ${parts.join(" and ")} …\n`);
-  if (needsTypeScript)
-    removeLeftovers(existsSync(STAMP) ? readFileSync(STAMP, "utf8").split("\n") : [], sources);
+  process.stderr.write(`building dist/ from src/: ${parts.join(", ")} …\n`);
+  if (stale.includes("modules") && existsSync(STAMPS.modules))
+    removeLeftovers(readFileSync(STAMPS.modules, "utf8").split("\n"), sources);
+  if (stale.length > 0) copyTables(sources);
+  const work = { modules: compileModules, bundle: () => bundle(root, sources, { isClean }) };
   await runAll([
-    ...(needsTypeScript ? [() => compileTypeScript(sources)] : []),
+    ...stale.map((output) => work[output]),
     ...now.map((module) => () => compileKernel(module)),
   ]);
-  if (needsTypeScript) writeFileSync(STAMP, sources.join("\n"));
+  for (const output of stale) writeFileSync(STAMPS[output], sources.join("\n"));
   process.stderr.write(`built in ${((Date.now() - startedMs) / 1000).toFixed(1)} s\n`);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url) && isStale()) await build();
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const isClean = process.argv.includes("--clean");
+  if (isClean || isStale()) await build({ isClean });
+}

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { readSmallFile } from "../util/byte-source.ts";
 import { messageOf } from "../util/errors.ts";
 import { ARITHMETIC_RULES, RULE_NAMES } from "./arithmetic/rules.ts";

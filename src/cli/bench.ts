@@ -4,7 +4,7 @@ import { registerBenchEngine } from "./bench-engine.ts";
 import type { Exit } from "./exit.ts";
 
 export function register(program: Command, exit: Exit): void {
-  const bench = program.command("bench").description("published results beside this project's");
+  const bench = program.command("bench");
   bench
     .command("paper")
     .description("what others published about the engine, and what the cost model predicts for it")

@@ -27,7 +27,6 @@ interface CheckFlags extends DriverFlags {
 export function register(program: Command, exit: Exit): void {
   const command = program
     .command("check")
-    .description("hold a program against the language's rules, and a chip's")
     .argument("<file>", "MIL text, .mlpackage, .mlmodel, .mlmodelc or .onnx")
     .option("--chip <name>", "also the rules of this chip: m1 to m6, m4-max, …")
     .option("--macos <version>", "also what this version of macOS refuses or changes: 14 to 27")

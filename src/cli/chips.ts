@@ -17,7 +17,6 @@ interface ChipsFlags {
 export function register(program: Command, _exit: Exit): void {
   program
     .command("chips")
-    .description("what is known of each Neural Engine, with sources")
     .argument("[name]", "one chip: m1 to m6, m4-max, …")
     .option("--svg <file>", "write the chip's roofline as a picture")
     .option(

@@ -2,44 +2,127 @@ import type { Command } from "commander";
 import type { Exit } from "./exit.ts";
 
 interface CommandModule {
+  /** Adds the command, with its options and all below it; what it is for stands in the table. */
   readonly register: (program: Command, exit: Exit) => void;
 }
 
-type Load = () => Promise<CommandModule>;
+interface CommandRow {
+  readonly name: string;
+  /** What it is for, as help lists it. */
+  readonly help: string;
+  /** Its module, loaded when the command is named. */
+  readonly load: () => Promise<CommandModule>;
+}
 
-/** By name, in the order of `anecdote --help`: the main job first. */
-const MODULES: Readonly<Record<string, Load>> = {
-  train: () => import("./train.ts"),
-  finetune: () => import("./finetune.ts"),
-  fuse: () => import("./fuse.ts"),
-  generate: () => import("./generate.ts"),
-  eval: () => import("./eval.ts"),
-  export: () => import("./export.ts"),
-  runs: () => import("./runs.ts"),
-  plan: () => import("./plan.ts"),
-  estimate: () => import("./estimate.ts"),
-  inspect: () => import("./inspect.ts"),
-  check: () => import("./check.ts"),
-  run: () => import("./run.ts"),
-  convert: () => import("./convert.ts"),
-  diff: () => import("./diff.ts"),
-  ops: () => import("./ops.ts"),
-  chips: () => import("./chips.ts"),
-  bench: () => import("./bench.ts"),
-  data: () => import("./data.ts"),
-  tokenizer: () => import("./tokenizer.ts"),
-  doctor: () => import("./doctor.ts"),
-};
+/** In the order of `anecdote --help`: the main job first. */
+const COMMANDS: readonly CommandRow[] = [
+  {
+    name: "train",
+    help: "train a model on text; without options, the storyteller on its built-in stories",
+    load: () => import("./train.ts"),
+  },
+  {
+    name: "finetune",
+    help: "train a model you have on your own text: an adapter (lora, qlora), or all of it",
+    load: () => import("./finetune.ts"),
+  },
+  { name: "fuse", help: "one model of a model and its adapter", load: () => import("./fuse.ts") },
+  {
+    name: "generate",
+    help: "write text with a trained model",
+    load: () => import("./generate.ts"),
+  },
+  {
+    name: "eval",
+    help: "loss and perplexity of a model on data, each token counted once",
+    load: () => import("./eval.ts"),
+  },
+  {
+    name: "export",
+    help: "write a model as a Hugging Face folder, without the optimizer's state",
+    load: () => import("./export.ts"),
+  },
+  {
+    name: "runs",
+    help: "what was trained: list, show, compare, export, remove",
+    load: () => import("./runs.ts"),
+  },
+  {
+    name: "plan",
+    help: "print a training step: programs, buffers, dispatches, memory, what is kept for the backward",
+    load: () => import("./plan.ts"),
+  },
+  {
+    name: "estimate",
+    help: "predict time and energy on a chip: of a program, a training step or a token",
+    load: () => import("./estimate.ts"),
+  },
+  {
+    name: "inspect",
+    help: "show what is in a model, program or weight file of any format",
+    load: () => import("./inspect.ts"),
+  },
+  {
+    name: "check",
+    help: "hold a program against the language's rules, and a chip's",
+    load: () => import("./check.ts"),
+  },
+  {
+    name: "run",
+    help: "run a program once, with arrays from and to .npy files",
+    load: () => import("./run.ts"),
+  },
+  {
+    name: "convert",
+    help: "turn a model into another format: .mil, .mlpackage, .mlmodel or .onnx",
+    load: () => import("./convert.ts"),
+  },
+  {
+    name: "diff",
+    help: "compare two programs by structure, or two engine programs by meaning",
+    load: () => import("./diff.ts"),
+  },
+  {
+    name: "ops",
+    help: "list the ops of MIL, and what can be done with each",
+    load: () => import("./ops.ts"),
+  },
+  {
+    name: "chips",
+    help: "what is known of each Neural Engine, with sources",
+    load: () => import("./chips.ts"),
+  },
+  {
+    name: "bench",
+    help: "published results beside this project's",
+    load: () => import("./bench.ts"),
+  },
+  { name: "data", help: "make or fetch text to train on", load: () => import("./data.ts") },
+  {
+    name: "tokenizer",
+    help: "train a tokenizer, or see what one does to a text",
+    load: () => import("./tokenizer.ts"),
+  },
+  {
+    name: "doctor",
+    help: "what runs on this machine, what does not, and why; on a Mac, a self-test",
+    load: () => import("./doctor.ts"),
+  },
+];
 
-/** Registers the command that the words begin with; all of them where they begin with none, for help and typos. */
+/**
+ * Registers all commands by name, and the one that words name with its options: only that one's module is loaded, so
+ * that help and a short command do not wait for the long ones.
+ */
 export async function registerCommands(
   program: Command,
   exit: Exit,
   argv: readonly string[],
 ): Promise<void> {
-  const [name = ""] = argv;
-  const one = Object.hasOwn(MODULES, name) ? MODULES[name] : undefined;
-  const isVersion = argv.length === 1 && (name === "--version" || name === "-V");
-  const loads = one !== undefined ? [one] : isVersion ? [] : Object.values(MODULES);
-  for (const load of loads) (await load()).register(program, exit);
+  const named = argv[0] === "help" ? argv[1] : argv[0];
+  for (const { name, help, load } of COMMANDS) {
+    if (name === named) (await load()).register(program, exit);
+    else program.command(name);
+    program.commands.at(-1)?.description(help);
+  }
 }

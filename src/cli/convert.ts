@@ -31,7 +31,6 @@ interface ConvertFlags {
 export function register(program: Command, _exit: Exit): void {
   program
     .command("convert")
-    .description("turn a model into another format: .mil, .mlpackage, .mlmodel or .onnx")
     .argument("<in>", "a program in any format, a model folder or a run's")
     .argument("<out>", "where to write it; the ending says the format")
     .option("--function <name>", "which function becomes an .onnx file")

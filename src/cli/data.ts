@@ -27,7 +27,7 @@ interface TinyStoriesFlags {
 const COUNT_LIMIT = 100_000_000;
 
 export function register(program: Command, exit: Exit): void {
-  const data = program.command("data").description("make or fetch text to train on");
+  const data = program.command("data");
   data
     .command("stories")
     .description("write the built-in children's stories: train.txt and validation.txt")

@@ -15,7 +15,6 @@ interface DiffFlags {
 export function register(program: Command, exit: Exit): void {
   program
     .command("diff")
-    .description("compare two programs by structure, or two engine programs by meaning")
     .argument("<a>", "a program of any format, or an .hwx file")
     .argument("<b>", "the other one")
     .option("--registers", "register by register (.hwx)")

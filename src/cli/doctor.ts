@@ -54,7 +54,6 @@ interface DoctorFlags extends DriverFlags {
 export function register(program: Command, exit: Exit): void {
   const command = program
     .command("doctor")
-    .description("what runs on this machine, what does not, and why; on a Mac, a self-test")
     .option("--json", "findings and the self-test's report as one JSON object")
     .option("--quick", "self-test: the few rules without which nothing works, in half a minute")
     .option("--thorough", "self-test: all rules, the ones that take long too")

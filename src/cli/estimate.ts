@@ -72,7 +72,6 @@ const STEP_OPTIONS = {
 export function register(program: Command, _exit: Exit): void {
   const command = program
     .command("estimate")
-    .description("predict time and energy on a chip: of a program, a training step or a token")
     .argument("[file]", "MIL text, .mlpackage, .mlmodel or .onnx; or give --preset or --model")
     .option("--chip <name>", "m1 to m6, m4-max, … (anecdote chips)", "m4")
     .option("--token", "one generated token instead of a training step")

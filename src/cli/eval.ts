@@ -26,7 +26,6 @@ import { StatusLine, printNote } from "./terminal.ts";
 export function register(program: Command, _exit: Exit): void {
   const command = program
     .command("eval")
-    .description("loss and perplexity of a model on data, each token counted once")
     .option(
       "--adapter <dir>",
       "adapter folder or finetune run beside the model; DIR=0.5 takes half of it (may be given several times)",

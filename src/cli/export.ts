@@ -22,7 +22,6 @@ const EXPORT_OPTIONS = {
 export function register(program: Command, _exit: Exit): void {
   const command = program
     .command("export")
-    .description("write a model as a Hugging Face folder, without the optimizer's state")
     .option("--overwrite", "replace files that exist")
     .option("--json", "one JSON object")
     .addHelpText(

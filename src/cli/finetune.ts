@@ -65,7 +65,6 @@ interface FinetuneFlags {
 export function register(program: Command, exit: Exit): void {
   const command = program
     .command("finetune")
-    .description("train a model you have on your own text: an adapter (lora, qlora), or all of it")
     .option("-c, --config <file>", "YAML file with these options; flags win over it")
     .option("--print-config", "print the merged options with their origins, and stop")
     .option("--power <meter>", "what reads power; default: ANECDOTE_POWER, or auto")

@@ -33,7 +33,6 @@ interface FuseFlags {
 export function register(program: Command, _exit: Exit): void {
   const command = program
     .command("fuse")
-    .description("one model of a model and its adapter")
     .option(
       "--adapter <dir>",
       "adapter folder or finetune run; DIR=0.5 takes half of it (may be given several times)",

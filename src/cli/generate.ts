@@ -34,7 +34,6 @@ interface Task {
 export function register(program: Command, _exit: Exit): void {
   const command = program
     .command("generate")
-    .description("write text with a trained model")
     .option("--stop <text>", "end where this text appears (may be given several times)", append, [])
     .option(
       "--adapter <dir>",

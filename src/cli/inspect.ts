@@ -55,7 +55,6 @@ interface InspectFlags {
 export function register(program: Command, _exit: Exit): void {
   program
     .command("inspect")
-    .description("show what is in a model, program or weight file of any format")
     .argument(
       "<file>",
       "MIL text, .mlpackage, .mlmodel, .onnx, .hwx, .e5, .safetensors, a model folder, …",

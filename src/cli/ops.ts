@@ -20,7 +20,6 @@ interface OpsFlags {
 export function register(program: Command, _exit: Exit): void {
   program
     .command("ops")
-    .description("list the ops of MIL, and what can be done with each")
     .argument("[name]", "one op: its parameters in every opset")
     .option("--missing", "only ops that no test of another library executes")
     .option("--json", "one JSON object")

@@ -25,9 +25,6 @@ import type { EngineChoice } from "../engine/create.ts";
 export function register(program: Command, _exit: Exit): void {
   const command = program
     .command("plan")
-    .description(
-      "print a training step: programs, buffers, dispatches, memory, what is kept for the backward",
-    )
     .option("-c, --config <file>", "YAML file with the training options")
     .option("--json", "the plan as one JSON object")
     .addHelpText(

@@ -32,7 +32,6 @@ interface RunFlags extends DriverFlags {
 export function register(program: Command, _exit: Exit): void {
   const command = program
     .command("run")
-    .description("run a program once, with arrays from and to .npy files")
     .argument("<file>", "MIL text, .mlpackage, .mlmodel, .mlmodelc or .onnx")
     .option("--input <name=file.npy>", "an input's array (may be given several times)", append, [])
     .option("--output <dir>", "folder for the results, one .npy each")

@@ -31,12 +31,9 @@ interface RemoveFlags extends RunsFlags {
 }
 
 export function register(program: Command, exit: Exit): void {
-  const runs = program
-    .command("runs")
-    .description("what was trained: list, show, compare, export, remove")
-    .addHelpText(
-      "after",
-      `
+  const runs = program.command("runs").addHelpText(
+    "after",
+    `
 A run is its folder, or its name in --runs-dir.
 
 Examples:
@@ -45,7 +42,7 @@ Examples:
   anecdote runs compare storyteller runs/wider
   anecdote runs export storyteller --format csv --output storyteller.csv
   anecdote runs rm first-try second-try`,
-    );
+  );
   const command = (usage: string, description: string): Command =>
     runs
       .command(usage)

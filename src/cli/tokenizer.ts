@@ -26,9 +26,7 @@ interface TrainFlags {
 }
 
 export function register(program: Command, _exit: Exit): void {
-  const tokenizer = program
-    .command("tokenizer")
-    .description("train a tokenizer, or see what one does to a text");
+  const tokenizer = program.command("tokenizer");
   const train = tokenizer
     .command("train")
     .description("train a tokenizer and write tokenizer.json")

@@ -50,7 +50,6 @@ interface TrainFlags {
 export function register(program: Command, exit: Exit): void {
   const command = program
     .command("train")
-    .description("train a model on text; without options, the storyteller on its built-in stories")
     .option("-c, --config <file>", "YAML file with these options; flags win over it")
     .option("--print-config", "print the merged options with their origins, and stop")
     .option("--list-presets", "list the presets, and stop")

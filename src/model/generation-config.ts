@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { readJsonFile } from "./config-json.ts";
 import { givenId, givenIds, tokenIdSchema, tokenIdsSchema } from "./token-ids.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { writeFileAtomically } from "../util/atomic-file.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import { messageOf } from "../util/errors.ts";

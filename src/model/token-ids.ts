@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 const WANTED = "must be one token id, a whole number (-1 or null for none)";
 

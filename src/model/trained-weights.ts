@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { FP32 } from "../plan/storage.ts";
 import type { Storage } from "../plan/storage.ts";

@@ -1,6 +1,6 @@
 import { existsSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { sameShape, staticShape } from "../mil/types.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { openFileSource } from "../util/byte-source.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { DRIVERS } from "../chip/chip.ts";
 import { FAMILY_NAMES } from "../model/index.ts";
 

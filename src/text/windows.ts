@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { Random } from "../util/random.ts";
 import { TextError } from "./errors.ts";
 import { permutation } from "./permutation.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { AnecdoteError } from "./errors.ts";
 import { foreignHint } from "./foreign-names.ts";
 import type { ForeignNames } from "./foreign-names.ts";

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { linkSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { z } from "zod";
+import * as z from "zod";
 import { writeWholeFile } from "./atomic-file.ts";
 import { errorCode } from "./errors.ts";
 import { processStart } from "./process-start.ts";

@@ -3,13 +3,42 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 /**
- * The URL of a compiled file that stands beside `here`. Code runs from dist/ in use and from src/ under the
- * test runner; worker threads and .wasm files exist only in dist/, where the same build put them.
+ * Where this code runs from: src/ under the test runner, dist/ where every source has a module of its own, and
+ * dist/bundle/ in use, where modules are joined and stand in other folders than their sources.
  */
-export function compiledUrl(here: string, relativePath: string): URL {
-  const url = new URL(relativePath.replace(/\.ts$/, ".js"), here);
-  url.pathname = url.pathname.replace(/\/src\/(?!.*\/src\/)/, "/dist/");
-  return url;
+const HERE = import.meta.url;
+
+/** The package's folder: the nearest above with a package.json, however deep the build put this code. */
+const ROOT = nearestPackage(HERE);
+
+const IS_BUNDLED = HERE.startsWith(new URL("dist/bundle/", ROOT).href);
+const IS_SOURCE = HERE.startsWith(new URL("src/", ROOT).href);
+
+function nearestPackage(url: string): URL {
+  for (let at = new URL(".", url); ; at = new URL("..", at)) {
+    if (existsSync(new URL("package.json", at))) return at;
+    if (at.pathname === "/" || new URL("..", at).href === at.href) return new URL("../../", url);
+  }
+}
+
+/** The URL of a file of the package, by its path from the package's folder. */
+export function packageUrl(path: string): URL {
+  return new URL(path, ROOT);
+}
+
+/**
+ * The URL of what the build made of a source, by its path below src/: the module of a thread or process (.ts), or a
+ * WebAssembly module. The build finds modules to bundle by looking for calls of this function with a .ts path.
+ */
+export function compiledUrl(sourcePath: string): URL {
+  if (!sourcePath.endsWith(".ts")) return packageUrl(`dist/${sourcePath}`);
+  const folder = IS_BUNDLED ? "dist/bundle" : "dist";
+  return packageUrl(`${folder}/${sourcePath.replace(/\.ts$/, ".js")}`);
+}
+
+/** The URL of a table (.txt), by its path below src/. The build copies tables to dist/. */
+export function tableUrl(sourcePath: string): URL {
+  return packageUrl(`${IS_SOURCE ? "src" : "dist"}/${sourcePath}`);
 }
 
 /**
@@ -17,8 +46,9 @@ export function compiledUrl(here: string, relativePath: string): URL {
  * no sources, and all that can be made of them.
  */
 export function buildLate(): boolean {
-  const root = new URL("../../", import.meta.url);
-  const script = fileURLToPath(new URL("scripts/build.mjs", root));
-  if (!existsSync(new URL("src", root)) || !existsSync(script)) return false;
-  return spawnSync(process.execPath, [script], { stdio: ["ignore", 2, 2] }).status === 0;
+  const script = packageUrl("scripts/build.mjs");
+  if (!existsSync(packageUrl("src")) || !existsSync(script)) return false;
+  return (
+    spawnSync(process.execPath, [fileURLToPath(script)], { stdio: ["ignore", 2, 2] }).status === 0
+  );
 }

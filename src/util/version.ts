@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
+import { packageUrl } from "./source-layout.ts";
 
-/** The version in package.json, which stands two folders above in src/ and in dist/. */
+/** The version in package.json. */
 export const VERSION: string = readVersion();
 
 function readVersion(): string {
   const manifest: unknown = JSON.parse(
-    readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+    readFileSync(packageUrl("package.json"), "utf8"),
   );
   if (typeof manifest === "object" && manifest !== null && "version" in manifest) {
     return String(manifest.version);

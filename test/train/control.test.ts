@@ -43,10 +43,7 @@ async function withWriter(
     eval: true,
     workerData: {
       ...{ buffer: control.buffer, stop, updates },
-      control: compiledUrl(
-        new URL("../../src/train/run/control.ts", import.meta.url).href,
-        "./control.ts",
-      ).href,
+      control: compiledUrl("train/run/control.ts").href,
     },
   });
   const end = new Promise<WriterEnd>((resolve, reject) => {

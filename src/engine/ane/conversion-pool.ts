@@ -78,7 +78,7 @@ export class ConversionPool {
     if (known !== undefined) return known;
     if (this.#isClosed)
       throw new EngineError("engine.closed", "the engine's conversions have ended");
-    const made = new Worker(compiledUrl(import.meta.url, "./conversion-worker.ts"));
+    const made = new Worker(compiledUrl("engine/ane/conversion-worker.ts"));
     made.unref();
     // Told to whoever waits for it; a thread that ended is not used again.
     made.on("error", () => {

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import os from "node:os";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { DRIVERS } from "../../chip/chip.ts";
 import type { Driver } from "../../chip/chip.ts";
 import { readSmallFile } from "../../util/byte-source.ts";

@@ -22,7 +22,7 @@ export class HalfConverter {
   /** Throws where the compiled kernels are missing. */
   constructor() {
     const { memory, shared } = new SharedMemory(HALVES_AT + 2 * CHUNK);
-    const module = new Module(readFileSync(compiledUrl(import.meta.url, "./kernels.wasm")));
+    const module = new Module(readFileSync(compiledUrl("engine/host/kernels.wasm")));
     const instance = new Instance(module, { env: { memory } });
     this.#kernels = instance.exports as unknown as KernelExports;
     this.#singles = new Float32Array(shared, SINGLES_AT, CHUNK);

@@ -37,7 +37,7 @@ export class KernelPool {
 
   /** Throws `EngineError` where the compiled kernels are missing. */
   constructor(threads: number) {
-    const wasm = compiledUrl(import.meta.url, "./kernels.wasm");
+    const wasm = compiledUrl("engine/host/kernels.wasm");
     try {
       this.#module = new Module(readFileSync(wasm));
     } catch (error) {
@@ -52,7 +52,7 @@ export class KernelPool {
     for (let thread = 1; thread < threads; thread++) {
       const { port1, port2 } = new MessageChannel();
       const data: KernelWorkerData = { module: this.#module, buffers, port: port2 };
-      const worker = new Worker(compiledUrl(import.meta.url, "./kernel-worker.ts"), {
+      const worker = new Worker(compiledUrl("engine/host/kernel-worker.ts"), {
         workerData: data,
         transferList: [port2],
       });

@@ -62,7 +62,7 @@ export class Pool {
         tasks: this.#tasks.buffer,
         scratch: arena.keep(SCRATCH_BYTES),
       };
-      const worker = new Worker(compiledUrl(import.meta.url, "./pool-worker.ts"), { workerData });
+      const worker = new Worker(compiledUrl("engine/sim/pool-worker.ts"), { workerData });
       // A worker that cannot start leaves its share to the others.
       worker.on("error", () => undefined);
       worker.unref();
@@ -117,8 +117,8 @@ export class Pool {
 
 /** Built with relaxed SIMD where there is such a build and it can run: the same bits in fewer instructions. */
 function loadModule(name: ModuleName, simd: Simd): WasmModule {
-  const wasm = compiledUrl(import.meta.url, `./${name}.wasm`);
-  const relaxed = compiledUrl(import.meta.url, `./${name}.relaxed.wasm`);
+  const wasm = compiledUrl(`engine/sim/${name}.wasm`);
+  const relaxed = compiledUrl(`engine/sim/${name}.relaxed.wasm`);
   // A checkout that was started without being built whole has none of them.
   if (!existsSync(wasm)) buildLate();
   try {

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /** How one test ended on one engine. */
 export const outcomeSchema = z.object({

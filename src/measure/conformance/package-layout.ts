@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { readNpyFile } from "../../files/npy.ts";
 import type { NpyArray } from "../../files/npy.ts";
 import { float16Value } from "../../util/float16.ts";

@@ -33,7 +33,7 @@ function runProcess(
   take: () => Job | undefined,
   { limitMs, onEnd, signal }: PoolOptions,
 ): Promise<void> {
-  const path = fileURLToPath(compiledUrl(import.meta.url, "./worker.ts"));
+  const path = fileURLToPath(compiledUrl("measure/conformance/worker.ts"));
   const child = fork(path, [], { stdio: ["ignore", "ignore", "pipe", "ipc"] });
   return new Promise((resolve) => {
     let job: Job | undefined;

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { packageUrl } from "../../util/source-layout.ts";
 import { parseMeasuredRows, PROGRAM_KINDS } from "../published/measured-row.ts";
 import type { MeasuredRow } from "../published/measured-row.ts";
 import { describeRow, rowCase } from "../published/row-case.ts";
@@ -16,7 +17,7 @@ export interface Published {
 }
 
 /** The rows that the cost model is checked against; the package carries the file. Whole models are no cases here. */
-const FILE = new URL("../../../bench/data/measurements.json", import.meta.url);
+const FILE = packageUrl("bench/data/measurements.json");
 
 let rows: readonly MeasuredRow[] | undefined;
 

@@ -57,7 +57,7 @@ export async function runTasks(options: ChildOptions): Promise<void> {
 function runChild({ job, limitOf, onEnd, signal }: ChildOptions): Promise<number> {
   const child = spawn(
     process.execPath,
-    [fileURLToPath(compiledUrl(import.meta.url, "./probe-process.ts"))],
+    [fileURLToPath(compiledUrl("measure/self-test/probe-process.ts"))],
     {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
       env: { ...process.env, [STDERR_FOLDER_VARIABLE]: job.scratch },

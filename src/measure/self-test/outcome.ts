@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { DRIVERS } from "../../chip/chip.ts";
 
 /** What a machine answered to a rule. `unknown`: it was not tried, or what came back tells nothing. */

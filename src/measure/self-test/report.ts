@@ -1,6 +1,6 @@
 import os from "node:os";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { DRIVERS } from "../../chip/chip.ts";
 import type { Chip, Driver } from "../../chip/chip.ts";
 import { cacheFolder } from "../../engine/ane/probe.ts";

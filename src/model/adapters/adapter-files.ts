@@ -3,7 +3,7 @@
 // and lora_b [r, out]; its `scale` is what PEFT calls alpha / r.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { writeWholeFile } from "../../util/atomic-file.ts";
 import { openFileSource } from "../../util/byte-source.ts";
 import { readJsonFile } from "../config-json.ts";

@@ -1,6 +1,6 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { writeWholeFile } from "../../util/atomic-file.ts";
 import { readSmallFile } from "../../util/byte-source.ts";
 

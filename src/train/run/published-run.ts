@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { trainerStateSchema } from "../../runs/state.ts";
 import type { TrainerState } from "../../runs/state.ts";
 

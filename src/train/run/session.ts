@@ -69,7 +69,7 @@ export async function trainInWorker(
 async function trainLocked(config: TrainConfig, options: SessionOptions): Promise<TrainEvent> {
   const { stuckAfterMs = 30_000 } = options;
   const control = new ControlBlock();
-  const worker = new Worker(compiledUrl(import.meta.url, "./worker.ts"), {
+  const worker = new Worker(compiledUrl("train/run/worker.ts"), {
     workerData: { config, control: control.buffer, energy: options.energy?.buffer },
   });
   let last: TrainEvent | undefined;

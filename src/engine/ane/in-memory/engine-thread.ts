@@ -112,7 +112,7 @@ export class EngineThread {
   }
 
   #start(): Worker {
-    const worker = new Worker(compiledUrl(import.meta.url, "./engine-worker.ts"), {
+    const worker = new Worker(compiledUrl("engine/ane/in-memory/engine-worker.ts"), {
       workerData: { library: this.#library } satisfies EngineWorkerData,
     });
     // The timer of a job keeps the process alive, not an idle thread.

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { tableUrl } from "../../../util/source-layout.ts";
 import { BLOCK_NAMES, FAMILIES, PROVENANCES } from "./types.ts";
 import type { BlockRows, Family, RegisterRow } from "./types.ts";
 
@@ -11,7 +12,7 @@ const REGISTER =
 
 /** Blocks of registers by family, from `registers.txt`, which tells its own format. */
 export function readRows(): ReadonlyMap<Family, readonly BlockRows[]> {
-  return parseRows(readFileSync(new URL("./registers.txt", import.meta.url), "utf8"));
+  return parseRows(readFileSync(tableUrl("inspect/hwx/map/registers.txt"), "utf8"));
 }
 
 /** Throws `Error` naming the line that is no row of the format. */
