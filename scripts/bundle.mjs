@@ -4,7 +4,7 @@
 // Entries keep their paths below src/; what several share is in chunks/, and what is imported lazily is a chunk of its
 // own. Names are kept, so that stacks of errors can be read. koffi and ONNX Runtime are native and stay outside.
 import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 
 /** What a package's user imports, and the command line. */
 const ENTRIES = ["src/index.ts", "src/inspect.ts", "src/measure.ts", "src/cli/main.ts"];
@@ -30,6 +30,63 @@ function startedModules(root, sources) {
   return [...found].sort();
 }
 
+/** What the index of a room exports from its files, by exported name: the file, and its name there. */
+function exportsOf(path) {
+  const found = new Map();
+  const text = readFileSync(path, "utf8");
+  for (const [, names, file] of text.matchAll(/^export \{([^}]*)\} from "([^"]+)";$/gm)) {
+    for (const name of namesIn(names)) {
+      found.set(name.local, { name: name.imported, path: resolve(dirname(path), file) });
+    }
+  }
+  return found;
+}
+
+const namesIn = (list) =>
+  list
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== "")
+    .map((part) => {
+      const [imported, local = imported] = part.split(" as ");
+      return { imported, local };
+    });
+
+/**
+ * Imports from the index of a room become imports from the files that it names. esbuild puts all of what an index
+ * names into the chunks of whoever imports one of them; with this, a command loads what it uses.
+ */
+const pastIndexes = {
+  name: "past-indexes",
+  setup({ onLoad }) {
+    const indexes = new Map();
+    const known = (path) => {
+      if (!indexes.has(path)) indexes.set(path, exportsOf(path));
+      return indexes.get(path);
+    };
+    onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, ({ path }) => {
+      const folder = dirname(path);
+      const text = readFileSync(path, "utf8").replaceAll(
+        /^import \{([^}]*)\} from "([^"]+\/index\.ts)";$/gm,
+        (whole, names, file) => {
+          const index = known(resolve(folder, file));
+          const wanted = namesIn(names);
+          if (!wanted.every(({ imported }) => index.has(imported))) return whole;
+          return wanted
+            .map(({ imported, local }) => {
+              const from = index.get(imported);
+              const to = relative(folder, from.path).replaceAll("\\", "/");
+              const specifier = to.startsWith(".") ? to : `./${to}`;
+              return `import { ${from.name} as ${local} } from "${specifier}";`;
+            })
+            .join(" ");
+        },
+      );
+      return { contents: text, loader: "ts" };
+    });
+  },
+};
+
 /** Bundles; `sources`: paths below the root. With `isClean` nothing of older bundles stays. */
 export async function bundle(root, sources, { isClean = false } = {}) {
   const { build } = await import("esbuild");
@@ -47,6 +104,7 @@ export async function bundle(root, sources, { isClean = false } = {}) {
     platform: "node",
     target: "node20",
     external: EXTERNAL,
+    plugins: [pastIndexes],
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: "none",

@@ -1,5 +1,4 @@
 import type { Command } from "commander";
-import { planJson, printPlan } from "../plan/print.ts";
 import {
   PRESETS,
   RunLock,
@@ -7,11 +6,8 @@ import {
   TRAIN_OPTIONS,
   fileLayer,
   logInterruption,
-  planOf,
-  plannedModel,
   readTrainLayer,
   resolveRun,
-  trainedModel,
   trainInWorker,
 } from "../train/index.ts";
 import type {
@@ -27,7 +23,6 @@ import { exitAtOnce } from "../util/stuck-thread.ts";
 import type { Exit } from "./exit.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
-import { showPrograms } from "./show-programs.ts";
 import { watchPower } from "./power.ts";
 import { Interruptions } from "./interruptions.ts";
 import { goOnInNewProcess, lockTokenFromBefore, shareWithProcessBefore } from "./new-process.ts";
@@ -81,8 +76,10 @@ what holds, and why.`,
     }
     const resolved = resolveFromCommandLine(command, flags.config);
     if (flags.printConfig === true) printConfig(resolved, flags.json === true);
-    else if (flags.show !== undefined) await show(resolved.config, flags.show, flags);
-    else
+    else if (flags.show !== undefined) {
+      const { showBeforeRun } = await import("./show-plan.ts");
+      await showBeforeRun(resolved.config, flags.show, flags);
+    } else
       exit(await runTrainCommand(resolved.config, flags.json === true, powerChoice(flags.power)));
   });
 }
@@ -156,19 +153,6 @@ export function printConfig({ config, origins }: ResolvedTrainConfig, json: bool
       process.stdout.write(`${key}: ${String(value)}`.padEnd(48) + `# ${origin}\n`);
     }
   }
-}
-
-async function show(
-  config: TrainConfig,
-  what: string,
-  { json = false, output, overwrite = false }: TrainFlags,
-): Promise<void> {
-  if (what !== "plan" && what !== "mil") {
-    throw new UsageError("cli.show", `--show takes plan or mil, not "${what}"`);
-  }
-  const built = planOf(config, trainedModel(config, plannedModel(config)));
-  if (what === "mil") await showPrograms(built.plan, config, { output, overwrite, json });
-  else process.stdout.write(json ? `${JSON.stringify(planJson(built))}\n` : printPlan(built));
 }
 
 /** Trains as the configuration says, in this process and those that follow it, and tells of it; gives the exit code. */

@@ -1,15 +1,10 @@
 import type { Driver } from "../chip/chip.ts";
 import type { OperandScaling } from "../lower/operand-scaling.ts";
 import { didYouMean } from "../util/nearest.ts";
-import { autoChoice } from "./auto.ts";
-import { createAneEngine } from "./ane/index.ts";
 import type { AneEngineOptions } from "./ane/index.ts";
-import { createCpuEngine } from "./cpu/index.ts";
 import type { Engine } from "./engine.ts";
 import { EngineError } from "./errors.ts";
-import { createReferenceEngine } from "./reference/index.ts";
 import type { Scaling } from "./scaling.ts";
-import { createSimEngine } from "./sim/index.ts";
 import type { Numerics } from "./sim/numerics.ts";
 import { isSimulated, simulatedChip } from "../chip/simulated.ts";
 
@@ -64,13 +59,13 @@ export function engineOptions({
   };
 }
 
-type CreateEngine = (options: EngineOptions) => Engine | Promise<Engine>;
+type CreateEngine = (options: EngineOptions) => Promise<Engine>;
 
-/** Engines by the name `--engine` takes. */
+/** Engines by the name `--engine` takes; each is loaded when it is made, so that nobody waits for the others. */
 const ENGINES: Readonly<Record<string, CreateEngine>> = {
-  ane: (options) => createAneEngine(aneOptions(options)),
-  cpu: createCpuEngine,
-  reference: () => createReferenceEngine(),
+  ane: async (options) => (await import("./ane/index.ts")).createAneEngine(aneOptions(options)),
+  cpu: async (options) => (await import("./cpu/index.ts")).createCpuEngine(options),
+  reference: async () => (await import("./reference/index.ts")).createReferenceEngine(),
 };
 
 /** What `--engine` accepts. */
@@ -90,7 +85,9 @@ export async function createEngine(name: string, options: EngineOptions = {}): P
   }
   checkMeaning(name, options);
   const chip = simulatedChip(name);
-  if (chip !== undefined) return createSimEngine(chip.id, options);
+  if (chip !== undefined) {
+    return (await import("./sim/index.ts")).createSimEngine(chip.id, options);
+  }
   if (name === "auto") return bestEngine(options);
   const create = ENGINES[name];
   if (create === undefined) {
@@ -106,9 +103,11 @@ export async function createEngine(name: string, options: EngineOptions = {}): P
 /** The Neural Engine where `autoChoice` trusts it and it can be reached, else the CPU. */
 async function bestEngine(options: EngineOptions): Promise<Engine> {
   const { driver, onChoice } = options;
+  const { autoChoice } = await import("./auto.ts");
   const { engine, reason } = await autoChoice({ ...(driver !== undefined && { driver }) });
   if (engine === "ane") {
     try {
+      const { createAneEngine } = await import("./ane/index.ts");
       const ane = await createAneEngine(aneOptions(options));
       if (reason !== undefined) onChoice?.(reason);
       return ane;
@@ -117,6 +116,7 @@ async function bestEngine(options: EngineOptions): Promise<Engine> {
       onChoice?.(`engine auto is cpu: the Neural Engine cannot be reached: ${error.message}`);
     }
   } else if (reason !== undefined) onChoice?.(reason);
+  const { createCpuEngine } = await import("./cpu/index.ts");
   return createCpuEngine(cpuOptions(options));
 }
 

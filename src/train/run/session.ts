@@ -10,12 +10,15 @@ import { ControlBlock } from "./control.ts";
 import { logInterruption } from "../../runs/event-log.ts";
 import type { TrainEvent } from "../../runs/events.ts";
 import type { EnergyBlock } from "../costs/energy-block.ts";
-import { saveFromMainThread } from "./emergency-save.ts";
 import type { SharedRun } from "./emergency-save.ts";
 import type { TrainProgress } from "./run.ts";
 import { RunLock } from "../../runs/run-lock.ts";
 
 const LEAVE_AFTER_MS = 500;
+
+/** What saves for a thread that hangs: loaded beside the first steps, so that nobody waits for it. */
+const loadSaver = (): Promise<typeof import("./emergency-save.ts")> =>
+  import("./emergency-save.ts");
 
 /** Messages from the training thread. */
 export type WorkerMessage =
@@ -121,11 +124,14 @@ async function trainLocked(config: TrainConfig, options: SessionOptions): Promis
             break;
           case "shared":
             shared = message.run;
+            void loadSaver();
             break;
           case "error":
             hangs = message.code === "engine.ane.timeout";
-            if (hangs) saveIfWhole(control, shared, config, options);
-            reject(revive(message));
+            void (hangs ? saveIfWhole(control, shared, config, options) : Promise.resolve()).then(
+              () => reject(revive(message)),
+              reject,
+            );
             break;
         }
       });
@@ -147,7 +153,7 @@ async function trainLocked(config: TrainConfig, options: SessionOptions): Promis
     return event;
   }
   if (rescued) {
-    const event = saveFromMainThread(control, shared, config);
+    const event = (await loadSaver()).saveFromMainThread(control, shared, config);
     options.onEvent?.(event);
     return event;
   }
@@ -173,14 +179,14 @@ function leftEvent(config: TrainConfig, startStep: number | undefined): TrainEve
 }
 
 /** The last whole step, where there is one that the last checkpoint lacks. */
-function saveIfWhole(
+async function saveIfWhole(
   control: ControlBlock,
   shared: SharedRun | undefined,
   config: TrainConfig,
   { onEvent }: SessionOptions,
-): void {
+): Promise<void> {
   try {
-    const event = saveFromMainThread(control, shared, config);
+    const event = (await loadSaver()).saveFromMainThread(control, shared, config);
     onEvent?.(event);
   } catch (error) {
     // Nothing whole to save; the error that follows says why the run ends.

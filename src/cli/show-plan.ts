@@ -1,0 +1,25 @@
+import { planOf, plannedModel, trainedModel } from "../train/index.ts";
+import type { TrainConfig } from "../train/index.ts";
+import { planJson, printPlan } from "../plan/print.ts";
+import { UsageError } from "./errors.ts";
+import { showPrograms } from "./show-programs.ts";
+
+interface ShowFlags {
+  readonly output?: string;
+  readonly overwrite?: boolean;
+  readonly json?: boolean;
+}
+
+/** What `train --show` prints instead of training. Throws `UsageError` for anything but `plan` and `mil`. */
+export async function showBeforeRun(
+  config: TrainConfig,
+  what: string,
+  { json = false, output, overwrite = false }: ShowFlags,
+): Promise<void> {
+  if (what !== "plan" && what !== "mil") {
+    throw new UsageError("cli.show", `--show takes plan or mil, not "${what}"`);
+  }
+  const built = planOf(config, trainedModel(config, plannedModel(config)));
+  if (what === "mil") await showPrograms(built.plan, config, { output, overwrite, json });
+  else process.stdout.write(json ? `${JSON.stringify(planJson(built))}\n` : printPlan(built));
+}
