@@ -14,7 +14,7 @@
  * @module
  */
 export { AnecdoteError, FileError } from "./util/errors.ts";
-export { OptionError } from "./util/options.ts";
+export { OptionError } from "./util/option-error.ts";
 export { VERSION } from "./util/version.ts";
 
 // anecdote train, generate, eval, plan

@@ -110,18 +110,23 @@ const COMMANDS: readonly CommandRow[] = [
   },
 ];
 
+/** The command that words begin with, or ask help for; only its module is loaded. */
+export function namedIn([first, second]: readonly string[]): (name: string) => boolean {
+  const named = first === "help" ? second : first;
+  return (name) => name === named;
+}
+
 /**
- * Registers all commands by name, and the one that words name with its options: only that one's module is loaded, so
- * that help and a short command do not wait for the long ones.
+ * Registers all commands by name and purpose, and those that are wanted with their options: the modules of the others
+ * are not loaded, so that help and a short command do not wait for the long ones.
  */
 export async function registerCommands(
   program: Command,
   exit: Exit,
-  argv: readonly string[],
+  isWanted: (name: string) => boolean,
 ): Promise<void> {
-  const named = argv[0] === "help" ? argv[1] : argv[0];
   for (const { name, help, load } of COMMANDS) {
-    if (name === named) (await load()).register(program, exit);
+    if (isWanted(name)) (await load()).register(program, exit);
     else program.command(name);
     program.commands.at(-1)?.description(help);
   }

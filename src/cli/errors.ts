@@ -1,7 +1,7 @@
 import { FilesError } from "../files/errors.ts";
 import { AnecdoteError } from "../util/errors.ts";
 import { printable } from "../util/printable.ts";
-import { OptionError } from "../util/options.ts";
+import { OptionError } from "../util/option-error.ts";
 import { styled } from "./terminal.ts";
 import { asTyped } from "./typed-command.ts";
 

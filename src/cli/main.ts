@@ -2,7 +2,7 @@ import { CommanderError } from "commander";
 import type { Command } from "commander";
 import { HelpfulCommand, addHelpAll } from "./help.ts";
 import { EXIT_CODES, UsageError, exitCodeOf, reportError } from "./errors.ts";
-import { registerCommands } from "./commands.ts";
+import { namedIn, registerCommands } from "./commands.ts";
 import { exitAtOnce, hasStuckThread } from "../util/stuck-thread.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { FOREIGN_NAMES } from "../train/config/foreign-names.ts";
@@ -70,7 +70,7 @@ Examples:
   const exit = (code: number): void => {
     exitCode = code;
   };
-  await registerCommands(program, exit, argv);
+  await registerCommands(program, exit, namedIn(argv));
   addHelpAll(program);
   refuseRepeated(program);
   const json = argv.includes("--json");

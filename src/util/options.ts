@@ -1,12 +1,9 @@
 import * as z from "zod";
-import { AnecdoteError } from "./errors.ts";
 import { foreignHint } from "./foreign-names.ts";
 import type { ForeignNames } from "./foreign-names.ts";
 import { didYouMean } from "./nearest.ts";
+import { OptionError } from "./option-error.ts";
 import { plainProblem } from "./plain-problem.ts";
-
-/** A name, type or value that a command or a configuration file may not have. */
-export class OptionError extends AnecdoteError {}
 
 /** One setting: the same record makes the flag, the YAML key, the help text and the check. */
 export interface OptionSpec<Value = unknown> {

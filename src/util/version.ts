@@ -5,9 +5,7 @@ import { packageUrl } from "./source-layout.ts";
 export const VERSION: string = readVersion();
 
 function readVersion(): string {
-  const manifest: unknown = JSON.parse(
-    readFileSync(packageUrl("package.json"), "utf8"),
-  );
+  const manifest: unknown = JSON.parse(readFileSync(packageUrl("package.json"), "utf8"));
   if (typeof manifest === "object" && manifest !== null && "version" in manifest) {
     return String(manifest.version);
   }

@@ -6,7 +6,11 @@ import { resolveTrainConfig } from "../../src/train/index.ts";
 import { run } from "./in-process.ts";
 
 const program = new HelpfulCommand("anecdote");
-await registerCommands(program, () => undefined, []);
+await registerCommands(
+  program,
+  () => undefined,
+  () => true,
+);
 const commandsOf = (command: Command): readonly Command[] => [
   command,
   ...command.commands.flatMap(commandsOf),

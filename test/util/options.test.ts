@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import {
-  OptionError,
   choiceOption,
   flagOption,
   numberOption,
   resolveOptions,
   textOption,
 } from "../../src/util/options.ts";
+import { OptionError } from "../../src/util/option-error.ts";
 
 const TABLE = {
   max_steps: numberOption("updates", { integer: true, minimum: 1, aliases: ["iters"] }),

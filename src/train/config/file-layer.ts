@@ -1,7 +1,7 @@
 import { parse as parseYaml } from "yaml";
 import { readSmallFile } from "../../util/byte-source.ts";
 import { messageOf } from "../../util/errors.ts";
-import { OptionError } from "../../util/options.ts";
+import { OptionError } from "../../util/option-error.ts";
 import type { OptionLayer } from "../../util/options.ts";
 
 const BYTE_LIMIT = 1 << 20;

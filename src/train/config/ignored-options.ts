@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { COMMAND_LINE, OptionError, flagName } from "../../util/options.ts";
+import { OptionError } from "../../util/option-error.ts";
+import { COMMAND_LINE, flagName } from "../../util/options.ts";
 import type { ResolvedTrainConfig, TrainConfig, TrainLayer } from "./config.ts";
 import { SIZE_KEYS } from "./size-keys.ts";
 import { corpusName } from "../../text/index.ts";

@@ -17,8 +17,7 @@ import { RunLock } from "../../runs/run-lock.ts";
 const LEAVE_AFTER_MS = 500;
 
 /** What saves for a thread that hangs: loaded beside the first steps, so that nobody waits for it. */
-const loadSaver = (): Promise<typeof import("./emergency-save.ts")> =>
-  import("./emergency-save.ts");
+const loadSaver = async () => import("./emergency-save.ts");
 
 /** Messages from the training thread. */
 export type WorkerMessage =
