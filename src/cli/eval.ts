@@ -12,8 +12,9 @@ import {
   resolveTrainConfig,
 } from "../train/index.ts";
 import type { CorpusPaths } from "../text/index.ts";
-import type { TrainConfig } from "../train/index.ts";
+import type { RowReading, TrainConfig } from "../train/index.ts";
 import { resolveOptions } from "../util/options.ts";
+import type { OptionValues } from "../util/options.ts";
 import { adapterSources, collect } from "./adapter-option.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
@@ -70,6 +71,7 @@ export function register(program: Command, _exit: Exit): void {
       adapters: adapterSources(flags.adapter),
       ...(held ?? { data: values.data ?? "" }),
       ...(values.text_field !== undefined && { textField: values.text_field }),
+      rows: rowsOf(values),
       ...(values.batch_size !== undefined && { batchSize: values.batch_size }),
       ...(values.max_seq_length !== undefined && { sequenceLength: values.max_seq_length }),
       ...(values.by_document !== undefined && { byDocument: values.by_document }),
@@ -94,6 +96,18 @@ export function register(program: Command, _exit: Exit): void {
         : `loss ${report.loss.toFixed(4)} nats/token  perplexity ${report.perplexity.toFixed(3)}  over ${report.tokens} tokens${speed > 0 ? `, ${speed.toFixed(1)} tokens/s` : ""}${tokenCostsText(mean, speed)}\n`,
     );
   });
+}
+
+/** How rows are read, as far as somebody said. */
+function rowsOf(values: OptionValues<typeof EVAL_OPTIONS>): RowReading {
+  const { data_format, prompt_field, completion_field, input_field, messages_field } = values;
+  const { mask_prompt, pair_style } = values;
+  return {
+    ...(data_format !== undefined && { data_format }),
+    ...(mask_prompt !== undefined && { mask_prompt }),
+    ...(pair_style !== undefined && { pair_style }),
+    ...{ prompt_field, completion_field, input_field, messages_field },
+  };
 }
 
 interface EvalFlags {

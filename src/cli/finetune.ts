@@ -52,6 +52,7 @@ const FINETUNE_DEFAULTS: TrainSettings = {
   weight_decay: 0,
   adam_beta2: 0.999,
   sampling: "epochs",
+  data_format: "examples",
   output_dir: "runs/finetune",
 };
 

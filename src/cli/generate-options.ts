@@ -106,10 +106,17 @@ export const GENERATE_OPTIONS = {
 export const EVAL_OPTIONS = {
   model: GENERATE_OPTIONS.model,
   data: dataOption(
-    "text (.txt, .jsonl, .json, .csv, each also .gz) or token ids (.bin): files, patterns, a folder, or `-` for standard input",
+    "text and rows (.txt, .jsonl, .json, .csv, each also .gz, .parquet) or token ids (.bin): files, patterns, a folder, or `-` for standard input",
     { placeholder: "FILE_OR_DIR" },
   ),
   text_field: { ...TRAIN_OPTIONS.text_field, group: OPTIONS_GROUP },
+  data_format: TRAIN_OPTIONS.data_format,
+  prompt_field: TRAIN_OPTIONS.prompt_field,
+  completion_field: TRAIN_OPTIONS.completion_field,
+  input_field: TRAIN_OPTIONS.input_field,
+  messages_field: TRAIN_OPTIONS.messages_field,
+  mask_prompt: TRAIN_OPTIONS.mask_prompt,
+  pair_style: TRAIN_OPTIONS.pair_style,
   batch_size: numberOption("windows at once", { integer: true, minimum: 1 }),
   max_seq_length: numberOption("tokens of context; default: the model's, at most 1,024", {
     integer: true,

@@ -43,7 +43,7 @@ export class WindowBatches implements Batches {
     return this.#sampler.state;
   }
 
-  get windowsPerEpoch(): number {
+  get rowsPerEpoch(): number {
     return this.#sampler.windowsPerEpoch;
   }
 

@@ -4,8 +4,11 @@ import { openFileSource } from "../util/byte-source.ts";
 import { TextError } from "./errors.ts";
 import { expandPattern, isPattern } from "./glob.ts";
 
-/** text: UTF-8; jsonl: one object a line; json: an array of rows; csv: rows under names; tokens: ids of 2 or 4 bytes. */
-export type CorpusFormat = "text" | "jsonl" | "json" | "csv" | "tokens";
+/**
+ * text: UTF-8; jsonl: one object a line; json: an array of rows; csv: rows under names; parquet: rows in columns;
+ * tokens: ids of 2 or 4 bytes.
+ */
+export type CorpusFormat = "text" | "jsonl" | "json" | "csv" | "parquet" | "tokens";
 
 /** A file of a corpus. */
 export interface CorpusFile {
@@ -35,6 +38,7 @@ const FORMATS: ReadonlyMap<string, CorpusFormat> = new Map([
   [".json", "json"],
   [".csv", "csv"],
   [".tsv", "csv"],
+  [".parquet", "parquet"],
   [".bin", "tokens"],
   [".u16", "tokens"],
   [".u32", "tokens"],
@@ -53,7 +57,7 @@ const SPLIT_NAMES: ReadonlyMap<string, Split> = new Map([
 ]);
 
 const EXPECTED =
-  'Known are .txt, .jsonl, .json and .csv (a field or column "text"), each also as .gz, and .bin (token ids of 2 or 4 bytes).';
+  'Known are .txt, .jsonl, .json and .csv (a field or column "text"), each also as .gz, .parquet, and .bin (token ids of 2 or 4 bytes).';
 
 /** The format a file's name promises; a name that promises none is text. */
 function formatOf(path: string): CorpusFormat {
@@ -61,7 +65,6 @@ function formatOf(path: string): CorpusFormat {
   const known = FORMATS.get(extension);
   if (known !== undefined) return known;
   const refused: Record<string, string> = {
-    ".parquet": "Write its rows as .jsonl first.",
     ".xlsx": "Save it as .csv first.",
     ".zst": "Unpack it first.",
     ".zip": "Unpack it first.",
@@ -78,8 +81,9 @@ const GZIP = /\.gz$/i;
 function corpusFile(path: string): CorpusFile {
   const isCompressed = GZIP.test(path);
   const format = formatOf(path.replace(GZIP, ""));
-  if (isCompressed && format === "tokens") {
-    throw new TextError("text.format", `${path}: token ids are read by position, not unpacked`, {
+  if (isCompressed && (format === "tokens" || format === "parquet")) {
+    const what = format === "tokens" ? "token ids are" : "parquet is";
+    throw new TextError("text.format", `${path}: ${what} read by position, not unpacked`, {
       remedy: "Unpack it first: gunzip.",
     });
   }

@@ -7,11 +7,12 @@ import { openFileSource } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import { errorCode } from "../util/errors.ts";
 import type { CorpusFile } from "./corpus-files.ts";
-import { readCsvDocuments } from "./csv-reader.ts";
+import { readCsvDocuments, readCsvRows } from "./csv-reader.ts";
 import { TextError } from "./errors.ts";
-import { readJsonDocuments } from "./json-reader.ts";
-import { readJsonlDocuments, readTextDocuments } from "./text-reader.ts";
-import type { TextPiece } from "./text-reader.ts";
+import { readJsonDocuments, readJsonRows } from "./json-reader.ts";
+import { unpackParquet } from "./parquet.ts";
+import { readJsonlDocuments, readJsonlRows, readTextDocuments } from "./text-reader.ts";
+import type { DataRow, TextPiece } from "./text-reader.ts";
 
 /** Documents of a file of text, whatever its form. */
 export function readDocuments(
@@ -22,6 +23,7 @@ export function readDocuments(
 ): Iterable<TextPiece> {
   switch (format) {
     case "jsonl":
+    case "parquet":
       return readJsonlDocuments(source, field, onProgress);
     case "json":
       return readJsonDocuments(source, field, onProgress);
@@ -31,6 +33,52 @@ export function readDocuments(
       return readTextDocuments(source, onProgress);
     case "tokens":
       throw new TextError("text.format", `${path} holds token ids, not text`);
+  }
+}
+
+/** Rows of a file that has rows; those of a text are its documents. Throws `TextError` for token ids. */
+export function readRows(
+  { format, path }: CorpusFile,
+  source: ByteSource,
+  onProgress?: (byteCount: number) => void,
+): Iterable<DataRow> {
+  switch (format) {
+    case "jsonl":
+    case "parquet":
+      return readJsonlRows(source, onProgress);
+    case "json":
+      return readJsonRows(source, onProgress);
+    case "csv":
+      return readCsvRows(source, onProgress);
+    case "text":
+      return textRows(source, onProgress);
+    case "tokens":
+      throw new TextError("text.format", `${path} holds token ids, not rows`);
+  }
+}
+
+/** The first row of a file that has rows. Throws `TextError` `text.empty` where there is none. */
+export function firstRow(file: CorpusFile): DataRow {
+  const source = openCorpus(file, 1);
+  try {
+    for (const row of readRows(file, source)) return row;
+  } finally {
+    source.close();
+  }
+  throw new TextError("text.empty", `${file.path} has no rows`);
+}
+
+function* textRows(
+  source: ByteSource,
+  onProgress?: (byteCount: number) => void,
+): Generator<DataRow> {
+  let number = 1;
+  let parts: string[] = [];
+  for (const { text, endsDocument } of readTextDocuments(source, onProgress)) {
+    parts.push(text);
+    if (!endsDocument) continue;
+    yield { number: number++, value: parts.join("") };
+    parts = [];
   }
 }
 
@@ -45,21 +93,28 @@ await pipeline(createReadStream(from), createGunzip(), createWriteStream(to)).ca
   process.exit(1);
 });`;
 
-/** The bytes of a file, unpacked where it is compressed; what was unpacked is gone when the source is closed. */
-export function openCorpus(file: CorpusFile): ByteSource {
-  if (!file.isCompressed) return openFileSource(file.path);
+function unpackGzip(from: string, to: string): void {
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    ["--input-type=module", "-e", UNPACK, from, to],
+    { encoding: "utf8", stdio: ["ignore", "ignore", "pipe"] },
+  );
+  if (status !== 0)
+    throw new TextError("text.gzip", `${from} cannot be unpacked: ${stderr.trim()}`);
+}
+
+/**
+ * The bytes of a file, unpacked where it is compressed, those of parquet as `.jsonl`; what was unpacked is gone when the
+ * source is closed. `rowLimit`: rows of parquet that are wanted; default: all.
+ */
+export function openCorpus(file: CorpusFile, rowLimit?: number): ByteSource {
+  if (!file.isCompressed && file.format !== "parquet") return openFileSource(file.path);
   const folder = mkdtempSync(join(tmpdir(), "anecdote-unpacked-"));
   const remove = (): void => rmSync(folder, { recursive: true, force: true });
   try {
     const path = join(folder, "data");
-    const { status, stderr } = spawnSync(
-      process.execPath,
-      ["--input-type=module", "-e", UNPACK, file.path, path],
-      { encoding: "utf8", stdio: ["ignore", "ignore", "pipe"] },
-    );
-    if (status !== 0) {
-      throw new TextError("text.gzip", `${file.path} cannot be unpacked: ${stderr.trim()}`);
-    }
+    if (file.format === "parquet") unpackParquet(file.path, path, rowLimit);
+    else unpackGzip(file.path, path);
     const source = openFileSource(path);
     return {
       name: file.path,

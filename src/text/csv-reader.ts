@@ -2,12 +2,12 @@ import type { ByteSource } from "../util/byte-source.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { TextError } from "./errors.ts";
 import { readText } from "./text-reader.ts";
-import type { TextPiece } from "./text-reader.ts";
+import type { DataRow, TextPiece } from "./text-reader.ts";
 
 const LONGEST_ROW = 1 << 26;
 
 /** Rows of fields by RFC 4180: quoted fields may hold separators, line ends and doubled quotes. */
-function* rowsOf(
+function* fieldsOf(
   source: ByteSource,
   separator: string,
   onProgress?: (byteCount: number) => void,
@@ -64,42 +64,58 @@ function* rowsOf(
 }
 
 /**
- * Documents of a `.csv` or `.tsv` file: its first row names the columns, the text stands in `field`. Throws `TextError`
- * `text.csv.*` naming the row and the column.
+ * Rows of a `.csv` or `.tsv` file as objects; its first row names the columns, of two with one name the first counts. Throws `TextError` `text.csv.*` naming
+ * the row.
  */
+export function* readCsvRows(
+  source: ByteSource,
+  onProgress?: (byteCount: number) => void,
+): Generator<DataRow> {
+  const separator = /\.tsv(?:\.gz)?$/i.test(source.name) ? "\t" : ",";
+  let names: readonly string[] | undefined;
+  let number = 0;
+  for (const row of fieldsOf(source, separator, onProgress)) {
+    number++;
+    if (names === undefined) {
+      names = row;
+      continue;
+    }
+    if (row.length === 1 && row[0] === "") continue;
+    if (row.length !== names.length) {
+      throw new TextError(
+        "text.csv.row",
+        `${source.name}, row ${number}: ${row.length} fields where the first row has ${names.length}`,
+      );
+    }
+    yield {
+      number,
+      value: Object.fromEntries(names.map((name, index) => [name, row[index] ?? ""]).reverse()),
+    };
+  }
+}
+
+/** Documents of a `.csv` or `.tsv` file: the text stands in the column `field`. Throws what `readCsvRows` throws. */
 export function* readCsvDocuments(
   source: ByteSource,
   field: string,
   onProgress?: (byteCount: number) => void,
 ): Generator<TextPiece> {
-  const separator = /\.tsv(?:\.gz)?$/i.test(source.name) ? "\t" : ",";
-  let column = -1;
-  let columnCount = 0;
-  let rowNumber = 0;
-  for (const row of rowsOf(source, separator, onProgress)) {
-    rowNumber++;
-    if (rowNumber === 1) {
-      column = row.indexOf(field);
-      columnCount = row.length;
-      if (column >= 0) continue;
-      const names = row.map((name) => JSON.stringify(name)).join(", ");
-      throw new TextError(
-        "text.csv.column",
-        `${source.name} has no column "${field}"; it has ${names}.${didYouMean(field, row)}`,
-        {
-          remedy:
-            "Name the column that holds the text with --text-field (text_field in a configuration).",
-        },
-      );
-    }
-    if (row.length === 1 && row[0] === "") continue;
-    if (row.length !== columnCount) {
-      throw new TextError(
-        "text.csv.row",
-        `${source.name}, row ${rowNumber}: ${row.length} fields where the first row has ${columnCount}`,
-      );
-    }
-    const text = row[column] ?? "";
+  for (const { value } of readCsvRows(source, onProgress)) {
+    const row = value as Readonly<Record<string, string>>;
+    const text = row[field];
+    if (text === undefined) throw noColumn(source, field, Object.keys(row));
     if (text !== "") yield { text, endsDocument: true };
   }
+}
+
+function noColumn(source: ByteSource, field: string, names: readonly string[]): TextError {
+  const listed = names.map((name) => JSON.stringify(name)).join(", ");
+  return new TextError(
+    "text.csv.column",
+    `${source.name} has no column "${field}"; it has ${listed}.${didYouMean(field, names)}`,
+    {
+      remedy:
+        "Name the column that holds the text with --text-field (text_field in a configuration).",
+    },
+  );
 }

@@ -53,6 +53,36 @@ export { checkBatch, countTargets, IGNORED_TARGET, MAXIMUM_DOCUMENTS } from "./b
 export type { Batch, Batches, Packing } from "./batch.ts";
 export { evaluationBatches, evaluationRowCount, WindowBatches } from "./batches.ts";
 export type { BatchOptions, EvaluationOptions } from "./batches.ts";
+export { exampleSplit, windowSplit } from "./data-split.ts";
+export type { DataSplit, EpochBatches, WindowSplitOptions } from "./data-split.ts";
+
+export { ExampleBatches, exampleEvaluationBatches } from "./examples/example-batches.ts";
+export type { ExampleBatchOptions, ExampleRowOptions } from "./examples/example-batches.ts";
+export { encodeExample } from "./examples/example-encoder.ts";
+export type {
+  ChatEncoder,
+  EncodedExample,
+  ExampleEncoderOptions,
+} from "./examples/example-encoder.ts";
+export { DATA_FORMATS, EXAMPLE_FORMS } from "./examples/example.ts";
+export type { DataFormat, Example, ExampleForm, FieldNames, Message } from "./examples/example.ts";
+export { examplesDigest, ExampleStore } from "./examples/example-set.ts";
+export type { ExampleSet } from "./examples/example-set.ts";
+export {
+  exampleFormOf,
+  exampleNotes,
+  exampleTexts,
+  fateOf,
+  openExamples,
+  readExamples,
+} from "./examples/open-examples.ts";
+export type {
+  DroppedRow,
+  ExampleData,
+  ExampleDataOptions,
+  ExampleReport,
+  Fate,
+} from "./examples/open-examples.ts";
 
 export { COMBINATION_COUNT, combinationCount, isHeldOut } from "./stories/combinations.ts";
 export type { StorySplit } from "./stories/combinations.ts";

@@ -2,20 +2,19 @@ import type { ByteSource } from "../util/byte-source.ts";
 import { TextError } from "./errors.ts";
 import { jsonDamage } from "./json-damage.ts";
 import { readText, textOfValue } from "./text-reader.ts";
-import type { TextPiece } from "./text-reader.ts";
+import type { DataRow, TextPiece } from "./text-reader.ts";
 
 /** A JSON file is read whole. */
 const BYTE_LIMIT = 256 << 20;
 
 /**
- * Documents of a `.json` file: an array of texts or of objects with the text in `field`, or an object with one such
- * array. Throws `TextError` `text.format` for another form, and what a row of `.jsonl` would.
+ * Rows of a `.json` file: the members of an array, or of an object's only array. Throws `TextError` `text.format` for
+ * another form.
  */
-export function* readJsonDocuments(
+export function* readJsonRows(
   source: ByteSource,
-  field: string,
   onProgress?: (byteCount: number) => void,
-): Generator<TextPiece> {
+): Generator<DataRow> {
   if (source.byteLength > BYTE_LIMIT) {
     throw new TextError(
       "text.format",
@@ -42,12 +41,23 @@ export function* readJsonDocuments(
   if (rows === undefined) {
     throw new TextError(
       "text.format",
-      `${source.name}: expected an array of rows such as [{"${field}": "..."}]`,
+      `${source.name}: expected an array of rows such as [{"text": "..."}]`,
     );
   }
-  for (const [index, row] of rows.entries()) {
+  for (const [index, row] of rows.entries()) yield { number: index + 1, value: row };
+}
+
+/** Documents of a `.json` file; a row may be the text itself. Throws what `readJsonRows` and `textOfValue` throw. */
+export function* readJsonDocuments(
+  source: ByteSource,
+  field: string,
+  onProgress?: (byteCount: number) => void,
+): Generator<TextPiece> {
+  for (const { number, value } of readJsonRows(source, onProgress)) {
     const text =
-      typeof row === "string" ? row : textOfValue(row, `${source.name}, row ${index + 1}`, field);
+      typeof value === "string"
+        ? value
+        : textOfValue(value, `${source.name}, row ${number}`, field);
     if (text !== "") yield { text, endsDocument: true };
   }
 }

@@ -29,7 +29,7 @@ const SIGNATURES: readonly {
   {
     bytes: [0x50, 0x41, 0x52, 0x31],
     what: "it is a Parquet file",
-    remedy: "Write its rows as .jsonl first.",
+    remedy: "Give it the name of one: .parquet.",
   },
   {
     bytes: [0x28, 0xb5, 0x2f, 0xfd],
@@ -141,11 +141,15 @@ export function* readTextDocuments(
   if (last !== undefined) yield last;
 }
 
-function textOfRow(line: string, row: number, field: string, source: ByteSource): string {
-  const where = `${source.name}, row ${row}`;
-  let value: unknown;
+/** A row of a file of rows, counted from 1 as a reader of the file counts. */
+export interface DataRow {
+  readonly number: number;
+  readonly value: unknown;
+}
+
+function parsedRow(line: string, row: number, source: ByteSource): unknown {
   try {
-    value = JSON.parse(line);
+    return JSON.parse(line) as unknown;
   } catch (error) {
     const damage = jsonDamage(line);
     const why =
@@ -154,14 +158,13 @@ function textOfRow(line: string, row: number, field: string, source: ByteSource)
         : `, byte ${Buffer.byteLength(line.slice(0, damage.index)) + 1}: ${damage.reason}`;
     throw new TextError(
       "text.jsonl.json",
-      `${where}: not JSON${why}: ${JSON.stringify(line.slice(0, 60))}`,
+      `${source.name}, row ${row}: not JSON${why}: ${JSON.stringify(line.slice(0, 60))}`,
       {
         remedy: "Each line must be one JSON object.",
         cause: error,
       },
     );
   }
-  return textOfValue(value, where, field, line);
 }
 
 /** The text of a row. `shown`: how the row is told in messages. */
@@ -200,23 +203,32 @@ export function textOfValue(
       );
 }
 
-/**
- * Documents of a `.jsonl` file: one object a line, its text in `field`. Rows are counted from 1, blank lines included.
- * Throws `TextError` `text.jsonl.*` naming the row and the field.
- */
-export function* readJsonlDocuments(
-  source: ByteSource,
+/** Documents of rows: each row's text in `field`; rows without text are left out. */
+export function* documentsOfRows(
+  rows: Iterable<DataRow>,
+  name: string,
   field: string,
-  onProgress?: (byteCount: number) => void,
 ): Generator<TextPiece> {
+  for (const { number, value } of rows) {
+    const text = textOfValue(value, `${name}, row ${number}`, field);
+    if (text !== "") yield { text, endsDocument: true };
+  }
+}
+
+/**
+ * Rows of a `.jsonl` file: one JSON value a line. Blank lines are counted and left out.
+ * Throws `TextError` `text.jsonl.*` naming the row.
+ */
+export function* readJsonlRows(
+  source: ByteSource,
+  onProgress?: (byteCount: number) => void,
+): Generator<DataRow> {
   let parts: string[] = [];
   let pendingLength = 0;
-  let row = 0;
-  const take = (line: string): TextPiece | undefined => {
-    row++;
-    if (line.trim() === "") return undefined;
-    const text = textOfRow(line, row, field, source);
-    return text === "" ? undefined : { text, endsDocument: true };
+  let number = 0;
+  const take = (line: string): DataRow | undefined => {
+    number++;
+    return line.trim() === "" ? undefined : { number, value: parsedRow(line, number, source) };
   };
   for (const chunk of readText(source, onProgress)) {
     let start = 0;
@@ -233,7 +245,7 @@ export function* readJsonlDocuments(
     if (pendingLength > LONGEST_ROW) {
       throw new TextError(
         "text.jsonl.row",
-        `${source.name}, row ${row + 1}: longer than ${LONGEST_ROW} characters`,
+        `${source.name}, row ${number + 1}: longer than ${LONGEST_ROW} characters`,
         {
           remedy: "Each line must be one JSON object; is this one large JSON array?",
         },
@@ -242,4 +254,13 @@ export function* readJsonlDocuments(
   }
   const found = take(parts.join(""));
   if (found !== undefined) yield found;
+}
+
+/** Documents of a `.jsonl` file. Throws what `readJsonlRows` and `textOfValue` throw. */
+export function readJsonlDocuments(
+  source: ByteSource,
+  field: string,
+  onProgress?: (byteCount: number) => void,
+): Iterable<TextPiece> {
+  return documentsOfRows(readJsonlRows(source, onProgress), source.name, field);
 }

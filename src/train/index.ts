@@ -25,7 +25,7 @@ export { ControlBlock } from "./run/control.ts";
 export { DEFAULT_PRESET, PRESETS, presetOf } from "./config/presets.ts";
 export type { Preset } from "./config/presets.ts";
 export { evaluateModel } from "./evaluate/evaluate.ts";
-export type { EvaluateOptions, EvaluationReport } from "./evaluate/evaluate.ts";
+export type { EvaluateOptions, EvaluationReport, RowReading } from "./evaluate/evaluate.ts";
 export { heldOutOf } from "./evaluate/held-out.ts";
 export type { HeldOut } from "./evaluate/held-out.ts";
 export { measureStep } from "./costs/measured-step.ts";

@@ -12,6 +12,7 @@ import { DRIVERS } from "../../chip/chip.ts";
 import { SCALINGS } from "../../engine/scaling.ts";
 import { NUMERICS } from "../../engine/sim/numerics.ts";
 import { TrainError } from "../errors.ts";
+import { EXAMPLE_DEFAULTS, EXAMPLE_OPTIONS } from "./data-options.ts";
 import { FOREIGN_NAMES } from "./foreign-names.ts";
 import { METHOD_DEFAULTS, METHOD_OPTIONS } from "./method-options.ts";
 import type { SIZE_KEYS } from "./size-keys.ts";
@@ -90,7 +91,7 @@ export const TRAIN_OPTIONS = {
     },
   ),
   data: dataOption(
-    "text (.txt, .jsonl, .json, .csv, each also .gz), token ids (.bin): files, patterns, a folder, or `-` for standard input; `stories` for the built-in corpus, `random` for random token ids",
+    "text and rows (.txt, .jsonl, .json, .csv, each also .gz, .parquet), token ids (.bin): files, patterns, a folder, or `-` for standard input; `stories` for the built-in corpus, `random` for random token ids",
     {
       ...DATA,
       placeholder: "FILE_OR_DIR",
@@ -102,6 +103,7 @@ export const TRAIN_OPTIONS = {
     placeholder: "NAME",
     aliases: ["text_column", "text_column_name", "dataset_text_field", "text_feature", "text_key"],
   }),
+  ...EXAMPLE_OPTIONS,
   tokenizer: textOption(
     "`bpe` (trained on the data), `char`, `byte`, or a tokenizer.json, or the folder of a model or run",
     {
@@ -344,6 +346,7 @@ export type ResolvedTrainOptions = ResolvedOptions<typeof TRAIN_OPTIONS>;
 export const TRAIN_DEFAULTS = {
   data: "stories",
   text_field: "text",
+  ...EXAMPLE_DEFAULTS,
   tokenizer: "bpe",
   vocab_size: 4096,
   max_seq_length: 256,
@@ -388,6 +391,10 @@ type OptionalKeys =
   | "story_count"
   | "eval_batches"
   | "eval_data"
+  | "prompt_field"
+  | "completion_field"
+  | "input_field"
+  | "messages_field"
   | "epochs"
   | "lora_alpha"
   | "lr_decay_steps"

@@ -4,7 +4,6 @@ import type { AdapterSource } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import {
   dataNotes,
-  evaluationBatches,
   judgingFrame,
   keepStandardInput,
   STANDARD_INPUT,
@@ -12,8 +11,9 @@ import {
   marksOf,
   openDataset,
   trainingFrame,
+  windowSplit,
 } from "../../text/index.ts";
-import type { CorpusPaths, DocumentMarks, Tokenizer, TokenView } from "../../text/index.ts";
+import type { CorpusPaths, DataSplit, Tokenizer } from "../../text/index.ts";
 import { requireRows } from "../../runs/model-fit.ts";
 import { trainedBeginnings } from "../../runs/trained-beginnings.ts";
 import { setImmediate } from "node:timers/promises";
@@ -23,8 +23,16 @@ import { join } from "node:path";
 import type { EngineSettings } from "../../engine/create.ts";
 import { weightViews } from "../../engine/weight-views.ts";
 import { resolveModelFolder } from "../../runs/model-path.ts";
+import { EXAMPLE_DEFAULTS } from "../config/data-options.ts";
+import { encoderOptions, exampleSplits, formOf } from "../run/splits.ts";
+import type { DataSettings } from "../run/splits.ts";
 import { buildEvaluationPlan } from "../step/step-plan.ts";
 import { evaluateBatches } from "../step/trainer.ts";
+
+/** Settings of how rows are read, by their names; all may be left out. */
+export type RowReading = Partial<
+  Omit<DataSettings, "text_field" | "max_seq_length" | "begin_tokens" | "sampling" | "packing">
+>;
 
 /** What is judged, on what, and how. */
 export interface EvaluateOptions extends EngineSettings {
@@ -34,18 +42,18 @@ export interface EvaluateOptions extends EngineSettings {
   readonly adapters?: readonly AdapterSource[];
   /**
    * Text, jsonl, token ids or a folder of them, all of which is judged (a folder's validation split, if it has one); or
-   * tokens of the model's tokenizer, such as the part that a run held out.
+   * what a run held out.
    */
-  readonly data: CorpusPaths | TokenView;
+  readonly data: CorpusPaths | DataSplit;
   /** Field of `.jsonl` rows that holds the text; default: text. */
   readonly textField?: string;
+  /** How rows are read; default: as a run's data are. */
+  readonly rows?: RowReading;
   readonly batchSize?: number;
   /** Tokens of context; default: the model's, at most 1,024. */
   readonly sequenceLength?: number;
   /** Judge each document with nothing but itself as context, as stories are trained; default: windows anywhere. */
   readonly byDocument?: boolean;
-  /** Where documents begin in tokens that are given as such. */
-  readonly marks?: DocumentMarks;
   readonly engine?: string;
   readonly onProgress?: (tokenCount: number, tokenTotal: number) => void;
   /** Aborting ends it between two batches: it rejects with the signal's reason. */
@@ -71,23 +79,22 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
   requireRows(tokenizer.vocabularySize, config.vocabularySize);
   const sequenceLength = options.sequenceLength ?? Math.min(config.contextLength, 1024);
   const batchSize = options.batchSize ?? Math.max(1, Math.floor(2048 / sequenceLength));
-  const { tokens, marks, close } = openTokens(options, tokenizer, folder);
+  const { split, close } = openSplit(options, tokenizer, folder, sequenceLength);
   try {
     const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
     try {
+      const { isPacked } = split;
       const loaded = await engine.load(
-        buildEvaluationPlan({ model, batchSize, sequenceLength, optimize: (fn) => optimize(fn) }),
+        buildEvaluationPlan({
+          ...{ model, batchSize, sequenceLength, isPacked, optimize: (fn) => optimize(fn) },
+        }),
       );
       load(weightViews((name) => loaded.view(name)));
       const result = await evaluateBatches(
         loaded,
-        evaluationBatches(tokens, {
-          batchSize,
-          contextLength: sequenceLength,
-          ...marks,
-        }),
+        split.evaluation({ batchSize }),
         async (tokenCount) => {
-          options.onProgress?.(tokenCount, tokens.tokenCount - 1);
+          options.onProgress?.(tokenCount, split.tokenCount - 1);
           // A runtime that blocks the thread lets nobody abort otherwise.
           await setImmediate();
           options.signal?.throwIfAborted();
@@ -104,36 +111,59 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
   }
 }
 
-function isTokens(data: CorpusPaths | TokenView): data is TokenView {
-  return typeof data === "object" && "tokenCount" in data;
+function isSplit(data: CorpusPaths | DataSplit): data is DataSplit {
+  return typeof data === "object" && "evaluation" in data;
 }
 
 /** Documents stand as in training; those for a model from elsewhere as its tokenizer's template says. */
-function openTokens(
-  { data, textField = "text", byDocument = false, marks = {}, onNote }: EvaluateOptions,
+function openSplit(
+  { data, textField = "text", byDocument = false, rows = {}, onNote }: EvaluateOptions,
   tokenizer: Tokenizer,
   folder: string,
-): { readonly tokens: TokenView; readonly marks: DocumentMarks; readonly close: () => void } {
-  if (isTokens(data)) {
-    return { tokens: data, marks: byDocument ? marks : {}, close: () => undefined };
-  }
+  contextLength: number,
+): { readonly split: DataSplit; readonly close: () => void } {
+  if (isSplit(data)) return { split: data, close: () => undefined };
   const trained = trainedBeginnings(folder);
-  const frame =
-    trained === undefined ? judgingFrame(tokenizer) : trainingFrame(tokenizer, trained.beginTokens);
   const cacheFolder = mkdtempSync(join(tmpdir(), "anecdote-eval-"));
-  const paths =
-    data === STANDARD_INPUT ? keepStandardInput(join(cacheFolder, "standard-input.txt")) : data;
-  const dataset = openDataset(paths, {
-    ...{ tokenizer, cacheFolder, textField, frame },
-    validationFraction: 0,
-  });
-  for (const note of dataNotes(dataset, frame)) onNote?.(note);
-  return {
-    tokens: dataset.validation ?? dataset.train,
-    marks: byDocument ? marksOf(frame) : {},
-    close: () => {
-      dataset.close();
-      rmSync(cacheFolder, { recursive: true, force: true });
-    },
-  };
+  const remove = (): void => rmSync(cacheFolder, { recursive: true, force: true });
+  try {
+    const paths =
+      data === STANDARD_INPUT ? keepStandardInput(join(cacheFolder, "standard-input.txt")) : data;
+    const settings: DataSettings = {
+      ...{ ...EXAMPLE_DEFAULTS, ...rows, text_field: textField, max_seq_length: contextLength },
+      ...{ begin_tokens: trained?.beginTokens ?? "template", sampling: "epochs" },
+    };
+    const form = formOf(paths, settings);
+    if (form !== undefined) {
+      const { train, validation, notes } = exampleSplits(
+        ...[paths, form, settings, encoderOptions(settings, tokenizer)],
+        { validationFraction: 0, onProgress: () => undefined },
+      );
+      for (const note of notes) onNote?.(note);
+      return { split: validation ?? train, close: remove };
+    }
+    const frame =
+      trained === undefined
+        ? judgingFrame(tokenizer)
+        : trainingFrame(tokenizer, trained.beginTokens);
+    const dataset = openDataset(paths, {
+      ...{ tokenizer, cacheFolder, textField, frame },
+      validationFraction: 0,
+    });
+    for (const note of dataNotes(dataset, frame)) onNote?.(note);
+    return {
+      split: windowSplit(dataset.validation ?? dataset.train, {
+        contextLength,
+        sampling: byDocument ? "documents" : "epochs",
+        marks: marksOf(frame),
+      }),
+      close: () => {
+        dataset.close();
+        remove();
+      },
+    };
+  } catch (error) {
+    remove();
+    throw error;
+  }
 }

@@ -1,4 +1,4 @@
-import type { DocumentMarks, TokenView } from "../../text/index.ts";
+import type { DataSplit } from "../../text/index.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { TrainError } from "../errors.ts";
 import { newestWholeCheckpoint } from "../../runs/whole-checkpoints.ts";
@@ -7,11 +7,9 @@ import { withSavedMeaning } from "../run/saved-meaning.ts";
 
 /** What a run judges itself on, and how. */
 export interface HeldOut {
-  readonly data: TokenView;
+  readonly data: DataSplit;
   readonly batchSize: number;
   readonly sequenceLength: number;
-  readonly byDocument: boolean;
-  readonly marks: DocumentMarks;
   readonly close: () => void;
 }
 
@@ -19,7 +17,7 @@ export interface HeldOut {
 export function heldOutOf(config: TrainConfig, report: (text: string) => void): HeldOut {
   const found = newestWholeCheckpoint(config.output_dir);
   const prepared = prepareData({ ...withSavedMeaning(config, found), resume: true }, report);
-  const { validation, marks } = prepared;
+  const { validation } = prepared;
   if (validation === undefined || validation.tokenCount < 2) {
     prepared.close();
     throw new TrainError("train.held-out", `the run ${config.output_dir} holds nothing out`, {
@@ -30,8 +28,6 @@ export function heldOutOf(config: TrainConfig, report: (text: string) => void): 
     data: validation,
     batchSize: config.batch_size,
     sequenceLength: config.max_seq_length,
-    byDocument: config.sampling === "documents",
-    marks,
     close: () => {
       prepared.close();
     },

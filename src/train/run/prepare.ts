@@ -6,26 +6,26 @@ import {
   byteTokenizer,
   characterTokenizer,
   beginningWithEnd,
-  dataNotes,
+  exampleFormOf,
+  exampleTexts,
   keepStandardInput,
   STANDARD_INPUT,
-  trainingDigest,
   loadTokenizer,
-  marksOf,
   openDataset,
   saveTokenizer,
   trainBpe,
   trainingFrame,
   trainingTexts,
+  windowSplit,
   withLead,
 } from "../../text/index.ts";
 import type {
   CorpusPaths,
   Dataset,
+  DataSplit,
   DescribedTokenizer,
-  DocumentMarks,
+  ExampleForm,
   Tokenizer,
-  TokenView,
 } from "../../text/index.ts";
 import { Random } from "../../util/random.ts";
 import type { TrainConfig } from "../config/config.ts";
@@ -37,6 +37,9 @@ import { locatedPath } from "../config/saved-settings.ts";
 import { modelShape, shapeSource } from "../config/model-shape.ts";
 import { SIZE_KEYS } from "../config/size-keys.ts";
 import { presetOf } from "../config/presets.ts";
+import { fieldNames } from "../config/data-options.ts";
+import { encoderOptions, exampleSplits, formOf, windowSplits } from "./splits.ts";
+import type { Splits } from "./splits.ts";
 import { writeStoryCorpus } from "./story-corpus.ts";
 
 const TOKENIZER_TRAINING_BYTES = 8 << 20;
@@ -52,14 +55,12 @@ export interface PreparedData {
   readonly generation: GenerationConfig | undefined;
   /** `bpe`, `char`, `byte`, or where it was read from. */
   readonly tokenizerName: string | undefined;
-  readonly train: TokenView;
-  readonly validation: TokenView | undefined;
+  readonly train: DataSplit;
+  readonly validation: DataSplit | undefined;
   /** Where the data are, standard input included. */
   readonly dataPath: CorpusPaths;
   /** Tells the training data from others; absent where they are drawn. */
   readonly dataDigest: string | undefined;
-  /** Where documents begin in these tokens. */
-  readonly marks: DocumentMarks;
   /** What a user should know: a vocabulary larger than the tokenizer, a cache made, ... */
   readonly notices: readonly string[];
   close(): void;
@@ -89,9 +90,10 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
       : dataPath;
   const kept = join(config.output_dir, "tokenizer");
   const isKept = config.resume && existsSync(join(kept, "tokenizer.json"));
+  const form = formOf(path, config);
   const tokenizer = isKept
     ? loadTokenizer(kept)
-    : makeTokenizer(config, modelFolder, path, report, note);
+    : makeTokenizer(config, modelFolder, { path, form }, report, note);
   const tokenCount = tokenizer.tokenizer.vocabularySize;
   const sized = resumedPreset(config) ?? sizedModel(config, modelFolder, tokenCount);
   const { endOfText } = tokenizer.tokenizer.special;
@@ -104,21 +106,13 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
       `the model has room for ${model.vocabularySize} tokens, the tokenizer uses ${tokenCount} of them`,
     );
   }
-  const dataset = openDataset(path, {
-    tokenizer: tokenizer.tokenizer,
-    frame: trainingFrame(tokenizer.tokenizer, config.begin_tokens),
-    cacheFolder,
-    textField: config.text_field,
-    validationFraction: config.eval_data === undefined ? config.validation_fraction : 0,
-    onProgress: ({ path: file, byteCount, byteTotal }) =>
-      report(`tokenizing ${file}: ${Math.round((100 * byteCount) / Math.max(1, byteTotal))} %`),
-  });
   const isOwn = !isKept && ownTokenizer(modelFolder) === undefined;
-  const begun = isOwn ? withBeginnings(config, tokenizer, dataset) : { tokenizer, ...dataset };
-  const judged = evaluationData(config, tokenizer.tokenizer, cacheFolder);
+  const parts = { config, tokenizer, isOwn, cacheFolder, report };
+  const begun = form === undefined ? openStream(path, parts) : openRows(path, form, parts);
+  const judged = evaluationData(begun.tokenizer.tokenizer, parts);
   // Not before the data are known to be good: a run that cannot begin leaves nothing.
   if (!isKept) saveTokenizer(kept, begun.tokenizer);
-  notices.push(...dataNotes(dataset, trainingFrame(tokenizer.tokenizer, config.begin_tokens)));
+  notices.push(...begun.notes, ...(judged?.notes ?? []));
   return {
     model,
     modelFolder,
@@ -126,22 +120,75 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
     generation: modelFolder === undefined ? undefined : readGenerationConfig(modelFolder, model),
     tokenizerName: ownTokenizer(modelFolder) ?? config.tokenizer,
     train: begun.train,
-    validation:
-      judged === undefined
-        ? begun.validation
-        : withLead(
-            judged.train,
-            trainingFrame(begun.tokenizer.tokenizer, config.begin_tokens).lead,
-          ),
+    validation: judged === undefined ? begun.validation : judged.train,
     dataPath,
-    dataDigest: trainingDigest(dataset),
-    marks: marksOf(trainingFrame(begun.tokenizer.tokenizer, config.begin_tokens)),
+    dataDigest: begun.digest,
     notices,
     close: () => {
-      dataset.close();
+      begun.close();
       judged?.close();
     },
   };
+}
+
+/** What data are opened with. */
+interface DataParts {
+  readonly config: TrainConfig;
+  readonly tokenizer: DescribedTokenizer;
+  /** The tokenizer was made for these data. */
+  readonly isOwn: boolean;
+  readonly cacheFolder: string;
+  readonly report: Report;
+}
+
+/** Data with the tokenizer as it is now known to begin documents. */
+type OpenData = Splits & { readonly tokenizer: DescribedTokenizer };
+
+function openStream(path: CorpusPaths, parts: DataParts): OpenData {
+  const { config, tokenizer, isOwn } = parts;
+  const dataset = datasetOf(path, parts, {
+    frame: trainingFrame(tokenizer.tokenizer, config.begin_tokens),
+    validationFraction: config.eval_data === undefined ? config.validation_fraction : 0,
+  });
+  const begun = isOwn ? withBeginnings(config, tokenizer, dataset) : { tokenizer, ...dataset };
+  const splits = windowSplits(
+    { ...dataset, train: begun.train, validation: begun.validation },
+    config,
+    begun.tokenizer.tokenizer,
+  );
+  return { ...splits, tokenizer: begun.tokenizer };
+}
+
+function openRows(path: CorpusPaths, form: ExampleForm, parts: DataParts): OpenData {
+  const { config, report, isOwn } = parts;
+  const tokenizer =
+    isOwn && isMadeHere(config) && config.begin_tokens !== "none"
+      ? beginningWithEnd(parts.tokenizer)
+      : parts.tokenizer;
+  const encoder = encoderOptions(config, tokenizer.tokenizer);
+  const splits = exampleSplits(path, form, config, encoder, {
+    validationFraction: config.eval_data === undefined ? config.validation_fraction : 0,
+    onProgress: progressOf(report),
+  });
+  return { ...splits, tokenizer };
+}
+
+function progressOf(report: Report): (path: string, done: number, total: number) => void {
+  return (path, done, total) =>
+    report(`tokenizing ${path}: ${Math.round((100 * done) / Math.max(1, total))} %`);
+}
+
+function datasetOf(
+  path: CorpusPaths,
+  { config, tokenizer, cacheFolder, report }: DataParts,
+  how: { readonly frame: ReturnType<typeof trainingFrame>; readonly validationFraction: number },
+): Dataset {
+  const tell = progressOf(report);
+  return openDataset(path, {
+    ...how,
+    ...{ tokenizer: tokenizer.tokenizer, cacheFolder, textField: config.text_field },
+    onProgress: ({ path: file, byteCount, byteTotal }) => tell(file, byteCount, byteTotal),
+  });
 }
 
 /** Where the data are; what comes from standard input is kept in the run's folder. */
@@ -158,17 +205,28 @@ function located(paths: CorpusPaths, runFolder: string): CorpusPaths {
 }
 
 /** Data of their own that a run is judged on. */
-function evaluationData(
-  config: TrainConfig,
-  tokenizer: Tokenizer,
-  cacheFolder: string,
-): Dataset | undefined {
+function evaluationData(tokenizer: Tokenizer, parts: DataParts): Splits | undefined {
+  const { config, report } = parts;
   if (config.eval_data === undefined) return undefined;
-  return openDataset(located(config.eval_data, config.output_dir), {
-    ...{ tokenizer, cacheFolder, textField: config.text_field, validationFraction: 0 },
+  const path = located(config.eval_data, config.output_dir);
+  const form = exampleFormOf(path, config.data_format, fieldNames(config));
+  if (form !== undefined) {
+    return exampleSplits(path, form, config, encoderOptions(config, tokenizer), {
+      validationFraction: 0,
+      onProgress: progressOf(report),
+    });
+  }
+  const frame = trainingFrame(tokenizer, config.begin_tokens);
+  const dataset = datasetOf(path, parts, {
     // The lead is put before it once the tokenizer is known to have one.
-    frame: { ...trainingFrame(tokenizer, config.begin_tokens), lead: [] },
+    frame: { ...trainingFrame(parts.tokenizer.tokenizer, config.begin_tokens), lead: [] },
+    validationFraction: 0,
   });
+  return windowSplits(
+    { ...dataset, train: withLead(dataset.train, frame.lead) },
+    config,
+    tokenizer,
+  );
 }
 
 /**
@@ -180,12 +238,16 @@ function withBeginnings(
   tokenizer: DescribedTokenizer,
   dataset: Dataset,
 ): Pick<Dataset, "train" | "validation"> & { readonly tokenizer: DescribedTokenizer } {
-  const isMade = TOKENIZER_KINDS.some((kind) => kind === config.tokenizer);
   const documentCount = dataset.files
     .filter(({ split }) => split === "train")
     .reduce((sum, file) => sum + (file.documentCount ?? 0), 0);
   const end = tokenizer.tokenizer.special.endOfText;
-  if (!isMade || config.begin_tokens === "none" || documentCount < 2 || end === undefined) {
+  if (
+    !isMadeHere(config) ||
+    config.begin_tokens === "none" ||
+    documentCount < 2 ||
+    end === undefined
+  ) {
     return { tokenizer, ...dataset };
   }
   const hasOwnFile = dataset.files.some(({ split }) => split === "validation");
@@ -195,6 +257,10 @@ function withBeginnings(
     validation:
       dataset.validation && hasOwnFile ? withLead(dataset.validation, [end]) : dataset.validation,
   };
+}
+
+function isMadeHere({ tokenizer }: TrainConfig): boolean {
+  return TOKENIZER_KINDS.some((kind) => kind === tokenizer);
 }
 
 /**
@@ -269,26 +335,43 @@ function plannedVocabulary(config: TrainConfig): number {
 function makeTokenizer(
   config: TrainConfig,
   modelFolder: string | undefined,
-  path: CorpusPaths,
+  data: { readonly path: CorpusPaths; readonly form: ExampleForm | undefined },
   report: Report,
   note: (message: string) => void,
 ): DescribedTokenizer {
   const own = ownTokenizer(modelFolder);
   if (own !== undefined) return loadTokenizer(own);
-  const textField = config.text_field;
   switch (config.tokenizer) {
     case "byte":
       return byteTokenizer();
     case "char":
-      return characterTokenizer(trainingTexts(path, { textField }));
+      return characterTokenizer(textsOf(config, data, Infinity));
     case "bpe":
       report("training a tokenizer");
-      return trainBpe(trainingTexts(path, { byteLimit: TOKENIZER_TRAINING_BYTES, textField }), {
+      return trainBpe(textsOf(config, data, TOKENIZER_TRAINING_BYTES), {
         vocabularySize: config.vocab_size,
         onProgress: (done, total) => report(`training a tokenizer: ${done} of ${total} merges`),
       });
     default:
       return loadTokenizer(resolveTokenizer(config.tokenizer, note));
+  }
+}
+
+/** Texts that a tokenizer is trained on. */
+function* textsOf(
+  config: TrainConfig,
+  { path, form }: { readonly path: CorpusPaths; readonly form: ExampleForm | undefined },
+  byteLimit: number,
+): Generator<string> {
+  if (form === undefined) {
+    yield* trainingTexts(path, { byteLimit, textField: config.text_field });
+    return;
+  }
+  let left = byteLimit;
+  for (const text of exampleTexts(path, form, fieldNames(config))) {
+    yield text;
+    left -= Buffer.byteLength(text);
+    if (left <= 0) return;
   }
 }
 
@@ -305,16 +388,20 @@ function randomData(
   notices: readonly string[],
 ): PreparedData {
   const model = sizedModel(config, modelFolder, undefined);
-  const tokenView = (name: string, tokenCount: number, seed: number): TokenView => ({
-    name,
-    tokenCount,
-    read(position, target) {
-      const random = new Random(seed + position);
-      for (let index = 0; index < target.length; index++) {
-        target[index] = random.below(model.vocabularySize);
-      }
-    },
-  });
+  const split = (name: string, tokenCount: number, seed: number): DataSplit =>
+    windowSplit(
+      {
+        name,
+        tokenCount,
+        read(position, target) {
+          const random = new Random(seed + position);
+          for (let index = 0; index < target.length; index++) {
+            target[index] = random.below(model.vocabularySize);
+          }
+        },
+      },
+      { contextLength: config.max_seq_length, sampling: config.sampling, marks: {} },
+    );
   const windowTokens = config.batch_size * (config.max_seq_length + 1);
   return {
     model,
@@ -322,11 +409,10 @@ function randomData(
     tokenizer: undefined,
     generation: undefined,
     tokenizerName: undefined,
-    train: tokenView("random tokens", 1000 * windowTokens, 1),
-    validation: tokenView("random tokens", 2 * windowTokens, 2),
+    train: split("random tokens", 1000 * windowTokens, 1),
+    validation: split("random tokens", 2 * windowTokens, 2),
     dataPath: config.data,
     dataDigest: undefined,
-    marks: {},
     notices: [
       ...notices,
       "the data are random token ids: the loss says nothing, only speed and memory count",

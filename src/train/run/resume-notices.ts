@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import type { EngineDescription } from "../../engine/engine.ts";
+import { TRAIN_DEFAULTS } from "../config/config.ts";
 import type { TrainerState } from "../../runs/state.ts";
 
 /** What makes the bits of a run differ, when it is not as it was. */
@@ -12,7 +13,10 @@ const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   ...["sample_temperature", "final_samples"],
   // The engine tells of itself; data are compared by their content.
   ...["engine", "threads", "data", "text_field", "story_count", "epochs"],
+  ...["prompt_field", "completion_field", "input_field", "messages_field", "data_format"],
 ]);
+
+const DEFAULTS: Readonly<Record<string, unknown>> = TRAIN_DEFAULTS;
 
 /** What is known of a run when it goes on. */
 export interface ResumedRun {
@@ -44,7 +48,9 @@ export function resumeNotices({
     const before = state.config[key];
     const now = settings[key];
     // A version that did not know a setting says nothing of it.
-    const isNew = before === undefined && !Object.hasOwn(state.config, "begin_tokens");
+    const isNew =
+      before === undefined &&
+      (!Object.hasOwn(state.config, "begin_tokens") || now === DEFAULTS[key]);
     if (isNew || isSame(before, now)) continue;
     notices.push(`${key} was ${shown(before)}, now it is ${shown(now)}`);
   }

@@ -2,7 +2,6 @@ import type { Engine } from "../../engine/engine.ts";
 import { isBudgetSpent } from "../../engine/host/compile-budget.ts";
 import { Generator } from "../../generate/index.ts";
 import type { Model } from "../../model/index.ts";
-import { evaluationBatches } from "../../text/index.ts";
 import { sampleSeed } from "./activities.ts";
 import type { Activity, LeftActivities } from "./activities.ts";
 import { writeCheckpoint } from "../../runs/checkpoint.ts";
@@ -24,8 +23,6 @@ export interface ActivitySettings extends RecordedSettings {
   readonly max_steps: number;
   readonly seed: number;
   readonly batch_size: number;
-  readonly max_seq_length: number;
-  readonly sampling: string;
   readonly eval_batches?: number | undefined;
   readonly sample_prompt?: string | undefined;
   readonly sample_tokens: number;
@@ -130,11 +127,9 @@ export class RunActivities {
     const { validation } = data;
     if (validation === undefined || validation.tokenCount < 2) return;
     const startedMs = Date.now();
-    const batches = evaluationBatches(validation, {
+    const batches = validation.evaluation({
       batchSize: config.batch_size,
-      contextLength: config.max_seq_length,
       ...(batchLimit > 0 && { batchLimit }),
-      ...(config.sampling === "documents" && data.marks),
     });
     const { loss, tokenCount } = await trainer.evaluate(batches);
     totals.evalLoss = loss;

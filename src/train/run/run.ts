@@ -8,7 +8,6 @@ import { EngineError } from "../../engine/errors.ts";
 import type { Model } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import type { Plan } from "../../plan/index.ts";
-import { WindowBatches } from "../../text/index.ts";
 import type { DescribedTokenizer } from "../../text/index.ts";
 import type { Batches } from "../../text/index.ts";
 import { writeWholeFile } from "../../util/atomic-file.ts";
@@ -77,6 +76,7 @@ export function planOf(config: TrainConfig, model: Model): TrainingPlan {
     model,
     batchSize: config.batch_size,
     sequenceLength: config.max_seq_length,
+    isPacked: config.packing,
     accumulation: config.gradient_accumulation_steps > 1,
     recompute: config.recompute,
     optimize: (fn) => optimize(fn),
@@ -135,24 +135,10 @@ function finishedEvent(
 /** The settings with as many steps as their epochs have. */
 function withEpochs(config: TrainConfig, data: PreparedData): TrainConfig {
   if (config.epochs === undefined) return config;
-  const { windowsPerEpoch } = windowBatches(config, data);
-  const windowsPerStep = config.batch_size * config.gradient_accumulation_steps;
-  const steps = Math.ceil((config.epochs * windowsPerEpoch) / windowsPerStep);
+  const { rowsPerEpoch } = data.train.batches({ batchSize: config.batch_size, seed: config.seed });
+  const rowsPerStep = config.batch_size * config.gradient_accumulation_steps;
+  const steps = Math.ceil((config.epochs * rowsPerEpoch) / rowsPerStep);
   return { ...config, max_steps: Math.max(1, steps) };
-}
-
-function windowBatches(config: TrainConfig, data: PreparedData, resume?: unknown): WindowBatches {
-  return new WindowBatches(
-    data.train,
-    {
-      batchSize: config.batch_size,
-      sampling: config.sampling,
-      seed: config.seed,
-      contextLength: config.max_seq_length,
-      ...data.marks,
-    },
-    resume,
-  );
 }
 
 /** What of a tokenizer another thread can have. */
@@ -379,7 +365,8 @@ class Run {
   }
 
   #batches(resumed: TrainerState | undefined): Batches {
-    return windowBatches(this.#config, this.#data, resumed?.sampler);
+    const { batch_size: batchSize, seed } = this.#config;
+    return this.#data.train.batches({ batchSize, seed }, resumed?.sampler);
   }
 
   #trainer(loaded: LoadedPlan, batches: Batches, resumed: TrainerState | undefined): Trainer {

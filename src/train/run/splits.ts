@@ -1,0 +1,135 @@
+// A run's data as splits: a stream of tokens in windows, or examples in rows.
+import {
+  dataNotes,
+  exampleFormOf,
+  exampleNotes,
+  examplesDigest,
+  exampleSplit,
+  marksOf,
+  openExamples,
+  trainingDigest,
+  trainingFrame,
+  windowSplit,
+} from "../../text/index.ts";
+import type {
+  CorpusPaths,
+  Dataset,
+  DataSplit,
+  ExampleEncoderOptions,
+  ExampleForm,
+  Tokenizer,
+} from "../../text/index.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { fieldNames } from "../config/data-options.ts";
+import { TrainError } from "../errors.ts";
+
+/** The settings that say how data are read. */
+export type DataSettings = Pick<
+  TrainConfig,
+  | "text_field"
+  | "data_format"
+  | "prompt_field"
+  | "completion_field"
+  | "input_field"
+  | "messages_field"
+  | "mask_prompt"
+  | "pair_style"
+  | "packing"
+  | "max_seq_length"
+  | "begin_tokens"
+  | "sampling"
+>;
+
+/** The form of data whose rows are examples; nothing for a stream. Throws `TrainError` for a stream to be packed. */
+export function formOf(path: CorpusPaths, settings: DataSettings): ExampleForm | undefined {
+  const form = exampleFormOf(path, settings.data_format, fieldNames(settings));
+  if (form === undefined && settings.packing) {
+    throw new TrainError(
+      "train.packing",
+      "--packing puts examples into rows, and the data are one stream of text",
+      {
+        remedy:
+          "Leave --packing out; or make every row an example: --data-format examples (of a .txt: text).",
+      },
+    );
+  }
+  return form;
+}
+
+/** Data in splits. */
+export interface Splits {
+  readonly train: DataSplit;
+  readonly validation: DataSplit | undefined;
+  readonly notes: readonly string[];
+  /** Tells the training data from others. */
+  readonly digest: string;
+  readonly close: () => void;
+}
+
+export interface SplitOptions {
+  readonly validationFraction: number;
+  readonly onProgress: (path: string, byteCount: number, byteTotal: number) => void;
+}
+
+/** How a run writes examples as tokens. */
+export function encoderOptions(
+  settings: Pick<DataSettings, "begin_tokens" | "mask_prompt" | "pair_style">,
+  tokenizer: Tokenizer,
+): ExampleEncoderOptions {
+  return {
+    tokenizer,
+    frame: trainingFrame(tokenizer, settings.begin_tokens),
+    masksPrompt: settings.mask_prompt,
+    writesPairsAsChat: settings.pair_style === "chat",
+  };
+}
+
+/** Examples in rows. Throws what `openExamples` throws. */
+export function exampleSplits(
+  path: CorpusPaths,
+  form: ExampleForm,
+  settings: DataSettings,
+  encoder: ExampleEncoderOptions,
+  { validationFraction, onProgress }: SplitOptions,
+): Splits {
+  const contextLength = settings.max_seq_length;
+  const { train, validation, reports } = openExamples(path, {
+    ...encoder,
+    ...{ form, names: fieldNames(settings), contextLength, validationFraction, onProgress },
+  });
+  const rows = {
+    contextLength,
+    isPacked: settings.packing,
+    padding: encoder.tokenizer.special.padding,
+  };
+  return {
+    train: exampleSplit(train, rows),
+    validation: validation && exampleSplit(validation, rows),
+    notes: exampleNotes(reports, contextLength),
+    digest: examplesDigest(train),
+    close: () => undefined,
+  };
+}
+
+/** A data set that is open already, in windows. */
+export function windowSplits(
+  dataset: Dataset,
+  settings: DataSettings,
+  tokenizer: Tokenizer,
+): Splits {
+  const frame = trainingFrame(tokenizer, settings.begin_tokens);
+  const cut = {
+    contextLength: settings.max_seq_length,
+    sampling: settings.sampling,
+    marks: marksOf(frame),
+  };
+  return {
+    train: windowSplit(dataset.train, cut),
+    validation: dataset.validation && windowSplit(dataset.validation, cut),
+    notes: dataNotes(dataset, frame),
+    digest: trainingDigest(dataset),
+    close: () => {
+      dataset.close();
+    },
+  };
+}
