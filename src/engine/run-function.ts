@@ -1,7 +1,10 @@
 import { MilError } from "../mil/errors.ts";
 import { hostTensor } from "../mil/host-tensor.ts";
 import type { HostTensor } from "../mil/host-tensor.ts";
+import { listsAsTensors } from "../mil/lists-as-tensors.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
+import { sizeInputs } from "../mil/size-inputs.ts";
+import { withInputValues } from "../mil/specialize.ts";
 import { statesAsValues } from "../mil/states-as-values.ts";
 import { elementCount, formatType, staticShape, tensorType } from "../mil/types.ts";
 import type { TensorType } from "../mil/types.ts";
@@ -37,8 +40,9 @@ function typeOf(value: MilFunction["inputs"][number]): TensorType {
 /**
  * Runs one function once: inputs by name, outputs by name. For many runs, load a plan.
  * Numbers go in and come out whatever the type (`FunctionInput`, `FunctionResult`). A state is given like an input
- * (zeros where it is left out) and its contents after the run stand among the results under its own name. Results
- * whose sizes are only known afterwards are computed by the reference engine.
+ * (zeros where it is left out) and its contents after the run stand among the results under its own name. Inputs that
+ * decide the sizes of other values are constants of the run; where sizes follow from computed numbers alone, the
+ * reference engine computes the results.
  * Throws `EngineError` for a missing, unknown or wrongly sized input and for numbers that its type does not hold, and
  * what the engine refuses.
  */
@@ -51,7 +55,8 @@ export async function runFunction(
   const stateless = statesAsValues(fn);
   const stateNames = new Set(stateless.states.map(({ input }) => input));
   const given = checkInputs(stateless.fn, inputs, stateNames);
-  const results = await runStateless(engine, stateless.fn, given, options);
+  const closed = withKnownSizes(listsAsTensors(stateless.fn), given);
+  const results = await runStateless(engine, closed.fn, closed.inputs, options);
   const states = stateless.states.flatMap(({ input, output }) => {
     const contents = results.get(output);
     return contents === undefined ? [] : [[input, contents] as const];
@@ -63,6 +68,38 @@ export async function runFunction(
     }),
     ...states,
   ]);
+}
+
+/** The function with the inputs that decide open sizes as constants, and the inputs that are left. */
+function withKnownSizes(
+  fn: MilFunction,
+  inputs: ReadonlyMap<string, BufferView>,
+): { readonly fn: MilFunction; readonly inputs: ReadonlyMap<string, BufferView> } {
+  const deciding = sizeInputs(fn);
+  if (deciding.size === 0) return { fn, inputs };
+  const tensors = tensorsOf(
+    fn.inputs.filter(({ name }) => deciding.has(name)),
+    inputs,
+  );
+  return {
+    fn: withInputValues(fn, tensors),
+    inputs: new Map([...inputs].filter(([name]) => !deciding.has(name))),
+  };
+}
+
+/** Inputs as the reference evaluation holds them. */
+function tensorsOf(
+  values: readonly Value[],
+  inputs: ReadonlyMap<string, BufferView>,
+): Map<string, HostTensor> {
+  return new Map(
+    values.map((value) => {
+      const type = typeOf(value);
+      const stored = inputs.get(value.name) ?? viewClassFor(type.dataType).of();
+      const data = new FunctionResult(type, stored).toFloat64Array();
+      return [value.name, hostTensor(type.dataType, staticShape(type), data)];
+    }),
+  );
 }
 
 function checkInputs(
@@ -202,18 +239,12 @@ function evaluated(
   fn: MilFunction,
   inputs: ReadonlyMap<string, BufferView>,
 ): ReadonlyMap<string, FunctionResult> {
-  const tensors = new Map<string, HostTensor>(
-    fn.inputs.map((value) => {
-      const type = typeOf(value);
-      const stored = inputs.get(value.name) ?? viewClassFor(type.dataType).of();
-      const data = new FunctionResult(type, stored).toFloat64Array();
-      return [value.name, hostTensor(type.dataType, staticShape(type), data)];
-    }),
-  );
   return new Map(
-    [...evaluateFunction(fn, tensors)].map(([name, { dataType, shape, data }]) => {
-      const type = tensorType(dataType, shape);
-      return [name, new FunctionResult(type, storedInput(name, type, data))];
-    }),
+    [...evaluateFunction(fn, tensorsOf(fn.inputs, inputs))].map(
+      ([name, { dataType, shape, data }]) => {
+        const type = tensorType(dataType, shape);
+        return [name, new FunctionResult(type, storedInput(name, type, data))];
+      },
+    ),
   );
 }

@@ -9,6 +9,7 @@ import {
 } from "../coreml/index.ts";
 import type { MilFunction, Opset, Program } from "../mil/program.ts";
 import { withInputShapes } from "../mil/specialize.ts";
+import { listsAsTensors } from "../mil/lists-as-tensors.ts";
 import { statesAsValues } from "../mil/states-as-values.ts";
 import { verifyProgram } from "../mil/verify.ts";
 import { exportOnnx } from "../onnx/export-model.ts";
@@ -202,7 +203,8 @@ function atDefaultSizes(fn: MilFunction): {
 
 function writeOnnx(path: string, original: MilFunction, program: Program): readonly string[] {
   requireSizes(original);
-  const { fn, states } = statesAsValues(original);
+  const { fn: stateless, states } = statesAsValues(original);
+  const fn = listsAsTensors(stateless);
   const { bytes, nodeCount, renamed } = exportOnnx(fn);
   writeWholeFile(path, bytes);
   const others = program.functions.length - 1;

@@ -3,6 +3,7 @@ import { checkFunction } from "../chip/legality/check.ts";
 import type { Finding } from "../chip/legality/check.ts";
 import { requirePossibleSizes } from "../chip/possible-sizes.ts";
 import type { MilFunction } from "../mil/program.ts";
+import { listsAsTensors } from "../mil/lists-as-tensors.ts";
 import { statesAsValues } from "../mil/states-as-values.ts";
 import { AnecdoteError } from "../util/errors.ts";
 import { lowerFunction } from "./lower-function.ts";
@@ -63,7 +64,10 @@ export function applyRemedies(fn: MilFunction, chip: Chip, driver: Driver): Reme
 function place(fn: MilFunction, chip: Chip, driver: Driver): PlacedProgram {
   try {
     requirePossibleSizes(fn);
-    return { place: "engine", program: lowerFunction(statesAsValues(fn).fn, chip, driver) };
+    return {
+      place: "engine",
+      program: lowerFunction(listsAsTensors(statesAsValues(fn).fn), chip, driver),
+    };
   } catch (error) {
     if (!(error instanceof AnecdoteError)) throw error;
     return { place: "host", reason: error.message.replace(/^".*" stays on the host: /, "") };

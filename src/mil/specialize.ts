@@ -35,14 +35,57 @@ export function withInputShapes(
     const old = fn.inputs[index];
     if (old !== undefined) scope.replace(old, input);
   });
+  return specialized(fn, inputs, [], scope);
+}
+
+/**
+ * The function for inputs whose numbers are known: those in `tensors` become constants and are inputs no more, and
+ * sizes that are computed from them are known. Throws `MilError` where an op refuses the numbers.
+ */
+export function withInputValues(
+  fn: MilFunction,
+  tensors: ReadonlyMap<string, HostTensor>,
+): MilFunction {
+  const scope = new SpecializedScope();
+  const constants = fn.inputs.flatMap((input) => {
+    const tensor = tensors.get(input.name);
+    if (tensor === undefined) return [];
+    const constant = constantOf(input, tensor);
+    const [value] = constant.outputs;
+    if (value !== undefined) scope.know(input, value);
+    return [constant];
+  });
+  const inputs = fn.inputs.filter(({ name }) => !tensors.has(name));
+  return specialized(fn, inputs, constants, scope);
+}
+
+function specialized(
+  fn: MilFunction,
+  inputs: readonly Value[],
+  constants: readonly Operation[],
+  scope: SpecializedScope,
+): MilFunction {
   const operations = fn.operations.map((operation) => scope.specialize(operation));
   return assembleFunction({
     name: fn.name,
     opset: fn.opset,
     inputs,
-    operations,
+    operations: [...constants, ...operations],
     outputs: fn.outputs.map((output) => [output.name, scope.value(output)]),
     attributes: new Map([...fn.attributes].filter(([name]) => name !== FLEXIBLE)),
+  });
+}
+
+/** A `const` that gives a value's numbers. */
+function constantOf(value: Value, { dataType, shape, data }: HostTensor): Operation {
+  const literal = tensorLiteral(dataType, shape, data);
+  const output: Value = Object.freeze({ ...value, type: literal.type, constant: literal });
+  return Object.freeze({
+    type: "const",
+    inputs: new Map<string, Argument>(),
+    outputs: Object.freeze([output]),
+    blocks: Object.freeze([]),
+    attributes: new Map([["val", literal]]),
   });
 }
 
@@ -55,6 +98,12 @@ class SpecializedScope {
   replace(old: Operand, value: Value): void {
     if (old === value) this.#replaced.delete(old);
     else this.#replaced.set(old, value);
+  }
+
+  /** A value whose numbers are known: what is computed from it alone is folded. */
+  know(old: Operand, value: Value): void {
+    this.#sizes.add(value);
+    this.replace(old, value);
   }
 
   value(old: Value): Value {
@@ -100,16 +149,7 @@ class SpecializedScope {
     const [output, ...rest] = operation.outputs;
     if (output?.type.kind !== "tensor" || rest.length > 0 || !isPure(operation)) return undefined;
     const tensor = this.#sizeTensor(operation, output.type);
-    if (tensor === undefined) return undefined;
-    const literal = tensorLiteral(tensor.dataType, tensor.shape, tensor.data);
-    const value: Value = Object.freeze({ ...output, type: literal.type, constant: literal });
-    return Object.freeze({
-      type: "const",
-      inputs: new Map<string, Argument>(),
-      outputs: Object.freeze([value]),
-      blocks: Object.freeze([]),
-      attributes: new Map([["val", literal]]),
-    });
+    return tensor === undefined ? undefined : constantOf(output, tensor);
   }
 
   #sizeTensor(operation: Operation, type: TensorType): HostTensor | undefined {

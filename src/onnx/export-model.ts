@@ -22,7 +22,7 @@ const WEIGHT_BYTE_LIMIT = 2 ** 31 - 2 ** 24;
  */
 export function exportOnnx(fn: MilFunction): ExportedModel {
   checkSize(fn);
-  const model = fromBinary(ModelProtoSchema, functionToOnnx(fn, { standardProducts: true }).bytes);
+  const model = fromBinary(ModelProtoSchema, functionToOnnx(fn, { isForOthers: true }).bytes);
   const { graph } = model;
   if (graph === undefined) throw new OnnxError("onnx.export", `"${fn.name}" became no graph`);
   writeWithStandardOperators(graph);

@@ -20,8 +20,8 @@ import { LoweringSite } from "./lower/site.ts";
 import type { Lowering } from "./lower/site.ts";
 
 export interface ToOnnxOptions {
-  /** Products of stacks are written with the standard's operators, not with ONNX Runtime's own. Default false. */
-  readonly standardProducts?: boolean;
+  /** A file for other runtimes: only operators of the standard, and random numbers that are drawn anew. Default false. */
+  readonly isForOthers?: boolean;
 }
 
 export interface OnnxModel {
@@ -126,7 +126,7 @@ class FunctionLowering {
     return new LoweringSite(this.#graph, operation, {
       resolve: (operand) => this.#resolve(operand),
       block: (graph, block, inputs) => this.#block(graph, block, inputs),
-      standardProducts: this.#options.standardProducts ?? false,
+      isForOthers: this.#options.isForOthers ?? false,
     });
   }
 

@@ -698,7 +698,118 @@ export const OP_CASES: Readonly<Record<Lowered, readonly Recipe[]>> = {
           sampling_mode: "UNALIGN_CORNERS",
         }),
   ),
+  resample: [
+    ...(["constant", "border", "reflection", "symmetric"] as const).flatMap((padding) => [
+      resampled(padding, "bilinear", "normalized_minus_one_to_one", true),
+      resampled(padding, "nearest", "normalized_zero_to_one", false),
+    ]),
+    resampled("constant", "bilinear", "unnormalized", false),
+    resampled("symmetric", "nearest", "normalized_minus_one_to_one", false),
+  ],
+  affine: [true, false].map(
+    (aligned): Recipe =>
+      (b) =>
+        b.op("affine", {
+          x: b.x([2, 2, 3, 5]),
+          transform_matrix: b.x([aligned ? 2 : 1, 6], {
+            values: [0.75, 0.25, -0.125, -0.5, 1, 0.25, 1, -0.5, 0, 0.25, 0.875, -0.25],
+          }),
+          output_height: 4,
+          output_width: 3,
+          sampling_mode: "bilinear",
+          padding_mode: "constant",
+          padding_value: 0.5,
+          coordinates_mode: "normalized_minus_one_to_one",
+          align_corners: aligned,
+        }),
+  ),
+  crop_resize: [
+    ...(["ALIGN_CORNERS", "STRICT_ALIGN_CORNERS", "OFFSET_CORNERS"] as const).map(
+      (mode): Recipe =>
+        (b) =>
+          b.op("crop_resize", {
+            x: b.x([2, 2, 5, 6]),
+            boxes: b.x([3, 4], { values: [0, 0, 4, 5, 1.5, 0.25, 3, 4.5, 2, 3, 6, 7] }),
+            box_indices: b.i([3], { values: [1, 0, 1] }),
+            target_height: 3,
+            target_width: 2,
+            sampling_mode: mode,
+            pad_value: -1,
+          }),
+    ),
+    // Boxes of relative size around a middle, cut from every image.
+    (b) =>
+      b.op("crop_resize", {
+        x: b.x([2, 1, 4, 4]),
+        roi: b.x([2, 1, 4, 1, 1], { values: [0.5, 0.5, 0.75, 0.5, 0.25, 0.75, 1, 0.25] }),
+        target_height: 1,
+        target_width: 3,
+        normalized_coordinates: true,
+        box_coordinate_mode: "CENTER_SIZE_WIDTH_FIRST",
+        sampling_mode: "ALIGN_CORNERS",
+      }),
+    (b) =>
+      b.op("crop_resize", {
+        x: b.x([2, 2, 4, 5]),
+        roi: b.x([2, 1, 5, 1, 1], { values: [1, 2, 4, 6, 8, 0, 0, 2, 6, 4] }),
+        target_height: 3,
+        target_width: 3,
+        spatial_scale: 0.5,
+        box_coordinate_mode: "CORNERS_WIDTH_FIRST",
+        sampling_mode: "STRICT_ALIGN_CORNERS",
+      }),
+  ],
+  // The numbers that an op draws are the same wherever and whenever it runs.
+  random_uniform: [
+    (b) => {
+      const drawn = { shape: [2, 3], low: tensorLiteral(b.dataType, [], [-1]), seed: 5 };
+      return [b.op("random_uniform", drawn), b.op("add", { x: b.x([2, 3]), y: 1 })];
+    },
+  ],
+  random_normal: [
+    (b) => {
+      const mean = tensorLiteral(b.dataType, [], [0.5]);
+      const drawn = b.op("random_normal", { shape: [9], mean, seed: 3 });
+      return b.op("add", { x: b.x([9]), y: drawn });
+    },
+  ],
+  random_bernoulli: [
+    (b) => {
+      const prob = tensorLiteral(b.dataType, [], [0.25]);
+      const drawn = b.op("random_bernoulli", { shape: [20], prob, seed: 11 });
+      return b.op("mul", { x: b.x([20]), y: drawn });
+    },
+  ],
+  random_categorical: (["logits", "probs"] as const).map(
+    (mode): Recipe =>
+      (b) =>
+        b.op("random_categorical", {
+          x: b.x([2, 4], { values: [0.5, 0.25, 1, 2] }),
+          mode,
+          size: 6,
+          seed: 2,
+        }),
+  ),
 };
+
+/** Coordinates inside, at and outside the borders of an image. */
+function resampled(
+  padding: "constant" | "border" | "reflection" | "symmetric",
+  sampling: "bilinear" | "nearest",
+  coordinates: "unnormalized" | "normalized_minus_one_to_one" | "normalized_zero_to_one",
+  aligned: boolean,
+): Recipe {
+  return (b) =>
+    b.op("resample", {
+      x: b.x([2, 3, 3, 4]),
+      coordinates: b.x([2, 2, 3, 2], { values: [0.125, -1, 1, 0.875, -1.375, 2.125, 0.75, 4.25] }),
+      sampling_mode: sampling,
+      padding_mode: padding,
+      padding_value: 0.25,
+      coordinates_mode: coordinates,
+      align_corners: aligned,
+    });
+}
 
 /** A block that gives a value of the outer function times a number. */
 function scaled(x: Value, factor: number): Block {

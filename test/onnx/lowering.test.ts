@@ -4,6 +4,7 @@ import { FunctionBuilder, shaped } from "../../src/mil/builder.ts";
 import type { MilFunction } from "../../src/mil/program.ts";
 import { ModelProtoSchema } from "../../src/onnx/generated/onnx_pb.ts";
 import type { GraphProto } from "../../src/onnx/generated/onnx_pb.ts";
+import { exportOnnx } from "../../src/onnx/export-model.ts";
 import { functionToOnnx } from "../../src/onnx/lower-function.ts";
 import { CaseBuilder } from "../conformance/case-builder.ts";
 import { OP_CASES } from "../conformance/op-cases.ts";
@@ -93,10 +94,24 @@ describe("MIL functions as ONNX models", () => {
   });
 
   it("name function, op and reason where an op has no ONNX form", () => {
-    const f = new FunctionBuilder("sampler");
-    const noise = f.op("random_normal", { shape: [2, 2] }, { name: "noise" });
-    const fn = f.finish({ noise });
-    expect(() => functionToOnnx(fn)).toThrow(/sampler: "random_normal" \(noise\).*as an input/);
+    const f = new FunctionBuilder("finder");
+    const places = f.op("non_zero", { x: f.input("x", shaped("fp32", 4)) }, { name: "places" });
+    const fn = f.finish({ places });
+    expect(() => functionToOnnx(fn)).toThrow(/finder: "non_zero" \(places\).*not known when/);
+  });
+
+  it("draw random numbers anew in files for other runtimes, unless the op names its seed", () => {
+    const drawn = (seed: number): MilFunction => {
+      const f = new FunctionBuilder("sampler");
+      return f.finish({ noise: f.op("random_normal", { shape: [2, 2], seed }) });
+    };
+    const written = (seed: number): readonly string[] => {
+      const { graph } = fromBinary(ModelProtoSchema, exportOnnx(drawn(seed)).bytes);
+      return graph?.node.map(({ opType }) => opType) ?? [];
+    };
+    expect(written(-1)).toContain("RandomNormal");
+    expect(written(7)).not.toContain("RandomNormal");
+    expect(types(drawn(-1))).not.toContain("RandomNormal");
   });
 
   it("refuse unknown sizes", () => {

@@ -4,6 +4,7 @@ import type { Precision } from "../../mil/evaluate-operation.ts";
 import { hostTensor, hostTensorOfLiteral } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
 import type { CallEnvironment } from "../../mil/op-call.ts";
+import { namedSeed } from "../../mil/ops/random.ts";
 import { literalOf, operandsOf } from "../../mil/program.ts";
 import type {
   BlobReference,
@@ -146,7 +147,7 @@ class Evaluation {
       resolve: (operand) => this.#resolve(operand, scope),
       runBlock: (block, inputs) => this.#nested(block, inputs, scope),
       writeState: (state, contents) => this.#writeState(state, contents),
-      seed: seedOf(this.#seed, operation.outputs[0]?.name ?? ""),
+      seed: namedSeed(this.#seed, operation.outputs[0]?.name ?? ""),
       iterationLimit: this.#iterationLimit,
     };
     const results = evaluateOperation(operation, environment, this.#precision);
@@ -229,12 +230,4 @@ function* namesUsedBy(operation: Operation): Generator<string> {
     for (const nested of block.operations) yield* namesUsedBy(nested);
     for (const { name } of block.outputs) yield name;
   }
-}
-
-/** FNV-1a over the name, so that two random ops of one program draw different numbers. */
-function seedOf(seed: number, name: string): number {
-  let hash = (0x811c9dc5 ^ seed) >>> 0;
-  for (let i = 0; i < name.length; i++)
-    hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193) >>> 0;
-  return hash;
 }

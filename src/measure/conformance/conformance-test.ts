@@ -42,5 +42,7 @@ export interface DataSet {
 export interface LoadedTest {
   readonly path: string;
   readonly bindsConstants: boolean;
+  /** Expected numbers are those of exact arithmetic, also where a program computes in fp16. */
+  readonly expectsExact: boolean;
   readonly dataSets: readonly DataSet[];
 }

@@ -111,7 +111,7 @@ export function loadOnnxTest(folder: string, id: string): LoadedTest {
     throw new MeasureError("measure.suite.data", `${join(folder, id)} has no test_data_set_0`);
   }
   const dataSets = sets.map((name) => loadDataSet(join(folder, id, name), graph));
-  return { path, bindsConstants: true, dataSets };
+  return { path, bindsConstants: true, expectsExact: false, dataSets };
 }
 
 function loadDataSet(folder: string, graph: GraphProto): DataSet {

@@ -1,3 +1,4 @@
+import { listsAsTensors } from "../../mil/lists-as-tensors.ts";
 import { statesAsValues } from "../../mil/states-as-values.ts";
 import { staticShape } from "../../mil/types.ts";
 import type { TensorType } from "../../mil/types.ts";
@@ -27,7 +28,7 @@ const SETTINGS: readonly ModelSettings[] = [
  * with strict shape inference. Returns what differs from the expected results, or nothing. Throws what `convert` throws.
  */
 export async function runExported(run: PreparedRun, dataSet: DataSet): Promise<string | undefined> {
-  const { fn } = statesAsValues(run.fn);
+  const fn = listsAsTensors(statesAsValues(run.fn).fn);
   const { bytes, renamed } = exportOnnx(fn);
   const typeOf = (value: (typeof fn.inputs)[number]): TensorType => {
     if (value.type.kind !== "tensor") throw new Error(`"${value.name}" is no tensor`);

@@ -83,6 +83,11 @@ export function formatReport(engines: readonly string[], results: readonly TestR
     );
     for (const [code, members] of grouped(refused, ({ outcome }) => outcome.code ?? "?"))
       lines.push(`${engine}: ${members.length} refused with ${code}`);
+    const others = results.filter(
+      (result) => result.engine === engine && result.outcome.fallback !== undefined,
+    );
+    for (const [reason, members] of grouped(others, ({ outcome }) => outcome.fallback ?? ""))
+      lines.push(`${engine}: ${members.length} fell back: ${reason.split("\n")[0]}`);
   }
   return `${lines.join("\n")}\n`;
 }

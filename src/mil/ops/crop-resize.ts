@@ -8,12 +8,15 @@ import type { TensorType } from "../types.ts";
 import { checkRank } from "./dimensions.ts";
 import { choose, SAMPLING_MODES } from "./image.ts";
 
-const BOX_MODES = [
+export const BOX_MODES = [
   "CORNERS_HEIGHT_FIRST",
   "CORNERS_WIDTH_FIRST",
   "CENTER_SIZE_HEIGHT_FIRST",
   "CENTER_SIZE_WIDTH_FIRST",
 ] as const;
+
+export const UNKNOWN_PLACES = (mode: string): string =>
+  `where sampling_mode "${mode}" takes its samples of a box is not known`;
 
 function cropResizeType(call: OpCall): TensorType {
   checkRank(call, "x", 4, 4);
@@ -65,7 +68,7 @@ function samplePoints(call: OpCall, { start, end }: Range, count: number): reado
     case "DEFAULT":
     case "UNALIGN_CORNERS":
       throw call.fail(
-        `where sampling_mode "${mode}" takes its samples of a box is not known`,
+        UNKNOWN_PLACES(mode),
         "Use ALIGN_CORNERS, STRICT_ALIGN_CORNERS or OFFSET_CORNERS.",
       );
   }

@@ -182,12 +182,14 @@ const RESAMPLE_SETTINGS = {
   align_corners: required("bool"),
 } as const;
 
-const PADDING_MODES = ["constant", "border", "reflection", "symmetric"] as const;
-const COORDINATE_MODES = [
+export const PADDING_MODES = ["constant", "border", "reflection", "symmetric"] as const;
+export type PaddingMode = (typeof PADDING_MODES)[number];
+export const COORDINATE_MODES = [
   "unnormalized",
   "normalized_minus_one_to_one",
   "normalized_zero_to_one",
 ] as const;
+export type CoordinateMode = (typeof COORDINATE_MODES)[number];
 
 /** A coordinate as an index into an axis of `size` elements, elements being at whole numbers. */
 function pixelPosition(call: OpCall, coordinate: number, size: number): number {
@@ -303,6 +305,12 @@ function affineType(call: OpCall): TensorType {
   choose(call, "coordinates_mode", ["normalized_minus_one_to_one"]);
   const target = [call.int("output_height"), call.int("output_width")];
   return tensorType(call.dataType("x"), [batch, channels, ...target]);
+}
+
+/** Where element `index` of an axis of `size` elements stands between -1 and 1. */
+export function unitPlace(index: number, size: number, alignsCorners: boolean): number {
+  if (!alignsCorners) return (2 * index + 1) / size - 1;
+  return size === 1 ? 0 : (2 * index) / (size - 1) - 1;
 }
 
 const interpolated = (type: (call: OpCall) => TensorType) => (call: OpCall) =>
@@ -421,15 +429,13 @@ export const IMAGE = {
       const [, , height = 1, width = 1] = call.tensor("x").shape;
       const [rows = 1, columns = 1] = staticShape(type).slice(-2);
       const align = call.bool("align_corners");
-      const unit = (index: number, size: number): number =>
-        align ? (size === 1 ? 0 : (2 * index) / (size - 1) - 1) : (2 * index + 1) / size - 1;
       return sampleImage(call, type, (b, row, column) => {
         const [a0 = 0, a1 = 0, a2 = 0, b0 = 0, b1 = 0, b2 = 0] = data.subarray(
           shape[0] === 1 ? 0 : b * 6,
           shape[0] === 1 ? 6 : b * 6 + 6,
         );
-        const x = unit(column, columns);
-        const y = unit(row, rows);
+        const x = unitPlace(column, columns, align);
+        const y = unitPlace(row, rows, align);
         return [
           pixelPosition(call, b0 * x + b1 * y + b2, height),
           pixelPosition(call, a0 * x + a1 * y + a2, width),

@@ -17,6 +17,34 @@ function generatorOf(call: OpCall): Random {
   return new Random(seed === -1 ? (call.environment?.seed ?? 0) : seed);
 }
 
+/** The seed of a call in a run without a seed of its own; `name` is its first result's. */
+export function seedOfCall(call: OpCall, name: string): number {
+  const seed = call.int("seed");
+  return seed === -1 ? namedSeed(0, name) : seed;
+}
+
+/** FNV-1a over the name, so that two random ops of one program draw different numbers. */
+export function namedSeed(seed: number, name: string): number {
+  let hash = (0x811c9dc5 ^ seed) >>> 0;
+  for (let i = 0; i < name.length; i++)
+    hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193) >>> 0;
+  return hash;
+}
+
+/** Numbers of a generator, in the order of a result's elements. */
+export function drawsOf(
+  random: Random,
+  count: number,
+  draw: (random: Random) => number,
+): Float64Array {
+  const numbers = new Float64Array(count);
+  for (let i = 0; i < count; i++) numbers[i] = draw(random);
+  return numbers;
+}
+
+/** The sizes a call names. Throws `MilError` where they come while running. */
+export const drawnShape = (call: OpCall): readonly number[] => call.ints("shape");
+
 function drawnType(call: OpCall, ...settings: readonly [string, ...string[]]): TensorType {
   const given = settings.filter((name) => call.has(name));
   const dataType: DataType = given.length === 0 ? "fp32" : commonDataType(call, ...given);
@@ -29,10 +57,9 @@ function drawnType(call: OpCall, ...settings: readonly [string, ...string[]]): T
 }
 
 function draw(call: OpCall, type: TensorType, next: (random: Random) => number) {
-  const random = generatorOf(call);
-  const output = hostTensor(type.dataType, staticShape(type));
-  for (let i = 0; i < output.data.length; i++) output.data[i] = next(random);
-  return [output];
+  const shape = staticShape(type);
+  const numbers = drawsOf(generatorOf(call), elementCount(shape), next);
+  return [hostTensor(type.dataType, shape, numbers)];
 }
 
 const SEED = { seed: optional("int", -1) } as const;

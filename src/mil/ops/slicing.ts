@@ -218,8 +218,14 @@ export const SLICING = {
     },
     evaluate: (call) => {
       const x = call.tensor("x");
-      const update = call.tensor("update").data;
+      const { data: update, shape: given } = call.tensor("update");
       const slices = slicesOf(call, x.shape);
+      const wanted = slices.filter(({ squeezed }) => !squeezed).map(({ count }) => count);
+      if (given.length !== wanted.length || !given.every((size, axis) => size === wanted[axis])) {
+        throw call.fail(
+          `update has shape ${formatShape(given)}, the slice has ${formatShape(wanted)}`,
+        );
+      }
       const strides = stridesOf(x.shape);
       const output: HostTensor = hostTensor(x.dataType, x.shape, x.data.slice());
       const shape = slices.map(({ count }) => count);

@@ -1,4 +1,12 @@
-import { RESIZE_POINTS } from "../../mil/ops/image.ts";
+import {
+  choose,
+  COORDINATE_MODES,
+  PADDING_MODES,
+  RESIZE_POINTS,
+  unitPlace,
+} from "../../mil/ops/image.ts";
+import { cropResize } from "./crop-resize.ts";
+import { padded, pixelPlaces, placeConstant, sampled } from "./sampling.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
 
 /** One axis sampled at fixed places: its neighbours are gathered and mixed. */
@@ -48,7 +56,71 @@ const resized =
     return result === site.value("x") ? site.node("Identity", [result]) : result;
   };
 
+/** Samples at coordinates [N, P] across and down, as images of the result's size. */
+function imageAt(site: LoweringSite, across: string, down: string): string {
+  const [batch = 1, , height = 1, width = 1] = site.shape("x");
+  const padding = choose(site.call, "padding_mode", PADDING_MODES);
+  const mode = choose(site.call, "coordinates_mode", COORDINATE_MODES);
+  const aligns = site.call.bool("align_corners");
+  const places = (coordinates: string, size: number): string =>
+    padded(site, pixelPlaces(site, coordinates, size, mode, aligns), size, padding);
+  const images = BigInt64Array.from({ length: batch }, (_, index) => BigInt(index));
+  const samples = sampled(site, {
+    images: site.graph.constant("int64", [batch, 1], images),
+    rows: places(down, height),
+    columns: places(across, width),
+    isNearest: choose(site.call, "sampling_mode", ["bilinear", "nearest"]) === "nearest",
+    outside: site.scalarOf("padding_value"),
+  });
+  return site.reshape(site.transpose(samples, [0, 2, 1]), site.resultShape());
+}
+
+const resample: Lowering = (site) => {
+  const [batch = 1, rows = 1, columns = 1] = site.shape("coordinates");
+  const pairs = site.cast(
+    site.reshape(site.value("coordinates"), [batch, rows * columns, 2]),
+    "fp64",
+  );
+  const [across = "", down = ""] = [0, 1].map((index) =>
+    site.reshape(site.node("Gather", [pairs, site.graph.ints([index])], { axis: 2n }), [
+      batch,
+      rows * columns,
+    ]),
+  );
+  return imageAt(site, across, down);
+};
+
+const affine: Lowering = (site) => {
+  const [, , rows = 1, columns = 1] = site.resultShape();
+  const aligns = site.call.bool("align_corners");
+  const grid = (place: (row: number, column: number) => number): string =>
+    placeConstant(
+      site,
+      [1, rows * columns],
+      Array.from({ length: rows * columns }, (_, index) =>
+        place(Math.floor(index / columns), index % columns),
+      ),
+    );
+  const x = grid((_, column) => unitPlace(column, columns, aligns));
+  const y = grid((row) => unitPlace(row, rows, aligns));
+  const matrix = site.cast(site.value("transform_matrix"), "fp64");
+  const number = (index: number): string =>
+    site.node("Gather", [matrix, site.graph.ints([index])], { axis: 1n });
+  const mapped = (first: number): string =>
+    site.node("Add", [
+      site.node("Add", [
+        site.node("Mul", [number(first), x]),
+        site.node("Mul", [number(first + 1), y]),
+      ]),
+      number(first + 2),
+    ]);
+  return imageAt(site, mapped(0), mapped(3));
+};
+
 export const LOWER_IMAGE = {
+  resample,
+  affine,
+  crop_resize: cropResize,
   upsample_nearest_neighbor: resized("upsample_nearest_neighbor"),
   resize_nearest_neighbor: resized("resize_nearest_neighbor"),
   upsample_bilinear: resized("upsample_bilinear"),

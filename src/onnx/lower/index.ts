@@ -13,6 +13,7 @@ import { LOWER_NORMALIZATION } from "./normalization.ts";
 import { NOT_LOWERED } from "./not-lowered.ts";
 import { LOWER_POOLING } from "./pooling.ts";
 import { LOWER_QUANTIZATION } from "./quantization.ts";
+import { LOWER_RANDOM } from "./random.ts";
 import { LOWER_RECURRENT } from "./recurrent.ts";
 import { LOWER_REDUCTION } from "./reduction.ts";
 import type { EvaluatedNow, Lowering, NotLowered } from "./site.ts";
@@ -44,6 +45,7 @@ export const LOWERINGS = {
   ...LOWER_CONTROL_FLOW,
   ...LOWER_RECURRENT,
   ...LOWER_IMAGE,
+  ...LOWER_RANDOM,
   ...NOT_LOWERED,
 } as const satisfies Record<OpName, LoweringRow>;
 

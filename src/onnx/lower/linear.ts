@@ -42,7 +42,7 @@ export function lowerProduct(site: LoweringSite, product: Product): string {
       ? turned
       : site.node("Mul", [turned, site.scalar(alpha, site.resultType().dataType)]);
   }
-  if (isFloat32 && !site.standardProducts && (transposeX || transposeY || alpha !== 1)) {
+  if (isFloat32 && !site.isForOthers && (transposeX || transposeY || alpha !== 1)) {
     return site.node(
       "FusedMatMul",
       [x, y],

@@ -2,18 +2,12 @@ import type { NotLowered } from "./site.ts";
 
 const because = (notLowered: string): NotLowered => ({ notLowered });
 
-const RANDOM = because("runtimes draw other random numbers; give the numbers as an input");
 const STATE = because("states live in the plan's buffers; make the state an input and an output");
-const LIST = because("lists have no fixed size; use a tensor");
-const IMAGE = because("sampling of images at computed places runs on the reference engine only");
+const LIST = because("the length of a list changes while the program runs; use a tensor");
 const DYNAMIC = because("the size of its result is not known when the program is compiled");
 
 /** Ops without an ONNX form here, each with what to do instead. */
 export const NOT_LOWERED = {
-  random_bernoulli: RANDOM,
-  random_categorical: RANDOM,
-  random_normal: RANDOM,
-  random_uniform: RANDOM,
   read_state: STATE,
   write_state: STATE,
   make_list: LIST,
@@ -22,9 +16,6 @@ export const NOT_LOWERED = {
   list_write: LIST,
   list_gather: LIST,
   list_scatter: LIST,
-  resample: IMAGE,
-  affine: IMAGE,
-  crop_resize: IMAGE,
   non_zero: DYNAMIC,
   non_maximum_suppression: DYNAMIC,
   classify: because("its result is a dictionary, not a tensor"),

@@ -31,8 +31,8 @@ export interface LoweringScope {
     block: Block,
     inputs: readonly string[],
   ) => readonly string[];
-  /** Whether products of stacks are written with the standard's operators. */
-  readonly standardProducts: boolean;
+  /** Whether the model is a file for other runtimes: only operators of the standard. */
+  readonly isForOthers: boolean;
 }
 
 /**
@@ -61,8 +61,8 @@ export class LoweringSite {
     return new LoweringSite(this.graph, operation, this.#scope);
   }
 
-  get standardProducts(): boolean {
-    return this.#scope.standardProducts;
+  get isForOthers(): boolean {
+    return this.#scope.isForOthers;
   }
 
   fail(rule: string): OnnxError {

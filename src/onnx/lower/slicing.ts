@@ -1,4 +1,5 @@
 import { sliceAxis } from "../../mil/ops/slicing.ts";
+import { runTimePositions, runTimeSlice } from "./run-time-bounds.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
 
 interface AxisSlice {
@@ -53,7 +54,29 @@ function sliceNode(site: LoweringSite, slices: readonly AxisSlice[]): string {
   ]);
 }
 
+/** Whether every bound that counts is a constant. */
+function areBoundsKnown({ call }: LoweringSite, rank: number): boolean {
+  const masks = { begin: call.bools("begin_mask"), end: call.bools("end_mask") };
+  const squeezed = call.bools("squeeze_mask");
+  const isNeeded = (name: "begin" | "end"): boolean =>
+    Array.from({ length: rank }, (_, axis) => axis).some(
+      (axis) => masks[name][axis] !== true && !(name === "end" && squeezed[axis] === true),
+    );
+  return (["begin", "end"] as const).every((name) => call.isKnown(name) || !isNeeded(name));
+}
+
+/** Sizes of a slice on every axis of x, from its shape without those that were squeezed away. */
+function withSqueezed(site: LoweringSite, shape: readonly number[]): readonly number[] {
+  const squeezed = site.call.bools("squeeze_mask");
+  let place = 0;
+  return site.shape("x").map((_, axis) => (squeezed[axis] === true ? 1 : (shape[place++] ?? 1)));
+}
+
 const sliceByIndex: Lowering = (site) => {
+  if (!areBoundsKnown(site, site.shape("x").length)) {
+    const shape = site.resultShape();
+    return site.reshape(runTimeSlice(site, withSqueezed(site, shape)), shape);
+  }
   const slices = slicesOf(site);
   const sliced = sliceNode(site, slices);
   const isSqueezed = site.call.bools("squeeze_mask").includes(true);
@@ -89,6 +112,18 @@ export const LOWER_SLICING = {
   slice_update: (site) => {
     // Axis by axis: the part before, the update, the part after; strided slices go through their places.
     const shape = site.shape("x");
+    if (!areBoundsKnown(site, shape.length)) {
+      const flat = site.node(
+        "ScatterElements",
+        [
+          site.reshape(site.value("x"), [-1]),
+          runTimePositions(site, withSqueezed(site, site.shape("update"))),
+          site.reshape(site.value("update"), [-1]),
+        ],
+        { axis: 0n },
+      );
+      return site.reshape(flat, shape);
+    }
     const slices = slicesOf(site);
     const counts = slices.map(({ count }) => count);
     const places = slices.map(({ start, step, count }) =>
