@@ -65,9 +65,7 @@ describe("slices with bounds that come while running", () => {
         const isOpen = axes
           .filter(({ isIndex }) => !isIndex)
           .map(({ fromStart, toEnd }) => !(fromStart && toEnd));
-        const shape = counts.map((count, index) =>
-          isLonger && isOpen[index] ? count + 1 : count,
-        );
+        const shape = counts.map((count, index) => (isLonger && isOpen[index] ? count + 1 : count));
         const elements = shape.reduce((count, size) => count * size, 1);
         // An index outside of its axis does no harm where nothing is written.
         fc.pre(elements > 0);
