@@ -10,6 +10,8 @@ import { largest, priceCall, pricingRates } from "./cost/model.ts";
 import type { Bound, CallPrice } from "./cost/model.ts";
 import { overlappedMs } from "./cost/overlap.ts";
 import type { LaneTask, Span } from "./cost/overlap.ts";
+import { joinedRoof } from "./cost/roof.ts";
+import type { OpRoof } from "./cost/roof.ts";
 import { edgeBytesOf, functionWork } from "./cost/work.ts";
 import { ChipError } from "./errors.ts";
 import { checkFunction } from "./legality/check.ts";
@@ -26,6 +28,8 @@ export interface EstimatedOp {
   readonly boundBy: Bound;
   readonly flops: number;
   readonly bytes: number;
+  /** What it could reach at most, of several ops the best; absent on the host. */
+  readonly roof?: OpRoof;
 }
 
 export interface Breakdown {
@@ -123,6 +127,7 @@ export function estimateFunction(
       boundBy: op.boundBy,
       flops: op.work.productFlops,
       bytes: op.work.weightBytes + op.work.trafficBytes,
+      roof: op.roof,
     })),
   };
 }
@@ -204,6 +209,7 @@ class PlanPricing {
   readonly #sections: { section: string; runs: number; ms: number }[] = [];
   readonly #dispatches: EstimatedDispatch[] = [];
   readonly #ops = new Map<string, EstimatedOp>();
+  readonly #roofs = new Map<string, OpRoof[]>();
   readonly #opParts = new Map<string, Record<Bound, number>>();
   readonly #parts: Record<Bound, number> = { dispatch: 0, compute: 0, streaming: 0, host: 0 };
   readonly #tasks: { section: string; runs: number; tasks: LaneTask[] }[] = [];
@@ -256,7 +262,10 @@ class PlanPricing {
       const { work, ms: opMs, boundBy } = op;
       const opEnergy = opJoules(op) * scale * runs;
       const bytes = (work.weightBytes + work.trafficBytes) * runs;
-      this.#addOp(work.op, runs, opMs * runs, opEnergy, boundBy, work.productFlops * runs, bytes);
+      this.#addOp(work.op, runs, opMs * runs, opEnergy, boundBy, work.productFlops * runs, bytes, {
+        ...op.roof,
+        bytes: op.roof.bytes * runs,
+      });
     }
     return ms;
   }
@@ -379,6 +388,7 @@ class PlanPricing {
     boundBy: Bound,
     flops: number,
     bytes: number,
+    roof?: OpRoof,
   ): void {
     const old = this.#ops.get(op);
     const parts = this.#opParts.get(op) ?? { dispatch: 0, compute: 0, streaming: 0, host: 0 };
@@ -394,6 +404,20 @@ class PlanPricing {
       flops: (old?.flops ?? 0) + flops,
       bytes: (old?.bytes ?? 0) + bytes,
     });
+    if (roof === undefined) return;
+    const roofs = this.#roofs.get(op) ?? [];
+    roofs.push(roof);
+    this.#roofs.set(op, roofs);
+  }
+
+  /** The most expensive first, each with the roof of all its calls. */
+  #estimatedOps(): readonly EstimatedOp[] {
+    return [...this.#ops.values()]
+      .map((op): EstimatedOp => {
+        const roof = joinedRoof(this.#roofs.get(op.op) ?? []);
+        return roof === undefined ? op : { ...op, roof };
+      })
+      .sort((a, b) => b.ms - a.ms);
   }
 
   finish(): PlanEstimate {
@@ -406,7 +430,7 @@ class PlanPricing {
       joules: this.#joules,
       boundBy: largest(this.#parts),
       breakdown: { dispatch, compute, streaming, host },
-      ops: [...this.#ops.values()].sort((a, b) => b.ms - a.ms),
+      ops: this.#estimatedOps(),
       sections: this.#sections,
       dispatches: this.#dispatches,
       onHost: [...this.#prices].flatMap(([program, price]) =>

@@ -2,6 +2,7 @@ import { familyIndex } from "../chip.ts";
 import type { Chip, Driver } from "../chip.ts";
 import type { Figure } from "../figure.ts";
 import type { ChipRates } from "../rates.ts";
+import type { OpRoof } from "./roof.ts";
 import type { FunctionWork, OpWork } from "./work.ts";
 
 /** What an op or a call spends its time on. */
@@ -88,6 +89,7 @@ export function ratesToPricing(
 
 export interface OpPrice {
   readonly work: OpWork;
+  readonly roof: OpRoof;
   readonly ms: number;
   readonly boundBy: Bound;
   readonly computeMs: number;
@@ -105,10 +107,26 @@ export function priceOp(
   const computeMs = productMs(work, rates, shared) / speed;
   const streamMs = work.weightBytes / weightRate(work.weightBytes, rates, shared);
   const near = work.productKind === undefined ? 1 : shared.chainFactor;
-  const trafficMs = work.trafficBytes / (rates.activationBytesPerMs * near * speed);
+  const trafficRate = rates.activationBytesPerMs * near * speed;
+  const trafficMs = work.trafficBytes / trafficRate;
   const ms = Math.max(computeMs, streamMs, trafficMs);
   const boundBy = computeMs >= Math.max(streamMs, trafficMs) ? "compute" : "streaming";
-  return { work, ms, boundBy, computeMs, streamMs, trafficMs };
+  const roof: OpRoof = {
+    tflops: (productRate(work, rates) * speed) / 1e9,
+    ...(work.productKind !== undefined && {
+      kind: { product: work.productKind, isInt8: work.int8, isSplit: speed > 1 },
+    }),
+    ...(streamMs >= trafficMs
+      ? { memory: "weights", gbps: rates.weightBytesPerMs / 1e6, bytes: work.weightBytes }
+      : { memory: "activations", gbps: trafficRate / 1e6, bytes: work.trafficBytes }),
+  };
+  return { work, roof, ms, boundBy, computeMs, streamMs, trafficMs };
+}
+
+/** FLOP a millisecond of one engine's products of this kind. */
+function productRate(work: OpWork, rates: PricingRates): number {
+  if (work.productKind === undefined) return 0;
+  return rates.flopsPerMs[work.productKind] * (work.int8 ? rates.int8Factor : 1);
 }
 
 /** How many engines' worth of speed an op gets. */
@@ -119,8 +137,7 @@ function splitOf(work: OpWork, rates: PricingRates, shared: SharedConstants): nu
 
 function productMs(work: OpWork, rates: PricingRates, shared: SharedConstants): number {
   if (work.productKind === undefined || work.productFlops === 0) return 0;
-  const ideal =
-    work.productFlops / (rates.flopsPerMs[work.productKind] * (work.int8 ? rates.int8Factor : 1));
+  const ideal = work.productFlops / productRate(work, rates);
   const fill = 1 + rates.fillPositions / work.positions;
   const waiting =
     work.productKind === "matmul"

@@ -1,26 +1,46 @@
 import { shortNumber } from "../../util/plot/scale.ts";
-import { drawing, FAINT, lineAt, markAt, textAt } from "../../util/plot/svg.ts";
+import { drawing, escapeText, FAINT, fixed, lineAt, textAt } from "../../util/plot/svg.ts";
 import type { AccuracyReport } from "./accuracy.ts";
 
 const WIDTH = 720;
 const HEIGHT = 560;
 const MARGIN = { left: 64, right: 150, top: 24, bottom: 48 } as const;
+/** Colours that differ for those who see few of them as well; with four forms, 28 chips differ. */
 const COLOURS = [
-  "#1f77b4",
-  "#d62728",
-  "#2ca02c",
-  "#9467bd",
-  "#8c564b",
-  "#e377c2",
-  "#7f7f7f",
-  "#bcbd22",
-  "#17becf",
-  "#ff7f0e",
-  "#003f5c",
-  "#7a5195",
+  "#1f5fa8",
+  "#d1491b",
+  "#2b8a4b",
+  "#8b5cb8",
+  "#8f7500",
+  "#c2387f",
+  "#3c3f45",
 ] as const;
+const FORMS = ["circle", "square", "diamond", "triangle"] as const;
 
-/** Predicted against measured milliseconds on logarithmic axes, one colour a chip. */
+/** A chip's mark: no two of the first 28 look alike. */
+export function chipMark(index: number, x: number, y: number, title: string): string {
+  const colour = COLOURS[index % COLOURS.length] ?? "#000";
+  const form = FORMS[Math.floor(index / COLOURS.length) % FORMS.length] ?? "circle";
+  const told = `<title>${escapeText(title)}</title>`;
+  const path = (d: string): string => `<path d="${d}" fill="${colour}">${told}</path>`;
+  const [a, b] = [fixed(x), fixed(y)];
+  switch (form) {
+    case "circle":
+      return `<circle cx="${a}" cy="${b}" r="4.5" fill="${colour}">${told}</circle>`;
+    case "square":
+      return `<rect x="${fixed(x - 4)}" y="${fixed(y - 4)}" width="8" height="8" fill="${colour}">${told}</rect>`;
+    case "diamond":
+      return path(
+        `M${a} ${fixed(y - 6)}L${fixed(x + 6)} ${b}L${a} ${fixed(y + 6)}L${fixed(x - 6)} ${b}Z`,
+      );
+    case "triangle":
+      return path(
+        `M${a} ${fixed(y - 6)}L${fixed(x + 5.5)} ${fixed(y + 4)}L${fixed(x - 5.5)} ${fixed(y + 4)}Z`,
+      );
+  }
+}
+
+/** Predicted against measured milliseconds on logarithmic axes, a colour and a form for each chip. */
 export function accuracyScatter(report: AccuracyReport): string {
   const times = report.rows.flatMap((row) => [row.measuredMs, row.predictedMs]);
   const low = Math.floor(Math.log10(Math.min(...times)));
@@ -32,7 +52,6 @@ export function accuracyScatter(report: AccuracyReport): string {
     MARGIN.bottom -
     ((Math.log10(ms) - low) / (high - low)) * (HEIGHT - MARGIN.top - MARGIN.bottom);
   const chips = [...new Set(report.rows.map((row) => row.chip))];
-  const colour = (chip: string): string => COLOURS[chips.indexOf(chip) % COLOURS.length] ?? "#000";
   const parts: string[] = [];
   for (let decade = low; decade <= high; decade++) {
     const ms = 10 ** decade;
@@ -54,11 +73,10 @@ export function accuracyScatter(report: AccuracyReport): string {
   }
   for (const row of report.rows) {
     parts.push(
-      markAt(
+      chipMark(
+        chips.indexOf(row.chip),
         x(row.measuredMs),
         y(row.predictedMs),
-        "measured",
-        colour(row.chip),
         `${row.chip}: ${row.what}: measured ${row.measuredMs} ms, predicted ${row.predictedMs.toPrecision(3)} ms`,
       ),
     );
@@ -66,7 +84,7 @@ export function accuracyScatter(report: AccuracyReport): string {
   for (const [index, chip] of chips.entries()) {
     const top = MARGIN.top + 14 + index * 18;
     parts.push(
-      markAt(WIDTH - MARGIN.right + 20, top - 4, "measured", colour(chip), chip),
+      chipMark(index, WIDTH - MARGIN.right + 20, top - 4, chip),
       textAt(WIDTH - MARGIN.right + 30, top, chip),
     );
   }

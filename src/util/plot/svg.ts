@@ -16,7 +16,7 @@ export const STYLES = ["measured", "published", "predicted"] as const;
 export type Style = (typeof STYLES)[number];
 
 /** Colours of series: CSS variables `--plot-1` ... with a fallback that reads on white and on black. */
-const HUES = ["#3b76c4", "#c8553d", "#3a8f5c", "#9467bd", "#a8831b"] as const;
+const HUES = ["#3b76c4", "#c8553d", "#3a8f5c", "#9467bd", "#8f7500"] as const;
 
 export function hue(index: number): string {
   const number = index % HUES.length;
@@ -31,6 +31,9 @@ export const PAPER = "var(--plot-paper, #fff)";
 export function fixed(value: number): string {
   return String(Number(value.toFixed(1)));
 }
+
+/** How wide a letter of size 13 may be in the widest of the usual fonts. */
+export const LETTER_WIDTH = 8.3;
 
 export interface TextOptions {
   readonly anchor?: "start" | "middle" | "end";

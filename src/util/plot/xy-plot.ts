@@ -4,6 +4,7 @@ import {
   FAINT,
   hue,
   INK,
+  LETTER_WIDTH,
   lineAt,
   markAt,
   MUTED,
@@ -56,7 +57,7 @@ export interface XyPlot {
 
 const WIDTH = 480;
 const HEIGHT = 320;
-const MARGIN = { left: 58, right: 96, top: 30, bottom: 50 } as const;
+const MARGIN = { left: 58, right: 34, top: 30, bottom: 50 } as const;
 const LABEL_GAP = 15;
 const DASHES: Readonly<Record<Style, string>> = {
   measured: "",
@@ -75,7 +76,7 @@ export function xyPlot(plot: XyPlot): string {
     ...(plot.marks ?? []).map(({ x }) => x),
   ]);
   const scaleY = axisScale(plot.y, [...points.map(({ y }) => y), ...guidePoints.map(([, y]) => y)]);
-  const right = WIDTH - MARGIN.right;
+  const right = rightOf(plot);
   const bottom = HEIGHT - MARGIN.bottom;
   const x = (value: number): number => MARGIN.left + scaleX.place(value) * (right - MARGIN.left);
   const y = (value: number): number => bottom - scaleY.place(value) * (bottom - MARGIN.top);
@@ -107,6 +108,13 @@ export function xyPlot(plot: XyPlot): string {
   );
 }
 
+/** Where the axes end: the names of the lines stand whole beside them. */
+function rightOf(plot: XyPlot): number {
+  const names = [...plot.series, ...(plot.guides ?? [])].map(({ name }) => name.length);
+  const longest = Math.max(0, ...names);
+  return WIDTH - Math.max(MARGIN.right, Math.ceil(longest * LETTER_WIDTH) + 12);
+}
+
 function axisScale(axis: Axis, values: readonly number[]): Scale {
   const scale = axis.kind === "log" ? logScale(values) : linearScale(Math.max(0, ...values));
   return axis.ticks === undefined ? scale : withTicks(scale, axis.ticks);
@@ -119,7 +127,7 @@ function gridParts(
   x: (value: number) => number,
   y: (value: number) => number,
 ): readonly string[] {
-  const right = WIDTH - MARGIN.right;
+  const right = rightOf(plot);
   const bottom = HEIGHT - MARGIN.bottom;
   const formatX = plot.x.format ?? shortNumber;
   const formatY = plot.y.format ?? shortNumber;
@@ -170,6 +178,6 @@ function endLabels(plot: XyPlot, y: (value: number) => number): readonly string[
     HEIGHT - MARGIN.bottom,
   );
   return labels.map(([name, { fill }], index) =>
-    textAt(WIDTH - MARGIN.right + 10, tops[index] ?? 0, name, { fill }),
+    textAt(rightOf(plot) + 10, tops[index] ?? 0, name, { fill }),
   );
 }

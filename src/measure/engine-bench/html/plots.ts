@@ -1,6 +1,6 @@
 import { chipByName } from "../../../chip/chips.ts";
 import { inStreamNotch } from "../../../chip/cost/model.ts";
-import { rooflineOf } from "../../published/roofline.ts";
+import { roofsOver, slopesOver } from "../../published/roofline.ts";
 import { barPlot, dotPlot, shortNumber, xyPlot } from "../../../util/plot/index.ts";
 import type { DotRow, PlotSeries, Style } from "../../../util/plot/index.ts";
 import type { SuiteName } from "../case.ts";
@@ -275,26 +275,42 @@ function dots(
   });
 }
 
-/** The chip's roofs with every product of the report on them. */
-function roofline(report: EngineReport): string {
-  const roof = rooflineOf(chipByName(report.chip));
-  const best = Math.max(...roof.roofs.map(({ tflops }) => tflops));
-  const stream = roof.slopes[0]?.gbps ?? 1;
-  const low = 0.5;
-  const high = 10_000;
-  const points = (view: (typeof VIEWS)[number]) =>
+/**
+ * The chip's roofs with every product of the report on them. A case that passes the recorded roofs brings the roof that
+ * binds it: int8's, several engines', or one that says that somebody saw more.
+ */
+export function roofline(report: EngineReport): string {
+  const chip = chipByName(report.chip);
+  const views = report.kind === "predicted" ? (["published", "predicted"] as const) : VIEWS;
+  const points = views.flatMap((view) =>
     shown(report.cases).flatMap((result) => {
       const ms = timeIn(view, result, report);
       if (ms === undefined || result.flops === 0 || result.weight_bytes === 0) return [];
       const y = rate(result, ms);
       const x = result.flops / result.weight_bytes;
-      return x < low || x > high ? [] : [{ x, y, title: told(view, result, y, "TFLOP/s") }];
-    });
-  const views = report.kind === "predicted" ? (["published", "predicted"] as const) : VIEWS;
+      return [{ view, x, y, title: told(view, result, y, "TFLOP/s") }];
+    }),
+  );
+  const roofs = roofsOver(
+    chip,
+    points.map(({ y }) => y),
+  );
+  const best = Math.max(...roofs.map(({ tflops }) => tflops));
+  // A rate under the lowest roof may still pass the slope.
+  const sloping = points.filter(
+    ({ x, y }) => y < best && (x * chip.rates.weightStream.value) / 1000 < best,
+  );
+  const slopes = slopesOver(
+    chip,
+    sloping.map(({ x, y }) => (y / x) * 1000),
+  );
+  const low = Math.min(1, ...points.map(({ x }) => x));
+  const high = Math.max(10_000, ...points.map(({ x }) => x));
+  const steepest = Math.max(...slopes.map(({ gbps }) => gbps));
   return xyPlot({
     title: `Roofline of ${report.chip}`,
     description:
-      "Rates over the FLOP for each byte of weights; lines are the chip's recorded rates",
+      "Rates over the FLOP for each byte of weights; lines are the chip's recorded rates, and those of cases that pass them",
     x: { label: "FLOP a byte of weights", kind: "log" },
     y: { label: "TFLOP/s", kind: "log" },
     series: views.map((view) => ({
@@ -302,23 +318,23 @@ function roofline(report: EngineReport): string {
       style: view,
       hue: VIEWS.indexOf(view),
       isJoined: false,
-      points: points(view),
+      points: points.filter((point) => point.view === view),
     })),
     guides: [
-      ...roof.roofs.map(({ name, tflops }) => ({
+      ...roofs.map(({ name, tflops }) => ({
         name: ROOF_NAMES[name] ?? name,
         points: [
-          [(tflops * 1000) / stream, tflops],
+          [(tflops * 1000) / steepest, tflops],
           [high, tflops],
         ] as const,
       })),
-      {
+      ...slopes.map(({ gbps }) => ({
         name: "",
         points: [
-          [low, (low * stream) / 1000],
-          [(best * 1000) / stream, best],
+          [low, (low * gbps) / 1000],
+          [(best * 1000) / gbps, best],
         ] as const,
-      },
+      })),
     ],
   });
 }
@@ -327,4 +343,7 @@ const ROOF_NAMES: Readonly<Record<string, string>> = {
   convolutions: "3x3 roof",
   "1x1 convolutions": "1x1 roof",
   "matrix products": "matmul roof",
+  int8: "int8 roof",
+  "two engines": "two engines",
+  "int8, two engines": "both, int8",
 };
