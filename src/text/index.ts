@@ -20,6 +20,9 @@ export {
 } from "./simple-tokenizers.ts";
 export type { DescribedTokenizer } from "./simple-tokenizers.ts";
 export { loadTokenizer, saveTokenizer } from "./tokenizer-files.ts";
+export { ChatTemplate, openChatTemplate, renderChat } from "./chat-template.ts";
+export type { ChatOptions, ChatSpan, RenderedChat, RenderedTurns } from "./chat-template.ts";
+export type { ChatMessage, ChatPart, ChatTool } from "./chat-messages.ts";
 
 export {
   BEGIN_TOKENS,

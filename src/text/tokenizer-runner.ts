@@ -186,17 +186,24 @@ class RunningTokenizer implements Tokenizer {
         continue;
       }
       const place = section.start === 0 ? (options.place ?? "start") : "inside";
-      this.#encodeSection(section.text, place, ids);
+      this.#encodeSection(section.text, { ...options, place }, ids);
     }
     if (isFramed) for (const id of this.template.after) ids.push(id);
     return ids.from(0);
   }
 
-  #encodeSection(text: string, place: Place, ids: IdList): void {
+  #encodeSection(
+    text: string,
+    { place, breaker }: { readonly place: Place; readonly breaker?: string },
+    ids: IdList,
+  ): void {
     const normalized = this.#normalizer?.normalize(text, place === "continues") ?? text;
     for (const section of this.#addedNormalized.split(normalized)) {
       if ("id" in section) ids.push(section.id);
-      else this.#encodePlain(section.text, section.start === 0 ? place : "inside", ids);
+      else {
+        const plain = breaker === undefined ? section.text : section.text.replaceAll(breaker, "");
+        this.#encodePlain(plain, section.start === 0 ? place : "inside", ids);
+      }
     }
   }
 

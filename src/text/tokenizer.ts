@@ -26,6 +26,11 @@ export interface EncodeOptions {
   readonly addSpecialTokens?: boolean;
   /** Where the text stands in its document. Default: at the start. */
   readonly place?: Place;
+  /**
+   * A character that is no part of the text: where it stands inside the spelling of an added token, that is text like
+   * any other (`guardText`). It must not stand in the text otherwise.
+   */
+  readonly breaker?: string;
 }
 
 /** How tokens become text. */
