@@ -53,6 +53,7 @@ const FINETUNE_DEFAULTS: TrainSettings = {
   adam_beta2: 0.999,
   sampling: "epochs",
   data_format: "examples",
+  eval_on_start: true,
   output_dir: "runs/finetune",
 };
 

@@ -85,7 +85,7 @@ export class TrainDisplay {
         break;
       case "eval":
         this.#print(
-          `${this.#label(event.step)} ${styled(this.#stream, "cyan", `eval_loss ${event.eval_loss.toFixed(4)}`)}  perplexity ${event.perplexity.toFixed(2)}  (${formatCount(event.eval_tokens)} tokens, ${event.elapsed_seconds.toFixed(1)} s)`,
+          `${this.#label(event.step)} ${styled(this.#stream, "cyan", `eval_loss ${event.eval_loss.toFixed(4)}`)}  perplexity ${event.perplexity.toFixed(2)}  (${formatCount(event.eval_tokens)} tokens, ${event.elapsed_seconds.toFixed(1)} s)${event.best === true ? "  best" : ""}`,
         );
         break;
       case "sample":
@@ -190,6 +190,11 @@ export class TrainDisplay {
     if (perToken !== undefined && joules !== undefined) {
       this.#print(
         `energy of the updates: ${formatJoules(joules)}, ${formatJoules(perToken)} a token, by ${meter ?? ""}`,
+      );
+    }
+    if (event.best_step !== undefined && event.best_step !== event.step) {
+      this.#print(
+        `the best is that of step ${event.best_step}, eval_loss ${(event.best_eval_loss ?? 0).toFixed(4)}`,
       );
     }
     this.#print(

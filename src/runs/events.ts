@@ -125,6 +125,8 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     perplexity: z.number(),
     eval_tokens: z.number(),
     elapsed_seconds: z.number(),
+    /** Of the run so far, by `eval_loss`; told where a run keeps its best checkpoint. */
+    best: z.boolean().optional(),
   }),
   z.object({ kind: z.literal("sample"), ...told, step, prompt: z.string(), text: z.string() }),
   z.object({
@@ -219,7 +221,15 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     predicted: predicted.optional(),
     ...engine,
     ...metered,
-    /** The last checkpoint: a model folder, or an adapter's beside the model it was trained on. */
+    /** Where the best checkpoint is kept: its step and loss. */
+    best_step: step.optional(),
+    best_eval_loss: z.number().optional(),
+    /** It ended before its last step, because evaluations became no better. */
+    stopped_early: z.literal(true).optional(),
+    /**
+     * The best checkpoint where one is kept, else the last one: a model folder, or an adapter's beside the model it was
+     * trained on.
+     */
     model: z.string().optional(),
     adapter: z.string().optional(),
   }),

@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { didYouMean } from "../util/nearest.ts";
+import { bestCheckpoint } from "./best-checkpoint.ts";
+import { listCheckpoints } from "./checkpoint.ts";
 import { RunError } from "./errors.ts";
 import { damageNotes, newestWholeCheckpoint } from "./whole-checkpoints.ts";
 
@@ -11,8 +13,8 @@ const WHERE_MODELS_COME_FROM =
 export const TOKENIZER_KINDS = ["bpe", "char", "byte"] as const;
 
 /**
- * The model folder that a path means: the folder itself, or the newest whole checkpoint of a run's folder.
- * `note` hears of newer ones that are damaged. Throws `RunError` where there is neither.
+ * The model folder that a path means: the folder itself, or of a run's folder the best checkpoint where it keeps one,
+ * else the newest whole one. `note` hears which it is where that is not the newest. Throws `RunError` where there is neither.
  */
 export function resolveModelFolder(
   path: string,
@@ -29,6 +31,16 @@ export function resolveModelFolder(
     });
   }
   if (existsSync(join(path, "config.json"))) return path;
+  const best = bestCheckpoint(path);
+  if (best !== undefined) {
+    const newest = listCheckpoints(path).at(-1);
+    if (newest !== undefined && newest.step > best.step) {
+      note(
+        `${best.folder} is used, the best by eval_loss (${best.evalLoss.toFixed(4)}); the newest is ${basename(newest.folder)}`,
+      );
+    }
+    return best.folder;
+  }
   const found = newestWholeCheckpoint(path);
   const { checkpoint, damaged } = found;
   if (checkpoint !== undefined) {

@@ -25,6 +25,17 @@ export const trainerStateSchema = z.object({
   trainedTokens: z.number(),
   elapsedSeconds: z.number(),
   /** Where it ran: other arithmetic gives other bits. */
+  /** Of runs that keep their best checkpoint. */
+  best: z
+    .object({
+      step: word,
+      evalLoss: z.number(),
+      /** Evaluations in a row that were no better. */
+      evaluationsSince: word,
+      /** Of the evaluation before the first step, where there was one. */
+      initialLoss: z.number().optional(),
+    })
+    .optional(),
   engine: z.object({
     name: z.string(),
     device: z.string(),

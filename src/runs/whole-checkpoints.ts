@@ -59,16 +59,21 @@ export function setAside({ folder }: CheckpointFolder): string {
 }
 
 /**
- * Keeps the newest `limit` whole checkpoints and removes older ones; 0 keeps all. Damaged ones among the newest do
- * not count and are set aside. Returns a sentence for each of those.
+ * Keeps the newest `limit` whole checkpoints, and that of step `kept`, and removes older ones; 0 keeps all. Damaged ones
+ * among the newest do not count and are set aside. Returns a sentence for each of those.
  */
-export function pruneCheckpoints(runFolder: string, limit: number): readonly string[] {
+export function pruneCheckpoints(
+  runFolder: string,
+  limit: number,
+  kept?: number,
+): readonly string[] {
   const checkpoints = [...listCheckpoints(runFolder)].reverse();
   if (limit === 0 || checkpoints.length <= limit) return [];
   const notes: string[] = [];
   let wholeCount = 0;
   for (const checkpoint of checkpoints) {
     if (wholeCount === limit) {
+      if (checkpoint.step === kept) continue;
       rmSync(checkpoint.folder, { recursive: true, force: true });
       continue;
     }

@@ -21,7 +21,7 @@ function noticesOf(before: object, now: object, data = ["a", "a"]): readonly str
 
 it("a resumed run tells every setting that changes its weights, and changed data", () => {
   expect(noticesOf({ weight_decay: 0.1 }, { weight_decay: 0.2 })).toEqual([
-    "weight_decay was 0.1, now it is 0.2",
+    "weight_decay was 0.1, now it is 0.2, which holds from here on",
   ]);
   expect(noticesOf({ adam_beta2: 0.9 }, { adam_beta2: 0.95, tap_bytes: 5 })).toHaveLength(2);
   expect(noticesOf({ logging_steps: 1 }, { logging_steps: 2 })).toEqual([]);

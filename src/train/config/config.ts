@@ -260,6 +260,15 @@ export const TRAIN_OPTIONS = {
       aliases: ["val_batches", "eval_iters"],
     },
   ),
+  eval_on_start: flagOption("evaluate before the first step, too", REPORTING),
+  patience: numberOption(
+    "end where so many evaluations in a row are no better than the best; the best checkpoint is kept",
+    { ...REPORTING, integer: true, minimum: 1, aliases: ["early_stopping_patience"] },
+  ),
+  keep_best: flagOption(
+    "keep the checkpoint with the lowest eval_loss beside the newest ones, as adapters' runs do",
+    { ...REPORTING, aliases: ["load_best_model_at_end"] },
+  ),
   save_steps: numberOption("updates between checkpoints; 0 = only at the end", {
     ...REPORTING,
     integer: true,
@@ -371,6 +380,7 @@ export const TRAIN_DEFAULTS = {
   output_dir: "runs/default",
   logging_steps: 10,
   eval_steps: 200,
+  eval_on_start: false,
   save_steps: 500,
   save_total_limit: 2,
   sample_steps: 0,
@@ -390,6 +400,8 @@ type OptionalKeys =
   | (typeof SIZE_KEYS)[number]
   | "story_count"
   | "eval_batches"
+  | "patience"
+  | "keep_best"
   | "eval_data"
   | "prompt_field"
   | "completion_field"

@@ -101,6 +101,17 @@ const RULES: readonly Rule[] = [
     remedy: `Leave ${flagName(key)} out, or take --method qlora.`,
   })),
   {
+    key: "patience",
+    reason: ({ eval_steps: every, eval_data: data, validation_fraction: share }) =>
+      every === 0
+        ? "nothing is evaluated before the end"
+        : data === undefined && share === 0
+          ? "no data are held out to be judged on"
+          : undefined,
+    remedy:
+      "Leave --patience out, or evaluate: --eval-steps 50, and --validation-fraction or --eval-data.",
+  },
+  {
     key: "min_learning_rate",
     reason: ({ lr_scheduler_type: kind }) =>
       kind === "constant" ? "the learning rate stays as it is" : undefined,

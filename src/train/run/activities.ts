@@ -15,10 +15,13 @@ export interface ActivityTimes {
   readonly save_steps: number;
   /** Samples after the last step. */
   readonly final_samples: number;
+  /** Before the first step. */
+  readonly eval_on_start: boolean;
 }
 
 /** What is due after a step, in order. */
 export function activitiesAfter(step: number, times: ActivityTimes): readonly Activity[] {
+  if (step === 0) return times.eval_on_start ? ["evaluate"] : [];
   if (step >= times.max_steps) {
     const samples = Array.from(
       { length: times.final_samples },

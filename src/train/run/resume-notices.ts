@@ -10,7 +10,7 @@ const ENGINE_KEYS = ["name", "device", "runtime", "threads"] as const;
 const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   ...["output_dir", "resume", "preset", "logging_steps", "eval_steps", "eval_batches", "eval_data"],
   ...["save_steps", "save_total_limit", "sample_steps", "sample_prompt", "sample_tokens"],
-  ...["sample_temperature", "final_samples"],
+  ...["sample_temperature", "final_samples", "eval_on_start", "patience", "keep_best"],
   // The engine tells of itself; data are compared by their content.
   ...["engine", "threads", "data", "text_field", "story_count", "epochs"],
   ...["prompt_field", "completion_field", "input_field", "messages_field", "data_format"],
@@ -52,7 +52,7 @@ export function resumeNotices({
       before === undefined &&
       (!Object.hasOwn(state.config, "begin_tokens") || now === DEFAULTS[key]);
     if (isNew || isSame(before, now)) continue;
-    notices.push(`${key} was ${shown(before)}, now it is ${shown(now)}`);
+    notices.push(`${key} was ${shown(before)}, now it is ${shown(now)}, which holds from here on`);
   }
   if (state.data !== undefined && dataDigest !== undefined && state.data !== dataDigest) {
     notices.push(

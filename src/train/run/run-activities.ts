@@ -2,6 +2,9 @@ import type { Engine } from "../../engine/engine.ts";
 import { isBudgetSpent } from "../../engine/host/compile-budget.ts";
 import { Generator } from "../../generate/index.ts";
 import type { Model } from "../../model/index.ts";
+import type { Batch, DataSplit } from "../../text/index.ts";
+import { TrainError } from "../errors.ts";
+import { writeBest } from "../../runs/best-checkpoint.ts";
 import { sampleSeed } from "./activities.ts";
 import type { Activity, LeftActivities } from "./activities.ts";
 import { writeCheckpoint } from "../../runs/checkpoint.ts";
@@ -28,6 +31,18 @@ export interface ActivitySettings extends RecordedSettings {
   readonly sample_tokens: number;
   readonly sample_temperature: number;
   readonly save_total_limit: number;
+  readonly method: string;
+  readonly keep_best?: boolean | undefined;
+  readonly patience?: number | undefined;
+}
+
+/** Whether a run keeps the checkpoint with the lowest loss on the data it is judged on. */
+export function keepsBest({
+  keep_best: isKept,
+  patience,
+  method,
+}: Pick<ActivitySettings, "keep_best" | "patience" | "method">): boolean {
+  return isKept ?? (patience !== undefined || method !== "full");
 }
 
 /** Batches of an evaluation during training, where nobody says how many; the last one then has all. */
@@ -50,6 +65,7 @@ export interface ActivityParts {
 export class RunActivities {
   readonly #parts: ActivityParts;
   #generator: Generator | undefined;
+  #savedStep: number | undefined;
 
   constructor(parts: ActivityParts) {
     this.#parts = parts;
@@ -69,6 +85,8 @@ export class RunActivities {
         return this.stopForBudget(activities.slice(index));
       }
     }
+    const { totals, trainer } = this.#parts;
+    if (totals.best.step === trainer.step && this.#savedStep !== trainer.step) this.#save();
     this.publish(0);
     return undefined;
   }
@@ -114,7 +132,7 @@ export class RunActivities {
     const { config, trainer } = this.#parts;
     const isLast = trainer.step >= config.max_steps;
     if (activity === "evaluate") {
-      await this.#evaluate(config.eval_batches ?? (isLast ? -1 : EVALUATION_BATCHES));
+      await this.#evaluate(isLast);
     } else if (activity === "save") this.#save();
     else {
       const seed = sampleSeed(activity, trainer.step, config.seed);
@@ -122,16 +140,26 @@ export class RunActivities {
     }
   }
 
-  async #evaluate(batchLimit: number): Promise<void> {
+  /**
+   * Told is the loss over as many batches as are asked for, at the end over all of them; the best is found over equally
+   * many.
+   */
+  async #evaluate(isLast: boolean): Promise<void> {
     const { config, data, trainer, totals, emit } = this.#parts;
     const { validation } = data;
     if (validation === undefined || validation.tokenCount < 2) return;
     const startedMs = Date.now();
-    const batches = validation.evaluation({
-      batchSize: config.batch_size,
-      ...(batchLimit > 0 && { batchLimit }),
-    });
-    const { loss, tokenCount } = await trainer.evaluate(batches);
+    const { eval_batches: asked = isLast ? -1 : EVALUATION_BATCHES } = config;
+    const isRanked = keepsBest(config);
+    const ranking = isRanked
+      ? await this.#judge(validation, config.eval_batches ?? EVALUATION_BATCHES)
+      : undefined;
+    const result =
+      ranking === undefined || (asked < 0 && !ranking.isWhole)
+        ? await this.#judge(validation, asked)
+        : ranking;
+    const { loss, tokenCount } = result;
+    const isBest = ranking !== undefined && totals.best.count(trainer.step, ranking.loss);
     totals.evalLoss = loss;
     emit({
       kind: "eval",
@@ -140,7 +168,36 @@ export class RunActivities {
       perplexity: Math.exp(loss),
       eval_tokens: tokenCount,
       elapsed_seconds: (Date.now() - startedMs) / 1000,
+      ...(isRanked && { best: isBest }),
     });
+  }
+
+  /** Throws `TrainError` `train.not_finite` for a loss that is no number. */
+  async #judge(split: DataSplit, batchLimit: number) {
+    const { config, trainer } = this.#parts;
+    let batchCount = 0;
+    const counted = function* (batches: Iterable<Batch>): Iterable<Batch> {
+      for (const batch of batches) {
+        batchCount++;
+        yield batch;
+      }
+    };
+    const { loss, tokenCount } = await trainer.evaluate(
+      counted(
+        split.evaluation({
+          batchSize: config.batch_size,
+          ...(batchLimit > 0 && { batchLimit }),
+        }),
+      ),
+    );
+    if (!Number.isFinite(loss)) {
+      throw new TrainError(
+        "train.not_finite",
+        `step ${trainer.step}: the loss on ${split.name} is ${loss}`,
+        { remedy: "Lower --learning-rate. The last checkpoint is intact." },
+      );
+    }
+    return { loss, tokenCount, isWhole: batchLimit < 0 || batchCount < batchLimit };
   }
 
   async #sample(prompt: string, seed: number): Promise<void> {
@@ -168,14 +225,19 @@ export class RunActivities {
   }
 
   #write(): string {
-    const { config, files, trainer, emit } = this.#parts;
+    const { config, files, trainer, totals, emit } = this.#parts;
     const startedMs = Date.now();
     const { folder, byteLength } = writeCheckpoint(
       config.output_dir,
       trainer.step,
       runWriters(files, (name) => trainer.loaded.view(name), this.#state()),
     );
-    for (const message of pruneCheckpoints(config.output_dir, config.save_total_limit)) {
+    this.#savedStep = trainer.step;
+    const { best } = totals;
+    if (best.state?.step === trainer.step)
+      writeBest(config.output_dir, best.state.step, best.state.evalLoss);
+    const { save_total_limit: limit } = config;
+    for (const message of pruneCheckpoints(config.output_dir, limit, best.step)) {
       emit({ kind: "notice", step: trainer.step, message });
     }
     emit({

@@ -1,4 +1,5 @@
 import type { EngineDescription } from "../../engine/engine.ts";
+import { BestSoFar } from "./best-so-far.ts";
 import { savedSettings } from "../config/saved-settings.ts";
 import type { TrainerState } from "../../runs/state.ts";
 import type { Trainer } from "../step/trainer.ts";
@@ -12,6 +13,7 @@ export class RunTotals {
   trainLoss: number | null = null;
   evalLoss: number | null = null;
   trainedTokens = 0;
+  readonly best = new BestSoFar();
   /** Digest of the training data. */
   dataDigest: string | undefined;
   /** Since the last report. */
@@ -20,7 +22,8 @@ export class RunTotals {
   #elapsedBefore = 0;
   #startedMs = Date.now();
 
-  adopt({ window, trainLoss, evalLoss, trainedTokens, elapsedSeconds }: TrainerState): void {
+  adopt({ window, trainLoss, evalLoss, trainedTokens, elapsedSeconds, best }: TrainerState): void {
+    this.best.adopt(best);
     this.#lossSum = window.lossSum;
     this.#stepCount = window.stepCount;
     this.trainLoss = trainLoss;
@@ -49,6 +52,11 @@ export class RunTotals {
     this.trainedTokens += tokenCount;
   }
 
+  /** Whether steps were done since the last report. */
+  get isUnreported(): boolean {
+    return this.#stepCount > 0;
+  }
+
   /** Mean loss since the last report, which ends here. */
   report(): number {
     const mean = this.#lossSum / this.#stepCount;
@@ -71,6 +79,7 @@ export class RunTotals {
       elapsedSeconds: this.elapsedSeconds,
       engine,
       config: { ...savedSettings(config) },
+      ...(this.best.state !== undefined && { best: this.best.state }),
       ...(this.dataDigest !== undefined && { data: this.dataDigest }),
     };
   }

@@ -13,7 +13,8 @@ import type { Batches } from "../../text/index.ts";
 import { writeWholeFile } from "../../util/atomic-file.ts";
 import { activitiesAfter, doneEvents, LeftActivities } from "./activities.ts";
 import type { Activity } from "./activities.ts";
-import { checkpointPath } from "../../runs/checkpoint.ts";
+import { clearBest, writeBest } from "../../runs/best-checkpoint.ts";
+import { checkpointPath, checkpointProblem } from "../../runs/checkpoint.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { ControlBlock } from "./control.ts";
 import type { EnergyBlock } from "../costs/energy-block.ts";
@@ -203,7 +204,8 @@ class Run {
     const leftFile = new LeftActivities(config.output_dir);
     const left = config.resume ? leftFile.read(step, config) : undefined;
     const isTrained = step >= config.max_steps;
-    const due = left?.activities ?? (isTrained ? activitiesAfter(step, config) : []);
+    const isDue = isTrained || (step === 0 && point === undefined);
+    const due = left?.activities ?? (isDue ? activitiesAfter(step, config) : []);
     const batches = this.#batches(point?.state);
     this.#openLog(step, due);
     this.#announce(step, plan);
@@ -276,7 +278,7 @@ class Run {
     const observations = new Observations(trainer.loaded, (event) => this.#emit(event));
     if (firstStep < config.max_steps) observations.memory(firstStep);
     costs.resume();
-    while (trainer.step < config.max_steps) {
+    while (trainer.step < config.max_steps && !totals.best.isOver(config.patience)) {
       if (this.#context.control.interruptRequested) {
         if (trainer.step > firstStep) observations.finish(trainer.step);
         return activities.interrupt();
@@ -322,8 +324,25 @@ class Run {
       }
     }
     costs.pause();
+    if (trainer.step < config.max_steps) {
+      const stopped = await this.#stopEarly(trainer, activities);
+      if (stopped !== undefined) return stopped;
+    }
     if (trainer.step > firstStep) observations.finish(trainer.step);
     return this.#finish(trainer, costs);
+  }
+
+  /** What is due where evaluations have become no better: a checkpoint, and the samples of the end. */
+  async #stopEarly(trainer: Trainer, activities: RunActivities): Promise<TrainEvent | undefined> {
+    const { step } = trainer;
+    const { state } = this.#totals.best;
+    this.#emit({
+      kind: "notice",
+      step,
+      message: `stopped: ${state?.evaluationsSince ?? 0} evaluations in a row were no better than that of step ${state?.step ?? 0}`,
+    });
+    const due = activitiesAfter(step, { ...this.#config, max_steps: step });
+    return await activities.perform(due.filter((activity) => activity !== "evaluate"));
   }
 
   get #tokensPerStep(): number {
@@ -342,7 +361,17 @@ class Run {
     });
   }
 
+  /** The end of training: what the best was, and that there was none. */
   #finish(trainer: Trainer, costs: RunCosts): TrainEvent {
+    const { state: best, isWorseThanBefore } = this.#totals.best;
+    const isEarly = trainer.step < this.#config.max_steps;
+    if (isWorseThanBefore) {
+      this.#emit({
+        kind: "notice",
+        step: trainer.step,
+        message: "no evaluation was better than the one before the first step",
+      });
+    }
     return this.#emit({
       kind: "end",
       step: trainer.step,
@@ -351,9 +380,11 @@ class Run {
       elapsed_seconds: this.#totals.elapsedSeconds,
       peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
       ...costs.endFields(),
+      ...(best !== undefined && { best_step: best.step, best_eval_loss: best.evalLoss }),
+      ...(isEarly && { stopped_early: true as const }),
       [this.#config.method === "full" ? "model" : "adapter"]: checkpointPath(
         this.#config.output_dir,
-        trainer.step,
+        best?.step ?? trainer.step,
       ),
     });
   }
@@ -361,7 +392,25 @@ class Run {
   /** Fills the weights, and goes on where a checkpoint stands. */
   #restore(loaded: LoadedPlan, point: ResumePoint | undefined): void {
     restoreWeights(this.#model, point?.folder, (name) => loaded.view(name));
-    if (point !== undefined) this.#totals.adopt(point.state);
+    if (point === undefined) {
+      clearBest(this.#config.output_dir);
+      return;
+    }
+    this.#totals.adopt(point.state);
+    this.#restoreBest();
+  }
+
+  /** The best of what was done up to here; what was better and came later is done again. */
+  #restoreBest(): void {
+    const { output_dir: folder } = this.#config;
+    const { best } = this.#totals;
+    const { state } = best;
+    const isThere =
+      state !== undefined && checkpointProblem(checkpointPath(folder, state.step)) === undefined;
+    if (!isThere) {
+      best.adopt(undefined);
+      clearBest(folder);
+    } else writeBest(folder, state.step, state.evalLoss);
   }
 
   #batches(resumed: TrainerState | undefined): Batches {

@@ -4,6 +4,7 @@ import type { Plan } from "../../plan/index.ts";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
 import { TrainError } from "../errors.ts";
 import { eventsPath, readEvents } from "../../runs/event-log.ts";
+import { readTrainerState } from "../../runs/state.ts";
 import type { FoundCheckpoint } from "../../runs/whole-checkpoints.ts";
 
 /** Events of a run that has not trained yet: it may begin again. */
@@ -36,9 +37,19 @@ export function claimFolder({
 
 /** What to tell of a run that has nothing left to do; nothing for one that goes on. */
 export function finishedNotice(
-  config: { readonly max_steps: number; readonly output_dir: string },
+  config: {
+    readonly max_steps: number;
+    readonly output_dir: string;
+    readonly patience?: number | undefined;
+  },
   { checkpoint }: FoundCheckpoint,
 ): string | undefined {
+  const patience = config.patience ?? Infinity;
+  if (checkpoint !== undefined && Number.isFinite(patience)) {
+    const { best } = readTrainerState(checkpoint.folder);
+    if (best !== undefined && best.evaluationsSince >= patience)
+      return `stopped at step ${checkpoint.step}: ${best.evaluationsSince} evaluations in a row were no better than that of step ${best.step}; raise --patience to go on`;
+  }
   if (checkpoint === undefined || checkpoint.step < config.max_steps) return undefined;
   const { step } = checkpoint;
   const isEnded = readEvents(eventsPath(config.output_dir)).some(
