@@ -718,10 +718,11 @@ describe("imported graphs", () => {
 
   test.each([
     [
-      "an unknown operator names the nearest",
+      "a misspelt operator names the one that is meant",
       one("Softmaxx"),
-      /Softmaxx .*cannot be imported\. The nearest.*"Softmax"/,
+      /Softmaxx .*cannot be imported[^]*Did you mean "Softmax"\?/,
     ],
+    ["an operator with a name like another's names none", one("MaxUnpool"), /imported$/],
     ["an operator of another domain is refused", one("Relu", "my.domain"), /my\.domain\.Relu/],
     [
       "a value nobody makes is named",

@@ -18,6 +18,48 @@ export const MORE_CASES: readonly Case[] = [
   })),
   { op: "BitwiseNot", inputs: [int32s(...wide)], results: ["int32"] },
   { op: "BitwiseNot", what: "unsigned", inputs: [whole("uint8", [9], 0, 255)], results: ["uint8"] },
+  ...[0, 1].map((center): Case => ({
+    op: "NonMaxSuppression",
+    what: center === 0 ? "any two opposite corners" : "middles and sizes",
+    inputs: [
+      // Unit boxes near a line, some of them turned over, so that neighbours overlap by various parts.
+      {
+        type: "fp32",
+        shape: [2, 6, 4],
+        values: Array.from({ length: 12 }, (_, box) => {
+          const at = box * 0.375;
+          if (center === 1) return [at, 0.5, 1, 1];
+          return box % 3 === 1 ? [at + 1, 1, at, 0] : [at, 0, at + 1, 1];
+        }).flat(),
+      },
+      {
+        type: "fp32",
+        shape: [2, 2, 6],
+        values: Array.from({ length: 24 }, (_, index) => ((index * 7) % 24) / 24),
+      },
+    ],
+    constants: [
+      int64(4),
+      { type: "fp32", shape: [1], values: [0.4] },
+      { type: "fp32", shape: [1], values: [0.125] },
+    ],
+    attributes: { center_point_box: BigInt(center) },
+    results: ["int64"],
+  })),
+  {
+    op: "NonMaxSuppression",
+    what: "without thresholds",
+    inputs: [floats(1, 5, 4), floats(1, 1, 5)],
+    constants: [int64(9)],
+    results: ["int64"],
+  },
+  { op: "NonZero", inputs: [whole("int32", [3, 4], 0, 1)], results: ["int64"] },
+  {
+    op: "Compress",
+    inputs: [floats(3, 4)],
+    constants: [{ type: "bool", shape: [3], values: [0, 1, 1] }],
+    attributes: { axis: -1n },
+  },
   ...["LEFT", "RIGHT"].map((direction): Case => ({
     op: "BitShift",
     what: direction,

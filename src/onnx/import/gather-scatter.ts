@@ -2,6 +2,7 @@ import type { Operand } from "../../mil/program.ts";
 import { literalNumbers } from "../../mil/literal.ts";
 import type { ScatterMode } from "../../mil/ops/gather-scatter.ts";
 import { picked, select } from "./forms.ts";
+import { elementCount } from "../../mil/types.ts";
 import type { Import, ImportSite } from "./site.ts";
 
 const axisOf = (site: ImportSite): number => site.axis(site.int("axis", 0), site.shape(0).length);
@@ -110,10 +111,12 @@ export const IMPORT_GATHER_SCATTER = {
     }),
   NonZero: (site) => {
     const literal = site.known(site.input(0));
-    if (literal === undefined || literal.data.kind !== "numbers") {
-      throw site.fail("the number of its results is not known when the model is converted");
-    }
     const shape = site.shape(0);
+    if (literal === undefined || literal.data.kind !== "numbers") {
+      // How many there are is only known after the run.
+      const found = site.op("non_zero", { x: site.widened(site.input(0)) });
+      return site.op("transpose", { x: found, perm: [1, 0] });
+    }
     const places = Array.from(literal.data.numbers, Number).flatMap((value, index) =>
       value === 0 ? [] : [index],
     );
@@ -122,5 +125,16 @@ export const IMPORT_GATHER_SCATTER = {
       return places.map((place) => Math.floor(place / inner) % size);
     });
     return site.constant("int32", [shape.length, places.length], rows.flat());
+  },
+  Compress: (site) => {
+    const wanted = site.numbers(1).flatMap((value, index) => (value === 0 ? [] : [index]));
+    const shape = site.shape(0);
+    const isFlat = !site.hasAttribute("axis");
+    const axis = isFlat ? 0 : site.axis(site.int("axis", 0), shape.length);
+    const x = isFlat ? site.reshape(site.input(0), [elementCount(shape)]) : site.input(0);
+    const size = site.shapeOf(x)[axis] ?? 1;
+    const outside = wanted.find((index) => index >= size);
+    if (outside !== undefined) throw site.fail(`its condition takes element ${outside} of ${size}`);
+    return site.op("gather", { x, indices: site.constant("int32", [wanted.length], wanted), axis });
   },
 } as const satisfies Record<string, Import>;

@@ -10,7 +10,7 @@ import { isConstexpr, opRow } from "../../mil/ops/index.ts";
 import { isPure } from "../../mil/traverse.ts";
 import { elementCount, formatType, staticShape, tensorType } from "../../mil/types.ts";
 import type { MilType, TensorType } from "../../mil/types.ts";
-import { didYouMean } from "../../util/nearest.ts";
+import { didYouMean, editDistance } from "../../util/nearest.ts";
 import { OnnxError } from "../errors.ts";
 import type { GraphProto, NodeProto, ValueInfoProto } from "../generated/onnx_pb.ts";
 import { literalOfNumbers, literalOfTensor, portOf } from "../read-model.ts";
@@ -52,9 +52,20 @@ const FOLDED_ELEMENTS = 2 ** 24;
 const NESTING_LIMIT = 32;
 
 /**
+ * The operator that a name is a slip of the pen for: one letter, or case and underscores. Operators of the standard have
+ * names alike and meanings apart (Det and Elu, MaxUnpool and MaxPool), so that anything further off misleads.
+ */
+function misspelt(name: string): string | undefined {
+  const plain = (text: string): string => text.replaceAll("_", "").toLowerCase();
+  return Object.keys(IMPORTERS).find(
+    (known) => known.length > 3 && editDistance(plain(name), plain(known)) <= 1,
+  );
+}
+
+/**
  * An ONNX model as a MIL program of one function. Shape arithmetic and other ops over constants are done here.
- * int64 becomes int32 and double fp32. Throws `OnnxError` that names what is missing: an operator, with the
- * nearest one that can be imported, or sizes that the model leaves open.
+ * int64 becomes int32 and double fp32. Throws `OnnxError` that names what is missing: an operator, or sizes that the
+ * model leaves open.
  */
 export function importOnnx(file: OnnxFile, options: ImportOptions = {}): Program {
   return importBound(file, options).program;
@@ -173,13 +184,11 @@ class GraphImporter {
     const importer = importerOf(node.domain, node.opType);
     if (importer === undefined) {
       const spelled = node.domain === "" ? node.opType : `${node.domain}.${node.opType}`;
-      const nearest = didYouMean(node.opType, Object.keys(IMPORTERS)).replace(
-        "Did you mean",
-        "The nearest operator that can:",
-      );
+      const nearest = node.domain === "" ? misspelt(node.opType) : undefined;
       throw new OnnxError(
         "onnx.import.unsupported",
-        `${this.#file.name}: the operator ${spelled} (node "${node.name || (node.output[0] ?? "")}") cannot be imported.${nearest.replace("?", ".")}`,
+        `${this.#file.name}: the operator ${spelled} (node "${node.name || (node.output[0] ?? "")}") cannot be imported`,
+        nearest === undefined ? {} : { remedy: `Did you mean "${nearest}"?` },
       );
     }
     const context: ImportContext = {

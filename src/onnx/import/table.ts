@@ -2,6 +2,7 @@ import { IMPORT_ATTENTION, IMPORT_PREVIEW } from "./attention.ts";
 import { IMPORT_BITS } from "./bits.ts";
 import { IMPORT_CASTS } from "./casts.ts";
 import { IMPORT_CONTROL_FLOW } from "./control-flow.ts";
+import { IMPORT_DETECTION } from "./detection.ts";
 import { IMPORT_ELEMENTWISE } from "./elementwise.ts";
 import { IMPORT_GATHER_SCATTER } from "./gather-scatter.ts";
 import { IMPORT_LINEAR } from "./linear.ts";
@@ -21,6 +22,7 @@ export const IMPORTERS: Readonly<Record<string, Import>> = {
   ...IMPORT_BITS,
   ...IMPORT_CASTS,
   ...IMPORT_CONTROL_FLOW,
+  ...IMPORT_DETECTION,
   ...IMPORT_ELEMENTWISE,
   ...IMPORT_LINEAR,
   ...IMPORT_WINDOWS,
