@@ -13,6 +13,13 @@ import type { ReportStreams } from "./report-streams.ts";
 import { PhaseLines } from "./phase-lines.ts";
 import { StatusLine, styled } from "./terminal.ts";
 
+/** What was asked for from outside, as the page and other programs do. */
+const CONTROL_TEXTS = {
+  pause: "paused from outside",
+  resume: "goes on",
+  save: "saved on request",
+} as const;
+
 /** Widest line of the header, and of its names. */
 const HEADER_COLUMNS = 80;
 const LABEL_COLUMNS = 8;
@@ -97,6 +104,9 @@ export class TrainDisplay {
         this.#print(
           `${this.#label(event.step)} saved ${event.checkpoint} (${formatBytes(event.byte_length)}, ${event.elapsed_seconds.toFixed(1)} s)`,
         );
+        break;
+      case "control":
+        this.#print(`${this.#label(event.step)} ${CONTROL_TEXTS[event.command]}`);
         break;
       case "power":
         this.#power(event);

@@ -5,6 +5,10 @@ import { FAMILY_NAMES } from "../model/index.ts";
 /** Of what `start` says; absent there in version 1, which had neither sequence numbers nor rewinds. */
 export const EVENTS_VERSION = 2;
 
+/** What a run may be asked for while it goes on (`run-control.ts`). */
+export const COMMANDS = ["pause", "resume", "save", "stop"] as const;
+export type RunCommand = (typeof COMMANDS)[number];
+
 /** What every event has. */
 const told = {
   /** Seconds since 1970 with milliseconds. */
@@ -146,6 +150,13 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     reason: z.string().optional(),
   }),
   z.object({ kind: z.literal("notice"), ...told, step, message: z.string() }),
+  /** Somebody outside the process asked for this, and it is done: the run waits, goes on, or is saved. */
+  z.object({
+    kind: z.literal("control"),
+    ...told,
+    step,
+    command: z.enum(COMMANDS).exclude(["stop"]),
+  }),
   /** What goes on between other events, at most once a second: a phase of the preparation, or a step's loss. */
   z.object({
     kind: z.literal("progress"),

@@ -10,6 +10,8 @@ import { RunError } from "./errors.ts";
 import { removeUnfinishedSaves } from "./whole-checkpoints.ts";
 
 export const LOCK_FILE = "run.lock";
+/** Where a run that trains is asked for something (`run-control.ts`). */
+export const CONTROL_FOLDER = "control";
 /** Folders of a run that it fills before its first step. */
 const PREPARED = ["data", "tokenizer"];
 
@@ -68,6 +70,7 @@ export class RunLock {
     process.off("exit", this.#onExit);
     try {
       removeUnfinishedFiles(this.#runFolder);
+      rmSync(join(this.#runFolder, CONTROL_FOLDER), { recursive: true, force: true });
       this.#lock.release();
       for (const name of PREPARED) removeEmptyFolders(join(this.#runFolder, name));
     } catch {

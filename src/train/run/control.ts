@@ -8,7 +8,11 @@ const SEQUENCE = 2;
 const STEP = 3;
 /** Bytes of the state's JSON; 0 before the first one. */
 const STATE_LENGTH = 4;
-const HEADER_WORDS = 5;
+/** 1 while the run is to wait between two steps. */
+const PAUSE = 5;
+/** 1 from a request to save until it is taken. */
+const SAVE = 6;
+const HEADER_WORDS = 7;
 
 const IDLE = 0;
 const UPDATING = 1;
@@ -19,6 +23,8 @@ const FROZEN = 3;
 const STATE_BYTES = 1 << 20;
 /** What a state may grow by while a run goes on: its numbers get more digits. */
 const GROWTH_BYTES = 4096;
+/** How long a thread that waits may take to notice a request other than the one to go on. */
+const PAUSE_POLL_MS = 50;
 /** A writer that takes longer than this between two words has died. */
 const WRITER_PATIENCE_MS = 1000;
 
@@ -55,6 +61,36 @@ export class ControlBlock {
 
   get interruptRequested(): boolean {
     return Atomics.load(this.#words, INTERRUPT) === 1;
+  }
+
+  /** The training thread waits after its step until `endPause`. */
+  requestPause(): void {
+    Atomics.store(this.#words, PAUSE, 1);
+  }
+
+  endPause(): void {
+    Atomics.store(this.#words, PAUSE, 0);
+    Atomics.notify(this.#words, PAUSE);
+  }
+
+  get pauseRequested(): boolean {
+    return Atomics.load(this.#words, PAUSE) === 1;
+  }
+
+  /** A checkpoint after the step, or in a pause. */
+  requestSave(): void {
+    Atomics.store(this.#words, SAVE, 1);
+  }
+
+  /** Whether one was asked for since the last call. */
+  takeSaveRequest(): boolean {
+    return Atomics.exchange(this.#words, SAVE, 0) === 1;
+  }
+
+  /** Blocks the calling thread while a pause holds and nothing else is asked for. */
+  waitInPause(): void {
+    while (this.pauseRequested && !this.interruptRequested && Atomics.load(this.#words, SAVE) === 0)
+      Atomics.wait(this.#words, PAUSE, 1, PAUSE_POLL_MS);
   }
 
   /** Whole steps done. */

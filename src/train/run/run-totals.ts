@@ -37,6 +37,11 @@ export class RunTotals {
     this.#startedMs = Date.now();
   }
 
+  /** A pause of so many milliseconds is no training. */
+  leaveOut(elapsedMs: number): void {
+    this.#startedMs += elapsedMs;
+  }
+
   /** Seconds of training in this process. */
   get secondsHere(): number {
     return (Date.now() - this.#startedMs) / 1000;

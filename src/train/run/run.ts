@@ -279,6 +279,7 @@ class Run {
     if (firstStep < config.max_steps) observations.memory(firstStep);
     costs.resume();
     while (trainer.step < config.max_steps && !totals.best.isOver(config.patience)) {
+      await this.#obey(trainer, firstStep, costs, activities);
       if (this.#context.control.interruptRequested) {
         if (trainer.step > firstStep) observations.finish(trainer.step);
         return activities.interrupt();
@@ -343,6 +344,41 @@ class Run {
     });
     const due = activitiesAfter(step, { ...this.#config, max_steps: step });
     return await activities.perform(due.filter((activity) => activity !== "evaluate"));
+  }
+
+  /** Saves and waits between two steps, as asked from outside the process. */
+  async #obey(
+    trainer: Trainer,
+    firstStep: number,
+    costs: RunCosts,
+    activities: RunActivities,
+  ): Promise<void> {
+    const { control } = this.#context;
+    const { step } = trainer;
+    const pausedMs = Date.now();
+    let isPaused = false;
+    const save = async (): Promise<void> => {
+      if (!control.takeSaveRequest()) return;
+      if (!isPaused) costs.pause();
+      // What this process began with stands already.
+      if (step > firstStep) await activities.perform(["save"]);
+      this.#emit({ kind: "control", step, command: "save" });
+      if (!isPaused) costs.resume();
+    };
+    await save();
+    if (!control.pauseRequested || control.interruptRequested) return;
+    isPaused = true;
+    costs.pause();
+    this.#emit({ kind: "control", step, command: "pause" });
+    this.#context.onProgress(`paused after step ${step}`);
+    while (control.pauseRequested && !control.interruptRequested) {
+      control.waitInPause();
+      await save();
+    }
+    this.#totals.leaveOut(Date.now() - pausedMs);
+    if (control.interruptRequested) return;
+    this.#emit({ kind: "control", step, command: "resume" });
+    costs.resume();
   }
 
   get #tokensPerStep(): number {

@@ -8,13 +8,16 @@ import type { TrainConfig } from "../config/config.ts";
 import { withCpuBehind } from "./cpu-behind.ts";
 import { ControlBlock } from "./control.ts";
 import { logInterruption } from "../../runs/event-log.ts";
-import type { TrainEvent } from "../../runs/events.ts";
+import type { RunCommand, TrainEvent } from "../../runs/events.ts";
+import { RunControl } from "../../runs/run-control.ts";
 import type { EnergyBlock } from "../costs/energy-block.ts";
 import type { SharedRun } from "./emergency-save.ts";
 import type { TrainProgress } from "./run.ts";
 import { RunLock } from "../../runs/run-lock.ts";
 
 const LEAVE_AFTER_MS = 500;
+/** How often the run's folder is looked at for what others ask. */
+const ORDERS_EVERY_MS = 100;
 
 /** What saves for a thread that hangs: loaded beside the first steps, so that nobody waits for it. */
 const loadSaver = async () => import("./emergency-save.ts");
@@ -105,6 +108,26 @@ async function trainLocked(config: TrainConfig, options: SessionOptions): Promis
     hangs = true;
     giveUp();
   };
+  const orders = RunControl.open(config.output_dir);
+  const ordersTimer = setInterval(() => {
+    for (const command of orders.take()) obey(command);
+  }, ORDERS_EVERY_MS);
+  const obey = (command: RunCommand): void => {
+    switch (command) {
+      case "pause":
+        control.requestPause();
+        break;
+      case "resume":
+        control.endPause();
+        break;
+      case "save":
+        control.requestSave();
+        break;
+      case "stop":
+        stop();
+        break;
+    }
+  };
   try {
     await new Promise<void>((resolve, reject) => {
       giveUp = resolve;
@@ -139,6 +162,8 @@ async function trainLocked(config: TrainConfig, options: SessionOptions): Promis
     });
   } finally {
     clearTimeout(stuckTimer);
+    clearInterval(ordersTimer);
+    orders.close();
     options.signal?.removeEventListener("abort", stop);
     // A thread that hangs in native code never ends: nobody may wait for it.
     if (hangs || !(await endsSoon(worker, isLeaving))) {

@@ -1,0 +1,101 @@
+import { openSync, closeSync, fstatSync, readSync } from "node:fs";
+import { EventLines } from "./event-lines.ts";
+import { eventsPath } from "./event-log.ts";
+import type { NumberedEvent } from "./events.ts";
+
+/** Bytes at both ends of a log, read whole. */
+const EDGE_BYTES = 1 << 16;
+/** Bytes read at each place between; longer lines are met by chance. */
+const SAMPLE_BYTES = 4096;
+
+/** What a look at parts of a log tells: a long run in a millisecond, where reading it takes a second. */
+export interface RunGlimpse {
+  /** The first and the last `start`. */
+  readonly first: Extract<NumberedEvent, { readonly kind: "start" }> | undefined;
+  readonly start: Extract<NumberedEvent, { readonly kind: "start" }> | undefined;
+  /** The last event that is no notice. */
+  readonly last: NumberedEvent | undefined;
+  readonly lastReport: Extract<NumberedEvent, { readonly kind: "step" }> | undefined;
+  readonly lastEvaluation: Extract<NumberedEvent, { readonly kind: "eval" }> | undefined;
+  readonly updatedAt: number | undefined;
+  /** Some reports of all the run, steps growing. */
+  readonly reports: readonly Extract<NumberedEvent, { readonly kind: "step" }>[];
+  /** Whether these are all there are. */
+  readonly isWhole: boolean;
+  /** Of the log. */
+  readonly byteLength: number;
+}
+
+/**
+ * Looks at both ends of a run's log and at `sampleCount` places between. Throws `RunError` for a log of a later version;
+ * a missing log is an empty one.
+ */
+export function glimpseRun(runFolder: string, sampleCount: number): RunGlimpse {
+  const path = eventsPath(runFolder);
+  let handle: number;
+  try {
+    handle = openSync(path, "r");
+  } catch {
+    return glimpseOf([], true, 0);
+  }
+  try {
+    const byteLength = fstatSync(handle).size;
+    const read = (from: number, length: number): Uint8Array => {
+      const bytes = new Uint8Array(Math.max(0, Math.min(length, byteLength - from)));
+      return bytes.subarray(0, readSync(handle, bytes, 0, bytes.byteLength, from));
+    };
+    if (byteLength <= 2 * EDGE_BYTES + sampleCount * SAMPLE_BYTES) {
+      const lines = new EventLines(path);
+      return glimpseOf([...lines.push(read(0, byteLength)), ...lines.end()], true, byteLength);
+    }
+    const events = [...new EventLines(path).push(read(0, EDGE_BYTES))];
+    const span = byteLength - 2 * EDGE_BYTES;
+    for (let index = 0; index < sampleCount; index++) {
+      const from = EDGE_BYTES + Math.floor((index * span) / sampleCount);
+      const bytes = wholeLines(read(from, SAMPLE_BYTES));
+      const report = new EventLines(path).push(bytes).find(({ kind }) => kind === "step");
+      if (report !== undefined) events.push(report);
+    }
+    events.push(
+      ...new EventLines(path).push(wholeLines(read(byteLength - EDGE_BYTES, EDGE_BYTES))),
+    );
+    return glimpseOf(events, false, byteLength);
+  } finally {
+    closeSync(handle);
+  }
+}
+
+/** The lines that begin in a piece. */
+function wholeLines(bytes: Uint8Array): Uint8Array {
+  const first = bytes.indexOf(0x0a) + 1;
+  return first === 0 ? new Uint8Array() : bytes.subarray(first);
+}
+
+function glimpseOf(
+  events: readonly NumberedEvent[],
+  isWhole: boolean,
+  byteLength: number,
+): RunGlimpse {
+  const reports: Extract<NumberedEvent, { readonly kind: "step" }>[] = [];
+  const take = (to: number): void => {
+    while ((reports.at(-1)?.step ?? -1) > to) reports.pop();
+  };
+  for (const event of events) {
+    if (event.kind === "rewind") take(event.anew === true ? -1 : event.step);
+    if (event.kind !== "step") continue;
+    // Between two samples there may be a rewind that was not met: what stands later holds.
+    take(event.step - 1);
+    reports.push(event);
+  }
+  return {
+    first: events.find((event) => event.kind === "start"),
+    start: events.findLast((event) => event.kind === "start"),
+    last: events.findLast(({ kind }) => kind !== "notice"),
+    lastReport: reports.at(-1),
+    lastEvaluation: events.findLast((event) => event.kind === "eval"),
+    updatedAt: events.at(-1)?.t,
+    reports,
+    isWhole,
+    byteLength,
+  };
+}
