@@ -23,6 +23,7 @@ import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { buildPage, isPageStale } from "./build-page.mjs";
 import { bundle } from "./bundle.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -102,7 +103,11 @@ function staleOutputs(sources, want) {
 export function isStale({ want = "all" } = {}) {
   if (!existsSync(join(root, "src"))) return false; // an installed package ships dist/ only
   const sources = sourceList();
-  return staleOutputs(sources, want).length > 0 || missingKernels(sources, want).length > 0;
+  return (
+    staleOutputs(sources, want).length > 0 ||
+    missingKernels(sources, want).length > 0 ||
+    (want === "all" && isPageStale())
+  );
 }
 
 /** Builds what is wanted; processes that find dist/ stale at the same time wait for the first. */
@@ -249,8 +254,11 @@ async function compile(want, isClean) {
   // An outdated kernel must not be run; without it the simulator makes a new one.
   for (const { output } of missingKernels(sources, "all"))
     rmSync(join(root, output), { force: true });
+  // The command line builds the page when a command shows it.
+  const needsPage = want === "all" && isPageStale();
   const parts = [
     ...(stale.includes("modules") ? ["TypeScript"] : []),
+    ...(needsPage ? ["the page"] : []),
     ...(stale.includes("bundle") ? ["the bundle"] : []),
     ...(now.length === 0
       ? []
@@ -262,6 +270,7 @@ async function compile(want, isClean) {
   if (stale.length > 0) copyTables(sources);
   const work = { modules: compileModules, bundle: () => bundle(root, sources, { isClean }) };
   await runAll([
+    ...(needsPage ? [buildPage] : []),
     ...stale.map((output) => work[output]),
     ...now.map((module) => () => compileKernel(module)),
   ]);

@@ -48,6 +48,11 @@ const COMMANDS: readonly CommandRow[] = [
     load: () => import("./runs.ts"),
   },
   {
+    name: "dashboard",
+    help: "a page of all runs: live curves, samples, checkpoints, comparison",
+    load: () => import("./dashboard.ts"),
+  },
+  {
     name: "plan",
     help: "print a training step: programs, buffers, dispatches, memory, what is kept for the backward",
     load: () => import("./plan.ts"),

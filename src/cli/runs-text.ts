@@ -1,3 +1,4 @@
+import { compareSettings } from "../runs/compare-settings.ts";
 import type { RunSummary, SeriesPoint } from "../runs/run-summary.ts";
 import { formatBytes, formatCount, formatDuration, formatJoules } from "../util/format.ts";
 import { titledTable } from "../util/format.ts";
@@ -6,8 +7,6 @@ import { asTyped } from "./typed-command.ts";
 
 /** Fewer columns than this tell nothing of a curve. */
 const SPARK_COLUMNS = 10;
-/** Settings that differ between runs without meaning anything. */
-const PLACES: ReadonlySet<string> = new Set(["output_dir", "resume"]);
 
 const UNKNOWN = "-";
 
@@ -116,11 +115,9 @@ function curveText(name: string, points: readonly SeriesPoint[], columns: number
 /** What differs in the settings of runs, and the losses side by side. */
 export function comparisonText(runs: readonly RunSummary[], columns: number): string {
   const names = runs.map(({ name }) => name);
-  const keys = [...new Set(runs.flatMap(({ config }) => Object.keys(config)))].sort();
-  const differing = keys
-    .filter((key) => !PLACES.has(key))
-    .map((key) => [key, ...runs.map(({ config }) => textOf(config[key]))])
-    .filter(([, first, ...others]) => others.some((value) => value !== first));
+  const differing = compareSettings(runs.map(({ config }) => config))
+    .filter(({ isDifferent }) => isDifferent)
+    .map(({ name, values }) => [name, ...values.map(textOf)]);
   const lines =
     differing.length === 0
       ? ["settings: all the same"]

@@ -4,9 +4,11 @@ import { eventsPath } from "./event-log.ts";
 import type { NumberedEvent } from "./events.ts";
 
 /** Bytes at both ends of a log, read whole. */
-const EDGE_BYTES = 1 << 16;
+const EDGE_BYTES = 1 << 15;
 /** Bytes read at each place between; longer lines are met by chance. */
-const SAMPLE_BYTES = 4096;
+const SAMPLE_BYTES = 2048;
+const NEWLINE = 0x0a;
+const REPORT = '"kind":"step"';
 
 /** What a look at parts of a log tells: a long run in a millisecond, where reading it takes a second. */
 export interface RunGlimpse {
@@ -17,6 +19,8 @@ export interface RunGlimpse {
   readonly last: NumberedEvent | undefined;
   readonly lastReport: Extract<NumberedEvent, { readonly kind: "step" }> | undefined;
   readonly lastEvaluation: Extract<NumberedEvent, { readonly kind: "eval" }> | undefined;
+  /** Whether it waits, as somebody asked. */
+  readonly isPaused: boolean;
   readonly updatedAt: number | undefined;
   /** Some reports of all the run, steps growing. */
   readonly reports: readonly Extract<NumberedEvent, { readonly kind: "step" }>[];
@@ -52,9 +56,8 @@ export function glimpseRun(runFolder: string, sampleCount: number): RunGlimpse {
     const span = byteLength - 2 * EDGE_BYTES;
     for (let index = 0; index < sampleCount; index++) {
       const from = EDGE_BYTES + Math.floor((index * span) / sampleCount);
-      const bytes = wholeLines(read(from, SAMPLE_BYTES));
-      const report = new EventLines(path).push(bytes).find(({ kind }) => kind === "step");
-      if (report !== undefined) events.push(report);
+      const line = firstReport(wholeLines(read(from, SAMPLE_BYTES)));
+      events.push(...new EventLines(path).push(line));
     }
     events.push(
       ...new EventLines(path).push(wholeLines(read(byteLength - EDGE_BYTES, EDGE_BYTES))),
@@ -65,10 +68,32 @@ export function glimpseRun(runFolder: string, sampleCount: number): RunGlimpse {
   }
 }
 
+/** Whether a run waits after these events, if it runs at all. */
+export function isPausedAfter(events: readonly NumberedEvent[]): boolean {
+  const last = events.findLast(
+    (event) =>
+      (event.kind === "control" && event.command !== "save") ||
+      event.kind === "step" ||
+      event.kind === "start",
+  );
+  return last?.kind === "control" && last.command === "pause";
+}
+
 /** The lines that begin in a piece. */
 function wholeLines(bytes: Uint8Array): Uint8Array {
-  const first = bytes.indexOf(0x0a) + 1;
+  const first = bytes.indexOf(NEWLINE) + 1;
   return first === 0 ? new Uint8Array() : bytes.subarray(first);
+}
+
+/** The first whole line that looks like a report. */
+function firstReport(bytes: Uint8Array): Uint8Array {
+  for (let start = 0; ;) {
+    const end = bytes.indexOf(NEWLINE, start);
+    if (end < 0) return new Uint8Array();
+    const line = bytes.subarray(start, end + 1);
+    if (Buffer.from(line.buffer, line.byteOffset, line.byteLength).includes(REPORT)) return line;
+    start = end + 1;
+  }
 }
 
 function glimpseOf(
@@ -93,6 +118,7 @@ function glimpseOf(
     last: events.findLast(({ kind }) => kind !== "notice"),
     lastReport: reports.at(-1),
     lastEvaluation: events.findLast((event) => event.kind === "eval"),
+    isPaused: isPausedAfter(events),
     updatedAt: events.at(-1)?.t,
     reports,
     isWhole,

@@ -131,12 +131,24 @@ function lastOf<Kind extends TrainEvent["kind"]>(
 }
 
 function stateOf(folder: string, events: readonly NumberedEvent[]): RunState {
-  if (isRunning(folder)) return "running";
   const last = events.findLast(({ kind }) => kind !== "notice");
-  if (last?.kind === "end") return "finished";
-  if (last?.kind === "interrupted") return "stopped";
-  const isTrained = events.some(({ kind }) => kind === "step" || kind === "save");
-  return isTrained || listCheckpoints(folder).length > 0 ? "died" : "empty";
+  return stateAfter(
+    folder,
+    last?.kind,
+    events.some(({ kind }) => kind === "step" || kind === "save"),
+  );
+}
+
+/** What a run does, by its lock, the last event of its log that is no notice, and whether the log has a report. */
+export function stateAfter(
+  folder: string,
+  last: TrainEvent["kind"] | undefined,
+  isReported: boolean,
+): RunState {
+  if (isRunning(folder)) return "running";
+  if (last === "end") return "finished";
+  if (last === "interrupted") return "stopped";
+  return isReported || listCheckpoints(folder).length > 0 ? "died" : "empty";
 }
 
 /** Whether a process trains there now. */
@@ -144,7 +156,8 @@ export function isRunning(folder: string): boolean {
   return lockHolder(join(folder, LOCK_FILE)) !== undefined;
 }
 
-function readConfig(folder: string): Readonly<Record<string, unknown>> {
+/** Settings as config.yaml has them; empty where there is none. */
+export function readConfig(folder: string): Readonly<Record<string, unknown>> {
   const path = join(folder, "config.yaml");
   if (!existsSync(path)) return {};
   const content: unknown = parseYaml(
@@ -154,7 +167,7 @@ function readConfig(folder: string): Readonly<Record<string, unknown>> {
 }
 
 /** Bytes of all files below a folder; links are not followed, and what vanishes meanwhile does not count. */
-function folderByteLength(folder: string): number {
+export function folderByteLength(folder: string): number {
   let byteLength = 0;
   for (const name of readdirSync(folder)) {
     const path = join(folder, name);

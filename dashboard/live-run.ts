@@ -1,0 +1,261 @@
+// One run, followed: what it was until now from the server's answer, what comes from its stream of events.
+import { batch, effect, signal } from "@preact/signals";
+import type { TrainEvent } from "../src/runs/events.ts";
+import type { RunAxis } from "../src/runs/run-record.ts";
+import type { RunDetail, SampleView, SeriesView } from "../src/server/runs/views.ts";
+import { ask, messageOf, runPath, withQuery } from "./api.ts";
+import { axis, shownRange } from "./chart-settings.ts";
+import { follow } from "./event-stream.ts";
+import type { Range } from "./parts/chart.tsx";
+
+/** Numbers of a run that are drawn, in the order of their charts. */
+export const NAMES = [
+  ...["train_loss", "eval_loss", "learning_rate", "gradient_norm", "loss_scale"],
+  ...["tokens_per_second", "resident_bytes", "transient_bytes", "engine_share", "tflops"],
+  ...["watts", "ane_watts", "joules_per_token"],
+] as const;
+
+export interface GrowingCurve {
+  readonly x: number[];
+  readonly y: (number | null)[];
+}
+
+const POINTS = 1500;
+/** Points that are added to a curve before it is sampled down anew. */
+const MOST_ADDED = 3000;
+const ZOOM_WAIT_MS = 120;
+
+type Timings = Extract<TrainEvent, { readonly kind: "timings" }>;
+
+export class LiveRun {
+  readonly id: string;
+  readonly detail = signal<RunDetail | null>(null);
+  readonly curves = signal<ReadonlyMap<string, GrowingCurve>>(new Map());
+  /** Of the part that is shown, where that is not all. */
+  readonly zoomed = signal<{
+    readonly range: Range;
+    readonly curves: ReadonlyMap<string, GrowingCurve>;
+  } | null>(null);
+  readonly samples = signal<readonly SampleView[] | null>(null);
+  readonly timings = signal<Timings | null>(null);
+  readonly connection = signal<"connecting" | "live" | "lost">("connecting");
+  readonly problem = signal<string | null>(null);
+  readonly #ends: (() => void)[] = [];
+  #axis: RunAxis = axis.peek();
+  #added = 0;
+  #lastTime = 0;
+  #lastTokens = 0;
+  #waiting: TrainEvent[] = [];
+  #reload = 0;
+  #isOpen = true;
+
+  constructor(id: string) {
+    this.id = id;
+    void this.#begin();
+  }
+
+  close(): void {
+    this.#isOpen = false;
+    clearTimeout(this.#reload);
+    for (const end of this.#ends) end();
+  }
+
+  async #begin(): Promise<void> {
+    try {
+      const detail = await ask<RunDetail>(runPath(this.id));
+      if (!this.#isOpen) return;
+      this.#lastTime = detail.run.updatedAt ?? 0;
+      await this.#loadCurves();
+      this.detail.value = detail;
+      if (!this.#isOpen) return;
+      this.#ends.push(
+        follow(() => runPath(this.id, "/events"), detail.sequence, {
+          onMessage: ({ data }) => this.#hear(JSON.parse(data) as TrainEvent),
+          onState: (state) => (this.connection.value = state),
+        }),
+      );
+      this.#watchSettings();
+    } catch (error) {
+      this.problem.value = messageOf(error);
+      if (this.#isOpen) this.#reload = window.setTimeout(() => void this.#begin(), 3000);
+      return;
+    }
+    this.problem.value = null;
+  }
+
+  /** Loads again what depends on the axis and on the part that is shown. */
+  #watchSettings(): void {
+    let timer = 0;
+    this.#ends.push(
+      effect(() => {
+        const name = axis.value;
+        if (name === this.#axis) return;
+        this.#axis = name;
+        void this.#loadCurves();
+      }),
+      effect(() => {
+        const range = shownRange.value;
+        clearTimeout(timer);
+        if (range === null) this.zoomed.value = null;
+        else timer = window.setTimeout(() => void this.#loadZoomed(range), ZOOM_WAIT_MS);
+      }),
+      () => clearTimeout(timer),
+    );
+  }
+
+  async #ask(range: Range | undefined): Promise<ReadonlyMap<string, GrowingCurve>> {
+    const { curves } = await ask<SeriesView>(
+      withQuery(runPath(this.id, "/series"), {
+        names: NAMES.join(","),
+        ...{ axis: this.#axis, points: POINTS, from: range?.from, to: range?.to },
+      }),
+    );
+    return new Map(curves.map(({ name, x, y }) => [name, { x: [...x], y: [...y] }]));
+  }
+
+  async #loadCurves(): Promise<void> {
+    try {
+      this.curves.value = await this.#ask(undefined);
+      this.#added = 0;
+    } catch (error) {
+      this.problem.value = messageOf(error);
+    }
+  }
+
+  async #loadZoomed(range: Range): Promise<void> {
+    try {
+      const curves = await this.#ask(range);
+      if (shownRange.peek() === range) this.zoomed.value = { range, curves };
+    } catch {
+      // The points that are there stay.
+    }
+  }
+
+  async loadSamples(): Promise<void> {
+    try {
+      this.samples.value = await ask<readonly SampleView[]>(runPath(this.id, "/samples"));
+    } catch (error) {
+      this.problem.value = messageOf(error);
+    }
+  }
+
+  /** Events come in bursts; the page is drawn once for each. */
+  #hear(event: TrainEvent): void {
+    this.#waiting.push(event);
+    if (this.#waiting.length > 1) return;
+    setTimeout(() => {
+      const events = this.#waiting;
+      this.#waiting = [];
+      if (this.#isOpen) batch(() => this.#take(events));
+    }, 60);
+  }
+
+  #take(events: readonly TrainEvent[]): void {
+    let isAnew = false;
+    for (const event of events) {
+      switch (event.kind) {
+        case "step":
+          this.#lastTokens = event.trained_tokens;
+          this.#add(event, {
+            ...{ train_loss: event.train_loss, learning_rate: event.learning_rate },
+            ...{ gradient_norm: event.gradient_norm, loss_scale: event.loss_scale },
+            ...{ tokens_per_second: event.tokens_per_second, engine_share: event.engine_share },
+            ...{ tflops: event.tflops, watts: event.watts, ane_watts: event.ane_watts },
+            joules_per_token: event.joules_per_token,
+          });
+          this.#change({
+            step: event.step,
+            trainLoss: event.train_loss,
+            tokensPerSecond: event.tokens_per_second,
+            joulesPerToken: event.joules_per_token ?? null,
+            etaSeconds: event.eta_seconds,
+            state: "running",
+            isPaused: false,
+          });
+          break;
+        case "eval":
+          this.#add(event, { eval_loss: event.eval_loss });
+          this.#change({ evalLoss: event.eval_loss });
+          break;
+        case "memory":
+          this.#add(event, {
+            resident_bytes: event.resident_bytes,
+            transient_bytes: event.transient_bytes,
+          });
+          break;
+        case "sample":
+          if (this.samples.value !== null)
+            this.samples.value = [
+              ...this.samples.value,
+              { step: event.step, prompt: event.prompt, text: event.text },
+            ];
+          break;
+        case "timings":
+          this.timings.value = event;
+          break;
+        case "progress":
+          if (this.detail.value !== null)
+            this.detail.value = { ...this.detail.value, progress: event.text };
+          break;
+        case "control":
+          if (event.command === "pause") this.#change({ isPaused: true });
+          if (event.command === "resume") this.#change({ isPaused: false });
+          isAnew = true;
+          break;
+        case "rewind":
+          this.#added = MOST_ADDED;
+          isAnew = true;
+          break;
+        default:
+          isAnew = true;
+      }
+    }
+    this.curves.value = new Map(this.curves.value);
+    if (this.#added >= MOST_ADDED) void this.#loadCurves();
+    if (isAnew) void this.#loadDetail();
+  }
+
+  async #loadDetail(): Promise<void> {
+    clearTimeout(this.#reload);
+    try {
+      this.detail.value = await ask<RunDetail>(runPath(this.id));
+      if (this.samples.peek() !== null) await this.loadSamples();
+      // The end is told before the process lets the run go.
+      const { run } = this.detail.value;
+      if (this.#isOpen && run.state === "running" && this.detail.value.end !== null)
+        this.#reload = window.setTimeout(() => void this.#loadDetail(), 1000);
+    } catch {
+      this.#reload = window.setTimeout(() => void this.#loadDetail(), 2000);
+    }
+  }
+
+  #change(change: Partial<RunDetail["run"]>): void {
+    const detail = this.detail.value;
+    if (detail !== null) this.detail.value = { ...detail, run: { ...detail.run, ...change } };
+  }
+
+  #add(event: TrainEvent, values: Readonly<Record<string, number | undefined>>): void {
+    const seconds = this.#lastSeconds() + Math.max(0, event.t - (this.#lastTime || event.t));
+    this.#lastTime = event.t;
+    const x =
+      this.#axis === "step" ? event.step : this.#axis === "tokens" ? this.#lastTokens : seconds;
+    const curves = this.curves.value as Map<string, GrowingCurve>;
+    for (const [name, value] of Object.entries(values)) {
+      if (value === undefined) continue;
+      const curve = curves.get(name) ?? { x: [], y: [] };
+      curves.set(name, curve);
+      // What a snapshot held already comes again where both were asked for at once.
+      if (x < (curve.x.at(-1) ?? -1)) continue;
+      curve.x.push(x);
+      curve.y.push(value);
+    }
+    this.#added++;
+  }
+
+  #lastSeconds(): number {
+    let last = 0;
+    if (this.#axis === "seconds")
+      for (const { x } of this.curves.value.values()) last = Math.max(last, x.at(-1) ?? 0);
+    return last;
+  }
+}

@@ -1,0 +1,74 @@
+import { render } from "preact";
+import "uplot/dist/uPlot.min.css";
+import "./page.css";
+import { isReachable } from "./api.ts";
+import { linkTo, place } from "./router.ts";
+import { nextTheme, theme } from "./theme.ts";
+import { CompareView } from "./views/compare.tsx";
+import { RunView } from "./views/run.tsx";
+import { RunsView } from "./views/runs.tsx";
+
+function View() {
+  const { view, id, tab } = place.value;
+  switch (view) {
+    case "runs":
+      return <RunsView />;
+    case "run":
+      return <RunView key={id} id={id} tab={tab} />;
+    case "compare":
+      return <CompareView ids={id.split(",").filter((name) => name !== "")} />;
+    default:
+      return (
+        <p class="empty">
+          There is nothing here. <a href={linkTo("runs")}>All runs</a>
+        </p>
+      );
+  }
+}
+
+function Page() {
+  const { view, id } = place.value;
+  return (
+    <>
+      <a
+        class="skip"
+        href="#main"
+        onClick={(event) => {
+          event.preventDefault();
+          document.querySelector<HTMLElement>("#main")?.focus();
+        }}
+      >
+        to the content
+      </a>
+      <header class="bar">
+        <a class="brand" href={linkTo("runs")}>
+          <img src="/icon.svg" alt="" width="22" height="22" /> Anecdote
+        </a>
+        <nav aria-label="Pages">
+          <a href={linkTo("runs")} aria-current={view === "runs" ? "page" : undefined}>
+            Runs
+          </a>
+          {view === "run" && (
+            <a href={linkTo("run", id)} aria-current="page">
+              {id}
+            </a>
+          )}
+        </nav>
+        <button type="button" onClick={nextTheme} aria-label={`colours: ${theme.value}; change`}>
+          {theme.value === "auto" ? "◐" : theme.value === "light" ? "☀" : "☾"}
+        </button>
+      </header>
+      {!isReachable.value && (
+        <p class="problem" role="alert">
+          The server does not answer. This page tries again by itself.
+        </p>
+      )}
+      <main id="main" tabIndex={-1}>
+        <View />
+      </main>
+    </>
+  );
+}
+
+const root = document.querySelector("#page");
+if (root !== null) render(<Page />, root);

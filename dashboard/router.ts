@@ -1,0 +1,35 @@
+// Where the page is, by the part of its address after #: a link can be kept and sent.
+import { signal } from "@preact/signals";
+
+export interface Place {
+  /** "runs", "run", "compare", "playground", "engine". */
+  readonly view: string;
+  readonly id: string;
+  readonly tab: string;
+}
+
+export const place = signal(placeOf(location.hash));
+
+function placeOf(hash: string): Place {
+  const [view = "", id = "", tab = ""] = hash.replace(/^#\/?/, "").split("/");
+  return { view: view === "" ? "runs" : view, id: decoded(id), tab: decoded(tab) };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+export function linkTo(view: string, id = "", tab = ""): string {
+  return `#/${[view, id, tab]
+    .filter((part) => part !== "")
+    .map(encodeURIComponent)
+    .join("/")}`;
+}
+
+window.addEventListener("hashchange", () => {
+  place.value = placeOf(location.hash);
+});

@@ -1,0 +1,328 @@
+import { effect, signal, useComputed } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { formatBytes, formatCount, formatDuration } from "../../src/util/format.ts";
+import { smoothed } from "../../src/util/plot/down-sample.ts";
+import type { ComparisonView, RunList, RunRow } from "../../src/server/runs/views.ts";
+import { ask, messageOf, withQuery } from "../api.ts";
+import {
+  AXIS_NAMES,
+  axis,
+  formatAxis,
+  isLogScale,
+  shownRange,
+  smoothing,
+} from "../chart-settings.ts";
+import { Chart } from "../parts/chart.tsx";
+import type { Line, Range } from "../parts/chart.tsx";
+import { CurveTools } from "../parts/curve-tools.tsx";
+import {
+  Choice,
+  Problem,
+  Progress,
+  Sparkline,
+  StateBadge,
+  TableBox,
+  ago,
+  loss,
+} from "../parts/kit.tsx";
+import { linkTo } from "../router.ts";
+import { colourVersion, curveColour } from "../theme.ts";
+
+const POLL_MS = 2000;
+const HIDDEN_POLL_MS = 15_000;
+/** Points of a curve where there are few curves, and at least. */
+const POINTS = 1200;
+const FEWEST_POINTS = 160;
+
+export const runList = signal<RunList | null>(null);
+const problem = signal<string | null>(null);
+/** Runs that are drawn: all but these. */
+const hidden = signal<ReadonlySet<string>>(new Set());
+const search = signal("");
+const compared = signal<"train_loss" | "eval_loss" | "gradient_norm" | "tokens_per_second">(
+  "train_loss",
+);
+const comparison = signal<ComparisonView | null>(null);
+
+const COMPARED: readonly (readonly [typeof compared.value, string])[] = [
+  ["train_loss", "training loss"],
+  ["eval_loss", "validation loss"],
+  ["gradient_norm", "gradient norm"],
+  ["tokens_per_second", "tokens a second"],
+];
+
+/** A run's place among all, by which its colour stays the same. */
+const places = new Map<string, number>();
+
+export function placeOfRun(id: string): number {
+  let index = places.get(id);
+  if (index === undefined) {
+    index = places.size;
+    places.set(id, index);
+  }
+  return index;
+}
+
+export async function loadRuns(): Promise<void> {
+  try {
+    const list = await ask<RunList>("/api/runs");
+    for (const { id } of list.runs) placeOfRun(id);
+    runList.value = list;
+    problem.value = null;
+  } catch (error) {
+    problem.value = messageOf(error);
+  }
+}
+
+function shownRuns(): readonly RunRow[] {
+  const wanted = search.value.toLowerCase();
+  return (runList.value?.runs ?? []).filter(({ id, model, engine }) =>
+    `${id} ${model ?? ""} ${engine ?? ""}`.toLowerCase().includes(wanted),
+  );
+}
+
+async function loadComparison(range: Range | null): Promise<void> {
+  const ids = shownRuns()
+    .map(({ id }) => id)
+    .filter((id) => !hidden.value.has(id));
+  if (ids.length === 0) {
+    comparison.value = null;
+    return;
+  }
+  const points = Math.max(FEWEST_POINTS, Math.round(POINTS / Math.max(1, ids.length / 2)));
+  const view = await ask<ComparisonView>(
+    withQuery("/api/comparison", {
+      ...{ runs: ids.join(","), name: compared.value, axis: axis.value, points },
+      ...{ from: range?.from, to: range?.to },
+    }),
+  );
+  // A later zoom has its own answer under way.
+  if (shownRange.peek() === range) comparison.value = view;
+}
+
+export function RunsView() {
+  useEffect(() => {
+    shownRange.value = null;
+    let isOpen = true;
+    let timer = 0;
+    const turn = async (): Promise<void> => {
+      clearTimeout(timer);
+      await loadRuns();
+      await loadComparison(shownRange.peek()).catch(() => undefined);
+      if (isOpen)
+        timer = window.setTimeout(() => void turn(), document.hidden ? HIDDEN_POLL_MS : POLL_MS);
+    };
+    void turn();
+    let wait = 0;
+    const end = effect(() => {
+      void [compared.value, axis.value, hidden.value, search.value];
+      const range = shownRange.value;
+      clearTimeout(wait);
+      wait = window.setTimeout(() => void loadComparison(range).catch(() => undefined), 80);
+    });
+    return () => {
+      isOpen = false;
+      clearTimeout(timer);
+      clearTimeout(wait);
+      end();
+    };
+  }, []);
+  const lines = useComputed(() => linesOf(comparison.value));
+  const list = runList.value;
+  if (list === null)
+    return problem.value === null ? (
+      <p class="waiting">looking at the runs …</p>
+    ) : (
+      <Problem text={problem.value} />
+    );
+  const runs = shownRuns();
+  const unread = comparison.value?.runs.filter(({ isWhole }) => !isWhole).length ?? 0;
+  return (
+    <>
+      <h1 class="hidden-title">Runs</h1>
+      {problem.value !== null && <Problem text={problem.value} />}
+      {list.runs.length === 0 ? (
+        <p class="empty">
+          There are no runs in <code>{list.root}</code> yet. <code>anecdote train</code> makes one,
+          and it appears here as it begins.
+        </p>
+      ) : (
+        <>
+          <section class="panel" aria-label="Curves of all runs">
+            <div class="row">
+              <Choice
+                label="show"
+                value={compared.value}
+                choices={COMPARED}
+                onChoose={(name) => (compared.value = name)}
+              />
+              <CurveTools />
+            </div>
+            <Chart
+              title={COMPARED.find(([name]) => name === compared.value)?.[1] ?? ""}
+              lines={lines.value}
+              xLabel={AXIS_NAMES.find(([name]) => name === axis.value)?.[1] ?? ""}
+              {...withFormat()}
+              isLog={isLogScale.value}
+              range={shownRange}
+              height={300}
+            />
+            <p class="hint" aria-live="polite">
+              {unread === 0
+                ? " "
+                : `${unread} of these logs are long and drawn by some of their points, until they have been read`}
+            </p>
+          </section>
+          <RunTable runs={runs} />
+        </>
+      )}
+    </>
+  );
+}
+
+function withFormat() {
+  const formatX = formatAxis(axis.value);
+  return formatX === undefined ? {} : { formatX };
+}
+
+function linesOf(view: ComparisonView | null): readonly Line[] {
+  void colourVersion.value;
+  if (view === null) return [];
+  const weight = smoothing.value;
+  return view.runs.flatMap(({ id, x, y }): Line[] => {
+    if (x.length === 0) return [];
+    const colour = curveColour(placeOfRun(id));
+    const line = { label: id, colour, x };
+    if (weight === 0 || view.runs.length > 6) return [{ ...line, y: smoothed(y, weight) }];
+    return [
+      { ...line, y, isFaint: true },
+      { ...line, y: smoothed(y, weight) },
+    ];
+  });
+}
+
+function RunTable({ runs }: { readonly runs: readonly RunRow[] }) {
+  const shown = runs.filter(({ id }) => !hidden.value.has(id));
+  return (
+    <section class="panel" aria-label="All runs">
+      <div class="row">
+        <label class="choice">
+          <span>find</span>
+          <input
+            type="search"
+            placeholder="name, model, engine"
+            value={search.value}
+            onInput={(event) => (search.value = event.currentTarget.value)}
+          />
+        </label>
+        <button type="button" onClick={() => (hidden.value = new Set())}>
+          draw all
+        </button>
+        <button
+          type="button"
+          onClick={() => (hidden.value = new Set(runList.value?.runs.map(({ id }) => id)))}
+        >
+          draw none
+        </button>
+        {shown.length >= 2 && shown.length <= 12 && (
+          <a class="button" href={linkTo("compare", shown.map(({ id }) => id).join(","))}>
+            compare {shown.length} runs
+          </a>
+        )}
+        <span class="hint">{runs.length} runs</span>
+      </div>
+      <TableBox label="Runs">
+        <table class="runs">
+          <thead>
+            <tr>
+              <th scope="col">draw</th>
+              <th scope="col">run</th>
+              <th scope="col">state</th>
+              <th scope="col">step</th>
+              <th scope="col" class="number">
+                loss
+              </th>
+              <th scope="col" class="number">
+                validation
+              </th>
+              <th scope="col" class="curve">
+                curve
+              </th>
+              <th scope="col" class="number">
+                tokens/s
+              </th>
+              <th scope="col">model</th>
+              <th scope="col">engine</th>
+              <th scope="col" class="number">
+                size
+              </th>
+              <th scope="col">last heard of</th>
+            </tr>
+          </thead>
+          <tbody>
+            {runs.map((run) => (
+              <RunLine key={run.id} run={run} />
+            ))}
+          </tbody>
+        </table>
+      </TableBox>
+    </section>
+  );
+}
+
+function RunLine({ run }: { readonly run: RunRow }) {
+  const { id } = run;
+  void colourVersion.value;
+  const isDrawn = !hidden.value.has(id);
+  return (
+    <tr>
+      <td>
+        <input
+          type="checkbox"
+          aria-label={`draw ${id}`}
+          checked={isDrawn}
+          style={{ accentColor: curveColour(placeOfRun(id)) }}
+          onChange={() => {
+            const next = new Set(hidden.value);
+            if (isDrawn) next.add(id);
+            else next.delete(id);
+            hidden.value = next;
+          }}
+        />
+      </td>
+      <th scope="row">
+        <a href={linkTo("run", id)}>{id}</a>
+      </th>
+      <td>
+        <StateBadge run={run} />
+        {run.etaSeconds !== null && run.state === "running" && !run.isPaused && (
+          <small> {formatDuration(run.etaSeconds)} left</small>
+        )}
+      </td>
+      <td>
+        <Progress run={run} />
+      </td>
+      <td class="number" data-label="loss">
+        {loss(run.trainLoss)}
+      </td>
+      <td class="number" data-label="validation">
+        {loss(run.evalLoss)}
+      </td>
+      <td class="curve">
+        <Sparkline values={run.losses} />
+      </td>
+      <td class="number" data-label="tokens/s">
+        {run.tokensPerSecond === null ? "–" : formatCount(Math.round(run.tokensPerSecond))}
+      </td>
+      <td data-label="model">
+        {run.model ?? "–"}
+        {run.parameterCount !== null && <small> {formatCount(run.parameterCount)}</small>}
+      </td>
+      <td data-label="engine">{run.engine ?? "–"}</td>
+      <td class="number" data-label="size">
+        {formatBytes(run.byteLength)}
+      </td>
+      <td data-label="heard">{ago(run.updatedAt)}</td>
+    </tr>
+  );
+}

@@ -1,0 +1,63 @@
+import { DEFAULT_HOST, listen } from "./listen.ts";
+import type { RunningServer } from "./listen.ts";
+import { createApplication } from "./application.ts";
+import { ServerError } from "./errors.ts";
+import { addPageFiles } from "./page-files.ts";
+import { PageKey } from "./page-key.ts";
+import { addRunRoutes } from "./runs/run-routes.ts";
+import { RunStore } from "./runs/run-store.ts";
+import { isLoopback } from "./safety.ts";
+
+/** Of the page where nobody chooses another. */
+export const DEFAULT_PAGE_PORT = 7007;
+
+export interface DashboardOptions {
+  /** The folder of runs, as `runs`. */
+  readonly runsFolder: string;
+  /** Default 127.0.0.1. */
+  readonly host?: string;
+  /** Default 7007, or a free one where that is taken. */
+  readonly port?: number | undefined;
+  /** Further names that the machine is reached by. */
+  readonly allowedHosts?: readonly string[];
+  readonly onInternalError?: (error: unknown) => void;
+}
+
+/** A dashboard that listens. */
+export interface RunningDashboard extends RunningServer {
+  /** With the key that lets its reader pause, save and stop runs: `http://127.0.0.1:7007/#key=...`. */
+  readonly address: string;
+}
+
+/**
+ * Serves the page of a folder of runs. Whoever reaches the port of the loopback may look; on other hosts everything takes
+ * the page's key. Throws `ServerError` where the port is taken or the page is not built.
+ */
+export async function startDashboard(options: DashboardOptions): Promise<RunningDashboard> {
+  const { runsFolder, host = DEFAULT_HOST, port, allowedHosts, onInternalError } = options;
+  const key = PageKey.of(runsFolder);
+  const application = createApplication({
+    host,
+    ...(allowedHosts && { allowedHosts }),
+    ...(onInternalError && { onInternalError }),
+    apiKey: isLoopback(host) ? undefined : key.text,
+  });
+  addPageFiles(application);
+  addRunRoutes(application, { store: new RunStore(runsFolder), key });
+  const server = await listenNear(application, host, port);
+  return { ...server, address: `${server.url}/#key=${key.text}` };
+}
+
+async function listenNear(
+  application: Parameters<typeof listen>[0],
+  host: string,
+  port: number | undefined,
+): Promise<RunningServer> {
+  if (port !== undefined) return listen(application, { host, port });
+  try {
+    return await listen(application, { host, port: DEFAULT_PAGE_PORT });
+  } catch (error) {
+    if (!(error instanceof ServerError)) throw error;
+    return listen(application, { host, port: 0 });
+  }
+}

@@ -1,0 +1,318 @@
+import { existsSync, realpathSync, statSync } from "node:fs";
+import { basename, join, sep } from "node:path";
+import { listCheckpoints } from "../../runs/checkpoint.ts";
+import { eventsPath } from "../../runs/event-log.ts";
+import { glimpseRun, isPausedAfter } from "../../runs/run-glimpse.ts";
+import type { RunGlimpse } from "../../runs/run-glimpse.ts";
+import { RunRecord } from "../../runs/run-record.ts";
+import type { RunAxis } from "../../runs/run-record.ts";
+import {
+  folderByteLength,
+  isRun,
+  isRunning,
+  listRuns,
+  readConfig,
+  stateAfter,
+} from "../../runs/run-summary.ts";
+import { downSample, lowerBound } from "../../util/plot/down-sample.ts";
+import type { Curve } from "../../util/plot/down-sample.ts";
+import { nearestName } from "../../util/nearest.ts";
+import { Refusal } from "../errors.ts";
+import type { CheckpointView, ComparisonView, RunDetail, RunRow, SeriesView } from "./views.ts";
+
+/** Bytes of columns that are kept for runs that were looked at. */
+const RECORD_BYTES = 192 * 2 ** 20;
+/** Places at which a long log is glimpsed. */
+const GLIMPSE_COUNT = 160;
+const SPARK_COUNT = 60;
+/** Curves of runs that are kept when their columns are gone. */
+const CURVE_LIMIT = 4000;
+const SIZE_FOR_MS = 10_000;
+const NOTICE_COUNT = 100;
+
+/** Part of an axis, and about how many points of it. */
+export interface CurveRequest {
+  readonly axis: RunAxis;
+  readonly from?: number | undefined;
+  readonly to?: number | undefined;
+  readonly limit: number;
+}
+
+interface KnownCurve {
+  /** Of the log that it was made of. */
+  readonly byteLength: number;
+  readonly curve: Curve;
+}
+
+/**
+ * The runs of a folder, read as they are asked for. What a list needs comes from glimpses at their logs; the logs that
+ * curves need are read whole, one after another, without blocking, and kept as columns as long as there is room.
+ */
+export class RunStore {
+  readonly root: string;
+  /** In the order of their last use. */
+  readonly #records = new Map<string, RunRecord>();
+  readonly #glimpses = new Map<string, { readonly mark: string; readonly glimpse: RunGlimpse }>();
+  readonly #sizes = new Map<string, { readonly readMs: number; readonly byteLength: number }>();
+  readonly #curves = new Map<string, KnownCurve>();
+  readonly #wanted = new Map<string, () => Promise<void>>();
+  #isReading = false;
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  get ids(): readonly string[] {
+    return listRuns(this.root)
+      .filter((folder) => isBelow(folder, this.root))
+      .map((folder) => basename(folder));
+  }
+
+  /** The folder of a run. Throws `Refusal` 404 for names that are none of this folder's runs. */
+  folder(id: string): string {
+    const folder = join(this.root, id);
+    const isName = id !== "" && id === basename(id) && id !== "." && id !== "..";
+    if (
+      isName &&
+      !id.includes("\\") &&
+      existsSync(folder) &&
+      isBelow(folder, this.root) &&
+      isRun(folder)
+    )
+      return folder;
+    const near = nearestName(id, this.ids);
+    throw new Refusal(
+      404,
+      `there is no run ${JSON.stringify(id.slice(0, 100))} here${near === undefined ? "" : `; did you mean ${near}?`}`,
+      { code: "unknown_run" },
+    );
+  }
+
+  list(): readonly RunRow[] {
+    return this.ids
+      .map((id) => this.row(id))
+      .sort((a, b) => (b.updatedAt ?? 0) - (a.updatedAt ?? 0) || (a.id < b.id ? -1 : 1));
+  }
+
+  row(id: string): RunRow {
+    const folder = join(this.root, id);
+    const glimpse = this.#glimpse(id);
+    const { first, start, last, lastReport, lastEvaluation, reports } = glimpse;
+    const state = stateAfter(folder, last?.kind, lastReport !== undefined);
+    return {
+      id,
+      state,
+      isPaused: state === "running" && glimpse.isPaused,
+      step: last?.step ?? listCheckpoints(folder).at(-1)?.step ?? 0,
+      maxSteps: start?.max_steps ?? first?.max_steps ?? null,
+      model: start?.preset ?? start?.model ?? first?.preset ?? first?.model ?? null,
+      parameterCount: (start ?? first)?.parameters ?? null,
+      engine: (start ?? first)?.engine ?? null,
+      trainLoss: lastReport?.train_loss ?? null,
+      evalLoss: lastEvaluation?.eval_loss ?? null,
+      tokensPerSecond: lastReport?.tokens_per_second ?? null,
+      joulesPerToken: lastReport?.joules_per_token ?? null,
+      etaSeconds: state === "running" ? (lastReport?.eta_seconds ?? null) : null,
+      startedAt: first?.t ?? null,
+      updatedAt: glimpse.updatedAt ?? null,
+      byteLength: this.#byteLength(folder),
+      losses: evenly(reports),
+    };
+  }
+
+  /** A run's log, read to its end. */
+  async record(id: string): Promise<RunRecord> {
+    const folder = this.folder(id);
+    const record = this.#records.get(id) ?? new RunRecord(folder);
+    this.#records.delete(id);
+    this.#records.set(id, record);
+    await record.refresh();
+    this.#forgetRecords();
+    return record;
+  }
+
+  async detail(id: string): Promise<RunDetail> {
+    const record = await this.record(id);
+    const { folder } = record;
+    const end = record.last("end") ?? null;
+    const row = this.row(id);
+    const start = record.last("start") ?? null;
+    const lastReport = record.series("train_loss", "step");
+    return {
+      run: {
+        ...row,
+        isPaused: isRunning(folder) && isPausedAfter(record.events),
+        evalLoss: lastOf(record.series("eval_loss", "step")?.y) ?? row.evalLoss,
+        trainLoss: lastOf(lastReport?.y) ?? row.trainLoss,
+      },
+      sequence: record.sequence,
+      names: record.names,
+      start,
+      end,
+      power: record.last("power") ?? null,
+      progress: record.progress ?? null,
+      notices: record.events
+        .filter((event) => event.kind === "notice")
+        .slice(-NOTICE_COUNT)
+        .map(({ step, message }) => ({ step, message })),
+      checkpoints: this.#checkpoints(record),
+      config: readConfig(folder),
+      sampleCount: record.events.filter(({ kind }) => kind === "sample").length,
+      predicted: end?.predicted ?? null,
+    };
+  }
+
+  #checkpoints(record: RunRecord): readonly CheckpointView[] {
+    const evaluations = record.series("eval_loss", "step");
+    const losses = new Map<number, number>();
+    for (let row = 0; row < (evaluations?.x.length ?? 0); row++)
+      losses.set(evaluations?.x[row] ?? -1, evaluations?.y[row] ?? Number.NaN);
+    return listCheckpoints(record.folder).map(({ folder, step }) => ({
+      name: basename(folder),
+      step,
+      byteLength: this.#byteLength(folder),
+      evalLoss: losses.get(step) ?? null,
+    }));
+  }
+
+  /** Numbers of a run, sampled down. Those that it does not tell are left out. */
+  async series(id: string, names: readonly string[], request: CurveRequest): Promise<SeriesView> {
+    const record = await this.record(id);
+    return {
+      axis: request.axis,
+      sequence: record.sequence,
+      curves: names.flatMap((name) => {
+        const curve = curveOf(record, name, request);
+        return curve === undefined ? [] : [{ name, ...curve }];
+      }),
+    };
+  }
+
+  /**
+   * One number of several runs. Logs that were not read are glimpsed, and read for the next time that the same is asked.
+   */
+  comparison(ids: readonly string[], name: string, request: CurveRequest): ComparisonView {
+    const runs = ids.map((id) => {
+      this.folder(id);
+      const key = [id, name, request.axis, request.from, request.to, request.limit].join("\n");
+      const { byteLength, isWhole } = this.#glimpse(id);
+      const glimpsed = this.#glimpsed(id, name, request);
+      if (isWhole && glimpsed.x.length > 0) return { id, ...glimpsed, isWhole };
+      const known = this.#curves.get(key);
+      if (known?.byteLength !== byteLength) this.#want(key, id, name, request);
+      if (known !== undefined) return { id, ...known.curve, isWhole: true };
+      return { id, ...glimpsed, isWhole: false };
+    });
+    return { axis: request.axis, name, runs };
+  }
+
+  /** What a glimpse tells of a number: of training losses alone, and over steps and tokens. */
+  #glimpsed(id: string, name: string, { axis, from, to, limit }: CurveRequest): Curve {
+    const { reports } = this.#glimpse(id);
+    if (axis === "seconds" || reports.length === 0) return { x: [], y: [] };
+    const values = reports.map((event) => (event as Record<string, unknown>)[name]);
+    if (values.every((value) => typeof value !== "number")) return { x: [], y: [] };
+    return downSample(
+      reports.map((event) => (axis === "step" ? event.step : event.trained_tokens)),
+      values.map((value) => (typeof value === "number" ? value : Number.NaN)),
+      { limit, ...(from !== undefined && { from }), ...(to !== undefined && { to }) },
+    );
+  }
+
+  /** Reads a log in the background, one at a time. */
+  #want(key: string, id: string, name: string, request: CurveRequest): void {
+    this.#wanted.set(key, async () => {
+      const { byteLength } = this.#glimpse(id);
+      const record = await this.record(id);
+      const curve = curveOf(record, name, request) ?? { x: [], y: [] };
+      this.#curves.delete(key);
+      this.#curves.set(key, { byteLength, curve });
+      for (const old of this.#curves.keys()) {
+        if (this.#curves.size <= CURVE_LIMIT) break;
+        this.#curves.delete(old);
+      }
+    });
+    if (!this.#isReading) void this.#readWanted();
+  }
+
+  async #readWanted(): Promise<void> {
+    this.#isReading = true;
+    for (;;) {
+      const [next] = this.#wanted;
+      if (next === undefined) break;
+      const [key, read] = next;
+      try {
+        await read();
+      } catch {
+        // A log of a later version, or a folder that is gone: whoever asks for that run is told.
+      }
+      this.#wanted.delete(key);
+    }
+    this.#isReading = false;
+  }
+
+  #glimpse(id: string): RunGlimpse {
+    const folder = join(this.root, id);
+    const status = statSync(eventsPath(folder), { throwIfNoEntry: false });
+    const mark = `${status?.ino}:${status?.size}:${status?.mtimeMs}`;
+    const known = this.#glimpses.get(id);
+    if (known?.mark === mark) return known.glimpse;
+    const glimpse = glimpseRun(folder, GLIMPSE_COUNT);
+    this.#glimpses.set(id, { mark, glimpse });
+    return glimpse;
+  }
+
+  #byteLength(folder: string): number {
+    const known = this.#sizes.get(folder);
+    if (known !== undefined && Date.now() - known.readMs < SIZE_FOR_MS) return known.byteLength;
+    const byteLength = folderByteLength(folder);
+    this.#sizes.set(folder, { readMs: Date.now(), byteLength });
+    return byteLength;
+  }
+
+  /** The ones that were not used for longest, until the rest fits. */
+  #forgetRecords(): void {
+    let total = 0;
+    for (const [id, record] of [...this.#records].toReversed()) {
+      total += record.byteLength;
+      if (total > RECORD_BYTES && total > record.byteLength) this.#records.delete(id);
+    }
+  }
+}
+
+/** Losses at places that lie evenly over the steps: a glimpse knows more of a log's ends than of its middle. */
+function evenly(reports: RunGlimpse["reports"]): readonly number[] {
+  const steps = reports.map(({ step }) => step);
+  const [first = 0] = steps;
+  const span = (steps.at(-1) ?? 0) - first;
+  const count = Math.min(SPARK_COUNT, reports.length);
+  return Array.from({ length: count }, (_, index) => {
+    const wanted = first + (span * index) / Math.max(1, count - 1);
+    const at = Math.min(steps.length - 1, lowerBound(steps, wanted));
+    return reports[at]?.train_loss ?? Number.NaN;
+  });
+}
+
+function curveOf(record: RunRecord, name: string, request: CurveRequest): Curve | undefined {
+  const { axis, from, to, limit } = request;
+  const series = record.series(name, axis);
+  if (series === undefined) return undefined;
+  return downSample(series.x, series.y, {
+    limit,
+    ...(from !== undefined && { from }),
+    ...(to !== undefined && { to }),
+  });
+}
+
+function lastOf(list: { readonly length: number; readonly [index: number]: number } | undefined) {
+  return list === undefined ? undefined : list[list.length - 1];
+}
+
+/** Whether a folder, links followed, stands below another. */
+function isBelow(folder: string, root: string): boolean {
+  try {
+    return realpathSync(folder).startsWith(`${realpathSync(root)}${sep}`);
+  } catch {
+    return false;
+  }
+}

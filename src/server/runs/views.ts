@@ -1,0 +1,105 @@
+// What the server tells a page of runs, as JSON has it. Types alone, so that the page can import them.
+import type { RunAxis } from "../../runs/run-record.ts";
+import type { RunState } from "../../runs/run-summary.ts";
+import type { TrainEvent } from "../../runs/events.ts";
+
+type EventOf<Kind extends TrainEvent["kind"]> = Extract<TrainEvent, { readonly kind: Kind }>;
+
+/** A run in the list. */
+export interface RunRow {
+  /** Its folder's name. */
+  readonly id: string;
+  readonly state: RunState;
+  readonly isPaused: boolean;
+  readonly step: number;
+  readonly maxSteps: number | null;
+  readonly model: string | null;
+  readonly parameterCount: number | null;
+  readonly engine: string | null;
+  readonly trainLoss: number | null;
+  readonly evalLoss: number | null;
+  readonly tokensPerSecond: number | null;
+  readonly joulesPerToken: number | null;
+  readonly etaSeconds: number | null;
+  /** Seconds since 1970. */
+  readonly startedAt: number | null;
+  readonly updatedAt: number | null;
+  /** Of the whole folder. */
+  readonly byteLength: number;
+  /** Some training losses, evenly over the run. */
+  readonly losses: readonly number[];
+}
+
+export interface RunList {
+  /** The folder of runs, as it was given. */
+  readonly root: string;
+  /** The newest first. */
+  readonly runs: readonly RunRow[];
+}
+
+export interface CheckpointView {
+  readonly name: string;
+  readonly step: number;
+  readonly byteLength: number;
+  readonly evalLoss: number | null;
+}
+
+export interface RunDetail {
+  readonly run: RunRow;
+  /** Of the last event that this knows of: the stream goes on after it. */
+  readonly sequence: number;
+  /** Numbers that it tells, as `train_loss`. */
+  readonly names: readonly string[];
+  readonly start: EventOf<"start"> | null;
+  readonly end: EventOf<"end"> | null;
+  readonly power: EventOf<"power"> | null;
+  /** What it is doing where there is no report yet. */
+  readonly progress: string | null;
+  readonly notices: readonly { readonly step: number; readonly message: string }[];
+  readonly checkpoints: readonly CheckpointView[];
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly sampleCount: number;
+  /** Milliseconds an update, by the cost model, for a chip. */
+  readonly predicted: NonNullable<EventOf<"end">["predicted"]> | null;
+}
+
+export interface SampleView {
+  readonly step: number;
+  readonly prompt: string;
+  readonly text: string;
+}
+
+export interface CurveView {
+  readonly name: string;
+  readonly x: readonly number[];
+  readonly y: readonly (number | null)[];
+}
+
+/** Numbers of one run over one axis. */
+export interface SeriesView {
+  readonly axis: RunAxis;
+  readonly sequence: number;
+  readonly curves: readonly CurveView[];
+}
+
+/** One number of several runs. */
+export interface ComparisonView {
+  readonly axis: RunAxis;
+  readonly name: string;
+  readonly runs: readonly {
+    readonly id: string;
+    readonly x: readonly number[];
+    readonly y: readonly (number | null)[];
+    /** False where it is drawn by some points, until the log has been read. */
+    readonly isWhole: boolean;
+  }[];
+}
+
+export interface SettingsView {
+  readonly ids: readonly string[];
+  readonly rows: readonly {
+    readonly name: string;
+    readonly values: readonly unknown[];
+    readonly isDifferent: boolean;
+  }[];
+}
