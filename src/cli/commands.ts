@@ -33,6 +33,11 @@ const COMMANDS: readonly CommandRow[] = [
     load: () => import("./generate.ts"),
   },
   {
+    name: "serve",
+    help: "serve a model through OpenAI's API",
+    load: () => import("./serve.ts"),
+  },
+  {
     name: "eval",
     help: "loss and perplexity of a model on data, each token counted once",
     load: () => import("./eval.ts"),

@@ -73,6 +73,18 @@ export const COMMON_OPTIONS: Readonly<Record<string, readonly string[]>> = {
     "--engine",
     "--json",
   ],
+  serve: [
+    "--model",
+    "--adapter",
+    "--host",
+    "--port",
+    "--api-key-file",
+    "--allowed-origin",
+    "--max-texts",
+    "--max-waiting",
+    "--engine",
+    "--json",
+  ],
   "bench engine": [
     "--engine",
     "--suite",

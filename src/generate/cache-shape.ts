@@ -16,6 +16,14 @@ interface Seat {
   readonly length: number;
 }
 
+/** Sequences that run together, and positions of their caches. */
+export interface ShapeSize {
+  readonly batchSize: number;
+  readonly bucket: number;
+  /** Logits of every row of a prompt are wanted, of one sequence. */
+  readonly everyRow?: boolean;
+}
+
 /** A row that a sequence is continued by. */
 export interface NextToken {
   readonly sequence: Sequence;
@@ -35,9 +43,11 @@ export class CacheShape {
   readonly #layers: readonly LayerViews[];
   /** Rows that a row sees in layers with a sliding window. */
   readonly #windowLength: number | undefined;
+  readonly #givesEveryRow: boolean;
 
-  constructor(plan: LoadedPlan, model: Model, batchSize: number, bucket: number) {
+  constructor(plan: LoadedPlan, model: Model, { batchSize, bucket, everyRow = false }: ShapeSize) {
     this.plan = plan;
+    this.#givesEveryRow = everyRow;
     this.#model = model;
     this.batchSize = batchSize;
     this.bucket = bucket;
@@ -56,7 +66,10 @@ export class CacheShape {
     return this.#layers.reduce((sum, { keys }) => sum + 2 * keys.byteLength, 0);
   }
 
-  /** Runs a section of a plan of one sequence over tokens that follow it; its logits [V] stay valid until the next run. */
+  /**
+   * Runs a section of a plan of one sequence over tokens that follow it; its logits, [V] of the last token or [R, V] of
+   * every row, stay valid until the next run.
+   */
   async append(
     section: DecodeSection,
     rowCount: number,
@@ -69,7 +82,7 @@ export class CacheShape {
     ids.fill(0);
     ids.set(tokens);
     this.#writePositions(section, 0, rowCount, sequence.length);
-    plan.view(decodeBuffers.row(section)).fill(tokens.length - 1);
+    if (!this.#givesEveryRow) plan.view(decodeBuffers.row(section)).fill(tokens.length - 1);
     await plan.run(section);
     this.#take(section, 0, rowCount, sequence, tokens.length);
     return this.#floats(decodeBuffers.logits);

@@ -38,6 +38,8 @@ export interface DecodePlanOptions {
   readonly batchSize?: number;
   /** Rows that a run of `prefill` takes, R. Plans of several sequences have no such section. */
   readonly prefillRowCount: number;
+  /** Gives the logits of every row of `prefill`, [R, V], of a single sequence; then there is no other section. */
+  readonly everyRow?: boolean;
   /** Default: the passes of passes/pipeline.ts. */
   readonly optimize?: (fn: MilFunction) => MilFunction;
 }
@@ -46,7 +48,7 @@ export interface DecodePlanOptions {
 export const decodeBuffers = {
   /** fp32 [B, T], added to the scores of cached positions: 0 where there is a row, else very negative. */
   mask: "cache_mask",
-  /** fp32 [B, V]: of the row that `row` names, or of every sequence. */
+  /** fp32 [B, V]: of the row that `row` names, or of every sequence; [R, V] of every row. */
   logits: "next_logits",
   /** fp32 [B, Hkv, T, D]; the host writes new rows into them. */
   keyCache: (layer: number) => `key_cache.${layer}`,
@@ -73,16 +75,17 @@ export const decodeBuffers = {
  * of the training plan's, so that both may share them.
  */
 export function buildDecodePlan(options: DecodePlanOptions): Plan {
-  const { model, bucket, batchSize = 1, prefillRowCount } = options;
+  const { model, bucket, batchSize = 1, prefillRowCount, everyRow = false } = options;
   const { config, parameters } = model;
   const isSingle = batchSize === 1;
   const plan = new PlanBuilder(
-    `decode ${config.family}${isSingle ? "" : ` B${batchSize}`} T${bucket}`,
+    `${everyRow ? "score" : "decode"} ${config.family}${isSingle ? "" : ` B${batchSize}`} T${bucket}`,
   );
   const weights = PlanWeights.declare(plan, parameters);
   const mask = tensorType("fp32", isSingle ? [bucket] : [batchSize, bucket]);
   plan.buffer(decodeBuffers.mask, mask, "input");
-  const logits = tensorType("fp32", [batchSize, config.vocabularySize]);
+  const logitsRowCount = everyRow ? prefillRowCount : batchSize;
+  const logits = tensorType("fp32", [logitsRowCount, config.vocabularySize]);
   plan.buffer(decodeBuffers.logits, logits, "output");
   const cache = tensorType("fp32", [batchSize, config.keyValueHeadCount, bucket, config.headSize]);
   parameters.blocks.forEach((_, layer) => {
@@ -90,7 +93,7 @@ export function buildDecodePlan(options: DecodePlanOptions): Plan {
     plan.buffer(decodeBuffers.valueCache(layer), cache, "state");
   });
   if (isSingle) addSection(plan, weights, options, "prefill", prefillRowCount);
-  addSection(plan, weights, options, "decode", 1);
+  if (!everyRow) addSection(plan, weights, options, "decode", 1);
   return plan.finish();
 }
 
@@ -110,7 +113,7 @@ interface CachedBlock {
 function addSection(
   plan: PlanBuilder,
   weights: PlanWeights,
-  { model, bucket, batchSize = 1, optimize = runPasses }: DecodePlanOptions,
+  { model, bucket, batchSize = 1, everyRow = false, optimize = runPasses }: DecodePlanOptions,
   section: DecodeSection,
   rowCount: number,
 ): void {
@@ -138,7 +141,8 @@ function addSection(
     plan.program(name, optimize(fn));
     blocks.set(variant, { name, inputs: new Set(fn.inputs.map((input) => input.name)) });
   }
-  const logitsOf = batchSize === 1 ? functions.logits : functions.everyLogits;
+  const isOneRow = batchSize === 1 && !everyRow;
+  const logitsOf = isOneRow ? functions.logits : functions.everyLogits;
   plan.program(`${section}_logits`, optimize(logitsOf(rows)));
 
   const tokens = input(decodeBuffers.tokens(section), "int32", [allRowCount]);
@@ -194,7 +198,7 @@ function addSection(
       },
     );
   });
-  const row = batchSize === 1 ? { row: input(decodeBuffers.row(section), "int32", [1]) } : {};
+  const row = isOneRow ? { row: input(decodeBuffers.row(section), "int32", [1]) } : {};
   plan.dispatch(
     section,
     `${section} logits`,

@@ -6,7 +6,7 @@ import type { Plan } from "../plan/plan.ts";
 import { firstCacheLength } from "./cache-growth.ts";
 import type { PlannedSequence } from "./cache-growth.ts";
 import { CacheShape } from "./cache-shape.ts";
-import type { NextToken } from "./cache-shape.ts";
+import type { NextToken, ShapeSize } from "./cache-shape.ts";
 import { batchBucketFor, bucketFor, buildDecodePlan, cacheBuckets } from "./decode-plan.ts";
 import type { DecodeSection } from "./decode-plan.ts";
 import { GenerateError } from "./errors.ts";
@@ -97,7 +97,7 @@ export class Decoder {
     return firstCacheLength(planned, {
       engine: this.#options.engine,
       contextLength: this.#config.contextLength,
-      planOf: (bucket) => this.#planOf(1, bucket),
+      planOf: (bucket) => this.#planOf({ batchSize: 1, bucket }),
       sectionsOfPrompt: (tokenCount) => this.#sectionsOf(tokenCount),
     });
   }
@@ -136,6 +136,22 @@ export class Decoder {
     this.#reserve(sequence, tokens.length);
     const { count, logits } = await this.#appendRun(sequence, tokens);
     return { count, logits: count === tokens.length ? logits : undefined };
+  }
+
+  /** As `appendSome`, with the logits of every token that was appended, [count, V]. */
+  async scoreSome(
+    sequence: Sequence,
+    tokens: readonly number[],
+  ): Promise<{ readonly count: number; readonly logits: Float32Array }> {
+    this.#check(sequence, tokens);
+    this.#reserve(sequence, tokens.length);
+    const count = Math.min(tokens.length, this.#prefillRowCount);
+    const shape = await this.#shape({
+      ...{ batchSize: 1, bucket: sequence.capacity, everyRow: true },
+    });
+    const rows = tokens.slice(0, count);
+    const logits = await shape.append("prefill", this.#prefillRowCount, sequence, rows);
+    return { count, logits: logits.subarray(0, count * this.#config.vocabularySize) };
   }
 
   /**
@@ -199,7 +215,7 @@ export class Decoder {
           left.push({ batchSize, bucket });
           continue;
         }
-        const { plan } = await this.#shape(batchSize, bucket);
+        const { plan } = await this.#shape({ batchSize, bucket });
         for (const section of batchSize === 1 ? ["prefill", "decode"] : ["decode"])
           await plan.prepare(section);
         prepared.push({ batchSize, bucket });
@@ -244,7 +260,7 @@ export class Decoder {
     tokens: readonly number[],
   ): Promise<{ readonly count: number; readonly logits: Float32Array }> {
     const { section, count } = this.#nextRun(tokens.length);
-    const shape = await this.#shape(1, sequence.capacity);
+    const shape = await this.#shape({ batchSize: 1, bucket: sequence.capacity });
     const rowCount = section === "decode" ? 1 : this.#prefillRowCount;
     const logits = await shape.append(section, rowCount, sequence, tokens.slice(0, count));
     return { count, logits };
@@ -256,8 +272,8 @@ export class Decoder {
   ): Promise<readonly Float32Array[]> {
     for (const { sequence } of entries) sequence.grow(bucket);
     const batchSize = this.#batchSize(bucket, entries.length);
-    if (batchSize > 1) return (await this.#shape(batchSize, bucket)).step(entries);
-    const shape = await this.#shape(1, bucket);
+    if (batchSize > 1) return (await this.#shape({ batchSize, bucket })).step(entries);
+    const shape = await this.#shape({ batchSize: 1, bucket });
     const results: Float32Array[] = [];
     for (const { sequence, token } of entries) {
       const logits = await shape.append("decode", 1, sequence, [token]);
@@ -275,7 +291,7 @@ export class Decoder {
     const last = this.#lastBatch.get(bucket) ?? 1;
     const needed = batchBucketFor(count);
     const size = count > 1 && last > needed && last <= 2 * needed ? last : needed;
-    const isLoaded = this.#shapes.has(keyOf(size, bucket));
+    const isLoaded = this.#shapes.has(keyOf({ batchSize: size, bucket }));
     const chosen = size === 1 || isLoaded || this.#mayCompile(size, bucket) ? size : 1;
     this.#lastBatch.set(bucket, chosen);
     return chosen;
@@ -307,10 +323,10 @@ export class Decoder {
     sequence.grow(this.#bucketFor(sequence, sequence.length + tokenCount));
   }
 
-  #planOf(batchSize: number, bucket: number): Plan {
+  #planOf(size: ShapeSize): Plan {
     const { model, optimize } = this.#options;
     return buildDecodePlan({
-      ...{ model, bucket, batchSize, prefillRowCount: this.#prefillRowCount },
+      ...{ model, ...size, prefillRowCount: this.#prefillRowCount },
       ...(optimize !== undefined && { optimize }),
     });
   }
@@ -319,21 +335,24 @@ export class Decoder {
   #mayCompile(batchSize: number, bucket: number): boolean {
     const { engine } = this.#options;
     if (engine.compilationCost?.([]) === undefined) return true;
-    const needs: SectionsOfPlan = { plan: this.#planOf(batchSize, bucket), sections: ["decode"] };
+    const needs: SectionsOfPlan = {
+      plan: this.#planOf({ batchSize, bucket }),
+      sections: ["decode"],
+    };
     const cost: CompilationCost | undefined = engine.compilationCost([needs]);
     return cost === undefined || cost.missing <= cost.left;
   }
 
-  async #shape(batchSize: number, bucket: number): Promise<CacheShape> {
-    const key = keyOf(batchSize, bucket);
+  async #shape(size: ShapeSize): Promise<CacheShape> {
+    const key = keyOf(size);
     const { engine, model, weights } = this.#options;
     const found = this.#shapes.get(key);
     this.#shapes.delete(key);
     const shape =
       found ??
       new CacheShape(
-        await engine.load(this.#planOf(batchSize, bucket), { share: weights }),
-        ...([model, batchSize, bucket] as const),
+        await engine.load(this.#planOf(size), { share: weights }),
+        ...([model, size] as const),
       );
     this.#shapes.set(key, shape);
     if (found === undefined) await this.#closeUnused(shape);
@@ -356,6 +375,6 @@ export class Decoder {
   }
 }
 
-function keyOf(batchSize: number, bucket: number): string {
-  return `${batchSize}x${bucket}`;
+function keyOf({ batchSize, bucket, everyRow = false }: ShapeSize): string {
+  return `${batchSize}x${bucket}${everyRow ? " every row" : ""}`;
 }

@@ -8,9 +8,10 @@ import type { ContextOverflow } from "./context-overflow.ts";
 import { Decoder } from "./decoder.ts";
 import type { PreparedShapes } from "./decoder.ts";
 import { GenerateError } from "./errors.ts";
-import { commonPrefix, PrefixCache } from "./prefix-cache.ts";
+import { commonPrefix, isWorthCopying, PrefixCache } from "./prefix-cache.ts";
 import type { FoundPrefix } from "./prefix-cache.ts";
 import type { Sequence } from "./sequence.ts";
+import { Turns } from "./turns.ts";
 import { samplingOf, Writing } from "./writing.ts";
 import type { GeneratedText, GenerateOptions } from "./writing.ts";
 
@@ -32,6 +33,8 @@ export interface GeneratorParts {
    * from its beginning, and its bits do not depend on what was written before.
    */
   readonly prefixCacheBytes?: number;
+  /** Turns on the engine, which generators of one engine share. */
+  readonly turns?: Turns;
 }
 
 const DEFAULT_MAXIMUM_TEXTS = 32;
@@ -39,9 +42,17 @@ const DEFAULT_MAXIMUM_TEXTS = 32;
 /** A text from when it is asked for until it ends. */
 interface Job {
   readonly writing: Writing;
-  readonly sequence: Sequence;
+  /** Its cache, from when it begins to be written. */
+  sequence: Sequence | undefined;
+  /** What is read of the prompt, and where it may be found read already. */
+  readonly prompt: readonly number[];
+  readonly find: () => FoundPrefix | undefined;
+  /** Positions that the text may fill. */
+  readonly length: number;
   readonly promptTokenCount: number;
-  readonly reusedTokenCount: number;
+  reusedTokenCount: number;
+  /** Whether every token of the prompt is scored. */
+  readonly isScored: boolean;
   /** Tokens of the prompt that the model has not read. */
   unread: readonly number[];
   /** Drawn, and not yet appended. */
@@ -64,7 +75,10 @@ export class Generator {
   readonly #decoder: Decoder;
   readonly #maximumTexts: number;
   readonly #prefixes: PrefixCache | undefined;
+  readonly #turns: Turns;
   readonly #ends: ReadonlySet<number>;
+  /** Rows of the model that no token has. */
+  readonly #ruledOut: readonly number[];
   readonly #waiting: Job[] = [];
   readonly #running = new Set<Job>();
   #work: Promise<void> = Promise.resolve();
@@ -79,12 +93,16 @@ export class Generator {
     this.#generation = parts.generation;
     this.#maximumTexts = parts.maximumTexts ?? DEFAULT_MAXIMUM_TEXTS;
     this.#prefixes = prefixCacheBytes > 0 ? new PrefixCache(prefixCacheBytes) : undefined;
+    this.#turns = parts.turns ?? new Turns();
     const { endOfText } = tokenizer.special;
     this.#ends = new Set([
       ...model.config.endTokenIds,
       ...(parts.generation?.endTokenIds ?? []),
       ...(endOfText === undefined ? [] : [endOfText]),
     ]);
+    this.#ruledOut = Array.from({ length: model.config.vocabularySize }, (_, id) => id).filter(
+      (id) => tokenizer.tokenOf(id) === undefined,
+    );
     this.#decoder = new Decoder({
       ...{ engine, model, weights, maximumBatch: this.#maximumTexts },
       optimize: (fn) => optimize(fn),
@@ -110,8 +128,31 @@ export class Generator {
     options: GenerateOptions,
   ): Promise<GeneratedText> {
     this.#checkPrompt(tokens, options);
-    const found = this.#prefixes?.take(tokens);
-    return this.#write(tokens, options, found, (kept) => this.#prefixes?.put(kept));
+    const mayReuse = options.promptLogprobs === undefined && tokens.length <= this.#contextLength;
+    return this.#write(
+      tokens,
+      options,
+      () => (mayReuse ? this.#findPrefix(tokens) : undefined),
+      (kept) => this.#prefixes?.put(kept),
+    );
+  }
+
+  /** What of a prompt is read already: of a text that is written now, or of a finished one. */
+  #findPrefix(tokens: readonly number[]): FoundPrefix | undefined {
+    if (this.#prefixes === undefined) return undefined;
+    let best: Sequence | undefined;
+    let count = 0;
+    for (const { sequence, writing, isWindow } of this.#running) {
+      if (sequence === undefined || isWindow) continue;
+      const read = Math.min(sequence.length, tokens.length - 1);
+      const common = Math.min(commonPrefix(writing.tokens, tokens), read);
+      if (common > count) [best, count] = [sequence, common];
+    }
+    const found = this.#prefixes.take(tokens, count);
+    if (found !== undefined || best === undefined || !isWorthCopying(count)) return found;
+    const sequence = best.fork();
+    sequence.truncate(count);
+    return { sequence, count };
   }
 
   /** A conversation, or another text that is gone on with again and again: its cache stays between turns. */
@@ -131,7 +172,12 @@ export class Generator {
           const sequence = kept?.sequence ?? this.#sequenceFor(tokens, this.#contextLength);
           const count = Math.min(commonPrefix(kept?.tokens ?? [], tokens), tokens.length - 1);
           sequence.truncate(count);
-          return await this.#write(tokens, options, { sequence, count }, (now) => (kept = now));
+          return await this.#write(
+            tokens,
+            options,
+            () => ({ sequence, count }),
+            (now) => (kept = now),
+          );
         } finally {
           isBusy = false;
         }
@@ -147,7 +193,7 @@ export class Generator {
     size: { readonly sequenceCount: number; readonly length: number },
     signal?: AbortSignal,
   ): Promise<PreparedShapes> {
-    return this.#decoder.prepare(size, signal);
+    return this.#turns.take(async () => this.#decoder.prepare(size, signal));
   }
 
   /** Texts that are still written are rejected with `GenerateError` `generate.closed`. */
@@ -170,7 +216,10 @@ export class Generator {
     return this.#model.config.contextLength;
   }
 
-  #checkPrompt(tokens: readonly number[], { contextOverflow, onNote }: GenerateOptions): void {
+  #checkPrompt(
+    tokens: readonly number[],
+    { contextOverflow, onNote, maxTokens }: GenerateOptions,
+  ): void {
     if (this.#isClosed) throw closed();
     if (tokens.length === 0) {
       throw new GenerateError("generate.prompt", "this tokenizer has no token that begins a text", {
@@ -178,7 +227,8 @@ export class Generator {
       });
     }
     const ends = this.#overflow(contextOverflow) === "stop";
-    if (ends && tokens.length >= this.#contextLength) {
+    // A prompt that is only scored may fill the context.
+    if (ends && tokens.length + Math.min(1, maxTokens) > this.#contextLength) {
       throw new GenerateError(
         "generate.prompt",
         `the prompt has ${tokens.length} tokens, the model's context ends at ${this.#contextLength}`,
@@ -212,17 +262,21 @@ export class Generator {
     return this.#decoder.sequence({ promptLength: tokens.length, length });
   }
 
-  /** Queues a text. `keep` gets its sequence once nobody writes it any more. */
+  /**
+   * Queues a text. `find` is asked for a sequence that holds its beginning once it is its turn; `keep` gets its sequence
+   * once nobody writes it any more.
+   */
   async #write(
     tokens: readonly number[],
     options: GenerateOptions,
-    found: FoundPrefix | undefined,
+    find: () => FoundPrefix | undefined,
     keep: (kept: { readonly tokens: readonly number[]; readonly sequence: Sequence }) => void,
   ): Promise<GeneratedText> {
     const { signal } = options;
     signal?.throwIfAborted();
     const writing = new Writing({
       ...{ tokenizer: this.#tokenizer, tokens, ends: this.#ends, options },
+      ruledOut: this.#ruledOut,
       contextLength: this.#contextLength,
       overflows: this.#overflow(options.contextOverflow) !== "stop",
       sampling: samplingOf(this.#generation),
@@ -235,18 +289,19 @@ export class Generator {
         `the prompt has ${tokens.length} tokens; the model's context holds the last ${read.length}`,
       );
     }
-    // The last token is not appended any more.
-    const length = Math.min(this.#contextLength, read.length + Math.max(0, writing.limit - 1));
-    const sequence = found?.sequence ?? this.#sequenceFor(read, length);
-    const reusedTokenCount = isLong ? 0 : (found?.count ?? 0);
-    if (isLong) sequence.truncate(0);
     let job: Job | undefined;
     try {
       return await new Promise<GeneratedText>((resolve, reject) => {
         job = {
-          ...{ writing, sequence, signal, resolve, reject, reusedTokenCount },
+          ...{ writing, signal, resolve, reject, find },
+          sequence: undefined,
+          prompt: read,
+          // The last token is not appended any more.
+          length: Math.min(this.#contextLength, read.length + Math.max(0, writing.limit - 1)),
           promptTokenCount: tokens.length,
-          unread: read.slice(reusedTokenCount),
+          reusedTokenCount: 0,
+          isScored: options.promptLogprobs !== undefined && !isLong,
+          unread: read,
           next: undefined,
           windowOf: windowing,
           isWindow: isLong,
@@ -258,20 +313,37 @@ export class Generator {
         }
       });
     } finally {
-      // A window of a text is no beginning of another one.
-      if (job?.isWindow === true) sequence.truncate(0);
-      keep({ tokens: writing.tokens.slice(0, sequence.length), sequence });
+      const { sequence, isWindow = false } = job ?? {};
+      if (sequence !== undefined) {
+        // A window of a text is no beginning of another one.
+        if (isWindow) sequence.truncate(0);
+        keep({ tokens: writing.tokens.slice(0, sequence.length), sequence });
+      }
+    }
+  }
+
+  /** Gives a text its cache, when its prompt is about to be read: what others have read by then it need not. */
+  #begin(job: Job): void {
+    try {
+      const found = job.find();
+      const sequence = found?.sequence ?? this.#sequenceFor(job.prompt, job.length);
+      job.sequence = sequence;
+      if (job.isWindow) sequence.truncate(0);
+      else job.reusedTokenCount = found?.count ?? 0;
+      job.unread = job.prompt.slice(job.reusedTokenCount);
+    } catch (error) {
+      this.#end(job, () => job.reject(error));
     }
   }
 
   /** Until nothing is left to write: a piece of one prompt, then a token of every text, and again. */
   async #run(): Promise<void> {
     for (;;) {
+      this.#dropAborted();
       while (this.#waiting.length > 0 && this.#running.size < this.#maximumTexts) {
         const job = this.#waiting.shift();
         if (job !== undefined) this.#running.add(job);
       }
-      this.#dropAborted();
       const jobs = [...this.#running];
       if (jobs.length === 0) {
         // At once: whoever asks next must find that nobody works.
@@ -279,9 +351,9 @@ export class Generator {
         return;
       }
       const reading = jobs.find(({ unread }) => unread.length > 0);
-      if (reading !== undefined) await this.#read(reading);
+      if (reading !== undefined) await this.#turns.take(async () => this.#read(reading));
       const drawing = jobs.filter((job) => this.#running.has(job) && job.next !== undefined);
-      if (drawing.length > 0) await this.#step(drawing);
+      if (drawing.length > 0) await this.#turns.take(async () => this.#step(drawing));
       await this.#decoder.breathe();
     }
   }
@@ -297,18 +369,41 @@ export class Generator {
   }
 
   async #read(job: Job): Promise<void> {
+    if (job.sequence === undefined) this.#begin(job);
+    const { sequence, unread } = job;
+    if (sequence === undefined) return;
     try {
-      const { count, logits } = await this.#decoder.appendSome(job.sequence, job.unread);
-      job.unread = job.unread.slice(count);
+      if (job.isScored && !job.isWindow) {
+        await this.#readScored(job, sequence);
+        return;
+      }
+      const { count, logits } = await this.#decoder.appendSome(sequence, unread);
+      job.unread = unread.slice(count);
       if (logits !== undefined) this.#draw(job, logits);
     } catch (error) {
       this.#end(job, () => job.reject(error));
     }
   }
 
+  /** Reads a piece of a prompt whose tokens are scored. */
+  async #readScored(job: Job, sequence: Sequence): Promise<void> {
+    const { unread, writing } = job;
+    const { vocabularySize } = this.#model.config;
+    const { count, logits } = await this.#decoder.scoreSome(sequence, unread);
+    job.unread = unread.slice(count);
+    for (let row = 0; row < count; row++) {
+      const own = logits.subarray(row * vocabularySize, (row + 1) * vocabularySize);
+      const next = unread[row + 1];
+      if (next === undefined) this.#draw(job, own);
+      else writing.takeOfPrompt(own, next);
+    }
+  }
+
   async #step(jobs: readonly Job[]): Promise<void> {
     try {
-      const entries = jobs.map(({ sequence, next = 0 }) => ({ sequence, token: next }));
+      const entries = jobs.flatMap(({ sequence, next = 0 }) =>
+        sequence === undefined ? [] : [{ sequence, token: next }],
+      );
       const logits = await this.#decoder.step(entries);
       for (const [index, job] of jobs.entries()) {
         const own = logits[index];
@@ -336,9 +431,11 @@ export class Generator {
 
   /** Where the context is full, a window of the text is read again, and the token that was drawn with it. */
   #makeRoom(job: Job): void {
-    if (job.windowOf === undefined || job.sequence.length < this.#contextLength) return;
-    job.unread = job.windowOf(job.writing.tokens);
-    job.sequence.truncate(0);
+    const { windowOf, sequence } = job;
+    if (windowOf === undefined || sequence === undefined) return;
+    if (sequence.length < this.#contextLength) return;
+    job.unread = windowOf(job.writing.tokens);
+    sequence.truncate(0);
     job.isWindow = true;
     job.next = undefined;
   }

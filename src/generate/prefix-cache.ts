@@ -16,6 +16,11 @@ export interface FoundPrefix {
 /** Fewer tokens in common than this are sooner computed than copied. */
 const WORTHWHILE = 8;
 
+/** Whether so many tokens are sooner copied than computed. */
+export function isWorthCopying(tokenCount: number): boolean {
+  return tokenCount >= WORTHWHILE;
+}
+
 /** How many tokens two texts begin with in common. */
 export function commonPrefix(a: readonly number[], b: readonly number[]): number {
   const length = Math.min(a.length, b.length);
@@ -39,16 +44,16 @@ export class PrefixCache {
 
   /**
    * The longest beginning of a prompt that is kept. A sequence that the prompt goes on from is given away; of one that
-   * went another way a copy, so that it serves others still.
+   * went another way a copy, so that it serves others still. `moreThan`: tokens that are found elsewhere.
    */
-  take(tokens: readonly number[]): FoundPrefix | undefined {
+  take(tokens: readonly number[], moreThan = 0): FoundPrefix | undefined {
     let best: KeptSequence | undefined;
-    let count = 0;
+    let count = moreThan;
     for (const kept of this.#kept) {
       const common = Math.min(commonPrefix(kept.tokens, tokens), tokens.length - 1);
       if (common > count) [best, count] = [kept, common];
     }
-    if (best === undefined || count < WORTHWHILE) return undefined;
+    if (best === undefined || !isWorthCopying(count)) return undefined;
     const found = best;
     this.#kept = this.#kept.filter((kept) => kept !== found);
     const goesOn = count === found.tokens.length;

@@ -109,7 +109,8 @@ function indexOfMaximum(scores: Float32Array): number {
 
 /** Throws `GenerateError` for scores that nothing can be drawn from: a model that overflowed. */
 function checkFinite(scores: Float32Array): void {
-  for (const [token, score] of scores.entries()) {
+  for (let token = 0; token < scores.length; token++) {
+    const score = scores[token] ?? NaN;
     // Minus infinity is a token that is ruled out.
     if (score < Infinity) continue;
     throw new GenerateError(
@@ -127,7 +128,7 @@ const MOST_IDS = 2 ** 21;
  * Token ids by falling score (ties by id), the first `count` of them, or all for 0. A score and its id are one number, so
  * that the few best are found in one pass and all are sorted without a comparison function.
  */
-function mostLikely(scores: Float32Array, count: number): readonly number[] {
+export function mostLikely(scores: Float32Array, count: number): readonly number[] {
   if (scores.length > MOST_IDS)
     throw new GenerateError(
       "generate.vocabulary",

@@ -10,6 +10,16 @@ export class StopWatcher {
     this.#onText = onText;
   }
 
+  /** The text that was passed on. */
+  get passed(): string {
+    return this.#passed;
+  }
+
+  /** Its UTF-16 units. */
+  get passedLength(): number {
+    return this.#passed.length;
+  }
+
   /** Takes a piece of text; true once a stop string has appeared. */
   push(piece: string): boolean {
     this.#held += piece;

@@ -41,6 +41,8 @@ export const CHARACTER_SPLIT = {
 
 /** Characters on each side of a cut that are encoded to see whether it is one. */
 const CHECKED_EACH_SIDE = 64;
+/** Ids whose text shows what another one adds to it. */
+const NEIGHBOURS = 3;
 /** Ids of a prompt that a continuation is decoded with. */
 const CONTEXT_IDS = 16;
 
@@ -122,6 +124,9 @@ class RunningTokenizer implements Tokenizer {
   readonly #specialIds: ReadonlySet<number>;
   readonly #decoder: Decoder | undefined;
   readonly #bytes: readonly (Uint8Array | undefined)[] | undefined;
+  readonly #hasByteFallback: boolean;
+  /** Ordinary ids, to see what others add to a text. */
+  #neighbours: readonly number[] | undefined;
   readonly #memory = new WordMemory();
 
   constructor(json: TokenizerJson, config: TokenizerConfigJson) {
@@ -174,6 +179,7 @@ class RunningTokenizer implements Tokenizer {
       (this.#cutsAnywhere || this.#preTokenizer !== undefined);
     this.#decoder = json.decoder === null ? undefined : compileDecoder(json.decoder);
     this.#bytes = this.#bytesOfTokens(json);
+    this.#hasByteFallback = JSON.stringify(json.decoder).includes('"ByteFallback"');
   }
 
   encode(text: string, options: EncodeOptions = {}): Uint32Array {
@@ -298,6 +304,37 @@ class RunningTokenizer implements Tokenizer {
 
   idOf(token: string): number | undefined {
     return this.#idOf.get(token);
+  }
+
+  bytesOf(id: number): Uint8Array | undefined {
+    const token = this.#tokens[id];
+    if (token === undefined || this.#specialIds.has(id)) return undefined;
+    if (this.#bytes !== undefined) return this.#bytes[id];
+    const byte = this.#hasByteFallback ? fallbackByte(token) : undefined;
+    if (byte !== undefined) return Uint8Array.of(byte);
+    this.#neighbours ??= this.#plainIds(NEIGHBOURS);
+    const added = this.#neighbours.map((neighbour) => {
+      const alone = this.#decodeTokens([neighbour]);
+      const both = this.#decodeTokens([neighbour, id]);
+      return both.startsWith(alone) ? both.slice(alone.length) : undefined;
+    });
+    const [first] = added;
+    const isAlike = first !== undefined && added.every((text) => text === first);
+    return isAlike ? new TextEncoder().encode(first) : undefined;
+  }
+
+  /** The first ids that are letters alone, or the first ordinary ones. */
+  #plainIds(count: number): readonly number[] {
+    const ordinary: number[] = [];
+    const letters: number[] = [];
+    for (const [id, token] of this.#tokens.entries()) {
+      if (token === undefined || this.#addedContents.has(token)) continue;
+      if (fallbackByte(token) !== undefined) continue;
+      if (/^\p{L}+$/u.test(token)) letters.push(id);
+      else if (ordinary.length < count) ordinary.push(id);
+      if (letters.length === count) break;
+    }
+    return [...letters, ...ordinary].slice(0, count);
   }
 
   canCutAt(text: string, index: number): boolean {

@@ -88,6 +88,11 @@ export interface Tokenizer {
   tokenOf(id: number): string | undefined;
   idOf(token: string): number | undefined;
   /**
+   * The bytes that an id adds to a text that goes on; undefined for special tokens, unused ids, and where a token's text
+   * depends on its neighbours.
+   */
+  bytesOf(id: number): Uint8Array | undefined;
+  /**
    * Whether encoding `text` up to `index` and, as its continuation, from `index` on gives the ids of the whole.
    * Only asked where `encodesInPieces` is true.
    */

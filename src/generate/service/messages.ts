@@ -1,0 +1,141 @@
+import type { EngineSettings } from "../../engine/create.ts";
+import type { AdapterSource } from "../../model/index.ts";
+import type { SamplingOptions } from "../sampling.ts";
+import type { StopReason } from "../writing.ts";
+
+/** A model beside the served one: the same with adapters. */
+export interface ServedAdapter {
+  readonly name: string;
+  readonly sources: readonly AdapterSource[];
+}
+
+/** What a text service serves, and how. */
+export interface ServiceSettings extends EngineSettings {
+  readonly folder: string;
+  readonly adapters: readonly ServedAdapter[];
+  readonly engine?: string | undefined;
+  /** Texts that are written at once. */
+  readonly maximumTexts: number;
+  /** Bytes of caches that are kept of finished texts. */
+  readonly prefixCacheBytes: number;
+}
+
+/** What is continued. */
+export type ServicePrompt =
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "tokens"; readonly tokens: readonly number[] };
+
+/** Texts that are asked for. Crosses threads: plain data only. */
+export interface TextRequest {
+  readonly prompt: ServicePrompt;
+  /** Name of the adapter, absent for the model alone. */
+  readonly adapter?: string;
+  /** Texts of the same prompt. */
+  readonly count: number;
+  /** Most tokens of each; absent: to the end of the context. */
+  readonly maxTokens?: number;
+  /** Of the first text; the others count on from it. */
+  readonly seed: number;
+  /** Where absent, as the model's folder says; where that says nothing the model's own distribution, temperature 1. */
+  readonly sampling: Partial<SamplingOptions>;
+  readonly stop: readonly string[];
+  readonly topLogprobs?: number;
+  readonly promptLogprobs?: number;
+  readonly frequencyPenalty?: number;
+  readonly presencePenalty?: number;
+  readonly logitBias?: ReadonlyMap<number, number>;
+  readonly ignoresEnds?: boolean;
+}
+
+/** A token as clients see it. */
+export interface TokenText {
+  /** Its text; `bytes:\xe2\x82` where it is not whole characters, the spelling of a special token. */
+  readonly text: string;
+  /** Bytes of its text; null where they depend on what stands beside it. */
+  readonly bytes: readonly number[] | null;
+}
+
+export interface TokenLogprob extends TokenText {
+  readonly logprob: number;
+}
+
+/** A token with its score and the likeliest ones in its place. */
+export interface TextToken extends TokenText {
+  /** UTF-16 units of the text before it; the prompt's where it is of the prompt. */
+  readonly offset: number;
+  /** Nothing for the first token of a prompt. */
+  readonly logprob: number | null;
+  readonly top: readonly TokenLogprob[];
+}
+
+/** What became certain of one of a request's texts. */
+export interface TextPiece {
+  readonly choice: number;
+  readonly text: string;
+  readonly tokens: readonly TextToken[];
+}
+
+/** How one of a request's texts ended. */
+export interface TextEnd {
+  readonly text: string;
+  readonly tokenCount: number;
+  readonly stopReason: StopReason;
+}
+
+/** A request that is begun. */
+export interface TextBegin {
+  readonly promptTokenCount: number;
+  /** The prompt as text, special tokens included. */
+  readonly promptText: string;
+}
+
+export interface TextResult extends TextBegin {
+  readonly texts: readonly TextEnd[];
+  /** Of the prompt's tokens, those that stood in a cache. */
+  readonly reusedTokenCount: number;
+  /** The prompt's tokens, where they were to be scored. */
+  readonly promptTokens?: readonly TextToken[];
+}
+
+/** What a service is, once it is ready. */
+export interface ServiceFacts {
+  readonly contextLength: number;
+  readonly vocabularySize: number;
+  readonly engine: string;
+  readonly device: string;
+  /** Sizes of batches and caches that were compiled ahead, as `8x256`. */
+  readonly prepared: readonly string[];
+  /** Sizes that are run one text at a time. */
+  readonly left: readonly string[];
+}
+
+/** Counts of a service since it began. */
+export interface ServiceCounts {
+  readonly running: number;
+  readonly waiting: number;
+}
+
+export type ToWorker =
+  | { readonly kind: "write"; readonly id: number; readonly request: TextRequest }
+  | { readonly kind: "abort"; readonly id: number }
+  | { readonly kind: "close" };
+
+export type FromWorker =
+  | { readonly kind: "progress"; readonly text: string }
+  | { readonly kind: "ready"; readonly facts: ServiceFacts }
+  | { readonly kind: "begun"; readonly id: number; readonly begin: TextBegin }
+  | {
+      readonly kind: "pieces";
+      readonly pieces: readonly { readonly id: number; readonly piece: TextPiece }[];
+      readonly counts: ServiceCounts;
+    }
+  | { readonly kind: "ended"; readonly id: number; readonly result: TextResult }
+  | {
+      readonly kind: "failed";
+      /** Absent: the service itself failed. */
+      readonly id?: number;
+      readonly code: string | undefined;
+      readonly message: string;
+      /** Whether what was asked for cannot be had, rather than that something broke. */
+      readonly isRefused: boolean;
+    };

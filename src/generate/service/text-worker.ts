@@ -1,0 +1,89 @@
+// The thread that a text service computes in: engines block the thread that calls them.
+import { parentPort, workerData } from "node:worker_threads";
+import { TextError } from "../../text/index.ts";
+import { AnecdoteError, messageOf } from "../../util/errors.ts";
+import { GenerateError } from "../errors.ts";
+import type { FromWorker, ServiceSettings, TextPiece, ToWorker } from "./messages.ts";
+import { TextWriter } from "./text-writer.ts";
+
+const settings = workerData as ServiceSettings;
+
+function post(message: FromWorker): void {
+  parentPort?.postMessage(message);
+}
+
+function fail(error: unknown, id?: number): void {
+  post({
+    kind: "failed",
+    ...(id !== undefined && { id }),
+    code: error instanceof AnecdoteError ? error.code : undefined,
+    message: messageOf(error),
+    isRefused:
+      (error instanceof GenerateError || error instanceof TextError) &&
+      error.code !== "generate.not_finite",
+  });
+}
+
+/** Pieces of one step, which leave in one message. */
+let pieces: { readonly id: number; readonly piece: TextPiece }[] = [];
+
+function flush(writer: TextWriter): void {
+  if (pieces.length === 0) return;
+  post({ kind: "pieces", pieces, counts: writer.counts });
+  pieces = [];
+}
+
+async function serve(writer: TextWriter): Promise<void> {
+  const aborts = new Map<number, AbortController>();
+  const write = async ({ id, request }: ToWorker & { readonly kind: "write" }): Promise<void> => {
+    const abort = new AbortController();
+    aborts.set(id, abort);
+    try {
+      const result = await writer.write(
+        request,
+        {
+          onBegun: (begin) => post({ kind: "begun", id, begin }),
+          onPiece: (piece) => {
+            if (pieces.length === 0) queueMicrotask(() => flush(writer));
+            pieces.push({ id, piece });
+          },
+        },
+        abort.signal,
+      );
+      flush(writer);
+      post({ kind: "ended", id, result });
+    } catch (error) {
+      flush(writer);
+      fail(error, id);
+    } finally {
+      aborts.delete(id);
+    }
+  };
+  await new Promise<void>((resolve) => {
+    parentPort?.on("message", (message: ToWorker) => {
+      switch (message.kind) {
+        case "write":
+          void write(message);
+          return;
+        case "abort":
+          aborts.get(message.id)?.abort(new GenerateError("generate.aborted", "the client left"));
+          return;
+        case "close":
+          resolve();
+      }
+    });
+  });
+  await writer.close();
+  parentPort?.close();
+}
+
+try {
+  const writer = await TextWriter.open(settings);
+  post({
+    kind: "ready",
+    facts: await writer.prepare((text) => post({ kind: "progress", text })),
+  });
+  await serve(writer);
+} catch (error) {
+  fail(error);
+}

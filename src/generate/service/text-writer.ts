@@ -1,0 +1,319 @@
+import { createEngine, engineOptions } from "../../engine/create.ts";
+import type { Engine, LoadedPlan } from "../../engine/engine.ts";
+import { weightViews } from "../../engine/weight-views.ts";
+import { adapterPart } from "../../model/adapters/adapter.ts";
+import { openModel, readGenerationConfig } from "../../model/index.ts";
+import type { Model } from "../../model/index.ts";
+import { requireRows } from "../../runs/model-fit.ts";
+import { trainedBeginnings } from "../../runs/trained-beginnings.ts";
+import { loadTokenizer } from "../../text/index.ts";
+import type { Tokenizer } from "../../text/index.ts";
+import { didYouMean } from "../../util/nearest.ts";
+import { buildWeightsPlan } from "../decode-plan.ts";
+import { GenerateError } from "../errors.ts";
+import { Generator } from "../generator.ts";
+import type { ScoredToken } from "../token-scores.ts";
+import type { SamplingOptions } from "../sampling.ts";
+import { Turns } from "../turns.ts";
+import { loadWeightPlan } from "../weight-plan.ts";
+import { samplingOf } from "../writing.ts";
+import type { GenerateOptions, WrittenToken } from "../writing.ts";
+import type {
+  ServiceCounts,
+  ServiceFacts,
+  ServicePrompt,
+  ServiceSettings,
+  TextBegin,
+  TextPiece,
+  TextRequest,
+  TextResult,
+  TextToken,
+} from "./messages.ts";
+import { TokenTexts } from "./token-texts.ts";
+
+/** What hears of a request's texts. */
+export interface TextListener {
+  readonly onBegun: (begin: TextBegin) => void;
+  readonly onPiece: (piece: TextPiece) => void;
+}
+
+/** Writes what requests ask for with the model of a folder, and with adapters beside it. */
+export class TextWriter {
+  readonly #engine: Engine;
+  readonly #tokenizer: Tokenizer;
+  readonly #texts: TokenTexts;
+  readonly #model: Model;
+  /** By the adapter's name; the empty one is the model alone. */
+  readonly #generators: ReadonlyMap<string, Generator>;
+  /** Of adapters first, since they share those of the model. */
+  readonly #weights: readonly LoadedPlan[];
+  readonly #maximumTexts: number;
+  readonly #longestToken: number;
+  /** How texts are sampled where a request does not say. */
+  readonly #sampling: Partial<SamplingOptions>;
+
+  private constructor(
+    { folder, maximumTexts, prefixCacheBytes }: ServiceSettings,
+    engine: Engine,
+    tokenizer: Tokenizer,
+    models: readonly {
+      readonly name: string;
+      readonly model: Model;
+      readonly weights: LoadedPlan;
+    }[],
+  ) {
+    const [base] = models;
+    if (base === undefined) throw new GenerateError("generate.service", "there is no model");
+    const generation = readGenerationConfig(folder, base.model.config);
+    const turns = new Turns();
+    this.#engine = engine;
+    this.#tokenizer = tokenizer;
+    this.#texts = new TokenTexts(tokenizer);
+    this.#model = base.model;
+    this.#maximumTexts = maximumTexts;
+    this.#longestToken = longestTokenOf(tokenizer);
+    this.#sampling = {
+      temperature: generation.doSample === false ? 0 : 1,
+      ...samplingOf(generation),
+    };
+    this.#generators = new Map(
+      models.map(({ name, model, weights }) => [
+        name,
+        new Generator({
+          ...{
+            engine,
+            model,
+            tokenizer,
+            weights,
+            maximumTexts,
+            prefixCacheBytes,
+            turns,
+            generation,
+          },
+          trained: trainedBeginnings(folder),
+        }),
+      ]),
+    );
+    this.#weights = models.map(({ weights }) => weights).reverse();
+  }
+
+  /**
+   * Opens a model folder and its adapters. Throws `ModelError` or `TextError` for what is wrong in them, `EngineError` for
+   * an engine that cannot be had.
+   */
+  static async open(settings: ServiceSettings): Promise<TextWriter> {
+    const { folder } = settings;
+    const opened = openModel(folder);
+    const { tokenizer } = loadTokenizer(folder);
+    requireRows(tokenizer.vocabularySize, opened.model.config.vocabularySize);
+    const engine = await createEngine(settings.engine ?? "auto", engineOptions(settings));
+    try {
+      const weights = await loadWeightPlan(engine, opened);
+      const models = [{ name: "", model: opened.model, weights }];
+      for (const { name, sources } of settings.adapters) {
+        const { model, load } = openModel(folder, sources);
+        const own = await engine.load(buildWeightsPlan(model), { share: weights });
+        const added = model.parameters.weights.filter(
+          (weight) => adapterPart(weight) !== undefined,
+        );
+        load(
+          weightViews((weight) => own.view(weight)),
+          added,
+        );
+        models.push({ name, model, weights: own });
+      }
+      return new TextWriter(settings, engine, tokenizer, models);
+    } catch (error) {
+      await engine.close();
+      throw error;
+    }
+  }
+
+  get counts(): ServiceCounts {
+    let running = 0;
+    let waiting = 0;
+    for (const { load } of this.#generators.values()) {
+      running += load.running;
+      waiting += load.waiting;
+    }
+    return { running, waiting };
+  }
+
+  /** Compiles what will be needed. `onProgress` hears what is being done. */
+  async prepare(onProgress: (text: string) => void): Promise<ServiceFacts> {
+    const { contextLength, vocabularySize } = this.#model.config;
+    const prepared = new Set<string>();
+    const left = new Set<string>();
+    for (const [name, generator] of this.#generators) {
+      onProgress(
+        `compiling for ${this.#maximumTexts} texts at once${name === "" ? "" : ` (${name})`}`,
+      );
+      const shapes = await generator.prepare({
+        sequenceCount: this.#maximumTexts,
+        length: contextLength,
+      });
+      for (const { batchSize, bucket } of shapes.prepared) prepared.add(`${batchSize}x${bucket}`);
+      for (const { batchSize, bucket } of shapes.left) left.add(`${batchSize}x${bucket}`);
+    }
+    const { name: engine, device } = this.#engine.description;
+    return {
+      ...{ contextLength, vocabularySize, engine, device },
+      prepared: [...prepared],
+      left: [...left],
+    };
+  }
+
+  /**
+   * Writes what a request asks for. Throws `GenerateError` or `TextError` for what cannot be written, before `onBegun` is
+   * called; rejects with the signal's reason once it is aborted.
+   */
+  async write(
+    request: TextRequest,
+    { onBegun, onPiece }: TextListener,
+    signal: AbortSignal,
+  ): Promise<TextResult> {
+    const generator = this.#generatorOf(request.adapter);
+    const tokens = this.#tokensOf(request.prompt, generator);
+    const { contextLength } = this.#model.config;
+    const room = contextLength - tokens.length;
+    const { maxTokens = Math.max(1, room), count, seed } = request;
+    if (maxTokens > room)
+      throw new GenerateError(
+        "generate.context",
+        `this model's context is ${contextLength} tokens; the prompt has ${tokens.length}${request.maxTokens === undefined ? "" : `, and ${maxTokens} were asked for`}`,
+        { remedy: "Shorten the prompt, or ask for fewer tokens." },
+      );
+    if (tokens.length === 0)
+      throw new GenerateError("generate.prompt", "the prompt is empty, and no token begins a text");
+    this.#checkTokens(tokens);
+    // What cannot be written has been told by now.
+    const begin: TextBegin = {
+      promptTokenCount: tokens.length,
+      promptText: this.#tokenizer.decode(tokens),
+    };
+    onBegun(begin);
+    const failure = new AbortController();
+    const options = {
+      ...this.#optionsOf(request),
+      ...{ maxTokens, signal: AbortSignal.any([signal, failure.signal]) },
+    };
+    const written = await Promise.all(
+      Array.from({ length: count }, async (_, choice) => {
+        try {
+          return await generator.continueTokens(tokens, {
+            ...options,
+            // Every text has the same prompt.
+            ...(choice === 0 &&
+              request.promptLogprobs !== undefined && {
+                promptLogprobs: request.promptLogprobs,
+              }),
+            seed: seed + choice,
+            onPiece: ({ text, tokens: scored }) =>
+              onPiece({ choice, text, tokens: scored.map((token) => this.#scored(token)) }),
+          });
+        } catch (error) {
+          failure.abort(error);
+          throw error;
+        }
+      }),
+    );
+    const promptScores = written[0]?.promptScores;
+    return {
+      ...begin,
+      texts: written.map(({ text, tokenCount, stopReason }) => ({ text, tokenCount, stopReason })),
+      reusedTokenCount: written[0]?.reusedTokenCount ?? 0,
+      ...(promptScores !== undefined && { promptTokens: this.#promptTokens(tokens, promptScores) }),
+    };
+  }
+
+  async close(): Promise<void> {
+    for (const generator of this.#generators.values()) await generator.close();
+    for (const weights of this.#weights) await weights.close();
+    await this.#engine.close();
+  }
+
+  #generatorOf(adapter = ""): Generator {
+    const generator = this.#generators.get(adapter);
+    if (generator !== undefined) return generator;
+    throw new GenerateError(
+      "generate.adapter",
+      `no adapter "${adapter}" is served.${didYouMean(adapter, [...this.#generators.keys()])}`,
+    );
+  }
+
+  #tokensOf(prompt: ServicePrompt, generator: Generator): readonly number[] {
+    const { contextLength } = this.#model.config;
+    switch (prompt.kind) {
+      case "text":
+        // Not worth encoding: no token stands for so much text.
+        if (prompt.text.length > contextLength * this.#longestToken)
+          throw new GenerateError(
+            "generate.context",
+            `this model's context is ${contextLength} tokens; the prompt has ${prompt.text.length} characters, more than fit`,
+          );
+        return generator.promptTokens(prompt.text);
+      case "tokens":
+        return prompt.tokens;
+    }
+  }
+
+  #checkTokens(tokens: readonly number[]): void {
+    const wrong = tokens.find((id) => this.#tokenizer.tokenOf(id) === undefined);
+    if (wrong === undefined) return;
+    throw new GenerateError(
+      "generate.tokens",
+      `token ${wrong} is not in the vocabulary of ${this.#tokenizer.vocabularySize} tokens`,
+    );
+  }
+
+  #optionsOf(request: TextRequest): Omit<GenerateOptions, "maxTokens"> {
+    const { sampling, stop, topLogprobs, frequencyPenalty, presencePenalty } = request;
+    const { logitBias, ignoresEnds } = request;
+    return {
+      ...this.#sampling,
+      ...sampling,
+      stop,
+      ...(topLogprobs !== undefined && { topLogprobs }),
+      ...(frequencyPenalty !== undefined && { frequencyPenalty }),
+      ...(presencePenalty !== undefined && { presencePenalty }),
+      ...(logitBias !== undefined && { logitBias }),
+      ...(ignoresEnds !== undefined && { ignoresEnds }),
+    };
+  }
+
+  #scored({ id, logprob, top, offset }: WrittenToken): TextToken {
+    return {
+      ...this.#texts.of(id),
+      ...{ offset, logprob },
+      top: top.map((each) => this.#texts.scored(each)),
+    };
+  }
+
+  /** The prompt's tokens [N] with their scores and where they stand in its text. */
+  #promptTokens(
+    tokens: readonly number[],
+    scores: readonly (ScoredToken | undefined)[],
+  ): readonly TextToken[] {
+    const stream = this.#tokenizer.streamDecoder();
+    let offset = 0;
+    return tokens.map((id, index) => {
+      const scored = scores[index];
+      const token: TextToken = {
+        ...this.#texts.of(id),
+        offset,
+        logprob: scored?.logprob ?? null,
+        top: (scored?.top ?? []).map((each) => this.#texts.scored(each)),
+      };
+      offset += stream.push(id).length;
+      return token;
+    });
+  }
+}
+
+/** Most UTF-16 units that a token stands for. */
+function longestTokenOf(tokenizer: Tokenizer): number {
+  let longest = 1;
+  for (let id = 0; id < tokenizer.vocabularySize; id++)
+    longest = Math.max(longest, tokenizer.tokenOf(id)?.length ?? 0);
+  return longest;
+}
