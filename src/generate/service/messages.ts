@@ -129,7 +129,12 @@ export type FromWorker =
       readonly pieces: readonly { readonly id: number; readonly piece: TextPiece }[];
       readonly counts: ServiceCounts;
     }
-  | { readonly kind: "ended"; readonly id: number; readonly result: TextResult }
+  | {
+      readonly kind: "ended";
+      readonly id: number;
+      readonly result: TextResult;
+      readonly counts: ServiceCounts;
+    }
   | {
       readonly kind: "failed";
       /** Absent: the service itself failed. */
@@ -138,4 +143,5 @@ export type FromWorker =
       readonly message: string;
       /** Whether what was asked for cannot be had, rather than that something broke. */
       readonly isRefused: boolean;
+      readonly counts?: ServiceCounts;
     };

@@ -59,28 +59,32 @@ export class TextService {
     this.facts = facts;
     this.#maximumTexts = maximumTexts;
     this.#maximumWaiting = maximumWaiting;
-    worker.on("message", (message: FromWorker) => this.#hear(message));
-    worker.on("error", (error) => this.#end(error));
-    worker.on("exit", () => this.#end(gone()));
   }
 
   /** Opens a model folder. Rejects with what is wrong in it, or with an engine that cannot be had. */
   static async open(options: ServiceOptions): Promise<TextService> {
     const { onProgress, ...settings } = options;
-    const worker = new Worker(compiledUrl(import.meta.url, "./text-worker.ts"), {
+    const worker = new Worker(compiledUrl("generate/service/text-worker.ts"), {
       workerData: settings,
     });
-    const facts = await new Promise<ServiceFacts>((resolve, reject) => {
+    let service: TextService | undefined;
+    return new Promise<TextService>((resolve, reject) => {
+      const end = (error: Error): void => {
+        if (service === undefined) reject(error);
+        else service.#end(error);
+      };
       worker.on("message", (message: FromWorker) => {
-        if (message.kind === "progress") onProgress?.(message.text);
-        else if (message.kind === "ready") resolve(message.facts);
+        if (service !== undefined) service.#hear(message);
+        else if (message.kind === "progress") onProgress?.(message.text);
         else if (message.kind === "failed") reject(revive(message));
+        else if (message.kind === "ready") {
+          service = new TextService(worker, message.facts, options);
+          resolve(service);
+        }
       });
-      worker.on("error", reject);
-      worker.on("exit", () => reject(gone()));
+      worker.on("error", end);
+      worker.on("exit", () => end(gone()));
     });
-    worker.removeAllListeners();
-    return new TextService(worker, facts, options);
   }
 
   /** Texts that are asked for and not written. */
@@ -167,10 +171,11 @@ export class TextService {
           this.#outstanding.get(id)?.listener.onPiece(piece);
         return;
       case "ended":
+        this.#counts = message.counts;
         this.#take(message.id)?.resolve(message.result);
-        if (this.#outstanding.size === 0) this.#counts = { running: 0, waiting: 0 };
         return;
       case "failed":
+        this.#counts = message.counts ?? this.#counts;
         if (message.id === undefined) this.#end(revive(message));
         else this.#take(message.id)?.reject(revive(message));
     }

@@ -3,7 +3,13 @@ import { parentPort, workerData } from "node:worker_threads";
 import { TextError } from "../../text/index.ts";
 import { AnecdoteError, messageOf } from "../../util/errors.ts";
 import { GenerateError } from "../errors.ts";
-import type { FromWorker, ServiceSettings, TextPiece, ToWorker } from "./messages.ts";
+import type {
+  FromWorker,
+  ServiceCounts,
+  ServiceSettings,
+  TextPiece,
+  ToWorker,
+} from "./messages.ts";
 import { TextWriter } from "./text-writer.ts";
 
 const settings = workerData as ServiceSettings;
@@ -12,10 +18,10 @@ function post(message: FromWorker): void {
   parentPort?.postMessage(message);
 }
 
-function fail(error: unknown, id?: number): void {
+function fail(error: unknown, at: { readonly id?: number; readonly counts?: ServiceCounts }): void {
   post({
     kind: "failed",
-    ...(id !== undefined && { id }),
+    ...at,
     code: error instanceof AnecdoteError ? error.code : undefined,
     message: messageOf(error),
     isRefused:
@@ -51,10 +57,10 @@ async function serve(writer: TextWriter): Promise<void> {
         abort.signal,
       );
       flush(writer);
-      post({ kind: "ended", id, result });
+      post({ kind: "ended", id, result, counts: writer.counts });
     } catch (error) {
       flush(writer);
-      fail(error, id);
+      fail(error, { id, counts: writer.counts });
     } finally {
       aborts.delete(id);
     }
@@ -85,5 +91,5 @@ try {
   });
   await serve(writer);
 } catch (error) {
-  fail(error);
+  fail(error, {});
 }
