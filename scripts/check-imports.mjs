@@ -12,7 +12,7 @@ const ROOMS = [
   ["plan", "chip", "passes", "lower"],
   ["model", "hub", "inspect", "files"],
   ["engine"],
-  ["text", "runs", "generate", "track"],
+  ["text", "runs", "generate", "track", "cluster"],
   ["train"],
   ["measure"],
   ["server"],
@@ -25,6 +25,7 @@ const ROOMS = [
 const PRIVATE = new Map(
   Object.entries({
     "chip/legality": ["check.ts", "function-rules.ts", "system-rules.ts", "unsupported-ops.ts"],
+    "cluster/mpi": [],
     "coreml/generated": [],
     "engine/ane": ["index.ts", "probe.ts"],
     "engine/cpu": ["index.ts", "onnx-runtime/ort-binding.ts"],

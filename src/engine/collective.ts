@@ -1,6 +1,7 @@
+import type { BufferView } from "./engine.ts";
 import { EngineError } from "./errors.ts";
 
-/** What members of a group exchange: arrays of one kind, of equal length at every member. */
+/** What members of a group add up: arrays of one kind, of equal length at every member. */
 export type ExchangedArray = Float32Array | Float64Array | Int32Array;
 
 /** An exchange under way. Its arrays belong to it until it is done. */
@@ -11,36 +12,51 @@ export interface Exchange {
   wait(): Promise<void>;
 }
 
+/** How sums of fp32 numbers travel. */
+export interface WireFormat {
+  readonly kind: "fp32" | "fp16";
+  /**
+   * For fp16: names of the arrays, by which what rounding lost of them is kept and added the next time, and what a
+   * number of theirs stands for (the loss scale), so that it is still right when that changes.
+   */
+  readonly names?: readonly string[];
+  readonly unit?: number;
+}
+
+/** The elements of an array of `length` that belong to a member: [first, end). Parts differ by one element at most. */
+export function partOf(
+  length: number,
+  rank: number,
+  size: number,
+): readonly [first: number, end: number] {
+  const boundary = (member: number): number => Math.floor((member * length) / size);
+  return [boundary(rank), boundary(rank + 1)];
+}
+
 /**
  * A group of processes that train one model. Every member makes the same calls in the same order; each call returns at
- * once with its exchange. Sums are added in the order of the members, so every member gets the same bits.
+ * once with its exchange. Sums are added in one tree of the members (`sumTree`), so every member gets the same bits.
  */
 export interface Collective {
   /** This member, from 0. */
   readonly rank: number;
   readonly size: number;
   /** Each array becomes the sum of all members' arrays, in place. */
-  allReduce(buffers: readonly ExchangedArray[]): Exchange;
-  /** `target` becomes this member's part of the sum of all sources: their elements from rank times its length on. */
-  reduceScatter(source: ExchangedArray, target: ExchangedArray): Exchange;
-  /** `target` becomes all members' sources, one after the other. */
-  allGather(source: ExchangedArray, target: ExchangedArray): Exchange;
+  allReduce(buffers: readonly ExchangedArray[], wire?: WireFormat): Exchange;
+  /** In each array this member's part (`partOf`) becomes that of the sum; what else it holds is undefined then. */
+  reduceScatter(buffers: readonly ExchangedArray[], wire?: WireFormat): Exchange;
+  /** In each array every member's part becomes what that member has there. */
+  allGather(buffers: readonly ExchangedArray[]): Exchange;
+  /** Each array becomes that of the member `from`. */
+  broadcast(buffers: readonly BufferView[], from: number): Exchange;
   /** Arrays with one tag arrive in the order in which they were sent. */
-  send(buffers: readonly ExchangedArray[], to: number, tag?: number): Exchange;
-  receive(buffers: readonly ExchangedArray[], from: number, tag?: number): Exchange;
+  send(buffers: readonly BufferView[], to: number, tag?: number): Exchange;
+  receive(buffers: readonly BufferView[], from: number, tag?: number): Exchange;
   /** Done when every member has called it. */
   barrier(): Exchange;
 }
 
 const DONE: Exchange = Object.freeze({ isDone: () => true, wait: () => Promise.resolve() });
-
-function sameLength(source: ExchangedArray, target: ExchangedArray): void {
-  if (source.constructor === target.constructor && source.length === target.length) return;
-  throw new EngineError(
-    "engine.collective",
-    `${source.length} elements of ${source.constructor.name} are exchanged for ${target.length} of ${target.constructor.name}`,
-  );
-}
 
 function noOther(verb: string, rank: number): never {
   throw new EngineError(
@@ -54,17 +70,36 @@ export const ALONE: Collective = Object.freeze({
   rank: 0,
   size: 1,
   allReduce: () => DONE,
-  reduceScatter: (source, target) => {
-    sameLength(source, target);
-    target.set(source);
-    return DONE;
-  },
-  allGather: (source, target) => {
-    sameLength(source, target);
-    target.set(source);
-    return DONE;
-  },
+  reduceScatter: () => DONE,
+  allGather: () => DONE,
+  broadcast: () => DONE,
   send: (_, to) => noOther("send to", to),
   receive: (_, from) => noOther("receive from", from),
   barrier: () => DONE,
 } satisfies Collective);
+
+/** The two halves of a sum of `count` terms: the first has the odd one. Sums of a group and of micro-batches agree. */
+export function halves(count: number): readonly [number, number] {
+  const first = Math.ceil(count / 2);
+  return [first, count - first];
+}
+
+/** Adds terms as `halves` says: ((t0 + t1) + t2) + (t3 + t4) of five. The result stands in the first one. */
+export function sumTree(terms: readonly ExchangedArray[]): void {
+  if (terms.length < 2) return;
+  const [count] = halves(terms.length);
+  const left = terms.slice(0, count);
+  const right = terms.slice(count);
+  sumTree(left);
+  sumTree(right);
+  const [sum] = left;
+  const [other] = right;
+  if (sum === undefined || other === undefined) return;
+  if (sum instanceof Float32Array && other instanceof Float32Array) addFloats(sum, other);
+  else for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) + (other[i] ?? 0);
+}
+
+/** `sum` becomes `sum + other`: one kind of array, so that the loop is fast. */
+export function addFloats(sum: Float32Array, other: Float32Array): void {
+  for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) + (other[i] ?? 0);
+}

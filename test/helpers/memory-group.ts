@@ -1,7 +1,9 @@
-import type { Collective, Exchange, ExchangedArray } from "../../src/engine/collective.ts";
+import { partOf } from "../../src/engine/collective.ts";
+import type { Collective, Exchange } from "../../src/engine/collective.ts";
+import type { BufferView } from "../../src/engine/engine.ts";
 
 interface Meeting {
-  readonly arrays: (readonly ExchangedArray[] | undefined)[];
+  readonly arrays: (readonly BufferView[] | undefined)[];
   readonly done: Promise<void>;
   readonly finish: () => void;
   isDone: boolean;
@@ -11,7 +13,7 @@ interface Meeting {
 export function memoryGroup(size: number): readonly Collective[] {
   const meetings: Meeting[] = [];
   const counts = Array.from({ length: size }, () => 0);
-  const mail = new Map<string, (readonly ExchangedArray[])[]>();
+  const mail = new Map<string, (readonly BufferView[])[]>();
 
   function meetingOf(rank: number): Meeting {
     const number = counts[rank] ?? 0;
@@ -35,8 +37,8 @@ export function memoryGroup(size: number): readonly Collective[] {
   /** The last member to come does the work, with the arrays in the members' order. */
   function meet(
     rank: number,
-    arrays: readonly ExchangedArray[],
-    work: (all: readonly (readonly ExchangedArray[])[]) => void,
+    arrays: readonly BufferView[],
+    work: (all: readonly (readonly BufferView[])[]) => void,
   ): Exchange {
     const meeting = meetingOf(rank);
     meeting.arrays[rank] = arrays;
@@ -49,7 +51,7 @@ export function memoryGroup(size: number): readonly Collective[] {
     return { isDone: () => meeting.isDone, wait: () => meeting.done };
   }
 
-  function sumOf(all: readonly (readonly ExchangedArray[])[], index: number): Float64Array {
+  function sumOf(all: readonly (readonly BufferView[])[], index: number): Float64Array {
     const sum = new Float64Array(all[0]?.[index]?.length ?? 0);
     for (const arrays of all)
       arrays[index]?.forEach((value, i) => (sum[i] = (sum[i] ?? 0) + value));
@@ -66,20 +68,34 @@ export function memoryGroup(size: number): readonly Collective[] {
           for (const arrays of all) arrays[index]?.set(sum);
         }),
       ),
-    reduceScatter: (source, target) =>
-      meet(rank, [source, target], (all) => {
-        const sum = sumOf(all, 0);
-        all.forEach(([, part], member) => {
-          const length = part?.length ?? 0;
-          part?.set(sum.subarray(member * length, (member + 1) * length));
-        });
-      }),
-    allGather: (source, target) =>
-      meet(rank, [source, target], (all) => {
-        for (const [, whole] of all)
-          all.forEach(([part], member) => {
-            if (part !== undefined) whole?.set(part, member * part.length);
+    reduceScatter: (buffers) =>
+      meet(rank, buffers, (all) =>
+        buffers.forEach((buffer, index) => {
+          const sum = sumOf(all, index);
+          all.forEach((arrays, member) => {
+            const [first, end] = partOf(buffer.length, member, size);
+            arrays[index]?.set(sum.subarray(first, end), first);
           });
+        }),
+      ),
+    allGather: (buffers) =>
+      meet(rank, buffers, (all) =>
+        buffers.forEach((buffer, index) => {
+          const whole = all.map((arrays, member) =>
+            arrays[index]?.slice(...partOf(buffer.length, member, size)),
+          );
+          for (const arrays of all) {
+            whole.forEach((part, member) => {
+              if (part !== undefined)
+                arrays[index]?.set(part, partOf(buffer.length, member, size)[0]);
+            });
+          }
+        }),
+      ),
+    broadcast: (buffers, from) =>
+      meet(rank, buffers, (all) => {
+        for (const arrays of all)
+          arrays.forEach((array, index) => array.set(all[from]?.[index] ?? []));
       }),
     send: (buffers, to, tag = 0) => {
       const key = `${rank} ${to} ${tag}`;

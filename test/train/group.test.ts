@@ -167,18 +167,12 @@ describe("a process on its own", () => {
 
   it("exchanges with itself at once, and with nobody else", async () => {
     const numbers = Float32Array.of(1, 2, 3);
-    const target = new Float32Array(3);
     expect(ALONE.allReduce([numbers]).isDone()).toBe(true);
-    await ALONE.reduceScatter(numbers, target).wait();
-    expect(target).toEqual(numbers);
-    await ALONE.allGather(
-      numbers.map((value) => 2 * value),
-      target,
-    ).wait();
-    expect(target).toEqual(Float32Array.of(2, 4, 6));
+    await ALONE.reduceScatter([numbers]).wait();
+    await ALONE.allGather([numbers]).wait();
+    await ALONE.broadcast([numbers], 0).wait();
+    expect(numbers).toEqual(Float32Array.of(1, 2, 3));
     await ALONE.barrier().wait();
-    expect(() => ALONE.allGather(numbers, new Float32Array(2))).toThrow("3 elements");
-    expect(() => ALONE.allGather(numbers, new Int32Array(3))).toThrow("Int32Array");
     expect(() => ALONE.send([numbers], 1)).toThrow("no member 1 to send to");
     expect(() => ALONE.receive([numbers], 0)).toThrow("no member 0 to receive from");
   });
