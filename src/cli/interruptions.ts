@@ -13,13 +13,18 @@ export class Interruptions {
   #count = 0;
   #own = 0;
   readonly #listeners = new Set<Listener>();
+  readonly #asking: readonly NodeJS.Signals[];
+  readonly #onAsked = (): void => this.hear(1);
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     if (signal === "SIGHUP") this.hear(1);
     else this.hear(++this.#own);
   };
 
-  constructor() {
+  /** `more`: signals that ask once, as SIGUSR2, which mpirun hands on to what it has started. */
+  constructor(more: readonly NodeJS.Signals[] = []) {
+    this.#asking = more;
     for (const signal of STOP_SIGNALS) process.on(signal, this.#onSignal);
+    for (const signal of more) process.on(signal, this.#onAsked);
   }
 
   get count(): number {
@@ -43,6 +48,7 @@ export class Interruptions {
   /** Signals do again what they do by themselves. */
   end(): void {
     for (const signal of STOP_SIGNALS) process.off(signal, this.#onSignal);
+    for (const signal of this.#asking) process.off(signal, this.#onAsked);
     this.#listeners.clear();
   }
 }

@@ -1,10 +1,12 @@
 import type { Command } from "commander";
+import { launchedProcess } from "../cluster/index.ts";
 import {
   PRESETS,
   RunLock,
   TRAIN_DEFAULTS,
   TRAIN_OPTIONS,
   fileLayer,
+  followInWorker,
   logInterruption,
   readTrainLayer,
   resolveRun,
@@ -161,7 +163,9 @@ export async function runTrainCommand(
   json: boolean,
   choice: PowerChoice,
 ): Promise<number> {
-  const interruptions = new Interruptions();
+  const launched = launchedProcess();
+  if (launched !== undefined && launched.rank > 0) return await followRankZero(config);
+  const interruptions = new Interruptions(launched === undefined ? [] : ["SIGUSR2"]);
   shareWithProcessBefore(interruptions);
   const display = new TrainDisplay({
     ...reportStreams(),
@@ -205,6 +209,19 @@ export async function runTrainCommand(
     // A process that is followed listens to its end: what it hears now is for the one that follows.
     if (!isFollowed) interruptions.end();
   }
+}
+
+/** Every process of a group but the first one: it writes nothing, tells of its own troubles alone, and ends with rank 0. */
+async function followRankZero(config: TrainConfig): Promise<number> {
+  const interruptions = new Interruptions();
+  // mpirun asks every process to save and stop; rank 0 does it for all.
+  process.on("SIGUSR2", () => undefined);
+  const abort = new AbortController();
+  interruptions.listen(() => abort.abort());
+  const isEnded = await followInWorker(config, abort.signal);
+  if (!isEnded) await exitAtOnce(EXIT_CODES.interrupted);
+  interruptions.end();
+  return EXIT_CODES.ok;
 }
 
 /** Trains in this process, until the run's end, an interruption, or as far as this process can. */

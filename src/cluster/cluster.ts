@@ -4,15 +4,7 @@ import type { Collective, Exchange, ExchangedArray, WireFormat } from "../engine
 import type { BufferView } from "../engine/engine.ts";
 import { compiledUrl } from "../util/source-layout.ts";
 import { ClusterError } from "./errors.ts";
-import {
-  CONTROL_WORDS,
-  DOORBELL,
-  FAILED,
-  PENDING,
-  STEP,
-  WATCHED,
-  WORLD,
-} from "./protocol.ts";
+import { CONTROL_WORDS, DOORBELL, FAILED, PENDING, STEP, WATCHED, WORLD } from "./protocol.ts";
 import type { Answer, Job, MpiThreadData, Traffic, Work } from "./protocol.ts";
 
 /** How long the training thread waits at a time before its event loop gets a turn. */
@@ -67,7 +59,7 @@ export class Cluster {
     const opened = new Int32Array(new SharedArrayBuffer(4));
     const { port1, port2 } = new MessageChannel();
     const data: MpiThreadData = { control, opened, port: port2, stallSeconds };
-    const worker = new Worker(compiledUrl(import.meta.url, "./mpi-worker.ts"), {
+    const worker = new Worker(compiledUrl("cluster/mpi-worker.ts"), {
       workerData: data,
       transferList: [port2],
     });

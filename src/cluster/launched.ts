@@ -47,8 +47,7 @@ function openMpi(environment: Environment): Launched | undefined {
 /** `srun --mpi=pmix`: PMIx numbers the processes, Slurm counts them. */
 function slurm(environment: Environment): Launched | undefined {
   const rank = number(environment["PMIX_RANK"]);
-  const size =
-    number(environment["SLURM_STEP_NUM_TASKS"]) ?? number(environment["SLURM_NTASKS"]);
+  const size = number(environment["SLURM_STEP_NUM_TASKS"]) ?? number(environment["SLURM_NTASKS"]);
   if (rank === undefined || size === undefined) return undefined;
   const perNode = environment["SLURM_STEP_TASKS_PER_NODE"] ?? environment["SLURM_TASKS_PER_NODE"];
   return {

@@ -122,9 +122,7 @@ class MpiThread {
         return;
       case "split": {
         const { communicator, rank } = this.#group(work.group);
-        const { size, rank: own } = this.#addGroup(
-          this.#mpi.split(communicator, work.color, rank),
-        );
+        const { size, rank: own } = this.#addGroup(this.#mpi.split(communicator, work.color, rank));
         answer(state, { kind: "formed", group: this.#groups.length - 1, rank: own, size });
         return;
       }

@@ -57,8 +57,18 @@ export interface Job {
 
 /** What comes back beside the state: an answer, or why the job failed. */
 export type Answer =
-  | { readonly kind: "opened"; readonly rank: number; readonly size: number; readonly version: string }
-  | { readonly kind: "formed"; readonly group: number; readonly rank: number; readonly size: number }
+  | {
+      readonly kind: "opened";
+      readonly rank: number;
+      readonly size: number;
+      readonly version: string;
+    }
+  | {
+      readonly kind: "formed";
+      readonly group: number;
+      readonly rank: number;
+      readonly size: number;
+    }
   | { readonly kind: "traffic"; readonly traffic: Traffic }
   | { readonly kind: "failed"; readonly code: string; readonly message: string };
 

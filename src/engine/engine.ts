@@ -96,7 +96,11 @@ export interface LoadedPlan {
   readonly plan: Plan;
   /** Compiles what a section needs, so that its first run is as fast as the others. */
   prepare(section: string): Promise<void>;
-  run(section: string): Promise<void>;
+  /**
+   * `onDispatches` hears how many of the section's dispatches are done, in order, as far as the engine tells before
+   * the end: what the next ones do not write can then be read through views.
+   */
+  run(section: string, onDispatches?: (count: number) => void): Promise<void>;
   /**
    * Runs sections as if one after the other; the engine works on several at once where one does not wait for
    * another, and results are the same to the bit. `onDone` hears the number of a section in the list as soon as it

@@ -5,12 +5,8 @@ import { chunksOf } from "./chunks.ts";
 import { LARGEST_MESSAGE_BYTES, mpiMemory } from "./mpi.ts";
 import type { Communicator, Mpi, MpiRequest } from "./mpi.ts";
 import { ChunkGather, ChunkSum, keeping, summed } from "./sums.ts";
+import type { Channels, Task } from "./task.ts";
 import { Residuals } from "./wire.ts";
-
-/** Something under way. */
-export interface Task {
-  isDone(): boolean;
-}
 
 /** Elements that travel at once: 4 MiB of fp32, 4 ms of a 10-gigabit link, so that adding and sending overlap. */
 const CHUNK_ELEMENTS = 1 << 20;
@@ -28,7 +24,7 @@ interface Waiting {
  * The exchanges of one group. MPI wants the members to begin collectives of one communicator in one order, whatever
  * their times: the two halves of a sum, and all else, have communicators of their own, each with a queue.
  */
-export class GroupChannels {
+export class GroupChannels implements Channels {
   readonly rank: number;
   readonly size: number;
   readonly communicator: Communicator;

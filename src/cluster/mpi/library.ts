@@ -17,8 +17,7 @@ const OPEN_MPI: ForeignUse = {
   withoutFunctions: "Open MPI 4.0 or later has them.",
 };
 
-const GET_LIBRARY_VERSION =
-  "int MPI_Get_library_version(void *version, void *resultlen)" as const;
+const GET_LIBRARY_VERSION = "int MPI_Get_library_version(void *version, void *resultlen)" as const;
 
 /** Prototypes of the MPI standard (3.1), with handles as addresses, which they are in Open MPI. */
 const PROTOTYPES = {
@@ -132,14 +131,14 @@ function openMpiOf(path: string, library: ForeignLibrary): MpiLibrary {
 function versionOf(path: string, library: ForeignLibrary): string {
   const text = new Uint8Array(8192);
   const length = new Int32Array(1);
-  const { address } = foreign(OPEN_MPI);
+  const koffi = foreign(OPEN_MPI);
   const { MPI_Get_library_version: ask } = bindFunctions(
     path,
     { MPI_Get_library_version: GET_LIBRARY_VERSION },
     OPEN_MPI,
     library,
   );
-  ask(address(text), address(new Uint8Array(length.buffer)));
+  ask(koffi.address(text), koffi.address(new Uint8Array(length.buffer)));
   const whole = Buffer.from(text.buffer, 0, length[0] ?? 0).toString("utf8");
   return (/^[^,\n\0]*/.exec(whole)?.[0] ?? "").replaceAll("\t", " ").trim();
 }

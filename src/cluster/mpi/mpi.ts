@@ -153,10 +153,11 @@ export class Mpi {
     tag: number,
   ): MpiRequest {
     const { byte } = this.#library.handles;
-    return this.#start("MPI_Irecv", [], [
-      ...[memory.address, byteLength, byte, from, tag],
-      communicator,
-    ]);
+    return this.#start(
+      "MPI_Irecv",
+      [],
+      [...[memory.address, byteLength, byte, from, tag], communicator],
+    );
   }
 
   /** Takes a message of anybody's that has come already; false where none has. */
@@ -202,7 +203,8 @@ export class Mpi {
     const code = this.#library.functions[name](...operands) as number;
     if (code === 0) return;
     throw new ClusterError("cluster.mpi.call", `${name}: ${this.#errorText(code)}`, {
-      remedy: "Another process of the group has ended or cannot be reached; mpirun's words say which.",
+      remedy:
+        "Another process of the group has ended or cannot be reached; mpirun's words say which.",
     });
   }
 

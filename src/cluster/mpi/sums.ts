@@ -3,9 +3,9 @@ import type { ExchangedArray, WireFormat } from "../../engine/collective.ts";
 import type { BufferView } from "../../engine/engine.ts";
 import { ClusterError } from "../errors.ts";
 import type { Chunk, Piece } from "./chunks.ts";
-import type { GroupChannels, Task } from "./group-channels.ts";
 import { mpiMemory } from "./mpi.ts";
 import type { ByteRanges, Mpi, MpiMemory, MpiRequest } from "./mpi.ts";
+import type { Channels, Task } from "./task.ts";
 import { halfBytes, readHalves, writeHalves } from "./wire.ts";
 import type { Residuals } from "./wire.ts";
 
@@ -28,7 +28,7 @@ interface Layout {
  */
 export class ChunkSum implements Task {
   readonly #mpi: Mpi;
-  readonly #channels: GroupChannels;
+  readonly #channels: Channels;
   readonly #arrays: readonly ExchangedArray[];
   readonly #chunk: Chunk;
   readonly #wire: WireFormat;
@@ -40,10 +40,14 @@ export class ChunkSum implements Task {
 
   constructor(
     mpi: Mpi,
-    channels: GroupChannels,
+    channels: Channels,
     arrays: readonly ExchangedArray[],
     chunk: Chunk,
-    options: { readonly wire: WireFormat; readonly residuals: Residuals; readonly gathers: boolean },
+    options: {
+      readonly wire: WireFormat;
+      readonly residuals: Residuals;
+      readonly gathers: boolean;
+    },
   ) {
     this.#mpi = mpi;
     this.#channels = channels;
@@ -69,7 +73,11 @@ export class ChunkSum implements Task {
       if (member === rank) return;
       const numbers = this.#packed(pieces, counts[member] ?? 0);
       const at = send.ranges.offsets[member] ?? 0;
-      this.#write(numbers, pieces, source.bytes.subarray(at, at + (send.ranges.counts[member] ?? 0)));
+      this.#write(
+        numbers,
+        pieces,
+        source.bytes.subarray(at, at + (send.ranges.counts[member] ?? 0)),
+      );
     });
     const request = this.#mpi.allToAll(scatter, source, send.ranges, received, receive.ranges);
     this.#channels.count(send.byteLength);
@@ -212,7 +220,7 @@ export class ChunkGather implements Task {
   readonly #chunk: Chunk;
   readonly #rank: number;
 
-  constructor(mpi: Mpi, channels: GroupChannels, arrays: readonly ExchangedArray[], chunk: Chunk) {
+  constructor(mpi: Mpi, channels: Channels, arrays: readonly ExchangedArray[], chunk: Chunk) {
     const { rank, size, gather } = channels;
     const { BYTES_PER_ELEMENT: width = 4 } = arrays[0] ?? {};
     const counts = chunk.counts.map((count) => width * count);

@@ -52,6 +52,8 @@ export const JOINED_FLOPS = { from: 5e8, to: 1.6e10 } as const;
 interface PreparedStep {
   readonly run: () => Promise<void> | void;
   readonly time: DispatchTime;
+  /** Dispatches of the section that are done after it. */
+  readonly dispatchCount: number;
 }
 
 export type GraphStep = Extract<SectionStep, { readonly kind: "graph" }>;
@@ -113,27 +115,30 @@ export class CpuPlan implements LoadedPlan {
     if (this.#prepared.has(section)) return;
     const steps = this.#record.section(section, this.#steps);
     const prepared: PreparedStep[] = [];
+    let dispatchCount = 0;
     for (const [index, step] of steps.entries()) {
       this.#onProgress?.(index, steps.length, step.label);
       const run =
         step.kind === "graph"
           ? await this.#prepareGraph(section, step)
           : this.#prepareKernel(section, step.dispatch);
-      prepared.push({ run, time: this.#record.times.of(section, step.label) });
+      dispatchCount += step.kind === "graph" ? step.dispatches.length : 1;
+      prepared.push({ run, time: this.#record.times.of(section, step.label), dispatchCount });
     }
     this.#onProgress?.(steps.length, steps.length, section);
     this.#prepared.set(section, prepared);
   }
 
-  async run(section: string): Promise<void> {
+  async run(section: string, onDispatches?: (count: number) => void): Promise<void> {
     if (!this.#prepared.has(section)) await this.prepare(section);
     this.#record.checkOpen();
     let lastTurn = performance.now();
-    for (const { run, time } of this.#prepared.get(section) ?? []) {
+    for (const { run, time, dispatchCount } of this.#prepared.get(section) ?? []) {
       const started = performance.now();
       await run();
       const ended = performance.now();
       time.add(ended - started);
+      onDispatches?.(dispatchCount);
       if (ended - lastTurn < TURN_MS) continue;
       await turn();
       lastTurn = performance.now();

@@ -12,6 +12,7 @@ import { DRIVERS } from "../../chip/chip.ts";
 import { SCALINGS } from "../../engine/scaling.ts";
 import { NUMERICS } from "../../engine/sim/numerics.ts";
 import { TrainError } from "../errors.ts";
+import { CLUSTER_DEFAULTS, CLUSTER_OPTIONS } from "./cluster-options.ts";
 import { EXAMPLE_DEFAULTS, EXAMPLE_OPTIONS } from "./data-options.ts";
 import { FOREIGN_NAMES } from "./foreign-names.ts";
 import { METHOD_DEFAULTS, METHOD_OPTIONS } from "./method-options.ts";
@@ -345,6 +346,7 @@ export const TRAIN_OPTIONS = {
     integer: true,
     minimum: 1,
   }),
+  ...CLUSTER_OPTIONS,
 } as const;
 
 /** Values of all settings by name, none of which need be given. */
@@ -390,6 +392,7 @@ export const TRAIN_DEFAULTS = {
   resume: false,
   engine: "auto",
   recompute: "auto",
+  ...CLUSTER_DEFAULTS,
 } as const;
 
 /** Keys that may be absent once everything is merged. */

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { launchedProcess } from "../../cluster/index.ts";
 import { OptionError } from "../../util/option-error.ts";
 import { COMMAND_LINE, flagName } from "../../util/options.ts";
 import type { ResolvedTrainConfig, TrainConfig, TrainLayer } from "./config.ts";
@@ -145,6 +146,20 @@ const RULES: readonly Rule[] = [
       engine === "reference" ? "the engine reference has one thread" : undefined,
     remedy: "Leave --threads out, or take --engine cpu.",
   },
+  ...(
+    [
+      "pipeline_stages",
+      "shard_optimizer",
+      "wire",
+      "shares",
+      "check_steps",
+      "stall_seconds",
+    ] as const
+  ).map((key) => ({
+    key,
+    reason: () => (launchedProcess() === undefined ? "this process trains on its own" : undefined),
+    remedy: `Leave ${flagName(key)} out, or start several: mpirun -np 2 anecdote train …`,
+  })),
   {
     key: "tap_bytes",
     reason: ({ recompute }) =>

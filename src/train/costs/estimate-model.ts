@@ -8,7 +8,7 @@ import { estimatePlacedPlan } from "../../lower/index.ts";
 import { modelOf } from "../../model/index.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { plannedModel } from "../run/prepare.ts";
-import { planOf } from "../run/run.ts";
+import { planOf } from "../run/plan-of.ts";
 import { trainedModel } from "../run/trained-model.ts";
 
 /** Micro-batches between two updates of the published trainers. */

@@ -50,6 +50,8 @@ const EVALUATION_BATCHES = 20;
 
 export interface ActivityParts {
   readonly config: ActivitySettings;
+  /** Rows of a batch of this process's plan. */
+  readonly ownRowCount: number;
   readonly data: PreparedData;
   readonly model: Model;
   readonly engine: Engine;
@@ -174,7 +176,9 @@ export class RunActivities {
 
   /** Throws `TrainError` `train.not_finite` for a loss that is no number. */
   async #judge(split: DataSplit, batchLimit: number) {
-    const { config, trainer } = this.#parts;
+    const { config, ownRowCount, trainer } = this.#parts;
+    // As many rows as asked for, in batches of this process's plan.
+    const limit = (batchLimit * config.batch_size) / ownRowCount;
     let batchCount = 0;
     const counted = function* (batches: Iterable<Batch>): Iterable<Batch> {
       for (const batch of batches) {
@@ -185,8 +189,8 @@ export class RunActivities {
     const { loss, tokenCount } = await trainer.evaluate(
       counted(
         split.evaluation({
-          batchSize: config.batch_size,
-          ...(batchLimit > 0 && { batchLimit }),
+          batchSize: ownRowCount,
+          ...(batchLimit > 0 && { batchLimit: limit }),
         }),
       ),
     );
@@ -197,7 +201,7 @@ export class RunActivities {
         { remedy: "Lower --learning-rate. The last checkpoint is intact." },
       );
     }
-    return { loss, tokenCount, isWhole: batchLimit < 0 || batchCount < batchLimit };
+    return { loss, tokenCount, isWhole: batchLimit < 0 || batchCount < limit };
   }
 
   async #sample(prompt: string, seed: number): Promise<void> {

@@ -5,8 +5,8 @@ import { createEngine, engineOptions } from "../../engine/create.ts";
 import type { Engine, LoadedPlan } from "../../engine/engine.ts";
 import { isBudgetSpent } from "../../engine/host/compile-budget.ts";
 import { EngineError } from "../../engine/errors.ts";
+import { trainableWeights } from "../../model/index.ts";
 import type { Model } from "../../model/index.ts";
-import { optimize } from "../../passes/pipeline.ts";
 import type { Plan } from "../../plan/index.ts";
 import type { DescribedTokenizer } from "../../text/index.ts";
 import type { Batches } from "../../text/index.ts";
@@ -22,7 +22,6 @@ import { EventLog, eventsPath, readEvents, rewindTo } from "../../runs/event-log
 import { trackerNames, Trackers } from "../../track/trackers.ts";
 import type { TrainEvent, UntimedEvent } from "../../runs/events.ts";
 import { Observations } from "./observations.ts";
-import { LossScale } from "../step/loss-scale.ts";
 import { restoreWeights } from "./checkpoint-contents.ts";
 import type { RunFiles } from "./checkpoint-contents.ts";
 import { plannedModel, prepareData } from "./prepare.ts";
@@ -35,16 +34,18 @@ import { resumeNotices } from "./resume-notices.ts";
 import { RunActivities } from "./run-activities.ts";
 import { RunCosts } from "../costs/run-costs.ts";
 import { RunTotals } from "./run-totals.ts";
-import { resolveWarmupSteps } from "../step/schedule.ts";
 import { trainedModel } from "./trained-model.ts";
 import { savedSettings } from "../config/saved-settings.ts";
 import { withSavedMeaning } from "./saved-meaning.ts";
 import { startFields } from "./start-event.ts";
 import { claimFolder, finishedNotice, planBytes, requireMemory } from "./start.ts";
 import type { TrainerState } from "../../runs/state.ts";
-import { buildTrainingPlan } from "../step/step-plan.ts";
-import type { TrainingPlan } from "../step/step-plan.ts";
-import { Trainer } from "../step/trainer.ts";
+import { planOf } from "./plan-of.ts";
+import type { Trainer } from "../step/trainer.ts";
+import { makeTrainer } from "./make-trainer.ts";
+import { launchedProcess } from "../../cluster/index.ts";
+import { GroupLeader } from "./group-leader.ts";
+import { threadsBeside } from "./run-group.ts";
 import { newestWholeCheckpoint } from "../../runs/whole-checkpoints.ts";
 import type { FoundCheckpoint } from "../../runs/whole-checkpoints.ts";
 
@@ -71,28 +72,35 @@ export interface RunContext {
   readonly onReady?: (loaded: LoadedPlan, files: RunFiles) => void;
 }
 
-/** The plan of a run's steps, as `--show plan` prints it and the engine runs it. */
-export function planOf(config: TrainConfig, model: Model): TrainingPlan {
-  return buildTrainingPlan({
-    model,
-    batchSize: config.batch_size,
-    sequenceLength: config.max_seq_length,
-    isPacked: config.packing,
-    accumulation: config.gradient_accumulation_steps > 1,
-    recompute: config.recompute,
-    optimize: (fn) => optimize(fn),
-    adamw: { beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: config.adam_epsilon },
-    ...(config.tap_bytes !== undefined && { byteBudget: config.tap_bytes }),
-    ...(config.head_chunk_rows !== undefined && { headChunkRows: config.head_chunk_rows }),
-  });
-}
-
 /**
  * A whole training run in the calling thread: data, plan, engine, loop, evaluation, samples, checkpoints.
  * Returns the last event: `end`, `interrupted`, or a `notice` where a run to resume has nothing left to do; nothing is
  * written then. What needs no data is checked before anything is written. Whoever calls it holds the folder's `RunLock`.
  */
 export async function runTraining(given: TrainConfig, context: RunContext): Promise<TrainEvent> {
+  const launched = launchedProcess();
+  if (launched === undefined) return await prepareAndRun(given, context);
+  const leader = await GroupLeader.form(given);
+  const threads =
+    given.threads ?? (given.engine === "reference" ? undefined : threadsBeside(launched));
+  let last: TrainEvent;
+  try {
+    // An update that does not go round is refused before anything is prepared.
+    leader.ownConfig(given);
+    last = await prepareAndRun({ ...given, threads }, context, leader);
+  } catch (error) {
+    await leader.end(error);
+    throw error;
+  }
+  await leader.end();
+  return last;
+}
+
+async function prepareAndRun(
+  given: TrainConfig,
+  context: RunContext,
+  leader?: GroupLeader,
+): Promise<TrainEvent> {
   claimFolder(given);
   trackerNames(given.report_to ?? "");
   const found = given.resume ? newestWholeCheckpoint(given.output_dir) : undefined;
@@ -113,7 +121,7 @@ export async function runTraining(given: TrainConfig, context: RunContext): Prom
       const config = withEpochs({ ...known, data: data.dataPath }, data);
       const ended = found && known.epochs !== undefined ? finishedNotice(config, found) : undefined;
       if (ended !== undefined) return finishedEvent(ended, found, context);
-      return await new Run(config, context, data, engine, found, notes).go();
+      return await new Run(config, context, data, engine, found, notes, leader).go();
     } finally {
       data.close();
     }
@@ -163,6 +171,10 @@ class Run {
   readonly #engine: Engine;
   readonly #notices: string[];
   readonly #totals = new RunTotals();
+  /** Where other processes train with this one. */
+  readonly #leader: GroupLeader | undefined;
+  /** The settings with this process's share of an update. */
+  #own: TrainConfig;
   /** Where it is resumed. */
   readonly #found: FoundCheckpoint | undefined;
   #log: EventLog | undefined;
@@ -176,9 +188,12 @@ class Run {
     engine: Engine,
     found: FoundCheckpoint | undefined,
     notes: readonly string[],
+    leader: GroupLeader | undefined,
   ) {
     this.#found = found;
+    this.#leader = leader;
     this.#config = config;
+    this.#own = config;
     this.#context = context;
     this.#data = data;
     this.#model = trainedModel(config, data.model, data.modelFolder);
@@ -189,8 +204,6 @@ class Run {
 
   async go(): Promise<TrainEvent> {
     const config = this.#config;
-    const { plan } = planOf(config, this.#model);
-    requireMemory(plan);
     const point =
       this.#found &&
       takeResumePoint(config.output_dir, this.#found, (text) => this.#notices.push(text));
@@ -200,6 +213,9 @@ class Run {
       const engine = this.#engine.description;
       this.#notices.push(...resumeNotices({ state, engine, config, dataDigest }));
     }
+    await this.#beginGroup(point);
+    const { plan } = planOf(this.#own, this.#model);
+    requireMemory(plan);
     const step = point?.step ?? 0;
     const leftFile = new LeftActivities(config.output_dir);
     const left = config.resume ? leftFile.read(step, config) : undefined;
@@ -218,6 +234,7 @@ class Run {
     try {
       this.#progress(step, point === undefined ? "initialising weights" : "loading weights");
       this.#restore(loaded, point);
+      await this.#leader?.spread(loaded, this.#model, point !== undefined);
       const trainer = this.#trainer(loaded, batches, point?.state);
       const { tokenizer } = this.#data;
       const files: RunFiles = {
@@ -228,7 +245,8 @@ class Run {
       };
       if (left !== undefined) this.#totals.evalLoss = left.evalLoss;
       activities = new RunActivities({
-        ...{ config, data: this.#data, model: this.#model, engine: this.#engine, trainer, files },
+        ...{ config, ownRowCount: this.#own.batch_size },
+        ...{ data: this.#data, model: this.#model, engine: this.#engine, trainer, files },
         ...{ totals: this.#totals, control: this.#context.control, left: leftFile },
         emit: (event) => this.#emit(event),
       });
@@ -258,7 +276,8 @@ class Run {
 
   /** Compiles all that a step needs. */
   async #prepare(loaded: LoadedPlan): Promise<void> {
-    const accumulates = this.#config.gradient_accumulation_steps > 1;
+    const { gradient_accumulation_steps: count, sum_order: order } = this.#own;
+    const accumulates = count > 1 && order === "serial";
     for (const section of [
       "forward_backward",
       ...(accumulates ? ["forward_backward_accumulate"] : []),
@@ -284,13 +303,16 @@ class Run {
         if (trainer.step > firstStep) observations.finish(trainer.step);
         return activities.interrupt();
       }
+      await this.#leader?.beginUpdate(trainer.step);
       const result = await trainer.update((_, { loss, tokenCount }) => {
         totals.countStep(loss, tokenCount);
         const state = totals.state(trainer, this.#engine.description, config);
         return publishedRun(state, activitiesAfter(trainer.step, config).length);
       });
+      this.#leader?.isUpdated();
       costs.count(result.tokenCount);
       const { step } = trainer;
+      await this.#checkWeights(trainer);
       this.#progress(step, `step ${step}/${config.max_steps}  loss ${result.loss.toFixed(4)}`, {
         step,
         loss: result.loss,
@@ -451,49 +473,46 @@ class Run {
 
   #batches(resumed: TrainerState | undefined): Batches {
     const { batch_size: batchSize, seed } = this.#config;
-    return this.#data.train.batches({ batchSize, seed }, resumed?.sampler);
+    const source = this.#data.train.batches({ batchSize, seed }, resumed?.sampler);
+    return this.#leader?.batches(source, this.#config) ?? source;
+  }
+
+  /** Tells the others what is trained, and takes this process's share. */
+  async #beginGroup(point: ResumePoint | undefined): Promise<void> {
+    const leader = this.#leader;
+    if (leader === undefined) return;
+    const config = this.#config;
+    await leader.begin({
+      ...{ config, model: this.#data.model, modelFolder: this.#data.modelFolder },
+      isPacked: config.packing,
+      start: { step: point?.step ?? 0, lossScale: point?.state.lossScale },
+    });
+    this.#own = leader.ownConfig(config);
+    this.#notices.push(leader.notice);
+  }
+
+  async #checkWeights(trainer: Trainer): Promise<void> {
+    const { check_steps: every, max_steps: last } = this.#config;
+    if (this.#leader === undefined || every === 0) return;
+    if (trainer.step % every !== 0 && trainer.step !== last) return;
+    const names = trainableWeights(this.#model.parameters).map(({ name }) => name);
+    await this.#leader.check(trainer.loaded, names, trainer.step);
   }
 
   #trainer(loaded: LoadedPlan, batches: Batches, resumed: TrainerState | undefined): Trainer {
-    const config = this.#config;
-    const trainer = new Trainer(
-      {
-        loaded,
-        batches,
-        schedule: {
-          kind: config.lr_scheduler_type,
-          learningRate: config.learning_rate,
-          minimumLearningRate: config.min_learning_rate,
-          warmupSteps: resolveWarmupSteps(config.warmup_steps, config.max_steps),
-          maxSteps: config.max_steps,
-          decaySteps: (config.lr_decay_steps ?? config.max_steps) - 1,
-        },
-        accumulationSteps: config.gradient_accumulation_steps,
-        beta1: config.adam_beta1,
-        beta2: config.adam_beta2,
-        weightDecay: config.weight_decay,
-        maxGradientNorm: config.max_grad_norm,
-        control: this.#context.control,
-        lossScale: this.#lossScale(resumed),
-        onOverflow: (scale) => {
-          this.#emit({
-            kind: "notice",
-            step: trainer.step,
-            message: `a gradient overflowed; the step is done again with a loss scale of ${scale}`,
-          });
-        },
+    const trainer: Trainer = makeTrainer(this.#own, {
+      ...{ loaded, batches, engine: this.#engine.description, control: this.#context.control },
+      ...(this.#leader !== undefined && { group: this.#leader.trainingGroup(this.#own) }),
+      start: { step: resumed?.step ?? 0, lossScale: resumed?.lossScale },
+      onOverflow: (scale) => {
+        this.#emit({
+          kind: "notice",
+          step: trainer.step,
+          message: `a gradient overflowed; the step is done again with a loss scale of ${scale}`,
+        });
       },
-      resumed?.step ?? 0,
-    );
+    });
     return trainer;
-  }
-
-  #lossScale(resumed: TrainerState | undefined): LossScale {
-    const fixed = this.#config.loss_scale;
-    if (fixed > 0) return LossScale.fixed(fixed);
-    const isNeeded = this.#engine.description.arithmetic === "fp16";
-    if (!isNeeded || this.#config.scaling === "off") return LossScale.fixed(1);
-    return LossScale.dynamic(resumed?.lossScale);
   }
 
   /** `due`: what is told again after `step`. */

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
+import { launchedProcess } from "../../cluster/index.ts";
 import { AnecdoteError } from "../../util/errors.ts";
 import { compiledUrl } from "../../util/source-layout.ts";
 import { noteStuckThread } from "../../util/stuck-thread.ts";
@@ -18,6 +19,8 @@ import { RunLock } from "../../runs/run-lock.ts";
 const LEAVE_AFTER_MS = 500;
 /** How often the run's folder is looked at for what others ask. */
 const ORDERS_EVERY_MS = 100;
+/** Where others train too, a step that does not end is likely one whose partner is gone, and mpirun does not wait long. */
+const STUCK_IN_GROUP_MS = 5000;
 
 /** What saves for a thread that hangs: loaded beside the first steps, so that nobody waits for it. */
 const loadSaver = async () => import("./emergency-save.ts");
@@ -65,6 +68,10 @@ export async function trainInWorker(
 ): Promise<TrainEvent> {
   const own = options.lock === undefined ? RunLock.take(config.output_dir) : undefined;
   try {
+    // Rank 0 cannot begin again with another engine while the others train on.
+    if (launchedProcess() !== undefined) {
+      return await trainLocked(config, { stuckAfterMs: STUCK_IN_GROUP_MS, ...options });
+    }
     return await withCpuBehind(config, options, trainLocked);
   } finally {
     own?.release();

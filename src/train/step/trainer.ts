@@ -5,6 +5,7 @@ import type { Batch, Batches } from "../../text/index.ts";
 import type { ControlBlock } from "../run/control.ts";
 import { TrainError } from "../errors.ts";
 import { writeBatch } from "./batch-inputs.ts";
+import { gradientGroups, GradientReduction, TreeSums } from "./gradient-sums.ts";
 import { LossScale } from "./loss-scale.ts";
 import { learningRateAt } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
@@ -34,6 +35,11 @@ export interface TrainerOptions {
   readonly lookahead?: boolean;
   /** Who else trains this model. Default: nobody. In a group, steps are not begun along with the update before. */
   readonly group?: TrainingGroup;
+  /**
+   * How the gradients of micro-batches are added: one after the other inside the programs, or in a tree (`TreeSums`).
+   * Default "serial".
+   */
+  readonly sumOrder?: "serial" | "tree";
 }
 
 /** What one update did. */
@@ -78,6 +84,7 @@ export class Trainer {
   readonly #batches: Batches;
   readonly #options: TrainerOptions;
   readonly #group: GroupStep;
+  readonly #sums: TreeSums | undefined;
   #step: number;
   /** Begun along with the last update. */
   #next: StepGradients | undefined;
@@ -87,6 +94,8 @@ export class Trainer {
     this.loaded = options.loaded;
     this.#batches = options.batches;
     this.#group = new GroupStep(options.loaded, options.group);
+    const isTree = options.sumOrder === "tree" && options.accumulationSteps > 1;
+    this.#sums = isTree ? new TreeSums(options.loaded, options.accumulationSteps) : undefined;
     this.lossScale = options.lossScale ?? LossScale.fixed(1);
     this.#step = step;
     this.#scalar("weight_decay", options.weightDecay);
@@ -217,19 +226,39 @@ export class Trainer {
     gradients: StepGradients,
   ): Promise<{ readonly loss: number; readonly gradientNorm: number }> {
     while (gradients.done < gradients.batches.length) {
-      await runSections(this.loaded, this.#writeBatch(gradients));
+      const isLast = gradients.done + 1 === gradients.batches.length;
+      const sections = this.#writeBatch(gradients);
+      if (isLast && !this.#group.isAlone) await this.#runAndReduce(sections, gradients);
+      else await runSections(this.loaded, sections);
       this.#countBatch(gradients);
     }
-    if (!this.#group.isAlone) {
-      await this.#group.reduceGradients();
-      await this.loaded.run("gradient_norm");
-    }
+    if (!this.#normsAtOnce) await this.loaded.run("gradient_norm");
     const squareSum = readScalar(this.loaded, "gradient_square_sum");
     const scaledNorm = Math.sqrt(await this.#group.sumOfSquares(squareSum));
     return {
-      loss: (await this.#group.sum(gradients.lossSum)) / gradients.tokenCount,
+      loss: (await this.#group.sumOfAll(gradients.lossSum)) / gradients.tokenCount,
       gradientNorm: scaledNorm / gradients.scale,
     };
+  }
+
+  /** Runs the last micro-batch; gradients are summed over the group from the moment in which they are whole. */
+  async #runAndReduce(sections: readonly string[], { scale, done }: StepGradients): Promise<void> {
+    for (const section of sections) {
+      const reduction = new GradientReduction(
+        gradientGroups(this.loaded.plan, section),
+        (buffers) => {
+          for (const buffer of buffers) this.#sums?.add(done, buffer);
+          return this.#group.reduceGradients(buffers, scale);
+        },
+      );
+      await this.loaded.run(section, (count) => reduction.reached(count));
+      await reduction.finish();
+    }
+  }
+
+  /** Whether the norm of the gradients is taken in one go with the last micro-batch. */
+  get #normsAtOnce(): boolean {
+    return this.#group.isAlone && this.#sums === undefined;
   }
 
   /** Puts a step's next batch where the engine finds it, and says what to run over it. */
@@ -238,14 +267,21 @@ export class Trainer {
     if (batch !== undefined) writeBatch(this.loaded, batch);
     this.#scalar("loss_scale", scale / tokenCount);
     return [
-      done === 0 ? "forward_backward" : "forward_backward_accumulate",
-      ...(done + 1 === batches.length && this.#group.isAlone ? ["gradient_norm"] : []),
+      done === 0 || this.#sums !== undefined ? "forward_backward" : "forward_backward_accumulate",
+      ...(done + 1 === batches.length && this.#normsAtOnce ? ["gradient_norm"] : []),
     ];
   }
 
   #countBatch(gradients: StepGradients): void {
     gradients.lossSum += readScalar(this.loaded, "loss_sum");
+    const isReduced = gradients.done + 1 === gradients.batches.length && !this.#group.isAlone;
+    if (!isReduced) for (const buffer of this.#gradients) this.#sums?.add(gradients.done, buffer);
     gradients.done++;
+  }
+
+  get #gradients(): readonly string[] {
+    const { buffers } = this.loaded.plan;
+    return [...buffers.values()].flatMap(({ name, role }) => (role === "gradient" ? [name] : []));
   }
 
   #scalar(buffer: string, value: number): void {

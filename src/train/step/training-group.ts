@@ -1,7 +1,7 @@
 import { ALONE } from "../../engine/collective.ts";
-import type { Collective, ExchangedArray } from "../../engine/collective.ts";
+import type { Collective, Exchange } from "../../engine/collective.ts";
 import type { LoadedPlan } from "../../engine/engine.ts";
-import { TrainError } from "../errors.ts";
+import { gradientView } from "./gradient-sums.ts";
 
 /** The processes of one training. Default: this one alone. */
 export interface TrainingGroup {
@@ -9,6 +9,10 @@ export interface TrainingGroup {
   readonly replicas?: Collective;
   /** Holders of different weights of one model: the squares of their gradients are summed over them. */
   readonly shards?: Collective;
+  /** How gradients travel. Default fp32. */
+  readonly wire?: "fp32" | "fp16";
+  /** Each replica updates its part of every weight (`partOf`), and gets the others' parts from them. Default false. */
+  readonly isSharded?: boolean;
 }
 
 /** The exchanges of a training step. On its own a process makes none of them. */
@@ -16,11 +20,18 @@ export class GroupStep {
   readonly #loaded: LoadedPlan;
   readonly #replicas: Collective;
   readonly #shards: Collective;
+  readonly #wire: "fp32" | "fp16";
+  readonly #isSharded: boolean;
 
-  constructor(loaded: LoadedPlan, { replicas = ALONE, shards = ALONE }: TrainingGroup = {}) {
+  constructor(
+    loaded: LoadedPlan,
+    { replicas = ALONE, shards = ALONE, wire = "fp32", isSharded = false }: TrainingGroup = {},
+  ) {
     this.#loaded = loaded;
     this.#replicas = replicas;
     this.#shards = shards;
+    this.#wire = wire;
+    this.#isSharded = isSharded && replicas.size > 1;
   }
 
   /** Whether exchanges stand between the sections of a step. */
@@ -33,36 +44,43 @@ export class GroupStep {
    * comes back to all of them.
    */
   async sum(value: number): Promise<number> {
-    if (this.#replicas.size === 1) return value;
-    const numbers = Float64Array.of(value);
-    await this.#replicas.allReduce([numbers]).wait();
-    return numbers[0] ?? Number.NaN;
+    return await sumOver(this.#replicas, value);
   }
 
-  /** Sums the gradients over all replicas: one exchange a weight, in the order in which the backward pass ends them. */
-  async reduceGradients(): Promise<void> {
-    if (this.#replicas.size === 1) return;
-    const exchanges = this.#gradientViews().map((view) => this.#replicas.allReduce([view]));
-    for (const exchange of exchanges) await exchange.wait();
+  /** As `sum`, over all members that hold parts of the model too: of a loss, which the last of them computes. */
+  async sumOfAll(value: number): Promise<number> {
+    return await sumOver(this.#shards, await sumOver(this.#replicas, value));
   }
 
-  /** The sum of squares over all shards: gradients of replicas are equal already. */
+  /** Begins to sum gradients over all replicas; each replica gets its part of the sums where it updates no more. */
+  reduceGradients(buffers: readonly string[], unit: number): Exchange | undefined {
+    if (this.#replicas.size === 1) return undefined;
+    const views = buffers.map((name) => gradientView(this.#loaded, name));
+    const wire = { kind: this.#wire, names: buffers, unit };
+    return this.#isSharded
+      ? this.#replicas.reduceScatter(views, wire)
+      : this.#replicas.allReduce(views, wire);
+  }
+
+  /**
+   * The sum of squares over all shards; over replicas too where each has but its part of the gradients, which are
+   * equal otherwise.
+   */
   async sumOfSquares(value: number): Promise<number> {
-    if (this.#shards.size === 1) return value;
-    const numbers = Float64Array.of(value);
-    await this.#shards.allReduce([numbers]).wait();
-    return numbers[0] ?? Number.NaN;
+    const own = this.#isSharded ? await sumOver(this.#replicas, value) : value;
+    return await sumOver(this.#shards, own);
   }
 
-  /** Fresh views: an engine may convert what it hands out. */
-  #gradientViews(): readonly ExchangedArray[] {
-    const names = [...this.#loaded.plan.buffers.values()].flatMap(({ name, role }) =>
-      role === "gradient" ? [name] : [],
-    );
-    return names.map((name) => {
-      const view = this.#loaded.view(name);
-      if (view instanceof Float32Array) return view;
-      throw new TrainError("train.buffer", `buffer ${name} does not hold fp32 numbers`);
-    });
+  /** After an update of parts: all of every weight at every replica. */
+  async gatherWeights(weights: readonly string[]): Promise<void> {
+    if (!this.#isSharded) return;
+    await this.#replicas.allGather(weights.map((name) => gradientView(this.#loaded, name))).wait();
   }
+}
+
+async function sumOver(group: Collective, value: number): Promise<number> {
+  if (group.size === 1) return value;
+  const numbers = Float64Array.of(value);
+  await group.allReduce([numbers]).wait();
+  return numbers[0] ?? Number.NaN;
 }

@@ -1,0 +1,10 @@
+export { agree } from "./agreement.ts";
+export type { Facts } from "./agreement.ts";
+export { Cluster } from "./cluster.ts";
+export type { ClusterOptions, CommunicationTimes } from "./cluster.ts";
+export { ClusterError } from "./errors.ts";
+export { launchedProcess } from "./launched.ts";
+export type { Launched } from "./launched.ts";
+export { layoutOf, placeOf, rankOf } from "./layout.ts";
+export type { Layout, Place } from "./layout.ts";
+export { broadcastValue } from "./messages.ts";

@@ -1,0 +1,21 @@
+import type { Model } from "../../model/index.ts";
+import { optimize } from "../../passes/pipeline.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { buildTrainingPlan } from "../step/step-plan.ts";
+import type { TrainingPlan } from "../step/step-plan.ts";
+
+/** The plan of a run's steps, as `--show plan` prints it and the engine runs it. */
+export function planOf(config: TrainConfig, model: Model): TrainingPlan {
+  return buildTrainingPlan({
+    model,
+    batchSize: config.batch_size,
+    sequenceLength: config.max_seq_length,
+    isPacked: config.packing,
+    accumulation: config.gradient_accumulation_steps > 1,
+    recompute: config.recompute,
+    optimize: (fn) => optimize(fn),
+    adamw: { beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: config.adam_epsilon },
+    ...(config.tap_bytes !== undefined && { byteBudget: config.tap_bytes }),
+    ...(config.head_chunk_rows !== undefined && { headChunkRows: config.head_chunk_rows }),
+  });
+}

@@ -1,0 +1,161 @@
+import { availableParallelism } from "node:os";
+import { agree, broadcastValue, Cluster, layoutOf, placeOf, rankOf } from "../../cluster/index.ts";
+import type { CommunicationTimes, Facts, Launched, Layout, Place } from "../../cluster/index.ts";
+import type { Collective } from "../../engine/collective.ts";
+import type { LoadedPlan } from "../../engine/engine.ts";
+import type { ModelConfig } from "../../model/index.ts";
+import type { TrainConfig } from "../config/config.ts";
+import type { TrainingGroup } from "../step/training-group.ts";
+import { divideBatches, parseShares } from "./batch-shares.ts";
+import type { BatchShares } from "./batch-shares.ts";
+import type { Dealing } from "./group-batches.ts";
+import type { TrainerStart } from "./make-trainer.ts";
+
+/** What rank 0 has prepared and the others take from it: they need neither its data nor its folders. */
+export interface Order {
+  readonly config: TrainConfig;
+  readonly model: ModelConfig;
+  /** Whose weights the run begins with; rank 0 reads them. */
+  readonly modelFolder: string | undefined;
+  readonly isPacked: boolean;
+  readonly start: TrainerStart;
+  readonly shares: BatchShares;
+}
+
+/** What the others do next. */
+export type Command =
+  | { readonly kind: "update" }
+  | { readonly kind: "check" }
+  /** Hand over what rank 0 asks for, as it asks. */
+  | { readonly kind: "serve" }
+  /** The run is over; `error`: because of this, which rank 0 tells. */
+  | { readonly kind: "end"; readonly error?: string };
+
+/** The processes of a run that mpirun started, seen from one of them. */
+export class RunGroup {
+  readonly cluster: Cluster;
+  readonly layout: Layout;
+  readonly place: Place;
+  readonly replicas: Collective;
+  readonly shards: Collective;
+  /** Whether the others wait for a command, so that this process can end them in good order. */
+  #isCommanding = true;
+
+  private constructor(
+    cluster: Cluster,
+    layout: Layout,
+    groups: { readonly replicas: Collective; readonly shards: Collective },
+  ) {
+    this.cluster = cluster;
+    this.layout = layout;
+    this.place = placeOf(cluster.rank, layout);
+    this.replicas = groups.replicas;
+    this.shards = groups.shards;
+  }
+
+  /** Forms the group. Throws `ClusterError` where Open MPI is missing or processes do not fit the stages. */
+  static async open(
+    settings: Pick<TrainConfig, "pipeline_stages" | "stall_seconds">,
+  ): Promise<RunGroup> {
+    const cluster = await Cluster.open({ stallSeconds: settings.stall_seconds });
+    const layout = layoutOf(cluster.size, settings.pipeline_stages);
+    const { replica, stage } = placeOf(cluster.rank, layout);
+    const replicas = await cluster.split(stage);
+    const shards = await cluster.split(replica);
+    return new RunGroup(cluster, layout, { replicas, shards });
+  }
+
+  get rank(): number {
+    return this.cluster.rank;
+  }
+
+  get world(): Collective {
+    return this.cluster.world;
+  }
+
+  /** Throws, at every member, where they are not of one mind. Returns their hosts. */
+  async agree(facts: Facts): Promise<readonly string[]> {
+    const hosts = await agree(this.world, facts);
+    return hosts;
+  }
+
+  /** How an update's batches are divided. `speeds`: micro-batches a second of each replica, for `--shares auto`. */
+  sharesOf(config: TrainConfig, speeds?: readonly number[]): BatchShares {
+    const { replicaCount } = this.layout;
+    const weights = speeds ?? parseShares(config.shares, replicaCount);
+    return divideBatches(config, replicaCount, weights);
+  }
+
+  /** The settings with this process's share of an update. */
+  ownConfig(config: TrainConfig, { rowCount, microBatches }: BatchShares): TrainConfig {
+    return {
+      ...config,
+      batch_size: rowCount,
+      gradient_accumulation_steps: microBatches[this.place.replica] ?? 1,
+    };
+  }
+
+  trainingGroup({ wire, shard_optimizer: isSharded }: TrainConfig): TrainingGroup {
+    return { replicas: this.replicas, shards: this.shards, wire, isSharded };
+  }
+
+  dealing({ config, shares, isPacked }: Pick<Order, "config" | "shares" | "isPacked">): Dealing {
+    const stages = Array.from({ length: this.layout.stageCount }, (_, stage) => stage);
+    return {
+      ...{ world: this.world, shares, isPacked, sequenceLength: config.max_seq_length },
+      members: shares.microBatches.map((_, replica) =>
+        stages.map((stage) => rankOf({ replica, stage }, this.layout)),
+      ),
+    };
+  }
+
+  /** Of rank 0 to the others. */
+  async giveOrder(order: Order): Promise<void> {
+    this.#isCommanding = false;
+    await broadcastValue(this.world, { kind: "order", order });
+  }
+
+  /** What rank 0 has prepared; nothing where it has nothing to do. */
+  async takeOrder(): Promise<Order | undefined> {
+    const told = (await broadcastValue(this.world, undefined)) as
+      | { readonly kind: "order"; readonly order: Order }
+      | Command;
+    return told.kind === "order" ? told.order : undefined;
+  }
+
+  /** Of rank 0: what comes next. While the others carry it out, they cannot be told of an error. */
+  async command(command: Command): Promise<void> {
+    await broadcastValue(this.world, command);
+    this.#isCommanding = false;
+  }
+
+  /** Of rank 0: the others wait for the next command. */
+  isDone(): void {
+    this.#isCommanding = true;
+  }
+
+  async takeCommand(): Promise<Command> {
+    return (await broadcastValue(this.world, undefined)) as Command;
+  }
+
+  /** Of rank 0: ends the others, and leaves with them. With an error, all at once where they cannot be told. */
+  async end(error?: string): Promise<void> {
+    if (!this.#isCommanding) return await this.cluster.abort();
+    await broadcastValue(this.world, { kind: "end", ...(error !== undefined && { error }) });
+    await this.cluster.close();
+  }
+
+  async times(): Promise<CommunicationTimes> {
+    return await this.cluster.times();
+  }
+
+  /** Rank 0's contents of the named buffers at all replicas that hold them. */
+  async spread(loaded: LoadedPlan, buffers: readonly string[]): Promise<void> {
+    for (const name of buffers) await this.replicas.broadcast([loaded.view(name)], 0).wait();
+  }
+}
+
+/** Threads of an engine where several processes share a machine: its cores go round. */
+export function threadsBeside({ localSize }: Launched): number {
+  return Math.max(1, Math.floor(availableParallelism() / localSize));
+}

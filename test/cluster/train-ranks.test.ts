@@ -1,0 +1,118 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { readEvents } from "../../src/runs/event-log.ts";
+import { finished, runCli, temporaryFolder, tinyTraining } from "../helpers/cli.ts";
+import { BIN, needsMpi, runCluster, startMpi, WITHOUT_MPI } from "../helpers/mpi.ts";
+
+/** Settings of an update of four micro-batches, whoever computes them. */
+const FOUR = [
+  ...["--gradient-accumulation-steps", "4", "--max-steps", "8", "--logging-steps", "1"],
+  ...["--eval-steps", "4", "--eval-batches", "2", "--save-steps", "4", "--seed", "3"],
+  ...["--save-total-limit", "0", "--engine", "cpu"],
+];
+
+function numbers(run: string): unknown[] {
+  return readEvents(join(run, "events.ndjson")).flatMap((event): unknown[] => {
+    if (event.kind === "step") return [[event.step, event.train_loss, event.gradient_norm]];
+    return event.kind === "eval" ? [[event.step, event.eval_loss]] : [];
+  });
+}
+
+function bytes(run: string, step: number): readonly string[] {
+  return ["model.safetensors", "optimizer.safetensors"].map((file) =>
+    readFileSync(join(run, `checkpoint-${step}`, file)).toString("base64"),
+  );
+}
+
+describe.skipIf(WITHOUT_MPI !== undefined)(needsMpi("several processes train one model"), () => {
+  it("to the bit as one does on all of their batches, and a checkpoint of any goes on under any", async () => {
+    const folder = temporaryFolder();
+    const run = (name: string): string => join(folder, name);
+    const args = (name: string, more: readonly string[] = []): string[] =>
+      tinyTraining(folder, run(name), [...FOUR, "--sum-order", "tree", ...more]);
+    expect((await runCli(args("one"))).code).toBe(0);
+    for (const size of [2, 4]) {
+      const name = `of-${size}`;
+      const { code, stderr } = await runCluster(size, args(name, ["--check-steps", "2"]));
+      expect({ code, stderr }).toMatchObject({ code: 0 });
+      expect(numbers(run(name))).toEqual(numbers(run("one")));
+      expect(bytes(run(name), 8)).toEqual(bytes(run("one"), 8));
+    }
+    // Half with two, the rest with four and alone.
+    const half = args("half", ["--max-steps", "4", "--lr-decay-steps", "8"]);
+    expect((await runCluster(2, half)).code).toBe(0);
+    const whole = args("whole", ["--lr-decay-steps", "8"]);
+    expect((await runCli(whole)).code).toBe(0);
+    const on = args("half", ["--max-steps", "8", "--lr-decay-steps", "8", "--resume"]);
+    const { code, stderr } = await runCluster(4, on);
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    expect(bytes(run("half"), 8)).toEqual(bytes(run("whole"), 8));
+  });
+
+  it("with rows of a batch apart where there are fewer micro-batches than processes", async () => {
+    const folder = temporaryFolder();
+    const run = (name: string): string => join(folder, name);
+    const args = (name: string): string[] =>
+      tinyTraining(folder, run(name), [...FOUR, "--gradient-accumulation-steps", "1"]);
+    expect((await runCli(args("one"))).code).toBe(0);
+    expect((await runCluster(2, args("two"))).code).toBe(0);
+    const [alone, two] = [numbers(run("one")), numbers(run("two"))].map((rows) =>
+      (rows as number[][]).flat(),
+    );
+    expect(two).toHaveLength(alone?.length ?? 0);
+    two?.forEach((value, i) => {
+      const wanted = alone?.[i] ?? NaN;
+      expect(Math.abs(value - wanted)).toBeLessThanOrEqual(1e-5 * Math.abs(wanted));
+    });
+    const { code, stderr } = await runCluster(3, args("three"));
+    expect(code).not.toBe(0);
+    expect(stderr).toContain("1 micro-batches of 2 rows, which 3 processes cannot share evenly");
+    expect(existsSync(run("three"))).toBe(false);
+  });
+
+  it("with fp16 on the wire near to fp32, and the same again", async () => {
+    const folder = temporaryFolder();
+    const run = (name: string): string => join(folder, name);
+    const args = (name: string, wire: string): string[] =>
+      tinyTraining(folder, run(name), [...FOUR, "--wire", wire]);
+    for (const name of ["a", "b"]) expect((await runCluster(2, args(name, "fp16"))).code).toBe(0);
+    expect((await runCluster(2, args("exact", "fp32"))).code).toBe(0);
+    expect(bytes(run("a"), 8)).toEqual(bytes(run("b"), 8));
+    const [half, exact] = ["a", "exact"].map((name) => (numbers(run(name)) as number[][]).flat());
+    half?.forEach((value, i) => {
+      const wanted = exact?.[i] ?? NaN;
+      expect(Math.abs(value - wanted)).toBeLessThanOrEqual(2e-3 * Math.abs(wanted));
+    });
+    expect(half).not.toEqual(exact);
+  });
+
+  it("refuse at the start what differs between them, and write nothing", async () => {
+    const folder = temporaryFolder();
+    const run = join(folder, "run");
+    const args = tinyTraining(folder, run, FOUR);
+    const { code, stderr } = await finished(
+      startMpi([
+        ...["-np", "1", process.execPath, BIN, ...args],
+        ...[":", "-np", "1", process.execPath, BIN, ...args, "--learning-rate", "0.5"],
+      ]),
+    );
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(
+      /rank 1 on .* differs from rank 0 on .*: learning_rate is 0.5 there and 0.001 here/,
+    );
+    expect(existsSync(run)).toBe(false);
+  });
+});
+
+describe("settings of several processes", () => {
+  it("are refused by name in a process on its own, where they would do nothing", async () => {
+    const folder = temporaryFolder();
+    const args = tinyTraining(folder, join(folder, "run"), ["--pipeline-stages", "2"]);
+    const { code, stderr } = await runCli(args);
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(
+      "--pipeline-stages 2 would do nothing: this process trains on its own",
+    );
+  });
+});
