@@ -22,6 +22,7 @@ export {
   ModelHandle,
   TRAIN_OPTIONS,
   TrainRun,
+  checkData,
   evaluateModel,
   openModel,
   planOf,
@@ -34,6 +35,8 @@ export {
   trainedModel,
 } from "./train/index.ts";
 export type {
+  CheckDataOptions,
+  DataCheckReport,
   EvaluateOptions,
   EvaluationReport,
   JudgeOptions,

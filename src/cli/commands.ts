@@ -107,7 +107,7 @@ const COMMANDS: readonly CommandRow[] = [
     help: "published results beside this project's",
     load: () => import("./bench.ts"),
   },
-  { name: "data", help: "make or fetch text to train on", load: () => import("./data.ts") },
+  { name: "data", help: "make, fetch or check what to train on", load: () => import("./data.ts") },
   {
     name: "tokenizer",
     help: "train a tokenizer, or see what one does to a text",

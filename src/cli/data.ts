@@ -5,6 +5,7 @@ import { END_OF_TEXT, downloadTinyStories, generateStories } from "../text/index
 import type { DownloadProgress, StorySplit } from "../text/index.ts";
 import { writeFileAtomically } from "../util/atomic-file.ts";
 import type { Exit } from "./exit.ts";
+import { register as registerCheck } from "./data-check.ts";
 import { STOP_SIGNALS } from "./interruptions.ts";
 import { EXIT_CODES } from "./errors.ts";
 import { wholeNumber } from "./options.ts";
@@ -28,6 +29,7 @@ const COUNT_LIMIT = 100_000_000;
 
 export function register(program: Command, exit: Exit): void {
   const data = program.command("data");
+  registerCheck(data, exit);
   data
     .command("stories")
     .description("write the built-in children's stories: train.txt and validation.txt")

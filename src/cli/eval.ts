@@ -98,8 +98,19 @@ export function register(program: Command, _exit: Exit): void {
   });
 }
 
+type RowValues = Pick<
+  OptionValues<typeof EVAL_OPTIONS>,
+  | "data_format"
+  | "prompt_field"
+  | "completion_field"
+  | "input_field"
+  | "messages_field"
+  | "mask_prompt"
+  | "pair_style"
+>;
+
 /** How rows are read, as far as somebody said. */
-function rowsOf(values: OptionValues<typeof EVAL_OPTIONS>): RowReading {
+export function rowsOf(values: RowValues): RowReading {
   const { data_format, prompt_field, completion_field, input_field, messages_field } = values;
   const { mask_prompt, pair_style } = values;
   return {

@@ -112,6 +112,26 @@ export class ChatTemplate {
     return { text: guard.plain(whole), ...this.#encodeCut(whole, cuts, guard.breaker) };
   }
 
+  /**
+   * As `renderTurns` of a conversation whose last message is the assistant's and the only one that is told: whatever the
+   * template makes of those before, it stands behind what `render` gives the model to go on from.
+   */
+  renderLastTurn(messages: readonly ChatMessage[], options: ChatOptions = {}): RenderedTurns {
+    const { guard, render, plain } = this.#start(messages, options);
+    const message = plain.length - 1;
+    const before = message === 0 ? "" : render(message, true);
+    const whole = render(plain.length, false);
+    if (!whole.startsWith(before)) {
+      throw new TextError(
+        "text.chat.turns",
+        `${this.#where}: the chat template renders what stands before message ${message + 1} otherwise once it is answered, so that the answer cannot be told from it`,
+        { remedy: "Give a template that keeps messages." },
+      );
+    }
+    const cut = { start: before.length, end: whole.length, message };
+    return { text: guard.plain(whole), ...this.#encodeCut(whole, [cut], guard.breaker) };
+  }
+
   #encodeCut(
     text: string,
     cuts: readonly ChatSpan[],
@@ -185,6 +205,19 @@ interface Rendering {
   readonly plain: readonly ChatMessage[];
   /** The first messages, guards included. */
   readonly render: (count: number, addGenerationPrompt: boolean) => string;
+}
+
+/** Whether a tokenizer's files hold a chat template. */
+export function hasChatTemplate(described: DescribedTokenizer): boolean {
+  return templatesOf(described).size > 0;
+}
+
+/** The tokenizer with a chat template in place of its own, kept beside it wherever it is saved. */
+export function withChatTemplate(
+  described: DescribedTokenizer,
+  source: string,
+): DescribedTokenizer {
+  return { ...described, companions: { ...described.companions, [FILE]: source } };
 }
 
 const DEFAULT = "default";

@@ -20,7 +20,14 @@ export {
 } from "./simple-tokenizers.ts";
 export type { DescribedTokenizer } from "./simple-tokenizers.ts";
 export { loadTokenizer, saveTokenizer } from "./tokenizer-files.ts";
-export { ChatTemplate, openChatTemplate, renderChat } from "./chat-template.ts";
+export {
+  ChatTemplate,
+  hasChatTemplate,
+  openChatTemplate,
+  renderChat,
+  withChatTemplate,
+} from "./chat-template.ts";
+export { CHAT_TEMPLATES, chatTemplateSource } from "./chat-presets.ts";
 export type { ChatOptions, ChatSpan, RenderedChat, RenderedTurns } from "./chat-template.ts";
 export type { ChatMessage, ChatPart, ChatTool } from "./chat-messages.ts";
 
@@ -61,12 +68,18 @@ export type { DataSplit, EpochBatches, WindowSplitOptions } from "./data-split.t
 
 export { ExampleBatches, exampleEvaluationBatches } from "./examples/example-batches.ts";
 export type { ExampleBatchOptions, ExampleRowOptions } from "./examples/example-batches.ts";
-export { encodeExample } from "./examples/example-encoder.ts";
+export { checkExamples } from "./examples/check-examples.ts";
 export type {
-  ChatEncoder,
-  EncodedExample,
-  ExampleEncoderOptions,
-} from "./examples/example-encoder.ts";
+  CheckOptions,
+  DataCheck,
+  LengthBucket,
+  RowProblem,
+  ShownExample,
+  ShownPiece,
+  SplitCheck,
+} from "./examples/check-examples.ts";
+export { encodeExample } from "./examples/example-encoder.ts";
+export type { EncodedExample, ExampleEncoderOptions } from "./examples/example-encoder.ts";
 export { DATA_FORMATS, EXAMPLE_FORMS } from "./examples/example.ts";
 export type { DataFormat, Example, ExampleForm, FieldNames, Message } from "./examples/example.ts";
 export { examplesDigest, ExampleStore } from "./examples/example-set.ts";

@@ -26,6 +26,8 @@ export { DEFAULT_PRESET, PRESETS, presetOf } from "./config/presets.ts";
 export type { Preset } from "./config/presets.ts";
 export { evaluateModel } from "./evaluate/evaluate.ts";
 export type { EvaluateOptions, EvaluationReport, RowReading } from "./evaluate/evaluate.ts";
+export { checkData } from "./evaluate/check-data.ts";
+export type { CheckDataOptions, DataCheckReport } from "./evaluate/check-data.ts";
 export { heldOutOf } from "./evaluate/held-out.ts";
 export type { HeldOut } from "./evaluate/held-out.ts";
 export { measureStep } from "./costs/measured-step.ts";

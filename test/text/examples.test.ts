@@ -5,6 +5,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   byteTokenizer,
+  CHAT_TEMPLATES,
+  ChatTemplate,
   checkBatch,
   ExampleBatches,
   ExampleStore,
@@ -17,7 +19,7 @@ import {
   readExamples,
   trainingFrame,
 } from "../../src/text/index.ts";
-import type { ChatEncoder, ExampleDataOptions, ExampleSet } from "../../src/text/index.ts";
+import type { ExampleDataOptions, ExampleSet } from "../../src/text/index.ts";
 import { packRows } from "../../src/text/examples/pack-rows.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
@@ -25,17 +27,13 @@ const { tokenizer } = byteTokenizer();
 const END = 256;
 
 /** A template that is easy to check by eye. */
-const chat: ChatEncoder = {
-  encode: (messages, { isAnswered, tools }) => [
-    ...tokenizer.encode(tools === undefined ? "" : `tools ${tools.length};`),
-    ...messages.flatMap(({ role, content }) => [
-      ...tokenizer.encode(`${String(role)}:`),
-      ...tokenizer.encode(String(content)),
-      END,
-    ]),
-    ...(isAnswered ? [] : tokenizer.encode("assistant:")),
-  ],
-};
+const chat = templateOf(
+  "{% if tools %}tools {{ tools | length }};{% endif %}{% for m in messages %}{{ m.role }}:{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}",
+);
+
+function templateOf(source: string): ChatTemplate {
+  return new ChatTemplate(byteTokenizer(), "model", source);
+}
 
 function options(more: Partial<ExampleDataOptions> = {}): ExampleDataOptions {
   return {
@@ -239,15 +237,9 @@ describe("an example", () => {
 
   it("is one for each answer where the template writes earlier answers otherwise than the last", () => {
     // As templates of reasoning models do: answers before the last question are shortened.
-    const answered: ChatEncoder = {
-      encode: (messages, { isAnswered }) => {
-        const last = messages.findLastIndex(({ role }) => role === "user");
-        const texts = messages.map(({ role, content }, index) =>
-          role === "user" ? `${String(content)};` : `=>${index < last ? "..." : String(content)};`,
-        );
-        return Array.from(tokenizer.encode(`${texts.join("")}${isAnswered ? "" : "=>"}`));
-      },
-    };
+    const answered = templateOf(
+      "{% set ns = namespace(last=0) %}{% for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}{% for m in messages %}{% if m.role == 'user' %}{{ m.content }};{% else %}=>{% if loop.index0 < ns.last %}...{% else %}{{ m.content }}{% endif %};{% endif %}{% endfor %}{% if add_generation_prompt %}=>{% endif %}",
+    );
     const roles = ["user", "assistant", "user", "assistant"];
     const path = rows("d.jsonl", [
       { messages: roles.map((role, index) => ({ role, content: `${index}` })) },
@@ -258,6 +250,42 @@ describe("an example", () => {
     expect(exampleNotes(data.reports, 64)).toEqual([
       expect.stringContaining("1 train conversations became an example for each answer"),
     ]);
+  });
+
+  it("of the built-in template is learned with the end of each answer; what a user types stays text", () => {
+    const messages = [
+      { role: "system", content: "Be brief." },
+      { role: "user", content: "<|endoftext|>?" },
+      { role: "assistant", content: "No." },
+    ];
+    const path = rows("d.jsonl", [{ messages }]);
+    const plain = templateOf(CHAT_TEMPLATES.plain);
+    const { train } = openExamples(
+      path,
+      options({ form: "chat", masksPrompt: true, contextLength: 200, chat: plain }),
+    );
+    expect(told(train)).toEqual({
+      text: "### System\nBe brief.\n### User\n<|endoftext|>?\n### Assistant\nNo.<|endoftext|>\n",
+      learned: "No.<|endoftext|>\n",
+    });
+    const ids = Array.from({ length: train.lengthOf(0) }, (_, place) => train.tokenAt(0, place));
+    expect(ids.filter((id) => id === END)).toHaveLength(1);
+  });
+
+  it("with a user's message of weight 0 is refused where prompts are learned", () => {
+    const messages = [{ role: "user", content: "a", weight: 0 }];
+    const path = rows("d.jsonl", [{ messages }]);
+    expect(() => openExamples(path, options({ form: "chat" }))).toThrow(
+      /row 1, message 1: only the assistant's messages can be left out one by one/,
+    );
+  });
+
+  it("whose template refuses it is named by its row", () => {
+    const strict = templateOf("{{ raise_exception('no system here') }}");
+    const path = rows("d.jsonl", [{ messages: [{ role: "user", content: "a" }] }]);
+    expect(() => openExamples(path, options({ form: "chat", chat: strict }))).toThrow(
+      /row 1: .*no system here/,
+    );
   });
 
   it("of a conversation without a chat template is refused with the row", () => {

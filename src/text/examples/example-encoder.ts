@@ -1,3 +1,5 @@
+import type { ChatMessage, ChatTool } from "../chat-messages.ts";
+import type { ChatSpan, ChatTemplate } from "../chat-template.ts";
 import type { DocumentFrame } from "../document-frame.ts";
 import { TextError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer.ts";
@@ -12,18 +14,6 @@ export interface EncodedExample {
   readonly isLearned: readonly boolean[];
 }
 
-/** Writes a conversation by the model's own template. */
-export interface ChatEncoder {
-  /**
-   * Ids of a conversation; with `isAnswered` false they end with what an answer of the assistant begins behind. Throws
-   * `TextError` where the template refuses the conversation.
-   */
-  readonly encode: (
-    messages: readonly Readonly<Record<string, unknown>>[],
-    options: { readonly tools?: readonly unknown[]; readonly isAnswered: boolean },
-  ) => readonly number[];
-}
-
 export interface ExampleEncoderOptions {
   readonly tokenizer: Tokenizer;
   /** What stands around a text, or a prompt with its completion. */
@@ -31,7 +21,7 @@ export interface ExampleEncoderOptions {
   /** Only completions, and the assistant's messages, are learned. */
   readonly masksPrompt: boolean;
   /** Absent where the model has no chat template: conversations are refused. */
-  readonly chat?: ChatEncoder | undefined;
+  readonly chat?: ChatTemplate | undefined;
   /** Prompts and completions are written as a user's message and its answer. */
   readonly writesPairsAsChat: boolean;
 }
@@ -131,88 +121,56 @@ function encodeChat(
       `${where}: it is a conversation, and the model has no chat template`,
       {
         remedy:
-          "Put a chat_template.jinja into the model's folder; or write prompts and completions as text.",
+          "Give one: --chat-template plain, chatml, or a .jinja file; or write prompts and completions as text.",
       },
     );
   }
-  const encode = (count: number, isAnswered: boolean): readonly number[] => {
-    try {
-      return chat.encode(
-        messages.slice(0, count).map(({ fields }) => fields),
-        { isAnswered, ...(tools !== undefined && { tools }) },
-      );
-    } catch (error) {
-      if (!(error instanceof TextError)) throw error;
-      throw new TextError(error.code, `${where}: ${error.message}`, { cause: error });
-    }
-  };
   const isLearned = ({ role, isLearned: isMeant }: Message): boolean =>
     isMeant && (!masksPrompt || role === "assistant");
-  const whole = encode(messages.length, true);
-  if (messages.every(isLearned)) return [new Pieces().add(whole, true)];
-  const spans = spansOf(messages, isLearned, masksPrompt, { encode, whole });
-  if (spans !== undefined) return [learnedIn(whole, spans)];
-  return [...messages.keys()]
-    .filter((index) => {
-      const message = messages[index];
-      return message !== undefined && isLearned(message);
-    })
-    .map((index) => answerAlone(index, encode, where));
-}
-
-type Span = readonly [start: number, end: number];
-
-interface Rendering {
-  readonly encode: (count: number, isAnswered: boolean) => readonly number[];
-  readonly whole: readonly number[];
-}
-
-/**
- * Where the learned messages stand, the assistant's without what stands before an answer while it is written; nothing
- * where the conversation up to a message is no beginning of the whole.
- */
-function spansOf(
-  messages: readonly Message[],
-  isLearned: (message: Message) => boolean,
-  masksPrompt: boolean,
-  { encode, whole }: Rendering,
-): readonly Span[] | undefined {
-  const spans: Span[] = [];
-  for (const [index, message] of messages.entries()) {
-    if (!isLearned(message)) continue;
-    const isAnswer = message.role === "assistant" && masksPrompt;
-    const before = index === 0 && !isAnswer ? [] : encode(index, !isAnswer);
-    const after = index + 1 === messages.length ? whole : encode(index + 1, true);
-    if (!begins(whole, before) || !begins(whole, after)) return undefined;
-    spans.push([before.length, after.length]);
+  const silent = messages.findIndex((message) => !masksPrompt && !isLearned(message));
+  if (silent >= 0 && messages[silent]?.role !== "assistant") {
+    throw new TextError(
+      "text.chat.weight",
+      `${where}, message ${silent + 1}: only the assistant's messages can be left out one by one, this one is of the role ${messages[silent]?.role}`,
+      { remedy: "Leave out all that the assistant does not say: --mask-prompt." },
+    );
   }
-  return spans;
-}
-
-function begins(whole: readonly number[], beginning: readonly number[]): boolean {
-  return beginning.length <= whole.length && beginning.every((id, index) => whole[index] === id);
-}
-
-function learnedIn(whole: readonly number[], spans: readonly Span[]): EncodedExample {
-  return {
-    ids: whole,
-    isLearned: whole.map(
-      (_, index) => index > 0 && spans.some(([start, end]) => index >= start && index < end),
-    ),
+  const fields = messages.map((message) => message.fields as ChatMessage);
+  const options = tools === undefined ? {} : { tools: tools as readonly ChatTool[] };
+  const learned = (message: number): boolean => {
+    const one = messages[message];
+    return one !== undefined && isLearned(one);
   };
+  try {
+    const { ids, spans } = chat.renderTurns(fields, options);
+    const chosen = spans.filter(({ message }) => learned(message) === masksPrompt);
+    return [learnedIn(ids, (index) => isWithin(chosen, index) === masksPrompt)];
+  } catch (error) {
+    if (!(error instanceof TextError)) throw error;
+    if (error.code !== "text.chat.turns" || !masksPrompt) throw placed(error, where);
+  }
+  return [...messages.keys()].filter(learned).map((message) => {
+    try {
+      const { ids, spans } = chat.renderLastTurn(fields.slice(0, message + 1), options);
+      return learnedIn(ids, (index) => isWithin(spans, index));
+    } catch (error) {
+      throw error instanceof TextError ? placed(error, where) : error;
+    }
+  });
 }
 
-/** A conversation up to one answer, which alone is learned. */
-function answerAlone(index: number, encode: Rendering["encode"], where: string): EncodedExample {
-  const before = encode(index, false);
-  const whole = encode(index + 1, true);
-  if (begins(whole, before)) return learnedIn(whole, [[before.length, whole.length]]);
-  throw new TextError(
-    "text.chat.prefix",
-    `${where}: the chat template writes what stands before message ${index + 1} otherwise once it is answered, so that what is to be learned cannot be told from what is asked`,
-    {
-      remedy:
-        "Learn whole conversations, without --mask-prompt; or give the model another chat template.",
-    },
-  );
+/** The error with the row it is of; its words hold the remedy. */
+function placed(error: TextError, where: string): TextError {
+  return new TextError(error.code, `${where}: ${error.message}`, { cause: error });
+}
+
+function isWithin(spans: readonly ChatSpan[], index: number): boolean {
+  return spans.some(({ start, end }) => index >= start && index < end);
+}
+
+function learnedIn(ids: Uint32Array, isLearned: (index: number) => boolean): EncodedExample {
+  return {
+    ids: Array.from(ids),
+    isLearned: Array.from(ids, (_, index) => index > 0 && isLearned(index)),
+  };
 }

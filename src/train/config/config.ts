@@ -410,6 +410,7 @@ type OptionalKeys =
   | "completion_field"
   | "input_field"
   | "messages_field"
+  | "chat_template"
   | "epochs"
   | "lora_alpha"
   | "lr_decay_steps"

@@ -46,6 +46,10 @@ export const EXAMPLE_OPTIONS = {
     PAIR_STYLES,
     EXAMPLES,
   ),
+  chat_template: textOption(
+    "chat template in place of the model's: plain, chatml, or a .jinja file; it is kept with the run's tokenizer",
+    { ...EXAMPLES, placeholder: "NAME_OR_FILE" },
+  ),
   packing: flagOption(
     "put several examples into a row, none of which sees another: fewer rows, equal losses",
     { ...EXAMPLES, aliases: ["sample_packing", "pack"] },

@@ -175,6 +175,7 @@ const KEPT: readonly Key[] = [
   ...SIZE_KEYS,
   "tokenizer",
   "vocab_size",
+  "chat_template",
   "story_count",
   "method",
   "lora_rank",

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { CHAT_TEMPLATES } from "../../text/index.ts";
 import { TOKENIZER_KINDS } from "../../runs/model-path.ts";
 
 /** Data that stand in no file. */
@@ -11,6 +12,7 @@ const PATH_KEYS: ReadonlySet<string> = new Set([
   "model",
   "model_config",
   "tokenizer",
+  "chat_template",
 ]);
 /** How long a run is stands in max_steps by the time it is kept. */
 const NOT_KEPT: ReadonlySet<string> = new Set(["epochs", "resume"]);
@@ -29,7 +31,9 @@ function absolute(key: string, value: unknown): unknown {
   if (typeof value !== "string") return value;
   if (DATA_KEYS.has(key)) return MADE_DATA.includes(value) ? value : resolve(value);
   if (!PATH_KEYS.has(key)) return value;
-  const isKind = key === "tokenizer" && TOKENIZER_KINDS.some((kind) => kind === value);
+  const isKind =
+    (key === "tokenizer" && TOKENIZER_KINDS.some((kind) => kind === value)) ||
+    (key === "chat_template" && Object.hasOwn(CHAT_TEMPLATES, value));
   return isKind ? value : resolve(value);
 }
 

@@ -13,7 +13,7 @@ import {
   trainingFrame,
   windowSplit,
 } from "../../text/index.ts";
-import type { CorpusPaths, DataSplit, Tokenizer } from "../../text/index.ts";
+import type { CorpusPaths, DataSplit, DescribedTokenizer } from "../../text/index.ts";
 import { requireRows } from "../../runs/model-fit.ts";
 import { trainedBeginnings } from "../../runs/trained-beginnings.ts";
 import { setImmediate } from "node:timers/promises";
@@ -75,11 +75,12 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
   const folder = resolveModelFolder(options.model, (message) => options.onNote?.(message));
   const { model, load } = openModel(folder, options.adapters);
   const { config } = model;
-  const { tokenizer } = loadTokenizer(folder);
+  const described = loadTokenizer(folder);
+  const { tokenizer } = described;
   requireRows(tokenizer.vocabularySize, config.vocabularySize);
   const sequenceLength = options.sequenceLength ?? Math.min(config.contextLength, 1024);
   const batchSize = options.batchSize ?? Math.max(1, Math.floor(2048 / sequenceLength));
-  const { split, close } = openSplit(options, tokenizer, folder, sequenceLength);
+  const { split, close } = openSplit(options, described, folder, sequenceLength);
   try {
     const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
     try {
@@ -118,11 +119,12 @@ function isSplit(data: CorpusPaths | DataSplit): data is DataSplit {
 /** Documents stand as in training; those for a model from elsewhere as its tokenizer's template says. */
 function openSplit(
   { data, textField = "text", byDocument = false, rows = {}, onNote }: EvaluateOptions,
-  tokenizer: Tokenizer,
+  described: DescribedTokenizer,
   folder: string,
   contextLength: number,
 ): { readonly split: DataSplit; readonly close: () => void } {
   if (isSplit(data)) return { split: data, close: () => undefined };
+  const { tokenizer } = described;
   const trained = trainedBeginnings(folder);
   const cacheFolder = mkdtempSync(join(tmpdir(), "anecdote-eval-"));
   const remove = (): void => rmSync(cacheFolder, { recursive: true, force: true });
@@ -136,7 +138,7 @@ function openSplit(
     const form = formOf(paths, settings);
     if (form !== undefined) {
       const { train, validation, notes } = exampleSplits(
-        ...[paths, form, settings, encoderOptions(settings, tokenizer)],
+        ...[paths, form, settings, encoderOptions(settings, described, folder)],
         { validationFraction: 0, onProgress: () => undefined },
       );
       for (const note of notes) onNote?.(note);

@@ -5,6 +5,7 @@ import type { GenerationConfig, ModelConfig } from "../../model/index.ts";
 import {
   byteTokenizer,
   characterTokenizer,
+  chatTemplateSource,
   beginningWithEnd,
   exampleFormOf,
   exampleTexts,
@@ -16,6 +17,7 @@ import {
   trainBpe,
   trainingFrame,
   trainingTexts,
+  withChatTemplate,
   windowSplit,
   withLead,
 } from "../../text/index.ts";
@@ -25,7 +27,6 @@ import type {
   DataSplit,
   DescribedTokenizer,
   ExampleForm,
-  Tokenizer,
 } from "../../text/index.ts";
 import { Random } from "../../util/random.ts";
 import type { TrainConfig } from "../config/config.ts";
@@ -93,7 +94,10 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
   const form = formOf(path, config);
   const tokenizer = isKept
     ? loadTokenizer(kept)
-    : makeTokenizer(config, modelFolder, { path, form }, report, note);
+    : withGivenTemplate(
+        makeTokenizer(config, modelFolder, { path, form }, report, note),
+        config.chat_template,
+      );
   const tokenCount = tokenizer.tokenizer.vocabularySize;
   const sized = resumedPreset(config) ?? sizedModel(config, modelFolder, tokenCount);
   const { endOfText } = tokenizer.tokenizer.special;
@@ -109,7 +113,7 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
   const isOwn = !isKept && ownTokenizer(modelFolder) === undefined;
   const parts = { config, tokenizer, isOwn, cacheFolder, report };
   const begun = form === undefined ? openStream(path, parts) : openRows(path, form, parts);
-  const judged = evaluationData(begun.tokenizer.tokenizer, parts);
+  const judged = evaluationData(begun.tokenizer, parts);
   // Not before the data are known to be good: a run that cannot begin leaves nothing.
   if (!isKept) saveTokenizer(kept, begun.tokenizer);
   notices.push(...begun.notes, ...(judged?.notes ?? []));
@@ -129,6 +133,13 @@ export function prepareData(config: TrainConfig, report: Report): PreparedData {
       judged?.close();
     },
   };
+}
+
+function withGivenTemplate(
+  described: DescribedTokenizer,
+  name: string | undefined,
+): DescribedTokenizer {
+  return name === undefined ? described : withChatTemplate(described, chatTemplateSource(name));
 }
 
 /** What data are opened with. */
@@ -165,12 +176,17 @@ function openRows(path: CorpusPaths, form: ExampleForm, parts: DataParts): OpenD
     isOwn && isMadeHere(config) && config.begin_tokens !== "none"
       ? beginningWithEnd(parts.tokenizer)
       : parts.tokenizer;
-  const encoder = encoderOptions(config, tokenizer.tokenizer);
+  const encoder = encoderOptions(config, tokenizer, nameOf(parts));
   const splits = exampleSplits(path, form, config, encoder, {
     validationFraction: config.eval_data === undefined ? config.validation_fraction : 0,
     onProgress: progressOf(report),
   });
   return { ...splits, tokenizer };
+}
+
+/** What has the tokenizer, and its chat template. */
+function nameOf({ config }: DataParts): string {
+  return config.model ?? config.tokenizer;
 }
 
 function progressOf(report: Report): (path: string, done: number, total: number) => void {
@@ -205,13 +221,14 @@ function located(paths: CorpusPaths, runFolder: string): CorpusPaths {
 }
 
 /** Data of their own that a run is judged on. */
-function evaluationData(tokenizer: Tokenizer, parts: DataParts): Splits | undefined {
+function evaluationData(described: DescribedTokenizer, parts: DataParts): Splits | undefined {
+  const { tokenizer } = described;
   const { config, report } = parts;
   if (config.eval_data === undefined) return undefined;
   const path = located(config.eval_data, config.output_dir);
   const form = exampleFormOf(path, config.data_format, fieldNames(config));
   if (form !== undefined) {
-    return exampleSplits(path, form, config, encoderOptions(config, tokenizer), {
+    return exampleSplits(path, form, config, encoderOptions(config, described, nameOf(parts)), {
       validationFraction: 0,
       onProgress: progressOf(report),
     });

@@ -1,10 +1,12 @@
 // A run's data as splits: a stream of tokens in windows, or examples in rows.
 import {
+  ChatTemplate,
   dataNotes,
   exampleFormOf,
   exampleNotes,
   examplesDigest,
   exampleSplit,
+  hasChatTemplate,
   marksOf,
   openExamples,
   trainingDigest,
@@ -15,6 +17,7 @@ import type {
   CorpusPaths,
   Dataset,
   DataSplit,
+  DescribedTokenizer,
   ExampleEncoderOptions,
   ExampleForm,
   Tokenizer,
@@ -71,16 +74,20 @@ export interface SplitOptions {
   readonly onProgress: (path: string, byteCount: number, byteTotal: number) => void;
 }
 
-/** How a run writes examples as tokens. */
+/** How a run writes examples as tokens. `where`: what has the tokenizer, for messages of its chat template. */
 export function encoderOptions(
   settings: Pick<DataSettings, "begin_tokens" | "mask_prompt" | "pair_style">,
-  tokenizer: Tokenizer,
+  described: DescribedTokenizer,
+  where: string,
 ): ExampleEncoderOptions {
+  const { tokenizer } = described;
+  const chat = hasChatTemplate(described) ? new ChatTemplate(described, where) : undefined;
+  const style = settings.pair_style;
   return {
-    tokenizer,
+    ...{ tokenizer, chat },
     frame: trainingFrame(tokenizer, settings.begin_tokens),
     masksPrompt: settings.mask_prompt,
-    writesPairsAsChat: settings.pair_style === "chat",
+    writesPairsAsChat: style === "chat" || (style === "auto" && chat !== undefined),
   };
 }
 
@@ -105,10 +112,24 @@ export function exampleSplits(
   return {
     train: exampleSplit(train, rows),
     validation: validation && exampleSplit(validation, rows),
-    notes: exampleNotes(reports, contextLength),
+    notes: [...pairNotes(form, settings, encoder), ...exampleNotes(reports, contextLength)],
     digest: examplesDigest(train),
     close: () => undefined,
   };
+}
+
+/** Which of two ways was taken, where nobody chose one. */
+function pairNotes(
+  form: ExampleForm,
+  { pair_style: style }: DataSettings,
+  { chat }: ExampleEncoderOptions,
+): readonly string[] {
+  const arePairs = form === "completions" || form === "alpaca";
+  return arePairs && style === "auto" && chat !== undefined
+    ? [
+        "prompts and completions are written by the model's chat template; --pair-style text puts one behind the other",
+      ]
+    : [];
 }
 
 /** A data set that is open already, in windows. */
