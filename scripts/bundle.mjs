@@ -52,6 +52,10 @@ const namesIn = (list) =>
       return { imported, local };
     });
 
+/** zod as one value brings its messages in fifty languages; as a namespace it brings what is used. */
+const asNamespace = (text) =>
+  text.replace(/^import \{ z \} from "zod";$/m, 'import * as z from "zod";');
+
 /**
  * Imports from the index of a room become imports from the files that it names. esbuild puts all of what an index
  * names into the chunks of whoever imports one of them; with this, a command loads what it uses.
@@ -66,7 +70,7 @@ const pastIndexes = {
     };
     onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, ({ path }) => {
       const folder = dirname(path);
-      const text = readFileSync(path, "utf8").replaceAll(
+      const text = asNamespace(readFileSync(path, "utf8")).replaceAll(
         /^import \{([^}]*)\} from "([^"]+\/index\.ts)";$/gm,
         (whole, names, file) => {
           const index = known(resolve(folder, file));

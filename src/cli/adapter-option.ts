@@ -4,11 +4,6 @@ import { resolveModelFolder } from "../train/index.ts";
 import { UsageError } from "./errors.ts";
 import { printNote } from "./terminal.ts";
 
-/** `--adapter` may be given several times. */
-export function collect(text: string, before: readonly string[]): readonly string[] {
-  return [...before, text];
-}
-
 /**
  * Adapters as a command line names them: DIR, or DIR=WEIGHT. A run's folder means its newest checkpoint. Throws
  * `UsageError` for a weight that is no number, `RunError` for a folder that is not there.

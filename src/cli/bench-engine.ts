@@ -19,7 +19,7 @@ import type { DriverFlags } from "./driver-option.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { Interruptions } from "./interruptions.ts";
 import { goOnInNewProcess, shareWithProcessBefore } from "./new-process.ts";
-import { append } from "../files/open-program.ts";
+import { append } from "./append.ts";
 import { exitAtOnce } from "../util/stuck-thread.ts";
 import { StatusLine } from "./terminal.ts";
 import { isSimulated } from "../chip/simulated.ts";

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { append, parseShapes } from "../files/open-program.ts";
+import { parseShapes } from "../files/open-program.ts";
+import { append } from "./append.ts";
 import { OPSETS } from "../mil/program.ts";
 import type { Opset } from "../mil/program.ts";
 import { convertFile } from "../runs/convert-file.ts";

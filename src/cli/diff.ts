@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { diffFiles } from "../files/diff-files.ts";
-import { append, parseShapes } from "../files/open-program.ts";
+import { parseShapes } from "../files/open-program.ts";
+import { append } from "./append.ts";
 import { hwxDiffText } from "../inspect/hwx/index.ts";
 import { programDiffText } from "../inspect/program-diff.ts";
 import type { Exit } from "./exit.ts";

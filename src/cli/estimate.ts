@@ -1,55 +1,24 @@
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { describeCalibration, readCalibration } from "../chip/calibration.ts";
-import type { Driver } from "../chip/chip.ts";
 import { chipByName } from "../chip/chips.ts";
 import { paced, PAUSES } from "../chip/cost/pauses.ts";
 import { estimateJson } from "../chip/estimate.ts";
-import type { Estimate, PlanEstimate } from "../chip/estimate.ts";
+import type { Estimate } from "../chip/estimate.ts";
 import { formatNumber } from "../chip/figure.ts";
 import { formatEstimate } from "../chip/print.ts";
-import { estimateFile } from "../files/estimate-file.ts";
 import type { FileEstimate } from "../files/estimate-file.ts";
-import { append, parseShapes } from "../files/open-program.ts";
+import { append } from "./append.ts";
 import { describeModel } from "../model/describe.ts";
 import { parameterCount } from "../model/index.ts";
-import type { Model } from "../model/index.ts";
-import { savedReportPath } from "../measure/self-test/report.ts";
-import { rooflineSvg } from "../measure/published/roofline.ts";
-import {
-  PUBLISHED_MICRO_BATCHES,
-  SIZE_KEYS,
-  TRAIN_DEFAULTS,
-  TRAIN_OPTIONS,
-  estimateStep,
-  estimateToken,
-  plannedModel,
-  readTrainLayer,
-  trainedModel,
-} from "../train/index.ts";
-import type { StepEstimate, TrainConfig } from "../train/index.ts";
+import { SIZE_KEYS, TRAIN_DEFAULTS, TRAIN_OPTIONS, readTrainLayer } from "../train/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
-import type { DriverFlags } from "./driver-option.ts";
+import type { Answer, EstimateFlags } from "./estimate-answer.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
-
-interface EstimateFlags extends DriverFlags {
-  readonly chip: string;
-  readonly token?: boolean;
-  readonly function?: string;
-  readonly shape: readonly string[];
-  readonly dim: readonly string[];
-  readonly hostCopies?: boolean;
-  readonly calibrated?: string | boolean;
-  readonly every?: string;
-  readonly lowPower?: boolean;
-  readonly asWritten?: boolean;
-  readonly svg?: string;
-  readonly json?: boolean;
-}
 
 /** Settings of a training run that change what a step costs. */
 const STEP_OPTIONS = {
@@ -108,9 +77,9 @@ Examples:
     );
   addDriverOption(command);
   addOptions(command, STEP_OPTIONS, TRAIN_DEFAULTS);
-  command.action((file: string | undefined, flags: EstimateFlags) => {
+  command.action(async (file: string | undefined, flags: EstimateFlags) => {
     const everyMs = flags.every === undefined ? undefined : 1e3 * seconds(flags.every);
-    const calibrated = calibratedBy(flags);
+    const calibrated = await calibratedBy(flags);
     const target = {
       chip: flags.chip,
       driver: namedDriver(flags),
@@ -131,9 +100,14 @@ Examples:
     }
     const { estimate, what, model, ofFile, published } =
       file === undefined
-        ? estimateModel(resolveFromCommandLine(command, undefined).config, target, flags)
-        : estimateOfFile(file, target, flags);
+        ? (await import("./estimate-model.ts")).estimateModel(
+            resolveFromCommandLine(command, undefined).config,
+            target,
+            flags,
+          )
+        : (await import("./estimate-file.ts")).estimateOfFile(file, target, flags);
     if (flags.svg !== undefined) {
+      const { rooflineSvg } = await import("../measure/published/roofline.ts");
       writeWholeFile(flags.svg, rooflineSvg(chipByName(flags.chip), estimate.ops));
     }
     if (flags.json === true) {
@@ -149,7 +123,7 @@ Examples:
         ...(ofFile !== undefined && fileJson(ofFile)),
         ...(published !== undefined && {
           as_published: {
-            micro_batches_per_update: PUBLISHED_MICRO_BATCHES,
+            micro_batches_per_update: published.microBatches,
             ms: published.ms,
             overlapped_ms: published.overlappedMs,
           },
@@ -187,29 +161,11 @@ function describePaced(estimate: Estimate, everyMs: number): string {
   );
 }
 
-/** What was estimated, with what stands beside it. */
-interface Answer {
-  readonly estimate: Estimate | PlanEstimate;
-  readonly what: string;
-  /** Whose step or token it is. */
-  readonly model?: Model;
-  /** What was priced of a file. */
-  readonly ofFile?: FileEstimate;
-  /** A micro-batch of a training step as published trainers count it. */
-  readonly published?: StepEstimate["published"];
-}
-
-interface Target {
-  readonly chip: string;
-  readonly driver: Driver | undefined;
-  /** Path of a report. */
-  readonly calibrated?: string;
-}
-
 /** The report that was named, or the one that doctor saved for the chip. */
-function calibratedBy({ calibrated, chip }: EstimateFlags): string | undefined {
+async function calibratedBy({ calibrated, chip }: EstimateFlags): Promise<string | undefined> {
   if (calibrated === undefined || calibrated === false) return undefined;
   if (typeof calibrated === "string") return calibrated;
+  const { savedReportPath } = await import("../measure/self-test/report.ts");
   const path = savedReportPath(chipByName(chip).id);
   if (existsSync(path)) return path;
   throw new UsageError(
@@ -241,64 +197,13 @@ function fileJson({ asWritten, rewritten, isAsWritten, unread }: FileEstimate): 
   };
 }
 
-function describePublished({ ms, overlappedMs }: NonNullable<Answer["published"]>): string {
+function describePublished({
+  microBatches,
+  ms,
+  overlappedMs,
+}: NonNullable<Answer["published"]>): string {
   return (
-    `one micro-batch of ${PUBLISHED_MICRO_BATCHES} an update, as published trainers count: ` +
+    `one micro-batch of ${microBatches} an update, as published trainers count: ` +
     `${formatNumber(ms)} ms; ${formatNumber(overlappedMs)} ms where the host works beside the engine\n`
   );
-}
-
-function estimateOfFile(
-  path: string,
-  { chip, driver, calibrated }: Target,
-  flags: EstimateFlags,
-): Answer {
-  if (flags.token === true) {
-    throw new UsageError(
-      "cli.estimate.token",
-      "--token is for models: --preset NAME or --model DIR",
-    );
-  }
-  const ofFile = estimateFile(path, {
-    ...parseShapes(flags.shape, flags.dim),
-    chip,
-    ...(driver !== undefined && { driver }),
-    ...(calibrated !== undefined && { calibrated }),
-    ...(flags.function !== undefined && { function: flags.function }),
-    hostCopies: flags.hostCopies === true,
-    asWritten: flags.asWritten === true,
-  });
-  return { estimate: ofFile.estimate, what: path, ofFile };
-}
-
-/** Flags that only a file has a use for. */
-const FILE_FLAGS = ["function", "shape", "dim", "hostCopies", "asWritten"] as const;
-
-function estimateModel(
-  config: TrainConfig,
-  { chip, driver, calibrated }: Target,
-  flags: EstimateFlags,
-): Answer {
-  for (const name of FILE_FLAGS) {
-    const value = flags[name];
-    if (value === undefined || (Array.isArray(value) && value.length === 0)) continue;
-    const flag = name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    throw new UsageError(
-      "cli.estimate.file",
-      `--${flag} is for a file's function, not for a model`,
-    );
-  }
-  const target = {
-    chip,
-    ...(driver !== undefined && { driver }),
-    ...(calibrated !== undefined && { calibrated }),
-  };
-  const model = trainedModel(config, plannedModel(config));
-  const name = config.preset ?? config.model ?? config.model_config ?? model.config.family;
-  if (flags.token === true) {
-    const { estimate, cacheLength } = estimateToken(config, target);
-    return { estimate, what: `${name}, one token with a cache of ${cacheLength} positions`, model };
-  }
-  const { estimate, tokenCount, published } = estimateStep(config, target);
-  return { estimate, what: `${name}, one training step of ${tokenCount} tokens`, model, published };
 }

@@ -15,7 +15,8 @@ import type { CorpusPaths } from "../text/index.ts";
 import type { RowReading, TrainConfig } from "../train/index.ts";
 import { resolveOptions } from "../util/options.ts";
 import type { OptionValues } from "../util/options.ts";
-import { adapterSources, collect } from "./adapter-option.ts";
+import { append } from "./append.ts";
+import { adapterSources } from "./adapter-option.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { EVAL_OPTIONS } from "./generate-options.ts";
@@ -30,7 +31,7 @@ export function register(program: Command, _exit: Exit): void {
     .option(
       "--adapter <dir>",
       "adapter folder or finetune run beside the model; DIR=0.5 takes half of it (may be given several times)",
-      collect,
+      append,
       [],
     )
     .option("--json", "one JSON object")

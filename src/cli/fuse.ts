@@ -4,7 +4,8 @@ import { exportModel, WEIGHT_TYPES } from "../runs/export-model.ts";
 import { resolveModelFolder } from "../train/index.ts";
 import { formatBytes } from "../util/format.ts";
 import { choiceOption, resolveOptions, textOption } from "../util/options.ts";
-import { adapterSources, collect } from "./adapter-option.ts";
+import { append } from "./append.ts";
+import { adapterSources } from "./adapter-option.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
@@ -36,7 +37,7 @@ export function register(program: Command, _exit: Exit): void {
     .option(
       "--adapter <dir>",
       "adapter folder or finetune run; DIR=0.5 takes half of it (may be given several times)",
-      collect,
+      append,
       [],
     )
     .option("--overwrite", "replace files that exist")

@@ -7,7 +7,8 @@ import { powerChoice } from "../track/power/index.ts";
 import { resolveModelFolder } from "../train/index.ts";
 import { flagName, resolveOptions } from "../util/options.ts";
 import type { OptionValues } from "../util/options.ts";
-import { adapterSources, collect } from "./adapter-option.ts";
+import { append } from "./append.ts";
+import { adapterSources } from "./adapter-option.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { GENERATE_OPTIONS } from "./generate-options.ts";
@@ -38,7 +39,7 @@ export function register(program: Command, _exit: Exit): void {
     .option(
       "--adapter <dir>",
       "adapter folder or finetune run beside the model; DIR=0.5 takes half of it (may be given several times)",
-      collect,
+      append,
       [],
     )
     .option("--json", "a JSON object for each text, one a line")
@@ -220,8 +221,4 @@ async function metered<Result>(
   } finally {
     if (!isEnded) power.end();
   }
-}
-
-function append(text: string, before: readonly string[]): readonly string[] {
-  return [...before, text];
 }

@@ -1,12 +1,12 @@
 import { printable } from "../util/printable.ts";
 import { basename } from "node:path";
 import type { Command } from "commander";
+import { append } from "./append.ts";
 import { inspectFile } from "../files/inspect-file.ts";
 import type { FileReport } from "../files/inspect-file.ts";
 import { fileKindOf } from "../files/file-kind.ts";
 import type { FileKind } from "../files/file-kind.ts";
 import {
-  append,
   defaultFunctionOf,
   functionOf,
   isProgramKind,

@@ -14,7 +14,8 @@ import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import { UsageError } from "./errors.ts";
 import { namedFile } from "./named-file.ts";
-import { append, parseShapes } from "../files/open-program.ts";
+import { parseShapes } from "../files/open-program.ts";
+import { append } from "./append.ts";
 import { prepareRun } from "../files/prepare-run.ts";
 
 interface RunFlags extends DriverFlags {

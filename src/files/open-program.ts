@@ -242,8 +242,3 @@ function sized(flag: string, text: string): [string, readonly number[]] {
   }
   return [text.slice(0, at), sizes.map(Number)];
 }
-
-/** Collects an option that may be given several times. */
-export function append(text: string, before: readonly string[]): readonly string[] {
-  return [...before, text];
-}

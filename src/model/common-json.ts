@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { nearestName } from "../util/nearest.ts";
 import { plainProblem, typeWords } from "../util/plain-problem.ts";
 import { ModelError } from "./errors.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import type { RopeScaling } from "./config.ts";
 import { ModelError } from "./errors.ts";
 

@@ -30,7 +30,11 @@ export interface StepEstimate {
   /** Tokens of an update: batch times sequence times micro-batches. */
   readonly tokenCount: number;
   /** Milliseconds of one micro-batch where `PUBLISHED_MICRO_BATCHES` make an update, as published trainers count. */
-  readonly published: { readonly ms: number; readonly overlappedMs: number };
+  readonly published: {
+    readonly microBatches: number;
+    readonly ms: number;
+    readonly overlappedMs: number;
+  };
 }
 
 /** The predicted price of one generated token. */
@@ -60,6 +64,7 @@ export function estimateStep(
     estimate: estimatePlacedPlan(plan, chip, driver, trainingRuns(plan, microBatches)),
     tokenCount: config.batch_size * config.max_seq_length * microBatches,
     published: {
+      microBatches: PUBLISHED_MICRO_BATCHES,
       ms: ms / PUBLISHED_MICRO_BATCHES,
       overlappedMs: overlappedMs / PUBLISHED_MICRO_BATCHES,
     },
