@@ -43,7 +43,17 @@ export function mappedHalf(literal: Literal, change: (number: number) => number)
   const given = numbersOf(literal);
   if (given === undefined || literal.type.kind !== "tensor") return literal;
   const numbers = new Float32Array(given.length);
-  for (let i = 0; i < numbers.length; i++) numbers[i] = roundToFloat16(change(Number(given[i])));
+  // Masks are runs of one number.
+  let last: number | undefined;
+  let rounded = 0;
+  for (let i = 0; i < numbers.length; i++) {
+    const number = Number(given[i]);
+    if (!Object.is(number, last)) {
+      last = number;
+      rounded = roundToFloat16(change(number));
+    }
+    numbers[i] = rounded;
+  }
   return numericLiteral(tensorType("fp16", literal.type.shape), numbers);
 }
 
@@ -54,9 +64,11 @@ export function mappedHalf(literal: Literal, change: (number: number) => number)
 export function halfLiteral(writer: Pick<Writer, "refuse">, literal: Literal): Literal {
   const given = numbersOf(literal);
   if (given === undefined || literal.type.kind !== "tensor") return literal;
+  const known = halves.get(literal);
+  if (known !== undefined) return known;
   const isFloating = isFloat(literal.type.dataType);
   const keepsApart = isFloating && given.length <= KEPT_APART;
-  return mappedHalf(literal, (number) => {
+  const half = mappedHalf(literal, (number) => {
     if (isBeyondHalf(number) && isFloating) {
       throw writer.refuse(
         `the constant ${number} is beyond fp16, which ends at ${LARGEST_HALF}; scale it in the program`,
@@ -69,7 +81,12 @@ export function halfLiteral(writer: Pick<Writer, "refuse">, literal: Literal): L
     }
     return keepsApart ? apartFromZero(number) : number;
   });
+  halves.set(literal, half);
+  return half;
 }
+
+/** Tables are read by every function of a model: they are rounded once. */
+const halves = new WeakMap<Literal, Literal>();
 
 /** A number that would round to 0, as the smallest fp16 number of its sign. */
 export function apartFromZero(number: number): number {

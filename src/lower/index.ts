@@ -5,7 +5,7 @@ export type { ScalingOptions } from "./lower-function.ts";
 export { OPERAND_SCALINGS } from "./operand-scaling.ts";
 export type { OperandScaling } from "./operand-scaling.ts";
 export { NotLowered } from "./lowering.ts";
-export { checkPlacedPlan, estimatePlacedPlan, placePlan } from "./place-plan.ts";
+export { checkPlacedPlan, estimatePlacedPlan, placedPrices, placePlan } from "./place-plan.ts";
 export type {
   EngineInput,
   EngineOutput,

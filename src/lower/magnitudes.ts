@@ -1,4 +1,3 @@
-import { literalNumbers } from "../mil/literal.ts";
 import { OpCall } from "../mil/op-call.ts";
 import { opRow } from "../mil/ops/index.ts";
 import type { OpName } from "../mil/ops/index.ts";
@@ -40,13 +39,14 @@ export function literalMagnitude(literal: Literal | undefined): Magnitude | unde
   let squares = 0;
   let largest = 0;
   let positive = true;
-  const numbers = literalNumbers(literal);
-  for (const number of numbers) {
+  const { numbers } = literal.data;
+  for (let index = 0; index < numbers.length; index++) {
+    const number = Number(numbers[index]);
     squares += number * number;
     largest = Math.max(largest, Math.abs(number));
     positive &&= number >= 0;
   }
-  const rms = Math.log2(squares / literal.data.numbers.length) / 2;
+  const rms = Math.log2(squares / numbers.length) / 2;
   const magnitude = magnitudeOf(rms, { bound: Math.log2(largest), positive });
   literalMagnitudes.set(literal, magnitude);
   return magnitude;

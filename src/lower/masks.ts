@@ -1,8 +1,8 @@
-import { literalNumbers, tensorLiteral } from "../mil/literal.ts";
+import { tensorLiteral } from "../mil/literal.ts";
 import { isOperandList } from "../mil/program.ts";
 import type { Literal, MilFunction, Operation, Value } from "../mil/program.ts";
 import { isFloat, staticShape } from "../mil/types.ts";
-import { isBeyondHalf, someNumber } from "./half-constants.ts";
+import { isBeyondHalf, numbersOf, someNumber } from "./half-constants.ts";
 
 /** What stands for a number far below all others: nothing of it is left after an exponential. */
 export const FAR_BELOW = -30_000;
@@ -88,11 +88,26 @@ export class Masks {
   }
 }
 
+/** A mask is read by every function of a model: it is made once. */
+const masks = new WeakMap<Literal, Literal | "none">();
+
 /** A constant with numbers beyond fp16 that all lie below it, as a mask: those become -30000. */
 export function maskOf(literal: Literal): Literal | undefined {
-  const isAbove = someNumber(literal, (number) => isBeyondHalf(number) && number > 0);
-  const isMask = !isAbove && someNumber(literal, isBeyondHalf);
-  if (!isMask || literal.type.kind !== "tensor") return undefined;
-  const numbers = literalNumbers(literal).map((n) => (isBeyondHalf(n) ? FAR_BELOW : n));
+  const known = masks.get(literal) ?? madeMask(literal) ?? "none";
+  masks.set(literal, known);
+  return known === "none" ? undefined : known;
+}
+
+function madeMask(literal: Literal): Literal | undefined {
+  const given = numbersOf(literal);
+  if (given === undefined || literal.type.kind !== "tensor") return undefined;
+  if (!someNumber(literal, isBeyondHalf)) return undefined;
+  const numbers = new Float64Array(given.length);
+  for (let index = 0; index < numbers.length; index++) {
+    const number = Number(given[index]);
+    if (!isBeyondHalf(number)) numbers[index] = number;
+    else if (number > 0) return undefined;
+    else numbers[index] = FAR_BELOW;
+  }
   return tensorLiteral(literal.type.dataType, staticShape(literal.type), numbers);
 }

@@ -82,13 +82,25 @@ export function checkPlacedPlan(
   return [...whole, ...onEngine];
 }
 
+/** How often each section of a plan runs. */
+type SectionRuns = Readonly<Record<string, number>>;
+
 /** Time and energy of a plan as the engine would run it: rewritten, with the rest on the host. */
 export function estimatePlacedPlan(
   plan: Plan,
   chip: Chip,
   driver: Driver,
-  runs?: Readonly<Record<string, number>>,
+  runs?: SectionRuns,
 ): PlanEstimate {
+  return placedPrices(plan, chip, driver)({ ...(runs !== undefined && { runs }) });
+}
+
+/** Places a plan once; what comes back prices it for any counts of its sections, or without some of them. */
+export function placedPrices(
+  plan: Plan,
+  chip: Chip,
+  driver: Driver,
+): (what: { readonly runs?: SectionRuns; readonly without?: string }) => PlanEstimate {
   const { plan: running, placed } = splitHostParts(plan, placePlan(plan, chip, driver));
   const place = (program: PlanProgram): Placement => {
     const found = placed.get(program.name);
@@ -96,5 +108,12 @@ export function estimatePlacedPlan(
       ? { place: "engine", function: found.program.function }
       : { place: "host", reason: found?.reason ?? "unknown" };
   };
-  return estimatePlan(running, chip, driver, { place, ...(runs !== undefined && { runs }) });
+  return ({ runs, without }) => {
+    const sections = new Map([...running.sections].filter(([name]) => name !== without));
+    const counted = Object.entries(runs ?? {}).filter(([name]) => name !== without);
+    return estimatePlan({ ...running, sections }, chip, driver, {
+      place,
+      ...(runs !== undefined && { runs: Object.fromEntries(counted) }),
+    });
+  };
 }

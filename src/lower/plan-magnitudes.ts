@@ -18,6 +18,7 @@ export function planProductRanges(
 ): PlanProductRanges {
   const ranges = new Map<string, Map<string, ProductRange>>();
   const unknown = new Map<string, Set<string>>();
+  const followed = new Map<string, Followed>();
   for (const dispatches of plan.sections.values()) {
     const buffers = initialMagnitudes(plan);
     for (const dispatch of dispatches) {
@@ -29,11 +30,17 @@ export function planProductRanges(
         continue;
       }
       const engine = engineProgramOf(program.name);
+      // Sections for the first and for later micro-batches run the same programs on the same magnitudes.
+      const key = keyOf(dispatch, buffers);
+      const known = followed.get(key);
       const found =
-        engine === undefined
+        known ??
+        (engine === undefined
           ? onHost(program, dispatch, buffers)
-          : onEngine(engine, dispatch, buffers);
+          : onEngine(engine, dispatch, buffers));
       writeOutputs(dispatch, buffers, found);
+      if (known !== undefined) continue;
+      followed.set(key, found);
       if (engine === undefined) continue;
       const ofProgram = ranges.get(program.name) ?? new Map<string, ProductRange>();
       const unknownOfProgram = unknown.get(program.name) ?? new Set<string>();
@@ -52,6 +59,17 @@ export function planProductRanges(
   for (const [program, names] of unknown)
     for (const name of names) ranges.get(program)?.delete(name);
   return ranges;
+}
+
+/** Two dispatches with one key compute the same magnitudes. */
+function keyOf({ program, inputs }: Dispatch, buffers: Buffers): string {
+  const parts = [...inputs].map(([name, { buffer }]) => {
+    const of = buffers.get(buffer);
+    return of === undefined
+      ? name
+      : `${name} ${of.rms} ${of.bound} ${of.positive} ${of.isGradient} ${of.oneHot}`;
+  });
+  return [program, ...parts].join("\n");
 }
 
 function initialMagnitudes(plan: Plan): Map<string, Magnitude> {

@@ -4,12 +4,13 @@ import { chooseDriver } from "../../chip/choose-driver.ts";
 import { trainingRuns } from "../../chip/estimate.ts";
 import type { PlanEstimate } from "../../chip/estimate.ts";
 import { bucketFor, buildDecodePlan } from "../../generate/decode-plan.ts";
-import { estimatePlacedPlan } from "../../lower/index.ts";
+import { estimatePlacedPlan, placedPrices } from "../../lower/index.ts";
 import { modelOf } from "../../model/index.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { plannedModel } from "../run/prepare.ts";
 import { planOf } from "../run/plan-of.ts";
 import { trainedModel } from "../run/trained-model.ts";
+import type { TrainingSection } from "../step/step-plan.ts";
 
 /** Micro-batches between two updates of the published trainers. */
 export const PUBLISHED_MICRO_BATCHES = 10;
@@ -56,12 +57,19 @@ export function estimateStep(
   const driver = chooseDriver(options.driver);
   const model = trainedModel(config, plannedModel(config));
   const microBatches = config.gradient_accumulation_steps;
-  const { plan } = planOf(config, model);
-  const many = planOf({ ...config, gradient_accumulation_steps: PUBLISHED_MICRO_BATCHES }, model);
-  const runs = trainingRuns(many.plan, PUBLISHED_MICRO_BATCHES);
-  const { ms, overlappedMs } = estimatePlacedPlan(many.plan, chip, driver, runs);
+  // A plan of one micro-batch is a plan of many without the section for the later ones: one is placed, both are priced.
+  const { plan } = planOf(
+    { ...config, gradient_accumulation_steps: PUBLISHED_MICRO_BATCHES },
+    model,
+  );
+  const priceOf = placedPrices(plan, chip, driver);
+  const { ms, overlappedMs } = priceOf({ runs: trainingRuns(plan, PUBLISHED_MICRO_BATCHES) });
+  const isOne = microBatches === 1;
   return {
-    estimate: estimatePlacedPlan(plan, chip, driver, trainingRuns(plan, microBatches)),
+    estimate: priceOf({
+      runs: trainingRuns(plan, microBatches),
+      ...(isOne && { without: "forward_backward_accumulate" satisfies TrainingSection }),
+    }),
     tokenCount: config.batch_size * config.max_seq_length * microBatches,
     published: {
       microBatches: PUBLISHED_MICRO_BATCHES,
