@@ -11,7 +11,8 @@ import { resolveModelFolder } from "../train/index.ts";
 import { messageOf } from "../util/errors.ts";
 import { numberOption, resolveOptions, textOption } from "../util/options.ts";
 import type { OptionValues } from "../util/options.ts";
-import { adapterSources, collect } from "./adapter-option.ts";
+import { append } from "./append.ts";
+import { adapterSources } from "./adapter-option.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import type { Exit } from "./exit.ts";
 import { GENERATE_OPTIONS } from "./generate-options.ts";
@@ -102,19 +103,19 @@ export function register(program: Command, exit: Exit): void {
     .option(
       "--adapter <dir>",
       "adapter folder or finetune run, served beside the model under its folder's name; DIR=0.5 takes half of it (may be given several times)",
-      collect,
+      append,
       [],
     )
     .option(
       "--allowed-host <name>",
       "another name of this server (may be given several times)",
-      collect,
+      append,
       [],
     )
     .option(
       "--allowed-origin <origin>",
       "an origin whose pages may ask, as https://chat.example (may be given several times)",
-      collect,
+      append,
       [],
     )
     .option("--json", "an event a line on standard output")

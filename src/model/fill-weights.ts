@@ -2,7 +2,8 @@ import { resolve } from "node:path";
 import { ADAPTER_CONFIG, isAdapterFolder, readAdapter } from "./adapters/adapter-files.ts";
 import { fillAdapterWeights } from "./adapters/adapter-weights.ts";
 import { ModelError } from "./errors.ts";
-import { initialiseWeight } from "./initialise.ts";
+import { initialiseAll, initialiseWeight } from "./initialise.ts";
+import type { FreshWeight } from "./initialise.ts";
 import type { Model } from "./model.ts";
 import type { Weight } from "./parameters.ts";
 import { readBase } from "./trained-weights.ts";
@@ -11,13 +12,17 @@ import type { LoadedWeights } from "./weight-files.ts";
 import { WeightMemory } from "./weight-memory.ts";
 import type { WeightView } from "./weight-memory.ts";
 
-/** Fills weights from where each comes from: all of the model's, or those of `weights`. Throws what `loadWeights` throws. */
+/**
+ * Fills weights from where each comes from: all of the model's, or those of `weights`. What is drawn is drawn over
+ * `threads`, or as many as the system offers. Throws what `loadWeights` throws.
+ */
 export function fillWeights(
   model: Model,
   viewOf: WeightView,
   weights: readonly Weight[] = model.parameters.weights,
+  threads?: number,
 ): void {
-  fill(model, viewOf, weights, []);
+  fill(model, viewOf, weights, [], threads);
 }
 
 /**
@@ -66,7 +71,9 @@ function fill(
   viewOf: WeightView,
   weights: readonly Weight[],
   passed: readonly string[],
+  threads?: number,
 ): void {
+  const drawn: FreshWeight[] = [];
   const byFolder = new Map<string, Weight[]>();
   for (const weight of weights) {
     const { origin } = weight;
@@ -74,7 +81,7 @@ function fill(
       case "shared":
         break;
       case "drawn":
-        draw(weight, origin.seed, new WeightMemory(weight, viewOf));
+        draw(weight, origin.seed, viewOf, drawn);
         break;
       case "file": {
         const group = byFolder.get(origin.folder) ?? [];
@@ -83,21 +90,19 @@ function fill(
       }
     }
   }
+  initialiseAll(drawn, threads);
   for (const [folder, group] of byFolder) load(folder, model, viewOf, group, passed);
 }
 
-/** Numbers are drawn one after the other, so a weight that is not kept as fp32 is drawn as a whole first. */
-function draw(weight: Weight, seed: number, memory: WeightMemory): void {
-  let drawn: Float32Array | undefined;
-  memory.write((start, numbers) => {
-    if (numbers.length === memory.length) {
-      initialiseWeight(weight, seed, numbers);
-      return;
-    }
-    if (drawn === undefined) {
-      drawn = new Float32Array(memory.length);
-      initialiseWeight(weight, seed, drawn);
-    }
-    numbers.set(drawn.subarray(start, start + numbers.length));
-  });
+/** Notes a weight that is kept as fp32 in `drawn`; another one is drawn as a whole, since its numbers are packed. */
+function draw(weight: Weight, seed: number, viewOf: WeightView, drawn: FreshWeight[]): void {
+  const memory = new WeightMemory(weight, viewOf);
+  const { whole } = memory;
+  if (whole !== undefined) {
+    drawn.push({ weight, seed, target: whole });
+    return;
+  }
+  const numbers = new Float32Array(memory.length);
+  initialiseWeight(weight, seed, numbers);
+  memory.write((start, part) => part.set(numbers.subarray(start, start + part.length)));
 }

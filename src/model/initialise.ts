@@ -1,12 +1,21 @@
 import { Random } from "../util/random.ts";
-import type { Initialisation, WeightSpec } from "./weights.ts";
+import { drawNormals } from "./draw-weights.ts";
+import type { NormalArray } from "./draw-weights.ts";
+import type { WeightSpec } from "./weights.ts";
+
+/** A fresh weight and the memory that it fills. */
+export interface FreshWeight {
+  readonly weight: WeightSpec;
+  readonly seed: number;
+  readonly target: Float32Array;
+}
 
 /**
  * Fills a fresh weight. The numbers depend on the seed and the weight's name only, so that neither order nor
  * the presence of other weights changes them.
  */
 export function initialiseWeight(weight: WeightSpec, seed: number, target: Float32Array): void {
-  fill(weight.initialisation, new Random(seedOf(weight.name, seed)), target);
+  initialiseAll([{ weight, seed, target }], 1);
 }
 
 /** Fills every weight; `viewOf` gives the memory of the weight of that name. */
@@ -15,43 +24,33 @@ export function initialiseWeights(
   seed: number,
   viewOf: (name: string) => Float32Array,
 ): void {
-  for (const weight of weights) initialiseWeight(weight, seed, viewOf(weight.name));
+  initialiseAll(weights.map((weight) => ({ weight, seed, target: viewOf(weight.name) })));
 }
 
-function fill(initialisation: Initialisation, random: Random, target: Float32Array): void {
-  switch (initialisation.kind) {
-    case "zeros":
-      target.fill(0);
-      break;
-    case "ones":
-      target.fill(1);
-      break;
-    case "identity":
-      target.fill(0);
-      for (let i = 0; i < target.length; i += initialisation.size + 1)
-        target[i] = initialisation.scale;
-      break;
-    case "normal":
-      fillNormal(random, initialisation.standardDeviation, target);
-      break;
+/** Fills fresh weights, those in shared memory over threads: `threads`, or what the system offers. */
+export function initialiseAll(fresh: readonly FreshWeight[], threads?: number): void {
+  const normals: NormalArray[] = [];
+  for (const { weight, seed, target } of fresh) {
+    const { initialisation } = weight;
+    switch (initialisation.kind) {
+      case "zeros":
+        target.fill(0);
+        break;
+      case "ones":
+        target.fill(1);
+        break;
+      case "identity":
+        target.fill(0);
+        for (let i = 0; i < target.length; i += initialisation.size + 1)
+          target[i] = initialisation.scale;
+        break;
+      case "normal": {
+        const { state } = new Random(seedOf(weight.name, seed));
+        normals.push({ state, standardDeviation: initialisation.standardDeviation, target });
+      }
+    }
   }
-}
-
-/** Normal numbers in pairs, from points drawn in the unit disc (Marsaglia's polar method). */
-function fillNormal(random: Random, standardDeviation: number, target: Float32Array): void {
-  for (let i = 0; i < target.length; i += 2) {
-    let x = 0;
-    let y = 0;
-    let square = 0;
-    do {
-      x = random.uint32() / 2147483648 - 1;
-      y = random.uint32() / 2147483648 - 1;
-      square = x * x + y * y;
-    } while (square >= 1 || square === 0);
-    const scale = standardDeviation * Math.sqrt((-2 * Math.log(square)) / square);
-    target[i] = x * scale;
-    if (i + 1 < target.length) target[i + 1] = y * scale;
-  }
+  drawNormals(normals, threads);
 }
 
 /** The seed of one weight: FNV-1a over its name, mixed with the run's seed. */

@@ -43,6 +43,12 @@ export class WeightMemory {
     }
   }
 
+  /** All numbers where the memory holds them as they are, fp32. */
+  get whole(): Float32Array | undefined {
+    const { codes } = this.#stored;
+    return codes instanceof Float32Array && !isPacked(this.#weight) ? codes : undefined;
+  }
+
   /** Has every window of numbers written by `fill`, which gets the first one's place. */
   write(fill: (start: number, numbers: Float32Array) => void): void {
     const { storage } = this.#weight;

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { compiledUrl } from "../../util/source-layout.ts";
 import type { KernelExports } from "./kernel-job.ts";
 import { SharedMemory } from "./memory.ts";
-import { Instance, Module } from "./webassembly.ts";
+import { Instance, Module } from "../../util/webassembly.ts";
 
 /** Numbers converted in one go: they and their copies stay in the second-level cache. */
 const CHUNK = 1 << 13;

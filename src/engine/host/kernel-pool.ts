@@ -14,8 +14,8 @@ import {
 import type { JobArea, KernelExports } from "./kernel-job.ts";
 import type { KernelMessage, KernelWorkerData } from "./kernel-worker.ts";
 import type { SharedMemory } from "./memory.ts";
-import { Instance, Module } from "./webassembly.ts";
-import type { WasmModule } from "./webassembly.ts";
+import { Instance, Module } from "../../util/webassembly.ts";
+import type { WasmModule } from "../../util/webassembly.ts";
 
 interface PoolWorker {
   readonly worker: Worker;

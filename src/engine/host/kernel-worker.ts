@@ -2,8 +2,8 @@ import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import type { MessagePort } from "node:worker_threads";
 import { openJobBuffers, runItem } from "./kernel-job.ts";
 import type { JobBuffers, KernelExports } from "./kernel-job.ts";
-import { Instance } from "./webassembly.ts";
-import type { WasmMemory, WasmModule } from "./webassembly.ts";
+import { Instance } from "../../util/webassembly.ts";
+import type { WasmMemory, WasmModule } from "../../util/webassembly.ts";
 
 /** What a worker is told besides jobs: memories that come and go. */
 export type KernelMessage =

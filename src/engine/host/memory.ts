@@ -1,6 +1,6 @@
 import { EngineError } from "../errors.ts";
-import { Memory } from "./webassembly.ts";
-import type { WasmMemory } from "./webassembly.ts";
+import { Memory } from "../../util/webassembly.ts";
+import type { WasmMemory } from "../../util/webassembly.ts";
 
 const PAGE_BYTES = 65536;
 /** Upper end of one memory: what a 32-bit WebAssembly memory addresses, less one page. */

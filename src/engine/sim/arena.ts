@@ -1,5 +1,5 @@
-import { Memory } from "../host/webassembly.ts";
-import type { WasmMemory } from "../host/webassembly.ts";
+import { Memory } from "../../util/webassembly.ts";
+import type { WasmMemory } from "../../util/webassembly.ts";
 import { EngineError } from "../errors.ts";
 
 const PAGE_BYTES = 65536;

@@ -1,6 +1,6 @@
 import { workerData } from "node:worker_threads";
-import { Instance } from "../host/webassembly.ts";
-import type { WasmMemory, WasmModule } from "../host/webassembly.ts";
+import { Instance } from "../../util/webassembly.ts";
+import type { WasmMemory, WasmModule } from "../../util/webassembly.ts";
 import { SharedJob } from "../host/shared-job.ts";
 import { kernelsOf, runTask, TASK_WORDS } from "./task.ts";
 

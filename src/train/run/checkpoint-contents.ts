@@ -91,10 +91,15 @@ export function runWriters(
  * is given. Throws `ModelError` where a folder and the model do not fit, `TrainError` where a moment is missing or of
  * another shape.
  */
-export function restoreWeights(model: Model, checkpoint: string | undefined, viewOf: ViewOf): void {
+export function restoreWeights(
+  model: Model,
+  checkpoint: string | undefined,
+  viewOf: ViewOf,
+  threads?: number,
+): void {
   const view = weightViews(viewOf);
   if (checkpoint === undefined) {
-    fillWeights(model, view);
+    fillWeights(model, view, undefined, threads);
     return;
   }
   const trained = trainableWeights(model.parameters);

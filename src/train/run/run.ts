@@ -449,7 +449,7 @@ class Run {
 
   /** Fills the weights, and goes on where a checkpoint stands. */
   #restore(loaded: LoadedPlan, point: ResumePoint | undefined): void {
-    restoreWeights(this.#model, point?.folder, (name) => loaded.view(name));
+    restoreWeights(this.#model, point?.folder, (name) => loaded.view(name), this.#config.threads);
     if (point === undefined) {
       clearBest(this.#config.output_dir);
       return;
