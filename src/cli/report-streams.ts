@@ -12,15 +12,15 @@ export interface ReportStreams {
 /** What standard output and standard error are. */
 export interface OutputKinds {
   readonly stdout: { readonly isTerminal: boolean; readonly stats: OutputStats | undefined };
-  readonly stderr: { readonly isTerminal: boolean; readonly stats: OutputStats | undefined };
+  readonly stderr: { readonly isTerminal: boolean };
 }
 
-type OutputStats = Pick<Stats, "dev" | "ino" | "isFile" | "isCharacterDevice">;
+type OutputStats = Pick<Stats, "isFile" | "isCharacterDevice">;
 
 /**
- * A report stands on standard error, and in whatever standard output is redirected to, so that `| tee log` and `> log`
- * keep it. Behind a pipe somebody else may write to the terminal (tee does): then nothing is redrawn there and the pipe
- * alone gets the rows. Both into one place (`2>&1`) gets each row once.
+ * A report stands where a terminal shows it, and in whatever standard output is redirected to, so that `| tee log` and
+ * `> log` keep it. Whoever reads both outputs together gets each row once: it stands on standard output alone where that
+ * is a pipe (tee may write to the terminal behind it) and where no terminal shows the other one.
  */
 export function chooseStreams({ stdout, stderr }: OutputKinds): {
   readonly stream: "stdout" | "stderr";
@@ -29,19 +29,16 @@ export function chooseStreams({ stdout, stderr }: OutputKinds): {
   const { stats } = stdout;
   const isKept = !stdout.isTerminal && stats !== undefined && !stats.isCharacterDevice();
   if (!isKept) return { stream: "stderr", copies: false };
-  if (stderr.isTerminal)
-    return stats.isFile()
-      ? { stream: "stderr", copies: true }
-      : { stream: "stdout", copies: false };
-  const isSame = stats.dev === stderr.stats?.dev && stats.ino === stderr.stats.ino;
-  return { stream: "stderr", copies: !isSame };
+  return stderr.isTerminal && stats.isFile()
+    ? { stream: "stderr", copies: true }
+    : { stream: "stdout", copies: false };
 }
 
 export function reportStreams(): ReportStreams {
   const { stdout, stderr } = process;
   const { stream, copies } = chooseStreams({
-    stdout: { isTerminal: stdout.isTTY, stats: statsOf(1) },
-    stderr: { isTerminal: stderr.isTTY, stats: statsOf(2) },
+    stdout: { isTerminal: stdout.isTTY, stats: statsOf(stdout.fd) },
+    stderr: { isTerminal: stderr.isTTY },
   });
   return { stream: stream === "stdout" ? stdout : stderr, ...(copies && { copy: stdout }) };
 }

@@ -30,14 +30,14 @@ describe("a run that is finished", () => {
       runHere(...tinyTraining(folder, run, ["--max-steps", String(steps), ...more]));
     expect((await train(6)).code).toBe(0);
     const before = contents(run);
-    const { code, stderr } = await train(2, "--resume");
+    const { code, stdout, stderr } = await train(2, "--resume");
     expect(code, stderr).toBe(0);
-    expect(stderr).toBe("note: finished at step 6; raise --max-steps to go on\n");
+    expect(stdout + stderr).toBe("note: finished at step 6; raise --max-steps to go on\n");
     const told = await train(6, "--resume", "--json");
     expect(parseEvents(told.stdout)).toMatchObject([{ kind: "notice", step: 6 }]);
     expect(contents(run)).toEqual(before);
     const more = await train(8, "--resume");
-    expect(more.stderr).toMatch(/steps 6 to 8[\s\S]*model in .*checkpoint-8/);
+    expect(more.stdout + more.stderr).toMatch(/steps 6 to 8[\s\S]*model in .*checkpoint-8/);
   });
 });
 
@@ -86,18 +86,18 @@ describe("a run that is stopped before its first step", () => {
       ]);
       const end = finished(child);
       await new Promise<void>((resolve) => {
-        child.stderr?.on("data", (chunk: Buffer) => {
+        child.stdout?.on("data", (chunk: Buffer) => {
           if (chunk.toString().includes("model ")) resolve();
         });
         void end.then(() => resolve());
       });
       const askedMs = Date.now();
       child.kill(signal);
-      const { code, stderr } = await end;
+      const { code, stdout, stderr } = await end;
       expect(code, stderr).toBe(130);
       expect(Date.now() - askedMs).toBeLessThan(10_000);
-      expect(stderr).toContain("stopped before step 1; nothing was saved");
-      expect(stderr).not.toMatch(/saving after|continue with|hangs/);
+      expect(stdout).toContain("stopped before step 1; nothing was saved");
+      expect(stdout + stderr).not.toMatch(/saving after|continue with|hangs/);
       expect(existsSync(join(run, "run.lock"))).toBe(false);
       const again = await runHere(...tinyTraining(folder, run, ["--max-steps", "1"]));
       expect(again.code, again.stderr).toBe(0);
@@ -110,10 +110,10 @@ describe("the header of a run", () => {
     const folder = temporaryFolder();
     const run = join(folder, "run");
     const args = ["train", "--data", tinyTask(folder).data, "--max-steps", "1", "--output-dir"];
-    const { stderr } = await runCli([
+    const { stdout } = await runCli([
       ...[...args, run, "--tokenizer", "byte", "--max-seq-length", "32", "--final-samples", "0"],
     ]);
-    const header = stderr.slice(0, stderr.indexOf("Ctrl-C saves"));
+    const header = stdout.slice(0, stdout.indexOf("Ctrl-C saves"));
     const words = header.replaceAll(/\s+/g, " ");
     expect(words).toMatch(
       /^model storyteller \(the default preset\), llama, \d+ layers of \d+ channels, .* parameters, vocabulary 257, tokenizer byte, context 32 data/,

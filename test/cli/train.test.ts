@@ -90,16 +90,16 @@ describe("anecdote train", () => {
     const end = finished(child);
     let seen = "";
     await new Promise<void>((resolve) => {
-      child.stderr?.on("data", (chunk: Buffer) => {
+      child.stdout?.on("data", (chunk: Buffer) => {
         seen += chunk.toString();
         if (seen.includes("step     10/")) resolve();
       });
       void end.then(() => resolve());
     });
     child.kill("SIGINT");
-    const { code, stderr } = await end;
+    const { code, stdout, stderr } = await end;
     expect(code, stderr).toBe(130);
-    expect(stderr).toMatch(/interrupted at step \d+; saved .*checkpoint-\d+/);
+    expect(stdout).toMatch(/interrupted at step \d+; saved .*checkpoint-\d+/);
     expect(stderr).toContain(`continue with: npx anecdote train --resume --output-dir ${run}`);
     const saved = Number(/checkpoint-(\d+)/.exec(readFileSync(join(run, "latest"), "utf8"))?.[1]);
     const more = await runCli([
@@ -117,12 +117,12 @@ describe("anecdote train", () => {
 
   it("starts anew and says so when there is nothing to resume", async () => {
     const folder = temporaryFolder();
-    const { code, stderr } = await runCli([
+    const { code, stdout, stderr } = await runCli([
       ...tinyArguments(folder, join(folder, "run"), 2),
       "--resume",
     ]);
     expect(code, stderr).toBe(0);
-    expect(stderr).toContain("has no checkpoint to resume; starting anew");
+    expect(stdout).toContain("has no checkpoint to resume; starting anew");
   });
 
   it("refuses to mix a new run into the folder of another", async () => {

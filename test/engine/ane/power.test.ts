@@ -94,7 +94,7 @@ describe.skipIf(NO_COMPILER !== undefined)(
         }
         const end = events.at(-1);
         expect(end).toMatchObject({ kind: "end", power_meter: "macmon" });
-        expect(stderr).toMatch(/power {3}macmon\n/);
+        expect(stdout).toMatch(/power {3}macmon\n/);
         expect(stderr).toMatch(
           /engine \d+ % {2}\S+ [TGM]FLOPS {2}\S+ [TGM]FLOPS\/W {2}3\.50 W {2}ETA/,
         );
