@@ -14,10 +14,14 @@ import {
   TRAIN_OPTIONS,
   planOf,
   plannedModel,
+  readTrainLayer,
   trainedModel,
 } from "../train/index.ts";
+import { CHANGES_PLAN } from "../train/config/plan-keys.ts";
+import { flagName } from "../util/options.ts";
 import type { Exit } from "./exit.ts";
-import { addOptions } from "./options.ts";
+import { UsageError } from "./errors.ts";
+import { addOptions, commandLineLayer } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
 import { simulatedChip } from "../chip/simulated.ts";
 import type { EngineChoice } from "../engine/create.ts";
@@ -38,7 +42,12 @@ Examples:
   anecdote plan --preset nanogpt-char --engine sim:m4   # with the scales of operands`,
     );
   addOptions(command, TRAIN_OPTIONS, TRAIN_DEFAULTS);
+  for (const option of command.options) {
+    const key = option.name().replaceAll("-", "_");
+    if (key in CHANGES_PLAN && !CHANGES_PLAN[key as keyof typeof CHANGES_PLAN]) option.hideHelp();
+  }
   command.action(async (flags: { readonly config?: string; readonly json?: boolean }) => {
+    refuseIdleSettings(command);
     const { config, origins } = resolveFromCommandLine(command, flags.config);
     const model = trainedModel(config, plannedModel(config));
     const built = planOf(config, model);
@@ -56,6 +65,20 @@ Examples:
     if (execution !== undefined) process.stdout.write(formatExecution(config.engine, execution));
     if (scales !== undefined) process.stdout.write(formatScales(config, scales));
   });
+}
+
+/**
+ * Throws `UsageError` for a training setting of the command line that changes no plan. A file has the settings of the
+ * whole run, and may.
+ */
+function refuseIdleSettings(command: Command): void {
+  const { values } = readTrainLayer(commandLineLayer(command, TRAIN_OPTIONS));
+  for (const [key, changes] of Object.entries<boolean>(CHANGES_PLAN)) {
+    if (changes || !Object.hasOwn(values, key)) continue;
+    throw new UsageError("cli.plan.idle", `${flagName(key)} does nothing: it changes no plan`, {
+      remedy: `Leave it out, or print the plan of a whole command: anecdote train … --show plan`,
+    });
+  }
 }
 
 function describedModel({ config, parameters }: Model): object {

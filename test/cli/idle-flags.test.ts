@@ -40,6 +40,11 @@ const DOES_NOTHING: readonly (readonly [string, RegExp])[] = [
     "train --min-learning-rate 1e-5 --lr-scheduler-type constant --print-config",
     /--min-learning-rate 0.00001 would do nothing/,
   ],
+  ["plan --preset nanogpt-char --learning-rate 1e-4", /--learning-rate does nothing/],
+  ["plan --preset nanogpt-char --lr 1e-4", /--learning-rate does nothing.*\n.*--show plan/],
+  ["plan --preset nanogpt-char --data input.txt", /--data does nothing/],
+  ["plan --preset nanogpt-char --resume", /--resume does nothing/],
+  ["plan --preset nanogpt-char --seed 2", /--seed does nothing/],
   ["estimate --preset gpt2 --as-written", /--as-written is for a file's function/],
   ["estimate --preset gpt2 --host-copies", /--host-copies is for a file's function/],
   ["estimate FIXED --token", /--token is for models/],
@@ -94,6 +99,33 @@ describe("flags that would do nothing are errors", () => {
   it("sizes that are open are still taken", async () => {
     const { open } = programs();
     expect((await run("check", open, "--shape", "x=3x2")).code).toBe(0);
+  });
+});
+
+describe("plan", () => {
+  it("is the same whatever its idle settings are in a file, and not for one that it takes", async () => {
+    const file = join(temporaryFolder(), "run.yaml");
+    const planOf = async (text: string): Promise<string> => {
+      writeFileSync(file, text);
+      const { code, stdout, stderr } = await run("plan", "--config", file, "--json");
+      expect(code, stderr).toBe(0);
+      return stdout;
+    };
+    const small = "layers: 1\nhidden_size: 32\nheads: 2\nmax_seq_length: 16\n";
+    const plain = await planOf(small);
+    const idle =
+      "learning_rate: 1e-4\nseed: 9\nweight_decay: 0.3\nmax_grad_norm: 2\nmax_steps: 3\n";
+    expect(await planOf(small + idle)).toBe(plain);
+    expect(await planOf(`${small}data: x.txt\nsampling: documents\nloss_scale: 64\n`)).toBe(plain);
+    for (const line of ["batch_size: 2", "adam_beta1: 0.8", "recompute: full", "packing: true"]) {
+      expect(await planOf(`${small}${line}\n`), line).not.toBe(plain);
+    }
+  });
+
+  it("does not tell of settings that change none", async () => {
+    const { stdout } = await run("plan", "--help-all");
+    expect(stdout).toContain("--batch-size");
+    expect(stdout).not.toMatch(/^ {2}--(?:learning-rate|seed|save-steps)/m);
   });
 });
 

@@ -54,7 +54,7 @@ describe.skipIf(NO_COMPILER !== undefined)(
       async () => {
         const folder = temporaryFolder();
         const run = join(folder, "run");
-        const { code, stderr } = await runCli(
+        const { code, stdout, stderr } = await runCli(
           tinyTraining(folder, run, [
             "--engine",
             "ane",
@@ -95,10 +95,10 @@ describe.skipIf(NO_COMPILER !== undefined)(
         const end = events.at(-1);
         expect(end).toMatchObject({ kind: "end", power_meter: "macmon" });
         expect(stdout).toMatch(/power {3}macmon\n/);
-        expect(stderr).toMatch(
+        expect(stdout).toMatch(
           /engine \d+ % {2}\S+ [TGM]FLOPS {2}\S+ [TGM]FLOPS\/W {2}3\.50 W {2}ETA/,
         );
-        expect(stderr).toMatch(/energy of the updates: .* a token, by macmon/);
+        expect(stdout).toMatch(/energy of the updates: .* a token, by macmon/);
         expect(await isGone(pidOf(folder))).toBe(true);
       },
     );
