@@ -40,7 +40,7 @@ const PRIVATE = new Map(
     "onnx/import": ["import-model.ts"],
     "onnx/lower": ["index.ts"],
     "track/power": ["index.ts"],
-    "train/config": ["foreign-names.ts", "presets.ts"],
+    "train/config": ["foreign-names.ts", "plan-keys.ts", "presets.ts"],
     "train/costs": [],
     "train/evaluate": [],
     "train/run": [],
