@@ -1,10 +1,24 @@
+import { CLUSTER_OPTIONS } from "./cluster-options.ts";
 import type { TrainConfig } from "./config.ts";
+import { EXAMPLE_OPTIONS } from "./data-options.ts";
+import { METHOD_OPTIONS } from "./method-options.ts";
+
+function each<Key extends string>(
+  options: Readonly<Record<Key, unknown>>,
+  changes: boolean,
+): Readonly<Record<Key, boolean>> {
+  const keys = Object.keys(options) as Key[];
+  return Object.fromEntries(keys.map((key) => [key, changes])) as Readonly<Record<Key, boolean>>;
+}
 
 /**
  * Whether a setting changes the plan of a training step or how an engine runs it: programs, buffers, dispatches. What
  * only says which data come, how fast the weights move, how long and what is reported does not.
  */
 export const CHANGES_PLAN = {
+  ...each(METHOD_OPTIONS, true),
+  ...each(EXAMPLE_OPTIONS, false),
+  ...each(CLUSTER_OPTIONS, false),
   preset: true,
   model: true,
   model_config: true,
@@ -16,13 +30,6 @@ export const CHANGES_PLAN = {
   ffn_size: true,
   data: false,
   text_field: false,
-  data_format: false,
-  prompt_field: false,
-  completion_field: false,
-  input_field: false,
-  messages_field: false,
-  mask_prompt: false,
-  pair_style: false,
   packing: true,
   tokenizer: true,
   vocab_size: true,
@@ -33,14 +40,6 @@ export const CHANGES_PLAN = {
   sampling: false,
   begin_tokens: false,
   epochs: false,
-  method: true,
-  lora_rank: true,
-  lora_alpha: true,
-  rslora: true,
-  target_modules: true,
-  trained_layers: true,
-  base_bits: true,
-  base_group_size: true,
   max_steps: false,
   batch_size: true,
   gradient_accumulation_steps: true,
