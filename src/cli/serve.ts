@@ -127,7 +127,7 @@ Examples:
   anecdote serve --model runs/storyteller --adapter runs/pirate --port 8000
   curl http://127.0.0.1:8080/v1/completions -H 'Content-Type: application/json' -d '{"model": "storyteller", "prompt": "Once upon a time", "max_tokens": 50}'
 
-It answers /v1/completions, /v1/models, /health and /metrics.`,
+It answers /v1/chat/completions, /v1/completions, /v1/models, /health and /metrics.`,
     );
   addOptions(command, SERVE_OPTIONS, SERVE_DEFAULTS);
   command.action(async (flags: ServeFlags) => {

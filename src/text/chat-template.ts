@@ -72,6 +72,11 @@ export class ChatTemplate {
     );
   }
 
+  /** The template's text, the one for tools first where there is one of its own. */
+  get source(): string {
+    return this.#templates.get(TOOL_USE) ?? this.#templates.get(DEFAULT) ?? "";
+  }
+
   /**
    * Renders messages. Throws `TextError`: `text.chat.messages` for what is no message, `text.chat.refused` with the
    * template's words, `text.chat.template` and `text.chat.endless` for a template that fails or does not end.

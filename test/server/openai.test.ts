@@ -1,54 +1,24 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import OpenAI from "openai";
+import type OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { generateFromFolder } from "../../src/generate/index.ts";
-import { serveModel } from "../../src/server/serve-model.ts";
 import type { ServedModel } from "../../src/server/serve-model.ts";
-import { tinyModelFolder } from "../helpers/model-folder.ts";
+import { tinyServer } from "./tiny-server.ts";
+import type { TinyServer } from "./tiny-server.ts";
 
-let folder: string;
+let server: TinyServer;
 let served: ServedModel;
 let client: OpenAI;
-
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "anecdote-test-"));
-  tinyModelFolder(folder);
-  served = await serveModel({
-    modelName: "tiny",
-    texts: {
-      ...{ folder, adapters: [], engine: "cpu", threads: 1 },
-      ...{ maximumTexts: 4, maximumWaiting: 4, prefixCacheBytes: 1 << 20 },
-    },
-    address: { port: 0 },
-    access: { apiKey: "secret" },
-  });
-  client = new OpenAI({
-    baseURL: `${served.server.url}/v1`,
-    apiKey: "secret",
-    maxRetries: 0,
-  });
+  server = await tinyServer();
+  ({ served, client } = server);
 });
-afterAll(async () => {
-  await served.close();
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(async () => server.close());
 
 /** What `anecdote generate` writes, without a server. */
 async function alone(prompt: string, maxTokens: number): Promise<string> {
   const options = { engine: "cpu", threads: 1, maxTokens };
-  return (await generateFromFolder(folder, prompt, options)).text;
-}
-
-/** A request whose parameters no type allows. */
-async function raw(path: string, body: unknown, key = "secret"): Promise<Response> {
-  return fetch(`${served.server.url}${path}`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json", Authorization: `Bearer ${key}` },
-    body: JSON.stringify(body),
-  });
+  return (await generateFromFolder(server.folder, prompt, options)).text;
 }
 
 describe("/v1/completions", () => {
@@ -158,7 +128,7 @@ describe("/v1/completions", () => {
   it("scores a prompt of token ids as lm-evaluation-harness asks for it", async () => {
     // What `local-completions` sends for log-likelihoods: two contexts with their continuations.
     const contexts = [Array.from(Buffer.from("the cat sat")), Array.from(Buffer.from("a dog"))];
-    const response = await raw("/v1/completions", {
+    const response = await server.post("/v1/completions", {
       model: "tiny",
       prompt: contexts,
       temperature: 0,
@@ -189,7 +159,7 @@ describe("/v1/completions", () => {
       }
     }
     // And for texts: parameters of its own, `stop` as a list.
-    const written = await raw("/v1/completions", {
+    const written = await server.post("/v1/completions", {
       prompt: contexts,
       model: "tiny",
       max_tokens: 4,
@@ -217,7 +187,7 @@ describe("/v1/completions", () => {
       [[], 400, null, /JSON object/],
     ];
     for (const [body, status, param, message] of cases) {
-      const response = await raw("/v1/completions", body);
+      const response = await server.post("/v1/completions", body);
       const { error } = (await response.json()) as { error: Record<string, unknown> };
       expect([response.status, error["message"]]).toEqual([status, expect.stringMatching(message)]);
       if (param !== null) expect(error["param"]).toBe(param);
@@ -233,7 +203,7 @@ describe("/v1/completions", () => {
     const letter = "q".charCodeAt(0);
     const biased = await client.completions.create({ ...asked, logit_bias: { [letter]: 100 } });
     expect(biased.choices[0]?.text).toBe("qqqqqqqq");
-    const penalized = await raw("/v1/completions", {
+    const penalized = await server.post("/v1/completions", {
       ...asked,
       logit_bias: { [letter]: 4, [letter + 1]: 4 },
       presence_penalty: 2,
@@ -259,7 +229,7 @@ describe("a served model", () => {
   });
 
   it("wants its key, except of those who ask for its health", async () => {
-    expect((await raw("/v1/completions", { model: "tiny" }, "wrong")).status).toBe(401);
+    expect((await server.post("/v1/completions", { model: "tiny" }, "wrong")).status).toBe(401);
     const health = await fetch(`${served.server.url}/health`);
     expect([health.status, await health.json()]).toEqual([200, { status: "ok" }]);
     expect((await fetch(`${served.server.url}/metrics`)).status).toBe(401);

@@ -1,5 +1,6 @@
 import type { EngineSettings } from "../../engine/create.ts";
 import type { AdapterSource } from "../../model/index.ts";
+import type { ChatMessage, ChatTool } from "../../text/index.ts";
 import type { SamplingOptions } from "../sampling.ts";
 import type { StopReason } from "../writing.ts";
 
@@ -23,7 +24,14 @@ export interface ServiceSettings extends EngineSettings {
 /** What is continued. */
 export type ServicePrompt =
   | { readonly kind: "text"; readonly text: string }
-  | { readonly kind: "tokens"; readonly tokens: readonly number[] };
+  | { readonly kind: "tokens"; readonly tokens: readonly number[] }
+  | {
+      readonly kind: "chat";
+      readonly messages: readonly ChatMessage[];
+      readonly tools: readonly ChatTool[];
+      /** Further variables of the template. */
+      readonly variables: Readonly<Record<string, unknown>>;
+    };
 
 /** Texts that are asked for. Crosses threads: plain data only. */
 export interface TextRequest {
@@ -103,6 +111,8 @@ export interface ServiceFacts {
   readonly vocabularySize: number;
   readonly engine: string;
   readonly device: string;
+  /** The model's chat template; absent where it has none. */
+  readonly chatTemplate?: string;
   /** Sizes of batches and caches that were compiled ahead, as `8x256`. */
   readonly prepared: readonly string[];
   /** Sizes that are run one text at a time. */

@@ -6,8 +6,8 @@ import { openModel, readGenerationConfig } from "../../model/index.ts";
 import type { Model } from "../../model/index.ts";
 import { requireRows } from "../../runs/model-fit.ts";
 import { trainedBeginnings } from "../../runs/trained-beginnings.ts";
-import { loadTokenizer } from "../../text/index.ts";
-import type { Tokenizer } from "../../text/index.ts";
+import { ChatTemplate, loadTokenizer, TextError } from "../../text/index.ts";
+import type { DescribedTokenizer, Tokenizer } from "../../text/index.ts";
 import { didYouMean } from "../../util/nearest.ts";
 import { buildWeightsPlan } from "../decode-plan.ts";
 import { GenerateError } from "../errors.ts";
@@ -42,6 +42,7 @@ export class TextWriter {
   readonly #engine: Engine;
   readonly #tokenizer: Tokenizer;
   readonly #texts: TokenTexts;
+  readonly #chat: ChatTemplate | undefined;
   readonly #model: Model;
   /** By the adapter's name; the empty one is the model alone. */
   readonly #generators: ReadonlyMap<string, Generator>;
@@ -55,7 +56,7 @@ export class TextWriter {
   private constructor(
     { folder, maximumTexts, prefixCacheBytes }: ServiceSettings,
     engine: Engine,
-    tokenizer: Tokenizer,
+    { tokenizer, chat }: { readonly tokenizer: Tokenizer; readonly chat: ChatTemplate | undefined },
     models: readonly {
       readonly name: string;
       readonly model: Model;
@@ -68,6 +69,7 @@ export class TextWriter {
     const turns = new Turns();
     this.#engine = engine;
     this.#tokenizer = tokenizer;
+    this.#chat = chat;
     this.#texts = new TokenTexts(tokenizer);
     this.#model = base.model;
     this.#maximumTexts = maximumTexts;
@@ -104,7 +106,9 @@ export class TextWriter {
   static async open(settings: ServiceSettings): Promise<TextWriter> {
     const { folder } = settings;
     const opened = openModel(folder);
-    const { tokenizer } = loadTokenizer(folder);
+    const described = loadTokenizer(folder);
+    const { tokenizer } = described;
+    const chat = chatTemplateOf(described, folder);
     requireRows(tokenizer.vocabularySize, opened.model.config.vocabularySize);
     const engine = await createEngine(settings.engine ?? "auto", engineOptions(settings));
     try {
@@ -122,7 +126,7 @@ export class TextWriter {
         );
         models.push({ name, model, weights: own });
       }
-      return new TextWriter(settings, engine, tokenizer, models);
+      return new TextWriter(settings, engine, { tokenizer, chat }, models);
     } catch (error) {
       await engine.close();
       throw error;
@@ -158,6 +162,7 @@ export class TextWriter {
     const { name: engine, device } = this.#engine.description;
     return {
       ...{ contextLength, vocabularySize, engine, device },
+      ...(this.#chat !== undefined && { chatTemplate: this.#chat.source }),
       prepared: [...prepared],
       left: [...left],
     };
@@ -242,19 +247,35 @@ export class TextWriter {
   }
 
   #tokensOf(prompt: ServicePrompt, generator: Generator): readonly number[] {
-    const { contextLength } = this.#model.config;
     switch (prompt.kind) {
       case "text":
-        // Not worth encoding: no token stands for so much text.
-        if (prompt.text.length > contextLength * this.#longestToken)
-          throw new GenerateError(
-            "generate.context",
-            `this model's context is ${contextLength} tokens; the prompt has ${prompt.text.length} characters, more than fit`,
-          );
+        this.#checkLength(prompt.text.length);
         return generator.promptTokens(prompt.text);
       case "tokens":
         return prompt.tokens;
+      case "chat": {
+        if (this.#chat === undefined)
+          throw new GenerateError("generate.chat", "this model has no chat template", {
+            remedy: "Ask /v1/completions, or put a chat_template.jinja into its folder.",
+          });
+        const { messages, tools, variables } = prompt;
+        let length = 0;
+        for (const { content } of messages)
+          if (typeof content === "string") length += content.length;
+        this.#checkLength(length);
+        return Array.from(this.#chat.render(messages, { tools, variables }).ids);
+      }
     }
+  }
+
+  /** Throws where so many UTF-16 units do not fit, whatever they are: then they are not worth encoding. */
+  #checkLength(length: number): void {
+    const { contextLength } = this.#model.config;
+    if (length <= contextLength * this.#longestToken) return;
+    throw new GenerateError(
+      "generate.context",
+      `this model's context is ${contextLength} tokens; the prompt has ${length} characters, more than fit`,
+    );
   }
 
   #checkTokens(tokens: readonly number[]): void {
@@ -307,6 +328,16 @@ export class TextWriter {
       offset += stream.push(id).length;
       return token;
     });
+  }
+}
+
+/** The chat template of a model's files; nothing where they have none. */
+function chatTemplateOf(described: DescribedTokenizer, folder: string): ChatTemplate | undefined {
+  try {
+    return new ChatTemplate(described, folder);
+  } catch (error) {
+    if (error instanceof TextError && error.code === "text.chat.none") return undefined;
+    throw error;
   }
 }
 

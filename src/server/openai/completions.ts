@@ -5,7 +5,6 @@ import type {
   TextBegin,
   TextEnd,
   TextRequest,
-  TextResult,
   TextToken,
 } from "../../generate/service/messages.ts";
 import type { ApplicationContext } from "../application.ts";
@@ -13,7 +12,7 @@ import { jsonBody } from "../application.ts";
 import { Refusal } from "../errors.ts";
 import { clientSignal, finishReason, FINGERPRINT, usageOf } from "./answers.ts";
 import type { OpenAiParts } from "./answers.ts";
-import { eventStream } from "./event-stream.ts";
+import { EventQueue, eventStream } from "./event-stream.ts";
 import { MOST_TOP_LOGPROBS, parsedBody, SHARED_PARAMETERS, sharedRequest } from "./parameters.ts";
 import { writeTexts } from "./write-texts.ts";
 
@@ -98,46 +97,48 @@ export async function answerCompletion(
   // The answer begins once every prompt was accepted: what is refused is told by its status.
   let begin: (begins: readonly TextBegin[]) => void = () => undefined;
   const begun = new Promise<readonly TextBegin[]>((resolve) => (begin = resolve));
-  let send: (data: unknown) => void = () => undefined;
+  const events = new EventQueue();
   const includesUsage = parameters.stream_options?.include_usage === true;
-  const chunk = (choices: readonly unknown[], more: object = {}): void =>
-    send({ ...head, choices, ...(includesUsage && { usage: null }), ...more });
-  const offsets = new Map<number, number>();
+  const chunkOf = (choices: readonly unknown[], usage: object | null = null): object => ({
+    ...{ ...head, choices },
+    ...(includesUsage && { usage }),
+  });
   const written = writeTexts(
     service,
     requests,
     {
       onBegun: (begins) => begin(begins),
       onPiece: ({ choice, text, tokens }) =>
-        chunk([
-          {
-            index: choice,
-            text,
-            logprobs: scores ? logprobsOf(moved(tokens, offsets.get(choice) ?? 0)) : null,
-            finish_reason: null,
-          },
-        ]),
+        events.send(
+          chunkOf([
+            {
+              index: choice,
+              text,
+              logprobs: scores ? logprobsOf(tokens) : null,
+              finish_reason: null,
+            },
+          ]),
+        ),
     },
     { signal, metrics },
   );
   const begins = await Promise.race([begun, written.then(() => begun)]);
   return eventStream(context, leave, async (sink) => {
-    ({ send } = sink);
-    if (isEcho) {
-      for (const [index, { promptText }] of begins.entries()) {
-        for (let choice = index * count; choice < (index + 1) * count; choice++) {
-          offsets.set(choice, promptText.length);
-          chunk([{ index: choice, text: promptText, logprobs: null, finish_reason: null }]);
-        }
-      }
-    }
+    const echoes = begins.flatMap(({ promptText }, index) =>
+      Array.from({ length: isEcho ? count : 0 }, (_, choice) =>
+        chunkOf([
+          { index: index * count + choice, text: promptText, logprobs: null, finish_reason: null },
+        ]),
+      ),
+    );
+    events.begin(sink, echoes);
     const results = await written;
     for (const [index, { texts }] of results.entries()) {
       for (const [choice, end] of texts.entries()) {
-        chunk([lastChoice(index * count + choice, end)]);
+        sink.send(chunkOf([lastChoice(index * count + choice, end)]));
       }
     }
-    if (includesUsage) chunk([], { usage: usageOf(results) });
+    if (includesUsage) sink.send(chunkOf([], usageOf(results)));
   });
 }
 
@@ -211,5 +212,3 @@ function logprobsOf(tokens: readonly TextToken[]): object {
     text_offset: tokens.map(({ offset }) => offset),
   };
 }
-
-export type { TextResult };

@@ -5,7 +5,25 @@ import { errorBody, Refusal } from "../errors.ts";
 /** Where the pieces of a streamed answer go. */
 export interface EventSink {
   /** Sends an object as an event. */
-  readonly send: (data: unknown) => void;
+  send(data: unknown): void;
+}
+
+/** Keeps what is sent before the answer is begun. */
+export class EventQueue implements EventSink {
+  #kept: unknown[] = [];
+  #sink: EventSink | undefined;
+
+  send(data: unknown): void {
+    if (this.#sink === undefined) this.#kept.push(data);
+    else this.#sink.send(data);
+  }
+
+  /** Sends on to `sink`: first these, then what was kept. */
+  begin(sink: EventSink, first: readonly unknown[] = []): void {
+    for (const data of [...first, ...this.#kept]) sink.send(data);
+    this.#kept = [];
+    this.#sink = sink;
+  }
 }
 
 /**

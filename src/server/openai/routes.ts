@@ -1,5 +1,6 @@
 import type { Application } from "../application.ts";
 import type { OpenAiParts } from "./answers.ts";
+import { answerChat } from "./chat.ts";
 import { answerCompletion } from "./completions.ts";
 
 /** Adds what OpenAI's clients ask for, /health and /metrics. */
@@ -30,6 +31,7 @@ export function addOpenAiRoutes(application: Application, parts: OpenAiParts): v
   application.get("/v1/models/:id{.+}", (context) =>
     context.json(models.describe(models.named(context.req.param("id")))),
   );
+  application.post("/v1/chat/completions", async (context) => answerChat(context, parts));
   application.post("/v1/completions", async (context) => answerCompletion(context, parts));
 }
 
