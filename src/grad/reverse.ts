@@ -222,7 +222,7 @@ function reverseOperation(
     if (result === undefined || argument === undefined) continue;
     for (const [operand, contribution] of pairs(argument, result)) {
       if (operand.kind !== "value" || !active.has(operand)) continue;
-      contribute(pending, operand, contribution);
+      contribute(pending, operand, asTypeOf(emit, contribution, operand));
     }
   }
 }
@@ -258,6 +258,7 @@ function contextOf(
   if (output === undefined) throw new GradError("grad.rule", `${operation.type} has no result`);
   const isActive = (operand: Operand | undefined): boolean =>
     operand?.kind === "value" && active.has(operand);
+  const operandNamed = (name: string): Operand => inTypeOfX(emit, operation, call.operand(name));
   return {
     emit,
     operation,
@@ -268,7 +269,7 @@ function contextOf(
     get gradient() {
       return gradients[0] ?? zerosLike(emit, output);
     },
-    operand: (name) => call.operand(name),
+    operand: operandNamed,
     operands: (name) => call.operands(name),
     shape: (name) => shapeOf(call.operand(name)),
     wants: (name, index = 0) => {
@@ -282,11 +283,33 @@ function contextOf(
       throughFunction(
         emit,
         simpler,
-        (name) => call.operand(name),
+        operandNamed,
         gradients,
         simpler.inputs.filter(({ name }) => isActive(call.operand(name))),
       ),
   };
+}
+
+/** From ios17 on a parameter may be of another precision than x; rules compute in that of x and of the result. */
+function inTypeOfX(emit: CommoningBuilder, operation: Operation, operand: Operand): Operand {
+  const x = operation.inputs.get("x");
+  const [output] = operation.outputs;
+  if (x === undefined || isOperandList(x) || x.type.kind !== "tensor") return operand;
+  if (output?.type.kind !== "tensor" || operand.type.kind !== "tensor") return operand;
+  const { dataType } = x.type;
+  const isOther = isFloat(operand.type.dataType) && operand.type.dataType !== dataType;
+  if (!isOther || !isFloat(dataType) || output.type.dataType !== dataType) return operand;
+  return emit.op("cast", { x: operand, dtype: dataType });
+}
+
+/** What flows back to an operand, in the operand's precision. */
+function asTypeOf(emit: CommoningBuilder, given: Contribution, operand: Value): Contribution {
+  const { type } = operand;
+  if (given.kind !== "value" || type.kind !== "tensor" || given.type.kind !== "tensor")
+    return given;
+  return given.type.dataType === type.dataType
+    ? given
+    : emit.op("cast", { x: given, dtype: type.dataType });
 }
 
 /** Writes a function and its derivative in place; its outputs' gradients are given, its inputs' are returned. */
