@@ -130,7 +130,10 @@ describe("parameters of another precision than x", () => {
     }
     // The derivative is that of the op whose parameters are x's.
     const gradient = (program: MilFunction): readonly number[] => {
-      const { forward, backward, taps } = differentiate(program, { withRespectTo: ["x"], recompute: "none" });
+      const { forward, backward, taps } = differentiate(program, {
+        withRespectTo: ["x"],
+        recompute: "none",
+      });
       expect(verifyFunction(backward).unknownOps).toEqual([]);
       const x = hostTensor(own, SHAPE, Float64Array.from(NUMBERS));
       const values = new Map(evaluateFunction(forward, new Map([["x", x]])));
