@@ -11,6 +11,7 @@ import { UNSUPPORTED_OPS } from "../chip/legality/unsupported-ops.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { isWholeType } from "./comparisons.ts";
 import { declaresFloats } from "./declared.ts";
+import { unpackBlockwiseWeights } from "./unpack-blockwise.ts";
 import { foldHostConstants } from "./fold-host-constants.ts";
 import { isExactForIntegers } from "./integers.ts";
 import { Lowering, NotLowered } from "./lowering.ts";
@@ -51,7 +52,7 @@ export function lowerFunction(
   driver: Driver,
   { asWritten = false, operandScaling = "auto", silu = "written" }: LoweringOptions = {},
 ): EngineProgram {
-  const fn = foldHostConstants(given);
+  const fn = unpackBlockwiseWeights(foldHostConstants(given));
   // What the chip needs is rewritten all the same, what it only likes is not.
   if (asWritten) return lowerInParts(fn, chip, driver, Infinity);
   const source = operandScaling === "auto" ? scaleRowSquares(fn) : fn;

@@ -72,7 +72,10 @@ export const REMEDIES: Readonly<Record<string, RemedyRow>> = {
     does: "the weight is split in two unequal parts",
     stays: "by the cost model a split gains nothing, or the weight is no matrix",
   },
-  "blockwise-weight": { stays: NO_PASS },
+  "blockwise-weight": {
+    does: "the weight is unpacked before the program is written",
+    stays: "it is unpacked in the program",
+  },
   "int8-constants-h15": { stays: NO_PASS },
   "attention-mask": {
     does: "attention is written out: scores, mask, softmax, product",

@@ -10,6 +10,7 @@ import { createCpuEngine } from "../../src/engine/cpu/index.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { createReferenceEngine } from "../../src/engine/reference/index.ts";
 import { runFunction } from "../../src/engine/run-function.ts";
+import { createSimEngine } from "../../src/engine/sim/index.ts";
 import { opRow } from "../../src/mil/ops/index.ts";
 import { OpCall } from "../../src/mil/op-call.ts";
 import type { MilFunction, Program } from "../../src/mil/program.ts";
@@ -51,14 +52,19 @@ const INCOMPLETE: Readonly<Record<string, RegExp>> = {
 const LARGE_FLOPS = 1e9;
 const runsLarge = process.env["ANECDOTE_LARGE"] === "1";
 
+/** Of the largest number. */
+const SIMULATED = 2e-2;
+
 describe.skipIf(files.length === 0)("sample programs (skipped: no samples)", () => {
   const reference = createReferenceEngine();
+  const sim = createSimEngine("m4", { threads: 1 });
   let cpu: Engine;
   beforeAll(async () => {
     cpu = await createCpuEngine({ threads: 2 });
   });
   afterAll(async () => {
     await cpu.close();
+    await sim.close();
   });
 
   it.each(files)("%s verifies, and both engines and ONNX Runtime agree on it", async (name) => {
@@ -71,7 +77,7 @@ describe.skipIf(files.length === 0)("sample programs (skipped: no samples)", () 
       if (reason !== undefined) return;
       for (const fn of whole(opened).functions) {
         for (const sized of sizesOf(fn))
-          await compare(sized, reference, cpu, `${name}, ${fn.name}`);
+          await compare(sized, reference, cpu, sim, `${name}, ${fn.name}`);
       }
     } finally {
       opened.close();
@@ -130,6 +136,7 @@ async function compare(
   original: MilFunction,
   reference: Engine,
   cpu: Engine,
+  sim: Engine,
   what: string,
 ): Promise<void> {
   const { fn } = statesAsValues(original);
@@ -171,6 +178,30 @@ async function compare(
       got === undefined ? "no result" : difference(got, wanted, pathLength),
       what,
     ).toBeUndefined();
+  });
+  await compareSimulated(fn, inputs, sim, expected, what);
+}
+
+/** fp16 between any two ops: the path of a Neural Engine. */
+async function compareSimulated(
+  fn: MilFunction,
+  inputs: Readonly<Record<string, ArrayLike<number>>>,
+  sim: Engine,
+  expected: readonly CaseResult[],
+  what: string,
+): Promise<void> {
+  const results = caseResults(await runFunction(sim, fn, inputs), "fp16");
+  expected.forEach(({ dataType, numbers, name }, index) => {
+    const found = results[index]?.numbers ?? [];
+    expect(found.length, `${what}, ${name} on sim:m4`).toBe(numbers.length);
+    // Another index is right where numbers are alike to fp16.
+    if (!isFloat(dataType)) return;
+    const largest = numbers.reduce((most, number) => Math.max(most, Math.abs(number)), 0);
+    const apart = numbers.reduce(
+      (most, number, at) => Math.max(most, Math.abs(number - (found[at] ?? Number.NaN))),
+      0,
+    );
+    expect(apart, `${what}, ${name} on sim:m4`).toBeLessThanOrEqual(SIMULATED * largest);
   });
 }
 

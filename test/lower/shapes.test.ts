@@ -208,4 +208,53 @@ describe("compressed constants as ios16 writes them", () => {
     const fn = f.finish({ y: f.op("matmul", { x, y: weight, transpose_y: true }) });
     expectSameOnEngine(fn, { x: sequence(8) });
   });
+
+  /** ios16 packs indices of 2 bits and masks of 1 bit into bytes, lowest bits first. */
+  it.each([
+    [
+      "palettes",
+      "constexpr_lut_to_dense",
+      {
+        indices: tensorLiteral("uint8", [3], [0b11_10_01_00, 0b00_01_10_11, 0b01_01_11_00]),
+        lut: tensorLiteral("fp16", [4], [-1, -0.25, 0.5, 1]),
+        shape: tensorLiteral("uint32", [2], [3, 4]),
+      },
+    ],
+    [
+      "masks",
+      "constexpr_sparse_to_dense",
+      {
+        nonzero_data: tensorLiteral("fp16", [5], [0.5, -1, 1.5, 0.25, -0.75]),
+        mask: tensorLiteral("uint8", [2], [0b0100_1001, 0b0000_1001]),
+        shape: tensorLiteral("uint32", [2], [3, 4]),
+      },
+    ],
+  ])("%s of ios16 feed a product", (_, type, parameters) => {
+    const f = new FunctionBuilder("packed", "ios16");
+    const x = f.input("x", tensorType("fp16", [2, 4]));
+    const [weight] = f.append({
+      type,
+      inputs: new Map(),
+      blocks: [],
+      attributes: new Map(Object.entries(parameters)),
+    });
+    if (weight === undefined) throw new Error("no weight");
+    const fn = f.finish({ y: f.op("matmul", { x, y: weight, transpose_y: true }) });
+    expectSameOnEngine(fn, { x: sequence(8) });
+  });
+
+  it("blocks are unpacked before a product, behind a palette too", () => {
+    const f = new FunctionBuilder("blocks");
+    const x = f.input("x", tensorType("fp16", [2, 4]));
+    const data = f.op("constexpr_lut_to_dense", {
+      indices: tensorLiteral("uint2", [3, 4], [0, 1, 2, 3, 3, 2, 1, 0, 0, 0, 3, 1]),
+      lut: tensorLiteral("int8", [1, 1, 4, 1], [-100, -20, 30, 90]),
+    });
+    const weight = f.op("constexpr_blockwise_shift_scale", {
+      data,
+      scale: tensorLiteral("fp16", [3, 2], [0.01, 0.02, 0.005, 0.01, 0.02, 0.015]),
+    });
+    const fn = f.finish({ y: f.op("linear", { x, weight }) });
+    expectSameOnEngine(fn, { x: sequence(8) });
+  });
 });
