@@ -22,7 +22,15 @@ export const common = {
 };
 
 /** Keys that the product writes itself; the others are carried through in `extra`. */
-const OWN_KEYS = ["architectures", "model_type", "dtype", "torch_dtype"];
+const OWN_KEYS = [
+  "architectures",
+  "model_type",
+  "dtype",
+  "torch_dtype",
+  // What is written is not quantized any more.
+  "quantization",
+  "quantization_config",
+];
 
 /** The keys of a schema. Throws `ModelError` that names each wrong and missing one. */
 export function parse<Schema extends z.ZodObject>(

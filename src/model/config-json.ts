@@ -17,6 +17,7 @@ import {
 import { FAMILY_NAMES } from "./config.ts";
 import type { FamilyName, ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
+import { refuseForeignQuantization } from "./mlx-quantization.ts";
 import { activationNamed, readRotary, rotaryJson } from "./rotary-json.ts";
 
 /** `config.json` files are a few kilobytes; anything near this is not one. */
@@ -74,6 +75,7 @@ function isFamilyName(name: string): name is FamilyName {
 export function parseModelConfig(json: unknown, where = "config.json"): ModelConfig {
   if (typeof json !== "object" || json === null || Array.isArray(json))
     throw new ModelError("model.config.invalid", `${where}: a JSON object is needed`);
+  refuseForeignQuantization(json, where);
   const family: unknown = "model_type" in json ? json.model_type : undefined;
   const supported = FAMILY_NAMES.join(", ");
   if (typeof family !== "string")
@@ -136,7 +138,7 @@ export function modelConfigJson(
 }
 
 /** Reads `config.json` of a model folder. Throws `ModelError` and `FileError`. */
-export function readModelConfig(folder: string): ModelConfig {
+export function readFolderConfig(folder: string): ModelConfig {
   const path = join(folder, "config.json");
   return parseModelConfig(readJsonFile(path, CONFIG_BYTE_LIMIT), path);
 }

@@ -16,6 +16,12 @@ export type FamilyName = (typeof FAMILY_NAMES)[number];
 export type RopeScaling =
   | { readonly kind: "none" }
   | { readonly kind: "linear"; readonly factor: number }
+  /** Each frequency by its own number, as GGUF files have Llama 3's. */
+  | {
+      readonly kind: "divided";
+      readonly divisors: readonly number[];
+      readonly attentionFactor: number;
+    }
   /** Frequencies grow slower once a sequence is longer than the original context; up to `factor` times it. */
   | { readonly kind: "dynamic"; readonly factor: number; readonly originalContextLength: number }
   | {

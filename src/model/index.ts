@@ -19,7 +19,6 @@ export {
   modelConfigJson,
   parseModelConfig,
   readJsonFile,
-  readModelConfig,
   writeModelConfig,
 } from "./config-json.ts";
 export { IGNORED_TARGET } from "./cross-entropy.ts";
@@ -38,6 +37,9 @@ export { parameterCount, trainableWeights, weightNamed } from "./parameters.ts";
 export type { Origin, Parameters, StageInstance, Weight } from "./parameters.ts";
 export { isModelPreset, MODEL_PRESETS, modelPreset } from "./presets.ts";
 export type { ModelPresetName } from "./presets.ts";
+export { readModelConfig } from "./read-config.ts";
+export { modelLayout } from "./model-files.ts";
+export type { ModelLayout } from "./model-files.ts";
 export { ropeTables } from "./rope.ts";
 export type { RopeSettings, RopeTables } from "./rope.ts";
 export { openSafetensors, SAFETENSORS_BYTES, writeSafetensors } from "./safetensors.ts";

@@ -2,7 +2,7 @@ import { isAdapterFolder, readAdapter } from "./adapters/adapter-files.ts";
 import { fillAdapterWeights, withStoredAdapters } from "./adapters/adapter-weights.ts";
 import type { AdapterChoice } from "./adapters/adapter-weights.ts";
 import { adapterPart } from "./adapters/adapter.ts";
-import { readModelConfig } from "./config-json.ts";
+import { readModelConfig } from "./read-config.ts";
 import { ModelError } from "./errors.ts";
 import { loadWeights } from "./fill-weights.ts";
 import { modelOf } from "./model.ts";

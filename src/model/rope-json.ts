@@ -19,6 +19,14 @@ const fields = {
   mscale_all_dim: z.number().nonnegative().nullish(),
   truncate: z.boolean().nullish(),
   partial_rotary_factor: positive.nullish(),
+  short_factor: z
+    .array(positive)
+    .max(1 << 16)
+    .nullish(),
+  long_factor: z
+    .array(positive)
+    .max(1 << 16)
+    .nullish(),
 };
 
 /** `rope_scaling` and `rope_parameters` of a `config.json`. */
@@ -59,6 +67,18 @@ export function ropeScalingOf(
       return { kind: "none" };
     case "linear":
       return { kind: "linear", factor: needed("factor") };
+    case "longrope": {
+      const { short_factor: divisors, long_factor: long } = json ?? {};
+      const isOne = long?.every((divisor, pair) => divisor === divisors?.[pair]) === true;
+      const attention = json?.attention_factor;
+      if (!divisors || !isOne || divisors.length !== long.length || typeof attention !== "number") {
+        return refuse(
+          'rope scaling "longrope" is supported where short_factor and long_factor are equal and attention_factor is given',
+          "Take a model of another kind: these frequencies differ with the length of the text.",
+        );
+      }
+      return { kind: "divided", divisors, attentionFactor: attention };
+    }
     case "dynamic":
       return {
         kind: "dynamic",
@@ -100,9 +120,7 @@ export function ropeScalingOf(
     default:
       return refuse(
         `rope scaling "${kind}" is not supported; supported are ${SCALINGS.slice(0, -1).join(", ")} and ${SCALINGS.at(-1)}`,
-        kind === "longrope" || kind === "su"
-          ? "Take a model of another kind: these frequencies differ at every length."
-          : "Remove rope_scaling from config.json to use the model within its original context.",
+        "Remove rope_scaling from config.json to use the model within its original context.",
       );
   }
 }
@@ -123,6 +141,13 @@ export function ropeJson(scaling: RopeScaling): Record<string, unknown> | null {
       return null;
     case "linear":
       return { rope_type: "linear", factor: scaling.factor };
+    case "divided":
+      return {
+        rope_type: "longrope",
+        short_factor: scaling.divisors,
+        long_factor: scaling.divisors,
+        attention_factor: scaling.attentionFactor,
+      };
     case "dynamic":
       return {
         rope_type: "dynamic",

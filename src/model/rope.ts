@@ -46,6 +46,8 @@ function scaleFrequency(
       return frequency;
     case "linear":
       return frequency / scaling.factor;
+    case "divided":
+      return frequency / (scaling.divisors[pair] ?? 1);
     case "llama3": {
       // Long waves are stretched by the factor, short ones kept, those between are blended.
       const waves = (scaling.originalContextLength * frequency) / (2 * Math.PI);
@@ -94,7 +96,7 @@ export function ropeTables(settings: RopeSettings, rows: RopeRows): RopeTables {
   const { rowCount, firstPosition = 0, sequenceLength = 0, scale = 1 } = rows;
   const frequencies = ropeFrequencies(settings, sequenceLength);
   const { ropeScaling } = settings;
-  const factor = ropeScaling.kind === "yarn" ? scale * ropeScaling.attentionFactor : scale;
+  const factor = "attentionFactor" in ropeScaling ? scale * ropeScaling.attentionFactor : scale;
   const half = frequencies.length;
   const cosines = new Float32Array(rowCount * 2 * half);
   const signedSines = new Float32Array(rowCount * 2 * half);

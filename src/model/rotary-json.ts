@@ -153,6 +153,12 @@ function rotaryOf(
     "num_key_value_heads",
     where,
   );
+  const { ropeScaling, headSize } = config;
+  if (ropeScaling.kind === "divided" && ropeScaling.divisors.length !== headSize / 2)
+    throw new ModelError(
+      "model.config.rope",
+      `${where}: ${ropeScaling.divisors.length} divisors of frequencies are given, heads of ${headSize} channels need ${headSize / 2}`,
+    );
   if (config.headSize % 2 !== 0)
     throw new ModelError(
       "model.config.sizes",

@@ -11,7 +11,8 @@ import { readJsonFile } from "./config-json.ts";
 import { ModelError } from "./errors.ts";
 import type { Origin, Parameters, Weight } from "./parameters.ts";
 import { writeSafetensors } from "./safetensors.ts";
-import { saveWeights, TRAINED_FILE, weightOutputs } from "./weight-files.ts";
+import { TRAINED_FILE } from "./safetensors-source.ts";
+import { saveWeights, weightOutputs } from "./weight-files.ts";
 import type { WeightView } from "./weight-memory.ts";
 
 /** Beside `TRAINED_FILE`: where the frozen weights come from. */

@@ -10,7 +10,7 @@ import {
 } from "../model/index.ts";
 import type { ModelConfig } from "../model/index.ts";
 import { openSafetensors } from "../model/safetensors.ts";
-import { loadTokenizer } from "../text/index.ts";
+import { hasTokenizer, loadTokenizer } from "../text/index.ts";
 import { openFileSource } from "../util/byte-source.ts";
 import { AnecdoteError } from "../util/errors.ts";
 import { formatCount } from "../util/format.ts";
@@ -147,7 +147,7 @@ function tensorsOf(folder: string): Summary["weights"] {
 function tokenizerOf(
   folder: string,
 ): { readonly vocabularySize: number } | { readonly problem: string } | undefined {
-  if (!existsSync(join(folder, "tokenizer.json"))) return undefined;
+  if (!hasTokenizer(folder)) return undefined;
   try {
     return { vocabularySize: loadTokenizer(folder).tokenizer.vocabularySize };
   } catch (error) {

@@ -11,7 +11,7 @@ import {
   writeModelConfig,
 } from "../model/index.ts";
 import type { AdapterSource, StoredFloat, WeightView } from "../model/index.ts";
-import { loadTokenizer, saveTokenizer } from "../text/index.ts";
+import { hasTokenizer, loadTokenizer, saveTokenizer } from "../text/index.ts";
 import { RunError } from "./errors.ts";
 
 /** How an exported model stores its weights, as `torch_dtype` spells it. */
@@ -64,8 +64,7 @@ export function exportModel(
   const fused = fusedWeights(openModel(folder, adapters));
   const config = readModelConfig(folder);
   const generation = readGenerationConfig(folder, config);
-  const hasTokenizer = existsSync(join(folder, "tokenizer.json"));
-  const tokenizer = hasTokenizer ? loadTokenizer(folder) : undefined;
+  const tokenizer = hasTokenizer(folder) ? loadTokenizer(folder) : undefined;
   saveWeights(output, fused, checkedFor(type, fused.viewOf), {
     type: STORED[type],
   });

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
+import { modelLayout } from "../model/index.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { bestCheckpoint } from "./best-checkpoint.ts";
 import { listCheckpoints } from "./checkpoint.ts";
@@ -7,14 +8,15 @@ import { RunError } from "./errors.ts";
 import { damageNotes, newestWholeCheckpoint } from "./whole-checkpoints.ts";
 
 const WHERE_MODELS_COME_FROM =
-  "Train one with `anecdote train`, or give a Hugging Face model folder.";
+  "Train one with `anecdote train`, or give a Hugging Face model folder or a .gguf file.";
 
 /** Kinds of tokenizers that are made for the data. */
 export const TOKENIZER_KINDS = ["bpe", "char", "byte"] as const;
 
 /**
- * The model folder that a path means: the folder itself, or of a run's folder the best checkpoint where it keeps one,
- * else the newest whole one. `note` hears which it is where that is not the newest. Throws `RunError` where there is neither.
+ * The model that a path means: the folder itself, the file of a model of one file, or of a run's folder the best
+ * checkpoint where it keeps one, else the newest whole one. `note` hears which it is where that is not the newest.
+ * Throws `RunError` where there is none.
  */
 export function resolveModelFolder(
   path: string,
@@ -26,9 +28,12 @@ export function resolveModelFolder(
     });
   }
   if (!statSync(path).isDirectory()) {
-    throw new RunError("train.model.file", `${path} is a file, not a model folder`, {
-      remedy: WHERE_MODELS_COME_FROM,
-    });
+    if (modelLayout(path) !== undefined) return path;
+    throw new RunError(
+      "train.model.file",
+      `${path} is a file, and neither GGUF nor a checkpoint of llama2.c`,
+      { remedy: WHERE_MODELS_COME_FROM },
+    );
   }
   if (existsSync(join(path, "config.json"))) return path;
   const best = bestCheckpoint(path);
@@ -40,6 +45,15 @@ export function resolveModelFolder(
       );
     }
     return best.folder;
+  }
+  const [file, ...others] = readdirSync(path).filter((name) => name.endsWith(".gguf"));
+  if (file !== undefined) {
+    if (others.length === 0) return join(path, file);
+    throw new RunError(
+      "train.model.several",
+      `${path} holds ${others.length + 1} GGUF files: ${[file, ...others].join(", ")}`,
+      { remedy: `Name one of them: ${join(path, file)}.` },
+    );
   }
   const found = newestWholeCheckpoint(path);
   const { checkpoint, damaged } = found;

@@ -19,7 +19,7 @@ export {
   END_OF_TEXT,
 } from "./simple-tokenizers.ts";
 export type { DescribedTokenizer } from "./simple-tokenizers.ts";
-export { loadTokenizer, saveTokenizer } from "./tokenizer-files.ts";
+export { hasTokenizer, loadTokenizer, saveTokenizer } from "./tokenizer-files.ts";
 export {
   ChatTemplate,
   hasChatTemplate,

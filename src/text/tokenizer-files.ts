@@ -2,7 +2,10 @@ import { existsSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { readSmallFile } from "../util/byte-source.ts";
+import { modelLayout } from "../model/index.ts";
 import { TextError } from "./errors.ts";
+import { ggufTokenizer, hasGgufTokenizer } from "./gguf-tokenizer.ts";
+import { hasLlama2cTokenizer, llama2cTokenizer } from "./llama2c-tokenizer.ts";
 import { describe } from "./simple-tokenizers.ts";
 import type { DescribedTokenizer } from "./simple-tokenizers.ts";
 import { checkTokenizerJson, parseJsonObject } from "./tokenizer-json.ts";
@@ -24,11 +27,28 @@ function readText(path: string): string {
   }
 }
 
+/** Whether a model, a folder or a file, has a tokenizer that `loadTokenizer` would load. */
+export function hasTokenizer(path: string): boolean {
+  switch (modelLayout(path)) {
+    case "gguf":
+      return hasGgufTokenizer(path);
+    case "llama2.c":
+      return hasLlama2cTokenizer(path);
+    case "folder":
+    case undefined:
+      return existsSync(join(path, "tokenizer.json"));
+  }
+}
+
 /**
- * Loads `tokenizer.json`, and what stands beside it (`tokenizer_config.json` and other files of a tokenizer), from a folder or by the file's path.
+ * Loads `tokenizer.json`, and what stands beside it (`tokenizer_config.json` and other files of a tokenizer), from a folder or by the file's path; or
+ * the tokenizer that a model of one file carries, or has beside it.
  * Throws `TextError` `text.tokenizer.*` saying what in the file is wrong.
  */
 export function loadTokenizer(path: string): DescribedTokenizer {
+  const layout = modelLayout(path);
+  if (layout === "gguf") return ggufTokenizer(path);
+  if (layout === "llama2.c") return llama2cTokenizer(path);
   const file =
     existsSync(path) && statSync(path).isDirectory() ? join(path, "tokenizer.json") : path;
   if (!existsSync(file)) {

@@ -136,8 +136,16 @@ describe("config.json", () => {
     ["a gate of another kind", { ...LLAMA_JSON, hidden_act: "mish" }, /hidden_act "mish"/],
     [
       "a rope scaling it cannot do",
-      { ...LLAMA_JSON, rope_scaling: { type: "longrope", factor: 4 } },
-      /"longrope" is not supported; supported are default, linear, dynamic, llama3 and yarn/,
+      { ...LLAMA_JSON, rope_scaling: { type: "su", factor: 4 } },
+      /"su" is not supported; supported are default, linear, dynamic, llama3 and yarn/,
+    ],
+    [
+      "frequencies of two lengths",
+      {
+        ...LLAMA_JSON,
+        rope_scaling: { type: "longrope", short_factor: [1, 2], long_factor: [1, 4] },
+      },
+      /"longrope" is supported where short_factor and long_factor are equal/,
     ],
     [
       "a rope scaling without its factor",

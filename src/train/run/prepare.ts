@@ -11,6 +11,7 @@ import {
   exampleTexts,
   keepStandardInput,
   STANDARD_INPUT,
+  hasTokenizer,
   loadTokenizer,
   openDataset,
   saveTokenizer,
@@ -394,7 +395,7 @@ function* textsOf(
 
 /** The folder of a model that has a tokenizer: no other one fits it. */
 function ownTokenizer(modelFolder: string | undefined): string | undefined {
-  const hasOne = modelFolder !== undefined && existsSync(join(modelFolder, "tokenizer.json"));
+  const hasOne = modelFolder !== undefined && hasTokenizer(modelFolder);
   return hasOne ? modelFolder : undefined;
 }
 

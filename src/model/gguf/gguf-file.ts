@@ -1,0 +1,371 @@
+import { openFileSource } from "../../util/byte-source.ts";
+import type { ByteSource } from "../../util/byte-source.ts";
+import { didYouMean } from "../../util/nearest.ts";
+import { ModelError } from "../errors.ts";
+import { GGML_TYPES } from "./ggml-types.ts";
+import type { GgmlType } from "./ggml-types.ts";
+
+// The layout is that of the GGUF specification (ggml's docs/gguf.md), versions 2 and 3, little-endian.
+
+export const GGUF_MAGIC = "GGUF";
+export const DEFAULT_ALIGNMENT = 32;
+
+/** Types of metadata values, by number. */
+export const VALUE_TYPES = [
+  "uint8",
+  "int8",
+  "uint16",
+  "int16",
+  "uint32",
+  "int32",
+  "float32",
+  "bool",
+  "string",
+  "array",
+  "uint64",
+  "int64",
+  "float64",
+] as const;
+export type GgufValueType = (typeof VALUE_TYPES)[number];
+
+export type GgufValue =
+  | number
+  | boolean
+  | string
+  | bigint
+  | readonly string[]
+  | readonly number[]
+  | readonly boolean[];
+
+/** A tensor of a file; its shape as Hugging Face has it, the reverse of the file's own order. */
+export interface GgufTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly type: GgmlType;
+  /** Position of the first byte in the file. */
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+/** The header of a GGUF file; the tensors stay in it. */
+export interface GgufFile {
+  readonly source: ByteSource;
+  readonly version: number;
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  readonly tensors: ReadonlyMap<string, GgufTensor>;
+}
+
+const LARGEST_KEY = 65_535;
+const LARGEST_TENSOR_NAME = 1_024;
+const WINDOW = 1 << 20;
+
+/** Reads numbers one after the other, and never beyond the end. */
+class Cursor {
+  position = 0;
+  readonly #source: ByteSource;
+  #window = Buffer.alloc(0);
+  #windowStart = 0;
+
+  constructor(source: ByteSource) {
+    this.#source = source;
+  }
+
+  get left(): number {
+    return this.#source.byteLength - this.position;
+  }
+
+  fail(problem: string): never {
+    throw new ModelError("model.gguf", `${this.#source.name}: ${problem}`, {
+      remedy: "The file is damaged or was cut off. Fetch it again.",
+    });
+  }
+
+  take(byteLength: number, what: string): Buffer {
+    if (byteLength > this.left) {
+      this.fail(
+        `${what} claims ${byteLength} bytes at ${this.position}, the file has ${this.left} left`,
+      );
+    }
+    const start = this.position - this.#windowStart;
+    if (start < 0 || start + byteLength > this.#window.length) {
+      const length = Math.min(this.left, Math.max(byteLength, WINDOW));
+      this.#window = Buffer.from(this.#source.read(this.position, length));
+      this.#windowStart = this.position;
+    }
+    const from = this.position - this.#windowStart;
+    this.position += byteLength;
+    return this.#window.subarray(from, from + byteLength);
+  }
+
+  u32(what: string): number {
+    return this.take(4, what).readUInt32LE();
+  }
+
+  /** A count or a length; what does not fit into a number cannot be true. */
+  u64(what: string): number {
+    const value = this.take(8, what).readBigUInt64LE();
+    if (value > BigInt(Number.MAX_SAFE_INTEGER)) this.fail(`${what} claims ${value}`);
+    return Number(value);
+  }
+
+  string(what: string, limit = Infinity): string {
+    const length = this.u64(`the length of ${what}`);
+    if (length > limit) this.fail(`${what} claims ${length} bytes; ${limit} are possible`);
+    return this.take(length, what).toString("utf8");
+  }
+
+  scalar(type: Exclude<GgufValueType, "array">, what: string): number | boolean | string | bigint {
+    switch (type) {
+      case "uint8":
+        return this.take(1, what).readUInt8();
+      case "int8":
+        return this.take(1, what).readInt8();
+      case "uint16":
+        return this.take(2, what).readUInt16LE();
+      case "int16":
+        return this.take(2, what).readInt16LE();
+      case "uint32":
+        return this.u32(what);
+      case "int32":
+        return this.take(4, what).readInt32LE();
+      case "float32":
+        return this.take(4, what).readFloatLE();
+      case "bool":
+        return this.take(1, what).readUInt8() !== 0;
+      case "string":
+        return this.string(what);
+      case "uint64":
+        return this.take(8, what).readBigUInt64LE();
+      case "int64":
+        return this.take(8, what).readBigInt64LE();
+      case "float64":
+        return this.take(8, what).readDoubleLE();
+    }
+  }
+}
+
+const SMALLEST_BYTES: Readonly<Record<GgufValueType, number>> = {
+  uint8: 1,
+  int8: 1,
+  uint16: 2,
+  int16: 2,
+  uint32: 4,
+  int32: 4,
+  float32: 4,
+  bool: 1,
+  string: 8,
+  array: 12,
+  uint64: 8,
+  int64: 8,
+  float64: 8,
+};
+
+function valueType(cursor: Cursor, what: string): GgufValueType {
+  const number = cursor.u32(`the type of ${what}`);
+  return VALUE_TYPES[number] ?? cursor.fail(`${what} is of the unknown type ${number}`);
+}
+
+function readValue(cursor: Cursor, key: string): GgufValue {
+  const what = `metadata "${key}"`;
+  const type = valueType(cursor, what);
+  if (type !== "array") return cursor.scalar(type, what);
+  const memberType = valueType(cursor, `members of ${what}`);
+  const count = cursor.u64(`the number of members of ${what}`);
+  if (count * SMALLEST_BYTES[memberType] > cursor.left)
+    cursor.fail(`${what} claims ${count} members, the file has ${cursor.left} bytes left`);
+  if (memberType === "array") cursor.fail(`${what} is an array of arrays, which is not read`);
+  const members: (number | boolean | string | bigint)[] = [];
+  for (let index = 0; index < count; index++)
+    members.push(cursor.scalar(memberType, `member ${index} of ${what}`));
+  // Wide members are counts and ids, which numbers hold.
+  return members.map((member) => (typeof member === "bigint" ? Number(member) : member)) as
+    | readonly string[]
+    | readonly number[]
+    | readonly boolean[];
+}
+
+interface Entry {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly type: GgmlType;
+  readonly relativeOffset: number;
+  readonly byteLength: number;
+}
+
+function readEntry(cursor: Cursor): Entry {
+  const name = cursor.string("a tensor's name", LARGEST_TENSOR_NAME);
+  const what = `tensor "${name}"`;
+  const rank = cursor.u32(`the rank of ${what}`);
+  if (rank > 4) cursor.fail(`${what} claims ${rank} axes; 4 are possible`);
+  const axes = Array.from({ length: rank }, () => cursor.u64(`an axis of ${what}`));
+  const number = cursor.u32(`the type of ${what}`);
+  const type = GGML_TYPES.find((candidate) => candidate.number === number);
+  if (type === undefined) return cursor.fail(`${what} is of the unknown type ${number}`);
+  const relativeOffset = cursor.u64(`the offset of ${what}`);
+  const elementCount = axes.reduce((count, axis) => count * axis, 1);
+  const [rowLength = 1] = axes;
+  if (!Number.isSafeInteger(elementCount))
+    cursor.fail(`${what} claims axes ${axes.join(" x ")}, more than a file holds`);
+  if (rowLength % type.blockSize !== 0) {
+    cursor.fail(
+      `rows of ${what} have ${rowLength} numbers, ${type.name} has them in blocks of ${type.blockSize}`,
+    );
+  }
+  const byteLength = (elementCount / type.blockSize) * type.blockBytes;
+  return { name, shape: axes.toReversed(), type, relativeOffset, byteLength };
+}
+
+/**
+ * Reads and checks a header; the tensors stay in the file. Throws `ModelError` `model.gguf` for a file that is cut, of
+ * another version, or lies about its sizes.
+ */
+export function readGguf(source: ByteSource): GgufFile {
+  const cursor = new Cursor(source);
+  if (cursor.take(Math.min(4, cursor.left), "the file's mark").toString("latin1") !== GGUF_MAGIC)
+    cursor.fail("a GGUF file begins with GGUF");
+  const version = cursor.u32("the version");
+  if (version !== 2 && version !== 3) {
+    cursor.fail(
+      version === 1 || version > 65_535
+        ? `GGUF version 1 and big-endian files are not read (version ${version})`
+        : `GGUF version ${version} is not known; 2 and 3 are`,
+    );
+  }
+  const tensorCount = cursor.u64("the number of tensors");
+  const pairCount = cursor.u64("the number of metadata values");
+  // A tensor's entry takes 24 bytes at least, a value 13.
+  if (tensorCount * 24 + pairCount * 13 > cursor.left) {
+    cursor.fail(
+      `the header claims ${tensorCount} tensors and ${pairCount} metadata values, the file has ${cursor.left} bytes left`,
+    );
+  }
+  const metadata = new Map<string, GgufValue>();
+  for (let index = 0; index < pairCount; index++) {
+    const key = cursor.string(`the name of metadata value ${index}`, LARGEST_KEY);
+    if (metadata.has(key)) cursor.fail(`metadata "${key}" stands twice`);
+    metadata.set(key, readValue(cursor, key));
+  }
+  const entries: Entry[] = [];
+  for (let index = 0; index < tensorCount; index++) entries.push(readEntry(cursor));
+  const alignment = metadata.get("general.alignment") ?? DEFAULT_ALIGNMENT;
+  if (typeof alignment !== "number" || alignment < 1 || alignment % 8 !== 0)
+    return cursor.fail(`general.alignment is ${String(alignment)}; a multiple of 8 is needed`);
+  const dataStart = Math.ceil(cursor.position / alignment) * alignment;
+  const tensors = placed(entries, dataStart, alignment, cursor, source);
+  return { source, version, metadata, tensors };
+}
+
+/** Tensors with their places, which must lie in the file and apart from each other. */
+function placed(
+  entries: readonly Entry[],
+  dataStart: number,
+  alignment: number,
+  cursor: Cursor,
+  source: ByteSource,
+): ReadonlyMap<string, GgufTensor> {
+  const tensors = new Map<string, GgufTensor>();
+  let position = 0;
+  let before = "the header";
+  for (const entry of entries.toSorted((a, b) => a.relativeOffset - b.relativeOffset)) {
+    const { name, shape, type, relativeOffset, byteLength } = entry;
+    if (tensors.has(name)) cursor.fail(`tensor "${name}" stands twice`);
+    if (relativeOffset % alignment !== 0)
+      cursor.fail(`tensor "${name}" begins at ${relativeOffset}, no multiple of ${alignment}`);
+    if (relativeOffset < position)
+      cursor.fail(`the bytes of tensor "${name}" overlap those of "${before}"`);
+    position = relativeOffset + byteLength;
+    before = name;
+    if (dataStart + position > source.byteLength) {
+      cursor.fail(
+        `tensor "${name}" claims bytes ${dataStart + relativeOffset} to ${dataStart + position}, the file has ${source.byteLength}`,
+      );
+    }
+    tensors.set(name, { name, shape, type, offset: dataStart + relativeOffset, byteLength });
+  }
+  return tensors;
+}
+
+/** Whether a path is a GGUF file, by its first bytes. */
+export function isGgufSource(source: ByteSource): boolean {
+  if (source.byteLength < 4) return false;
+  return Buffer.from(source.read(0, 4)).toString("latin1") === GGUF_MAGIC;
+}
+
+/** Opens a GGUF file for `use`, and closes it. */
+export function withGguf<Result>(path: string, use: (file: GgufFile) => Result): Result {
+  const source = openFileSource(path);
+  try {
+    return use(readGguf(source));
+  } finally {
+    source.close();
+  }
+}
+
+/** Metadata by key, with what is wanted of it. */
+export class GgufMetadata {
+  readonly #file: GgufFile;
+
+  constructor(file: GgufFile) {
+    this.#file = file;
+  }
+
+  has(key: string): boolean {
+    return this.#file.metadata.has(key);
+  }
+
+  /** A number; absent where the file has none. Throws `ModelError` for another kind of value. */
+  number(key: string): number | undefined {
+    const value = this.#file.metadata.get(key);
+    if (value === undefined) return undefined;
+    if (typeof value === "bigint") return Number(value);
+    if (typeof value === "number") return value;
+    return this.#wrong(key, "a number");
+  }
+
+  needed(key: string): number {
+    const value = this.number(key);
+    if (value !== undefined) return value;
+    throw new ModelError(
+      "model.gguf.metadata",
+      `${this.#file.source.name} has no metadata "${key}".${didYouMean(key, this.#file.metadata.keys())}`,
+    );
+  }
+
+  text(key: string): string | undefined {
+    const value = this.#file.metadata.get(key);
+    if (value === undefined || typeof value === "string") return value;
+    return this.#wrong(key, "a text");
+  }
+
+  flag(key: string): boolean | undefined {
+    const value = this.#file.metadata.get(key);
+    if (value === undefined || typeof value === "boolean") return value;
+    return this.#wrong(key, "true or false");
+  }
+
+  texts(key: string): readonly string[] | undefined {
+    return this.#list(key, (member): member is string => typeof member === "string");
+  }
+
+  numbers(key: string): readonly number[] | undefined {
+    return this.#list(key, (member): member is number => typeof member === "number");
+  }
+
+  #list<Member>(
+    key: string,
+    isMember: (member: unknown) => member is Member,
+  ): readonly Member[] | undefined {
+    const value = this.#file.metadata.get(key);
+    if (value === undefined) return undefined;
+    if (Array.isArray(value) && (value as readonly unknown[]).every(isMember))
+      return value as unknown as readonly Member[];
+    return this.#wrong(key, "a list of another kind");
+  }
+
+  #wrong(key: string, wanted: string): never {
+    throw new ModelError(
+      "model.gguf.metadata",
+      `${this.#file.source.name}: metadata "${key}" is not ${wanted}`,
+    );
+  }
+}

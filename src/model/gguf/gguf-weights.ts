@@ -1,0 +1,108 @@
+import { openFileSource } from "../../util/byte-source.ts";
+import { ModelError } from "../errors.ts";
+import type { ModelConfig } from "../config.ts";
+import { readRows } from "../weight-source.ts";
+import type { StoredWeight, WeightSource } from "../weight-source.ts";
+import { READ_TYPES } from "./ggml-types.ts";
+import { readGguf } from "./gguf-file.ts";
+import type { GgufFile, GgufTensor } from "./gguf-file.ts";
+import { ggufNames, pairedRow } from "./gguf-names.ts";
+import type { GgufChange } from "./gguf-names.ts";
+
+/** Tensors that are no weights of a model: what each rotary frequency is divided by. */
+const NOT_WEIGHTS = new Set(["rope_freqs.weight"]);
+
+/** A GGUF file's weights in Hugging Face's layout. Throws `ModelError` for a damaged file. */
+export function openGgufWeights(path: string, config: ModelConfig): WeightSource {
+  const source = openFileSource(path);
+  try {
+    const file = readGguf(source);
+    const byName = new Map(ggufNames(config).map((entry) => [entry.ggufName, entry]));
+    const weights = new Map<string, StoredWeight>();
+    for (const tensor of file.tensors.values()) {
+      if (NOT_WEIGHTS.has(tensor.name)) continue;
+      if (config.tiedHead && tensor.name === "output.weight") continue;
+      const entry = byName.get(tensor.name);
+      // What is not known keeps its name, for the message that refuses it.
+      const name = entry?.name ?? tensor.name;
+      weights.set(name, storedWeight(file, tensor, name, entry?.change ?? { kind: "none" }));
+    }
+    return { where: path, weights, files: [path], close: () => source.close() };
+  } catch (error) {
+    source.close();
+    throw error;
+  }
+}
+
+function storedWeight(
+  file: GgufFile,
+  tensor: GgufTensor,
+  name: string,
+  change: GgufChange,
+): StoredWeight {
+  const plain = (start: number, numbers: Float32Array): void =>
+    readNumbers(file, tensor, start, numbers);
+  const [rows = 1, columns = 1] = tensor.shape;
+  const stored = { name, shape: tensor.shape, type: tensor.type.name };
+  switch (change.kind) {
+    case "none":
+      return { ...stored, read: plain };
+    case "plus_one":
+      return {
+        ...stored,
+        read: (start, numbers) => {
+          plain(start, numbers);
+          numbers.forEach((number, index) => (numbers[index] = number - 1));
+        },
+      };
+    case "paired_rows": {
+      const width = tensor.shape.length === 1 ? 1 : columns;
+      return {
+        ...stored,
+        read: (start, numbers) =>
+          readRows(start, numbers, width, (row, from, part) =>
+            plain(pairedRow(row, rows, change.headCount) * width + from, part),
+          ),
+      };
+    }
+    case "transposed": {
+      let whole: Float32Array | undefined;
+      return {
+        ...stored,
+        shape: [columns, rows],
+        read: (start, numbers) => {
+          if (whole === undefined) {
+            whole = new Float32Array(rows * columns);
+            plain(0, whole);
+          }
+          for (let index = 0; index < numbers.length; index++) {
+            const at = start + index;
+            numbers[index] = whole[(at % rows) * columns + Math.floor(at / rows)] ?? 0;
+          }
+          if (start + numbers.length === rows * columns) whole = undefined;
+        },
+      };
+    }
+  }
+}
+
+function readNumbers(
+  { source }: GgufFile,
+  { name, type, offset }: GgufTensor,
+  start: number,
+  numbers: Float32Array,
+): void {
+  const { blockSize, blockBytes, decode } = type;
+  if (decode === undefined) {
+    throw new ModelError(
+      "model.weights.type",
+      `${source.name}: "${name}" is stored as ${type.name}; ${READ_TYPES.join(", ")} are read`,
+      { remedy: "Take the model's file of another quantization, such as Q8_0 or Q4_K_M." },
+    );
+  }
+  const bytes = source.read(
+    offset + (start / blockSize) * blockBytes,
+    (numbers.length / blockSize) * blockBytes,
+  );
+  decode(bytes, numbers);
+}

@@ -1,0 +1,45 @@
+import type { ByteSource } from "../util/byte-source.ts";
+
+/** A tensor as a file has it, under the name that Hugging Face gives it. */
+export interface StoredWeight {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** What the file calls its type: `F32`, `Q4_K`. */
+  readonly type: string;
+  /**
+   * Fills `numbers` from element `start` on; both are multiples of `granule`, but for the end.
+   * Throws `ModelError` for a type that is not read.
+   */
+  readonly read: (start: number, numbers: Float32Array) => void;
+}
+
+/** A model's weights where they are stored, whatever the layout. Nothing is read before it is asked for. */
+export interface WeightSource {
+  /** Folder or file, for messages. */
+  readonly where: string;
+  readonly weights: ReadonlyMap<string, StoredWeight>;
+  /** Files that were opened, in order. */
+  readonly files: readonly string[];
+  readonly close: () => void;
+}
+
+/** Reads numbers of a matrix whose rows stand elsewhere, or otherwise, than they are wanted. */
+export function readRows(
+  start: number,
+  numbers: Float32Array,
+  columns: number,
+  readRow: (row: number, from: number, part: Float32Array) => void,
+): void {
+  for (let done = 0; done < numbers.length;) {
+    const row = Math.floor((start + done) / columns);
+    const from = (start + done) % columns;
+    const count = Math.min(columns - from, numbers.length - done);
+    readRow(row, from, numbers.subarray(done, done + count));
+    done += count;
+  }
+}
+
+/** Closes several sources, for a layout of several files. */
+export function closeAll(sources: Iterable<ByteSource>): void {
+  for (const source of sources) source.close();
+}
