@@ -33,8 +33,8 @@ interface Expected {
   readonly greedy: readonly number[];
 }
 
-function json<Contents>(...path: readonly string[]): Contents {
-  return JSON.parse(readFileSync(join(FIXTURES, ...path), "utf8")) as Contents;
+function json(...path: readonly string[]): unknown {
+  return JSON.parse(readFileSync(join(FIXTURES, ...path), "utf8"));
 }
 
 let folder: string;
@@ -45,7 +45,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 describe("GGUF", () => {
   it.each(
-    Object.entries(json<Record<string, { bytes: string; numbers: number[] }>>("blocks.json")),
+    Object.entries(json("blocks.json") as Record<string, { bytes: string; numbers: number[] }>),
   )("blocks of %s hold the numbers that ggml says", (name, { bytes, numbers }) => {
     const type = GGML_TYPES.find((candidate) => candidate.name === name);
     const actual = new Float32Array(numbers.length);
@@ -54,8 +54,8 @@ describe("GGUF", () => {
   });
 
   it.each(["Q8_0", "Q4_0"])("numbers become the blocks of %s that ggml makes of them", (name) => {
-    const { bytes, source } = json<Record<string, { bytes: string; source: number[] }>>(
-      "blocks.json",
+    const { bytes, source } = (
+      json("blocks.json") as Record<string, { bytes: string; source: number[] }>
     )[name] ?? { bytes: "", source: [] };
     const type = GGML_TYPES.find((candidate) => candidate.name === name);
     const made = type?.encode?.(Float32Array.from(source)) ?? new Uint8Array();
@@ -64,7 +64,7 @@ describe("GGUF", () => {
 
   it.each(FILES)("%s gives the logits of an independent implementation", (name) => {
     const path = join(FIXTURES, name);
-    const { ids, logits } = json<Expected>(name.replace(".gguf", ".json"));
+    const { ids, logits } = json(name.replace(".gguf", ".json")) as Expected;
     expectCloseRows(forwardLogits(path, ids), logits);
   });
 
@@ -72,7 +72,7 @@ describe("GGUF", () => {
     "%s writes the text of an independent implementation",
     async (name) => {
       const path = join(FIXTURES, name);
-      const { greedy, prompt } = json<Expected>(name.replace(".gguf", ".json"));
+      const { greedy, prompt } = json(name.replace(".gguf", ".json")) as Expected;
       const { tokenizer } = loadTokenizer(path);
       expect([...tokenizer.encode("the hen", { addSpecialTokens: true })]).toEqual(prompt);
       const { text } = await generateFromFolder(path, "the hen", {
@@ -86,8 +86,10 @@ describe("GGUF", () => {
   );
 
   it("carries its tokenizer and its chat template", () => {
-    const { sentencepiece, bpe } =
-      json<Record<string, { text: string; ids: number[] }[]>>("tokenizers.json");
+    const { sentencepiece, bpe } = json("tokenizers.json") as Record<
+      string,
+      { text: string; ids: number[] }[]
+    >;
     const scored = loadTokenizer(join(FIXTURES, "llama-f16.gguf")).tokenizer;
     for (const { text, ids } of sentencepiece ?? []) {
       expect([...scored.encode(text)], text).toEqual(ids);
@@ -105,7 +107,7 @@ describe("GGUF", () => {
   it("becomes a folder in Hugging Face's layout that means the same", () => {
     const output = join(folder, "exported");
     exportModel(join(FIXTURES, "llama-q8_0.gguf"), output, { type: "float32" });
-    const { ids, logits } = json<Expected>("llama-q8_0.json");
+    const { ids, logits } = json("llama-q8_0.json") as Expected;
     expectCloseRows(forwardLogits(output, ids), logits);
     expect([...loadTokenizer(output).tokenizer.encode("the hen sat")]).toEqual([
       ...loadTokenizer(join(FIXTURES, "llama-q8_0.gguf")).tokenizer.encode("the hen sat"),
@@ -167,7 +169,7 @@ describe("GGUF", () => {
 
 describe("folders that MLX quantized", () => {
   it.each(["mlx-4bit-g32", "mlx-8bit-g64", "mlx-mixed"])("%s gives its logits", (name) => {
-    const { ids, logits } = json<Expected>(name, "expected.json");
+    const { ids, logits } = json(name, "expected.json") as Expected;
     expectCloseRows(forwardLogits(join(FIXTURES, name), ids), logits);
   });
 
@@ -181,9 +183,10 @@ describe("folders that MLX quantized", () => {
   ])("of other %s are refused by name", (name, quantization, message) => {
     const copy = join(folder, `mlx-${name}`);
     const from = join(FIXTURES, "mlx-4bit-g32");
-    const { quantization: _, ...config } = json<Record<string, unknown>>(
-      "mlx-4bit-g32/config.json",
-    );
+    const { quantization: _, ...config } = json("mlx-4bit-g32/config.json") as Record<
+      string,
+      unknown
+    >;
     rmSync(copy, { recursive: true, force: true });
     exportFolder(from, copy, { ...config, ...(quantization !== undefined && { quantization }) });
     expect(() => forwardLogits(copy, [1])).toThrow(message);
@@ -214,7 +217,7 @@ describe("models that other programs quantized", () => {
 });
 
 describe("checkpoints of llama2.c", () => {
-  const { stories } = json<{
+  const { stories } = json("tokenizers.json") as {
     stories: {
       prompt: string;
       greedy: number[];
@@ -223,7 +226,7 @@ describe("checkpoints of llama2.c", () => {
       logits: Rows;
       quantizedLogits: Rows;
     };
-  }>("tokenizers.json");
+  };
 
   it.each(["stories.bin", "stories-v1.bin"])("%s gives its logits", (name) => {
     expectCloseRows(forwardLogits(join(FIXTURES, name), stories.ids), stories.logits);

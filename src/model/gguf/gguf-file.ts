@@ -357,8 +357,8 @@ export class GgufMetadata {
   ): readonly Member[] | undefined {
     const value = this.#file.metadata.get(key);
     if (value === undefined) return undefined;
-    if (Array.isArray(value) && (value as readonly unknown[]).every(isMember))
-      return value as unknown as readonly Member[];
+    const members: readonly unknown[] = Array.isArray(value) ? value : [value];
+    if (Array.isArray(value) && members.every(isMember)) return members;
     return this.#wrong(key, "a list of another kind");
   }
 

@@ -70,7 +70,7 @@ export function ggufNames(shape: NamedShape): readonly GgufName[] {
     names.push({ name: `${name}.bias`, ggufName: `${ggufName}.bias`, change: bias });
   };
   const norm = (name: string): GgufChange =>
-    isGemma && /norm$/.test(name) ? { kind: "plus_one" } : NONE;
+    isGemma && name.endsWith("norm") ? { kind: "plus_one" } : NONE;
   if (family === "gpt2") {
     both("transformer.wte", "token_embd");
     both("transformer.wpe", "position_embd");
