@@ -67,6 +67,7 @@ export class LiveRun {
       this.#lastTime = detail.run.updatedAt ?? 0;
       await this.#loadCurves();
       this.detail.value = detail;
+      this.timings.value = detail.timings;
       if (!this.#isOpen) return;
       this.#ends.push(
         follow(() => runPath(this.id, "/events"), detail.sequence, {

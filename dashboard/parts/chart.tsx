@@ -82,10 +82,8 @@ export function Chart(props: ChartProps) {
     redraw(plot.current);
   });
 
-  const shown = props.lines.filter(({ isFaint }) => isFaint !== true);
-  const values = legendOf(shown, cursor.value);
   const format = props.formatY ?? shortNumber;
-  const told = values
+  const told = legendOf(shownOf(props.lines), null)
     .map(({ line, value }) => `${line.label} ${value === null ? "-" : format(value)}`)
     .join(", ");
   return (
@@ -97,18 +95,37 @@ export function Chart(props: ChartProps) {
     >
       <figcaption>
         <strong>{title}</strong>
-        <ul class="legend">
-          {values.map(({ line, value }) => (
-            <li key={line.label}>
-              <span class="swatch" style={{ background: line.colour }} />
-              {line.label} <b>{value === null ? "–" : format(value)}</b>
-            </li>
-          ))}
-          {shown.length > values.length && <li>and {shown.length - values.length} more</li>}
-        </ul>
+        <Legend lines={props.lines} format={format} cursor={cursor} />
       </figcaption>
       <div class="plot" ref={box} role="img" aria-label={`${title}: ${told}`} />
     </figure>
+  );
+}
+
+function shownOf(lines: readonly Line[]): readonly Line[] {
+  return lines.filter(({ isFaint }) => isFaint !== true);
+}
+
+interface LegendProps {
+  readonly lines: readonly Line[];
+  readonly format: (value: number) => string;
+  readonly cursor: Signal<number | null>;
+}
+
+/** Of its own, so that a cursor that moves draws nothing but this again. */
+function Legend({ lines, format, cursor }: LegendProps) {
+  const shown = shownOf(lines);
+  const values = legendOf(shown, cursor.value);
+  return (
+    <ul class="legend">
+      {values.map(({ line, value }) => (
+        <li key={line.label}>
+          <span class="swatch" style={{ background: line.colour }} />
+          {line.label} <b>{value === null ? "–" : format(value)}</b>
+        </li>
+      ))}
+      {shown.length > values.length && <li>and {shown.length - values.length} more</li>}
+    </ul>
   );
 }
 

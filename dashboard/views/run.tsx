@@ -7,11 +7,13 @@ import { LiveRun } from "../live-run.ts";
 import { Problem, Progress, StateBadge, TableBox, Tile, loss } from "../parts/kit.tsx";
 import { linkTo } from "../router.ts";
 import { RunActions } from "./run-actions.tsx";
+import { RunPlan } from "./run-plan.tsx";
 import { RunCurves } from "./run-curves.tsx";
 
 const TABS = [
   ["", "Curves"],
   ["samples", "Samples"],
+  ["plan", "Plan"],
   ["checkpoints", "Checkpoints"],
   ["settings", "Settings"],
 ] as const;
@@ -72,6 +74,8 @@ interface PartProps {
 
 function RunPart({ live, detail, tab }: PartProps & { readonly tab: string }) {
   switch (tab) {
+    case "plan":
+      return <RunPlan live={live} />;
     case "samples":
       return <Samples live={live} />;
     case "checkpoints":

@@ -1,5 +1,5 @@
 import { effect, signal, useComputed } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useMemo } from "preact/hooks";
 import { formatBytes, formatCount, formatDuration } from "../../src/util/format.ts";
 import { smoothed } from "../../src/util/plot/down-sample.ts";
 import type { ComparisonView, RunList, RunRow } from "../../src/server/runs/views.ts";
@@ -67,7 +67,17 @@ export async function loadRuns(): Promise<void> {
   try {
     const list = await ask<RunList>("/api/runs");
     for (const { id } of list.runs) placeOfRun(id);
-    runList.value = list;
+    if (JSON.stringify(list) !== JSON.stringify(runList.peek())) {
+      const known = new Map(runList.peek()?.runs.map((run) => [run.id, run]));
+      // A row that is as it was keeps its identity, and is not drawn again.
+      const runs = list.runs.map((run) => {
+        const before = known.get(run.id);
+        return before !== undefined && JSON.stringify(before) === JSON.stringify(run)
+          ? before
+          : run;
+      });
+      runList.value = { ...list, runs };
+    }
     problem.value = null;
   } catch (error) {
     problem.value = messageOf(error);
@@ -97,7 +107,8 @@ async function loadComparison(range: Range | null): Promise<void> {
     }),
   );
   // A later zoom has its own answer under way.
-  if (shownRange.peek() === range) comparison.value = view;
+  const isNew = JSON.stringify(view) !== JSON.stringify(comparison.peek());
+  if (shownRange.peek() === range && isNew) comparison.value = view;
 }
 
 export function RunsView() {
@@ -271,9 +282,13 @@ function RunTable({ runs }: { readonly runs: readonly RunRow[] }) {
 }
 
 function RunLine({ run }: { readonly run: RunRow }) {
+  const isDrawn = !hidden.value.has(run.id);
+  const colours = colourVersion.value;
+  return useMemo(() => lineOf(run, isDrawn), [run, isDrawn, colours]);
+}
+
+function lineOf(run: RunRow, isDrawn: boolean) {
   const { id } = run;
-  void colourVersion.value;
-  const isDrawn = !hidden.value.has(id);
   return (
     <tr>
       <td>

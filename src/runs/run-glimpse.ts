@@ -44,9 +44,12 @@ export function glimpseRun(runFolder: string, sampleCount: number): RunGlimpse {
   }
   try {
     const byteLength = fstatSync(handle).size;
+    // One piece of memory for all of them: what is read is used before the next is.
+    let memory = new Uint8Array(EDGE_BYTES);
     const read = (from: number, length: number): Uint8Array => {
-      const bytes = new Uint8Array(Math.max(0, Math.min(length, byteLength - from)));
-      return bytes.subarray(0, readSync(handle, bytes, 0, bytes.byteLength, from));
+      if (memory.byteLength < length) memory = new Uint8Array(length);
+      const wanted = Math.max(0, Math.min(length, byteLength - from));
+      return memory.subarray(0, readSync(handle, memory, 0, wanted, from));
     };
     if (byteLength <= 2 * EDGE_BYTES + sampleCount * SAMPLE_BYTES) {
       const lines = new EventLines(path);

@@ -4,6 +4,7 @@ import { createApplication } from "./application.ts";
 import { ServerError } from "./errors.ts";
 import { addPageFiles } from "./page-files.ts";
 import { PageKey } from "./page-key.ts";
+import { addPlanRoutes } from "./plan/plan-routes.ts";
 import { addRunRoutes } from "./runs/run-routes.ts";
 import { RunStore } from "./runs/run-store.ts";
 import { isLoopback } from "./safety.ts";
@@ -43,7 +44,9 @@ export async function startDashboard(options: DashboardOptions): Promise<Running
     apiKey: isLoopback(host) ? undefined : key.text,
   });
   addPageFiles(application);
-  addRunRoutes(application, { store: new RunStore(runsFolder), key });
+  const store = new RunStore(runsFolder);
+  addRunRoutes(application, { store, key });
+  addPlanRoutes(application, store);
   const server = await listenNear(application, host, port);
   return { ...server, address: `${server.url}/#key=${key.text}` };
 }

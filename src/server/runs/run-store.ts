@@ -23,7 +23,7 @@ import type { CheckpointView, ComparisonView, RunDetail, RunRow, SeriesView } fr
 /** Bytes of columns that are kept for runs that were looked at. */
 const RECORD_BYTES = 192 * 2 ** 20;
 /** Places at which a long log is glimpsed. */
-const GLIMPSE_COUNT = 160;
+const GLIMPSE_COUNT = 100;
 const SPARK_COUNT = 60;
 /** Curves of runs that are kept when their columns are gone. */
 const CURVE_LIMIT = 4000;
@@ -150,6 +150,7 @@ export class RunStore {
       start,
       end,
       power: record.last("power") ?? null,
+      timings: record.timings ?? null,
       progress: record.progress ?? null,
       notices: record.events
         .filter((event) => event.kind === "notice")
@@ -289,7 +290,7 @@ function evenly(reports: RunGlimpse["reports"]): readonly number[] {
   return Array.from({ length: count }, (_, index) => {
     const wanted = first + (span * index) / Math.max(1, count - 1);
     const at = Math.min(steps.length - 1, lowerBound(steps, wanted));
-    return reports[at]?.train_loss ?? Number.NaN;
+    return Number((reports[at]?.train_loss ?? Number.NaN).toPrecision(4));
   });
 }
 

@@ -53,6 +53,8 @@ export interface RunDetail {
   readonly start: EventOf<"start"> | null;
   readonly end: EventOf<"end"> | null;
   readonly power: EventOf<"power"> | null;
+  /** Where the time of the steps went in its last process. */
+  readonly timings: EventOf<"timings"> | null;
   /** What it is doing where there is no report yet. */
   readonly progress: string | null;
   readonly notices: readonly { readonly step: number; readonly message: string }[];
