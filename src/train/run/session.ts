@@ -6,14 +6,18 @@ import { compiledUrl } from "../../util/source-layout.ts";
 import { noteStuckThread } from "../../util/stuck-thread.ts";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
 import type { TrainConfig } from "../config/config.ts";
+import { trainApart } from "./apart.ts";
 import { withCpuBehind } from "./cpu-behind.ts";
 import { ControlBlock } from "./control.ts";
 import { logInterruption } from "../../runs/event-log.ts";
 import type { RunCommand, TrainEvent } from "../../runs/events.ts";
 import { RunControl } from "../../runs/run-control.ts";
-import type { EnergyBlock } from "../costs/energy-block.ts";
 import type { SharedRun } from "./emergency-save.ts";
 import type { TrainProgress } from "./run.ts";
+import { revived } from "./session-options.ts";
+import type { SessionOptions, ToldError } from "./session-options.ts";
+
+export type { SessionOptions } from "./session-options.ts";
 import { RunLock } from "../../runs/run-lock.ts";
 
 const LEAVE_AFTER_MS = 500;
@@ -30,32 +34,7 @@ export type WorkerMessage =
   | { readonly kind: "event"; readonly event: TrainEvent }
   | { readonly kind: "progress"; readonly text: string; readonly at?: TrainProgress }
   | { readonly kind: "shared"; readonly run: SharedRun }
-  | {
-      readonly kind: "error";
-      readonly code: string | undefined;
-      readonly message: string;
-      readonly stack: string | undefined;
-    };
-
-/** What a run in a thread of its own is given beside its settings. */
-export interface SessionOptions {
-  readonly onEvent?: (event: TrainEvent) => void;
-  /** What is being done: tokenizing, compiling, or training `at` a step. */
-  readonly onProgress?: (text: string, at?: TrainProgress) => void;
-  /**
-   * Aborting saves a checkpoint after the current step and ends with an `interrupted` event; before the first step
-   * it ends at once, without one.
-   */
-  readonly signal?: AbortSignal;
-  /** Told what aborting does. */
-  readonly onStop?: (how: "save" | "leave") => void;
-  /** Where a power meter of the calling thread puts what it reads. */
-  readonly energy?: EnergyBlock;
-  /** The caller's lock on the run's folder. Default: one of this session's own. */
-  readonly lock?: RunLock;
-  /** How long a stop may wait for the current step before the main thread saves the last whole one. */
-  readonly stuckAfterMs?: number;
-}
+  | ({ readonly kind: "error" } & ToldError);
 
 /**
  * Runs a training in a worker thread, so that the calling thread stays responsive and can save even while a
@@ -72,13 +51,17 @@ export async function trainInWorker(
     if (launchedProcess() !== undefined) {
       return await trainLocked(config, { stuckAfterMs: STUCK_IN_GROUP_MS, ...options });
     }
-    return await withCpuBehind(config, options, trainLocked);
+    return await withCpuBehind(config, options, { here: trainLocked, apart: trainApart });
   } finally {
     own?.release();
   }
 }
 
-async function trainLocked(config: TrainConfig, options: SessionOptions): Promise<TrainEvent> {
+/** The same for whoever holds the lock of the run's folder, without the CPU behind it. */
+export async function trainLocked(
+  config: TrainConfig,
+  options: SessionOptions,
+): Promise<TrainEvent> {
   const { stuckAfterMs = 30_000 } = options;
   const control = new ControlBlock();
   const worker = new Worker(compiledUrl("train/run/worker.ts"), {
@@ -158,7 +141,7 @@ async function trainLocked(config: TrainConfig, options: SessionOptions): Promis
           case "error":
             hangs = message.code === "engine.ane.timeout";
             void (hangs ? saveIfWhole(control, shared, config, options) : Promise.resolve()).then(
-              () => reject(revive(message)),
+              () => reject(revived(message)),
               reject,
             );
             break;
@@ -223,11 +206,4 @@ async function saveIfWhole(
     // Nothing whole to save; the error that follows says why the run ends.
     if (!(error instanceof AnecdoteError)) throw error;
   }
-}
-
-function revive(message: Extract<WorkerMessage, { kind: "error" }>): Error {
-  if (message.code !== undefined) return new AnecdoteError(message.code, message.message);
-  const error = new Error(message.message);
-  if (message.stack !== undefined) error.stack = message.stack;
-  return error;
 }

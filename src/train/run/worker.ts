@@ -1,12 +1,12 @@
 // The training thread. It posts events; what stops it comes through the control block's shared memory,
 // since the thread does not turn its event loop while the runtime computes.
 import { parentPort, workerData } from "node:worker_threads";
-import { AnecdoteError } from "../../util/errors.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { ControlBlock } from "./control.ts";
 import { EnergyBlock } from "../costs/energy-block.ts";
 import { sharedRun } from "./emergency-save.ts";
 import { runTraining } from "./run.ts";
+import { toldError } from "./session-options.ts";
 import type { WorkerMessage } from "./session.ts";
 
 const { config, control, energy } = workerData as {
@@ -28,10 +28,5 @@ try {
     onReady: (loaded, files) => post({ kind: "shared", run: sharedRun(loaded, files) }),
   });
 } catch (error) {
-  post({
-    kind: "error",
-    code: error instanceof AnecdoteError ? error.code : undefined,
-    message: error instanceof Error ? error.message : String(error),
-    stack: error instanceof Error ? error.stack : undefined,
-  });
+  post({ kind: "error", ...toldError(error) });
 }
