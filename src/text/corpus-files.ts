@@ -116,10 +116,11 @@ function filesOfFolder(folder: string): CorpusFiles {
     .filter((name) => name !== EVENTS_FILE && statSync(join(folder, name)).isFile())
     .sort();
   const splits: Record<Split, CorpusFile[]> = { train: [], validation: [], test: [] };
+  const isSplit = names.some((name) => splitOf(name) === "train");
   for (const name of names) {
-    const path = join(folder, name);
-    const split = splitOf(name);
-    if (split !== undefined) splits[split].push(corpusFile(path));
+    // Where no file is named after training, all that are named after nothing are what to train on.
+    const split = splitOf(name) ?? (isSplit ? undefined : "train");
+    if (split !== undefined) splits[split].push(corpusFile(join(folder, name)));
   }
   for (const [split, files] of Object.entries(splits)) {
     const formats = new Set(files.map((file) => file.format));
@@ -132,14 +133,6 @@ function filesOfFolder(folder: string): CorpusFiles {
     }
   }
   if (splits.train.length > 0) return splits;
-  const [only, another] = names;
-  if (only !== undefined && another === undefined && splitOf(only) === undefined) {
-    return {
-      train: [corpusFile(join(folder, only))],
-      validation: [],
-      test: [],
-    };
-  }
   if (names.length === 0 && existsSync(join(folder, EVENTS_FILE))) {
     throw new TextError(
       "text.folder",
@@ -147,19 +140,17 @@ function filesOfFolder(folder: string): CorpusFiles {
       { remedy: "Name the text to train on." },
     );
   }
-  const listed = names.length === 0 ? "no text, jsonl or bin file" : names.slice(0, 8).join(", ");
-  throw new TextError(
-    "text.folder",
-    `${folder} has no training data: a file named train.txt, train.jsonl or train.bin. It holds ${listed}`,
-    {
-      remedy: `Name the files train, valid (or validation, val, dev) and test, or give the files themselves. ${EXPECTED}`,
-    },
-  );
+  const listed =
+    names.length === 0 ? "no file of text, rows or token ids" : names.slice(0, 8).join(", ");
+  throw new TextError("text.folder", `${folder} has no training data: it holds ${listed}`, {
+    remedy: `Files that are named after validation or test are not trained on; give a file itself to do so. ${EXPECTED}`,
+  });
 }
 
 /**
- * The files of a data set: files, patterns of them (taken in order of their names), or folders with files named after
- * their split (several shards are taken in order of their names). Throws `TextError` `text.missing`, `text.folder`,
+ * The files of a data set: files, patterns of them (taken in order of their names), or folders. A folder's files are
+ * taken by the split that their names tell, those that tell none as training data where no name tells that; several
+ * are taken in order of their names. Throws `TextError` `text.missing`, `text.folder`,
  * `text.format` or `text.ambiguous`.
  */
 export function findCorpusFiles(paths: CorpusPaths): CorpusFiles {

@@ -455,8 +455,9 @@ describe("a folder of data", () => {
 
   it.each([
     [{ "train.txt": "a", "train.jsonl": "{}" }, "text.ambiguous", "train.txt"],
-    [{ "a.txt": "a", "b.txt": "b" }, "text.folder", "a.txt, b.txt"],
-    [{}, "text.folder", "no text, jsonl or bin file"],
+    [{ "a.txt": "a", "b.jsonl": "{}" }, "text.ambiguous", "a.txt, b.jsonl"],
+    [{ "valid.txt": "a", "test.txt": "b" }, "text.folder", "test.txt, valid.txt"],
+    [{}, "text.folder", "no file of text, rows or token ids"],
   ])("says what it misses in %j", (files, code, words) => {
     const error = errorOf(() => findCorpusFiles(folderOf(files)));
     expect(error.code).toBe(code);

@@ -38,6 +38,52 @@ it("the last step has the minimum of the learning rate", () => {
   expect(learningRateAt(schedule, 8)).toBeGreaterThan(0.25);
 });
 
+it("the way on with other data that a resume tells of works as it is printed", async () => {
+  const folder = temporaryFolder();
+  const run = join(folder, "run");
+  const begun = await runCli([...tinyTraining(folder, run, ["--max-steps", "2"]), "--json"]);
+  expect(begun, begun.stderr).toMatchObject({ code: 0 });
+  const data = join(folder, "text.txt");
+  writeFileSync(data, readFileSync(data, "utf8").replaceAll("the", "teh"));
+  const more = ["train", "--resume", "--output-dir", run, "--max-steps", "3", "--json"];
+  const told = parseEvents((await runCli(more)).stdout).map(({ message }) => String(message));
+  const way = /--model (\S+) --output-dir (\S+)/.exec(
+    told.find((text) => text.includes("--model")) ?? "",
+  );
+  expect(way?.[1]).toBe(run);
+  // As printed, with the folder that is to be named and more data than before.
+  const other = join(folder, way?.[2] ?? "");
+  const longer = join(folder, "longer.txt");
+  writeFileSync(longer, "a warm cat and a small stove ".repeat(200));
+  const args = [
+    "train",
+    "--model",
+    run,
+    "--output-dir",
+    other,
+    "--data",
+    data,
+    longer,
+    "--max-steps",
+    "2",
+  ];
+  const gone = await runCli([...args, "--batch-size", "2", "--final-samples", "0", "--json"]);
+  expect(gone, gone.stderr).toMatchObject({ code: 0 });
+  const events = parseEvents(gone.stdout);
+  expect(events.find(({ kind }) => kind === "start")).toMatchObject({
+    step: 0,
+    tokenizer: expect.any(String),
+  });
+  expect(events.at(-1)).toMatchObject({ kind: "end", step: 2 });
+  // It begins with the run's weights and tokenizer, not with new ones.
+  const weightsOf = (of: string, step: number) =>
+    readFileSync(join(of, `checkpoint-${step}`, "config.json"), "utf8");
+  expect(weightsOf(other, 2)).toBe(weightsOf(run, 3));
+  expect(readFileSync(join(other, "tokenizer", "tokenizer.json"), "utf8")).toBe(
+    readFileSync(join(run, "tokenizer", "tokenizer.json"), "utf8"),
+  );
+}, 60_000);
+
 it("a run goes on and is judged from another folder, and tells that its data have changed", async () => {
   const folder = temporaryFolder();
   const args = tinyTraining(folder, "run", ["--max-steps", "2"]);
