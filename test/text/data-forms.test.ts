@@ -60,7 +60,9 @@ describe("data", () => {
     });
     expect(textOf(join(folder, "a.csv"))).toBe('one, "1"\nend|two|');
     expect(textOf(join(folder, "b.tsv"))).toBe("one, two|");
-    expect(() => textOf(join(folder, "c.csv"))).toThrow(/no column "text"; it has "(?:id", "body|body", "id)"/);
+    expect(() => textOf(join(folder, "c.csv"))).toThrow(
+      /no column "text"; it has "(?:id", "body|body", "id)"/,
+    );
     expect(() => textOf(join(folder, "d.csv"))).toThrow(/row 2: 1 fields/);
   });
 
