@@ -137,14 +137,22 @@ export class Cluster {
         if (array !== target) target?.set(array);
       });
     };
+    const finish = (startedMs: number): void => {
+      this.#waitedMs += performance.now() - startedMs;
+      if (Atomics.load(state, 0) === FAILED) throw failure(nextAnswer(this.#port));
+      take();
+    };
     return {
       isDone: () => Atomics.load(state, 0) !== PENDING,
       wait: async () => {
         const startedMs = performance.now();
         await settled(state);
-        this.#waitedMs += performance.now() - startedMs;
-        if (Atomics.load(state, 0) === FAILED) throw failure(nextAnswer(this.#port));
-        take();
+        finish(startedMs);
+      },
+      block: () => {
+        const startedMs = performance.now();
+        while (Atomics.load(state, 0) === PENDING) Atomics.wait(state, 0, PENDING);
+        finish(startedMs);
       },
     };
   }

@@ -10,6 +10,8 @@ export interface Exchange {
   isDone(): boolean;
   /** Rejects with `EngineError` where a member failed or left. */
   wait(): Promise<void>;
+  /** As `wait`, without a turn of the event loop: for a thread that is in the middle of writing. */
+  block(): void;
 }
 
 /** How sums of fp32 numbers travel. */
@@ -56,7 +58,11 @@ export interface Collective {
   barrier(): Exchange;
 }
 
-const DONE: Exchange = Object.freeze({ isDone: () => true, wait: () => Promise.resolve() });
+const DONE: Exchange = Object.freeze({
+  isDone: () => true,
+  wait: () => Promise.resolve(),
+  block: () => undefined,
+});
 
 function noOther(verb: string, rank: number): never {
   throw new EngineError(

@@ -9,6 +9,10 @@ interface Meeting {
   isDone: boolean;
 }
 
+function cannotBlock(): never {
+  throw new Error("members of one thread cannot wait for each other without turns");
+}
+
 /** Groups whose members run in one process: calls meet in the order in which each member makes them. */
 export function memoryGroup(size: number): readonly Collective[] {
   const meetings: Meeting[] = [];
@@ -48,7 +52,7 @@ export function memoryGroup(size: number): readonly Collective[] {
       meeting.isDone = true;
       meeting.finish();
     }
-    return { isDone: () => meeting.isDone, wait: () => meeting.done };
+    return { isDone: () => meeting.isDone, wait: () => meeting.done, block: cannotBlock };
   }
 
   function sumOf(all: readonly (readonly BufferView[])[], index: number): Float64Array {
@@ -100,7 +104,7 @@ export function memoryGroup(size: number): readonly Collective[] {
     send: (buffers, to, tag = 0) => {
       const key = `${rank} ${to} ${tag}`;
       mail.set(key, [...(mail.get(key) ?? []), buffers.map((buffer) => buffer.slice())]);
-      return { isDone: () => true, wait: () => Promise.resolve() };
+      return { isDone: () => true, wait: () => Promise.resolve(), block: () => undefined };
     },
     receive: (buffers, sender, tag = 0) => {
       const take = (): boolean => {
@@ -110,6 +114,7 @@ export function memoryGroup(size: number): readonly Collective[] {
       };
       let isDone = take();
       return {
+        block: cannotBlock,
         isDone: () => (isDone ||= take()),
         wait: async () => {
           while (!(isDone ||= take())) await new Promise((resolve) => setImmediate(resolve));

@@ -86,6 +86,12 @@ export function runWriters(
   ];
 }
 
+/** What is restored, and with how many threads. Default: all weights. */
+export interface RestoreOptions {
+  readonly threads?: number | undefined;
+  readonly weights?: readonly Weight[];
+}
+
 /**
  * Fills a training plan's weights, each from its origin; what is trained, and its moments, from a checkpoint where one
  * is given. Throws `ModelError` where a folder and the model do not fit, `TrainError` where a moment is missing or of
@@ -95,15 +101,15 @@ export function restoreWeights(
   model: Model,
   checkpoint: string | undefined,
   viewOf: ViewOf,
-  threads?: number,
+  { threads, weights = model.parameters.weights }: RestoreOptions = {},
 ): void {
   const view = weightViews(viewOf);
   if (checkpoint === undefined) {
-    fillWeights(model, view, undefined, threads);
+    fillWeights(model, view, weights, threads);
     return;
   }
-  const trained = trainableWeights(model.parameters);
-  const others = model.parameters.weights.filter(({ trainable }) => !trainable);
+  const trained = weights.filter(({ trainable }) => trainable);
+  const others = weights.filter(({ trainable }) => !trainable);
   fillWeights(model, view, others);
   loadWeights(checkpoint, model, view, trained);
   loadOptimizer(checkpoint, trained, floats(viewOf));

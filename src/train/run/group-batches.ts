@@ -6,6 +6,7 @@ import { partsOf } from "./batch-shares.ts";
 import type { BatchShares, UpdateSizes } from "./batch-shares.ts";
 
 const BATCH_TAG = 12;
+const JUDGED_TAG = 16;
 
 /** Who gets which batches of an update. */
 export interface Dealing {
@@ -91,6 +92,31 @@ export class ReceivedBatches implements Batches {
   }
 }
 
+/** Batches that are judged, from rank 0 to the other processes of its pipeline; nothing ends them. */
+export async function sendJudged(
+  dealing: Dealing,
+  batch: Batch | undefined,
+  members: readonly number[],
+): Promise<void> {
+  const { world } = dealing;
+  for (const member of members) {
+    await world.send([Int32Array.of(batch === undefined ? 0 : 1)], member, JUDGED_TAG).wait();
+    if (batch !== undefined)
+      await world.send([written([batch], dealing)], member, JUDGED_TAG).wait();
+  }
+}
+
+/** The next batch that rank 0 has judged. */
+export async function receiveJudged(dealing: Dealing): Promise<Batch | undefined> {
+  const { world } = dealing;
+  const header = new Int32Array(1);
+  await world.receive([header], 0, JUDGED_TAG).wait();
+  if (header[0] === 0) return undefined;
+  const letter = emptyLetter(1, dealing);
+  await world.receive([letter], 0, JUDGED_TAG).wait();
+  return read(letter, 1, dealing)[0];
+}
+
 function taken(batches: Batch[]): Batch {
   const batch = batches.shift();
   if (batch !== undefined) return batch;
@@ -112,7 +138,10 @@ function written(batches: readonly Batch[], dealing: Dealing): Int32Array {
   const letter = emptyLetter(batches.length, dealing);
   let at = 0;
   for (const { inputs, targets, packing } of batches) {
-    const arrays = [inputs, targets, ...(packing ? [packing.positions, packing.documents] : [])];
+    // A plain row is one document.
+    const positions = packing?.positions ?? inputs.map((_, i) => i % dealing.sequenceLength);
+    const documents = packing?.documents ?? new Int32Array(inputs.length);
+    const arrays = [inputs, targets, positions, documents];
     for (const numbers of arrays.slice(0, arrayCount(dealing))) {
       letter.set(numbers, at);
       at += numbers.length;

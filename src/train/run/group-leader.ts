@@ -3,15 +3,21 @@ import { VERSION } from "../../util/version.ts";
 import { messageOf } from "../../util/errors.ts";
 import type { LoadedPlan } from "../../engine/engine.ts";
 import type { Model } from "../../model/index.ts";
-import type { Batches } from "../../text/index.ts";
+import type { Batch, Batches } from "../../text/index.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { compareWeights } from "../step/weight-check.ts";
+import { Pipeline } from "../step/pipeline.ts";
+import { writeBatch } from "../step/batch-inputs.ts";
+import { evaluateBatches, nothingToJudge } from "../step/trainer.ts";
+import type { EvaluationResult } from "../step/trainer.ts";
 import type { TrainingGroup } from "../step/training-group.ts";
-import { DealtBatches } from "./group-batches.ts";
+import { DealtBatches, sendJudged } from "./group-batches.ts";
 import { groupFacts } from "./group-facts.ts";
-import { spreadNames } from "./group-weights.ts";
-import { RunGroup } from "./run-group.ts";
-import type { Order } from "./run-group.ts";
+import { GroupState } from "./group-weights.ts";
+import { TrainError } from "../errors.ts";
+import { LOSS_TAG, RunGroup } from "./run-group.ts";
+import type { Held, Order } from "./run-group.ts";
+import type { ViewOf } from "./checkpoint-contents.ts";
 
 /** Rank 0's part in a run of several processes: it prepares, deals, commands, writes and tells. */
 export class GroupLeader {
@@ -19,6 +25,9 @@ export class GroupLeader {
   readonly #hosts: readonly string[];
   #order: Order | undefined;
   #batches: DealtBatches | undefined;
+  #held: Held | undefined;
+  #state: GroupState | undefined;
+  #pipeline: Pipeline | undefined;
 
   private constructor(group: RunGroup, hosts: readonly string[]) {
     this.group = group;
@@ -54,6 +63,23 @@ export class GroupLeader {
     return `${arranged} on ${hosts.length === 1 ? (hosts[0] ?? "") : `${hosts.length} hosts (${hosts.join(", ")})`}, ${shares}; Anecdote ${VERSION}, ${cluster.version}`;
   }
 
+  /** Throws `TrainError` for what the group cannot do; before anything is prepared. */
+  require(config: TrainConfig): void {
+    this.ownConfig(config);
+    const { stageCount } = this.group.layout;
+    const asked = config.sample_steps > 0 ? "--sample-steps" : "--final-samples";
+    if (stageCount > 1 && (config.sample_steps > 0 || config.final_samples > 0)) {
+      throw new TrainError(
+        "train.pipeline.samples",
+        `${asked} needs the whole model in one process, and ${stageCount} processes hold it together`,
+        {
+          remedy:
+            "Give --sample-steps 0 --final-samples 0; anecdote generate writes from the checkpoints.",
+        },
+      );
+    }
+  }
+
   /** Tells the others what is trained. Throws `TrainError` where an update does not go round. */
   async begin(order: Omit<Order, "shares">): Promise<void> {
     this.#order = { ...order, shares: this.group.sharesOf(order.config) };
@@ -64,15 +90,74 @@ export class GroupLeader {
     return this.group.ownConfig(config, this.#order?.shares ?? this.group.sharesOf(config));
   }
 
-  trainingGroup(config: TrainConfig): TrainingGroup {
-    return this.group.trainingGroup(config);
+  /** What this process holds of the model. Throws `TrainError` where the pipeline does not fit it. */
+  hold(config: TrainConfig, model: Model): Held {
+    const held = this.group.hold(config, model);
+    this.#held = held;
+    return held;
   }
 
-  /** This process's weights, and where it goes on from a checkpoint its moments, at all others. */
-  async spread(loaded: LoadedPlan, model: Model, isResumed: boolean): Promise<void> {
-    await this.group.spread(loaded, spreadNames(loaded.plan, model, isResumed));
-    await this.group.world.barrier().wait();
+  async trainingGroup(config: TrainConfig, model: Model): Promise<TrainingGroup> {
+    return await this.group.trainingGroup(config, model);
+  }
+
+  pipeline(loaded: LoadedPlan): Pipeline | undefined {
+    const { part } = this.#requireHeld();
+    this.#pipeline = part && new Pipeline(loaded, this.group.shards, part);
+    return this.#pipeline;
+  }
+
+  /** Reads or draws all weights, gives them to those who hold them, and lets them all begin. */
+  async fill(loaded: LoadedPlan, model: Model, checkpoint: string | undefined): Promise<void> {
+    this.#state = new GroupState(this.group, model, this.#requireHeld(), loaded);
+    await this.#state.distribute({
+      isResumed: checkpoint !== undefined,
+      ...(checkpoint !== undefined && { folder: checkpoint }),
+    });
     this.group.isDone();
+  }
+
+  /** Whether this process has all that a checkpoint stores, and can evaluate and sample on its own. */
+  get isWhole(): boolean {
+    return this.#state?.isWhole !== false;
+  }
+
+  /** Does what needs contents of buffers that others hold. */
+  async collecting<Result>(work: (viewOf: ViewOf) => Result): Promise<Result> {
+    const state = this.#state;
+    if (state === undefined) throw new Error("the group has no weights yet");
+    if (state.isWhole) return work((name) => state.view(name));
+    await this.group.command({ kind: "serve" });
+    try {
+      return work((name) => state.view(name));
+    } finally {
+      await state.endServing();
+      this.group.isDone();
+    }
+  }
+
+  /** The loss over batches, through the whole pipeline. */
+  async evaluate(loaded: LoadedPlan, batches: Iterable<Batch>): Promise<EvaluationResult> {
+    const pipeline = this.#pipeline;
+    if (pipeline === undefined) return await evaluateBatches(loaded, batches);
+    const order = this.#requireOrder();
+    const dealing = this.group.dealing(order);
+    const { world, layout } = this.group;
+    const others = Array.from({ length: layout.stageCount - 1 }, (_, index) => index + 1);
+    await this.group.command({ kind: "evaluate" });
+    let tokenCount = 0;
+    for (const batch of batches) {
+      await sendJudged(dealing, batch, others);
+      writeBatch(loaded, batch);
+      await pipeline.evaluate();
+      tokenCount += batch.validTargetCount;
+    }
+    await sendJudged(dealing, undefined, others);
+    const sum = new Float64Array(1);
+    await world.receive([sum], layout.stageCount - 1, LOSS_TAG).wait();
+    this.group.isDone();
+    if (tokenCount === 0) throw nothingToJudge();
+    return { loss: (sum[0] ?? Number.NaN) / tokenCount, tokenCount };
   }
 
   /** Batches that are dealt to all before each update. */
@@ -99,6 +184,11 @@ export class GroupLeader {
     await this.group.command({ kind: "check" });
     await compareWeights(loaded, weights, this.group.replicas, step);
     this.group.isDone();
+  }
+
+  #requireHeld(): Held {
+    if (this.#held === undefined) throw new Error("the group holds nothing yet");
+    return this.#held;
   }
 
   #requireOrder(): Order {

@@ -1,17 +1,20 @@
 import { writeSync } from "node:fs";
 import type { Launched } from "../../cluster/index.ts";
 import { createEngine, engineOptions } from "../../engine/create.ts";
-import type { Engine } from "../../engine/engine.ts";
-import { trainableWeights } from "../../model/index.ts";
+import type { Engine, LoadedPlan } from "../../engine/engine.ts";
 import { messageOf } from "../../util/errors.ts";
 import type { TrainConfig } from "../config/config.ts";
+import { writeBatch } from "../step/batch-inputs.ts";
+import { Pipeline } from "../step/pipeline.ts";
+import { heldWeights } from "../step/step-part.ts";
 import { compareWeights } from "../step/weight-check.ts";
 import { groupFacts } from "./group-facts.ts";
-import { ReceivedBatches } from "./group-batches.ts";
-import { spreadNames } from "./group-weights.ts";
+import { ReceivedBatches, receiveJudged } from "./group-batches.ts";
+import type { Dealing } from "./group-batches.ts";
+import { GroupState } from "./group-weights.ts";
 import { makeTrainer } from "./make-trainer.ts";
 import { planOf } from "./plan-of.ts";
-import { RunGroup, threadsBeside } from "./run-group.ts";
+import { LOSS_TAG, RunGroup, threadsBeside } from "./run-group.ts";
 import type { Order } from "./run-group.ts";
 import { requireMemory } from "./start.ts";
 import { trainedModel } from "./trained-model.ts";
@@ -65,18 +68,25 @@ async function trainOn(
 ): Promise<void> {
   const { config } = order;
   const model = trainedModel(config, order.model, order.modelFolder);
-  const { plan } = planOf(config, model);
+  const held = group.hold(config, model);
+  const { plan } = planOf(config, model, held);
   requireMemory(plan);
+  const trainingGroup = await group.trainingGroup(config, model);
   const loaded = await engine.load(plan);
   try {
-    await group.spread(loaded, spreadNames(plan, model, firstStep > 0));
-    await group.world.barrier().wait();
-    const batches = new ReceivedBatches(group.dealing(order), group.place.replica);
+    const state = new GroupState(group, model, held, loaded);
+    await state.distribute({ isResumed: firstStep > 0 });
+    const dealing = group.dealing(order);
+    const batches = new ReceivedBatches(dealing, group.place.replica);
+    const pipeline = held.part && new Pipeline(loaded, group.shards, held.part);
     const trainer = makeTrainer(config, {
       ...{ loaded, batches, engine: engine.description, start: order.start },
-      group: group.trainingGroup(config),
+      group: trainingGroup,
+      ...(pipeline !== undefined && { pipeline }),
     });
-    const weights = trainableWeights(model.parameters).map(({ name }) => name);
+    const weights = heldWeights(model.parameters, held.part).flatMap(({ name, trainable }) =>
+      trainable ? [name] : [],
+    );
     for (;;) {
       const command = await group.takeCommand();
       switch (command.kind) {
@@ -88,7 +98,12 @@ async function trainOn(
         case "check":
           await compareWeights(loaded, weights, group.replicas, trainer.step);
           break;
+        case "evaluate":
+          if (pipeline !== undefined && group.place.replica === 0)
+            await judge(loaded, pipeline, group, dealing);
+          break;
         case "serve":
+          await state.serve();
           break;
         case "end":
           return;
@@ -97,4 +112,22 @@ async function trainOn(
   } finally {
     await loaded.close();
   }
+}
+
+/** Judges rank 0's batches as a part of its pipeline; the last process tells it the loss. */
+async function judge(
+  loaded: LoadedPlan,
+  pipeline: Pipeline,
+  { world }: RunGroup,
+  dealing: Dealing,
+): Promise<void> {
+  const sum = new Float64Array(1);
+  for (;;) {
+    const batch = await receiveJudged(dealing);
+    if (batch === undefined) break;
+    writeBatch(loaded, batch);
+    await pipeline.evaluate();
+    if (pipeline.isLast) sum[0] = (sum[0] ?? 0) + (loaded.view("loss_sum")[0] ?? Number.NaN);
+  }
+  if (pipeline.isLast) await world.send([sum], 0, LOSS_TAG).wait();
 }

@@ -13,7 +13,10 @@ export interface TrainerStart {
 }
 
 /** What a trainer needs beside a run's settings. */
-export interface TrainerParts extends Pick<TrainerOptions, "control" | "onOverflow" | "group"> {
+export interface TrainerParts extends Pick<
+  TrainerOptions,
+  "control" | "onOverflow" | "group" | "pipeline"
+> {
   readonly loaded: LoadedPlan;
   readonly batches: Batches;
   readonly engine: EngineDescription;

@@ -2,12 +2,24 @@ import type { Model } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { buildTrainingPlan } from "../step/step-plan.ts";
-import type { TrainingPlan } from "../step/step-plan.ts";
+import type { TrainingPlan, TrainingPlanOptions } from "../step/step-plan.ts";
 
-/** The plan of a run's steps, as `--show plan` prints it and the engine runs it. */
-export function planOf(config: TrainConfig, model: Model): TrainingPlan {
+interface HeldParts {
+  readonly part?: TrainingPlanOptions["part"] | undefined;
+  readonly shard?: TrainingPlanOptions["shard"] | undefined;
+}
+
+/** The plan of a run's steps, as `--show plan` prints it and the engine runs it. `held`: in a group, what this
+ * process holds. */
+export function planOf(
+  config: TrainConfig,
+  model: Model,
+  { part, shard }: HeldParts = {},
+): TrainingPlan {
   return buildTrainingPlan({
     model,
+    ...(part !== undefined && { part }),
+    ...(shard !== undefined && { shard }),
     batchSize: config.batch_size,
     sequenceLength: config.max_seq_length,
     isPacked: config.packing,

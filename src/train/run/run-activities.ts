@@ -12,7 +12,8 @@ import { beginningsOf } from "../../runs/trained-beginnings.ts";
 import type { ControlBlock } from "./control.ts";
 import type { TrainEvent, UntimedEvent } from "../../runs/events.ts";
 import { runWriters } from "./checkpoint-contents.ts";
-import type { RunFiles } from "./checkpoint-contents.ts";
+import type { EvaluationResult } from "../step/trainer.ts";
+import type { RunFiles, ViewOf } from "./checkpoint-contents.ts";
 import type { PreparedData } from "./prepare.ts";
 import { publishedRun } from "./published-run.ts";
 import type { RecordedSettings, RunTotals } from "./run-totals.ts";
@@ -61,6 +62,10 @@ export interface ActivityParts {
   readonly control: ControlBlock;
   readonly left: LeftActivities;
   readonly emit: (event: UntimedEvent) => TrainEvent;
+  /** Does what needs the contents of buffers, those too that other processes hold. Default: this process has all. */
+  readonly collecting?: <Result>(work: (viewOf: ViewOf) => Result) => Promise<Result>;
+  /** The loss over batches. Default: by this process's trainer. */
+  readonly evaluate?: (batches: Iterable<Batch>) => Promise<EvaluationResult>;
 }
 
 /** What a run does besides training: evaluations, samples, checkpoints. Others always find what is left of it. */
@@ -84,11 +89,11 @@ export class RunActivities {
         await this.#do(activity);
       } catch (error) {
         if (!isBudgetSpent(error)) throw error;
-        return this.stopForBudget(activities.slice(index));
+        return await this.stopForBudget(activities.slice(index));
       }
     }
     const { totals, trainer } = this.#parts;
-    if (totals.best.step === trainer.step && this.#savedStep !== trainer.step) this.#save();
+    if (totals.best.step === trainer.step && this.#savedStep !== trainer.step) await this.#save();
     this.publish(0);
     return undefined;
   }
@@ -105,9 +110,9 @@ export class RunActivities {
     this.publish(leftCount);
   }
 
-  stopForBudget(left: readonly Activity[]): TrainEvent {
+  async stopForBudget(left: readonly Activity[]): Promise<TrainEvent> {
     const { trainer, totals, control, emit } = this.#parts;
-    const checkpoint = this.#save();
+    const checkpoint = await this.#save();
     this.#parts.left.write(trainer.step, { activities: left, evalLoss: totals.evalLoss });
     // Whoever asked for a stop gets one.
     const isStopped = control.interruptRequested;
@@ -120,9 +125,9 @@ export class RunActivities {
   }
 
   /** Saves after a step after which nothing is due any more. */
-  interrupt(): TrainEvent {
+  async interrupt(): Promise<TrainEvent> {
     const { trainer, emit } = this.#parts;
-    const checkpoint = this.#save();
+    const checkpoint = await this.#save();
     return emit({ kind: "interrupted", step: trainer.step, checkpoint });
   }
 
@@ -135,7 +140,7 @@ export class RunActivities {
     const isLast = trainer.step >= config.max_steps;
     if (activity === "evaluate") {
       await this.#evaluate(isLast);
-    } else if (activity === "save") this.#save();
+    } else if (activity === "save") await this.#save();
     else {
       const seed = sampleSeed(activity, trainer.step, config.seed);
       await this.#sample(config.sample_prompt ?? "", seed);
@@ -186,7 +191,7 @@ export class RunActivities {
         yield batch;
       }
     };
-    const { loss, tokenCount } = await trainer.evaluate(
+    const { loss, tokenCount } = await (this.#parts.evaluate ?? trainer.evaluate.bind(trainer))(
       counted(
         split.evaluation({
           batchSize: ownRowCount,
@@ -224,17 +229,23 @@ export class RunActivities {
     emit({ kind: "sample", step: trainer.step, prompt, text });
   }
 
-  #save(): string {
-    return this.#parts.control.whileSaving(() => this.#write());
+  async #save(): Promise<string> {
+    const { collecting = this.#collectHere, control } = this.#parts;
+    return await collecting((viewOf) => control.whileSaving(() => this.#write(viewOf)));
   }
 
-  #write(): string {
+  readonly #collectHere = async <Result>(work: (viewOf: ViewOf) => Result): Promise<Result> => {
+    const { loaded } = this.#parts.trainer;
+    return work((name) => loaded.view(name));
+  };
+
+  #write(viewOf: ViewOf): string {
     const { config, files, trainer, totals, emit } = this.#parts;
     const startedMs = Date.now();
     const { folder, byteLength } = writeCheckpoint(
       config.output_dir,
       trainer.step,
-      runWriters(files, (name) => trainer.loaded.view(name), this.#state()),
+      runWriters(files, viewOf, this.#state()),
     );
     this.#savedStep = trainer.step;
     const { best } = totals;

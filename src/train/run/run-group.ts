@@ -2,9 +2,11 @@ import { availableParallelism } from "node:os";
 import { agree, broadcastValue, Cluster, layoutOf, placeOf, rankOf } from "../../cluster/index.ts";
 import type { CommunicationTimes, Facts, Launched, Layout, Place } from "../../cluster/index.ts";
 import type { Collective } from "../../engine/collective.ts";
-import type { LoadedPlan } from "../../engine/engine.ts";
-import type { ModelConfig } from "../../model/index.ts";
+import type { Model, ModelConfig } from "../../model/index.ts";
 import type { TrainConfig } from "../config/config.ts";
+import { balanceBlocks, stageCosts } from "../step/pipeline-balance.ts";
+import { slotCountOf } from "../step/pipeline.ts";
+import type { StepPart, UpdateShard } from "../step/step-part.ts";
 import type { TrainingGroup } from "../step/training-group.ts";
 import { divideBatches, parseShares } from "./batch-shares.ts";
 import type { BatchShares } from "./batch-shares.ts";
@@ -26,10 +28,23 @@ export interface Order {
 export type Command =
   | { readonly kind: "update" }
   | { readonly kind: "check" }
+  /** Judge the batches that rank 0 sends; only where a pipeline is needed for it. */
+  | { readonly kind: "evaluate" }
   /** Hand over what rank 0 asks for, as it asks. */
   | { readonly kind: "serve" }
   /** The run is over; `error`: because of this, which rank 0 tells. */
   | { readonly kind: "end"; readonly error?: string };
+
+/** Of the loss of what was judged, from the last process of a pipeline to rank 0. */
+export const LOSS_TAG = 17;
+
+/** What a process holds of a model, and where the parts of all begin. */
+export interface Held {
+  readonly part: StepPart | undefined;
+  readonly shard: UpdateShard | undefined;
+  /** First block of each stage of a pipeline. */
+  readonly firsts: readonly number[];
+}
 
 /** The processes of a run that mpirun started, seen from one of them. */
 export class RunGroup {
@@ -95,8 +110,36 @@ export class RunGroup {
     };
   }
 
-  trainingGroup({ wire, shard_optimizer: isSharded }: TrainConfig): TrainingGroup {
-    return { replicas: this.replicas, shards: this.shards, wire, isSharded };
+  /** What this process holds of the model and of the optimizer's state. */
+  hold(config: TrainConfig, model: Model): Held {
+    const { stageCount, replicaCount } = this.layout;
+    const shard =
+      config.shard_optimizer && replicaCount > 1
+        ? { rank: this.replicas.rank, size: replicaCount }
+        : undefined;
+    if (stageCount === 1) return { shard, part: undefined, firsts: [0] };
+    const { batch_size: batchSize, max_seq_length: sequenceLength } = config;
+    const firsts = balanceBlocks(stageCosts(model, { batchSize, sequenceLength }), stageCount);
+    const { stage } = this.place;
+    const part: StepPart = {
+      firstBlock: firsts[stage] ?? 0,
+      endBlock: firsts[stage + 1] ?? model.parameters.blocks.length,
+      slotCount: slotCountOf(stage, stageCount, config.gradient_accumulation_steps),
+    };
+    return { shard, part, firsts };
+  }
+
+  /** Everybody calls it: the two ends of each pipeline form a group where they share a table. */
+  async trainingGroup(config: TrainConfig, model: Model): Promise<TrainingGroup> {
+    const { wire, shard_optimizer: isSharded } = config;
+    const { stage, replica } = this.place;
+    const { stageCount, replicaCount } = this.layout;
+    const table = model.parameters.head.weights.find((weight) => weight.borrowed);
+    const group = { replicas: this.replicas, shards: this.shards, wire, isSharded };
+    if (table?.trainable !== true || stageCount === 1) return group;
+    const isEnd = stage === 0 || stage === stageCount - 1;
+    const ends = await this.cluster.split(isEnd ? replica : replicaCount);
+    return isEnd ? { ...group, tied: { group: ends, weight: table.name } } : group;
   }
 
   dealing({ config, shares, isPacked }: Pick<Order, "config" | "shares" | "isPacked">): Dealing {
@@ -147,11 +190,6 @@ export class RunGroup {
 
   async times(): Promise<CommunicationTimes> {
     return await this.cluster.times();
-  }
-
-  /** Rank 0's contents of the named buffers at all replicas that hold them. */
-  async spread(loaded: LoadedPlan, buffers: readonly string[]): Promise<void> {
-    for (const name of buffers) await this.replicas.broadcast([loaded.view(name)], 0).wait();
   }
 }
 

@@ -5,7 +5,6 @@ import { createEngine, engineOptions } from "../../engine/create.ts";
 import type { Engine, LoadedPlan } from "../../engine/engine.ts";
 import { isBudgetSpent } from "../../engine/host/compile-budget.ts";
 import { EngineError } from "../../engine/errors.ts";
-import { trainableWeights } from "../../model/index.ts";
 import type { Model } from "../../model/index.ts";
 import type { Plan } from "../../plan/index.ts";
 import type { DescribedTokenizer } from "../../text/index.ts";
@@ -32,6 +31,7 @@ import type { ResumePoint } from "../../runs/resume-point.ts";
 import { withArithmetic } from "./run-arithmetic.ts";
 import { resumeNotices } from "./resume-notices.ts";
 import { RunActivities } from "./run-activities.ts";
+import type { ActivityParts } from "./run-activities.ts";
 import { RunCosts } from "../costs/run-costs.ts";
 import { RunTotals } from "./run-totals.ts";
 import { trainedModel } from "./trained-model.ts";
@@ -41,6 +41,8 @@ import { startFields } from "./start-event.ts";
 import { claimFolder, finishedNotice, planBytes, requireMemory } from "./start.ts";
 import type { TrainerState } from "../../runs/state.ts";
 import { planOf } from "./plan-of.ts";
+import { heldWeights } from "../step/step-part.ts";
+import type { TrainingGroup } from "../step/training-group.ts";
 import type { Trainer } from "../step/trainer.ts";
 import { makeTrainer } from "./make-trainer.ts";
 import { launchedProcess } from "../../cluster/index.ts";
@@ -86,7 +88,7 @@ export async function runTraining(given: TrainConfig, context: RunContext): Prom
   let last: TrainEvent;
   try {
     // An update that does not go round is refused before anything is prepared.
-    leader.ownConfig(given);
+    leader.require(given);
     last = await prepareAndRun({ ...given, threads }, context, leader);
   } catch (error) {
     await leader.end(error);
@@ -115,7 +117,9 @@ async function prepareAndRun(
     onChoice: (reason) => notes.push(reason),
   });
   try {
-    requireMemory(planOf(known, trainedModel(known, plannedModel(known))).plan);
+    // In a group each process looks at its own part, once it knows it.
+    if (leader === undefined)
+      requireMemory(planOf(known, trainedModel(known, plannedModel(known))).plan);
     const data = prepareData(known, context.onProgress);
     try {
       const config = withEpochs({ ...known, data: data.dataPath }, data);
@@ -213,8 +217,9 @@ class Run {
       const engine = this.#engine.description;
       this.#notices.push(...resumeNotices({ state, engine, config, dataDigest }));
     }
-    await this.#beginGroup(point);
-    const { plan } = planOf(this.#own, this.#model);
+    const group = await this.#beginGroup(point);
+    const held = this.#leader?.hold(this.#own, this.#model);
+    const { plan } = planOf(this.#own, this.#model, held);
     requireMemory(plan);
     const step = point?.step ?? 0;
     const leftFile = new LeftActivities(config.output_dir);
@@ -233,9 +238,8 @@ class Run {
     let activities: RunActivities | undefined;
     try {
       this.#progress(step, point === undefined ? "initialising weights" : "loading weights");
-      this.#restore(loaded, point);
-      await this.#leader?.spread(loaded, this.#model, point !== undefined);
-      const trainer = this.#trainer(loaded, batches, point?.state);
+      await this.#restore(loaded, point);
+      const trainer = this.#trainer(loaded, batches, point?.state, group);
       const { tokenizer } = this.#data;
       const files: RunFiles = {
         model: this.#data.model,
@@ -249,9 +253,10 @@ class Run {
         ...{ data: this.#data, model: this.#model, engine: this.#engine, trainer, files },
         ...{ totals: this.#totals, control: this.#context.control, left: leftFile },
         emit: (event) => this.#emit(event),
+        ...(this.#leader !== undefined && this.#together(this.#leader, loaded)),
       });
       activities.publishFirst(due.length);
-      this.#context.onReady?.(loaded, files);
+      if (this.#leader?.isWhole !== false) this.#context.onReady?.(loaded, files);
       if (due.length > 0) {
         // First, so that their programs and the step's need not fit into one process's budget together.
         const stopped = await activities.perform(due);
@@ -262,7 +267,7 @@ class Run {
       } catch (error) {
         if (!isBudgetSpent(error)) throw error;
         if (due.length === 0) throw stepNeedsTooMany(error);
-        return activities.stopForBudget([]);
+        return await activities.stopForBudget([]);
       }
       leftFile.clear();
       return await this.#loop(trainer, activities);
@@ -278,13 +283,11 @@ class Run {
   async #prepare(loaded: LoadedPlan): Promise<void> {
     const { gradient_accumulation_steps: count, sum_order: order } = this.#own;
     const accumulates = count > 1 && order === "serial";
-    for (const section of [
-      "forward_backward",
-      ...(accumulates ? ["forward_backward_accumulate"] : []),
-      "gradient_norm",
-      "update",
-    ]) {
-      await loaded.prepare(section);
+    for (const section of loaded.plan.sections.keys()) {
+      const isNeeded =
+        section !== "evaluate" &&
+        (accumulates || !/^(?:forward_)?backward_accumulate/.test(section));
+      if (isNeeded) await loaded.prepare(section);
     }
   }
 
@@ -301,7 +304,7 @@ class Run {
       await this.#obey(trainer, firstStep, costs, activities);
       if (this.#context.control.interruptRequested) {
         if (trainer.step > firstStep) observations.finish(trainer.step);
-        return activities.interrupt();
+        return await activities.interrupt();
       }
       await this.#leader?.beginUpdate(trainer.step);
       const result = await trainer.update((_, { loss, tokenCount }) => {
@@ -448,8 +451,12 @@ class Run {
   }
 
   /** Fills the weights, and goes on where a checkpoint stands. */
-  #restore(loaded: LoadedPlan, point: ResumePoint | undefined): void {
-    restoreWeights(this.#model, point?.folder, (name) => loaded.view(name), this.#config.threads);
+  async #restore(loaded: LoadedPlan, point: ResumePoint | undefined): Promise<void> {
+    if (this.#leader !== undefined) await this.#leader.fill(loaded, this.#model, point?.folder);
+    else {
+      const { threads } = this.#config;
+      restoreWeights(this.#model, point?.folder, (name) => loaded.view(name), { threads });
+    }
     if (point === undefined) {
       clearBest(this.#config.output_dir);
       return;
@@ -478,9 +485,9 @@ class Run {
   }
 
   /** Tells the others what is trained, and takes this process's share. */
-  async #beginGroup(point: ResumePoint | undefined): Promise<void> {
+  async #beginGroup(point: ResumePoint | undefined): Promise<TrainingGroup | undefined> {
     const leader = this.#leader;
-    if (leader === undefined) return;
+    if (leader === undefined) return undefined;
     const config = this.#config;
     await leader.begin({
       ...{ config, model: this.#data.model, modelFolder: this.#data.modelFolder },
@@ -489,20 +496,42 @@ class Run {
     });
     this.#own = leader.ownConfig(config);
     this.#notices.push(leader.notice);
+    return await leader.trainingGroup(this.#own, this.#model);
+  }
+
+  /** What a run's activities need of the other processes. */
+  #together(
+    leader: GroupLeader,
+    loaded: LoadedPlan,
+  ): Pick<ActivityParts, "collecting" | "evaluate"> {
+    return {
+      collecting: (work) => leader.collecting(work),
+      evaluate: (batches) => leader.evaluate(loaded, batches),
+    };
   }
 
   async #checkWeights(trainer: Trainer): Promise<void> {
     const { check_steps: every, max_steps: last } = this.#config;
     if (this.#leader === undefined || every === 0) return;
     if (trainer.step % every !== 0 && trainer.step !== last) return;
-    const names = trainableWeights(this.#model.parameters).map(({ name }) => name);
+    const { part } = this.#leader.hold(this.#own, this.#model);
+    const names = heldWeights(this.#model.parameters, part).flatMap(({ name, trainable }) =>
+      trainable ? [name] : [],
+    );
     await this.#leader.check(trainer.loaded, names, trainer.step);
   }
 
-  #trainer(loaded: LoadedPlan, batches: Batches, resumed: TrainerState | undefined): Trainer {
+  #trainer(
+    loaded: LoadedPlan,
+    batches: Batches,
+    resumed: TrainerState | undefined,
+    group: TrainingGroup | undefined,
+  ): Trainer {
+    const pipeline = this.#leader?.pipeline(loaded);
     const trainer: Trainer = makeTrainer(this.#own, {
       ...{ loaded, batches, engine: this.#engine.description, control: this.#context.control },
-      ...(this.#leader !== undefined && { group: this.#leader.trainingGroup(this.#own) }),
+      ...(group !== undefined && { group }),
+      ...(pipeline !== undefined && { pipeline }),
       start: { step: resumed?.step ?? 0, lossScale: resumed?.lossScale },
       onOverflow: (scale) => {
         this.#emit({

@@ -14,14 +14,16 @@ import { PlanBuilder } from "../../plan/builder.ts";
 import type { BindingInput, OutputBindingInput } from "../../plan/builder.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { formatStorage } from "../../plan/storage.ts";
-import { ADAMW_SCALARS, adamwNames, adamwProgram } from "./adamw.ts";
 import type { AdamwSettings } from "./adamw.ts";
 import { BlockDerivatives } from "./block-derivatives.ts";
 import type { BlockDerivative, Recompute } from "./block-derivatives.ts";
 import { TrainError } from "../errors.ts";
 import { LossScale } from "./loss-scale.ts";
 import { checkStepSizes, chooseHeadChunkRows } from "./step-sizes.ts";
-import { embeddingGradient, scaledRows, sumOfSquares } from "./gradient-functions.ts";
+import { embeddingGradient, scaledRows } from "./gradient-functions.ts";
+import { heldStages } from "./step-part.ts";
+import type { HeldStages, StepPart, UpdateShard } from "./step-part.ts";
+import { addUpdate, gradientName } from "./update-plan.ts";
 
 /** Sections of a training plan, in the order a step runs them. */
 export const TRAINING_SECTIONS = [
@@ -32,6 +34,14 @@ export const TRAINING_SECTIONS = [
   "evaluate",
 ] as const;
 export type TrainingSection = (typeof TRAINING_SECTIONS)[number];
+
+/** Sections of a process in a pipeline, beside `gradient_norm`, `update` and `evaluate`. */
+export type PipelineSection = `${"forward" | "backward" | "backward_accumulate"} ${number}`;
+
+/** What a process of a pipeline gets from the one before it and gives to the one after it, by slot. */
+export const hiddenName = (layer: number, slot: number): string => `hidden.${layer} slot ${slot}`;
+export const hiddenGradientName = (layer: number, slot: number): string =>
+  `d_hidden.${layer} slot ${slot}`;
 
 /** What a training step is planned for. */
 export interface TrainingPlanOptions {
@@ -51,6 +61,10 @@ export interface TrainingPlanOptions {
   /** Rows of the batch whose logits exist at once. Default: what fits 64 MiB of logits. */
   readonly headChunkRows?: number;
   readonly adamw?: AdamwSettings;
+  /** Of a process in a pipeline: the plan has its blocks alone, and a forward and a backward section a slot. */
+  readonly part?: StepPart;
+  /** Of a process that updates its part of every weight: the optimizer's state is that of the part. */
+  readonly shard?: UpdateShard;
   /** Applied to every program without a host kernel. Default: the passes of passes/pipeline.ts. */
   readonly optimize?: (fn: MilFunction) => MilFunction;
 }
@@ -68,10 +82,7 @@ export interface TrainingPlan {
 
 export const DEFAULT_ADAMW: AdamwSettings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8 };
 
-/** Names of a weight's companions in the plan. */
-export const gradientName = (weight: string): string => `gradient:${weight}`;
-export const firstMomentName = (weight: string): string => `m:${weight}`;
-export const secondMomentName = (weight: string): string => `v:${weight}`;
+export { firstMomentName, gradientName, secondMomentName } from "./update-plan.ts";
 
 /**
  * A whole training step as data. Host-visible buffers: `tokens`, `targets`, and `position_ids` and `documents` where
@@ -89,9 +100,17 @@ export function buildTrainingPlan(options: TrainingPlanOptions): TrainingPlan {
     );
   }
   const step = new StepPlan(options);
-  step.forwardBackward("forward_backward", false);
-  if (options.accumulation !== false) step.forwardBackward("forward_backward_accumulate", true);
-  step.gradientNorm();
+  const modes = options.accumulation === false ? [false] : [false, true];
+  const { part } = options;
+  if (part === undefined) {
+    for (const accumulates of modes)
+      step.forwardBackward(
+        accumulates ? "forward_backward_accumulate" : "forward_backward",
+        accumulates,
+      );
+  } else {
+    for (let slot = 0; slot < part.slotCount; slot++) step.pipelineSections(slot, modes);
+  }
   step.update();
   step.evaluate();
   return step.finish();
@@ -119,6 +138,9 @@ class StepPlan {
   readonly #chunkRows: number;
   readonly #hiddenType: TensorType;
   readonly #weights: PlanWeights;
+  readonly #held: HeldStages;
+  /** Of the section that is being made, in a pipeline. */
+  #slot = 0;
   #blocks: BlockDerivatives | undefined;
   #packingMade: MilFunction | undefined;
   readonly #blockFunctions = new Map<string | undefined, MilFunction>();
@@ -143,7 +165,8 @@ class StepPlan {
       this.#builder.buffer("documents", tokens, "input");
     }
     this.#builder.buffer("loss_sum", tensorType("fp32", []), "output");
-    this.#weights = PlanWeights.declare(this.#builder, model.parameters);
+    this.#held = heldStages(model.parameters, options.part);
+    this.#weights = PlanWeights.declare(this.#builder, this.#held);
   }
 
   finishPlan(): Plan {
@@ -182,16 +205,28 @@ class StepPlan {
     return this.#buffer("loss_scale", tensorType("fp32", []), "input", "", rms);
   }
 
-  #scalar(name: string, role: "input" | "output"): string {
-    return this.#buffer(name, tensorType("fp32", []), role);
-  }
-
+  /** In a pipeline it lives from the forward to the backward section, or comes from another process. */
   #hidden(layer: number): string {
-    return this.#buffer(`hidden.${layer}`, this.#hiddenType, "activation");
+    const { part } = this.#options;
+    if (part === undefined || (this.#isWhole && layer > part.firstBlock))
+      return this.#buffer(`hidden.${layer}`, this.#hiddenType, "activation");
+    const name = hiddenName(layer, this.#slot);
+    return this.#buffer(name, this.#hiddenType, "state", name);
   }
 
   #hiddenGradient(layer: number): string {
-    return this.#buffer(`d_hidden.${layer}`, this.#hiddenType, "activation");
+    const { part } = this.#options;
+    const isExchanged =
+      part !== undefined &&
+      ((layer === part.firstBlock && layer > 0) || (layer === part.endBlock && !this.#isWhole));
+    if (!isExchanged) return this.#buffer(`d_hidden.${layer}`, this.#hiddenType, "activation");
+    const name = hiddenGradientName(layer, this.#slot);
+    return this.#buffer(name, this.#hiddenType, "state", name);
+  }
+
+  /** Whether forward and backward of a micro-batch are one section: everywhere but in a pipeline before its last process. */
+  get #isWhole(): boolean {
+    return this.#held.head !== undefined;
   }
 
   get #batchSizes() {
@@ -240,11 +275,13 @@ class StepPlan {
     };
   }
 
+  /** The packed tables, and the embedding where it is held here. */
   #embedForward(section: string): void {
+    this.#packing(section);
+    if (this.#held.embed === undefined) return;
     const program = this.#program("embed_forward", () =>
       this.#model.functions.embed(this.#batchSizes),
     );
-    this.#packing(section);
     this.#builder.dispatch(
       section,
       "forward embed",
@@ -278,38 +315,82 @@ class StepPlan {
     return Object.fromEntries(
       taps.map((tap) => {
         const type = outputType(forward, tap);
-        return [tap, this.#buffer(`tap:block.${layer}:${tap}`, type, "tap")];
+        const name = `tap:block.${layer}:${tap}`;
+        if (this.#isWhole) return [tap, this.#buffer(name, type, "tap")];
+        const group = `taps ${layer} slot ${this.#slot}`;
+        return [tap, this.#buffer(`${name} slot ${this.#slot}`, type, "state", group)];
       }),
     );
   }
 
   /** Forward, head with its gradients, backward as far down as something is trained. */
-  forwardBackward(section: TrainingSection, accumulate: boolean): void {
+  forwardBackward(section: string, accumulates: boolean): void {
+    this.#forward(section);
+    this.#backward(section, accumulates);
+  }
+
+  /** Of a process in a pipeline: what it runs forward for a slot's micro-batch, and backward. */
+  pipelineSections(slot: number, modes: readonly boolean[]): void {
+    this.#slot = slot;
+    if (!this.#isWhole) this.#forward(`forward ${slot}` satisfies PipelineSection);
+    if (!this.#isLearning) return;
+    for (const accumulates of modes) {
+      const verb = accumulates ? "backward_accumulate" : "backward";
+      const section = `${verb} ${slot}` satisfies PipelineSection;
+      if (this.#isWhole) this.forwardBackward(section, accumulates);
+      else {
+        this.#packing(section);
+        this.#backward(section, accumulates);
+      }
+    }
+    this.#slot = 0;
+  }
+
+  /** Whether a backward pass comes down to here. */
+  get #isLearning(): boolean {
+    const [layer] = this.#layers.slice(-1);
+    return (
+      this.#isWhole || (layer !== undefined && this.#blockDerivatives().of(layer) !== undefined)
+    );
+  }
+
+  /** Layers held here. */
+  get #layers(): readonly number[] {
+    const { part } = this.#options;
+    const layers = [...this.#model.parameters.blocks.keys()];
+    return part === undefined ? layers : layers.slice(part.firstBlock, part.endBlock);
+  }
+
+  #forward(section: string): void {
+    this.#embedForward(section);
+    for (const layer of this.#layers)
+      this.#blockForward(section, "forward", layer, this.#blockDerivatives().of(layer));
+  }
+
+  #backward(section: string, accumulates: boolean): void {
     const written = new Set<string>();
     /** The first writer of a step replaces what the gradient held, later ones add to it. */
     const gradient = (weight: Weight, group: string): OutputBindingInput => {
       const name = gradientName(weight.name);
       this.#buffer(name, weight.type, "gradient", group);
-      const mode = accumulate || written.has(name) ? "accumulate" : "write";
+      const mode = accumulates || written.has(name) ? "accumulate" : "write";
       written.add(name);
       return { buffer: name, mode };
     };
-    this.#embedForward(section);
-    const { blocks } = this.#model.parameters;
-    for (const layer of blocks.keys())
-      this.#blockForward(section, "forward", layer, this.#blockDerivatives().of(layer));
-    this.#headGradients(section, gradient);
-    for (const layer of [...blocks.keys()].reverse()) {
+    if (this.#held.head !== undefined) this.#headGradients(section, this.#held.head, gradient);
+    for (const layer of this.#layers.toReversed()) {
       const derivative = this.#blockDerivatives().of(layer);
       if (derivative === undefined) return;
       this.#blockBackward(section, layer, derivative, gradient);
     }
-    if (this.#blockDerivatives().needsInputGradient(0)) this.#embedGradients(section, gradient);
+    const { embed } = this.#held;
+    if (embed !== undefined && this.#blockDerivatives().needsInputGradient(0))
+      this.#embedGradients(section, embed, gradient);
   }
 
   /** A layer with its taps, or without where it has no backward pass. */
   #blockForward(
-    section: TrainingSection,
+    section: string,
     verb: string,
     layer: number,
     derivative: BlockDerivative | undefined,
@@ -336,7 +417,7 @@ class StepPlan {
   }
 
   #blockBackward(
-    section: TrainingSection,
+    section: string,
     layer: number,
     derivative: BlockDerivative,
     gradient: GradientBinding,
@@ -392,18 +473,18 @@ class StepPlan {
     });
   }
 
-  #headInputs(section: string, first: number): Record<string, BindingInput> {
+  #headInputs(section: string, head: StageInstance, first: number): Record<string, BindingInput> {
     const { config } = this.#model;
     return {
       hidden: { buffer: this.#hidden(config.layerCount), offset: first * config.channelCount },
       targets: { buffer: "targets", offset: first },
-      ...this.#weights.inputs(this.#model.parameters.head, { section, use: "head" }),
+      ...this.#weights.inputs(head, { section, use: "head" }),
     };
   }
 
-  #headGradients(section: string, gradient: GradientBinding): void {
-    const { functions, parameters, config } = this.#model;
-    const weights = trained(parameters.head);
+  #headGradients(section: string, head: StageInstance, gradient: GradientBinding): void {
+    const { functions, config } = this.#model;
+    const weights = trained(head);
     const isPassedOn = this.#blockDerivatives().needsInputGradient(config.layerCount);
     for (const [first, rowCount] of this.#chunks()) {
       const program = this.#program(`head_gradient_${rowCount}`, () =>
@@ -419,7 +500,7 @@ class StepPlan {
         section,
         `head rows ${first} to ${first + rowCount - 1}`,
         program,
-        { ...this.#headInputs(section, first), d_loss_sum: this.#lossScale() },
+        { ...this.#headInputs(section, head, first), d_loss_sum: this.#lossScale() },
         {
           loss_sum: { buffer: "loss_sum", mode: first === 0 ? "write" : "accumulate" },
           ...(isPassedOn && {
@@ -435,8 +516,7 @@ class StepPlan {
   }
 
   /** The token table through the gathered rows; other tables of the stage by differentiation. */
-  #embedGradients(section: string, gradient: GradientBinding): void {
-    const { embed } = this.#model.parameters;
+  #embedGradients(section: string, embed: StageInstance, gradient: GradientBinding): void {
     const [table] = embed.weights;
     if (table === undefined)
       throw new TrainError("train.plan.weights", "the embed stage has no token table");
@@ -495,83 +575,19 @@ class StepPlan {
     );
   }
 
-  /** In the order in which the backward pass ends the stages' gradients. */
-  gradientNorm(): void {
-    let first = true;
-    for (const stage of this.#model.parameters.stages.toReversed()) {
-      const weights = updated(stage);
-      if (weights.length === 0) continue;
-      const name = `gradient_norm_${stage.kind}${this.#variantOf(stage)}`;
-      if (!this.#builder.hasProgram(name))
-        this.#builder.program(name, sumOfSquares(name, weights), { kind: "sum_of_squares" });
-      this.#builder.dispatch(
-        "gradient_norm",
-        `gradient norm ${stage.group}`,
-        name,
-        Object.fromEntries(weights.map((weight) => [weight.parameter, gradientName(weight.name)])),
-        {
-          sum: {
-            buffer: this.#scalar("gradient_square_sum", "output"),
-            mode: first ? "write" : "accumulate",
-          },
-        },
-      );
-      first = false;
-    }
-  }
-
   update(): void {
-    const settings = this.#options.adamw ?? DEFAULT_ADAMW;
-    for (const stage of this.#model.parameters.stages) {
-      const weights = updated(stage);
-      if (weights.length === 0) continue;
-      const program = `adamw_${stage.kind}${this.#variantOf(stage)}`;
-      if (!this.#builder.hasProgram(program)) {
-        const { function: fn, kernel } = adamwProgram(program, weights, settings);
-        this.#builder.program(program, fn, kernel);
-      }
-      const inputs: Record<string, BindingInput> = {};
-      const outputs: Record<string, OutputBindingInput> = {};
-      for (const scalar of ADAMW_SCALARS) inputs[scalar] = this.#scalar(scalar, "input");
-      for (const weight of weights) {
-        const names = adamwNames(weight);
-        const m = firstMomentName(weight.name);
-        const v = secondMomentName(weight.name);
-        this.#buffer(m, weight.type, "optimizer", stage.group);
-        this.#buffer(v, weight.type, "optimizer", stage.group);
-        inputs[names.weight] = weight.name;
-        inputs[names.gradient] = gradientName(weight.name);
-        inputs[names.m] = m;
-        inputs[names.v] = v;
-        outputs[`new_${names.weight}`] = weight.name;
-        outputs[`new_${names.m}`] = m;
-        outputs[`new_${names.v}`] = v;
-      }
-      this.#builder.dispatch("update", `update ${stage.group}`, program, inputs, outputs);
-    }
-  }
-
-  /** Stages of a kind whose trained weights differ have programs of their own: a suffix for their names. */
-  #variantOf(stage: StageInstance): string {
-    const key = (other: StageInstance): string =>
-      updated(other)
-        .map(({ parameter, decays }) => `${parameter} ${decays}`)
-        .join();
-    const kinds = new Set(
-      this.#model.parameters.stages.flatMap((other) =>
-        other.kind === stage.kind && updated(other).length > 0 ? [key(other)] : [],
-      ),
-    );
-    const number = [...kinds].indexOf(key(stage));
-    return number === 0 ? "" : `_${number + 1}`;
+    const { stages, copies } = this.#held;
+    const { shard, adamw = DEFAULT_ADAMW } = this.#options;
+    addUpdate(this.#builder, { stages, copies, shard, adamw });
   }
 
   /** Forward and loss only. */
   evaluate(): void {
     const section = "evaluate";
     this.#embedForward(section);
-    for (const layer of this.#model.parameters.blocks.keys())
-      this.#blockForward(section, "evaluate", layer, undefined);
+    for (const layer of this.#layers) this.#blockForward(section, "evaluate", layer, undefined);
+    const { head } = this.#held;
+    if (head === undefined) return;
     for (const [first, rowCount] of this.#chunks()) {
       const program = this.#program(`head_loss_${rowCount}`, () =>
         this.#model.functions.head({ rowCount, dataType: "fp32" }),
@@ -580,7 +596,7 @@ class StepPlan {
         section,
         `evaluate head rows ${first} to ${first + rowCount - 1}`,
         program,
-        this.#headInputs(section, first),
+        this.#headInputs(section, head, first),
         { loss_sum: { buffer: "loss_sum", mode: first === 0 ? "write" : "accumulate" } },
       );
     }
@@ -597,11 +613,6 @@ type BufferPlace = readonly [
 /** What a stage has gradients of, a borrowed table included. */
 function trained(stage: StageInstance): readonly Weight[] {
   return stage.weights.filter(({ trainable }) => trainable);
-}
-
-/** What an update of a stage changes: a borrowed table is updated where it belongs. */
-function updated(stage: StageInstance): readonly Weight[] {
-  return trained(stage).filter(({ borrowed }) => !borrowed);
 }
 
 function inputNames(fn: MilFunction): ReadonlySet<string> {

@@ -9,6 +9,7 @@ import { gradientGroups, GradientReduction, TreeSums } from "./gradient-sums.ts"
 import { LossScale } from "./loss-scale.ts";
 import { learningRateAt } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
+import type { Pipeline } from "./pipeline.ts";
 import { GroupStep } from "./training-group.ts";
 import type { TrainingGroup } from "./training-group.ts";
 
@@ -40,6 +41,8 @@ export interface TrainerOptions {
    * Default "serial".
    */
   readonly sumOrder?: "serial" | "tree";
+  /** Where this process holds a part of the model (`group.shards`). */
+  readonly pipeline?: Pipeline;
 }
 
 /** What one update did. */
@@ -167,6 +170,13 @@ export class Trainer {
     const sections = next === undefined ? [] : this.#writeAhead(next);
     let isUpdated = false;
     control?.beginUpdate();
+    if (!this.#group.isAlone) {
+      if (this.loaded.plan.sections.has("update")) await this.loaded.run("update");
+      await this.#group.gatherWeights();
+      this.#step++;
+      control?.endUpdate(this.#step, stateAfter());
+      return;
+    }
     try {
       await runSections(this.loaded, ["update", ...sections], (index) => {
         if (index > 0) return;
@@ -225,6 +235,8 @@ export class Trainer {
   async #finish(
     gradients: StepGradients,
   ): Promise<{ readonly loss: number; readonly gradientNorm: number }> {
+    const { pipeline } = this.#options;
+    if (pipeline !== undefined) await this.#runPipeline(pipeline, gradients);
     while (gradients.done < gradients.batches.length) {
       const isLast = gradients.done + 1 === gradients.batches.length;
       const sections = this.#writeBatch(gradients);
@@ -232,8 +244,10 @@ export class Trainer {
       else await runSections(this.loaded, sections);
       this.#countBatch(gradients);
     }
-    if (!this.#normsAtOnce) await this.loaded.run("gradient_norm");
-    const squareSum = readScalar(this.loaded, "gradient_square_sum");
+    const isLearning = this.loaded.plan.sections.has("gradient_norm");
+    if (!this.#normsAtOnce && isLearning) await this.loaded.run("gradient_norm");
+    // A process whose part of the model is frozen has none.
+    const squareSum = isLearning ? readScalar(this.loaded, "gradient_square_sum") : 0;
     const scaledNorm = Math.sqrt(await this.#group.sumOfSquares(squareSum));
     return {
       loss: (await this.#group.sumOfAll(gradients.lossSum)) / gradients.tokenCount,
@@ -244,16 +258,45 @@ export class Trainer {
   /** Runs the last micro-batch; gradients are summed over the group from the moment in which they are whole. */
   async #runAndReduce(sections: readonly string[], { scale, done }: StepGradients): Promise<void> {
     for (const section of sections) {
-      const reduction = new GradientReduction(
-        gradientGroups(this.loaded.plan, section),
-        (buffers) => {
-          for (const buffer of buffers) this.#sums?.add(done, buffer);
-          return this.#group.reduceGradients(buffers, scale);
-        },
-      );
+      const reduction = this.#reduction(section, scale, done);
       await this.loaded.run(section, (count) => reduction.reached(count));
       await reduction.finish();
     }
+    await this.#group.sumTied();
+  }
+
+  #reduction(section: string, scale: number, batch: number): GradientReduction {
+    return new GradientReduction(gradientGroups(this.loaded.plan, section), (buffers) => {
+      for (const buffer of buffers) this.#sums?.add(batch, buffer);
+      return this.#group.reduceGradients(buffers, scale);
+    });
+  }
+
+  /** All micro-batches of an update in a pipeline. Only its last process computes a loss. */
+  async #runPipeline(pipeline: Pipeline, gradients: StepGradients): Promise<void> {
+    const { batches, tokenCount, scale } = gradients;
+    let lastReduction: GradientReduction | undefined;
+    await pipeline.run(batches.length, {
+      write: (index) => {
+        const batch = batches[index];
+        if (batch !== undefined) writeBatch(this.loaded, batch);
+        if (pipeline.isLast) this.#scalar("loss_scale", scale / tokenCount);
+      },
+      accumulates: (index) => index > 0 && this.#sums === undefined,
+      backward: async (section, index) => {
+        const isLast = index + 1 === batches.length;
+        const reduction = isLast ? this.#reduction(section, scale, index) : undefined;
+        await this.loaded.run(section, (count) => reduction?.reached(count));
+        if (pipeline.isLast) gradients.lossSum += readScalar(this.loaded, "loss_sum");
+        if (reduction === undefined)
+          for (const buffer of this.#gradients) this.#sums?.add(index, buffer);
+        // What goes to the process before this one is sent first.
+        lastReduction = reduction;
+      },
+    });
+    await lastReduction?.finish();
+    await this.#group.sumTied();
+    gradients.done = batches.length;
   }
 
   /** Whether the norm of the gradients is taken in one go with the last micro-batch. */
@@ -303,6 +346,10 @@ function nothingToLearn(): TrainError {
   );
 }
 
+export function nothingToJudge(): TrainError {
+  return new TrainError("train.targets", "there is nothing to judge: no target of the data counts");
+}
+
 /**
  * Runs a plan's `evaluate` section over batches. `onBatch` hears how many tokens are done and may end it; it is waited for.
  */
@@ -320,11 +367,7 @@ export async function evaluateBatches(
     tokenCount += batch.validTargetCount;
     if (await onBatch(tokenCount)) break;
   }
-  if (tokenCount === 0)
-    throw new TrainError(
-      "train.targets",
-      "there is nothing to judge: no target of the data counts",
-    );
+  if (tokenCount === 0) throw nothingToJudge();
   return { loss: lossSum / tokenCount, tokenCount };
 }
 

@@ -2,6 +2,7 @@ import { ALONE } from "../../engine/collective.ts";
 import type { Collective, Exchange } from "../../engine/collective.ts";
 import type { LoadedPlan } from "../../engine/engine.ts";
 import { gradientView } from "./gradient-sums.ts";
+import { gradientName } from "./update-plan.ts";
 
 /** The processes of one training. Default: this one alone. */
 export interface TrainingGroup {
@@ -13,6 +14,8 @@ export interface TrainingGroup {
   readonly wire?: "fp32" | "fp16";
   /** Each replica updates its part of every weight (`partOf`), and gets the others' parts from them. Default false. */
   readonly isSharded?: boolean;
+  /** Where the first and the last process of a pipeline hold one table: the two, and the table's name. */
+  readonly tied?: { readonly group: Collective; readonly weight: string };
 }
 
 /** The exchanges of a training step. On its own a process makes none of them. */
@@ -22,11 +25,19 @@ export class GroupStep {
   readonly #shards: Collective;
   readonly #wire: "fp32" | "fp16";
   readonly #isSharded: boolean;
+  readonly #tied: TrainingGroup["tied"];
 
   constructor(
     loaded: LoadedPlan,
-    { replicas = ALONE, shards = ALONE, wire = "fp32", isSharded = false }: TrainingGroup = {},
+    {
+      replicas = ALONE,
+      shards = ALONE,
+      wire = "fp32",
+      isSharded = false,
+      tied,
+    }: TrainingGroup = {},
   ) {
+    this.#tied = tied;
     this.#loaded = loaded;
     this.#replicas = replicas;
     this.#shards = shards;
@@ -71,10 +82,22 @@ export class GroupStep {
     return await sumOver(this.#shards, own);
   }
 
+  /** The gradient of a table that the embedding and the head share, where these are two processes. */
+  async sumTied(): Promise<void> {
+    const { group, weight } = this.#tied ?? {};
+    if (group === undefined || weight === undefined) return;
+    await group.allReduce([gradientView(this.#loaded, gradientName(weight))]).wait();
+  }
+
   /** After an update of parts: all of every weight at every replica. */
-  async gatherWeights(weights: readonly string[]): Promise<void> {
+  async gatherWeights(): Promise<void> {
     if (!this.#isSharded) return;
-    await this.#replicas.allGather(weights.map((name) => gradientView(this.#loaded, name))).wait();
+    const views = [...this.#loaded.plan.buffers.values()].flatMap(({ name, role }) =>
+      role === "weight" && this.#loaded.plan.buffers.has(gradientName(name))
+        ? [gradientView(this.#loaded, name)]
+        : [],
+    );
+    await this.#replicas.allGather(views).wait();
   }
 }
 
