@@ -377,8 +377,41 @@ const written: Step = (w) => {
   }
 };
 
+/** Comparisons whose two sides meet where they change places, so that rounding may cross the border. */
+const comparison: Step = (w) => {
+  const x = w.value();
+  const y = w.chance(0.5) ? w.mate(x) : scalarLiteral(w.dataType, w.number());
+  const type = w.pick(["greater", "greater_equal", "less", "less_equal"] as const);
+  const isLarger = type.startsWith("greater");
+  const cond = w.f.op(type, { x, y });
+  switch (w.below(5)) {
+    case 0:
+      return [w.f.op("select", isLarger ? { cond, a: x, b: y } : { cond, a: y, b: x })];
+    case 1: {
+      const not = w.f.op("logical_not", { x: cond });
+      return [w.f.op("select", isLarger ? { cond: not, a: x, b: y } : { cond: not, a: y, b: x })];
+    }
+    case 2: {
+      // The common mask: a comparison as a factor.
+      const mask = w.f.op("cast", { x: cond, dtype: w.dataType });
+      return [w.f.op("mul", { x: mask, y: w.f.op("sub", { x, y }) })];
+    }
+    case 3: {
+      const other = w.f.op(isLarger ? "less" : "greater", { x: w.f.op("sub", { x, y }), y: 0 });
+      const both = w.f.op("logical_or", { x: cond, y: other });
+      const mask = w.f.op("cast", { x: both, dtype: w.dataType });
+      return [w.f.op("mul", { x: mask, y: w.f.op("sub", { x, y }) })];
+    }
+    default: {
+      const near = w.f.op("clip", { x, alpha: -0.5, beta: 0.75 });
+      return [w.f.op("maximum", { x: near, y: w.mate(near) })];
+    }
+  }
+};
+
 const STEPS = {
   unary: (w) => [w.f.op(w.pick(UNARY), { x: w.value() })],
+  comparison,
   binary: (w) => {
     const x = w.value();
     return [
