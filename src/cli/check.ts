@@ -14,6 +14,7 @@ import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { styled } from "./terminal.ts";
+import { printable } from "../util/printable.ts";
 
 interface CheckFlags extends DriverFlags {
   readonly chip?: string;
@@ -109,16 +110,16 @@ function printed(report: CheckReport): string {
   const { problems, unknownOps, weightFiles, weightProblems, onChip } = report;
   const lines = [
     `language: ${mark(problems.length === 0)}`,
-    ...problems.map((problem) => `  ${formatProblem(problem)}`),
+    ...problems.map((problem) => `  ${printable(formatProblem(problem))}`),
     ...(unknownOps.length === 0
       ? []
       : [
-          `  ${styled(process.stdout, "yellow", "not checked")}: ops outside the op table: ${unknownOps.join(", ")}`,
+          `  ${styled(process.stdout, "yellow", "not checked")}: ops outside the op table: ${printable(unknownOps.join(", "))}`,
         ]),
     ...(weightFiles.length === 0
       ? []
-      : [`weights in ${weightFiles.join(", ")}: ${mark(weightProblems.length === 0)}`]),
-    ...weightProblems.map((problem) => `  ${formatProblem(problem)}`),
+      : [`weights in ${printable(weightFiles.join(", "))}: ${mark(weightProblems.length === 0)}`]),
+    ...weightProblems.map((problem) => `  ${printable(formatProblem(problem))}`),
   ];
   const { onSystem } = report;
   const system = onSystem === undefined ? "" : printedSystem(onSystem);
@@ -128,7 +129,7 @@ function printed(report: CheckReport): string {
 function printedSystem({ version, driver, findings }: SystemReport): string {
   return [
     `macOS ${version} through ${driver}, the program as written: ${mark(isLegal(findings))}\n`,
-    ...(findings.length === 0 ? [] : [`\n${formatFindings(findings)}\n`]),
+    ...(findings.length === 0 ? [] : [`\n${printable(formatFindings(findings))}\n`]),
     ...SYSTEM_NOTES.map((note) => `  note: ${note}\n`),
   ].join("");
 }
@@ -137,7 +138,9 @@ function printedChip(report: ChipReport): string {
   const { chip, driver, ok, findings, written } = report;
   return [
     `${chip.name} through ${driver}: ${mark(ok)}\n`,
-    ...(findings.length === 0 ? [] : [`\n${formatFindings(findings, describeOutcome)}\n`]),
+    ...(findings.length === 0
+      ? []
+      : [`\n${printable(formatFindings(findings, describeOutcome))}\n`]),
     describeRewritten(report),
     ...(written.length === 0 ? [] : [`written to ${written.join(", ")}\n`]),
   ].join("");
@@ -163,13 +166,14 @@ function describeOutcome({ outcome, because }: RemediedFinding): string {
 function describeRewritten(report: ChipReport): string {
   const { chip, functions, unread, opCounts } = report;
   const lines = functions.map(({ name, placed, remaining }): string => {
-    const what = functions.length === 1 ? "rewritten by the passes" : `${name}, rewritten`;
-    if (placed.place === "host") return `${what}: stays on the host: ${placed.reason}\n`;
+    const what =
+      functions.length === 1 ? "rewritten by the passes" : `${printable(name)}, rewritten`;
+    if (placed.place === "host") return `${what}: stays on the host: ${printable(placed.reason)}\n`;
     const after = opCount(placed.program.function.operations);
     const before = opCounts.get(name) ?? 0;
-    const broken = remaining.length > 0 ? `\n${formatFindings(remaining)}` : "";
+    const broken = remaining.length > 0 ? `\n${printable(formatFindings(remaining))}` : "";
     const ports = hostPorts(placed.program)
-      .map((line) => `  ${line}\n`)
+      .map((line) => `  ${printable(line)}\n`)
       .join("");
     return `${what} (ops: ${before} as written, ${after} now) for ${chip.name}: ${mark(isLegal(remaining))}\n${ports}${broken}`;
   });

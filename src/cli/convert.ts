@@ -15,6 +15,7 @@ import type { ImportOptions } from "../onnx/import/import-model.ts";
 import { namedFile } from "./named-file.ts";
 import { wholeNumber } from "./options.ts";
 import { printNote } from "./terminal.ts";
+import { printable } from "../util/printable.ts";
 
 interface ConvertFlags {
   readonly function?: string;
@@ -103,12 +104,12 @@ function convert(from: string, to: string, flags: ConvertFlags): void {
     return;
   }
   process.stdout.write(
-    `${to}: ${report.to} from ${report.from}, ${ops} ops in ${functions.join(", ")}\n`,
+    `${to}: ${report.to} from ${report.from}, ${ops} ops in ${printable(functions.join(", "))}\n`,
   );
   for (const { path, byteLength } of files) {
     process.stdout.write(`  ${path}: ${formatBytes(byteLength)}\n`);
   }
-  for (const note of notes) process.stdout.write(`  ${note}\n`);
+  for (const note of notes) process.stdout.write(`  ${printable(note)}\n`);
 }
 
 function opsetOf(name: string): Opset {

@@ -6,6 +6,7 @@ import { hwxDiffText } from "../inspect/hwx/index.ts";
 import { programDiffText } from "../inspect/program-diff.ts";
 import type { Exit } from "./exit.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
+import { printable } from "../util/printable.ts";
 
 interface DiffFlags {
   readonly registers?: boolean;
@@ -41,7 +42,7 @@ function diff(
     process.stdout.write(
       json
         ? `${JSON.stringify({ format: "hwx", ...found.diff })}\n`
-        : hwxDiffText(found.diff, { registers }),
+        : printable(hwxDiffText(found.diff, { registers })),
     );
     return found.equal;
   }
@@ -52,7 +53,7 @@ function diff(
   process.stdout.write(
     json
       ? `${JSON.stringify({ format: "program", a, b, ...found.diff })}\n`
-      : `a: ${a} (${left})\nb: ${b} (${right})\n${programDiffText(found.diff)}`,
+      : printable(`a: ${a} (${left})\nb: ${b} (${right})\n${programDiffText(found.diff)}`),
   );
   return found.equal;
 }

@@ -19,6 +19,7 @@ import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
+import { printable } from "../util/printable.ts";
 
 /** Settings of a training run that change what a step costs. */
 const STEP_OPTIONS = {
@@ -133,10 +134,10 @@ Examples:
       return;
     }
     process.stdout.write(
-      `${what}: predicted, not measured\n` +
+      `${printable(what)}: predicted, not measured\n` +
         (calibrated === undefined ? "" : describeCalibration(readCalibration(calibrated))) +
         (model === undefined ? "" : `${describeModel(model)}\n`) +
-        formatEstimate(estimate) +
+        printable(formatEstimate(estimate)) +
         (everyMs === undefined ? "" : describePaced(estimate, everyMs)) +
         (flags.lowPower === true
           ? `in Low Power Mode ${formatNumber(estimate.joules * PAUSES.lowPowerShare.value * 1e3)} mJ: ${PAUSES.lowPowerShare.source}; nobody published what it does to the time\n`
@@ -175,9 +176,9 @@ async function calibratedBy({ calibrated, chip }: EstimateFlags): Promise<string
 }
 
 function describeFile({ asWritten, rewritten, isAsWritten, unread }: FileEstimate): string {
-  const note = unread === undefined ? "" : `weight files were not read: ${unread}\n`;
+  const note = unread === undefined ? "" : `weight files were not read: ${printable(unread)}\n`;
   if (rewritten.place === "host") {
-    return `priced as written; \`run\` leaves it to the host: ${rewritten.reason}\n${note}`;
+    return `priced as written; \`run\` leaves it to the host: ${printable(rewritten.reason)}\n${note}`;
   }
   const other = isAsWritten
     ? `priced as written; as the passes rewrite it for the chip: ${formatNumber(rewritten.estimate.ms)} ms\n`

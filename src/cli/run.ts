@@ -79,11 +79,11 @@ async function run(path: string, flags: RunFlags): Promise<void> {
     const outputs = [...results].map(([name, result]) => report(name, result, flags.output));
     if (fallback !== undefined) {
       process.stderr.write(
-        `note: run on the reference engine, ${engine.description.name} cannot: ${fallback}\n`,
+        `note: run on the reference engine, ${engine.description.name} cannot: ${printable(fallback)}\n`,
       );
     }
     if (bound.length > 0) {
-      process.stderr.write(`note: constants of this run: ${bound.join(", ")}\n`);
+      process.stderr.write(`note: constants of this run: ${printable(bound.join(", "))}\n`);
     }
     if (flags.json === true) {
       process.stdout.write(

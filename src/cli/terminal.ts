@@ -1,5 +1,6 @@
 import { styleText } from "node:util";
 import { asTyped } from "./typed-command.ts";
+import { printable } from "../util/printable.ts";
 
 type Style = "bold" | "dim" | "red" | "green" | "yellow" | "cyan";
 
@@ -15,7 +16,9 @@ export function styled(stream: NodeJS.WriteStream, style: Style, text: string): 
 
 /** What a user should know and no program reads: a line on standard error. */
 export function printNote(message: string): void {
-  process.stderr.write(`${styled(process.stderr, "yellow", "note:")} ${asTyped(message)}\n`);
+  process.stderr.write(
+    `${styled(process.stderr, "yellow", "note:")} ${printable(asTyped(message))}\n`,
+  );
 }
 
 /** One line at the bottom of a terminal that is rewritten in place; silent where there is no terminal. */

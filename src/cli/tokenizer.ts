@@ -14,6 +14,7 @@ import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
 import { StatusLine, printNote } from "./terminal.ts";
+import { printable } from "../util/printable.ts";
 
 const DATA_OPTIONS = { text_field: { ...TRAIN_OPTIONS.text_field, group: OPTIONS_GROUP } } as const;
 
@@ -74,7 +75,7 @@ export function register(program: Command, _exit: Exit): void {
         return;
       }
       for (const id of ids)
-        process.stdout.write(`${String(id).padStart(8)}  ${runner.tokenOf(id) ?? ""}\n`);
+        process.stdout.write(`${String(id).padStart(8)}  ${printable(runner.tokenOf(id) ?? "")}\n`);
     });
 }
 

@@ -1,6 +1,9 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { savePackage } from "../../src/coreml/index.ts";
@@ -9,6 +12,7 @@ import { FunctionBuilder, programOf, shaped } from "../../src/mil/builder.ts";
 import { main } from "../../src/measure/conformance/main.ts";
 import { againstKnown } from "../../src/measure/conformance/known-refusals.ts";
 import { TensorProtoSchema } from "../../src/onnx/generated/onnx_pb.ts";
+import { finished } from "../helpers/cli.ts";
 import { modelBytes, tensorMessage } from "../onnx/onnx-model.ts";
 import type { TestGraph, TestTensor } from "../onnx/onnx-model.ts";
 
@@ -115,6 +119,19 @@ async function run(...argv: readonly string[]) {
   }
 }
 
+/** Processes that run tests for a process. */
+function childrenOf(pid: number): number {
+  try {
+    return execFileSync("pgrep", ["-P", String(pid), "-f", "conformance/worker"], {
+      encoding: "utf8",
+    })
+      .trim()
+      .split("\n").length;
+  } catch {
+    return 0;
+  }
+}
+
 describe("a folder of tests that others wrote", () => {
   test("in ONNX's layout is run on each engine, with counts, reasons and one line of JSON", async () => {
     const engines = ["--engine", "reference", "--engine", "cpu", "--oracle", "onnx"];
@@ -158,6 +175,33 @@ describe("a folder of tests that others wrote", () => {
       [{ id: "t", family: "f", engine: "cpu", outcome: { result: "passed" } }],
     );
     expect(first).toContain("take the line out");
+  });
+
+  test("Ctrl-C ends it with what came until then, and counts nothing as crashed", async () => {
+    const many = join(folder, "many");
+    for (let index = 0; index < 400; index++) {
+      mkdirSync(join(many, "node"), { recursive: true });
+      cpSync(join(folder, "onnx", "node", "test_neg"), join(many, "node", `test_neg_${index}`), {
+        recursive: true,
+      });
+    }
+    const script = fileURLToPath(new URL("../../scripts/conformance.mjs", import.meta.url));
+    const failures = join(folder, "stopped.jsonl");
+    // A terminal sends the signal to the whole group: to those that run the tests as well.
+    const child = spawn(
+      process.execPath,
+      [script, many, "--engine", "cpu", "--processes", "2", "--failures", failures],
+      { detached: true, stdio: ["ignore", "pipe", "pipe"] },
+    );
+    const ended = finished(child);
+    const { pid } = child;
+    if (pid === undefined) throw new Error("no process");
+    while (childrenOf(pid) < 2) await setTimeout(20);
+    process.kill(-pid, "SIGINT");
+    const { code, stdout } = await ended;
+    expect(code).toBe(130);
+    expect(stdout).toMatch(/stopped after \d+ of 400 results/);
+    expect(readFileSync(failures, "utf8")).toBe("");
   });
 
   test("a folder that is neither is refused with the layouts it could have", async () => {
