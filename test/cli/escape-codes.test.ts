@@ -13,7 +13,7 @@ const at = (name: string): string => join(folder, name);
 
 /** Clears the screen, and writes what follows from right to left. */
 const EVIL = "y\u001b[2J\u202e";
-const CONTROLS = /[\u001b\u202e]/;
+const CONTROLS = ["\u001b", "\u202e"];
 
 beforeAll(() => {
   const save = (name: string, factor: number, opset: "ios15" | "ios18"): void => {
@@ -61,12 +61,12 @@ describe("names in files that hold escape codes", () => {
   ])("are spelled out by %s", async (_, [command = "", ...rest]) => {
     const args = rest.map((text) => (/\.(?:mlpackage|onnx)$/.test(text) ? at(text) : text));
     const { stdout, stderr } = await run(command, ...args);
-    expect(stdout + stderr).not.toMatch(CONTROLS);
+    for (const control of CONTROLS) expect(stdout + stderr).not.toContain(control);
     expect(stdout + stderr).not.toBe("");
   });
 
   test("are seen as what they are", async () => {
     const { stdout } = await run("inspect", at("a.onnx"));
-    expect(stdout).toContain("x" + "y\\x1b[2J\\u202e");
+    expect(stdout).toContain("xy\\x1b[2J\\u202e");
   });
 });
