@@ -50,7 +50,7 @@ export interface Calibration {
 }
 
 /** Which figure a rate probe measures. */
-const RATE_FIGURES: Readonly<Record<string, keyof ChipRates>> = {
+export const RATE_FIGURES: Readonly<Record<string, keyof ChipRates>> = {
   "rate.convolution": "pointwise",
   "rate.matmul": "matmul",
   "rate.weights": "weightStream",

@@ -4,6 +4,7 @@
  * seen; autorelease pools belong to threads; surfaces can only be touched while they are locked, and not locked
  * while an evaluation uses them; an evaluator lent by the caller computes.
  */
+#define _GNU_SOURCE
 #include "double.h"
 #include <sys/mman.h>
 
@@ -314,7 +315,10 @@ static void identify(object *model, const object *text, const object *weights) {
 
 static object *describe_program(object *text, object *weights, void *options) {
   const char *where = "modelWithMILText:weights:optionsPlist:";
-  if (check(where, text, NS_DATA) == NULL || check(where, weights, NS_DICTIONARY) == NULL) return NULL;
+  if (check(where, text, NS_DATA) == NULL) return NULL;
+  int is_absent = weights == NULL;
+  if (is_absent) weights = collection(NS_DICTIONARY, NULL, NULL, 0, where);
+  if (check(where, weights, NS_DICTIONARY) == NULL) return NULL;
   if (options != NULL) violation("%s: options are given", where);
   for (size_t i = 0; i < weights->item_count; i++) {
     object *entry = check(where, weights->items[i], NS_DICTIONARY);
@@ -329,6 +333,7 @@ static object *describe_program(object *text, object *weights, void *options) {
   object *made = make(ANE_DESCRIPTOR);
   made->held[0] = held(text);
   made->held[1] = held(weights);
+  made->number = is_absent;
   return autoreleased(made);
 }
 
@@ -380,6 +385,10 @@ static int compile_model(object *model, void **error) {
     violation("compileWithQoS: %s does not hold the weights", weight_path);
     return fail(error, "InvalidMILProgram");
   }
+  /* Without a dictionary of weights, programs with products and slices do not compile (ane-lora-training, M4). */
+  if (model->held[0]->number && memmem(text->bytes, text->byte_length, " matmul(", 8) != NULL &&
+      memmem(text->bytes, text->byte_length, " slice_by_", 10) != NULL)
+    return fail(error, "InvalidMILProgram");
   return read_model(model, path, folder, text, error);
 }
 

@@ -80,6 +80,9 @@ static order fail_order, hang_order, garbage_order, crash_order;
 static char refused_op[64];
 /* A class or selector that is not there; "any": surfaces may be of any size. */
 static char missing_name[128], surface_rule[16];
+/* A service that dies with a crash: the file says how many more calls of any process fail until it is back. */
+static char service_file[512];
+#define SERVICE_FAILURES 3
 static FILE *trace_file;
 static int orders_are_read;
 
@@ -93,6 +96,7 @@ static void control(const char *key, const char *value) {
   else if (strcmp(key, "arithmetic") == 0) is_arithmetic_off = value != NULL && strcmp(value, "off") == 0;
   else if (strcmp(key, "missing") == 0) snprintf(missing_name, sizeof missing_name, "%s", value == NULL ? "" : value);
   else if (strcmp(key, "surfaces") == 0) snprintf(surface_rule, sizeof surface_rule, "%s", value == NULL ? "" : value);
+  else if (strcmp(key, "service") == 0) snprintf(service_file, sizeof service_file, "%s", value == NULL ? "" : value);
   else if (strcmp(key, "watch") == 0) is_watch_off = value != NULL && strcmp(value, "off") == 0;
   else if (strcmp(key, "trace") == 0) {
     if (trace_file != NULL) fclose(trace_file);
@@ -104,10 +108,11 @@ static void read_orders(void) {
   if (orders_are_read) return;
   orders_are_read = 1;
   static const char *const keys[] = {"fail", "hang", "garbage", "refuse", "trace", "delay", "missing", "surfaces",
-                                     "crash"};
+                                     "crash", "service"};
   static const char *const names[] = {"ANECDOTE_DOUBLE_FAIL",    "ANECDOTE_DOUBLE_HANG",  "ANECDOTE_DOUBLE_GARBAGE",
                                       "ANECDOTE_DOUBLE_REFUSE",  "ANECDOTE_DOUBLE_TRACE", "ANECDOTE_DOUBLE_DELAY",
-                                      "ANECDOTE_DOUBLE_MISSING", "ANECDOTE_DOUBLE_SURFACES", "ANECDOTE_DOUBLE_CRASH"};
+                                      "ANECDOTE_DOUBLE_MISSING", "ANECDOTE_DOUBLE_SURFACES", "ANECDOTE_DOUBLE_CRASH",
+                                      "ANECDOTE_DOUBLE_SERVICE"};
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
     const char *value = getenv(names[i]);
     if (value != NULL) control(keys[i], value);
@@ -118,6 +123,27 @@ static int is_due(order *wanted, const char *function) {
   if (wanted->function[0] == 0 || strcmp(wanted->function, function) != 0) return 0;
   if (--wanted->at > 0) return 0;
   wanted->function[0] = 0;
+  return 1;
+}
+
+static void write_service(int failures) {
+  FILE *file = fopen(service_file, "w");
+  if (file == NULL) return;
+  fprintf(file, "%d", failures);
+  fclose(file);
+}
+
+/* Whether the service is dead. Each call that finds it so brings it nearer to its restart. */
+static int is_service_dead(void) {
+  if (service_file[0] == 0) return 0;
+  FILE *file = fopen(service_file, "r");
+  int failures = 0;
+  if (file == NULL) return 0;
+  if (fscanf(file, "%d", &failures) != 1) failures = 0;
+  fclose(file);
+  if (failures <= 0) return 0;
+  write_service(failures - 1);
+  fprintf(stderr, "double: the service does not answer\n");
   return 1;
 }
 
@@ -132,8 +158,10 @@ static int entered(const char *function) {
     for (;;) sleep(60);
   if (is_due(&crash_order, function)) {
     fprintf(stderr, "double: %s was told to crash\n", function);
+    if (service_file[0] != 0) write_service(SERVICE_FAILURES);
     raise(SIGSEGV);
   }
+  if (is_service_dead()) return 1;
   if (is_due(&fail_order, function)) {
     fprintf(stderr, "double: %s was told to fail\n", function);
     return 1;

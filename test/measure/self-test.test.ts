@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { RATE_FIGURES } from "../../src/chip/calibration.ts";
 import { ASSUMPTIONS } from "../../src/engine/ane/assumptions.ts";
 import { readMachineProfile, systemBuild } from "../../src/engine/ane/machine-profile.ts";
 import { judgeNumbers } from "../../src/measure/self-test/number-case.ts";
@@ -19,6 +20,27 @@ describe("the table of probes", () => {
   test("asks about every assumption of the drivers, or says why it cannot", () => {
     expect(uncovered()).toEqual([]);
     for (const id of Object.keys(UNPROBED)) expect(ASSUMPTIONS).toHaveProperty([id]);
+  });
+
+  test.each(["e5rt", "in-memory"] as const)(
+    "is expected to settle arithmetic, rates and what runs rely on within three minutes: %s",
+    (driver) => {
+      const inTime = probesFor(driver, "default").filter(({ group }) =>
+        ["symbols", "protocol", "arithmetic", "rates", "memory"].includes(group),
+      );
+      const startMs = 500;
+      const expectedMs = inTime.reduce(
+        (sum, { expectedMs: ms = 1000, batch, rounds = 1 }) =>
+          sum + ms + (batch === undefined ? rounds * startMs : 0),
+        0,
+      );
+      expect(expectedMs).toBeLessThan(170_000);
+    },
+  );
+
+  test("measures every figure that a calibration reads", () => {
+    const rates = new Set(PROBES.filter(({ group }) => group === "rates").map(({ id }) => id));
+    for (const id of Object.keys(RATE_FIGURES)) expect(rates).toContain(id);
   });
 
   test.each(["e5rt", "in-memory"] as const)(
@@ -71,7 +93,7 @@ describe("the judgement of numbers", () => {
 
 describe.skipIf(NO_COMPILER !== undefined)(`the self-test (${NO_COMPILER ?? "cc"})`, () => {
   let folder = "";
-  const orders = ["CRASH", "HANG", "FAIL", "GARBAGE", "SURFACES"] as const;
+  const orders = ["CRASH", "HANG", "FAIL", "GARBAGE", "SURFACES", "SERVICE"] as const;
   beforeEach(() => {
     folder = temporaryFolder();
     vi.stubEnv("ANECDOTE_CACHE_DIR", folder);
@@ -179,6 +201,68 @@ describe.skipIf(NO_COMPILER !== undefined)(`the self-test (${NO_COMPILER ?? "cc"
       const refused = await asked(["program.runs"]);
       expect(refused.probes[0]).toMatchObject({ verdict: "did not hold", ended: "error" });
       expect(refused.probes[0]?.detail).toMatch(/was told to fail/);
+    },
+  );
+
+  test(
+    "tells which answer killed the engine's service, waits until it is back, and goes on",
+    { timeout: TIMEOUT_MS },
+    async () => {
+      order("CRASH", "e5rt_execution_stream_execute_sync:3");
+      order("SERVICE", join(folder, "service"));
+      const report = await asked(["program.runs", "e5rt.release-early", "grid.vanish"]);
+      expect(report.probes).toMatchObject([
+        { id: "program.runs", verdict: "held" },
+        { id: "e5rt.release-early", verdict: "did not hold", signal: "SIGSEGV" },
+        { id: "grid.vanish", verdict: "held" },
+      ]);
+      expect(report.probes[1]?.detail).toMatch(
+        /after it the engine's service did not answer for [\d.]+ s, and then did again/,
+      );
+    },
+  );
+
+  test(
+    "ends in its time with what has no room named, and goes on there the next time",
+    { timeout: TIMEOUT_MS },
+    async () => {
+      const ids = ["program.runs", "grid.vanish", "e5rt.program-cap"];
+      const started = performance.now();
+      // Eight seconds are expected of the last one.
+      const first = await asked(ids, { totalMs: 4000 });
+      expect(performance.now() - started).toBeLessThan(30_000);
+      expect(first.complete).toBe(false);
+      expect(first.probes.at(-1)).toMatchObject({ verdict: "unknown", ended: "not tried" });
+      expect(first.probes.at(-1)?.detail).toMatch(/the time of the test is over/);
+      expect(profileOf(first.library.path).state).toBe("absent");
+      const second = await asked(ids);
+      expect(second.complete).toBe(true);
+      expect(second.probes.find(({ id }) => id === "e5rt.program-cap")?.verdict).toBe("held");
+    },
+  );
+
+  test(
+    "asks how weights are handed over where sources disagree",
+    { timeout: TIMEOUT_MS },
+    async () => {
+      const ids = [
+        "program.runs",
+        "in-memory.no-weights",
+        "in-memory.weight-files",
+        "in-memory.same-text",
+      ];
+      const report = await asked(ids, {}, "in-memory");
+      const rows = Object.fromEntries(report.probes.map((row) => [row.id, row]));
+      expect(rows["in-memory.no-weights"]).toMatchObject({
+        verdict: "held",
+        measured: { dictionary: "runs", nil: "refused" },
+      });
+      // The library that stands for the engine takes several files; a source saw a Mac refuse them.
+      expect(rows["in-memory.weight-files"]).toMatchObject({
+        verdict: "did not hold",
+        measured: { one: "runs", each: "runs" },
+      });
+      expect(rows["in-memory.same-text"]?.verdict).toBe("held");
     },
   );
 

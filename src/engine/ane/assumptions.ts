@@ -175,6 +175,28 @@ export const ASSUMPTIONS = {
     source: BRIDGES,
     driver: "in-memory",
   },
+  "in-memory.no-weights": {
+    says: "a program without weights is described with an empty dictionary of weights, also one of a product and a slice",
+    evidence: "measured",
+    source:
+      "jmanhype/ane-lora-training, M4, macOS 15.3.1: nothing in its place breaks programs with matmul and slices",
+    driver: "in-memory",
+  },
+  "in-memory.weight-files": {
+    says: "the constants of a program stand in one weight file; several files in one program are refused",
+    evidence: "contradicted",
+    source: "True2456/qwen-ane, M5 Max, macOS 27.0: Code=10 verifyBundleAtPath",
+    contradictedBy: "the same project's engine uses two files",
+    driver: "in-memory",
+  },
+  "in-memory.same-text": {
+    says: "two programs of one text and different weights are two programs, each with its own numbers",
+    evidence: "contradicted",
+    source: BRIDGES,
+    contradictedBy:
+      "True2456/qwen-ane, M5 Max: the second is taken for the first, which is resident",
+    driver: "in-memory",
+  },
   "in-memory.quality-of-service": {
     says: "quality of service 21 and empty options compile, load, evaluate and unload",
     evidence: "read",

@@ -10,6 +10,8 @@ import { readSmallFile } from "../../util/byte-source.ts";
 import { messageOf } from "../../util/errors.ts";
 import { laterVersion } from "../../util/format-version.ts";
 import { writeWholeFile } from "../../util/atomic-file.ts";
+import { NO_WEIGHTS } from "./in-memory/settings.ts";
+import { WEIGHT_FILE_WAYS } from "./program-text.ts";
 import { COMPILATION_NAMES, EVALUATION_NAMES } from "./in-memory/routes.ts";
 import { cacheFolder } from "./program-folder.ts";
 
@@ -34,6 +36,10 @@ const inMemorySettings = z.strictObject({
     .optional(),
   /** Programs compiled in one process (`in-memory.compile-budget`). */
   compileBudget: z.int().min(1).max(4096).optional(),
+  /** What stands for the weights of a program without any (`in-memory.no-weights`). */
+  noWeights: z.enum(NO_WEIGHTS).optional(),
+  /** Whether constants share a file (`in-memory.weight-files`). */
+  weightFiles: z.enum(WEIGHT_FILE_WAYS).optional(),
   /** Who compiles and loads (in-memory/routes.ts). */
   compilation: z.enum(COMPILATION_NAMES).optional(),
   /** Who runs what was loaded. */

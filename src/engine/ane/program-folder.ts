@@ -27,18 +27,18 @@ export interface ProgramFolder {
 }
 
 /**
- * The folder of a program, named by its contents: `model.mil`, `weights.bin`, and room for the compiler's output.
+ * The folder of a program, named by its contents: `model.mil`, its weight files, and room for the compiler's output.
  * Files that are not whole (another hash, another length) are written again. Throws `FileError`.
  */
 export function writeProgramFolder(root: string, files: ProgramFiles): ProgramFolder {
   const folder = join(root, files.hash.slice(0, NAME_DIGITS));
   const modelPath = join(folder, "model.mil");
   const cachePath = join(folder, "cache");
-  const weightsPath = join(folder, "weights.bin");
   let isFresh = false;
-  if (files.weights !== undefined && !hasBytes(weightsPath, files.weights)) {
-    const { weights } = files;
-    writeFileAtomically(weightsPath, (write) => write(weights));
+  for (const { place, bytes } of files.weightFiles) {
+    const path = join(folder, place);
+    if (hasBytes(path, bytes)) continue;
+    writeFileAtomically(path, (write) => write(bytes));
     isFresh = true;
   }
   const text = Buffer.from(files.text, "utf8");

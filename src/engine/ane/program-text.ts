@@ -20,12 +20,28 @@ const FILE_MINIMUM_ELEMENTS = 17;
 /** Element types whose records in a weight file the engine is known to read. */
 const FILE_TYPES: ReadonlySet<DataType> = new Set(["fp16", "int8"] as const);
 
-/** The text and the weight file of a program as the runtime takes them. */
+/** What the text calls the folder that it stands in. */
+const MODEL_PATH = "@model_path/";
+
+/** A file of constants. */
+export interface WeightFile {
+  /** As the text names it: `@model_path/…`. */
+  readonly path: string;
+  /** Relative to the folder of the text. */
+  readonly place: string;
+  readonly bytes: Uint8Array;
+}
+
+/** Whether all constants stand in one file, as every source has it, or each in a file of its own. */
+export const WEIGHT_FILE_WAYS = ["one", "each"] as const;
+export type WeightFileWay = (typeof WEIGHT_FILE_WAYS)[number];
+
+/** The text and the weight files of a program as the runtime takes them. */
 export interface ProgramFiles {
   readonly text: string;
-  /** Absent where no constant is long enough. */
-  readonly weights: Uint8Array | undefined;
-  /** SHA-256 of both, hexadecimal. */
+  /** None where no constant is long enough. */
+  readonly weightFiles: readonly WeightFile[];
+  /** SHA-256 of all, hexadecimal. */
   readonly hash: string;
 }
 
@@ -100,25 +116,54 @@ export function portName(side: "input" | "output", index: number): string {
   return `${side}_${String(index).padStart(4, "0")}`;
 }
 
-/** Text and weight file of a source; `weightsPath` is how the text names the file. */
-export function programFiles({ main }: EngineSource, weightsPath: string): ProgramFiles {
-  const blobs = new BlobBuilder();
-  const operations = main.operations.map((operation) => moveToFile(operation, blobs, weightsPath));
-  const text = printProgram(programOf({ ...main, operations }), { forRuntime: true });
-  let weights: Uint8Array | undefined;
-  if (blobs.blobCount > 0) {
+/** Text and weight files of a source; `weightsPath` is how the text names the first file, `@model_path/….bin`. */
+export function programFiles(
+  { main }: EngineSource,
+  weightsPath: string,
+  way: WeightFileWay = "one",
+): ProgramFiles {
+  const builders: { readonly path: string; readonly blobs: BlobBuilder }[] = [];
+  const fileFor = (): (typeof builders)[number] => {
+    const last = builders.at(-1);
+    if (last !== undefined && way === "one") return last;
+    const count = builders.length;
+    const path = count === 0 ? weightsPath : weightsPath.replace(/\.bin$/, `-${count}.bin`);
+    const made = { path, blobs: new BlobBuilder() };
+    builders.push(made);
+    return made;
+  };
+  const operations = main.operations.map((operation) => moveToFile(operation, fileFor));
+  const printed = printProgram(programOf({ ...main, operations }), { forRuntime: true });
+  const weightFiles = builders.map(({ path, blobs }): WeightFile => {
     const chunks: Uint8Array[] = [];
     blobs.produce((bytes) => chunks.push(Uint8Array.from(bytes)));
-    weights = Buffer.concat(chunks);
-  }
-  const hash = createHash("sha256")
-    .update(text)
-    .update("\0")
-    .update(weights ?? "");
-  return { text, weights, hash: hash.digest("hex") };
+    const bytes = Buffer.concat(chunks);
+    return Object.freeze({ path, place: path.slice(MODEL_PATH.length), bytes });
+  });
+  const digest = createHash("sha256").update(printed).update("\0");
+  for (const { bytes } of weightFiles) digest.update(bytes);
+  const hash = digest.digest("hex");
+  return { text: withOwnName(printed, hash), weightFiles, hash };
 }
 
-function moveToFile(operation: Operation, blobs: BlobBuilder, path: string): Operation {
+/** The first constant of a file. */
+const STORED_CONSTANT = /\[name = string\("(?<name>[^"]+)"\)(?=, val = [^\n]*BLOBFILE\()/;
+
+/**
+ * A runtime may take a program whose text it holds for the one it holds, whatever the weights
+ * (`in-memory.same-text`): the name of a stored constant tells programs of different weights apart.
+ */
+function withOwnName(text: string, hash: string): string {
+  return text.replace(
+    STORED_CONSTANT,
+    (_, name: string) => `[name = string("${name}_${hash.slice(0, 16)}")`,
+  );
+}
+
+function moveToFile(
+  operation: Operation,
+  fileFor: () => { readonly path: string; readonly blobs: BlobBuilder },
+): Operation {
   const literal = operation.attributes.get("val");
   if (operation.type !== "const" || literal?.data.kind !== "numbers") return operation;
   const { type, data } = literal;
@@ -129,6 +174,7 @@ function moveToFile(operation: Operation, blobs: BlobBuilder, path: string): Ope
     data.numbers.length < FILE_MINIMUM_ELEMENTS
   )
     return operation;
+  const { path, blobs } = fileFor();
   const offset = blobs.addNumbers(type.dataType, data.numbers);
   const reference: Literal = Object.freeze({
     kind: "literal",

@@ -41,7 +41,10 @@ export function probeItem(probe: Probe, driver: Driver, chip: Chip): Item {
     id: probe.id,
     title: probe.title,
     needs: probe.needs,
-    batch: probe.batch === undefined ? undefined : { name: probe.batch, limit: Infinity },
+    batch:
+      probe.batch === undefined
+        ? undefined
+        : { name: probe.batch, limit: probe.isCompiling === true ? OPS_PER_PROCESS : Infinity },
     expectedMs: probe.expectedMs ?? EXPECTED_MS,
     limitMs: probe.timeLimitMs ?? TIME_LIMIT_MS,
     rounds: probe.rounds ?? 1,

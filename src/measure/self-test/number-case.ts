@@ -21,6 +21,9 @@ export type Documented =
 /** Numbers by variant of a rule, several where more than one fits it. */
 export type Outcomes = Readonly<Record<string, readonly (readonly number[])[]>>;
 
+/** Compiling, loading and running a program of one or two ops. */
+const NUMBER_MS = 500;
+
 /** A small program whose result tells which of two arithmetics a machine has. */
 export interface NumberCase {
   readonly id: string;
@@ -161,6 +164,10 @@ export function numberProbe(entry: NumberCase): Probe {
     },
     needs: ["program.runs"],
     failure: "unknown",
+    // Each compiles one small program; a process of its own would take longer than the answer.
+    batch: group,
+    isCompiling: true,
+    expectedMs: NUMBER_MS,
     run: async (context: ProbeContext) => {
       const outputs = await runProgram(context.open(), entry.build(), entry.inputs);
       const got = outputs[0] ?? [];

@@ -49,6 +49,8 @@ export interface Probe {
   readonly judgeDeath?: (context: Pick<ProbeContext, "chip" | "driver">, end: string) => Outcome;
   /** Probes of one batch share a process, and go on in a new one where it dies. Default: a process of its own. */
   readonly batch?: string;
+  /** Whether it compiles a program: one process may compile some only. */
+  readonly isCompiling?: boolean;
   /** Processes that run one after the other over the same folder; the last one tells. Default 1. */
   readonly rounds?: number;
   /** Default 60 s. */

@@ -12,6 +12,7 @@ import { PROGRAM_PROBES } from "./program-probes.ts";
 import { RATE_PROBES } from "./rate-probes.ts";
 import { REFUSAL_CASES, refusalProbe } from "./refusal-cases.ts";
 import { SYMBOL_PROBES } from "./symbol-probes.ts";
+import { WEIGHT_PROBES } from "./weight-probes.ts";
 
 /** Every probe but those of ops, which are made from the plans (op-rows.ts). In the order they run. */
 export const PROBES: readonly Probe[] = [
@@ -21,6 +22,7 @@ export const PROBES: readonly Probe[] = [
   ...PROGRAM_PROBES,
   ...E5RT_PROBES.filter(({ id }) => id !== "e5rt.out-first"),
   ...IN_MEMORY_PROBES.filter(({ group }) => group !== "symbols"),
+  ...WEIGHT_PROBES,
   ...ARITHMETIC_CASES.map(numberProbe),
   ...MISCOMPILE_CASES.map(numberProbe),
   ...REFUSAL_CASES.map(refusalProbe),

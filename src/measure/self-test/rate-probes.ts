@@ -1,6 +1,7 @@
 import { quantile } from "../published/accuracy.ts";
 import { estimateFunction } from "../../chip/estimate.ts";
 import type { MilFunction } from "../../mil/program.ts";
+import { Random } from "../../util/random.ts";
 import { openPowerMeter } from "../../track/power/index.ts";
 import { given } from "./arithmetic-programs.ts";
 import { constant, program } from "./number-case.ts";
@@ -13,7 +14,7 @@ import { halfCount, LoadedProgram, writeNumbers } from "./run-program.ts";
 const WARM_UPS = 10;
 const MAXIMUM_RUNS = 300;
 /** Of one program's timed calls together. */
-const BUDGET_MS = 1500;
+const BUDGET_MS = 1000;
 /** A ladder ends at the first rung whose call takes longer: the next one would not fit. */
 const LONGEST_CALL_MS = 150;
 /** Predictions are of machines at rest; a rate within this factor of its prediction agrees with it. */
@@ -50,14 +51,28 @@ interface Rung {
   readonly bytes: number;
 }
 
-/** Numbers of about 1 / 16, so that no sum comes near the ceiling. */
+/**
+ * Numbers as a network has them, normally distributed about 0 with variance 1: power follows the bits that change, and
+ * a compiler may pack constants of few values. No sum of theirs comes near the ceiling.
+ */
 function fillInputs(loaded: LoadedProgram): void {
   loaded.fn.inputs.forEach((port, index) => {
     const buffer = loaded.inputs[index];
-    const count = halfCount(port);
-    const numbers = Float64Array.from({ length: count }, (_, i) => (((i * 37) % 64) - 32) / 512);
-    if (buffer !== undefined) writeNumbers(buffer, numbers);
+    if (buffer !== undefined) writeNumbers(buffer, normals(halfCount(port), index, 1));
   });
+}
+
+/** Independent numbers of a normal distribution; beyond this many they repeat, which costs less than drawing all. */
+const DRAWN = 1 << 16;
+
+function normals(count: number, seed: number, scale: number): Float64Array {
+  const random = new Random(seed + 1);
+  const drawn = Float64Array.from(
+    { length: Math.min(count, DRAWN) },
+    () => scale * random.normal(),
+  );
+  // A step that shares no factor with the length meets every number once before it repeats.
+  return Float64Array.from({ length: count }, (_, i) => drawn[(i * 40503) % drawn.length] ?? 0);
 }
 
 const CONVOLUTION = {
@@ -86,11 +101,7 @@ function convolutionChain(channels: number, places: number, depth: number): Rung
 }
 
 function weights(channels: number, seed: number): Float64Array {
-  const scale = 1 / Math.sqrt(channels);
-  return Float64Array.from(
-    { length: channels * channels },
-    (_, i) => scale * ((((i * 31 + seed * 17) % 33) - 16) / 16),
-  );
+  return normals(channels * channels, seed, 1 / Math.sqrt(channels));
 }
 
 function product(size: number): Rung {
@@ -137,8 +148,8 @@ function streamed(size: number, isConstant: boolean): Rung {
   };
 }
 
-/** One value read and one written an element. */
-function elementwise(channels: number): Rung {
+/** One value read and one written an element, from and to memory. */
+function edges(channels: number): Rung {
   const places = 512;
   return {
     label: `x / 2 over ${channels} x ${places}`,
@@ -146,6 +157,27 @@ function elementwise(channels: number): Rung {
     bytes: 4 * channels * places,
     build: () =>
       program([[1, channels, 1, places]], (f, x) => f.op("mul", { x: given(x), y: 0.5 })),
+  };
+}
+
+const ELEMENTWISE_DEPTH = 16;
+/** A product with a number reads and writes one value of two bytes, a sum of two values reads two. */
+const BYTES_A_LEVEL = 2 * 2 + 3 * 2;
+
+/** Elementwise ops in a chain that no compiler can shorten: what crosses the program's edges is a small part. */
+function elementwise(channels: number): Rung {
+  const places = 512;
+  return {
+    label: `${2 * ELEMENTWISE_DEPTH} elementwise ops over ${channels} x ${places}`,
+    flops: 2 * ELEMENTWISE_DEPTH * channels * places,
+    bytes: BYTES_A_LEVEL * ELEMENTWISE_DEPTH * channels * places,
+    build: () =>
+      program([[1, channels, 1, places]], (f, x) => {
+        let value = given(x);
+        for (let level = 0; level < ELEMENTWISE_DEPTH; level++)
+          value = f.op("add", { x: f.op("mul", { x: value, y: 0.5 }), y: given(x) });
+        return value;
+      }),
   };
 }
 
@@ -217,6 +249,9 @@ const MEANS: Probe["means"] = {
 type Row = Omit<Probe, "group" | "driver" | "means" | "needs" | "failure" | "source" | "how"> &
   Partial<Pick<Probe, "how" | "source" | "driver" | "means">>;
 
+/** A ladder of four programs: compiling each, ten calls to warm up, and timed calls. */
+const RATE_MS = 6000;
+
 const row = (entry: Row): Probe => ({
   group: "rates",
   driver: "both",
@@ -226,7 +261,7 @@ const row = (entry: Row): Probe => ({
   needs: ["program.runs"],
   failure: "unknown",
   timeLimitMs: 180_000,
-  expectedMs: 8000,
+  expectedMs: RATE_MS,
   ...entry,
 });
 
@@ -288,9 +323,14 @@ export const RATE_PROBES: readonly Probe[] = [
       ),
   }),
   row({
+    id: "rate.edges",
+    title: "Rate at which inputs are read and outputs written",
+    run: (context) => climb(context, [64, 512, 4096, 16384].map(edges), "GB/s"),
+  }),
+  row({
     id: "rate.elementwise",
-    title: "Rate at which elementwise ops read and write",
-    run: (context) => climb(context, [64, 512, 4096, 16384].map(elementwise), "GB/s"),
+    title: "Rate at which elementwise ops of one program read and write",
+    run: (context) => climb(context, [64, 512, 4096].map(elementwise), "GB/s"),
   }),
   row({
     id: "rate.power",

@@ -108,15 +108,73 @@ const convolutionOfWidth = (width: number) => (): MilFunction =>
     }),
   );
 
-const lastAxis = (width: number): RefusalCase => ({
+const lastAxis = (width: number, fate: Fate | undefined): RefusalCase => ({
   id: `lane.${width}`,
-  title: `Ports with a last axis of ${width} are refused`,
-  source: "Espresso and field guide, M3 Max: 0x9 or 0x1d; Orion runs 16",
+  title: `Ports with a last axis of ${width} ${fate ?? "run, or are refused"}`,
+  source:
+    "Espresso and field guide, M3 Max: 0x9 or 0x1d below 32; Orion runs 16; jmanhype/ane-lora-training: 16 or more and a multiple of 16; True2456/qwen-ane: rows of 64 bytes, else zeros or 0x1d",
   rule: "lane-width",
   driver: "in-memory",
   build: () => program([[32, width]], (f, x) => f.op("mul", { x: given(x), y: 2 })),
-  documented: always("is refused"),
+  documented: always(fate),
   relies: "the warning about narrow ports",
+});
+
+/** A 1x1 convolution with this many elements of result; the limit was found through `_ANEInMemoryModel`. */
+const convolutionResult = (channels: number, fate: Fate): RefusalCase => ({
+  id: `conv.result-${channels}`,
+  title: `A convolution with ${channels} results ${fate}`,
+  source: "True2456/qwen-ane, M5 Max, macOS 27.0, in memory: 62,080 yes, 124,160 no",
+  driver: "in-memory",
+  level: "thorough",
+  build: () =>
+    program([[1, 32, 1, 32]], (f, x) =>
+      f.op("conv", {
+        x: given(x),
+        weight: constant(f, [channels, 32, 1, 1], padded(channels * 32, [], 0.01)),
+        strides: [1, 1],
+        pad_type: "valid",
+        pad: [0, 0, 0, 0],
+        dilations: [1, 1],
+        groups: 1,
+      }),
+    ),
+  documented: always(fate),
+  relies: "how a vocabulary is cut into parts",
+});
+
+/** A width filled up with zeros and added to: the limit was found through `_ANEInMemoryModel`. */
+const paddedSum = (width: number, fate: Fate): RefusalCase => ({
+  id: `pad-add.${width}`,
+  title: `pad and add with a result of width ${width} ${fate}`,
+  source: "True2456/qwen-ane, M5 Max, macOS 27.0, in memory: 9,216 yes, 11,264 no",
+  driver: "in-memory",
+  level: "thorough",
+  build: () =>
+    program([[1, 32, 1, width - 1024]], (f, x) =>
+      f.op("add", {
+        x: f.op("pad", {
+          x: given(x),
+          pad: [0, 0, 0, 0, 0, 0, 0, 1024],
+          mode: "constant",
+          constant_val: 0,
+        }),
+        y: 1,
+      }),
+    ),
+  documented: always(fate),
+  relies: "results that are put together from padded parts",
+});
+
+/** An op that one source saw refused through `_ANEInMemoryModel` and others compile. */
+const contestedOp = (name: string, build: RefusalCase["build"]): RefusalCase => ({
+  id: `contested.${name}`,
+  title: `${name} runs in memory, or is refused`,
+  source: "True2456/qwen-ane, M5 Max, macOS 27.0: it fails; others compile it",
+  driver: "in-memory",
+  build,
+  documented: always(undefined),
+  relies: `the use of ${name}`,
 });
 
 export const REFUSAL_CASES: readonly RefusalCase[] = [
@@ -313,9 +371,31 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
     documented: always("is refused"),
     relies: "writing biases with add",
   },
-  lastAxis(1),
-  lastAxis(8),
-  lastAxis(16),
+  lastAxis(1, "is refused"),
+  lastAxis(8, "is refused"),
+  lastAxis(16, undefined),
+  lastAxis(24, undefined),
+  lastAxis(32, "runs"),
+  lastAxis(131, undefined),
+  convolutionResult(62_080, "runs"),
+  convolutionResult(124_160, "is refused"),
+  paddedSum(9216, "runs"),
+  paddedSum(11_264, "is refused"),
+  contestedOp("stack", () =>
+    program(
+      [
+        [8, 64],
+        [8, 64],
+      ],
+      (f, x, y) => f.op("stack", { values: [given(x), given(y)], axis: 0 }),
+    ),
+  ),
+  contestedOp("l2_norm", () =>
+    program([[1, 8, 8, 64]], (f, x) => f.op("l2_norm", { x: given(x), epsilon: 1e-3 })),
+  ),
+  contestedOp("tile", () =>
+    program([[8, 64]], (f, x) => f.op("tile", { x: given(x), reps: [2, 1] })),
+  ),
   missingOp("gather", () =>
     program([[32, 64]], (f, x) =>
       f.op("gather", {

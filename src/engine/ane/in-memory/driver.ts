@@ -55,6 +55,7 @@ export class InMemoryDriver implements AneDriver {
   readonly routes: Routes;
   readonly #objc: ObjcRuntime;
   readonly #thread: EngineThread;
+  readonly #settings: InMemorySettings;
   readonly #compileBudget: number;
   readonly compilations: DriverCompilations;
   /** Text and weights of sources that were asked about. */
@@ -72,6 +73,7 @@ export class InMemoryDriver implements AneDriver {
     const lacking = this.#objc.missing(["objectWithIOSurface:", REQUEST_SELECTOR]);
     if (lacking.length > 0) throw this.#objc.lacking(lacking);
     this.routes = chooseRoutes(this.#objc, settings);
+    this.#settings = settings;
     this.#compileBudget = compileBudgetOf(settings);
     this.compilations = this.#describeCompilations();
     this.buffers = surfaceRules(settings);
@@ -175,7 +177,7 @@ export class InMemoryDriver implements AneDriver {
   #filesOf(source: EngineSource): ProgramFiles {
     const known = this.#files.get(source);
     if (known !== undefined) return known;
-    const files = programFiles(source, WEIGHTS_KEY);
+    const files = programFiles(source, WEIGHTS_KEY, this.#settings.weightFiles);
     this.#files.set(source, files);
     return files;
   }
@@ -206,13 +208,18 @@ export class InMemoryDriver implements AneDriver {
     this.#makeRoom(LOADED_PROGRAM_LIMIT - 1);
     const objc = this.#objc;
     const { compilation } = this.routes;
-    const weightBytes = files.weights?.byteLength ?? 0;
+    const weightBytes = files.weightFiles.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
     const client = this.#clientOf(COMPILATION_ROUTES[compilation].client);
     const noOptions = this.#dictionary("none", []);
     const compileOptions =
       compilation === "client" ? this.#dictionary("mil", MIL_OPTIONS) : noOptions;
     const made: MadeModel = objc.pooled(() =>
-      MODEL_MAKERS[compilation](objc, files, `program "${label}"`),
+      MODEL_MAKERS[compilation](
+        objc,
+        files,
+        `program "${label}"`,
+        this.#settings.noWeights ?? "dictionary",
+      ),
     );
     const receivers: Receivers = { model: made.model, client, noOptions, compileOptions };
     const program = new InMemoryProgram(objc, this.#thread, {

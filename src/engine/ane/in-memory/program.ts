@@ -3,17 +3,17 @@ import { makeFolders, writeFileAtomically } from "../../../util/atomic-file.ts";
 import { EngineError } from "../../errors.ts";
 import type { DriverProgram } from "../driver.ts";
 import type { ObjectPointer } from "../ffi/objc-functions.ts";
-import type { ProgramFiles } from "../program-text.ts";
+import type { ProgramFiles, WeightFile } from "../program-text.ts";
 import type { Attempt } from "./attempt.ts";
 import type { EngineThread } from "./engine-thread.ts";
 import type { ObjcRuntime } from "./objc.ts";
 import { COMPILATION_ROUTES } from "./routes.ts";
 import type { CompilationRoute, Receivers } from "./routes.ts";
+import type { NoWeights } from "./settings.ts";
 import { SharedFolder } from "./shared-folder.ts";
 
 /** Key of the weight file; the part after @model_path is its place in the folder (`in-memory.files`). */
-const WEIGHTS_FILE = "weights/weights.bin";
-export const WEIGHTS_KEY = `@model_path/${WEIGHTS_FILE}`;
+export const WEIGHTS_KEY = "@model_path/weights/weights.bin";
 const LOAD_RETRY_MS = 100;
 /** Digits of the hash that name a folder of ours. */
 const NAME_DIGITS = 24;
@@ -26,23 +26,25 @@ export interface MadeModel {
 
 /** How each way gets its model object: inside an autorelease pool. */
 export const MODEL_MAKERS: Readonly<
-  Record<CompilationRoute, (objc: ObjcRuntime, files: ProgramFiles, doing: string) => MadeModel>
+  Record<
+    CompilationRoute,
+    (objc: ObjcRuntime, files: ProgramFiles, doing: string, none: NoWeights) => MadeModel
+  >
 > = {
-  model: (objc, { text, weights }, doing) => {
+  model: (objc, { text, weightFiles }, doing, none) => {
     const bytes = Buffer.from(text, "utf8");
-    const dictionary = objc.dictionary(
-      weights === undefined
-        ? []
-        : [
-            [
-              WEIGHTS_KEY,
+    const dictionary =
+      weightFiles.length === 0 && none === "nil"
+        ? null
+        : objc.dictionary(
+            weightFiles.map(({ path, bytes: weights }) => [
+              path,
               objc.dictionary([
                 ["offset", objc.ask("NSNumber", "numberWithInt:", 0)],
                 ["data", objc.data(weights)],
               ]),
-            ],
-          ],
-    );
+            ]),
+          );
     const descriptor = objc.ask(
       "_ANEInMemoryModelDescriptor",
       "modelWithMILText:weights:optionsPlist:",
@@ -62,15 +64,15 @@ export const MODEL_MAKERS: Readonly<
         `${doing}: its identifier "${identifier}" is no name of a folder`,
       );
     }
-    const folder = folderWith(join(temporaryFolder(objc), identifier), bytes, weights);
+    const folder = folderWith(join(temporaryFolder(objc), identifier), bytes, weightFiles);
     return { model: objc.retain(model), folder };
   },
-  client: (objc, { text, weights, hash }) => {
+  client: (objc, { text, weightFiles, hash }) => {
     const name = `anecdote-${process.pid}-${hash.slice(0, NAME_DIGITS)}`;
     const path = join(temporaryFolder(objc), name);
     const url = objc.ask("NSURL", "fileURLWithPath:isDirectory:", objc.string(path), true);
     const model = objc.ask<"model">("_ANEModel", "modelAtURL:key:", url, objc.string(hash));
-    const folder = folderWith(path, Buffer.from(text, "utf8"), weights);
+    const folder = folderWith(path, Buffer.from(text, "utf8"), weightFiles);
     return { model: objc.retain(model), folder };
   },
 };
@@ -79,14 +81,14 @@ function temporaryFolder(objc: ObjcRuntime): string {
   return objc.text(objc.call("NSTemporaryDirectory") as ObjectPointer);
 }
 
-function folderWith(path: string, text: Buffer, weights: Uint8Array | undefined): SharedFolder {
+function folderWith(path: string, text: Buffer, weightFiles: readonly WeightFile[]): SharedFolder {
   const folder = new SharedFolder(path);
   try {
     writeFileAtomically(join(path, "model.mil"), (write) => write(text));
-    if (weights !== undefined) {
-      const weightsPath = join(path, WEIGHTS_FILE);
+    for (const { place, bytes } of weightFiles) {
+      const weightsPath = join(path, place);
       makeFolders(dirname(weightsPath));
-      writeFileAtomically(weightsPath, (write) => write(weights));
+      writeFileAtomically(weightsPath, (write) => write(bytes));
     }
     return folder;
   } catch (error) {

@@ -1,6 +1,7 @@
 import { didYouMean } from "../../../util/nearest.ts";
 import { COMPILE_BUDGET, SURFACE_MINIMUM } from "../assumptions.ts";
 import { EngineError } from "../../errors.ts";
+import type { WeightFileWay } from "../program-text.ts";
 import type { ObjcRuntime } from "./objc.ts";
 import {
   COMPILATION_NAMES,
@@ -9,6 +10,10 @@ import {
   EVALUATION_ROUTES,
 } from "./routes.ts";
 import type { CompilationRoute, EvaluationRoute } from "./routes.ts";
+
+/** What stands for the weights of a program that has none. */
+export const NO_WEIGHTS = ["dictionary", "nil"] as const;
+export type NoWeights = (typeof NO_WEIGHTS)[number];
 
 /** Choices where sources disagree; a machine profile may make them. Absent: the best known. */
 export interface InMemorySettings {
@@ -20,6 +25,10 @@ export interface InMemorySettings {
   readonly equalSizes?: boolean | undefined;
   /** Bytes of the smallest surface. Default 49152. */
   readonly minimumBytes?: number | undefined;
+  /** What a program without weights is described with: an empty dictionary (default), or nothing. */
+  readonly noWeights?: NoWeights | undefined;
+  /** Default "one". */
+  readonly weightFiles?: WeightFileWay | undefined;
   /** Programs that one process may compile. Default 100, or `ANECDOTE_ANE_COMPILE_BUDGET`. */
   readonly compileBudget?: number | undefined;
 }
