@@ -2,18 +2,12 @@
 import { batch, effect, signal } from "@preact/signals";
 import type { TrainEvent } from "../src/runs/events.ts";
 import type { RunAxis } from "../src/runs/run-record.ts";
+import { DRAWN_NAMES } from "../src/server/runs/panels.ts";
 import type { RunDetail, SampleView, SeriesView } from "../src/server/runs/views.ts";
 import { ask, messageOf, runPath, withQuery } from "./api.ts";
 import { axis, shownRange } from "./chart-settings.ts";
 import { follow } from "./event-stream.ts";
 import type { Range } from "./parts/chart.tsx";
-
-/** Numbers of a run that are drawn, in the order of their charts. */
-export const NAMES = [
-  ...["train_loss", "eval_loss", "learning_rate", "gradient_norm", "loss_scale"],
-  ...["tokens_per_second", "resident_bytes", "transient_bytes", "engine_share", "tflops"],
-  ...["watts", "ane_watts", "joules_per_token"],
-] as const;
 
 export interface GrowingCurve {
   readonly x: number[];
@@ -107,7 +101,7 @@ export class LiveRun {
   async #ask(range: Range | undefined): Promise<ReadonlyMap<string, GrowingCurve>> {
     const { curves } = await ask<SeriesView>(
       withQuery(runPath(this.id, "/series"), {
-        names: NAMES.join(","),
+        names: DRAWN_NAMES.join(","),
         ...{ axis: this.#axis, points: POINTS, from: range?.from, to: range?.to },
       }),
     );

@@ -4,7 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
 import { lowerBound } from "../../src/util/plot/down-sample.ts";
 import type { NumberList } from "../../src/util/plot/down-sample.ts";
-import { shortNumber } from "../../src/util/plot/scale.ts";
+import { roomAround, shortNumber } from "../../src/util/plot/scale.ts";
 import { colour, colourVersion } from "../theme.ts";
 
 /** A curve: places growing, null where a number is missing. */
@@ -164,8 +164,7 @@ function extentY(lines: readonly Line[], { from, to }: Range, isLog: boolean): [
   }
   if (low > high) return isLog ? [1, 10] : [0, 1];
   if (isLog) return low === high ? [low / 2, high * 2] : [low / 1.05, high * 1.05];
-  const room = high === low ? Math.abs(high) * 0.1 || 1 : (high - low) * 0.06;
-  return [low >= 0 && low - room < 0 ? 0 : low - room, high + room];
+  return [...roomAround(low, high)];
 }
 
 function options(

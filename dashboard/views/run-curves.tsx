@@ -1,6 +1,6 @@
-import { formatBytes } from "../../src/util/format.ts";
+import { PANELS } from "../../src/server/runs/panels.ts";
+import type { Panel } from "../../src/server/runs/panels.ts";
 import { smoothed } from "../../src/util/plot/down-sample.ts";
-import { shortNumber } from "../../src/util/plot/scale.ts";
 import {
   AXIS_NAMES,
   axis,
@@ -14,68 +14,6 @@ import { Chart } from "../parts/chart.tsx";
 import type { Line } from "../parts/chart.tsx";
 import { CurveTools } from "../parts/curve-tools.tsx";
 import { colourVersion, curveColour } from "../theme.ts";
-
-interface Panel {
-  readonly title: string;
-  /** Names of numbers, and what they are called in the legend. */
-  readonly names: readonly (readonly [string, string])[];
-  readonly format: (value: number) => string;
-  readonly isSmoothed?: boolean;
-  readonly mayBeLog?: boolean;
-}
-
-const percent = (value: number): string => `${(value * 100).toFixed(0)} %`;
-
-const PANELS: readonly Panel[] = [
-  {
-    title: "loss",
-    names: [
-      ["train_loss", "training"],
-      ["eval_loss", "validation"],
-    ],
-    format: (value) => value.toFixed(value < 0.1 ? 4 : 3),
-    isSmoothed: true,
-    mayBeLog: true,
-  },
-  { title: "learning rate", names: [["learning_rate", "rate"]], format: small },
-  {
-    title: "gradient norm",
-    names: [["gradient_norm", "norm"]],
-    format: shortNumber,
-    isSmoothed: true,
-    mayBeLog: true,
-  },
-  { title: "loss scale", names: [["loss_scale", "scale"]], format: shortNumber, mayBeLog: true },
-  {
-    title: "tokens a second",
-    names: [["tokens_per_second", "tokens/s"]],
-    format: shortNumber,
-    isSmoothed: true,
-  },
-  {
-    title: "memory",
-    names: [
-      ["resident_bytes", "process"],
-      ["transient_bytes", "transient buffers"],
-    ],
-    format: formatBytes,
-  },
-  { title: "engine share", names: [["engine_share", "busy"]], format: percent },
-  { title: "TFLOPS", names: [["tflops", "engine"]], format: shortNumber },
-  {
-    title: "watts",
-    names: [
-      ["watts", "all rails"],
-      ["ane_watts", "Neural Engine"],
-    ],
-    format: shortNumber,
-  },
-  { title: "joules a token", names: [["joules_per_token", "joules"]], format: small },
-];
-
-function small(value: number): string {
-  return value !== 0 && Math.abs(value) < 0.01 ? value.toExponential(1) : shortNumber(value);
-}
 
 export function RunCurves({ live }: { readonly live: LiveRun }) {
   void colourVersion.value;

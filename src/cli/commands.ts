@@ -58,6 +58,11 @@ const COMMANDS: readonly CommandRow[] = [
     load: () => import("./dashboard.ts"),
   },
   {
+    name: "report",
+    help: "a run as one HTML file to send to somebody",
+    load: () => import("./report.ts"),
+  },
+  {
     name: "plan",
     help: "print a training step: programs, buffers, dispatches, memory, what is kept for the backward",
     load: () => import("./plan.ts"),

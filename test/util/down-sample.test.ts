@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { roomAround, ticksBetween } from "../../src/util/plot/scale.ts";
 import { downSample, lowerBound, smoothed } from "../../src/util/plot/down-sample.ts";
 
 const curve = fc
@@ -60,4 +61,22 @@ describe("smoothing", () => {
 
 it("a number's place in a growing list is found", () => {
   expect([0, 1, 2, 5].map((value) => lowerBound([1, 2, 2, 4], value))).toEqual([0, 0, 1, 4]);
+});
+
+describe("an axis", () => {
+  it("ends for any two numbers, those that differ by rounding alone included", () => {
+    fc.assert(
+      fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.nat(3), (low, ulps) => {
+        const high = low + ulps * Math.abs(low) * Number.EPSILON;
+        const [from, to] = roomAround(Math.min(low, high), Math.max(low, high));
+        expect(ticksBetween(from, to).length).toBeLessThanOrEqual(40);
+        expect(ticksBetween(low, high).length).toBeLessThanOrEqual(40);
+      }),
+    );
+  });
+
+  it("has round numbers", () => {
+    expect(ticksBetween(0.9, 5.3)).toEqual([1, 2, 3, 4, 5]);
+    expect(ticksBetween(0, 0.0011)).toEqual([0, 0.0002, 0.0004, 0.0006, 0.0008, 0.001]);
+  });
 });

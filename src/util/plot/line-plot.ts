@@ -1,5 +1,5 @@
 import type { Curve } from "./down-sample.ts";
-import { logScale, roundStep, shortNumber } from "./scale.ts";
+import { logScale, roomAround, shortNumber, ticksBetween } from "./scale.ts";
 import { FAINT, fixed, hue, INK, lineAt, MUTED, picture, textAt } from "./svg.ts";
 
 export interface PlotLine extends Curve {
@@ -96,20 +96,7 @@ function pathOf(
 function axisOf(lines: readonly PlotLine[], isLog: boolean) {
   const values = lines.flatMap(({ y }) => y.filter((value) => value !== null));
   if (isLog) return logScale(values);
-  const low = values.length === 0 ? 0 : Math.min(...values);
-  const high = values.length === 0 ? 1 : Math.max(...values);
-  const room = high === low ? Math.abs(high) * 0.1 || 1 : (high - low) * 0.06;
-  const from = low >= 0 && low - room < 0 ? 0 : low - room;
-  const to = high + room;
+  const [from, to] =
+    values.length === 0 ? [0, 1] : roomAround(Math.min(...values), Math.max(...values));
   return { place: (value: number) => (value - from) / (to - from), ticks: ticksBetween(from, to) };
-}
-
-/** Round numbers between two. */
-export function ticksBetween(from: number, to: number): readonly number[] {
-  if (!(to > from)) return [from];
-  const step = roundStep((to - from) / 6);
-  const ticks: number[] = [];
-  for (let tick = Math.ceil(from / step - 1e-9) * step; tick <= to + step * 1e-9; tick += step)
-    ticks.push(Number(tick.toPrecision(12)));
-  return ticks;
 }

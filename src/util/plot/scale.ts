@@ -25,6 +25,27 @@ export function roundStep(step: number): number {
   return factor * power;
 }
 
+/** At most so many ticks, whatever the numbers. */
+const MOST_TICKS = 40;
+
+/** Round numbers between two; one where they are the same but for rounding. */
+export function ticksBetween(from: number, to: number): readonly number[] {
+  if (!(to - from > 1e-12 * Math.max(Math.abs(from), Math.abs(to)))) return [from];
+  const step = roundStep((to - from) / 6);
+  const first = Math.ceil(from / step - 1e-9);
+  const count = Math.min(MOST_TICKS, Math.floor(to / step + 1e-9) - first + 1);
+  return Array.from({ length: Math.max(0, count) }, (_, index) =>
+    Number(((first + index) * step).toPrecision(12)),
+  );
+}
+
+/** An axis for numbers from `low` to `high`: some room around them, from 0 where that is near; wide for equal ones. */
+export function roomAround(low: number, high: number): readonly [number, number] {
+  const isFlat = !(high - low > 1e-9 * Math.max(Math.abs(high), Math.abs(low)));
+  const room = isFlat ? Math.abs(high) * 0.1 || 1 : (high - low) * 0.06;
+  return [low >= 0 && low - room < 0 ? 0 : low - room, high + room];
+}
+
 /** Logarithmic, over at least a factor of 4; values must be above 0. Ends at 1, 2 or 5 times a power of ten. */
 export function logScale(values: readonly number[]): Scale {
   const positive = values.filter((value) => value > 0);

@@ -1,3 +1,4 @@
+import { documentTable, htmlDocument, textCell } from "../../../util/plot/document.ts";
 import { escapeText, hue, markAt, shortNumber } from "../../../util/plot/index.ts";
 import { SUITES, SUITE_NAMES } from "../case.ts";
 import { factsOf, timeIn, VIEWS } from "../facts.ts";
@@ -5,22 +6,13 @@ import type { View } from "../facts.ts";
 import { gigabytesPerSecond, teraflops, timeOf } from "../report.ts";
 import type { CaseResult, EngineReport } from "../report.ts";
 import { PLOTS } from "./plots.ts";
-import { STYLE } from "./style.ts";
 
 /** The report as one file: style and pictures inside, nothing is fetched. */
 export function reportPage(report: EngineReport): string {
   const title = pageTitle(report);
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>${escapeText(title)}</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<header>
+  return htmlDocument(
+    title,
+    `<header>
 <h1>${escapeText(title)}</h1>
 ${banners(report)}
 <p>${escapeText(subtitle(report))}</p>
@@ -33,10 +25,8 @@ ${powerSection(report)}
 ${methodSection(report)}
 ${machineSection(report)}
 ${sourcesSection(report)}
-</main>
-</body>
-</html>
-`;
+</main>`,
+  );
 }
 
 function pageTitle({ kind, engine, chip }: EngineReport): string {
@@ -95,22 +85,6 @@ const KEY_TEXTS: Readonly<Record<View, string>> = {
   predicted: "predicted by the cost model: diamond, dashed line",
 };
 
-function tableOf(
-  caption: string,
-  header: readonly string[],
-  rows: readonly (readonly string[])[],
-): string {
-  const head = header.map((cell) => `<th scope="col">${escapeText(cell)}</th>`).join("");
-  const body = rows.map((cells) => `<tr>${cells.join("")}</tr>`).join("\n");
-  return `<div class="scroll" tabindex="0" role="region" aria-label="${escapeText(caption)}"><table><thead><tr>${head}</tr></thead><tbody>
-${body}
-</tbody></table></div>`;
-}
-
-function cell(text: string): string {
-  return `<td>${escapeText(text)}</td>`;
-}
-
 function number(value: number | undefined, unit = ""): string {
   return value === undefined ? "" : `${shortNumber(value)}${unit}`;
 }
@@ -128,9 +102,9 @@ function factsSection(report: EngineReport): string {
   const isPredicted = report.kind === "predicted";
   const rows = facts.map(({ label, unit, values }) => [
     `<th scope="row">${escapeText(label)}</th>`,
-    ...(isPredicted ? [] : [cell(number(values.measured, ` ${unit}`))]),
-    cell(number(values.published, ` ${unit}`)),
-    cell(number(values.predicted, ` ${unit}`)),
+    ...(isPredicted ? [] : [textCell(number(values.measured, ` ${unit}`))]),
+    textCell(number(values.published, ` ${unit}`)),
+    textCell(number(values.predicted, ` ${unit}`)),
   ]);
   const header = [
     "",
@@ -138,7 +112,7 @@ function factsSection(report: EngineReport): string {
     `published, ${report.chip}`,
     "predicted",
   ];
-  return `<section><h2>In short</h2>${tableOf("The numbers in short", header, rows)}</section>`;
+  return `<section><h2>In short</h2>${documentTable("The numbers in short", header, rows)}</section>`;
 }
 
 function suiteSection(report: EngineReport, suite: (typeof SUITE_NAMES)[number]): string {
@@ -181,20 +155,20 @@ function resultsTable(report: EngineReport, results: readonly CaseResult[]): str
       name,
       ...(isPredicted
         ? []
-        : [cell(number(measured)), cell(`${shortNumber(low)} – ${shortNumber(high)}`)]),
-      cell(rateText(result)),
-      cell(number(result.predicted.ms)),
-      cell(
+        : [textCell(number(measured)), textCell(`${shortNumber(low)} – ${shortNumber(high)}`)]),
+      textCell(rateText(result)),
+      textCell(number(result.predicted.ms)),
+      textCell(
         isPredicted
           ? result.predicted.bound_by
           : isSameKind
             ? difference(result.predicted.ms, measured)
             : "",
       ),
-      cell(number(published)),
+      textCell(number(published)),
     ];
   });
-  return tableOf("Results", header, rows);
+  return documentTable("Results", header, rows);
 }
 
 function why(result: CaseResult): string {
@@ -233,10 +207,10 @@ function powerSection(report: EngineReport): string {
       ms === undefined || watts === undefined ? undefined : teraflops(result.flops, ms) / watts;
     return [
       `<th scope="row">${escapeText(result.title)}</th>`,
-      ...(isPredicted ? [] : [cell(number(result.power_watts, " W"))]),
-      cell(number(result.predicted.watts, " W")),
-      cell(number(publishedWatts(result, report), " W")),
-      cell(number(efficiency)),
+      ...(isPredicted ? [] : [textCell(number(result.power_watts, " W"))]),
+      textCell(number(result.predicted.watts, " W")),
+      textCell(number(publishedWatts(result, report), " W")),
+      textCell(number(efficiency)),
     ];
   });
   const header = [
@@ -246,7 +220,7 @@ function powerSection(report: EngineReport): string {
     "published",
     "TFLOP/s/W",
   ];
-  return `<section id="power"><h2>Power at peak</h2><p>${escapeText(note)}</p>${rows.length === 0 ? "" : tableOf("Power", header, rows)}</section>`;
+  return `<section id="power"><h2>Power at peak</h2><p>${escapeText(note)}</p>${rows.length === 0 ? "" : documentTable("Power", header, rows)}</section>`;
 }
 
 function publishedWatts(result: CaseResult, { chip }: EngineReport): number | undefined {
@@ -306,12 +280,12 @@ function sourcesSection({ cases }: EngineReport): string {
   const rows = cases.flatMap(({ title, published }) =>
     published.map(({ chip, ms, watts, source }) => [
       `<th scope="row">${escapeText(title)}</th>`,
-      cell(chip),
-      cell(number(ms)),
-      cell(number(watts)),
+      textCell(chip),
+      textCell(number(ms)),
+      textCell(number(watts)),
       `<td class="why">${escapeText(source)}</td>`,
     ]),
   );
   if (rows.length === 0) return "";
-  return `<section id="sources"><h2>Published rows</h2><details><summary>${rows.length} rows of the same work on all chips, with their sources</summary>${tableOf("Published rows", ["case", "chip", "ms", "W", "source"], rows)}</details></section>`;
+  return `<section id="sources"><h2>Published rows</h2><details><summary>${rows.length} rows of the same work on all chips, with their sources</summary>${documentTable("Published rows", ["case", "chip", "ms", "W", "source"], rows)}</details></section>`;
 }

@@ -1,4 +1,4 @@
-/** The page's style: light and dark by the system's choice, black on white in print. */
+/** The style of documents in one file: light and dark by the system's choice, black on white in print. */
 export const STYLE = `
 :root {
   color-scheme: light dark;
@@ -42,6 +42,9 @@ thead th { color: var(--muted); font-weight: 600; border-bottom: 2px solid var(-
 td.why { text-align: left; min-width: 22em; white-space: normal; color: var(--muted); }
 .pairs th { text-align: left; color: var(--muted); font-weight: 400; width: 13em; }
 .pairs td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+.sample { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0 0 1.2em; }
+h3 { font-size: 1rem; margin: 1.4em 0 .3em; }
+.wide svg { display: block; width: 100%; min-width: 640px; max-width: 1100px; height: auto; }
 details { margin: .6em 0; }
 summary { cursor: pointer; color: var(--muted); }
 code { font-size: .9em; overflow-wrap: anywhere; }
