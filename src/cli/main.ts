@@ -73,6 +73,11 @@ Examples:
   await registerCommands(program, exit, namedIn(argv));
   addHelpAll(program);
   refuseRepeated(program);
+  program.hook("preAction", async (_, command) => {
+    if (!argv.some(mayNameModel)) return;
+    const { fetchNamedModels } = await import("./fetch-models.ts");
+    await fetchNamedModels(command);
+  });
   const json = argv.includes("--json");
   try {
     if (argv.length === 0) {
@@ -89,6 +94,15 @@ Examples:
     reportError(error, json);
     return exitCodeOf(error);
   }
+}
+
+/** Whether an argument may be a model's name on the Hub, or a file that has one: most are not, and nothing is loaded. */
+function mayNameModel(text: string): boolean {
+  return (
+    /^(?:--[\w-]+=)?[\w.-]+\/[\w.:@=/-]+$/.test(text) ||
+    text.startsWith("--config") ||
+    text === "-c"
+  );
 }
 
 /** The command that words name, or the program. */

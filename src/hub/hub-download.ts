@@ -81,11 +81,13 @@ function etagOf(headers: Headers): string {
     .replaceAll('"', "");
 }
 
-function failOnStatus(status: number, url: string): never {
+/** Throws `HubError` for an answer that is an error. `what`: what was asked for. */
+export function refuseStatus(status: number, url: string, what: string): never {
+  const subject = what.replace(/^t/, "T");
   const remedies: Readonly<Record<number, string>> = {
-    401: "The file needs an access token: set HF_TOKEN.",
-    403: "The token in HF_TOKEN may not read this file.",
-    404: "The data set or the file does not exist there, or it is private: set HF_TOKEN.",
+    401: `${subject} needs an access token, or does not exist: set HF_TOKEN.`,
+    403: `The token in HF_TOKEN may not read ${what}: its terms may have to be accepted on its page first.`,
+    404: `${subject} does not exist there, or it is private: set HF_TOKEN.`,
   };
   const remedy = remedies[status];
   throw new HubError(
@@ -179,7 +181,7 @@ class Download {
       if (!isRedirect || response.headers.has("x-linked-size")) {
         if (response.status >= 500 || response.status === 429)
           throw new Interrupted(`the server answered ${response.status}`);
-        if (response.status >= 400) failOnStatus(response.status, url);
+        if (response.status >= 400) refuseStatus(response.status, url, "the file");
         return fileOf(response.headers, url);
       }
       const next = new URL(location, url);
@@ -299,7 +301,7 @@ class Download {
       throw new Interrupted("the file on the server changed while it was fetched");
     }
     if (status === 200) return 0;
-    if (status !== 206) return failOnStatus(status, this.#url);
+    if (status !== 206) return refuseStatus(status, this.#url, "the file");
     const match = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "");
     if (
       match?.[1] !== String(start) ||
@@ -348,6 +350,19 @@ function isFileProblem(error: unknown): error is Error & { readonly code: string
     typeof error.code === "string" &&
     ["write", "open", "ftruncate", "fsync"].includes(String(error.syscall))
   );
+}
+
+/**
+ * Fetches a file. A broken download goes on where it stopped, in this run or the next one; the file gets its name only
+ * when size and checksum fit. Throws `HubError` `text.download.*`.
+ */
+export async function fetchHubFile(
+  url: string,
+  target: string,
+  token: string | undefined,
+  options: DownloadOptions = {},
+): Promise<number> {
+  return await new Download(url, target, token, options).run();
 }
 
 /**

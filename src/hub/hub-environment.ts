@@ -45,19 +45,28 @@ export function hubToken(environment: HubEnvironment): string | undefined {
   return stored === "" ? undefined : stored;
 }
 
+/** The server that HF_ENDPOINT names, or the Hub. */
+export function hubEndpoint(environment: HubEnvironment): string {
+  return (environment.HF_ENDPOINT ?? "https://huggingface.co").replace(/\/+$/, "");
+}
+
+/** The folder that Hugging Face's tools share for what they fetch. */
+export function hubCache(environment: HubEnvironment): string {
+  return environment.HF_HUB_CACHE ?? join(hubHome(environment), "hub");
+}
+
 export function hubUrl(
   environment: HubEnvironment,
   { dataset, file, revision = "main" }: HubFile,
 ): string {
-  const endpoint = (environment.HF_ENDPOINT ?? "https://huggingface.co").replace(/\/+$/, "");
+  const endpoint = hubEndpoint(environment);
   const path = file.split("/").map(encodeURIComponent).join("/");
   return `${endpoint}/datasets/${dataset}/resolve/${encodeURIComponent(revision)}/${path}`;
 }
 
 /** The file in the cache that Hugging Face's own tools share, if one of them has fetched it. */
 export function cachedHubFile(environment: HubEnvironment, wanted: HubFile): string | undefined {
-  const cache = environment.HF_HUB_CACHE ?? join(hubHome(environment), "hub");
-  const folder = join(cache, `datasets--${wanted.dataset.replaceAll("/", "--")}`);
+  const folder = join(hubCache(environment), `datasets--${wanted.dataset.replaceAll("/", "--")}`);
   const revision = wanted.revision ?? "main";
   const reference = join(folder, "refs", revision);
   const snapshots = join(folder, "snapshots");

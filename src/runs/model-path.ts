@@ -1,6 +1,13 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
+import {
+  cachedHubModel,
+  fetchHubModel,
+  hubModelNamed,
+  snapshotOfCacheFolder,
+} from "../hub/hub-model.ts";
 import { modelLayout } from "../model/index.ts";
+import { hasTokenizer } from "../text/index.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { bestCheckpoint } from "./best-checkpoint.ts";
 import { listCheckpoints } from "./checkpoint.ts";
@@ -23,10 +30,19 @@ export function resolveModelFolder(
   note: (message: string) => void = () => undefined,
 ): string {
   if (!existsSync(path)) {
-    throw new RunError("train.model.missing", `there is no model folder ${path}`, {
-      remedy: WHERE_MODELS_COME_FROM,
-    });
+    const named = hubModelNamed(path);
+    const cached = named === undefined ? undefined : cachedHubModel(named);
+    if (cached !== undefined) return cached;
+    throw new RunError(
+      "train.model.missing",
+      named === undefined
+        ? `there is no model folder ${path}`
+        : `there is no model folder ${path}, and the Hub's cache has no model of that name`,
+      { remedy: WHERE_MODELS_COME_FROM },
+    );
   }
+  const snapshot = snapshotOfCacheFolder(path);
+  if (snapshot !== undefined) return resolveModelFolder(snapshot, note);
   if (!statSync(path).isDirectory()) {
     if (modelLayout(path) !== undefined) return path;
     throw new RunError(
@@ -72,6 +88,23 @@ export function resolveModelFolder(
 }
 
 /**
+ * Brings a model here that is named as on the Hub, so that `resolveModelFolder` finds it; does nothing for a path, and
+ * for one that is here. `note` hears of what is fetched. Throws `HubError`.
+ */
+export async function fetchNamedModel(
+  name: string,
+  note: (message: string) => void = () => undefined,
+  signal?: AbortSignal,
+): Promise<void> {
+  const model = hubModelNamed(name);
+  if (model === undefined) return;
+  await fetchHubModel(model, {
+    onFile: (file, number, count) => note(`fetching ${model.id}: ${file} (${number} of ${count})`),
+    ...(signal !== undefined && { signal }),
+  });
+}
+
+/**
  * The tokenizer.json that a path means: the file itself, or the one of a folder, of a model or of a run. Throws
  * `RunError` where there is none.
  */
@@ -79,17 +112,19 @@ export function resolveTokenizer(
   path: string,
   note: (message: string) => void = () => undefined,
 ): string {
-  if (!existsSync(path)) {
+  if (!existsSync(path) && hubModelNamed(path) === undefined) {
     throw new RunError(
       "train.tokenizer.missing",
       `there is no tokenizer ${path}.${didYouMean(path, TOKENIZER_KINDS)}`,
       { remedy: "Give a tokenizer.json, or the folder of one, of a model or of a run." },
     );
   }
-  if (!statSync(path).isDirectory()) return path;
+  if (existsSync(path) && !statSync(path).isDirectory()) return path;
   const own = join(path, "tokenizer.json");
   if (existsSync(own)) return own;
-  const file = join(resolveModelFolder(path, note), "tokenizer.json");
+  const model = resolveModelFolder(path, note);
+  if (!statSync(model).isDirectory() && hasTokenizer(model)) return model;
+  const file = join(model, "tokenizer.json");
   if (existsSync(file)) return file;
   throw new RunError("train.tokenizer.missing", `${path} holds no tokenizer.json`, {
     remedy: "A model with only tokenizer.model must be converted first.",

@@ -22,7 +22,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { EngineSettings } from "../../engine/create.ts";
 import { weightViews } from "../../engine/weight-views.ts";
-import { resolveModelFolder } from "../../runs/model-path.ts";
+import { fetchNamedModel, resolveModelFolder } from "../../runs/model-path.ts";
 import { EXAMPLE_DEFAULTS } from "../config/data-options.ts";
 import { encoderOptions, exampleSplits, formOf } from "../run/splits.ts";
 import type { DataSettings } from "../run/splits.ts";
@@ -72,6 +72,7 @@ export interface EvaluationReport {
 
 /** Judges a model on data in non-overlapping windows, each token counted once. */
 export async function evaluateModel(options: EvaluateOptions): Promise<EvaluationReport> {
+  await fetchNamedModel(options.model, (message) => options.onNote?.(message));
   const folder = resolveModelFolder(options.model, (message) => options.onNote?.(message));
   const { model, load } = openModel(folder, options.adapters);
   const { config } = model;

@@ -3,7 +3,8 @@ import { generateFromFolder } from "../../generate/from-folder.ts";
 import type { GenerateOptions, GeneratedText } from "../../generate/writing.ts";
 import { readModelConfig } from "../../model/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
-import { resolveModelFolder } from "../../runs/model-path.ts";
+import { hubModelNamed } from "../../hub/hub-model.ts";
+import { fetchNamedModel, resolveModelFolder } from "../../runs/model-path.ts";
 import { evaluateModel } from "../evaluate/evaluate.ts";
 import type { EvaluateOptions, EvaluationReport } from "../evaluate/evaluate.ts";
 
@@ -62,10 +63,17 @@ export class ModelHandle {
 }
 
 /**
- * The model of a folder, or of a run's newest whole checkpoint. Throws `RunError` where there is neither. `onNote`
+ * The model of a folder or a file, of a run's best or newest whole checkpoint, or of a name on the Hub, which is fetched
+ * when it is first used. Throws `RunError` where there is none. `onNote`
  * hears of damaged checkpoints that were passed over.
  */
 export function openModel(path: string, onNote?: (message: string) => void): ModelHandle {
+  if (hubModelNamed(path) !== undefined) {
+    return new ModelHandle(async () => {
+      await fetchNamedModel(path, onNote);
+      return resolveModelFolder(path, onNote);
+    });
+  }
   const folder = resolveModelFolder(path, onNote);
   return new ModelHandle(() => Promise.resolve(folder));
 }

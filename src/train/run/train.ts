@@ -1,5 +1,5 @@
 import { RunLock } from "../../runs/run-lock.ts";
-import { resolveModelFolder } from "../../runs/model-path.ts";
+import { fetchNamedModel, resolveModelFolder } from "../../runs/model-path.ts";
 import type { TrainEvent } from "../../runs/events.ts";
 import type { TrainConfig, TrainSettings } from "../config/config.ts";
 import { resolveRun } from "../config/run-config.ts";
@@ -47,6 +47,8 @@ export class TrainRun implements AsyncIterable<TrainEvent> {
 
   /** `train`, which says more. */
   static async begin(settings: TrainSettings, options: TrainRunOptions = {}): Promise<TrainRun> {
+    for (const name of [settings.model, settings.tokenizer])
+      if (name !== undefined) await fetchNamedModel(name, undefined, options.signal);
     const { config, notes } = resolveRun([{ origin: "settings", values: settings }]);
     const lock = RunLock.take(config.output_dir);
     const stream = new EventStream();
