@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { makeFolders, syncFolder, writeWholeFile } from "../util/atomic-file.ts";
+import { makeFolders, noteWrittenFiles, syncFolder, writeWholeFile } from "../util/atomic-file.ts";
+import type { WrittenFile } from "../util/atomic-file.ts";
 import { openFileSource, readSmallFile } from "../util/byte-source.ts";
 import { FileError, messageOf } from "../util/errors.ts";
 import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
@@ -11,11 +12,6 @@ const CHECKSUMS = "checksums.json";
 const LATEST = "latest";
 const FOLDER_NAME = /^checkpoint-(\d+)$/;
 const HASH_WINDOW = 4 << 20;
-
-interface FileRecord {
-  readonly byteLength: number;
-  readonly sha256: string;
-}
 
 /** Of a checkpoint's list of files, and so of what the files mean. */
 const CHECKPOINT_VERSION = 1;
@@ -27,7 +23,7 @@ export interface CheckpointFolder {
   readonly step: number;
 }
 
-function hashFile(path: string): FileRecord {
+function hashFile(path: string): WrittenFile {
   const source = openFileSource(path);
   try {
     const hash = createHash("sha256");
@@ -74,14 +70,17 @@ export function writeCheckpoint(
     }
     rmSync(aside, { recursive: true, force: true });
     makeFolder(aside);
-    for (const write of writers) {
-      write(aside);
-      pauseForTests();
-    }
-    const files: Record<string, FileRecord> = {};
+    const written = noteWrittenFiles(() => {
+      for (const write of writers) {
+        write(aside);
+        pauseForTests();
+      }
+    });
+    const files: Record<string, WrittenFile> = {};
     let byteLength = 0;
     for (const file of readdirSync(aside).sort()) {
-      const record = hashFile(join(aside, file));
+      // Files that come another way than aside and renamed are read once more.
+      const record = written.get(join(aside, file)) ?? hashFile(join(aside, file));
       files[file] = record;
       byteLength += record.byteLength;
     }
@@ -143,7 +142,7 @@ export function verifyCheckpoint(folder: string): void {
     fail(`${CHECKSUMS}: ${messageOf(error)}`);
   }
   const { files, version } = (listing ?? {}) as {
-    readonly files?: Readonly<Record<string, FileRecord>> | null;
+    readonly files?: Readonly<Record<string, WrittenFile>> | null;
     readonly version?: unknown;
   };
   const later = laterVersion(version, CHECKPOINT_VERSION);

@@ -8,8 +8,35 @@ import {
   rmSync,
   writeSync,
 } from "node:fs";
+import { createHash } from "node:crypto";
 import { basename, dirname, join } from "node:path";
 import { FileError, messageOf } from "./errors.ts";
+
+/** What was written to a file. */
+export interface WrittenFile {
+  readonly byteLength: number;
+  /** In hexadecimal digits. */
+  readonly sha256: string;
+}
+
+/** Where whole files are noted while `noteWrittenFiles` runs. */
+let notes: Map<string, WrittenFile> | undefined;
+
+/**
+ * Runs what writes files, and returns length and hash of each by its path, computed from the bytes on their way to the
+ * disk: nobody has to read them again.
+ */
+export function noteWrittenFiles(run: () => void): ReadonlyMap<string, WrittenFile> {
+  const before = notes;
+  const own = new Map<string, WrittenFile>();
+  notes = own;
+  try {
+    run();
+  } finally {
+    notes = before;
+  }
+  return own;
+}
 
 /** Appends chunks to a file that is still aside. */
 export type WriteChunk = (bytes: Uint8Array) => void;
@@ -53,8 +80,13 @@ export function writeFileAtomically(path: string, produce: (write: WriteChunk) =
     makeFolders(dirname(path));
     const opened = openSync(aside, "w");
     handle = opened;
+    const noted = notes;
+    const hash = noted === undefined ? undefined : createHash("sha256");
+    let byteLength = 0;
     produce((bytes) => {
       let done = 0;
+      hash?.update(bytes);
+      byteLength += bytes.byteLength;
       while (done < bytes.byteLength)
         done += writeSync(opened, bytes, done, Math.min(bytes.byteLength - done, 1 << 30));
     });
@@ -63,6 +95,7 @@ export function writeFileAtomically(path: string, produce: (write: WriteChunk) =
     handle = undefined;
     renameSync(aside, path);
     syncFolder(dirname(path));
+    if (hash !== undefined) noted?.set(path, { byteLength, sha256: hash.digest("hex") });
   } catch (error) {
     if (handle !== undefined) closeSync(handle);
     try {
