@@ -51,7 +51,14 @@ export type {
 } from "./safetensors.ts";
 export type { StageDataType } from "./stage-builder.ts";
 export { saveTrainedWeights } from "./trained-weights.ts";
-export { frozen, onlyLastBlocks, quantized, withOrigin, withWeights } from "./transforms.ts";
+export {
+  frozen,
+  onlyLastBlocks,
+  quantized,
+  withMuon,
+  withOrigin,
+  withWeights,
+} from "./transforms.ts";
 export type { WeightChoice } from "./transforms.ts";
 export { hasWeights, saveWeights } from "./weight-files.ts";
 export type { LoadedWeights, SaveWeightsOptions } from "./weight-files.ts";

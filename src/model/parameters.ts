@@ -20,6 +20,8 @@ export interface Weight extends WeightSpec {
   readonly storage: Storage;
   /** Has a gradient, optimizer state and a place in checkpoints. */
   readonly trainable: boolean;
+  /** What an update does with it. Default: AdamW. */
+  readonly updateRule?: "muon";
   readonly origin: Origin;
 }
 

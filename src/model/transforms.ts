@@ -30,6 +30,23 @@ export function frozen(model: Model, isChosen: WeightChoice = () => true): Model
   );
 }
 
+/**
+ * The model whose trained matrices of blocks are updated by Muon; tables, head, norms and biases stay with AdamW, as
+ * what is stored in another form than fp32.
+ */
+export function withMuon(model: Model): Model {
+  const matrices = new Set(
+    model.parameters.blocks.flatMap(({ weights }) =>
+      weights
+        .filter(({ type, trainable, decays }) => trainable && decays && type.shape.length === 2)
+        .map(({ name }) => name),
+    ),
+  );
+  return withWeights(model, (weight) =>
+    matrices.has(weight.name) ? { ...weight, updateRule: "muon" } : weight,
+  );
+}
+
 /** The model of which only the last `layerCount` blocks are trained. Throws `ModelError` where it has fewer. */
 export function onlyLastBlocks(model: Model, layerCount: number): Model {
   const { blocks } = model.parameters;

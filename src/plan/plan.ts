@@ -82,6 +82,14 @@ export type HostKernel =
       }[];
     }
   | {
+      /**
+       * Muon, the matrices of one stage instance, in fp32 wherever it runs: products of smaller formats lose what the
+       * iteration needs. No engine has a kernel of its own; the host runs the function. Inputs that are weights.
+       */
+      readonly kind: "muon";
+      readonly weights: readonly string[];
+    }
+  | {
       /** The sum of squares of all float inputs, in double precision over fixed blocks; output `sum`. */
       readonly kind: "sum_of_squares";
     }

@@ -135,7 +135,7 @@ describe("names of other tools", () => {
     ["--fp16", "--engine"],
     ["--bf16", "--engine"],
     ["--warmup-ratio", "--warmup-steps"],
-    ["--optim", "AdamW"],
+    ["--optim", "--optimizer"],
     ["--max_steps", 'Did you mean "--max-steps"?'],
     ["--learnin-rate", 'Did you mean "--learning-rate"?'],
     ["--epoch", ""],

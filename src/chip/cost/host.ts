@@ -28,6 +28,8 @@ export function hostProgramMs(program: PlanProgram, chip: Chip): number {
       const weights = new Set(hostKernel.parameters.map(({ weight }) => weight));
       return (30 * elementsOf(fn, (name) => weights.has(name))) / perMs;
     }
+    case "muon":
+      return hostFunctionMs(fn, chip);
     case "sum_of_squares":
       return (4 * elementsOf(fn, () => true)) / perMs;
     case "embedding_gradient":

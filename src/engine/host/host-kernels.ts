@@ -112,6 +112,8 @@ export function kernelSuits(plan: Plan, dispatch: BoundDispatch, host: KernelPla
   if (kernel?.kind === "unpack") return dispatch.outputs.every(({ mode }) => mode === "write");
   if (kernel === undefined || !isFloat32(dispatch)) return false;
   switch (kernel.kind) {
+    case "muon":
+      return false;
     case "adamw":
       return kernel.parameters.every(
         (parameter) => adamwPlaces(parameter, dispatch, host) !== undefined,
@@ -146,8 +148,9 @@ export function prepareKernel(
         (name) => host.view(inputRegion(dispatch, name)),
         (name) => host.view(outputOf(dispatch, name).region),
       );
+    case "muon":
     case undefined:
-      throw new EngineError("engine.cpu.kernels", `${dispatch.program} names no kernel`);
+      throw new EngineError("engine.cpu.kernels", `${dispatch.program} has no kernel here`);
   }
 }
 

@@ -32,6 +32,9 @@ export function runHostKernel(
       return;
     case "unpack":
       prepareUnpack(kernel, views.input, views.output)();
+      return;
+    case "muon":
+      throw new EngineError("engine.sim.kernel", "muon has no kernel: its function is run");
   }
 }
 

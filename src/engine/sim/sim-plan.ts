@@ -207,6 +207,10 @@ export class SimPlan implements LoadedPlan {
 
   #dispatch(section: string, dispatch: Dispatch): void {
     const program = this.#record.program(dispatch);
+    if (program.hostKernel?.kind === "muon") {
+      this.#runOnHost(section, dispatch, program);
+      return;
+    }
     if (program.hostKernel !== undefined) {
       this.#runKernel(section, dispatch, program);
       return;

@@ -95,6 +95,12 @@ const RULES: readonly Rule[] = [
       method === "full" ? "there is no adapter: all weights are trained" : undefined,
     remedy: `Leave ${flagName(key)} out, or train an adapter: --method lora.`,
   })),
+  ...(["muon_learning_rate", "muon_momentum", "muon_iterations"] as const).map((key) => ({
+    key,
+    reason: ({ optimizer }: TrainConfig) =>
+      optimizer === "muon" ? undefined : `all weights are updated by ${optimizer}`,
+    remedy: `Leave ${flagName(key)} out, or take --optimizer muon.`,
+  })),
   ...(["base_bits", "base_group_size"] as const).map((key) => ({
     key,
     reason: ({ method }: TrainConfig) =>

@@ -8,6 +8,9 @@ export type Method = (typeof METHODS)[number];
 
 export const QUANTIZED_BITS = ["4", "8"] as const;
 
+/** adamw for all weights, or muon for matrices of blocks and adamw for the rest. */
+export const OPTIMIZERS = ["adamw", "muon"] as const;
+
 /** What of a model is trained, and how. */
 export const METHOD_OPTIONS = {
   method: choiceOption(
@@ -50,6 +53,26 @@ export const METHOD_OPTIONS = {
     minimum: 2,
     aliases: ["q_group_size"],
   }),
+  optimizer: choiceOption(
+    "what updates weights: adamw, or muon for the matrices of blocks and adamw for the rest",
+    OPTIMIZERS,
+    METHOD,
+  ),
+  muon_learning_rate: numberOption(
+    "peak learning rate of what muon updates; default: learning_rate",
+    { ...METHOD, minimum: 0, aliases: ["muon_lr"] },
+  ),
+  muon_momentum: numberOption("muon's share of the gradients before", {
+    ...METHOD,
+    minimum: 0,
+    maximum: 0.9999999,
+  }),
+  muon_iterations: numberOption("products that make an update orthogonal: more are closer to it", {
+    ...METHOD,
+    integer: true,
+    minimum: 1,
+    maximum: 8,
+  }),
 } as const;
 
 export const METHOD_DEFAULTS = {
@@ -60,6 +83,9 @@ export const METHOD_DEFAULTS = {
   trained_layers: -1,
   base_bits: "4",
   base_group_size: 64,
+  optimizer: "adamw",
+  muon_momentum: 0.95,
+  muon_iterations: 5,
 } as const;
 
 /** What of a model a run trains, complete. */
@@ -74,4 +100,8 @@ export interface MethodSettings {
   readonly trained_layers: number;
   readonly base_bits: (typeof QUANTIZED_BITS)[number];
   readonly base_group_size: number;
+  readonly optimizer: (typeof OPTIMIZERS)[number];
+  readonly muon_learning_rate?: number | undefined;
+  readonly muon_momentum: number;
+  readonly muon_iterations: number;
 }

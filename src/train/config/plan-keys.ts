@@ -17,6 +17,7 @@ function each<Key extends string>(
  */
 export const CHANGES_PLAN = {
   ...each(METHOD_OPTIONS, true),
+  muon_learning_rate: false,
   ...each(EXAMPLE_OPTIONS, false),
   ...each(CLUSTER_OPTIONS, false),
   preset: true,

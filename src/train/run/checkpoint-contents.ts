@@ -25,7 +25,7 @@ import { writeWholeFile } from "../../util/atomic-file.ts";
 import { openFileSource } from "../../util/byte-source.ts";
 import { TrainError } from "../errors.ts";
 import { TRAINER_STATE } from "../../runs/state.ts";
-import { firstMomentName, secondMomentName } from "../step/step-plan.ts";
+import { momentNames } from "../step/step-plan.ts";
 
 const OPTIMIZER_FILE = "optimizer.safetensors";
 
@@ -41,13 +41,9 @@ export interface RunFiles {
 /** Gives a persistent buffer's memory by name. */
 export type ViewOf = (name: string) => BufferView;
 
-/** The plan's buffers that a checkpoint stores: weights that are trained, and both moments. */
+/** The plan's buffers that a checkpoint stores: weights that are trained, and their moments. */
 export function runBuffers(parameters: Parameters): readonly string[] {
-  return trainableWeights(parameters).flatMap(({ name }) => [name, ...momentsOf(name)]);
-}
-
-function momentsOf(weight: string): readonly [string, string] {
-  return [firstMomentName(weight), secondMomentName(weight)];
+  return trainableWeights(parameters).flatMap((weight) => [weight.name, ...momentNames(weight)]);
 }
 
 function floats(viewOf: ViewOf): (name: string) => Float32Array {
@@ -122,11 +118,11 @@ function saveOptimizer(
 ): void {
   writeSafetensors(
     join(folder, OPTIMIZER_FILE),
-    trainableWeights(parameters).flatMap(({ name, type }) =>
-      momentsOf(name).map((buffer) => ({
+    trainableWeights(parameters).flatMap((weight) =>
+      momentNames(weight).map((buffer) => ({
         name: buffer,
         dataType: "F32" as const,
-        shape: staticShape(type),
+        shape: staticShape(weight.type),
         chunks: () => [bytesOf(viewOf(buffer))],
       })),
     ),
@@ -145,8 +141,8 @@ function loadOptimizer(
   const source = openFileSource(join(folder, OPTIMIZER_FILE));
   try {
     const file = openSafetensors(source);
-    for (const { name } of weights) {
-      for (const buffer of momentsOf(name)) {
+    for (const weight of weights) {
+      for (const buffer of momentNames(weight)) {
         const target = viewOf(buffer);
         const entry = file.entries.get(buffer);
         if (

@@ -8,7 +8,7 @@ import type { TensorType } from "../../mil/types.ts";
 import { biasesName, scalesName } from "../../model/index.ts";
 import type { Model, Weight } from "../../model/index.ts";
 import { storedTypes } from "../../plan/storage.ts";
-import { firstMomentName, secondMomentName } from "../step/step-plan.ts";
+import { momentNames } from "../step/step-plan.ts";
 import { restoreWeights, runBuffers } from "./checkpoint-contents.ts";
 import type { Held, RunGroup } from "./run-group.ts";
 
@@ -194,7 +194,7 @@ export class GroupState {
       { name, type: codes, isMoment: false },
       ...(scales ? [{ name: scalesName(name), type: scales, isMoment: false }] : []),
       ...(biases ? [{ name: biasesName(name), type: biases, isMoment: false }] : []),
-      ...(withMoments ? [moment(firstMomentName(name)), moment(secondMomentName(name))] : []),
+      ...(withMoments ? momentNames(weight).map(moment) : []),
     ];
   }
 }

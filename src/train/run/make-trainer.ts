@@ -38,6 +38,7 @@ export function makeTrainer(config: TrainConfig, parts: TrainerParts): Trainer {
         decaySteps: (config.lr_decay_steps ?? config.max_steps) - 1,
       },
       accumulationSteps: config.gradient_accumulation_steps,
+      muonLearningRate: config.muon_learning_rate ?? config.learning_rate,
       beta1: config.adam_beta1,
       beta2: config.adam_beta2,
       weightDecay: config.weight_decay,

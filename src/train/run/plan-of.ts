@@ -27,6 +27,7 @@ export function planOf(
     recompute: config.recompute,
     optimize: (fn) => optimize(fn),
     adamw: { beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: config.adam_epsilon },
+    muon: { momentum: config.muon_momentum, iterations: config.muon_iterations },
     ...(config.tap_bytes !== undefined && { byteBudget: config.tap_bytes }),
     ...(config.head_chunk_rows !== undefined && { headChunkRows: config.head_chunk_rows }),
   });

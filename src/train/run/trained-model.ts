@@ -5,6 +5,7 @@ import {
   onlyLastBlocks,
   quantized,
   withAdapter,
+  withMuon,
   withOrigin,
 } from "../../model/index.ts";
 import type { Model, ModelConfig, Origin } from "../../model/index.ts";
@@ -20,6 +21,11 @@ export function trainedModel(
   config: ModelConfig,
   folder?: string,
 ): Model {
+  const model = modelToTrain(settings, config, folder);
+  return settings.optimizer === "muon" ? withMuon(model) : model;
+}
+
+function modelToTrain(settings: MethodSettings, config: ModelConfig, folder?: string): Model {
   const { seed, method, trained_layers: layerCount } = settings;
   const origin: Origin = folder === undefined ? { kind: "drawn", seed } : { kind: "file", folder };
   if (folder !== undefined && isAdapterFolder(folder)) {

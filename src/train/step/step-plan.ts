@@ -15,6 +15,8 @@ import type { BindingInput, OutputBindingInput } from "../../plan/builder.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { formatStorage } from "../../plan/storage.ts";
 import type { AdamwSettings } from "./adamw.ts";
+import { DEFAULT_MUON } from "./muon.ts";
+import type { MuonSettings } from "./muon.ts";
 import { BlockDerivatives } from "./block-derivatives.ts";
 import type { BlockDerivative, Recompute } from "./block-derivatives.ts";
 import { TrainError } from "../errors.ts";
@@ -61,6 +63,7 @@ export interface TrainingPlanOptions {
   /** Rows of the batch whose logits exist at once. Default: what fits 64 MiB of logits. */
   readonly headChunkRows?: number;
   readonly adamw?: AdamwSettings;
+  readonly muon?: MuonSettings;
   /** Of a process in a pipeline: the plan has its blocks alone, and a forward and a backward section a slot. */
   readonly part?: StepPart;
   /** Of a process that updates its part of every weight: the optimizer's state is that of the part. */
@@ -82,7 +85,7 @@ export interface TrainingPlan {
 
 export const DEFAULT_ADAMW: AdamwSettings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8 };
 
-export { firstMomentName, gradientName, secondMomentName } from "./update-plan.ts";
+export { firstMomentName, gradientName, momentNames, secondMomentName } from "./update-plan.ts";
 
 /**
  * A whole training step as data. Host-visible buffers: `tokens`, `targets`, and `position_ids` and `documents` where
@@ -577,8 +580,8 @@ class StepPlan {
 
   update(): void {
     const { stages, copies } = this.#held;
-    const { shard, adamw = DEFAULT_ADAMW } = this.#options;
-    addUpdate(this.#builder, { stages, copies, shard, adamw });
+    const { shard, adamw = DEFAULT_ADAMW, muon = DEFAULT_MUON } = this.#options;
+    addUpdate(this.#builder, { stages, copies, shard, adamw, muon });
   }
 
   /** Forward and loss only. */

@@ -22,6 +22,8 @@ export interface TrainerOptions {
   readonly beta1: number;
   readonly beta2: number;
   readonly weightDecay: number;
+  /** Peak learning rate of matrices that Muon updates; it follows the schedule. Default: the schedule's own. */
+  readonly muonLearningRate?: number;
   /** 0 switches clipping off. */
   readonly maxGradientNorm: number;
   readonly control?: ControlBlock;
@@ -147,6 +149,11 @@ export class Trainer {
     const clip = clips ? maxGradientNorm / (gradientNorm + 1e-6) : 1;
     this.#scalar("gradient_scale", clip / gradients.scale);
     this.#scalar("learning_rate", learningRate);
+    if (this.loaded.plan.buffers.has("muon_learning_rate")) {
+      const { muonLearningRate = schedule.learningRate } = this.#options;
+      const share = schedule.learningRate > 0 ? learningRate / schedule.learningRate : 0;
+      this.#scalar("muon_learning_rate", muonLearningRate * share);
+    }
     this.#scalar("bias_correction1", 1 - beta1 ** (this.#step + 1));
     this.#scalar("bias_correction2", 1 - beta2 ** (this.#step + 1));
     const result: UpdateResult = { loss, gradientNorm, learningRate, tokenCount };

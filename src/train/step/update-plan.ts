@@ -1,8 +1,11 @@
-import type { StageInstance } from "../../model/parameters.ts";
+import type { StageInstance, Weight } from "../../model/parameters.ts";
 import { tensorType } from "../../mil/types.ts";
 import type { BindingInput, OutputBindingInput, PlanBuilder } from "../../plan/builder.ts";
 import { ADAMW_SCALARS, adamwNames, adamwProgram } from "./adamw.ts";
 import type { AdamwSettings } from "./adamw.ts";
+import { TrainError } from "../errors.ts";
+import { MUON_SCALARS, muonNames, muonProgram } from "./muon.ts";
+import type { MuonSettings } from "./muon.ts";
 import { sumOfSquares } from "./gradient-functions.ts";
 import { updatedWeights } from "./step-part.ts";
 import type { UpdatedWeight, UpdateShard } from "./step-part.ts";
@@ -12,6 +15,16 @@ export const gradientName = (weight: string): string => `gradient:${weight}`;
 export const firstMomentName = (weight: string): string => `m:${weight}`;
 export const secondMomentName = (weight: string): string => `v:${weight}`;
 
+/** Buffers of what an optimizer keeps of a weight's gradients: Muon keeps their running mean alone. */
+export function momentNames({
+  name,
+  updateRule,
+}: Pick<Weight, "name" | "updateRule">): readonly string[] {
+  return updateRule === "muon"
+    ? [firstMomentName(name)]
+    : [firstMomentName(name), secondMomentName(name)];
+}
+
 /** What is updated, and how. */
 export interface UpdatePlan {
   /** In forward order. */
@@ -20,12 +33,13 @@ export interface UpdatePlan {
   /** Weights whose gradients another process counts into the norm. */
   readonly copies: ReadonlySet<string>;
   readonly adamw: AdamwSettings;
+  readonly muon: MuonSettings;
 }
 
 /** Adds the sections `gradient_norm` and `update`, stage by stage. */
 export function addUpdate(builder: PlanBuilder, plan: UpdatePlan): void {
   addGradientNorm(builder, plan);
-  addAdamw(builder, plan);
+  addUpdates(builder, plan);
 }
 
 /** In the order in which the backward pass ends the stages' gradients. */
@@ -63,42 +77,83 @@ function addGradientNorm(builder: PlanBuilder, plan: UpdatePlan): void {
   }
 }
 
-function addAdamw(builder: PlanBuilder, plan: UpdatePlan): void {
+function addUpdates(builder: PlanBuilder, plan: UpdatePlan): void {
   for (const stage of plan.stages) {
     const weights = updatedWeights(stage, plan.shard);
-    if (weights.length === 0) continue;
-    const program = `adamw_${stage.kind}${variantOf(stage, plan, stageWeights)}`;
-    if (!builder.hasProgram(program)) {
-      const { function: fn, kernel } = adamwProgram(
-        program,
-        weights.map(({ weight }) => weight),
-        plan.adamw,
-      );
-      builder.program(program, fn, kernel);
+    const suffix = `${stage.kind}${variantOf(stage, plan, stageWeights)}`;
+    const byMuon = weights.filter(({ weight }) => weight.updateRule === "muon");
+    const byAdamw = weights.filter(({ weight }) => weight.updateRule === undefined);
+    if (byAdamw.length > 0) {
+      const name = `adamw_${suffix}`;
+      if (!builder.hasProgram(name)) {
+        const specs = byAdamw.map(({ weight }) => weight);
+        const { function: fn, kernel } = adamwProgram(name, specs, plan.adamw);
+        builder.program(name, fn, kernel);
+      }
+      const rows = byAdamw.map((row) => ({ ...row, names: adamwNames(row.weight) }));
+      dispatchUpdate(builder, stage.group, name, ADAMW_SCALARS, rows);
     }
-    const inputs: Record<string, BindingInput> = {};
-    const outputs: Record<string, OutputBindingInput> = {};
-    for (const name of ADAMW_SCALARS) inputs[name] = scalar(builder, name, "input");
-    for (const { weight, offset } of weights) {
-      const names = adamwNames(weight);
-      const place = { buffer: weight.name, offset };
-      const m = builder.buffer(firstMomentName(weight.name), weight.type, "optimizer", stage.group);
-      const v = builder.buffer(
-        secondMomentName(weight.name),
-        weight.type,
-        "optimizer",
-        stage.group,
-      );
-      inputs[names.weight] = place;
-      inputs[names.gradient] = { buffer: gradientName(weight.name), offset };
-      inputs[names.m] = m;
-      inputs[names.v] = v;
-      outputs[`new_${names.weight}`] = { ...place, mode: "write" };
-      outputs[`new_${names.m}`] = m;
-      outputs[`new_${names.v}`] = v;
+    if (byMuon.length > 0) {
+      const name = `muon_${suffix}`;
+      if (!builder.hasProgram(name)) {
+        const specs = wholeMatrices(byMuon, plan);
+        const { function: fn, kernel } = muonProgram(name, specs, plan.muon);
+        builder.program(name, fn, kernel);
+      }
+      const rows = byMuon.map((row) => ({ ...row, names: muonNames(row.weight) }));
+      dispatchUpdate(builder, stage.group, name, MUON_SCALARS, rows);
     }
-    builder.dispatch("update", `update ${stage.group}`, program, inputs, outputs);
   }
+}
+
+/** Throws `TrainError` where a process has parts of them: a part says nothing of a matrix's singular values. */
+function wholeMatrices(
+  rows: readonly UpdatedWeight[],
+  { shard }: UpdatePlan,
+): readonly UpdatedWeight["weight"][] {
+  if (shard === undefined) return rows.map(({ weight }) => weight);
+  throw new TrainError(
+    "train.optimizer.parts",
+    "muon needs whole matrices, and here each process updates its part of every weight",
+    { remedy: "Take --optimizer adamw, or let every process keep the optimizer's whole state." },
+  );
+}
+
+/** A weight's inputs in a program that updates it. */
+interface UpdateNames {
+  readonly weight: string;
+  readonly gradient: string;
+  readonly m: string;
+  readonly v?: string;
+}
+
+/** Weights and moments in place. */
+function dispatchUpdate(
+  builder: PlanBuilder,
+  group: string,
+  program: string,
+  scalars: readonly string[],
+  rows: readonly (UpdatedWeight & { readonly names: UpdateNames })[],
+): void {
+  const inputs: Record<string, BindingInput> = {};
+  const outputs: Record<string, OutputBindingInput> = {};
+  for (const name of scalars) inputs[name] = scalar(builder, name, "input");
+  for (const { weight, offset, names } of rows) {
+    const place = { buffer: weight.name, offset };
+    inputs[names.weight] = place;
+    inputs[names.gradient] = { buffer: gradientName(weight.name), offset };
+    outputs[`new_${names.weight}`] = { ...place, mode: "write" };
+    const moments = momentNames(weight);
+    for (const [index, name] of [names.m, names.v].entries()) {
+      const buffer = moments[index];
+      if (name === undefined || buffer === undefined) continue;
+      builder.buffer(buffer, weight.type, "optimizer", group);
+      inputs[name] = buffer;
+      outputs[`new_${name}`] = buffer;
+    }
+  }
+  const label = program.startsWith("muon_") ? `update ${group} matrices` : `update ${group}`;
+  builder.dispatch("update", label, program, inputs, outputs);
 }
 
 function stageWeights(stage: StageInstance, { shard }: UpdatePlan): readonly UpdatedWeight[] {
@@ -117,7 +172,7 @@ function variantOf(
 ): string {
   const key = (other: StageInstance): string =>
     weightsOf(other, plan)
-      .map(({ weight: { parameter, decays } }) => `${parameter} ${decays}`)
+      .map(({ weight: { parameter, decays, updateRule } }) => `${parameter} ${decays} ${updateRule}`)
       .join();
   const kinds = new Set(
     plan.stages.flatMap((other) =>
