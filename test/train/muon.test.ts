@@ -89,7 +89,13 @@ describe("muon", () => {
   });
 
   it("leaves zeros where they are", () => {
-    expect(direction(Array.from({ length: 12 }, () => 0), 3, 4)).toEqual(Array.from({ length: 12 }, () => -0));
+    expect(
+      direction(
+        Array.from({ length: 12 }, () => 0),
+        3,
+        4,
+      ),
+    ).toEqual(Array.from({ length: 12 }, () => -0));
   });
 
   it("takes the matrices of blocks, which then have one moment; tables, head and norms stay with AdamW", () => {

@@ -23,7 +23,8 @@ export const FOREIGN_NAMES: ForeignNames = {
   mixed_precision: "The engine says the arithmetic: fp32 on --engine cpu, fp16 on ane and sim:m4.",
   warmup_ratio: "Write --warmup-steps 0.05: below 1 it is a share of --max-steps.",
   decay_lr: "Write --lr-scheduler-type cosine, or constant.",
-  optim: "Write --optimizer adamw or muon; AdamW has --adam-beta1, --adam-beta2, --adam-epsilon, --weight-decay.",
+  optim:
+    "Write --optimizer adamw or muon; AdamW has --adam-beta1, --adam-beta2, --adam-epsilon, --weight-decay.",
   gradient_checkpointing: "Write --recompute full: nothing is kept that can be computed again.",
   compile: "Programs are always compiled, once for each repeated part.",
   dropout: "There is no dropout here.",

@@ -172,7 +172,9 @@ function variantOf(
 ): string {
   const key = (other: StageInstance): string =>
     weightsOf(other, plan)
-      .map(({ weight: { parameter, decays, updateRule } }) => `${parameter} ${decays} ${updateRule}`)
+      .map(
+        ({ weight: { parameter, decays, updateRule } }) => `${parameter} ${decays} ${updateRule}`,
+      )
       .join();
   const kinds = new Set(
     plan.stages.flatMap((other) =>
