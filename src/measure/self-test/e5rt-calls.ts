@@ -7,6 +7,7 @@ import {
 } from "../../engine/ane/probe.ts";
 import type { AneLibrary, CallSite, Handle } from "../../engine/ane/probe.ts";
 import type { MilFunction } from "../../mil/program.ts";
+import type { Probe } from "./probe.ts";
 
 export const SITE: CallSite = { code: "engine.ane.probe", doing: "probing" };
 const CALL_LIMIT_MS = 60_000;
@@ -67,3 +68,10 @@ export async function compileRaw(
     },
   };
 }
+
+/** What the answers to a rule about the order of calls mean. */
+export const breaks = (what: string): Probe["means"] => ({
+  held: "The driver's order of calls is right.",
+  "did not hold": `${what} Please report it.`,
+  unknown: "The driver goes on as if it held.",
+});

@@ -24,7 +24,7 @@ import {
 import { addStoredConstant, assumedBy, runAgain } from "./assumed-probe.ts";
 import { held, notHeld, unknown } from "./probe.ts";
 import type { Probe } from "./probe.ts";
-import { reasonOf } from "./refusal-cases.ts";
+import { reasonOf } from "./refusal-probe.ts";
 import {
   clearOutput,
   LoadedProgram,

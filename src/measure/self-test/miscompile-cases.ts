@@ -1,6 +1,6 @@
 import { constant, padded, program } from "./number-case.ts";
 import type { NumberCase } from "./number-case.ts";
-import { from, upTo } from "./arithmetic-cases.ts";
+import { from, upTo } from "./settling-case.ts";
 import { given } from "./arithmetic-programs.ts";
 
 const wide = 64;

@@ -10,7 +10,8 @@ import { LEVELS } from "./probe.ts";
 import type { Level, Probe } from "./probe.ts";
 import { PROGRAM_PROBES } from "./program-probes.ts";
 import { RATE_PROBES } from "./rate-probes.ts";
-import { REFUSAL_CASES, refusalProbe } from "./refusal-cases.ts";
+import { REFUSAL_CASES } from "./refusal-cases.ts";
+import { refusalProbe } from "./refusal-probe.ts";
 import { SYMBOL_PROBES } from "./symbol-probes.ts";
 import { WEIGHT_PROBES } from "./weight-probes.ts";
 
