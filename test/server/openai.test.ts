@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { generateFromFolder } from "../../src/generate/index.ts";
@@ -10,7 +9,7 @@ let server: TinyServer;
 let served: ServedModel;
 let client: OpenAI;
 beforeAll(async () => {
-  server = await tinyServer();
+  server = await tinyServer({ contextLength: 512 });
   ({ served, client } = server);
 });
 afterAll(async () => server.close());
@@ -182,8 +181,8 @@ describe("/v1/completions", () => {
       [{ model: "tiny", prompt: "a", stream_options: {} }, 400, "stream_options", /stream true/],
       [{ prompt: "a" }, 400, "model", /missing/],
       [{ model: "tyni", prompt: "a" }, 404, "model", /Did you mean "tiny"/],
-      [{ model: "tiny", prompt: "x".repeat(127), max_tokens: 2 }, 400, null, /context is 128/],
-      [{ model: "tiny", prompt: "x".repeat(9999), max_tokens: 2 }, 400, null, /context is 128/],
+      [{ model: "tiny", prompt: "x".repeat(511), max_tokens: 2 }, 400, null, /context is 512/],
+      [{ model: "tiny", prompt: "x".repeat(9999), max_tokens: 2 }, 400, null, /context is 512/],
       [[], 400, null, /JSON object/],
     ];
     for (const [body, status, param, message] of cases) {
@@ -194,7 +193,7 @@ describe("/v1/completions", () => {
       expect(typeof error["type"]).toBe("string");
     }
     await expect(
-      client.completions.create({ model: "tiny", prompt: "x".repeat(200) }),
+      client.completions.create({ model: "tiny", prompt: "x".repeat(600) }),
     ).rejects.toMatchObject({ status: 400, code: "context_length_exceeded" });
   });
 
@@ -247,14 +246,16 @@ describe("a served model", () => {
 
   it("stops to write when the client leaves, and refuses more than may wait", async () => {
     const leave = new AbortController();
+    // A bias keeps the end of a text from coming early.
+    const asked = {
+      ...{ model: "tiny", prompt: "the cat", max_tokens: 500, temperature: 1 },
+      logit_bias: { ["q".charCodeAt(0)]: 20 },
+    };
     const long = Array.from({ length: 8 }, async () =>
-      client.completions.create(
-        { model: "tiny", prompt: "the cat", max_tokens: 115, temperature: 1 },
-        { signal: leave.signal },
-      ),
+      client.completions.create(asked, { signal: leave.signal }),
     );
     const ends = Promise.allSettled(long);
-    await delay(30);
+    await expect.poll(() => served.service.load.outstanding, { interval: 2 }).toBe(8);
     await expect(
       client.completions.create({ model: "tiny", prompt: "a", max_tokens: 1 }),
     ).rejects.toMatchObject({ status: 429, code: "too_many_requests" });
@@ -263,13 +264,7 @@ describe("a served model", () => {
     await expect
       .poll(() => served.service.load, { timeout: 5000 })
       .toEqual({ running: 0, waiting: 0, outstanding: 0 });
-    const stream = await client.completions.create({
-      model: "tiny",
-      prompt: "the cat",
-      max_tokens: 115,
-      temperature: 1,
-      stream: true,
-    });
+    const stream = await client.completions.create({ ...asked, stream: true });
     for await (const _ of stream) break;
     await expect.poll(() => served.service.load.outstanding, { timeout: 5000 }).toBe(0);
   });

@@ -1,6 +1,7 @@
 import type { EngineSettings } from "../../engine/create.ts";
 import type { AdapterSource } from "../../model/index.ts";
 import type { ChatMessage, ChatTool } from "../../text/index.ts";
+import type { ConstraintRequest } from "../constraint/constraint-compiler.ts";
 import type { SamplingOptions } from "../sampling.ts";
 import type { StopReason } from "../writing.ts";
 
@@ -53,6 +54,7 @@ export interface TextRequest {
   readonly presencePenalty?: number;
   readonly logitBias?: ReadonlyMap<number, number>;
   readonly ignoresEnds?: boolean;
+  readonly constraint?: ConstraintRequest;
 }
 
 /** A token as clients see it. */

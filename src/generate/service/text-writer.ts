@@ -9,9 +9,12 @@ import { trainedBeginnings } from "../../runs/trained-beginnings.ts";
 import { ChatTemplate, loadTokenizer, TextError } from "../../text/index.ts";
 import type { DescribedTokenizer, Tokenizer } from "../../text/index.ts";
 import { didYouMean } from "../../util/nearest.ts";
+import { ConstraintCompiler } from "../constraint/constraint-compiler.ts";
 import { buildWeightsPlan } from "../decode-plan.ts";
+import type { TokenConstraint } from "../constraint/token-constraint.ts";
 import { GenerateError } from "../errors.ts";
 import { Generator } from "../generator.ts";
+import type { ScoreChanges } from "../score-changes.ts";
 import type { ScoredToken } from "../token-scores.ts";
 import type { SamplingOptions } from "../sampling.ts";
 import { Turns } from "../turns.ts";
@@ -43,6 +46,7 @@ export class TextWriter {
   readonly #tokenizer: Tokenizer;
   readonly #texts: TokenTexts;
   readonly #chat: ChatTemplate | undefined;
+  readonly #constraints: ConstraintCompiler;
   readonly #model: Model;
   /** By the adapter's name; the empty one is the model alone. */
   readonly #generators: ReadonlyMap<string, Generator>;
@@ -71,6 +75,12 @@ export class TextWriter {
     this.#tokenizer = tokenizer;
     this.#chat = chat;
     this.#texts = new TokenTexts(tokenizer);
+    const { endOfText } = tokenizer.special;
+    this.#constraints = new ConstraintCompiler(tokenizer, [
+      ...base.model.config.endTokenIds,
+      ...generation.endTokenIds,
+      ...(endOfText === undefined ? [] : [endOfText]),
+    ]);
     this.#model = base.model;
     this.#maximumTexts = maximumTexts;
     this.#longestToken = longestTokenOf(tokenizer);
@@ -191,6 +201,11 @@ export class TextWriter {
     if (tokens.length === 0)
       throw new GenerateError("generate.prompt", "the prompt is empty, and no token begins a text");
     this.#checkTokens(tokens);
+    const { constraint } = request;
+    const constraints =
+      constraint === undefined
+        ? []
+        : Array.from({ length: count }, () => this.#constraints.compile(constraint));
     // What cannot be written has been told by now.
     const begin: TextBegin = {
       promptTokenCount: tokens.length,
@@ -212,6 +227,7 @@ export class TextWriter {
               request.promptLogprobs !== undefined && {
                 promptLogprobs: request.promptLogprobs,
               }),
+            ...optionalConstraint(constraints[choice]),
             seed: seed + choice,
             onPiece: ({ text, tokens: scored }) =>
               onPiece({ choice, text, tokens: scored.map((token) => this.#scored(token)) }),
@@ -329,6 +345,10 @@ export class TextWriter {
       return token;
     });
   }
+}
+
+function optionalConstraint(constraint: TokenConstraint | undefined): ScoreChanges {
+  return constraint === undefined ? {} : { constraint };
 }
 
 /** The chat template of a model's files; nothing where they have none. */

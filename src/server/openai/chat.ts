@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
+import type { ConstraintRequest } from "../../generate/constraint/constraint-compiler.ts";
 import type { TextBegin, TextRequest, TextToken } from "../../generate/service/messages.ts";
+import { didYouMean } from "../../util/nearest.ts";
 import type { ApplicationContext } from "../application.ts";
 import { jsonBody } from "../application.ts";
 import { Refusal } from "../errors.ts";
@@ -9,7 +11,13 @@ import type { OpenAiParts } from "./answers.ts";
 import { MESSAGES, templateMessages } from "./chat-messages.ts";
 import { EventQueue, eventStream } from "./event-stream.ts";
 import { MOST_TOP_LOGPROBS, parsedBody, SHARED_PARAMETERS, sharedRequest } from "./parameters.ts";
-import { CallWatcher, readToolCalls, stopsBehindFirst, toolFormatOf } from "./tool-calls.ts";
+import {
+  callConstraint,
+  CallWatcher,
+  readToolCalls,
+  stopsBehindFirst,
+  toolFormatOf,
+} from "./tool-calls.ts";
 import type { ReadMessage, ToolFormat } from "./tool-calls.ts";
 import { writeTexts } from "./write-texts.ts";
 
@@ -36,7 +44,15 @@ const schema = z.strictObject({
     )
     .max(MOST_TOOLS)
     .nullish(),
-  tool_choice: z.enum(["none", "auto"]).nullish(),
+  tool_choice: z
+    .union([
+      z.enum(["none", "auto", "required"]),
+      z.strictObject({
+        type: z.literal("function"),
+        function: z.strictObject({ name: z.string() }),
+      }),
+    ])
+    .nullish(),
   parallel_tool_calls: z.boolean().nullish(),
   modalities: z.tuple([z.literal("text")]).nullish(),
   // Of vLLM: variables of the chat template, such as enable_thinking.
@@ -48,6 +64,8 @@ type Parameters = z.infer<typeof schema>;
 interface Tools {
   readonly format: ToolFormat;
   readonly names: ReadonlySet<string>;
+  /** A call has to be written. */
+  readonly call?: ConstraintRequest;
 }
 
 /** POST /v1/chat/completions. */
@@ -185,6 +203,7 @@ function requestOf(parameters: Parameters, tools: Tools | undefined): TextReques
       tools: tools === undefined ? [] : (parameters.tools ?? []),
       variables: parameters.chat_template_kwargs ?? {},
     },
+    ...(tools?.call !== undefined && { constraint: tools.call }),
     ...(isSingle && { stop: [...shared.stop, ...stopsBehindFirst(tools.format)] }),
     ...(maxTokens != null && { maxTokens }),
     ...(parameters.logprobs === true && { topLogprobs: parameters.top_logprobs ?? 0 }),
@@ -193,9 +212,10 @@ function requestOf(parameters: Parameters, tools: Tools | undefined): TextReques
 
 /** Throws `Refusal` where the model's template renders no tools. */
 function toolsOf(
-  { tools, tool_choice: choice }: Parameters,
+  { tools, tool_choice: choice, response_format: responseFormat }: Parameters,
   template: string | undefined,
 ): Tools | undefined {
+  const hasFormat = responseFormat != null && responseFormat.type !== "text";
   if (tools == null || tools.length === 0) {
     if (choice == null || choice === "none") return undefined;
     throw new Refusal(400, "tool_choice wants tools", {
@@ -211,7 +231,24 @@ function toolsOf(
       "this model's chat template renders no tools, or its calls are written in a way that this server does not read",
       { param: "tools", code: "unsupported_parameter" },
     );
-  return { format, names: new Set(tools.map((tool) => tool.function.name)) };
+  const names = new Set(tools.map((tool) => tool.function.name));
+  if (choice == null || choice === "auto") return { format, names };
+  const wanted = typeof choice === "string" ? undefined : choice.function.name;
+  if (wanted !== undefined && !names.has(wanted))
+    throw new Refusal(
+      400,
+      `tool_choice names ${wanted}, which is none of the tools.${didYouMean(wanted, names)}`,
+      { param: "tool_choice", code: "invalid_value" },
+    );
+  if (hasFormat)
+    throw new Refusal(400, "a call that has to be made leaves no room for response_format", {
+      param: "response_format",
+      code: "invalid_value",
+    });
+  const functions = tools.flatMap(({ function: { name, parameters } }) =>
+    wanted === undefined || wanted === name ? [{ name, parameters: parameters ?? {} }] : [],
+  );
+  return { format, names, call: callConstraint(format, functions) };
 }
 
 /** Scores as /v1/chat/completions tells them. */

@@ -34,6 +34,21 @@ export const SHARED_PARAMETERS = {
   top_p: z.number().positive().max(1).nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
   presence_penalty: z.number().min(-2).max(2).nullish(),
+  response_format: z
+    .discriminatedUnion("type", [
+      z.strictObject({ type: z.literal("text") }),
+      z.strictObject({ type: z.literal("json_object") }),
+      z.strictObject({
+        type: z.literal("json_schema"),
+        json_schema: z.strictObject({
+          name: z.string().regex(/^[\w-]{1,64}$/),
+          description: z.string().nullish(),
+          schema: z.record(z.string(), z.unknown()).optional(),
+          strict: z.boolean().nullish(),
+        }),
+      }),
+    ])
+    .nullish(),
   logit_bias: z.record(z.string().regex(/^\d+$/), tokenBias).nullish(),
   // Without effect here, and harmless: what they ask for is what happens anyway, or concerns OpenAI's own books.
   user: z.string().nullish(),
@@ -143,5 +158,21 @@ export function sharedRequest(
       ),
     }),
     ...(parameters.ignore_eos === true && { ignoresEnds: true }),
+    ...constraintOf(parameters),
   };
+}
+
+/** What an answer has to be. A schema that is absent lets every value through. */
+function constraintOf({
+  response_format: format,
+}: SharedParameters): Pick<TextRequest, "constraint"> {
+  switch (format?.type) {
+    case undefined:
+    case "text":
+      return {};
+    case "json_object":
+      return { constraint: { kind: "json" } };
+    case "json_schema":
+      return { constraint: { kind: "schema", schema: format.json_schema.schema ?? true } };
+  }
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { ConstraintRequest } from "../../generate/constraint/constraint-compiler.ts";
 import { Refusal } from "../errors.ts";
 
 /** How a model writes calls of functions, as its chat template teaches it. */
@@ -130,6 +131,24 @@ export class CallWatcher {
       case "json":
         return /^\s*(?:$|[{[<])/.test(this.#text) ? 0 : this.#text.length;
     }
+  }
+}
+
+/** A message that is a call of one of some functions, as the model writes it. */
+export function callConstraint(
+  format: ToolFormat,
+  functions: readonly { readonly name: string; readonly parameters: unknown }[],
+): ConstraintRequest {
+  switch (format) {
+    case "tagged":
+      return {
+        ...{ kind: "call", before: `${OPEN}\n`, after: `\n${CLOSE}` },
+        ...{ key: "arguments", functions },
+      };
+    case "list":
+      return { kind: "call", before: "[", after: "]", key: "arguments", functions };
+    case "json":
+      return { kind: "call", before: "", after: "", key: "parameters", functions };
   }
 }
 

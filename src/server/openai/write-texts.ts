@@ -69,7 +69,7 @@ export async function writeTexts(
 }
 
 /** Errors of prompts that do not fit. */
-const TOO_LONG: ReadonlySet<string> = new Set(["generate.context", "generate.prompt.long"]);
+const TOO_LONG: ReadonlySet<string> = new Set(["generate.context"]);
 
 function asRefusal(error: unknown, signal: AbortSignal): unknown {
   if (signal.aborted) return new Refusal(503, "the client has left", { code: "client_left" });
@@ -78,14 +78,16 @@ function asRefusal(error: unknown, signal: AbortSignal): unknown {
       code: "too_many_requests",
       headers: { "Retry-After": "1" },
     });
-  if (error instanceof RefusedText)
-    return new Refusal(
-      400,
-      error.message,
-      TOO_LONG.has(error.code)
-        ? { param: "messages", code: "context_length_exceeded" }
-        : { code: error.code.replaceAll(".", "_") },
-    );
+  if (error instanceof RefusedText) {
+    const code = error.code.replaceAll(".", "_");
+    if (TOO_LONG.has(error.code))
+      return new Refusal(400, error.message, { code: "context_length_exceeded" });
+    const isOfSchema = error.code.startsWith("generate.schema.");
+    return new Refusal(400, error.message, {
+      code: isOfSchema ? "invalid_json_schema" : code,
+      ...(isOfSchema && { param: "response_format" }),
+    });
+  }
   if (error instanceof Error && "code" in error && String(error.code).startsWith("generate."))
     return new Refusal(503, messageOf(error), { code: "unavailable" });
   return error;
