@@ -3,6 +3,8 @@ import { parseShapes } from "../files/open-program.ts";
 import { append } from "./append.ts";
 import { OPSETS } from "../mil/program.ts";
 import type { Opset } from "../mil/program.ts";
+import { GGUF_TYPES } from "../model/gguf/gguf-model.ts";
+import { exportGguf } from "../runs/export-gguf.ts";
 import { convertFile } from "../runs/convert-file.ts";
 import { resolveModelFolder } from "../runs/model-path.ts";
 import { formatBytes } from "../util/format.ts";
@@ -26,6 +28,7 @@ interface ConvertFlags {
   readonly maxSeqLength?: string;
   readonly bindConstants?: boolean;
   readonly input: readonly string[];
+  readonly dtype?: string;
   readonly overwrite?: boolean;
   readonly json?: boolean;
 }
@@ -49,6 +52,10 @@ export function register(program: Command, _exit: Exit): void {
       "inputs of an .onnx file that MIL needs as constants take --input's",
     )
     .option("--input <name=file.npy>", "an array for --bind-constants", append, [])
+    .option(
+      "--dtype <type>",
+      `how a .gguf file has matrices: ${GGUF_TYPES.join(", ")} (default: f16)`,
+    )
     .option("--overwrite", "replace an output that exists")
     .option("--json", "one JSON object")
     .addHelpText(
@@ -62,7 +69,8 @@ Large tensors of out.mil stand in out.weights.bin beside it.
 Examples:
   anecdote convert model.onnx model.mlpackage --shape input=1x3x224x224
   anecdote convert model.mlpackage model.onnx
-  anecdote convert runs/shakespeare model.mlpackage --max-seq-length 128`,
+  anecdote convert runs/shakespeare model.mlpackage --max-seq-length 128
+  anecdote convert runs/mine mine.gguf --dtype q8_0`,
     )
     .action((from: string, to: string, flags: ConvertFlags) => {
       convert(from, to, flags);
@@ -84,7 +92,59 @@ function boundInputs({ bindConstants, input }: ConvertFlags): Pick<ImportOptions
 
 const LARGEST_SIZE = 1 << 20;
 
+/** A model as a GGUF file. Throws `UsageError` for flags that are for programs. */
+function convertToGguf(from: string, to: string, flags: ConvertFlags): void {
+  const {
+    function: name,
+    opset,
+    shape,
+    dim,
+    batchSize,
+    maxSeqLength,
+    bindConstants,
+    input,
+  } = flags;
+  const isForPrograms =
+    [name, opset, batchSize, maxSeqLength, bindConstants].some((flag) => flag !== undefined) ||
+    shape.length + dim.length + input.length > 0;
+  if (isForPrograms) {
+    throw new UsageError(
+      "cli.convert.gguf",
+      "a .gguf file holds a model and no program: of convert's flags it takes --dtype and --overwrite",
+    );
+  }
+  const given = flags.dtype ?? "f16";
+  const type = GGUF_TYPES.find((candidate) => candidate === given.toLowerCase());
+  if (type === undefined) {
+    throw new UsageError(
+      "cli.convert.dtype",
+      `--dtype ${given}: a .gguf file has ${GGUF_TYPES.join(", ")}.${didYouMean(given, GGUF_TYPES)}`,
+    );
+  }
+  const written = exportGguf(resolveModelFolder(from, printNote), to, {
+    type,
+    overwrite: flags.overwrite === true,
+  });
+  if (flags.json === true) {
+    const { output, tensors, byteLength, notes } = written;
+    process.stdout.write(
+      `${JSON.stringify({ output, to: "gguf", dtype: type, tensors, bytes: byteLength, notes })}\n`,
+    );
+    return;
+  }
+  process.stdout.write(
+    `${to}: ${written.tensors} tensors as ${type}, ${formatBytes(written.byteLength)}\n`,
+  );
+  for (const note of written.notes) process.stdout.write(`  ${note}\n`);
+}
+
 function convert(from: string, to: string, flags: ConvertFlags): void {
+  if (to.toLowerCase().endsWith(".gguf")) {
+    convertToGguf(from, to, flags);
+    return;
+  }
+  if (flags.dtype !== undefined)
+    throw new UsageError("cli.convert.dtype", "--dtype is for a .gguf file");
   const size = (flag: string, text: string | undefined): number | undefined =>
     text === undefined ? undefined : wholeNumber(flag, text, 1, LARGEST_SIZE);
   const batchSize = size("--batch-size", flags.batchSize);

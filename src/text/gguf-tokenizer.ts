@@ -7,8 +7,12 @@ import type { DescribedTokenizer } from "./simple-tokenizers.ts";
 import { checkTokenizerJson } from "./tokenizer-json.ts";
 import type { ComponentJson, TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.ts";
 
-/** How text is split before merges, by `tokenizer.ggml.pre`; names that llama.cpp treats alike share a row. */
-const SPLITS: Readonly<Record<string, "gpt2" | "llama3" | "qwen2" | "digits">> = {
+/** Ways in which text is split before merges. */
+export const GGUF_SPLITS = ["gpt2", "llama3", "qwen2", "digits"] as const;
+type Split = (typeof GGUF_SPLITS)[number];
+
+/** Names of `tokenizer.ggml.pre`; those that llama.cpp treats alike share a row. */
+const SPLITS: Readonly<Record<string, Split>> = {
   "gpt-2": "gpt2",
   "phi-2": "gpt2",
   "roberta-bpe": "gpt2",
@@ -24,7 +28,8 @@ const SPLITS: Readonly<Record<string, "gpt2" | "llama3" | "qwen2" | "digits">> =
 const WORDS = String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+`;
 const REST = String.raw` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
 
-function preTokenizer(kind: "gpt2" | "llama3" | "qwen2" | "digits"): ComponentJson {
+/** The pre-tokenizer that a way of splitting means. */
+export function preTokenizer(kind: Split): ComponentJson {
   const bytes = (use_regex: boolean): ComponentJson => ({
     ...{ type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex },
   });
@@ -177,6 +182,7 @@ function mergedJson(
       { remedy: "Give the model's tokenizer.json: --tokenizer DIR." },
     );
   }
+  const isUnused = (id: number): boolean => kinds[id] === PIECE_KINDS.unused;
   const isFound = (id: number): boolean =>
     kinds[id] === PIECE_KINDS.control || kinds[id] === PIECE_KINDS.userDefined;
   return checkTokenizerJson(
@@ -201,7 +207,9 @@ function mergedJson(
         byte_fallback: false,
         ignore_merges: split === "llama3",
         vocab: Object.fromEntries(
-          tokens.flatMap((token, id) => (isFound(id) ? [] : [[token, id] as const])),
+          tokens.flatMap((token, id) =>
+            isFound(id) || isUnused(id) ? [] : [[token, id] as const],
+          ),
         ),
         merges,
       },

@@ -32,7 +32,9 @@ const SPACE = "▁";
  */
 export function sentencePieceJson(scored: ScoredPieces, where: string): TokenizerJson {
   const { pieces, kinds, addsSpace } = scored;
-  const vocab = Object.fromEntries(pieces.map((piece, id) => [piece, id]));
+  const vocab = Object.fromEntries(
+    pieces.flatMap((piece, id) => (kinds[id] === PIECE_KINDS.unused ? [] : [[piece, id] as const])),
+  );
   const unknownId = kinds.indexOf(PIECE_KINDS.unknown);
   const isByteFallback = kinds.includes(PIECE_KINDS.byte);
   const replace = (from: string, to: string): ComponentJson => ({

@@ -22,8 +22,8 @@ function isArchitecture(name: string): name is Architecture {
 }
 
 /** Gemma 3's pattern of windows and second rope base are not in its files: llama.cpp has them in its code. */
-const GEMMA3_PATTERN = 6;
-const GEMMA3_LOCAL_BASE = 10_000;
+export const GEMMA3_PATTERN = 6;
+export const GEMMA3_LOCAL_BASE = 10_000;
 /** Published models whose scores are not divided by the square root of the head size, by layers. */
 export const WIDE_SCALED = { gemma2: 46, gemma3: 62 } as const;
 
@@ -57,7 +57,9 @@ export function ggufConfig(file: GgufFile): ModelConfig {
     eos_token_id: endTokens(metadata),
     pad_token_id: metadata.number("tokenizer.ggml.padding_token_id") ?? null,
     tie_word_embeddings: !file.tensors.has("output.weight") || isSameTable(file),
-    torch_dtype: name.startsWith("gemma") ? "bfloat16" : "float32",
+    ...(name.startsWith("gemma") && {
+      embedding_scale_type: metadata.text("anecdote.embedding_scale_type") ?? "bfloat16",
+    }),
   };
   if (name === "gpt2") {
     return parseModelConfig(
