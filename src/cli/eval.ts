@@ -24,6 +24,7 @@ import { addOptions, commandLineLayer } from "./options.ts";
 import { WorkPower, tokenCosts, tokenCostsText } from "./power.ts";
 import type { MeanPower } from "./power.ts";
 import { StatusLine, printNote } from "./terminal.ts";
+import { CONFIG_FILE } from "../runs/config-file.ts";
 
 export function register(program: Command, _exit: Exit): void {
   const command = program
@@ -129,11 +130,9 @@ interface EvalFlags {
 
 /** What a run's folder, or a checkpoint in it, was trained with. */
 function configOfRun(model: string): TrainConfig | undefined {
-  const folder = [model, dirname(model)].find((path) => existsSync(join(path, "config.yaml")));
+  const folder = [model, dirname(model)].find((path) => existsSync(join(path, CONFIG_FILE)));
   if (folder === undefined) return undefined;
-  const { config } = resolveTrainConfig({}, [
-    readTrainLayer(fileLayer(join(folder, "config.yaml"))),
-  ]);
+  const { config } = resolveTrainConfig({}, [readTrainLayer(fileLayer(join(folder, CONFIG_FILE)))]);
   return { ...config, output_dir: folder };
 }
 

@@ -5,6 +5,7 @@ import { readSmallFile } from "../util/byte-source.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { lockHolder } from "../util/process-lock.ts";
 import { listCheckpoints } from "./checkpoint.ts";
+import { CONFIG_FILE, withoutConfigVersion } from "./config-file.ts";
 import { RunError } from "./errors.ts";
 import { eventsPath, readEvents } from "./event-log.ts";
 import type { NumberedEvent, TrainEvent } from "./events.ts";
@@ -156,14 +157,14 @@ export function isRunning(folder: string): boolean {
   return lockHolder(join(folder, LOCK_FILE)) !== undefined;
 }
 
-/** Settings as config.yaml has them; empty where there is none. */
+/** Settings as config.yaml has them; empty where there is none. Throws `RunError` for those of a later version. */
 export function readConfig(folder: string): Readonly<Record<string, unknown>> {
-  const path = join(folder, "config.yaml");
+  const path = join(folder, CONFIG_FILE);
   if (!existsSync(path)) return {};
   const content: unknown = parseYaml(
     Buffer.from(readSmallFile(path, CONFIG_BYTES)).toString("utf8"),
   );
-  return typeof content === "object" && content !== null ? { ...content } : {};
+  return typeof content === "object" && content !== null ? withoutConfigVersion(path, content) : {};
 }
 
 /** Bytes of all files below a folder; links are not followed, and what vanishes meanwhile does not count. */

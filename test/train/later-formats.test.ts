@@ -9,10 +9,12 @@ import {
   readMachineProfile,
 } from "../../src/engine/ane/machine-profile.ts";
 import { parseReport } from "../../src/measure/engine-bench/report.ts";
+import { parseMeasuredRows, readMeasuredRows } from "../../src/measure/published/measured-row.ts";
 import { checkpointProblem, verifyCheckpoint } from "../../src/runs/checkpoint.ts";
 import { readEvents } from "../../src/runs/event-log.ts";
 import { readTrainerState } from "../../src/runs/state.ts";
 import { newestWholeCheckpoint, pruneCheckpoints } from "../../src/runs/whole-checkpoints.ts";
+import { LeftActivities } from "../../src/train/run/activities.ts";
 import { runCli, temporaryFolder } from "../helpers/cli.ts";
 
 const FIXTURES = fileURLToPath(new URL("../fixtures/first-round", import.meta.url));
@@ -120,5 +122,55 @@ describe("a file of a later format is refused by name", () => {
     expect(() =>
       parseReport({ ...report, schema: "anecdote-engine-report/99" }, "report.json"),
     ).toThrow(LATER);
+  });
+
+  it("a run's settings, where they are resumed, judged and told of", async () => {
+    const root = copied();
+    const path = join(root, RUN, "config.yaml");
+    const text = readFileSync(path, "utf8");
+    writeFileSync(path, `format_version: 99\n${text}`);
+    for (const words of [
+      ["train", "--resume", "--output-dir", RUN],
+      ["eval", "--model", RUN],
+      ["runs", "show", RUN, "--runs-dir", root],
+    ]) {
+      const { code, stderr } = await runCli(words, {}, { cwd: root });
+      expect(stderr, words.join(" ")).toMatch(LATER);
+      expect(stderr).toContain("config.yaml");
+      expect(code).toBe(1);
+    }
+    writeFileSync(path, `format_version: 1\n${text}`);
+    expect((await runCli(["eval", "--model", RUN], {}, { cwd: root })).code).toBe(0);
+  });
+
+  it("what a run has left to do", () => {
+    const run = temporaryFolder();
+    const times = {
+      ...{ max_steps: 8, eval_steps: 4, sample_steps: 0, save_steps: 4, final_samples: 0 },
+      eval_on_start: false,
+    };
+    const left = new LeftActivities(run);
+    left.write(4, { activities: ["save"], evalLoss: 2 });
+    expect(readJson(join(run, "continue.json"))).toMatchObject({ version: 1, step: 4 });
+    const found = { activities: ["save"], evalLoss: 2 };
+    expect(left.read(4, times)).toEqual(found);
+    expect(left.read(8, times)).toBeUndefined();
+    edit(join(run, "continue.json"), { version: undefined });
+    expect(left.read(4, times)).toEqual(found);
+    edit(join(run, "continue.json"), { version: 99 });
+    expect(() => left.read(4, times)).toThrow(LATER);
+    writeFileSync(join(run, "continue.json"), "{");
+    expect(left.read(4, times)).toBeUndefined();
+  });
+
+  it("rows of measurements, which the first version kept as an array", () => {
+    const rows = JSON.parse(readFileSync(join(FIXTURES, "rows.json"), "utf8")) as unknown[];
+    const plain = parseMeasuredRows(rows);
+    expect(parseMeasuredRows({ version: 1, rows })).toEqual(plain);
+    expect(readMeasuredRows({ version: 1, rows }).rows).toHaveLength(plain.length);
+    for (const read of [parseMeasuredRows, readMeasuredRows]) {
+      expect(() => read({ version: 99, rows })).toThrow(LATER);
+      expect(() => read({ version: 1 })).toThrow(/JSON array/);
+    }
   });
 });

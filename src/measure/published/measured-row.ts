@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { LATER_VERSION_REMEDY, laterVersion } from "../../util/format-version.ts";
 import { didYouMean } from "../../util/nearest.ts";
 import { DRIVERS } from "../../chip/chip.ts";
 import { chipByName, nearestChip } from "../../chip/chips.ts";
@@ -187,10 +188,26 @@ export type ProgramRow = Extract<MeasuredRow, { kind: (typeof PROGRAM_KINDS)[num
 
 /** Rows of a file of measurements. Throws `ChipError` `chip.row` naming the row and the field. */
 export function parseMeasuredRows(json: unknown): readonly MeasuredRow[] {
-  if (!Array.isArray(json)) {
-    throw new ChipError("chip.row", "a file of measurements is a JSON array of rows");
+  return rowsOf(json).map(parseRow);
+}
+
+/** Changes with the meaning of a field; a plain array is of the first version. */
+export const ROWS_VERSION = 1;
+
+function rowsOf(json: unknown): readonly unknown[] {
+  if (Array.isArray(json)) return json;
+  const file = z.object({ version: z.unknown(), rows: z.array(z.unknown()) }).safeParse(json);
+  const later = laterVersion(
+    z.object({ version: z.unknown() }).safeParse(json).data?.version,
+    ROWS_VERSION,
+  );
+  if (later !== undefined) {
+    throw new ChipError("chip.row.version", `a file of measurements ${later}`, {
+      remedy: LATER_VERSION_REMEDY,
+    });
   }
-  return json.map((row: unknown, index) => parseRow(row, index));
+  if (file.success) return file.data.rows;
+  throw new ChipError("chip.row", "a file of measurements is a JSON array of rows, or has one");
 }
 
 export interface ReadRows {
@@ -201,10 +218,9 @@ export interface ReadRows {
 
 /** The same for files of others: what cannot be priced is told beside the rows that can. */
 export function readMeasuredRows(json: unknown): ReadRows {
-  if (!Array.isArray(json)) return { rows: parseMeasuredRows(json), unpriced: [] };
   const rows: MeasuredRow[] = [];
   const unpriced: { row: number; reason: string }[] = [];
-  for (const [index, row] of (json as readonly unknown[]).entries()) {
+  for (const [index, row] of rowsOf(json).entries()) {
     try {
       rows.push(parseRow(row, index));
     } catch (error) {

@@ -7,6 +7,7 @@ import { compiledUrl } from "../../util/source-layout.ts";
 import { Refusal } from "../errors.ts";
 import type { RunPlan } from "./run-plan.ts";
 import type { ChipChoice, PlanView, ProgramText } from "./views.ts";
+import { CONFIG_FILE } from "../../runs/config-file.ts";
 
 export type PlanAnswer =
   | { readonly kind: "plan"; readonly plan: RunPlan }
@@ -36,7 +37,7 @@ export class Plans {
 
   async #plan(folder: string, chip: string | undefined): Promise<RunPlan> {
     if (chip !== undefined) requireChip(chip);
-    const time = statSync(join(folder, "config.yaml"), { throwIfNoEntry: false })?.mtimeMs;
+    const time = statSync(join(folder, CONFIG_FILE), { throwIfNoEntry: false })?.mtimeMs;
     const key = [folder, chip, time].join("\n");
     const plan = this.#known.get(key) ?? madeAside(folder, chip);
     this.#known.delete(key);

@@ -36,6 +36,7 @@ import type {
   RuleView,
   SectionView,
 } from "./views.ts";
+import { CONFIG_FILE } from "../../runs/config-file.ts";
 
 /** The chip that a run's step is shown for where nobody names one: that of its engine, or an M4. */
 const COMPARED = "m4";
@@ -100,7 +101,7 @@ export function runPlan(folder: string, chipName?: string): RunPlan {
 }
 
 function configOf(folder: string): TrainConfig {
-  const path = join(folder, "config.yaml");
+  const path = join(folder, CONFIG_FILE);
   if (!existsSync(path))
     throw new RunError("run.config.none", `${folder} has no config.yaml to make its step from`);
   // A run that has checkpoints has its model's sizes there, whatever has become of a preset since.

@@ -3,10 +3,14 @@ import { readSmallFile } from "../../util/byte-source.ts";
 import { messageOf } from "../../util/errors.ts";
 import { OptionError } from "../../util/option-error.ts";
 import type { OptionLayer } from "../../util/options.ts";
+import { withoutConfigVersion } from "../../runs/config-file.ts";
 
 const BYTE_LIMIT = 1 << 20;
 
-/** A YAML or JSON configuration file as a layer. Throws `OptionError` where it is no mapping, `FileError`. */
+/**
+ * A YAML or JSON configuration file as a layer. Throws `OptionError` where it is no mapping, `RunError` for a run's file
+ * of a later version, `FileError`.
+ */
 export function fileLayer(path: string): OptionLayer {
   const text = Buffer.from(readSmallFile(path, BYTE_LIMIT)).toString("utf8");
   let content: unknown;
@@ -22,5 +26,5 @@ export function fileLayer(path: string): OptionLayer {
       `${path}: a configuration is a mapping of options to values`,
     );
   }
-  return { origin: path, values: content as Record<string, unknown> };
+  return { origin: path, values: withoutConfigVersion(path, content) };
 }

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { readModelConfig } from "../../model/index.ts";
+import { CONFIG_FILE } from "../../runs/config-file.ts";
 import { resolveModelFolder } from "../../runs/model-path.ts";
 import { readTrainLayer, resolveTrainConfig } from "./config.ts";
 import type { ResolvedTrainConfig, TrainLayer, TrainSettings } from "./config.ts";
@@ -8,9 +9,6 @@ import { fileLayer } from "./file-layer.ts";
 import { checkIgnoredOptions } from "./ignored-options.ts";
 import { readShapeFile, shapeSource } from "./model-shape.ts";
 import { presetOf } from "./presets.ts";
-
-/** What a run's own folder keeps of its settings. */
-const SAVED_FILE = "config.yaml";
 
 /** The settings of a run, with what to tell of them. */
 export interface ResolvedRun extends ResolvedTrainConfig {
@@ -31,7 +29,7 @@ export function resolveRun(
 ): ResolvedRun {
   const given = merged(layers);
   const folder = given.output_dir;
-  const path = folder === undefined ? undefined : join(folder, SAVED_FILE);
+  const path = folder === undefined ? undefined : join(folder, CONFIG_FILE);
   const saved =
     given.resume === true && path !== undefined && existsSync(path)
       ? readTrainLayer(fileLayer(path))

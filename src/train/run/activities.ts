@@ -3,6 +3,8 @@ import { join } from "node:path";
 import * as z from "zod";
 import { writeWholeFile } from "../../util/atomic-file.ts";
 import { readSmallFile } from "../../util/byte-source.ts";
+import { LATER_VERSION_REMEDY, laterVersion } from "../../util/format-version.ts";
+import { RunError } from "../../runs/errors.ts";
 
 /** What a run does after a step besides training. */
 export type Activity = "evaluate" | "sample" | "save" | `final-sample-${number}`;
@@ -70,6 +72,8 @@ export function sampleSeed(activity: Activity, step: number, seed: number): numb
 }
 
 const FILE = "continue.json";
+/** Changes with the meaning of a field; a file without it is of the first version. */
+const VERSION = 1;
 const leftSchema = z.object({
   step: z.int().nonnegative(),
   activities: z.array(z.string()),
@@ -94,19 +98,33 @@ export class LeftActivities {
   }
 
   write(step: number, left: Left): void {
-    writeWholeFile(this.#path, `${JSON.stringify({ step, ...left })}\n`);
+    writeWholeFile(this.#path, `${JSON.stringify({ version: VERSION, step, ...left })}\n`);
   }
 
-  /** For a run at `step`: nothing where the file is of another one, or broken. */
+  /**
+   * For a run at `step`: nothing where the file is of another one, or broken. Throws `RunError` `run.continue.version`
+   * for one of a later version: what it holds back would be done twice, or not at all.
+   */
   read(step: number, times: ActivityTimes): Left | undefined {
+    const content = this.#content();
+    const version = z.object({ version: z.unknown() }).safeParse(content);
+    const later = version.success ? laterVersion(version.data.version, VERSION) : undefined;
+    if (later !== undefined) {
+      throw new RunError("run.continue.version", `${this.#path} ${later}`, {
+        remedy: LATER_VERSION_REMEDY,
+      });
+    }
+    const left = leftSchema.safeParse(content);
+    if (!left.success || left.data.step !== step) return undefined;
+    const due = activitiesAfter(step, times);
+    const first = due.findIndex((activity) => left.data.activities.includes(activity));
+    return { activities: first < 0 ? [] : due.slice(first), evalLoss: left.data.evalLoss };
+  }
+
+  #content(): unknown {
     if (!existsSync(this.#path)) return undefined;
     try {
-      const text = Buffer.from(readSmallFile(this.#path, 1 << 16)).toString("utf8");
-      const left = leftSchema.parse(JSON.parse(text));
-      if (left.step !== step) return undefined;
-      const due = activitiesAfter(step, times);
-      const first = due.findIndex((activity) => left.activities.includes(activity));
-      return { activities: first < 0 ? [] : due.slice(first), evalLoss: left.evalLoss };
+      return JSON.parse(Buffer.from(readSmallFile(this.#path, 1 << 16)).toString("utf8"));
     } catch {
       return undefined;
     }

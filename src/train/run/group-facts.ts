@@ -5,6 +5,7 @@ import type { Facts } from "../../cluster/index.ts";
 import { openFileSource } from "../../util/byte-source.ts";
 import { VERSION } from "../../util/version.ts";
 import type { TrainConfig } from "../config/config.ts";
+import { CONFIG_FILE } from "../../runs/config-file.ts";
 
 /** Settings in which the processes of a run may differ: rank 0's folder, and what fits each machine. */
 const OWN_SETTINGS: ReadonlySet<string> = new Set(["output_dir", "threads", "ane_driver"]);
@@ -16,7 +17,7 @@ const SAMPLE_BYTES = 1 << 20;
  * them from rank 0: what it does not have is not compared.
  */
 export function groupFacts(config: TrainConfig): Facts {
-  const lacksRun = config.resume && !existsSync(join(config.output_dir, "config.yaml"));
+  const lacksRun = config.resume && !existsSync(join(config.output_dir, CONFIG_FILE));
   const settings = Object.fromEntries(
     Object.entries(config).filter(([key]) => !OWN_SETTINGS.has(key)),
   );

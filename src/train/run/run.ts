@@ -14,6 +14,7 @@ import { activitiesAfter, doneEvents, LeftActivities } from "./activities.ts";
 import type { Activity } from "./activities.ts";
 import { clearBest, writeBest } from "../../runs/best-checkpoint.ts";
 import { checkpointPath, checkpointProblem } from "../../runs/checkpoint.ts";
+import { CONFIG_FILE, withConfigVersion } from "../../runs/config-file.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { ControlBlock } from "./control.ts";
 import type { EnergyBlock } from "../costs/energy-block.ts";
@@ -547,7 +548,8 @@ class Run {
   /** `due`: what is told again after `step`. */
   #openLog(step: number, due: readonly Activity[]): void {
     const { output_dir } = this.#config;
-    writeWholeFile(join(output_dir, "config.yaml"), stringifyYaml(savedSettings(this.#config)));
+    const settings = withConfigVersion(savedSettings(this.#config));
+    writeWholeFile(join(output_dir, CONFIG_FILE), stringifyYaml(settings));
     const path = eventsPath(output_dir);
     const isFollowed = existsSync(path);
     this.#log = new EventLog(path);
