@@ -51,8 +51,9 @@ export type {
   TrainSettings,
   WriteOptions,
 } from "./train/index.ts";
-export { generateFromFolder, withGenerator } from "./generate/index.ts";
+export { Chat, generateFromFolder, withGenerator } from "./generate/index.ts";
 export type {
+  ChatOptions,
   FolderOptions,
   GenerateOptions,
   GeneratedText,

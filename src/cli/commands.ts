@@ -63,6 +63,11 @@ const COMMANDS: readonly CommandRow[] = [
     load: () => import("./report.ts"),
   },
   {
+    name: "chat",
+    help: "talk with a model that was tuned for it",
+    load: () => import("./chat.ts"),
+  },
+  {
     name: "plan",
     help: "print a training step: programs, buffers, dispatches, memory, what is kept for the backward",
     load: () => import("./plan.ts"),

@@ -85,6 +85,18 @@ export const COMMON_OPTIONS: Readonly<Record<string, readonly string[]>> = {
     "--engine",
     "--json",
   ],
+  chat: [
+    "--model",
+    "--adapter",
+    "--system",
+    "--max-tokens",
+    "--temperature",
+    "--top-p",
+    "--chat-template",
+    "--load",
+    "--engine",
+    "--json",
+  ],
   "bench engine": [
     "--engine",
     "--suite",

@@ -159,29 +159,33 @@ export class Generator {
   session(): GenerationSession {
     let kept: { readonly tokens: readonly number[]; readonly sequence: Sequence } | undefined;
     let isBusy = false;
+    const continueTokens = async (
+      tokens: readonly number[],
+      options: GenerateOptions,
+    ): Promise<GeneratedText> => {
+      if (isBusy)
+        throw new GenerateError("generate.session", "a session writes one text at a time", {
+          remedy: "Wait for the text before, or open a session for each.",
+        });
+      this.#checkPrompt(tokens, options);
+      isBusy = true;
+      try {
+        const sequence = kept?.sequence ?? this.#sequenceFor(tokens, this.#contextLength);
+        const count = Math.min(commonPrefix(kept?.tokens ?? [], tokens), tokens.length - 1);
+        sequence.truncate(count);
+        return await this.#write(
+          tokens,
+          options,
+          () => ({ sequence, count }),
+          (now) => (kept = now),
+        );
+      } finally {
+        isBusy = false;
+      }
+    };
     return {
-      generate: async (prompt, options) => {
-        if (isBusy)
-          throw new GenerateError("generate.session", "a session writes one text at a time", {
-            remedy: "Wait for the text before, or open a session for each.",
-          });
-        const tokens = this.promptTokens(prompt);
-        this.#checkPrompt(tokens, options);
-        isBusy = true;
-        try {
-          const sequence = kept?.sequence ?? this.#sequenceFor(tokens, this.#contextLength);
-          const count = Math.min(commonPrefix(kept?.tokens ?? [], tokens), tokens.length - 1);
-          sequence.truncate(count);
-          return await this.#write(
-            tokens,
-            options,
-            () => ({ sequence, count }),
-            (now) => (kept = now),
-          );
-        } finally {
-          isBusy = false;
-        }
-      },
+      continueTokens,
+      generate: (prompt, options) => continueTokens(this.promptTokens(prompt), options),
     };
   }
 
@@ -455,6 +459,11 @@ export interface GenerationSession {
    * in other pieces. Throws `GenerateError` `generate.session` while it writes already.
    */
   readonly generate: (prompt: string, options: GenerateOptions) => Promise<GeneratedText>;
+  /** As `generate` for a prompt in tokens, which are taken as they are. */
+  readonly continueTokens: (
+    tokens: readonly number[],
+    options: GenerateOptions,
+  ) => Promise<GeneratedText>;
 }
 
 function closed(): GenerateError {

@@ -1,6 +1,8 @@
 export { GenerateError } from "./errors.ts";
 export { folderSampling, generateFromFolder, withGenerator } from "./from-folder.ts";
 export type { FolderOptions } from "./from-folder.ts";
+export { Chat } from "./chat.ts";
+export type { ChatOptions } from "./chat.ts";
 export { CONTEXT_OVERFLOWS } from "./context-overflow.ts";
 export type { ContextOverflow } from "./context-overflow.ts";
 export { Generator } from "./generator.ts";

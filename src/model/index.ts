@@ -31,7 +31,7 @@ export type { GenerationConfig } from "./generation-config.ts";
 export { initialiseWeight, initialiseWeights } from "./initialise.ts";
 export { modelOf } from "./model.ts";
 export type { Model, StageFunctions } from "./model.ts";
-export { modelOfFolder, openModel } from "./open-model.ts";
+export { holdsAdapter, modelOfFolder, openModel, refillAdapter } from "./open-model.ts";
 export type { AdapterSource, OpenModel } from "./open-model.ts";
 export { parameterCount, trainableWeights, weightNamed } from "./parameters.ts";
 export type { Origin, Parameters, StageInstance, Weight } from "./parameters.ts";

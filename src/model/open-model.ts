@@ -1,5 +1,10 @@
 import { isAdapterFolder, readAdapter } from "./adapters/adapter-files.ts";
-import { fillAdapterWeights, withStoredAdapters } from "./adapters/adapter-weights.ts";
+import {
+  checkFits,
+  fillAdapterWeights,
+  isRoomFor,
+  withStoredAdapters,
+} from "./adapters/adapter-weights.ts";
 import type { AdapterChoice } from "./adapters/adapter-weights.ts";
 import { adapterPart } from "./adapters/adapter.ts";
 import { readModelConfig } from "./read-config.ts";
@@ -43,6 +48,35 @@ export function modelOfFolder(folder: string): Model {
   return withStoredAdapters(model, [{ stored: readAdapter(folder), weight: 1 }], true);
 }
 
+function choicesOf(adapters: readonly AdapterSource[]): readonly AdapterChoice[] {
+  return adapters.map(({ folder, weight }) => ({ stored: readAdapter(folder), weight }));
+}
+
+/**
+ * Whether a model that `openModel` gave with adapters has room for others in their place: of no more ranks, beside no
+ * other modules. Throws `ModelError` for adapters that cannot be read.
+ */
+export function holdsAdapter(
+  { parameters: { adapter } }: Model,
+  adapters: readonly AdapterSource[],
+): boolean {
+  return adapter !== undefined && isRoomFor(adapter, choicesOf(adapters));
+}
+
+/**
+ * Puts other adapters into a model's buffers, or none: programs stay as they are. Throws `ModelError` for adapters of
+ * another model, or without room (`holdsAdapter`).
+ */
+export function refillAdapter(
+  model: Model,
+  viewOf: WeightView,
+  adapters: readonly AdapterSource[],
+): void {
+  const choices = choicesOf(adapters);
+  for (const { stored } of choices) checkFits(model, stored);
+  fillAdapterWeights(model, viewOf, choices);
+}
+
 /**
  * The model of a folder with adapters from other folders beside its matrices. Throws `ModelError` for an adapter of
  * another model, and for adapters on a folder that has one of its own.
@@ -60,10 +94,7 @@ export function openModel(folder: string, adapters: readonly AdapterSource[] = [
       remedy: "Name its base model, and both adapters.",
     });
   }
-  const choices: readonly AdapterChoice[] = adapters.map(({ folder: place, weight }) => ({
-    stored: readAdapter(place),
-    weight,
-  }));
+  const choices = choicesOf(adapters);
   const adapted = withStoredAdapters(model, choices, false);
   return {
     model: adapted,

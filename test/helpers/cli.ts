@@ -18,12 +18,21 @@ export interface CliResult {
 export function startCli(
   args: readonly string[],
   env: Record<string, string> = {},
-  { detached = false, cwd }: { readonly detached?: boolean; readonly cwd?: string } = {},
+  {
+    detached = false,
+    cwd,
+    input = "ignore",
+  }: {
+    readonly detached?: boolean;
+    readonly cwd?: string;
+    /** "pipe": the test writes to its standard input. */
+    readonly input?: "ignore" | "pipe";
+  } = {},
 ): ChildProcess {
   return spawn(process.execPath, [BIN, ...args], {
     detached,
     ...(cwd !== undefined && { cwd }),
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: [input, "pipe", "pipe"],
     env: { ...process.env, NO_COLOR: "1", ...env },
   });
 }

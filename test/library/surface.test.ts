@@ -54,6 +54,7 @@ describe("the library", () => {
     const commands = {
       train: anecdote.train,
       generate: anecdote.generateFromFolder,
+      chat: anecdote.Chat,
       eval: anecdote.evaluateModel,
       plan: anecdote.planOf,
       estimate: anecdote.estimateFile,

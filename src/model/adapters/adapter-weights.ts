@@ -98,8 +98,20 @@ function largestRank({ matrices }: StoredAdapter): number {
   return Math.max(...[...matrices.values()].map(({ rank }) => rank));
 }
 
+/** Whether adapters fit beside the modules of another, in no more ranks than it has. */
+export function isRoomFor(adapter: Adapter, choices: readonly AdapterChoice[]): boolean {
+  const rank = choices.reduce((sum, { stored }) => sum + largestRank(stored), 0);
+  const modules = new Set(adapter.modules);
+  return (
+    rank <= adapter.rank &&
+    choices.every(({ stored }) =>
+      [...stored.matrices.keys()].every((name) => modules.has(placeOf(name).module)),
+    )
+  );
+}
+
 /** Throws `ModelError` for a module that the model does not have, or of another shape. */
-function checkFits(model: Model, { folder, matrices, baseName }: StoredAdapter): void {
+export function checkFits(model: Model, { folder, matrices, baseName }: StoredAdapter): void {
   const blocks = model.parameters.blocks.flatMap(({ weights }) => weights);
   const byName = new Map(blocks.map((weight) => [weight.name, weight]));
   const says = baseName === undefined ? "" : `; it says it was trained on ${baseName}`;
