@@ -1,0 +1,275 @@
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createAneEngine } from "../../src/engine/ane/index.ts";
+import { createEngine } from "../../src/engine/create.ts";
+import type { Engine, LoadedPlan } from "../../src/engine/engine.ts";
+import { createSimEngine } from "../../src/engine/sim/index.ts";
+import { weightViews } from "../../src/engine/weight-views.ts";
+import { Decoder } from "../../src/generate/index.ts";
+import { loadWeightPlan } from "../../src/generate/weight-plan.ts";
+import {
+  adaptableModules,
+  fillWeights,
+  holdsAdapter,
+  initialiseWeight,
+  modelOf,
+  openModel,
+  parseModelConfig,
+  quantized,
+  refillAdapter,
+  saveTrainedWeights,
+  saveWeights,
+  withAdapter,
+  withOrigin,
+  writeModelConfig,
+} from "../../src/model/index.ts";
+import type { Model } from "../../src/model/index.ts";
+import type { Storage } from "../../src/plan/storage.ts";
+import { exportModel } from "../../src/runs/export-model.ts";
+import { buildTrainingPlan } from "../../src/train/step/step-plan.ts";
+import { NO_COMPILER, openDouble } from "../engine/ane/double-library.ts";
+import { trainerOf } from "../engine/ane/training.ts";
+import { GPT2_JSON, LLAMA_JSON, QWEN3_JSON } from "../model/configs.ts";
+
+const INT4: Storage = {
+  ...{ kind: "int4", groupSize: 16, scaleType: "fp16", zeroPoint: 0, hasBiases: true },
+};
+const FAMILIES = [
+  ["llama", { ...LLAMA_JSON, hidden_size: 32, intermediate_size: 64 }],
+  ["qwen3", { ...QWEN3_JSON, hidden_size: 32, intermediate_size: 64 }],
+  ["gpt2", { ...GPT2_JSON, n_embd: 32 }],
+] as const;
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "anecdote-adapters-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** A model's numbers, larger than fresh ones so that every part of it counts. */
+function filled(model: Model, viewOf: (name: string) => Float32Array, seed = 4): void {
+  for (const weight of model.parameters.weights) {
+    const view = viewOf(weight.name);
+    initialiseWeight(weight, seed, view);
+    if (view[0] !== 1) for (let i = 0; i < view.length; i++) view[i] = 4 * (view[i] ?? 0);
+  }
+}
+
+/** Writes the folder of a model. */
+function baseFolder(name: string, json: object): string {
+  const place = join(folder, name);
+  mkdirSync(place, { recursive: true });
+  const model = modelOf(parseModelConfig(json));
+  const memory = new Map(
+    model.parameters.weights.map(({ name: weight, type }) => [
+      weight,
+      new Float32Array(type.shape.reduce<number>((size, length) => size * Number(length), 1)),
+    ]),
+  );
+  filled(model, (weight) => memory.get(weight) ?? new Float32Array(0));
+  writeModelConfig(place, model.config);
+  saveWeights(place, model.parameters, (weight) => memory.get(weight) ?? new Float32Array(0));
+  return place;
+}
+
+interface Kind {
+  readonly rank?: number;
+  readonly isQuantized?: boolean;
+  readonly modules?: readonly string[];
+}
+
+const KINDS: readonly Kind[] = [
+  { rank: 4 },
+  { rank: 4 },
+  { rank: 2, modules: ["q_proj", "v_proj"] },
+];
+
+/** The model of a folder with a fresh adapter beside it. */
+function adapted(base: string, json: object, kind: Kind = {}): Model {
+  const config = parseModelConfig(json);
+  const whole = withOrigin(modelOf(config), { kind: "file", folder: base });
+  const isMatrix = (name: string, shape: readonly unknown[]): boolean =>
+    /\.\d+\..*(proj|c_attn|c_fc)/.test(name) && shape.length === 2;
+  const frozen =
+    kind.isQuantized === true
+      ? quantized(whole, INT4, ({ name, type }) => isMatrix(name, type.shape))
+      : whole;
+  const model = withAdapter(frozen, {
+    ...{ method: "lora", rank: kind.rank ?? 2, alpha: 6, isRankStabilized: false, dropout: 0 },
+    modules: adaptableModules(frozen, kind.modules),
+    layers: [...frozen.parameters.blocks.keys()],
+  });
+  return withOrigin(model, { kind: "drawn", seed: 7 }, ({ trainable }) => trainable);
+}
+
+/** Trains some steps; losses and gradient norms, and the adapter where a folder is given. */
+async function trained(
+  engine: Engine,
+  model: Model,
+  { steps = 3, save }: { readonly steps?: number; readonly save?: string } = {},
+): Promise<readonly (readonly number[])[]> {
+  const { plan } = buildTrainingPlan({
+    ...{ model, batchSize: 2, sequenceLength: 16, recompute: "full" },
+  });
+  const loaded = await engine.load(plan);
+  fillWeights(
+    model,
+    weightViews((name) => loaded.view(name)),
+  );
+  const trainer = trainerOf(loaded, 2, { weightDecay: 0 });
+  const told: (readonly number[])[] = [];
+  for (let step = 0; step < steps; step++) {
+    const { loss, gradientNorm } = await trainer.update(() => undefined);
+    told.push([loss, gradientNorm]);
+  }
+  if (save !== undefined) {
+    mkdirSync(save, { recursive: true });
+    writeModelConfig(save, model.config);
+    saveTrainedWeights(save, model.parameters, (name) => loaded.view(name) as Float32Array);
+  }
+  await loaded.close();
+  return told;
+}
+
+const TOKENS = Array.from({ length: 12 }, (_, index) => (index * index + 3 * index + 1) % 50);
+
+/** Logits of every token of a text. */
+async function logitsOf(
+  engine: Engine,
+  place: string,
+  adapters: readonly string[] = [],
+): Promise<Float32Array> {
+  const opened = openModel(
+    place,
+    adapters.map((one) => ({ folder: one, weight: 1 })),
+  );
+  const weights = await loadWeightPlan(engine, opened);
+  const logits = await readOut(engine, opened.model, weights);
+  await weights.close();
+  return logits;
+}
+
+async function readOut(engine: Engine, model: Model, weights: LoadedPlan): Promise<Float32Array> {
+  const decoder = new Decoder({ engine, model, weights });
+  const { logits } = await decoder.scoreSome(decoder.sequence(), TOKENS);
+  const kept = Float32Array.from(logits);
+  await decoder.close();
+  return kept;
+}
+
+function furthest(a: Float32Array, b: Float32Array): number {
+  expect(a.length).toBe(b.length);
+  return a.reduce((most, value, index) => Math.max(most, Math.abs(value - (b[index] ?? NaN))), 0);
+}
+
+describe.each(FAMILIES)("an adapter beside a %s", (family, json) => {
+  it.each([false, true])(
+    "gives the logits that the fused model gives (base of 4 bits: %s)",
+    async (isQuantized) => {
+      const name = `${family}-${isQuantized}`;
+      const base = baseFolder(name, json);
+      const place = join(folder, `${name}-adapter`);
+      const engine = await createEngine("cpu", { threads: 1 });
+      await trained(engine, adapted(base, json, { isQuantized }), { steps: 6, save: place });
+      const beside = await logitsOf(engine, place);
+      const plain = await logitsOf(engine, base);
+      const fused = join(folder, `${name}-fused`);
+      exportModel(place, fused, { type: "float32" });
+      const together = await logitsOf(engine, fused);
+      await engine.close();
+      expect(furthest(beside, plain)).toBeGreaterThan(0.01);
+      expect(furthest(beside, together)).toBeLessThan(1e-5);
+    },
+  );
+});
+
+describe.skipIf(NO_COMPILER !== undefined)(
+  `adapters through the drivers (${NO_COMPILER ?? "cc"})`,
+  () => {
+    it.each([
+      ["e5rt", "e5rt", "m4", FAMILIES[0][1], {}],
+      ["e5rt", "e5rt", "m4", FAMILIES[1][1], { isQuantized: true }],
+      ["in-memory", "objc", "m4", FAMILIES[0][1], { isQuantized: true }],
+      ["in-memory", "objc", "m1", FAMILIES[1][1], {}],
+    ] as const)(
+      "%s: are trained to the simulator's bits (%s, %s)",
+      async (driver, library, chip, json, kind) => {
+        const base = baseFolder(`driver-${driver}-${json.model_type}`, json);
+        const model = adapted(base, json, kind);
+        const double = openDouble(library);
+        double.violations();
+        const sim = createSimEngine(chip, { threads: 1, driver });
+        const wanted = await trained(sim, model);
+        const engine = await createAneEngine({
+          ...{ driver, library: double.path, chip, host: sim, timeoutMs: 30_000 },
+          cacheFolder: join(folder, "cache"),
+        });
+        const got = await trained(engine, model);
+        await engine.close();
+        await sim.close();
+        expect(got).toEqual(wanted);
+        expect(wanted.flat().every(Number.isFinite)).toBe(true);
+        expect(wanted.at(-1)?.[0]).not.toBe(wanted[0]?.[0]);
+        expect(double.violations()).toEqual({ count: 0, first: "" });
+      },
+    );
+
+    it.each([
+      ["e5rt", "e5rt"],
+      ["in-memory", "objc"],
+    ] as const)(
+      "%s: are swapped, for one of fewer ranks too, and nothing is compiled",
+      async (driver, library) => {
+        const [, json] = FAMILIES[0];
+        const base = baseFolder(`swap-${driver}`, json);
+        const cpu = await createEngine("cpu", { threads: 1 });
+        const places = await Promise.all(
+          KINDS.map(async (kind, index) => {
+            const place = join(folder, `swap-${driver}-${index}`);
+            const model = adapted(base, json, kind);
+            await trained(cpu, model, { steps: 2 + index, save: place });
+            return place;
+          }),
+        );
+        await cpu.close();
+        const double = openDouble(library);
+        const sim = createSimEngine("m4", { threads: 1, driver });
+        const engine = await createAneEngine({
+          ...{ driver, library: double.path, chip: "m4", host: sim, timeoutMs: 30_000 },
+          cacheFolder: join(folder, "swap-cache"),
+        });
+        const source = (place: string) => [{ folder: place, weight: 1 }];
+        const opened = openModel(base, source(places[0] ?? ""));
+        const weights = await loadWeightPlan(engine, opened);
+        const decoder = new Decoder({ engine, model: opened.model, weights });
+        const read = async (): Promise<Float32Array> => {
+          const { logits } = await decoder.scoreSome(decoder.sequence(), TOKENS);
+          return Float32Array.from(logits);
+        };
+        const first = await read();
+        const before = double.count("compilations");
+        expect(before).toBeGreaterThan(0);
+        const view = weightViews((name) => weights.view(name));
+        const answers: Float32Array[] = [];
+        for (const place of [places[1] ?? "", places[2] ?? "", places[0] ?? ""]) {
+          expect(holdsAdapter(opened.model, source(place))).toBe(true);
+          refillAdapter(opened.model, view, source(place));
+          answers.push(await read());
+        }
+        expect(double.count("compilations") - before).toBe(0);
+        expect(furthest(answers[0] ?? first, first)).toBeGreaterThan(0.01);
+        expect(answers[2]).toEqual(first);
+        await decoder.close();
+        await weights.close();
+        for (const [index, place] of [places[1] ?? "", places[2] ?? ""].entries())
+          expect(
+            furthest(answers[index] ?? first, await logitsOf(engine, base, [place])),
+          ).toBeLessThan(0.02);
+        await engine.close();
+        await sim.close();
+      },
+    );
+  },
+);
