@@ -1,5 +1,3 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import * as z from "zod";
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { EngineSettings } from "../engine/create.ts";
@@ -14,6 +12,7 @@ import {
   hasChatTemplate,
   loadTokenizer,
   withChatTemplate,
+  withTemplateOf,
 } from "../text/index.ts";
 import type { ChatMessage, DescribedTokenizer } from "../text/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
@@ -246,21 +245,13 @@ function templateOf(
     const source = chatTemplateSource(chatTemplate);
     return new ChatTemplate(withChatTemplate(described, source), chatTemplate);
   }
-  for (const { folder: place } of adapters) {
-    if (!existsSync(join(place, "tokenizer.json"))) continue;
-    const own = loadTokenizer(place);
-    if (!hasChatTemplate(own)) continue;
-    if (hasChatTemplate(described) && !isSameTemplate(own, described))
-      onNote?.(`the chat template is that of ${place}, with which the adapter was trained`);
-    return new ChatTemplate(own, place);
-  }
-  return new ChatTemplate(described, folder);
-}
-
-function isSameTemplate(a: DescribedTokenizer, b: DescribedTokenizer): boolean {
-  const key = ({ companions, config }: DescribedTokenizer): string =>
-    JSON.stringify([companions?.["chat_template.jinja"] ?? config["chat_template"]]);
-  return key(a) === key(b);
+  const owner = withTemplateOf(
+    described,
+    adapters.map((adapter) => adapter.folder),
+  );
+  if (owner.folder !== undefined && hasChatTemplate(described))
+    onNote?.(`the chat template is that of ${owner.folder}, with which the adapter was trained`);
+  return new ChatTemplate(owner.described, owner.folder ?? folder);
 }
 
 async function answeringWith(

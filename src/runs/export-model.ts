@@ -11,7 +11,7 @@ import {
   writeModelConfig,
 } from "../model/index.ts";
 import type { AdapterSource, StoredFloat, WeightView } from "../model/index.ts";
-import { hasTokenizer, loadTokenizer, saveTokenizer } from "../text/index.ts";
+import { hasTokenizer, loadTokenizer, saveTokenizer, withTemplateOf } from "../text/index.ts";
 import { RunError } from "./errors.ts";
 
 /** How an exported model stores its weights, as `torch_dtype` spells it. */
@@ -69,7 +69,10 @@ export function exportModel(
     type: STORED[type],
   });
   writeGenerationConfig(output, generation);
-  if (tokenizer !== undefined) saveTokenizer(output, tokenizer);
+  if (tokenizer !== undefined) {
+    const folders = adapters.map((adapter) => adapter.folder);
+    saveTokenizer(output, withTemplateOf(tokenizer, folders).described);
+  }
   // Last: a folder with a configuration is a whole model.
   writeModelConfig(output, config, type);
   return {

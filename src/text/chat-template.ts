@@ -3,7 +3,7 @@ import { plainMessages, TextGuard } from "./chat-messages.ts";
 import type { ChatMessage, ChatTool } from "./chat-messages.ts";
 import { TextError } from "./errors.ts";
 import type { DescribedTokenizer } from "./simple-tokenizers.ts";
-import { loadTokenizer } from "./tokenizer-files.ts";
+import { hasTokenizer, loadTokenizer } from "./tokenizer-files.ts";
 import { didYouMean } from "../util/nearest.ts";
 
 /** How a conversation is rendered. */
@@ -215,6 +215,34 @@ interface Rendering {
 /** Whether a tokenizer's files hold a chat template. */
 export function hasChatTemplate(described: DescribedTokenizer): boolean {
   return templatesOf(described).size > 0;
+}
+
+/** What a folder's chat template is, the tokenizer's own where the folder has none. */
+export interface TemplateOwner {
+  readonly described: DescribedTokenizer;
+  /** Whose template it is, where it differs from the tokenizer's own. */
+  readonly folder: string | undefined;
+}
+
+/**
+ * The tokenizer with the chat template of the first of some adapters' folders that holds one: adapters were trained
+ * with it.
+ */
+export function withTemplateOf(
+  described: DescribedTokenizer,
+  folders: readonly string[],
+): TemplateOwner {
+  const own = templatesOf(described);
+  for (const folder of folders) {
+    if (!hasTokenizer(folder)) continue;
+    const templates = templatesOf(loadTokenizer(folder));
+    const source = templates.get(DEFAULT);
+    if (source === undefined) continue;
+    return source === own.get(DEFAULT)
+      ? { described, folder: undefined }
+      : { described: withChatTemplate(described, source), folder };
+  }
+  return { described, folder: undefined };
 }
 
 /** The tokenizer with a chat template in place of its own, kept beside it wherever it is saved. */

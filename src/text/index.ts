@@ -26,6 +26,7 @@ export {
   openChatTemplate,
   renderChat,
   withChatTemplate,
+  withTemplateOf,
 } from "./chat-template.ts";
 export { CHAT_TEMPLATES, chatTemplateSource } from "./chat-presets.ts";
 export type { ChatOptions, ChatSpan, RenderedChat, RenderedTurns } from "./chat-template.ts";

@@ -12,6 +12,7 @@ import {
   openDataset,
   trainingFrame,
   windowSplit,
+  withTemplateOf,
 } from "../../text/index.ts";
 import type { CorpusPaths, DataSplit, DescribedTokenizer } from "../../text/index.ts";
 import { requireRows } from "../../runs/model-fit.ts";
@@ -76,7 +77,10 @@ export async function evaluateModel(options: EvaluateOptions): Promise<Evaluatio
   const folder = resolveModelFolder(options.model, (message) => options.onNote?.(message));
   const { model, load } = openModel(folder, options.adapters);
   const { config } = model;
-  const described = loadTokenizer(folder);
+  const { described } = withTemplateOf(
+    loadTokenizer(folder),
+    (options.adapters ?? []).map((adapter) => adapter.folder),
+  );
   const { tokenizer } = described;
   requireRows(tokenizer.vocabularySize, config.vocabularySize);
   const sequenceLength = options.sequenceLength ?? Math.min(config.contextLength, 1024);
