@@ -139,7 +139,7 @@ describe("anecdote check", () => {
     });
     const broken = await run("check", model, "--chip", "m4");
     expect(broken.code).toBe(1);
-    expect(broken.stdout).toMatch(/source: .*\n\s*remedy: /);
+    expect(broken.stdout).toMatch(/source: .*\n\s*https:.*\n\s*remedy: /);
     const json = await run("check", model, "--chip", "m4", "--json");
     const report: unknown = JSON.parse(json.stdout);
     expect(report).toMatchObject({ ok: false, problems: [], chip: "M4", driver: "e5rt" });

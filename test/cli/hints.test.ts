@@ -65,7 +65,13 @@ test("the two counts of tested ops add up", async () => {
 test("plan and train tell the same memory for the same step", async () => {
   const folder = temporaryFolder();
   const training = tinyTraining(folder, join(folder, "run"), []);
-  const planned = await runJson("plan", ...training.slice(1));
+  // What changes no plan is refused there.
+  const idle = new Set(["--output-dir", "--data"]);
+  const [, ...options] = training.filter(
+    (word, index) => !idle.has(word) && !idle.has(training[index - 1] ?? ""),
+  );
+  const planned = await runJson("plan", ...options);
+  expect(planned["kind"], JSON.stringify(planned)).not.toBe("error");
   const { total_bytes: total } = planned["memory"] as { readonly total_bytes: number };
   expect(total).toBeGreaterThan(0);
   const trained = await runCli([...training, "--max-steps", "1", "--json"]);
@@ -78,7 +84,7 @@ test("doctor saves its findings on machines without an engine", async (context) 
   const file = join(temporaryFolder(), "r.json");
   const told = await runCli(["doctor", "--report", file], { ANECDOTE_ANE_LIBRARY: "" });
   expect(told.code, told.stderr).toBe(0);
-  expect(told.stderr).not.toContain("this takes some minutes");
+  expect(told.stderr).not.toContain("Self-test:");
   const { findings } = JSON.parse(readFileSync(file, "utf8")) as {
     findings: readonly { what: string }[];
   };

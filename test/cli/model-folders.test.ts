@@ -37,7 +37,10 @@ describe("a run's folder where a model is asked for", () => {
     const output = ["--output-dir", join(folder, "out")];
     const cases: readonly (readonly [readonly string[], RegExp])[] = [
       [["train", ...output, "--model", join(folder, "nope")], /there is no model folder .*nope/],
-      [["train", ...output, "--model", file], /run\.yaml is a file, not a model folder/],
+      [
+        ["train", ...output, "--model", file],
+        /run\.yaml is a file, and neither GGUF nor a checkpoint/,
+      ],
       [["train", ...output, "--model", join(folder, "empty")], /empty is neither a model folder/],
       [
         ["train", ...output, "--config", join(folder, "run.yml")],
@@ -56,9 +59,12 @@ describe("a run's folder where a model is asked for", () => {
         /there is no tokenizer bpee\. Did you mean "bpe"/,
       ],
       [["train", ...output, "--data", join(folder, "nope.txt")], /nope\.txt/],
-      [["generate", "--model", file], /is a file, not a model folder/],
-      [["eval", "--model", file, "--data", file], /is a file, not a model folder/],
-      [["eval", "--model", file], /is a file, not a model folder/],
+      [["generate", "--model", file], /run\.yaml is a file, and neither GGUF nor a checkpoint/],
+      [
+        ["eval", "--model", file, "--data", file],
+        /run\.yaml is a file, and neither GGUF nor a checkpoint/,
+      ],
+      [["eval", "--model", file], /run\.yaml is a file, and neither GGUF nor a checkpoint/],
       [["tokenizer", "encode", "a", "--tokenizer", "nope"], /there is no tokenizer nope/],
     ];
     for (const [args, message] of cases) {
