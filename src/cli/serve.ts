@@ -9,6 +9,7 @@ import { serveModel } from "../server/serve-model.ts";
 import type { ServedModel } from "../server/serve-model.ts";
 import { resolveModelFolder } from "../train/index.ts";
 import { messageOf } from "../util/errors.ts";
+import { noteStuckThread } from "../util/stuck-thread.ts";
 import { numberOption, resolveOptions, textOption } from "../util/options.ts";
 import type { OptionValues } from "../util/options.ts";
 import { append } from "./append.ts";
@@ -151,7 +152,7 @@ async function serve(values: Values, flags: ServeFlags): Promise<number> {
   const status = new StatusLine();
   const stops = new Interruptions();
   try {
-    const served = await serveModel({
+    const opening = serveModel({
       modelName,
       texts: {
         folder,
@@ -178,7 +179,14 @@ async function serve(values: Values, flags: ServeFlags): Promise<number> {
         },
       },
     });
+    const served = await Promise.race([opening, untilStopped(stops)]);
     status.clear();
+    if (served === undefined) {
+      // The thread that loads the model is left: it may be in native code for long.
+      opening.catch(() => undefined);
+      noteStuckThread();
+      return EXIT_CODES.interrupted;
+    }
     tellListening(served, modelName, flags);
     await untilStopped(stops);
     if (flags.json !== true) process.stderr.write("stopping: answers that were begun may end\n");
@@ -267,10 +275,10 @@ function writeEvent(event: object): void {
 }
 
 /** Resolves once a stop was asked for so often. */
-async function untilStopped(stops: Interruptions, often = 1): Promise<void> {
-  await new Promise<void>((stop) => {
+async function untilStopped(stops: Interruptions, often = 1): Promise<undefined> {
+  return new Promise((stop) => {
     stops.listen((count) => {
-      if (count >= often) stop();
+      if (count >= often) stop(undefined);
     });
   });
 }

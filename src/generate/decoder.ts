@@ -191,7 +191,8 @@ export class Decoder {
 
   /**
    * Compiles what `sequenceCount` sequences of up to `length` positions need, so that no step waits for it: first all
-   * that one sequence needs, then batches, the largest first. What this process may not compile any more is left out:
+   * that one sequence needs, then batches, the largest first. Batches whose caches would put others out are compiled
+   * when they are needed. What this process may not compile any more is left out:
    * such batches run one sequence at a time. Throws `EngineError` `engine.ane.budget` where one sequence does not fit.
    */
   async prepare(
@@ -206,6 +207,8 @@ export class Decoder {
     const largest = batchBucketFor(Math.min(sequenceCount, this.#maximumBatch));
     const batches: number[] = [];
     for (let size = largest; size > 1; size /= 2) batches.push(size);
+    const { cacheByteLimit = DEFAULT_CACHE_BYTES } = this.#options;
+    let byteLength = 0;
     const prepared: { batchSize: number; bucket: number }[] = [];
     const left: { batchSize: number; bucket: number }[] = [];
     for (const batchSize of [1, ...batches]) {
@@ -213,6 +216,11 @@ export class Decoder {
         signal?.throwIfAborted();
         if (batchSize > 1 && !this.#mayCompile(batchSize, bucket)) {
           left.push({ batchSize, bucket });
+          continue;
+        }
+        byteLength += this.#cacheBytes(batchSize, bucket);
+        if (batchSize > 1 && byteLength > cacheByteLimit) {
+          byteLength -= this.#cacheBytes(batchSize, bucket);
           continue;
         }
         const { plan } = await this.#shape({ batchSize, bucket });
@@ -235,6 +243,12 @@ export class Decoder {
   async close(): Promise<void> {
     for (const shape of this.#shapes.values()) await shape.close();
     this.#shapes.clear();
+  }
+
+  /** Bytes of keys and values of so many sequences. */
+  #cacheBytes(batchSize: number, bucket: number): number {
+    const { layerCount, keyValueHeadCount, headSize } = this.#config;
+    return 2 * 4 * layerCount * batchSize * keyValueHeadCount * bucket * headSize;
   }
 
   #check(sequence: Sequence, tokens: readonly number[]): void {

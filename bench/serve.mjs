@@ -1,0 +1,165 @@
+// Requests and tokens a second of `anecdote serve` at 1, 8 and 32 clients, time to the first token and memory, against
+// `anecdote generate` and, where its path is given, llama.cpp's server. Rounds are interleaved; medians are told. Processor
+// time counts where the machine is shared.
+// Usage: node bench/serve.mjs [--preset stories15M | --model DIR] [--rounds 5] [--tokens 100] [--clients 1,8,32]
+//        [--llama-server PATH --gguf FILE] [--json]
+import { execFile, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { cpus, loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { parseArgs, promisify } from "node:util";
+import { complete, drawnModelFolder, median, processOf, startServer } from "./serve-model.mjs";
+
+const { values } = parseArgs({
+  options: {
+    preset: { type: "string", default: "stories15M" },
+    model: { type: "string" },
+    rounds: { type: "string", default: "5" },
+    tokens: { type: "string", default: "100" },
+    clients: { type: "string", default: "1,8,32" },
+    "llama-server": { type: "string" },
+    gguf: { type: "string" },
+    json: { type: "boolean", default: false },
+  },
+});
+const BIN = fileURLToPath(new URL("../bin/anecdote.mjs", import.meta.url));
+const tokenCount = Number(values.tokens);
+const clientCounts = values.clients.split(",").map(Number);
+const roundCount = Number(values.rounds);
+const temporary = mkdtempSync(join(tmpdir(), "anecdote-bench-"));
+const folder = values.model ?? temporary;
+if (values.model === undefined) drawnModelFolder(folder, values.preset);
+const promptOf = (number) =>
+  values.model === undefined ? `w${number + 7} w9 w11 w13` : `Once upon a time ${number} `;
+
+const most = Math.max(...clientCounts);
+const ours = await startServer(folder, ["--max-texts", String(most), "--prefix-cache", "0"]);
+const readyBytes = ours.residentBytes();
+const servers = [{ name: "anecdote", ...ours }];
+if (values["llama-server"] !== undefined) servers.push(await startLlama());
+const results = new Map();
+const generated = { perSecond: [], cpuMs: [] };
+
+/** llama.cpp's server with as many places and the same context for each. */
+async function startLlama() {
+  const port = 18_080 + (process.pid % 1000);
+  const context = String(ours.event.context * most);
+  const child = spawn(
+    values["llama-server"],
+    ["-m", values.gguf, "--port", String(port), "-np", String(most), "-c", context],
+    { stdio: "ignore" },
+  );
+  const url = `http://127.0.0.1:${port}`;
+  for (let attempt = 0; attempt < 300; attempt++) {
+    const response = await fetch(`${url}/health`).catch(() => undefined);
+    if (response?.ok) return { name: "llama.cpp", ...processOf(child), url: `${url}/v1` };
+    await delay(200);
+  }
+  throw new Error("llama.cpp's server does not become healthy");
+}
+
+/** So many clients, each with a request after the other. */
+async function measure(server, clientCount, isWarmUp) {
+  const requestCount = Math.max(2, Math.ceil(8 / clientCount));
+  const before = { ms: performance.now(), cpuMs: server.cpuMs() };
+  const answers = await Promise.all(
+    Array.from({ length: clientCount }, async (_, client) => {
+      const own = [];
+      for (let request = 0; request < (isWarmUp ? 1 : requestCount); request++)
+        own.push(
+          await complete(server.url, {
+            prompt: promptOf(client),
+            max_tokens: tokenCount,
+            temperature: 0,
+            ignore_eos: true,
+          }),
+        );
+      return own;
+    }),
+  );
+  const all = answers.flat();
+  const elapsedMs = performance.now() - before.ms;
+  return {
+    tokensPerSecond: (all.length * tokenCount * 1000) / elapsedMs,
+    requestsPerSecond: (all.length * 1000) / elapsedMs,
+    cpuMsPerToken: (server.cpuMs() - before.cpuMs) / (all.length * tokenCount),
+    firstTokenMs: median(all.map(({ firstMs }) => firstMs)),
+    residentBytes: server.residentBytes(),
+  };
+}
+
+/** What `anecdote generate` gives for the same text. */
+async function measureGenerate() {
+  const child = promisify(execFile)(process.execPath, [
+    ...[BIN, "generate", "--model", folder, "--prompt", promptOf(0), "--max-tokens"],
+    ...[String(tokenCount), "--temperature", "0", "-n", "4", "--json"],
+  ]);
+  const { stdout } = await child;
+  const lines = stdout.trim().split("\n").map(JSON.parse);
+  // The first text compiles.
+  return median(lines.slice(1).map((line) => line.tokens_per_second));
+}
+
+for (let round = 0; round <= roundCount; round++) {
+  const isWarmUp = round === 0;
+  const alone = await measureGenerate();
+  if (!isWarmUp) generated.perSecond.push(alone);
+  for (const server of servers) {
+    for (const clientCount of clientCounts) {
+      const result = await measure(server, clientCount, isWarmUp);
+      const key = `${server.name} ${clientCount}`;
+      if (!isWarmUp) results.set(key, [...(results.get(key) ?? []), result]);
+    }
+  }
+}
+const rows = [...results].map(([key, all]) => {
+  const [name, clients] = key.split(" ");
+  const of = (field) => median(all.map((result) => result[field]));
+  return {
+    name,
+    clients: Number(clients),
+    tokensPerSecond: of("tokensPerSecond"),
+    requestsPerSecond: of("requestsPerSecond"),
+    cpuMsPerToken: of("cpuMsPerToken"),
+    firstTokenMs: of("firstTokenMs"),
+    residentBytes: of("residentBytes"),
+    rounds: all.map(({ tokensPerSecond }) => tokensPerSecond),
+  };
+});
+for (const server of servers) await server.stop();
+rmSync(temporary, { recursive: true, force: true });
+const single = rows.find(({ name, clients }) => name === "anecdote" && clients === 1);
+const alone = median(generated.perSecond);
+const report = {
+  model: values.model ?? values.preset,
+  machine: { processor: cpus()[0]?.model, cores: cpus().length, load: loadavg()[0] },
+  tokens: tokenCount,
+  generateTokensPerSecond: alone,
+  oneClientOfGenerate: single === undefined ? undefined : single.tokensPerSecond / alone,
+  readyBytes,
+  rows: rows.map((row) => {
+    const one = rows.find(({ name, clients }) => name === row.name && clients === 1);
+    return {
+      ...row,
+      timesOneClient: one && row.tokensPerSecond / one.tokensPerSecond,
+      timesOneClientByProcessor: one && one.cpuMsPerToken / row.cpuMsPerToken,
+    };
+  }),
+};
+if (values.json) console.log(JSON.stringify(report));
+else {
+  const { processor, cores, load } = report.machine;
+  console.log(
+    `${report.model}, ${tokenCount} tokens a request, ${processor}, ${cores} cores, load ${load.toFixed(1)}`,
+  );
+  const share = (report.oneClientOfGenerate ?? NaN).toFixed(2);
+  console.log(`generate: ${alone.toFixed(0)} tokens/s; one client gets ${share} of it`);
+  for (const row of report.rows) {
+    const times = `${(row.timesOneClient ?? NaN).toFixed(1)} times one client (${(row.timesOneClientByProcessor ?? NaN).toFixed(1)} by processor time)`;
+    console.log(
+      `${row.name}, ${String(row.clients).padStart(2)} clients: ${row.tokensPerSecond.toFixed(0)} tokens/s, ${times}, ${row.requestsPerSecond.toFixed(1)} requests/s, ${row.cpuMsPerToken.toFixed(2)} ms of processor a token, first token after ${row.firstTokenMs.toFixed(0)} ms, ${(row.residentBytes / 2 ** 20).toFixed(0)} MiB`,
+    );
+  }
+}

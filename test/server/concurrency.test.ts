@@ -1,0 +1,58 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { tinyServer } from "./tiny-server.ts";
+import type { TinyServer } from "./tiny-server.ts";
+
+// The same for a minute, with memory watched: npm run bench:serve-soak.
+const CLIENTS = 64;
+
+let server: TinyServer;
+beforeAll(async () => {
+  server = await tinyServer({ texts: { maximumTexts: 16, maximumWaiting: CLIENTS } });
+});
+afterAll(async () => server.close());
+
+/** A request of its own for each client: prompts and lengths of many sizes, some that begin alike. */
+const requests = Array.from({ length: CLIENTS }, (_, index) => ({
+  model: "tiny",
+  prompt: `${"You are a cat. ".repeat(index % 4)}${String(index).repeat(1 + (index % 5))}`,
+  max_tokens: 3 + (index % 13),
+  temperature: 0,
+}));
+
+describe("64 clients at once", () => {
+  it("each get what they get alone, streamed or not, and nobody is lost", async () => {
+    const { client } = server;
+    const alone: (string | undefined)[] = [];
+    for (const request of requests)
+      alone.push((await client.completions.create(request)).choices[0]?.text);
+    const together = await Promise.all(
+      requests.map(async (request, index) => {
+        if (index % 2 === 0) return (await client.completions.create(request)).choices[0]?.text;
+        let text = "";
+        for await (const { choices } of await client.completions.create({
+          ...request,
+          stream: true,
+        }))
+          text += choices[0]?.text ?? "";
+        return text;
+      }),
+    );
+    expect(together).toEqual(alone);
+    expect(server.served.service.load).toEqual({ running: 0, waiting: 0, outstanding: 0 });
+  });
+
+  it("do not keep others from an answer: health is told while texts are written", async () => {
+    const { client, served } = server;
+    const busy = requests.map(async (request) => client.completions.create(request));
+    let slowestMs = 0;
+    for (let count = 0; count < 5; count++) {
+      const startedMs = performance.now();
+      expect((await fetch(`${served.server.url}/health`)).status).toBe(200);
+      slowestMs = Math.max(slowestMs, performance.now() - startedMs);
+    }
+    // They would wait for all texts together otherwise.
+    expect(served.service.load.outstanding).toBeGreaterThan(0);
+    await Promise.all(busy);
+    expect(slowestMs).toBeLessThan(5000);
+  });
+});
