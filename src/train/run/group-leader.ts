@@ -1,4 +1,3 @@
-import { writeSync } from "node:fs";
 import { VERSION } from "../../util/version.ts";
 import { messageOf } from "../../util/errors.ts";
 import type { LoadedPlan } from "../../engine/engine.ts";
@@ -41,8 +40,7 @@ export class GroupLeader {
       const hosts = await group.agree(groupFacts(config));
       return new GroupLeader(group, hosts);
     } catch (error) {
-      // The others have heard the same and wait, so that this one's words are not cut off.
-      writeSync(2, `anecdote: ${messageOf(error)}\n`);
+      // The others have heard the same and leave quietly, so that this one's words are not cut off.
       await group.cluster.close();
       throw error;
     }
@@ -196,9 +194,8 @@ export class GroupLeader {
     return this.#order;
   }
 
-  /** Ends the run at all processes: with a run that is over, or because of an error, which is told first. */
+  /** Ends the run at all processes: with a run that is over, or because of an error. */
   async end(error?: unknown): Promise<void> {
-    if (error !== undefined) writeSync(2, `anecdote: ${messageOf(error)}\n`);
     await this.group.end(error === undefined ? undefined : messageOf(error));
   }
 }

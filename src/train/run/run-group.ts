@@ -1,3 +1,4 @@
+import { writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { agree, broadcastValue, Cluster, layoutOf, placeOf, rankOf } from "../../cluster/index.ts";
 import type { CommunicationTimes, Facts, Launched, Layout, Place } from "../../cluster/index.ts";
@@ -183,7 +184,11 @@ export class RunGroup {
 
   /** Of rank 0: ends the others, and leaves with them. With an error, all at once where they cannot be told. */
   async end(error?: string): Promise<void> {
-    if (!this.#isCommanding) return await this.cluster.abort();
+    if (!this.#isCommanding) {
+      // Nobody else tells it: this ends here.
+      writeSync(2, `anecdote: rank ${this.rank}: ${error ?? "the run has ended"}\n`);
+      return await this.cluster.abort();
+    }
     await broadcastValue(this.world, { kind: "end", ...(error !== undefined && { error }) });
     await this.cluster.close();
   }
