@@ -38,11 +38,7 @@ const FINAL_CODES: ReadonlySet<number> = new Set([
 ]);
 
 export function register(program: Command, exit: Exit): void {
-  const cluster = program
-    .command("cluster")
-    .description(
-      "train on several machines without anybody watching: starts mpirun, and again when it fails",
-    );
+  const cluster = program.command("cluster");
   const run = cluster
     .command("run")
     .description(

@@ -26,6 +26,11 @@ const COMMANDS: readonly CommandRow[] = [
     help: "train a model you have on your own text: an adapter (lora, qlora), or all of it",
     load: () => import("./finetune.ts"),
   },
+  {
+    name: "cluster",
+    help: "train on several machines without anybody watching: mpirun, and again when it fails",
+    load: () => import("./cluster.ts"),
+  },
   { name: "fuse", help: "one model of a model and its adapter", load: () => import("./fuse.ts") },
   {
     name: "generate",
