@@ -9,6 +9,9 @@ import { modelConfigJson, parameterCount } from "../model/index.ts";
 import type { Model } from "../model/index.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import type { Plan } from "../plan/plan.ts";
+import { LINKS } from "../cluster/index.ts";
+import type { TrainConfig } from "../train/index.ts";
+import type { MachineFlags } from "./plan-machines.ts";
 import {
   TRAIN_DEFAULTS,
   TRAIN_OPTIONS,
@@ -31,6 +34,15 @@ export function register(program: Command, _exit: Exit): void {
     .command("plan")
     .option("-c, --config <file>", "YAML file with the training options")
     .option("--json", "the plan as one JSON object")
+    .option("--machines <n>", "predict an update on so many machines: layouts, memory, what limits")
+    .option("--chip <name>", "with --machines: their chip (default: m4)")
+    .option(
+      "--link <name>",
+      `with --machines: ${LINKS.map(({ name }) => name).join(", ")}, or RATE:LATENCY such as 9.4gbit:0.03ms (default: 10gbe)`,
+    )
+    .option("--machine-memory <gib>", "with --machines: memory of each (default: 16)")
+    .option("--growth", "with --machines: the best layouts of 1 to 1,024")
+    .option("--svg <file>", "with --machines: the best layout's timeline")
     .addHelpText(
       "after",
       `
@@ -39,16 +51,22 @@ With --engine, the engine loads the plan and tells how it runs it: which dispatc
 Examples:
   anecdote plan --preset stories15M --recompute auto --tap-bytes 200000000
   anecdote plan --preset nanogpt-char --engine cpu
-  anecdote plan --preset nanogpt-char --engine sim:m4   # with the scales of operands`,
+  anecdote plan --preset nanogpt-char --engine sim:m4   # with the scales of operands
+  anecdote plan --preset stories110M --machines 8 --chip m4 --link 10gbe --svg step.svg`,
     );
   addOptions(command, TRAIN_OPTIONS, TRAIN_DEFAULTS);
   for (const option of command.options) {
     const key = option.name().replaceAll("-", "_");
     if (key in CHANGES_PLAN && !CHANGES_PLAN[key as keyof typeof CHANGES_PLAN]) option.hideHelp();
   }
-  command.action(async (flags: { readonly config?: string; readonly json?: boolean }) => {
-    refuseIdleSettings(command);
+  command.action(async (flags: PlanFlags) => {
+    refuseIdleSettings(command, flags.machines === undefined ? [] : MACHINE_SETTINGS);
     const { config, origins } = resolveFromCommandLine(command, flags.config);
+    const machines = machineFlags(flags, origins, config);
+    if (machines !== undefined) {
+      (await import("./plan-machines.ts")).planMachines(config, machines);
+      return;
+    }
     const model = trainedModel(config, plannedModel(config));
     const built = planOf(config, model);
     const execution =
@@ -67,14 +85,60 @@ Examples:
   });
 }
 
+interface PlanFlags {
+  readonly config?: string;
+  readonly json?: boolean;
+  readonly machines?: string;
+  readonly chip?: string;
+  readonly link?: string;
+  readonly machineMemory?: string;
+  readonly growth?: boolean;
+  readonly svg?: string;
+}
+
+/** Settings that change what several machines do, and no plan of one. */
+const MACHINE_SETTINGS = ["gradient_accumulation_steps", "wire"] as const;
+
+/** What `--machines` asks for. Throws `UsageError` for its flags without it, and for numbers that are none. */
+function machineFlags(
+  flags: PlanFlags,
+  origins: ReadonlyMap<string, string>,
+  { gradient_accumulation_steps: batchCount }: TrainConfig,
+): MachineFlags | undefined {
+  const { machines, chip, link, machineMemory, growth, svg, json = false } = flags;
+  if (machines === undefined) {
+    const idle = Object.entries({ chip, link, machineMemory, growth, svg }).find(
+      ([, value]) => value !== undefined,
+    );
+    if (idle === undefined) return undefined;
+    const name = flagName(idle[0].replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
+    throw new UsageError("cli.plan.machines", `${name} does nothing without --machines N`);
+  }
+  const whole = (text: string, name: string): number => {
+    const value = Number(text);
+    if (value > 0 && (name !== "--machines" || (Number.isInteger(value) && value <= 4096)))
+      return value;
+    throw new UsageError("cli.plan.machines", `${name} takes a number above 0, not "${text}"`, {
+      remedy: "Up to 4096 machines are planned.",
+    });
+  };
+  const isGiven = origins.get("gradient_accumulation_steps") === "command line";
+  return {
+    machines: whole(machines, "--machines"),
+    ...{ chip: chip ?? "m4", link: link ?? "10gbe", svg, json, growth: growth === true },
+    machineMemory: whole(machineMemory ?? "16", "--machine-memory"),
+    batchCount: isGiven ? batchCount : undefined,
+  };
+}
+
 /**
  * Throws `UsageError` for a training setting of the command line that changes no plan. A file has the settings of the
  * whole run, and may.
  */
-function refuseIdleSettings(command: Command): void {
+function refuseIdleSettings(command: Command, read: readonly string[]): void {
   const { values } = readTrainLayer(commandLineLayer(command, TRAIN_OPTIONS));
   for (const [key, changes] of Object.entries<boolean>(CHANGES_PLAN)) {
-    if (changes || !Object.hasOwn(values, key)) continue;
+    if (changes || read.includes(key) || !Object.hasOwn(values, key)) continue;
     throw new UsageError("cli.plan.idle", `${flagName(key)} does nothing: it changes no plan`, {
       remedy: `Leave it out, or print the plan of a whole command: anecdote train … --show plan`,
     });

@@ -18,6 +18,8 @@ export { resolveRun } from "./config/run-config.ts";
 export type { ResolvedRun } from "./config/run-config.ts";
 export { PUBLISHED_MICRO_BATCHES, estimateStep, estimateToken } from "./costs/estimate-model.ts";
 export type { EstimateModelOptions, StepEstimate, TokenEstimate } from "./costs/estimate-model.ts";
+export { planCluster, priceParts, whatIsLost, whatLimits } from "./costs/cluster-plan.ts";
+export type { ClusterPlan, PlannedLayout, PricedParts } from "./costs/cluster-plan.ts";
 export { EnergyBlock } from "./costs/energy-block.ts";
 export type { PowerState } from "./costs/energy-block.ts";
 export { TrainError } from "./errors.ts";

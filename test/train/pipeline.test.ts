@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { halves, sumTree } from "../../src/engine/collective.ts";
 import { mergesAfter } from "../../src/train/step/gradient-sums.ts";
 import { balanceBlocks } from "../../src/train/step/pipeline-balance.ts";
-import { pipelineTurns, slotCountOf } from "../../src/train/step/pipeline.ts";
+import { pipelineTurns, slotCountOf } from "../../src/cluster/index.ts";
 import { divideBatches, parseShares } from "../../src/train/run/batch-shares.ts";
 
 describe("one forward, one backward", () => {

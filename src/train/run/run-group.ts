@@ -1,12 +1,19 @@
 import { writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { agree, broadcastValue, Cluster, layoutOf, placeOf, rankOf } from "../../cluster/index.ts";
+import {
+  agree,
+  broadcastValue,
+  Cluster,
+  layoutOf,
+  placeOf,
+  rankOf,
+  slotCountOf,
+} from "../../cluster/index.ts";
 import type { CommunicationTimes, Facts, Launched, Layout, Place } from "../../cluster/index.ts";
 import type { Collective } from "../../engine/collective.ts";
 import type { Model, ModelConfig } from "../../model/index.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { balanceBlocks, stageCosts } from "../step/pipeline-balance.ts";
-import { slotCountOf } from "../step/pipeline.ts";
 import type { StepPart, UpdateShard } from "../step/step-part.ts";
 import type { TrainingGroup } from "../step/training-group.ts";
 import { divideBatches, parseShares } from "./batch-shares.ts";
