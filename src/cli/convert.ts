@@ -3,7 +3,9 @@ import { parseShapes } from "../files/open-program.ts";
 import { append } from "./append.ts";
 import { OPSETS } from "../mil/program.ts";
 import type { Opset } from "../mil/program.ts";
+import { PACKAGE_TYPES } from "../model/compressed-weights.ts";
 import { GGUF_TYPES } from "../model/gguf/gguf-model.ts";
+import { exportPackage } from "../runs/export-package.ts";
 import { exportGguf } from "../runs/export-gguf.ts";
 import { convertFile } from "../runs/convert-file.ts";
 import { resolveModelFolder } from "../runs/model-path.ts";
@@ -29,6 +31,8 @@ interface ConvertFlags {
   readonly bindConstants?: boolean;
   readonly input: readonly string[];
   readonly dtype?: string;
+  readonly stateful?: boolean;
+  readonly rows?: string;
   readonly overwrite?: boolean;
   readonly json?: boolean;
 }
@@ -53,8 +57,13 @@ export function register(program: Command, _exit: Exit): void {
     )
     .option("--input <name=file.npy>", "an array for --bind-constants", append, [])
     .option(
+      "--stateful",
+      "a model's .mlpackage goes on with a text: keys and values are states (iOS 18, macOS 15)",
+    )
+    .option("--rows <n>", "tokens that a run of a stateful one takes (default: 1)")
+    .option(
       "--dtype <type>",
-      `how a .gguf file has matrices: ${GGUF_TYPES.join(", ")} (default: f16)`,
+      `how matrices stand in a .gguf file (${GGUF_TYPES.join(", ")}) or a stateful .mlpackage (${PACKAGE_TYPES.join(", ")})`,
     )
     .option("--overwrite", "replace an output that exists")
     .option("--json", "one JSON object")
@@ -70,7 +79,8 @@ Examples:
   anecdote convert model.onnx model.mlpackage --shape input=1x3x224x224
   anecdote convert model.mlpackage model.onnx
   anecdote convert runs/shakespeare model.mlpackage --max-seq-length 128
-  anecdote convert runs/mine mine.gguf --dtype q8_0`,
+  anecdote convert runs/mine mine.gguf --dtype q8_0
+  anecdote convert runs/mine mine.mlpackage --stateful --dtype palette4`,
     )
     .action((from: string, to: string, flags: ConvertFlags) => {
       convert(from, to, flags);
@@ -138,13 +148,64 @@ function convertToGguf(from: string, to: string, flags: ConvertFlags): void {
   for (const note of written.notes) process.stdout.write(`  ${note}\n`);
 }
 
+/** A model as a Core ML package whose keys and values are states. Throws `UsageError` for flags that are for programs. */
+function convertToStateful(from: string, to: string, flags: ConvertFlags): void {
+  if (!to.replace(/\/+$/, "").toLowerCase().endsWith(".mlpackage"))
+    throw new UsageError("cli.convert.stateful", "--stateful is for .mlpackage");
+  const { function: name, opset, shape, dim, batchSize, bindConstants, input } = flags;
+  if (
+    [name, opset, batchSize, bindConstants].some((flag) => flag !== undefined) ||
+    shape.length + dim.length + input.length > 0
+  ) {
+    throw new UsageError(
+      "cli.convert.stateful",
+      "--stateful goes with --dtype, --rows, --max-seq-length and --overwrite",
+    );
+  }
+  const given = flags.dtype ?? "float16";
+  const type = PACKAGE_TYPES.find((candidate) => candidate === given.toLowerCase());
+  if (type === undefined) {
+    throw new UsageError(
+      "cli.convert.dtype",
+      `--dtype ${given}: a stateful .mlpackage has ${PACKAGE_TYPES.join(", ")}.${didYouMean(given, PACKAGE_TYPES)}`,
+    );
+  }
+  const sizeOf = (flag: string, text: string | undefined): number | undefined =>
+    text === undefined ? undefined : wholeNumber(flag, text, 1, LARGEST_SIZE);
+  const cacheLength = sizeOf("--max-seq-length", flags.maxSeqLength);
+  const rowCount = sizeOf("--rows", flags.rows);
+  const written = exportPackage(resolveModelFolder(from, printNote), to, {
+    type,
+    ...(cacheLength !== undefined && { cacheLength }),
+    ...(rowCount !== undefined && { rowCount }),
+    overwrite: flags.overwrite === true,
+  });
+  if (flags.json === true) {
+    const report = {
+      ...{ output: to, to: "mlpackage", dtype: type, cache_length: written.cacheLength },
+      ...{ rows: written.rowCount, states: written.states, bytes: written.byteLength },
+    };
+    process.stdout.write(`${JSON.stringify(report)}\n`);
+    return;
+  }
+  process.stdout.write(
+    `${to}: ${type}, ${written.states} states of ${written.cacheLength} positions, ${formatBytes(written.byteLength)}\n`,
+  );
+}
+
 function convert(from: string, to: string, flags: ConvertFlags): void {
+  if (flags.stateful === true) {
+    convertToStateful(from, to, flags);
+    return;
+  }
+  if (flags.rows !== undefined)
+    throw new UsageError("cli.convert.stateful", "--rows is for --stateful");
   if (to.toLowerCase().endsWith(".gguf")) {
     convertToGguf(from, to, flags);
     return;
   }
   if (flags.dtype !== undefined)
-    throw new UsageError("cli.convert.dtype", "--dtype is for a .gguf file");
+    throw new UsageError("cli.convert.dtype", "--dtype is for a .gguf file, or for --stateful");
   const size = (flag: string, text: string | undefined): number | undefined =>
     text === undefined ? undefined : wholeNumber(flag, text, 1, LARGEST_SIZE);
   const batchSize = size("--batch-size", flags.batchSize);
