@@ -11,7 +11,13 @@ import type { FileEstimate } from "../files/estimate-file.ts";
 import { append } from "./append.ts";
 import { describeModel } from "../model/describe.ts";
 import { parameterCount } from "../model/index.ts";
-import { SIZE_KEYS, TRAIN_DEFAULTS, TRAIN_OPTIONS, readTrainLayer } from "../train/index.ts";
+import {
+  PRESETS,
+  SIZE_KEYS,
+  TRAIN_DEFAULTS,
+  TRAIN_OPTIONS,
+  readTrainLayer,
+} from "../train/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { Answer, EstimateFlags } from "./estimate-answer.ts";
@@ -96,6 +102,9 @@ Examples:
     const shapesModel = ["preset", "model", "model_config", ...SIZE_KEYS].some((key) =>
       settings.includes(key),
     );
+    if (file !== undefined && PRESETS.has(file) && !existsSync(file)) {
+      throw new UsageError("cli.estimate", `${file} is no file, but a preset: --preset ${file}`);
+    }
     if (file === undefined && !shapesModel) {
       throw new UsageError("cli.estimate", "estimate needs a file, --preset NAME or --model DIR");
     }

@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { CommanderError } from "commander";
 import type { Command } from "commander";
 import { HelpfulCommand, addHelpAll } from "./help.ts";
@@ -126,9 +127,27 @@ function withHint(text: string, command: Command): string {
     const name = flag.split("=")[0] ?? flag;
     return `${line}.${foreignHint(name, FOREIGN_NAMES) ?? nearestFlag(name, command)}${rest}`;
   }
+  if (line.includes("too many arguments")) return `${line}${excessHint(command)}${rest}`;
   if (word === undefined || line.includes("Did you mean")) return text;
   const names = command.commands.map((child) => child.name());
   return `${line}.${didYouMean(word, names)}${rest}`;
+}
+
+/** Which option the first word may be meant for that a command has no place for. */
+function excessHint(command: Command): string {
+  const [word] = command.args.slice(command.registeredArguments.length);
+  if (word === undefined) return "";
+  const has = (flag: string): boolean => command.options.some(({ long }) => long === flag);
+  const isFolder = statSync(word, { throwIfNoEntry: false })?.isDirectory();
+  const order =
+    isFolder === undefined
+      ? ["--prompt", "--preset", "--model"]
+      : isFolder
+        ? ["--model", "--data", "--runs-dir"]
+        : ["--data", "--config"];
+  const flag = order.find(has);
+  const quoted = /\s/.test(word) ? JSON.stringify(word) : word;
+  return flag === undefined ? ` "${word}" has no place here.` : ` Did you mean ${flag} ${quoted}?`;
 }
 
 function nearestFlag(flag: string, command: Command): string {

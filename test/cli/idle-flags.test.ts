@@ -336,3 +336,21 @@ describe("--model and --model-config", () => {
     expect(wrong.stderr).toContain("min_learning_rate 0.0001 is above learning_rate 0.00001");
   });
 });
+
+describe("words that have no place", () => {
+  it.each([
+    ["train stories15M", "Did you mean --preset stories15M?"],
+    ["plan stories15M", "Did you mean --preset stories15M?"],
+    ["train FILE", "Did you mean --data FILE?"],
+    ["eval FOLDER", "Did you mean --model FOLDER?"],
+    ["generate hello", "Did you mean --prompt hello?"],
+    ["estimate stories15M", "stories15M is no file, but a preset: --preset stories15M"],
+  ])("%s", async (line, hint) => {
+    const { fixed, folder } = programs();
+    const named = (text: string): string =>
+      text.replaceAll("FILE", fixed).replaceAll("FOLDER", folder);
+    const { code, stderr } = await run(...named(line).split(" "));
+    expect(code).toBe(2);
+    expect(stderr).toContain(named(hint));
+  });
+});

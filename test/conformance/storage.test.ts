@@ -31,7 +31,7 @@ import type { GroupedStorage, Storage } from "../../src/plan/storage.ts";
 import { unpackNames, unpackProgram } from "../../src/plan/unpack.ts";
 import { buildTrainingPlan } from "../../src/train/step/step-plan.ts";
 import { Random } from "../../src/util/random.ts";
-import { NO_COMPILER, openDouble } from "../engine/ane/double-library.ts";
+import { openDouble } from "../engine/ane/double-library.ts";
 import { GPT2_JSON, LLAMA_JSON } from "../model/configs.ts";
 
 const MLX: GroupedStorage = {
@@ -167,18 +167,15 @@ describe("stored weights", () => {
     sim.z.forEach((value, i) => expect(value).toBeCloseTo(expected.z[i] ?? NaN, 1));
   });
 
-  it.skipIf(NO_COMPILER !== undefined)(
-    `are unpacked to the simulator's bits through both drivers (${NO_COMPILER ?? "cc"})`,
-    async () => {
-      await throughDoubles(async (engine, simulator) => {
-        for (const storage of STORAGES) {
-          const plan = unpackingPlan(storage);
-          const expected = await unpackedOn(simulator, plan, storage);
-          expect(await unpackedOn(engine, plan, storage)).toEqual(expected);
-        }
-      });
-    },
-  );
+  it(`are unpacked to the simulator's bits through both drivers`, async () => {
+    await throughDoubles(async (engine, simulator) => {
+      for (const storage of STORAGES) {
+        const plan = unpackingPlan(storage);
+        const expected = await unpackedOn(simulator, plan, storage);
+        expect(await unpackedOn(engine, plan, storage)).toEqual(expected);
+      }
+    });
+  });
 });
 
 const SMALL = { ...LLAMA_JSON, hidden_size: 64, intermediate_size: 128, num_hidden_layers: 3 };
@@ -265,16 +262,13 @@ describe("training and decoding over stored weights", () => {
     },
   );
 
-  it.skipIf(NO_COMPILER !== undefined)(
-    `give the simulator's bits through both drivers (${NO_COMPILER ?? "cc"})`,
-    async () => {
-      const { packed } = adapted({ ...SMALL, intermediate_size: 64 }, MLX);
-      await throughDoubles(async (engine, simulator) => {
-        const expected = await run(simulator, packed);
-        expect((await run(engine, packed)).results).toEqual(expected.results);
-      });
-    },
-  );
+  it(`give the simulator's bits through both drivers`, async () => {
+    const { packed } = adapted({ ...SMALL, intermediate_size: 64 }, MLX);
+    await throughDoubles(async (engine, simulator) => {
+      const expected = await run(simulator, packed);
+      expect((await run(engine, packed)).results).toEqual(expected.results);
+    });
+  });
 
   it("take the memory that their storage says", async () => {
     const { packed, plain } = adapted(SMALL, MLX);

@@ -1,11 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createEngine } from "../../src/engine/create.ts";
-import type { Engine, LoadedPlan } from "../../src/engine/engine.ts";
-import { buildWeightsPlan } from "../../src/generate/decode-plan.ts";
+import { describe, expect, it } from "vitest";
 import { Generator } from "../../src/generate/generator.ts";
-import { initialiseWeights, modelOf, parseModelConfig } from "../../src/model/index.ts";
+import { modelOf, parseModelConfig } from "../../src/model/index.ts";
 import { checkTokenizerJson } from "../../src/text/tokenizer-json.ts";
 import { runTokenizer } from "../../src/text/tokenizer-runner.ts";
+import { generatingWith } from "../helpers/generating.ts";
 
 /** A token a letter, and none that ends a text or is not shown. */
 const LETTERS = "abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ".split("");
@@ -38,27 +36,10 @@ const FAMILIES = {
 
 describe.each(["gpt2", "llama"] as const)("a text of %s longer than the context", (family) => {
   const model = modelOf(parseModelConfig(FAMILIES[family]));
-  let engine: Engine;
-  let weights: LoadedPlan;
-  let generator: Generator;
-  beforeAll(async () => {
-    engine = await createEngine("cpu", { threads: 1 });
-    weights = await engine.load(buildWeightsPlan(model));
-    initialiseWeights(model.parameters.weights, 11, (name) => {
-      const view = weights.view(name);
-      if (view instanceof Float32Array) return view;
-      throw new Error(`${name} is not fp32`);
-    });
-    generator = new Generator({ engine, model, tokenizer, weights });
-  });
-  afterAll(async () => {
-    await generator.close();
-    await weights.close();
-    await engine.close();
-  });
+  const made = generatingWith(model, tokenizer, 11);
 
   async function longText(contextOverflow: "slide" | "reread"): Promise<string> {
-    const { text, tokenCount } = await generator.generate("abc", {
+    const { text, tokenCount } = await made().generator.generate("abc", {
       ...{ maxTokens: 60, temperature: 0.05, seed: 1, contextOverflow, repetitionPenalty: 1.3 },
     });
     expect(tokenCount).toBe(60);
@@ -67,14 +48,14 @@ describe.each(["gpt2", "llama"] as const)("a text of %s longer than the context"
 
   async function nextCharacter(before: string): Promise<string> {
     const tokens = Array.from(tokenizer.encode(before));
-    const { text } = await generator.continueTokens(tokens, {
+    const { text } = await made().generator.continueTokens(tokens, {
       ...{ maxTokens: 1, contextOverflow: "auto" },
     });
     return text;
   }
 
   it("slides: every token is drawn from the last tokens alone, read afresh", async () => {
-    const { text } = await generator.generate("abc", {
+    const { text } = await made().generator.generate("abc", {
       ...{ maxTokens: 50, contextOverflow: "slide" },
     });
     const whole = `abc${text}`;
@@ -86,7 +67,7 @@ describe.each(["gpt2", "llama"] as const)("a text of %s longer than the context"
 
   it("reads half of the context again", async () => {
     expect((await longText("reread")).length).toBe(60);
-    const { text } = await generator.generate("abc", {
+    const { text } = await made().generator.generate("abc", {
       ...{ maxTokens: 50, contextOverflow: "reread" },
     });
     const whole = `abc${text}`;
@@ -99,7 +80,7 @@ describe.each(["gpt2", "llama"] as const)("a text of %s longer than the context"
   it("reads the end of a prompt that is longer than the context, and says so", async () => {
     const notes: string[] = [];
     const prompt = "abcdefghij".repeat(10);
-    const { text } = await generator.generate(prompt, {
+    const { text } = await made().generator.generate(prompt, {
       ...{ maxTokens: 1, contextOverflow: "slide", onNote: (note) => notes.push(note) },
     });
     expect(text).toBe(await nextCharacter(prompt.slice(-CONTEXT)));
@@ -108,7 +89,7 @@ describe.each(["gpt2", "llama"] as const)("a text of %s longer than the context"
 
   it("takes what the model's own file says of sampling, and its end tokens", async () => {
     const own = new Generator({
-      ...{ engine, model, tokenizer, weights },
+      ...{ engine: made().engine, model, tokenizer, weights: made().weights },
       generation: { endTokenIds: Array.from({ length: 40 }, (_, id) => id), temperature: 1 },
     });
     const texts = new Set<string>();

@@ -1,12 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createEngine } from "../../src/engine/create.ts";
-import type { Engine, LoadedPlan } from "../../src/engine/engine.ts";
-import { buildWeightsPlan } from "../../src/generate/decode-plan.ts";
+import { describe, expect, it } from "vitest";
 import { Generator } from "../../src/generate/generator.ts";
-import { initialiseWeights, modelOf, parseModelConfig } from "../../src/model/index.ts";
+import { modelOf, parseModelConfig } from "../../src/model/index.ts";
 import { byteTokenizer } from "../../src/text/index.ts";
 import { checkTokenizerJson } from "../../src/text/tokenizer-json.ts";
 import { runTokenizer } from "../../src/text/tokenizer-runner.ts";
+import { generatingWith } from "../helpers/generating.ts";
 
 const { tokenizer } = byteTokenizer();
 const model = modelOf(
@@ -23,36 +21,19 @@ const model = modelOf(
   }),
 );
 
-let engine: Engine;
-let weights: LoadedPlan;
-let generator: Generator;
-beforeAll(async () => {
-  engine = await createEngine("cpu", { threads: 1 });
-  weights = await engine.load(buildWeightsPlan(model));
-  initialiseWeights(model.parameters.weights, 5, (name) => {
-    const view = weights.view(name);
-    if (view instanceof Float32Array) return view;
-    throw new Error(`${name} is not fp32`);
-  });
-  generator = new Generator({ engine, model, tokenizer, weights });
-});
-afterAll(async () => {
-  await generator.close();
-  await weights.close();
-  await engine.close();
-});
+const made = generatingWith(model, tokenizer, 5);
 
 describe("a generator", () => {
   it("writes the same text for the same seed and another for another", async () => {
     const write = async (seed: number) =>
-      (await generator.generate("abc", { maxTokens: 20, temperature: 1, seed })).text;
+      (await made().generator.generate("abc", { maxTokens: 20, temperature: 1, seed })).text;
     expect(await write(1)).toBe(await write(1));
     expect(await write(1)).not.toBe(await write(2));
   });
 
   it("streams exactly the text it returns, in whole characters", async () => {
     let streamed = "";
-    const { text, tokenCount } = await generator.generate("abc", {
+    const { text, tokenCount } = await made().generator.generate("abc", {
       maxTokens: 40,
       temperature: 1.5,
       seed: 3,
@@ -63,11 +44,12 @@ describe("a generator", () => {
   });
 
   it("ends before a stop string and never shows a part of it", async () => {
-    const whole = (await generator.generate("abc", { maxTokens: 30, temperature: 1, seed: 4 }))
-      .text;
+    const whole = (
+      await made().generator.generate("abc", { maxTokens: 30, temperature: 1, seed: 4 })
+    ).text;
     const stop = whole.slice(8, 11);
     let streamed = "";
-    const { text, stopReason } = await generator.generate("abc", {
+    const { text, stopReason } = await made().generator.generate("abc", {
       maxTokens: 30,
       temperature: 1,
       seed: 4,
@@ -94,7 +76,7 @@ describe("a generator", () => {
       "test",
     );
     const spaced = new Generator({
-      ...{ engine, model, weights },
+      ...{ engine: made().engine, model, weights: made().weights },
       tokenizer: runTokenizer(json, {}, "test"),
     });
     const { text } = await spaced.generate("w1 w2", { maxTokens: 3, temperature: 1, seed: 2 });
@@ -104,7 +86,7 @@ describe("a generator", () => {
   });
 
   it("stops where the context ends", async () => {
-    const { tokenCount, stopReason } = await generator.generate("x".repeat(80), {
+    const { tokenCount, stopReason } = await made().generator.generate("x".repeat(80), {
       maxTokens: 500,
       temperature: 1,
       seed: 1,
@@ -122,8 +104,14 @@ describe("a generator", () => {
     );
     const alone: string[] = [];
     for (const { prompt, options } of asked)
-      alone.push((await generator.generate(prompt, options)).text);
-    const few = new Generator({ engine, model, tokenizer, weights, maximumTexts: 4 });
+      alone.push((await made().generator.generate(prompt, options)).text);
+    const few = new Generator({
+      engine: made().engine,
+      model,
+      tokenizer,
+      weights: made().weights,
+      maximumTexts: 4,
+    });
     const texts = asked.map(({ prompt, options }) => few.generate(prompt, options));
     expect(few.load.running + few.load.waiting).toBe(6);
     expect((await Promise.all(texts)).map(({ text }) => text)).toEqual(alone);
@@ -133,14 +121,14 @@ describe("a generator", () => {
 
   it("rejects a text that is aborted or whose listener throws, and goes on with the others", async () => {
     const abort = new AbortController();
-    const other = generator.generate("abc", { maxTokens: 12, temperature: 1, seed: 1 });
-    const aborted = generator.generate("abc", {
+    const other = made().generator.generate("abc", { maxTokens: 12, temperature: 1, seed: 1 });
+    const aborted = made().generator.generate("abc", {
       maxTokens: 60,
       temperature: 1,
       signal: abort.signal,
       onText: () => abort.abort(new Error("the client left")),
     });
-    const broken = generator.generate("abcd", {
+    const broken = made().generator.generate("abcd", {
       maxTokens: 60,
       onText: () => {
         throw new Error("a broken listener");
@@ -148,10 +136,14 @@ describe("a generator", () => {
     });
     await expect(aborted).rejects.toThrow("the client left");
     await expect(broken).rejects.toThrow("a broken listener");
-    const { text } = await generator.generate("abc", { maxTokens: 12, temperature: 1, seed: 1 });
+    const { text } = await made().generator.generate("abc", {
+      maxTokens: 12,
+      temperature: 1,
+      seed: 1,
+    });
     expect((await other).text).toBe(text);
     await expect(
-      generator.generate("a", { maxTokens: 1, signal: AbortSignal.abort() }),
+      made().generator.generate("a", { maxTokens: 1, signal: AbortSignal.abort() }),
     ).rejects.toThrow(/aborted/);
   });
 
@@ -159,32 +151,40 @@ describe("a generator", () => {
     let ticks = 0;
     const timer = setInterval(() => ticks++, 1);
     for (let turn = 0; turn < 4; turn++)
-      await generator.generate("abc", { maxTokens: 80, temperature: 1, seed: turn });
+      await made().generator.generate("abc", { maxTokens: 80, temperature: 1, seed: turn });
     clearInterval(timer);
     expect(ticks).toBeGreaterThan(0);
   });
 
   it("reads only what is new of a conversation, and writes what it writes without one", async () => {
-    const session = generator.session();
+    const session = made().generator.session();
     const first = await session.generate("the cat sat by", { maxTokens: 8 });
     expect(first).toMatchObject({ reusedTokenCount: 0 });
     const prompt = `the cat sat by${first.text} and`;
     const second = await session.generate(prompt, { maxTokens: 8 });
     expect(second.reusedTokenCount).toBeGreaterThanOrEqual(14);
-    expect(second.text).toBe((await generator.generate(prompt, { maxTokens: 8 })).text);
+    expect(second.text).toBe((await made().generator.generate(prompt, { maxTokens: 8 })).text);
     // Another turn taken back: nine letters stay.
     const again = await session.generate("the cat slept", { maxTokens: 8 });
     expect(again.reusedTokenCount).toBe(9);
-    expect(again.text).toBe((await generator.generate("the cat slept", { maxTokens: 8 })).text);
+    expect(again.text).toBe(
+      (await made().generator.generate("the cat slept", { maxTokens: 8 })).text,
+    );
     const both = [session.generate("a", { maxTokens: 2 }), session.generate("b", { maxTokens: 2 })];
     await expect(Promise.all(both)).rejects.toThrow("a session writes one text at a time");
     await both[0];
   });
 
   it("keeps beginnings of finished texts for others, within their bytes", async () => {
-    const keeping = new Generator({ engine, model, tokenizer, weights, prefixCacheBytes: 1 << 20 });
+    const keeping = new Generator({
+      engine: made().engine,
+      model,
+      tokenizer,
+      weights: made().weights,
+      prefixCacheBytes: 1 << 20,
+    });
     const system = "You are a cat. ";
-    const plain = await generator.generate(`${system}Sit!`, { maxTokens: 6 });
+    const plain = await made().generator.generate(`${system}Sit!`, { maxTokens: 6 });
     await keeping.generate(`${system}Sit!`, { maxTokens: 6 });
     const reused = await Promise.all(
       ["Sit!", "Run!", "Eat!"].map((order) =>
@@ -199,7 +199,7 @@ describe("a generator", () => {
   });
 
   it("refuses a prompt that fills the context", async () => {
-    await expect(generator.generate("x".repeat(200), { maxTokens: 1 })).rejects.toThrow(
+    await expect(made().generator.generate("x".repeat(200), { maxTokens: 1 })).rejects.toThrow(
       /context ends at 96/,
     );
   });

@@ -23,7 +23,7 @@ import type { BenchOptions } from "../../src/measure/engine-bench/run-bench.ts";
 import { allCases } from "../../src/measure/engine-bench/suites.ts";
 import { chipByName } from "../../src/chip/chips.ts";
 import { placePlan } from "../../src/lower/place-plan.ts";
-import { buildDouble, openDouble, NO_COMPILER } from "../engine/ane/double-library.ts";
+import { buildDouble, openDouble } from "../engine/ane/double-library.ts";
 import { run, runJson } from "../cli/in-process.ts";
 import { finished, runCli, startCli } from "../helpers/cli.ts";
 import { wellFormed } from "./well-formed.ts";
@@ -309,9 +309,9 @@ test.each(SMALL)("the reference engine gives the expected numbers of %s", async 
   await engine.close();
 });
 
-describe.skipIf(NO_COMPILER !== undefined)("through the doubles", () => {
-  const e5rt = NO_COMPILER === undefined ? openDouble("e5rt") : undefined;
-  const objc = NO_COMPILER === undefined ? openDouble("objc") : undefined;
+describe("through the doubles", () => {
+  const e5rt = openDouble("e5rt");
+  const objc = openDouble("objc");
   const cacheFolder = join(scratch, "cache");
   const open = (driver: "e5rt" | "in-memory") =>
     createAneEngine({
@@ -543,7 +543,7 @@ describe("an interrupted run", () => {
   });
 });
 
-describe.skipIf(NO_COMPILER !== undefined)("the command line with a double", () => {
+describe("the command line with a double", () => {
   test.each(["e5rt", "in-memory"] as const)(
     "measures through %s, says that the times mean nothing, and contributes no rows",
     async (driver) => {
@@ -582,32 +582,25 @@ describe.skipIf(NO_COMPILER !== undefined)("the command line with a double", () 
 });
 
 describe("the command line", () => {
-  test.skipIf(NO_COMPILER !== undefined)(
-    "goes on in new processes where one may compile no more, as one command with one report",
-    async () => {
-      const only = ["relu", "gelu", "sigmoid"].flatMap((op) => ["--only", `ops.${op}-64x256`]);
-      const { code, stdout, stderr } = await runCli(
-        ["bench", "engine", "--engine", "ane", "--ane-driver", "in-memory", ...only, "--json"],
-        {
-          ANECDOTE_ANE_LIBRARY: buildDouble("objc"),
-          ANECDOTE_ANE_CHIP: "m4",
-          ANECDOTE_ANE_COMPILE_BUDGET: "1",
-          ANECDOTE_CACHE_DIR: scratch,
-          TMPDIR: scratch,
-        },
-      );
-      expect(code, stderr).toBe(0);
-      expect(stderr.split("a new one goes on")).toHaveLength(3);
-      const report = JSON.parse(stdout) as EngineReport;
-      expect(report.complete).toBe(true);
-      expect(report.cases.map(({ status }) => status)).toEqual([
-        "measured",
-        "measured",
-        "measured",
-      ]);
-      expect(readdirSync(scratch).filter((name) => name.startsWith("anecdote-bench-"))).toEqual([]);
-    },
-  );
+  test("goes on in new processes where one may compile no more, as one command with one report", async () => {
+    const only = ["relu", "gelu", "sigmoid"].flatMap((op) => ["--only", `ops.${op}-64x256`]);
+    const { code, stdout, stderr } = await runCli(
+      ["bench", "engine", "--engine", "ane", "--ane-driver", "in-memory", ...only, "--json"],
+      {
+        ANECDOTE_ANE_LIBRARY: buildDouble("objc"),
+        ANECDOTE_ANE_CHIP: "m4",
+        ANECDOTE_ANE_COMPILE_BUDGET: "1",
+        ANECDOTE_CACHE_DIR: scratch,
+        TMPDIR: scratch,
+      },
+    );
+    expect(code, stderr).toBe(0);
+    expect(stderr.split("a new one goes on")).toHaveLength(3);
+    const report = JSON.parse(stdout) as EngineReport;
+    expect(report.complete).toBe(true);
+    expect(report.cases.map(({ status }) => status)).toEqual(["measured", "measured", "measured"]);
+    expect(readdirSync(scratch).filter((name) => name.startsWith("anecdote-bench-"))).toEqual([]);
+  });
 
   test("predicts anywhere and prints 80 columns", async () => {
     const printed = await run("bench", "engine", "--engine", "sim:m1", "--quick");

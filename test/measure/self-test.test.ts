@@ -10,7 +10,7 @@ import { PROBES, probesFor, uncovered, UNPROBED } from "../../src/measure/self-t
 import { reportSchema } from "../../src/measure/self-test/report.ts";
 import { runSelfTest } from "../../src/measure/self-test/self-test.ts";
 import type { SelfTestOptions } from "../../src/measure/self-test/self-test.ts";
-import { buildDouble, NO_COMPILER } from "../engine/ane/double-library.ts";
+import { buildDouble } from "../engine/ane/double-library.ts";
 import { runCli, temporaryFolder } from "../helpers/cli.ts";
 
 /** Each answer costs a process of its own, on a machine that may be busy. */
@@ -91,7 +91,7 @@ describe("the judgement of numbers", () => {
   });
 });
 
-describe.skipIf(NO_COMPILER !== undefined)(`the self-test (${NO_COMPILER ?? "cc"})`, () => {
+describe(`the self-test`, () => {
   let folder = "";
   const orders = ["CRASH", "HANG", "FAIL", "GARBAGE", "SURFACES", "SERVICE"] as const;
   beforeEach(() => {

@@ -9,7 +9,7 @@ import { macmonReader, macmonSource } from "../../src/track/power/macmon.ts";
 import { SourceMeter } from "../../src/track/power/meter.ts";
 import { powermetricsSource, readPropertyList } from "../../src/track/power/powermetrics.ts";
 import type { EnergyReading } from "../../src/util/energy.ts";
-import { NO_COMPILER, openDouble } from "../engine/ane/double-library.ts";
+import { openDouble } from "../engine/ane/double-library.ts";
 import { temporaryFolder } from "../helpers/cli.ts";
 import { useFakeCommands } from "../helpers/fake-commands.ts";
 import { MACMON, POWERMETRICS, macmonLine, powermetricsSample } from "./fake-meters.ts";
@@ -262,67 +262,60 @@ describe("readings", () => {
   });
 });
 
-describe.skipIf(NO_COMPILER !== undefined)(
-  `IOReport through its double (${NO_COMPILER ?? "cc"})`,
-  () => {
-    const double = NO_COMPILER === undefined ? openDouble("ioreport") : undefined;
-    if (double === undefined) return;
-    afterEach(() => {
-      expect(double.violations()).toEqual({ count: 0, first: "" });
-      // The one that a subscription keeps, and nothing else.
-      expect(double.count("live")).toBe(0);
-      double.forget();
-    });
+describe(`IOReport through its double`, () => {
+  const double = openDouble("ioreport");
+  if (double === undefined) return;
+  afterEach(() => {
+    expect(double.violations()).toEqual({ count: 0, first: "" });
+    // The one that a subscription keeps, and nothing else.
+    expect(double.count("live")).toBe(0);
+    double.forget();
+  });
 
-    test("gives the energy of each rail and releases what it made", async () => {
-      vi.stubEnv("ANECDOTE_IOREPORT_LIBRARY", double.path);
-      const meter = await opened({ choice: "ioreport" });
-      await until(() => (meter.energyJoules().joules.ane ?? 0) >= 1.5);
-      const { joules, seconds } = meter.energyJoules();
-      const count = double.count("samples") - 1;
-      expect(joules.ane).toBeCloseTo(0.5 * count, 9);
-      expect(joules.cpu).toBeCloseTo(2 * count, 9);
-      expect(joules.gpu).toBeCloseTo(0.25 * count, 9);
-      expect(joules.package).toBeCloseTo(2.75 * count, 9);
-      expect(seconds).toBeGreaterThan(0.09 * count);
-      const watts = meter.watts();
-      expect((watts?.package ?? 0) / (watts?.ane ?? 1)).toBeCloseTo(5.5, 9);
-      meter.close();
-    });
+  test("gives the energy of each rail and releases what it made", async () => {
+    vi.stubEnv("ANECDOTE_IOREPORT_LIBRARY", double.path);
+    const meter = await opened({ choice: "ioreport" });
+    await until(() => (meter.energyJoules().joules.ane ?? 0) >= 1.5);
+    const { joules, seconds } = meter.energyJoules();
+    const count = double.count("samples") - 1;
+    expect(joules.ane).toBeCloseTo(0.5 * count, 9);
+    expect(joules.cpu).toBeCloseTo(2 * count, 9);
+    expect(joules.gpu).toBeCloseTo(0.25 * count, 9);
+    expect(joules.package).toBeCloseTo(2.75 * count, 9);
+    expect(seconds).toBeGreaterThan(0.09 * count);
+    const watts = meter.watts();
+    expect((watts?.package ?? 0) / (watts?.ane ?? 1)).toBeCloseTo(5.5, 9);
+    meter.close();
+  });
 
-    test("a failure of any call is a reason, and nothing leaks", async () => {
-      const functions = [
-        ...["CFStringCreateWithCString", "IOReportCopyChannelsInGroup"],
-        ...[
-          "CFDictionaryCreateMutableCopy",
-          "IOReportCreateSubscription",
-          "IOReportCreateSamples:1",
-        ],
-        ...["IOReportCreateSamples:2", "IOReportCreateSamplesDelta", "CFDictionaryGetValue"],
-        ...["CFArrayGetCount", "IOReportSimpleGetIntegerValue", "IOReportChannelGetUnitLabel"],
-      ];
-      for (const name of functions) {
-        double.order("fail", name);
-        const meter = new SourceMeter(ioreportSource(double.path), 20);
-        await expect(meter.start(2000), name).rejects.toThrow(/^ioreport: /);
-        expect(double.count("live"), name).toBe(0);
-      }
-      double.order("fail", "");
-    });
+  test("a failure of any call is a reason, and nothing leaks", async () => {
+    const functions = [
+      ...["CFStringCreateWithCString", "IOReportCopyChannelsInGroup"],
+      ...["CFDictionaryCreateMutableCopy", "IOReportCreateSubscription", "IOReportCreateSamples:1"],
+      ...["IOReportCreateSamples:2", "IOReportCreateSamplesDelta", "CFDictionaryGetValue"],
+      ...["CFArrayGetCount", "IOReportSimpleGetIntegerValue", "IOReportChannelGetUnitLabel"],
+    ];
+    for (const name of functions) {
+      double.order("fail", name);
+      const meter = new SourceMeter(ioreportSource(double.path), 20);
+      await expect(meter.start(2000), name).rejects.toThrow(/^ioreport: /);
+      expect(double.count("live"), name).toBe(0);
+    }
+    double.order("fail", "");
+  });
 
-    test("unknown units and absurd counts are reasons", async () => {
-      for (const [what, reason] of [
-        ["unit", /counts DIE_0_CPU Energy in "furlongs"/],
-        ["value", /its cpu rail reads/],
-      ] as const) {
-        double.order("garbage", what);
-        await expect(new SourceMeter(ioreportSource(double.path), 20).start(2000)).rejects.toThrow(
-          reason,
-        );
-      }
-      await expect(
-        new SourceMeter(ioreportSource("/nonexistent.so"), 20).start(2000),
-      ).rejects.toThrow("/nonexistent.so cannot be loaded");
-    });
-  },
-);
+  test("unknown units and absurd counts are reasons", async () => {
+    for (const [what, reason] of [
+      ["unit", /counts DIE_0_CPU Energy in "furlongs"/],
+      ["value", /its cpu rail reads/],
+    ] as const) {
+      double.order("garbage", what);
+      await expect(new SourceMeter(ioreportSource(double.path), 20).start(2000)).rejects.toThrow(
+        reason,
+      );
+    }
+    await expect(
+      new SourceMeter(ioreportSource("/nonexistent.so"), 20).start(2000),
+    ).rejects.toThrow("/nonexistent.so cannot be loaded");
+  });
+});

@@ -9,7 +9,7 @@ import { E5RT_FUNCTIONS } from "../../../src/engine/ane/ffi/e5rt-functions.ts";
 import { createEngine } from "../../../src/engine/create.ts";
 import type { LoadedPlan } from "../../../src/engine/engine.ts";
 import { GPT2_JSON } from "../../model/configs.ts";
-import { NO_COMPILER, openDouble } from "./double-library.ts";
+import { openDouble } from "./double-library.ts";
 import { initialise, simulator, tinyPlan, train, trainerOf } from "./training.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "anecdote-ane-"));
@@ -46,24 +46,19 @@ describe("a machine that cannot", () => {
     });
   });
 
-  test.skipIf(NO_COMPILER !== undefined)(
-    "find functions in the library names all of them",
-    async () => {
-      const source = join(scratch, "empty.c");
-      const library = join(scratch, "empty.so");
-      writeFileSync(source, "int e5rt_io_port_release(void **p) { return p == 0; }\n");
-      spawnSync("cc", ["-shared", "-fPIC", "-o", library, source]);
-      const missing = Object.keys(E5RT_FUNCTIONS).length - 1;
-      await expect(createAneEngine({ library })).rejects.toMatchObject({
-        code: "engine.ane.symbols",
-        message: expect.stringMatching(
-          new RegExp(
-            `lacks ${missing} of .*e5rt_e5_compiler_compile.*e5rt_execution_stream_release`,
-          ),
-        ) as unknown,
-      });
-    },
-  );
+  test("find functions in the library names all of them", async () => {
+    const source = join(scratch, "empty.c");
+    const library = join(scratch, "empty.so");
+    writeFileSync(source, "int e5rt_io_port_release(void **p) { return p == 0; }\n");
+    spawnSync("cc", ["-shared", "-fPIC", "-o", library, source]);
+    const missing = Object.keys(E5RT_FUNCTIONS).length - 1;
+    await expect(createAneEngine({ library })).rejects.toMatchObject({
+      code: "engine.ane.symbols",
+      message: expect.stringMatching(
+        new RegExp(`lacks ${missing} of .*e5rt_e5_compiler_compile.*e5rt_execution_stream_release`),
+      ) as unknown,
+    });
+  });
 
   test("load koffi says how to install it", () => {
     const preload = join(scratch, "without-koffi.cjs");
@@ -85,15 +80,15 @@ describe("a machine that cannot", () => {
   });
 });
 
-describe.skipIf(NO_COMPILER !== undefined)(`through the double (${NO_COMPILER ?? "cc"})`, () => {
-  const double = NO_COMPILER === undefined ? openDouble("e5rt") : undefined;
+describe("through the double", () => {
+  const double = openDouble("e5rt");
 
   async function withPlan<Result>(
     options: AneEngineOptions,
     act: (loaded: LoadedPlan) => Promise<Result>,
   ): Promise<Result> {
     const engine = await createAneEngine({
-      library: double?.path ?? "",
+      library: double.path ?? "",
       chip: "m4",
       threads: 1,
       cacheFolder,
@@ -112,7 +107,7 @@ describe.skipIf(NO_COMPILER !== undefined)(`through the double (${NO_COMPILER ??
   }
 
   test("a program that the compiler refuses names program, op and what the compiler said", async () => {
-    double?.order("refuse", "softmax");
+    double.order("refuse", "softmax");
     await expect(
       withPlan({ forceRecompilation: true }, (loaded) => loaded.prepare("forward_backward")),
     ).rejects.toMatchObject({
@@ -121,17 +116,17 @@ describe.skipIf(NO_COMPILER !== undefined)(`through the double (${NO_COMPILER ??
         /compiling program "block_forward.*InvalidMILProgram: no backend for op softmax/s,
       ) as unknown,
     });
-    double?.order("refuse", "");
+    double.order("refuse", "");
     await withPlan({}, (loaded) => loaded.run("forward_backward"));
-    expect(double?.violations()).toEqual({ count: 0, first: "" });
-    expect(double?.count("live handles")).toBe(0);
+    expect(double.violations()).toEqual({ count: 0, first: "" });
+    expect(double.count("live handles")).toBe(0);
   });
 
   test("an evaluation error names the dispatches and leaves a plan that runs again to the same numbers", async () => {
     const losses = await withPlan({}, async (loaded) => {
       await loaded.run("forward_backward");
       const before = loaded.view("loss_sum")[0];
-      double?.order("fail", "e5rt_execution_stream_execute_sync:2");
+      double.order("fail", "e5rt_execution_stream_execute_sync:2");
       await expect(loaded.run("forward_backward")).rejects.toMatchObject({
         code: "engine.ane.execute",
         message: expect.stringMatching(/(block|head).*failed with 3.*told to fail/s) as unknown,
@@ -140,13 +135,13 @@ describe.skipIf(NO_COMPILER !== undefined)(`through the double (${NO_COMPILER ??
       return [before, loaded.view("loss_sum")[0]];
     });
     expect(losses[1]).toBe(losses[0]);
-    expect(double?.violations()).toEqual({ count: 0, first: "" });
+    expect(double.violations()).toEqual({ count: 0, first: "" });
   });
 
   test.each(Object.keys(E5RT_FUNCTIONS))(
     "a failure of %s is an error of ours, or does no harm, and nothing leaks",
     async (name) => {
-      double?.order("fail", name);
+      double.order("fail", name);
       const isRelease = name.endsWith("_release");
       const isTolerated =
         isRelease || /set_cache_bundle_location|bind_completion_event|compiler_compile$/.test(name);
@@ -154,17 +149,17 @@ describe.skipIf(NO_COMPILER !== undefined)(`through the double (${NO_COMPILER ??
         () => "done",
         (error: { code?: string; message: string }) => `${error.code} ${error.message}`,
       );
-      double?.order("fail", "");
+      double.order("fail", "");
       if (isTolerated && !name.includes("set_cache")) expect(outcome).toBe("done");
       if (!isTolerated) {
         expect(outcome).toMatch(/^engine\.ane\./);
         expect(outcome).toContain(`${name} failed with 3. It said:\n  double: ${name} was told`);
-        expect(double?.count("live handles")).toBe(0);
-        expect(double?.violations()).toEqual({ count: 0, first: "" });
+        expect(double.count("live handles")).toBe(0);
+        expect(double.violations()).toEqual({ count: 0, first: "" });
       }
       // A release that failed leaves its handle and what it hangs on: start over with a clean count.
-      double?.forget();
-      double?.violations();
+      double.forget();
+      double.violations();
     },
   );
 
@@ -173,7 +168,7 @@ describe.skipIf(NO_COMPILER !== undefined)(`through the double (${NO_COMPILER ??
     await withPlan({}, async (loaded) => {
       const trainer = trainerOf(loaded, 1);
       await trainer.update(() => undefined);
-      double?.order("garbage", "execute:3");
+      double.order("garbage", "execute:3");
       // It strikes the gradients of the third step, which are computed beside the second update.
       await trainer.update(() => undefined);
       const before = training.model.parameters.weights.map(({ name }) => loaded.view(name).slice());
@@ -188,25 +183,25 @@ describe.skipIf(NO_COMPILER !== undefined)(`through the double (${NO_COMPILER ??
   test("more programs than may be loaded take turns, with the same numbers", async () => {
     const sim = simulator("m4");
     const wanted = await train(sim, 2, { json: GPT2_JSON });
-    const common = { library: double?.path ?? "", chip: "m4", host: sim, cacheFolder };
+    const common = { library: double.path ?? "", chip: "m4", host: sim, cacheFolder };
     const engine = await createAneEngine({ ...common, operationLimit: 4 });
-    double?.forget();
+    double.forget();
     const got = await train(engine, 2, { json: GPT2_JSON });
     await engine.close();
     expect(got).toEqual(wanted);
-    expect(double?.count("most operations")).toBeLessThanOrEqual(4);
+    expect(double.count("most operations")).toBeLessThanOrEqual(4);
     const single = await createAneEngine({ ...common, separateDispatches: true });
     expect(await train(single, 2, { json: GPT2_JSON })).toEqual(wanted);
     await single.close();
     await sim.close();
-    expect(double?.violations()).toEqual({ count: 0, first: "" });
+    expect(double.violations()).toEqual({ count: 0, first: "" });
   });
 
   test("programs are compiled once, taken from the cache after, and compiled anew when another process made them", async () => {
     const folder = join(scratch, "own-cache");
     const compile = () =>
       withPlan({ cacheFolder: folder }, (loaded) => loaded.prepare("forward_backward"));
-    const counts = () => [double?.count("compilations") ?? 0, double?.count("cache hits") ?? 0];
+    const counts = () => [double.count("compilations") ?? 0, double.count("cache hits") ?? 0];
     const [before = 0, hitsBefore = 0] = counts();
     await compile();
     const [first = 0, hitsFirst = 0] = counts();
@@ -222,6 +217,6 @@ describe.skipIf(NO_COMPILER !== undefined)(`through the double (${NO_COMPILER ??
     for (const program of readdirSync(folder))
       writeFileSync(join(folder, program, "model.mil"), "program(1.3)");
     await compile();
-    expect(double?.violations()).toEqual({ count: 0, first: "" });
+    expect(double.violations()).toEqual({ count: 0, first: "" });
   });
 });

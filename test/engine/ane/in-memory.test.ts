@@ -12,24 +12,24 @@ import type { InMemorySettings } from "../../../src/engine/ane/in-memory/setting
 import type { LoadedPlan } from "../../../src/engine/engine.ts";
 import { createSimEngine } from "../../../src/engine/sim/index.ts";
 import { GPT2_JSON } from "../../model/configs.ts";
-import { buildDouble, NO_COMPILER, openDouble } from "./double-library.ts";
+import { buildDouble, openDouble } from "./double-library.ts";
 import { initialise, tinyPlan, train, trainerOf } from "./training.ts";
 
 const temporary = mkdtempSync(join(tmpdir(), "anecdote-objc-"));
 afterAll(() => rmSync(temporary, { recursive: true, force: true }));
 
-describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER ?? "cc"})`, () => {
-  const double = NO_COMPILER === undefined ? openDouble("objc") : undefined;
+describe("the in-memory driver", () => {
+  const double = openDouble("objc");
 
   let lastRuntime = "";
   async function withPlan<Result>(
     { inMemory, ...options }: AneEngineOptions & { readonly inMemory?: InMemorySettings },
     act: (loaded: LoadedPlan) => Promise<Result>,
   ): Promise<Result> {
-    double?.forget();
+    double.forget();
     const engine = await createAneEngine({
       driver: "in-memory",
-      library: double?.path ?? "",
+      library: double.path ?? "",
       chip: "m4",
       threads: 1,
       timeoutMs: 60_000,
@@ -48,17 +48,17 @@ describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER 
     }
   }
   const clean = (): void => {
-    expect(double?.violations()).toEqual({ count: 0, first: "" });
-    expect(double?.count("live handles")).toBe(0);
+    expect(double.violations()).toEqual({ count: 0, first: "" });
+    expect(double.count("live handles")).toBe(0);
   };
 
   test("tells what the compiler said of a program it refuses", async () => {
-    double?.order("refuse", "softmax");
+    double.order("refuse", "softmax");
     await expect(withPlan({}, (loaded) => loaded.prepare("evaluate"))).rejects.toMatchObject({
       code: "engine.ane.compile",
       message: expect.stringMatching(/"block_.*no backend for op softmax/s) as unknown,
     });
-    double?.order("refuse", "");
+    double.order("refuse", "");
     clean();
   });
 
@@ -66,7 +66,7 @@ describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER 
     const [before, after] = await withPlan({}, async (loaded) => {
       await loaded.run("forward_backward");
       const before = loaded.view("loss_sum")[0];
-      double?.order("fail", "evaluateWithQoS:options:request:error:");
+      double.order("fail", "evaluateWithQoS:options:request:error:");
       await expect(loaded.run("forward_backward")).rejects.toMatchObject({
         code: "engine.ane.execute",
         message: expect.stringMatching(/block.0: evaluation failed: told to fail/) as unknown,
@@ -79,7 +79,7 @@ describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER 
   });
 
   test("tries to load a program a second time", async () => {
-    double?.order("fail", "loadWithQoS:options:error:");
+    double.order("fail", "loadWithQoS:options:error:");
     await withPlan({}, (loaded) => loaded.run("evaluate"));
     clean();
   });
@@ -110,10 +110,10 @@ describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER 
     async (compilation, evaluation) => {
       const sim = createSimEngine("m4", { threads: 1, driver: "in-memory" });
       const wanted = await train(sim, 2, { json: GPT2_JSON });
-      double?.forget();
+      double.forget();
       const engine = await createAneEngine({
         driver: "in-memory",
-        library: double?.path ?? "",
+        library: double.path ?? "",
         chip: "m4",
         host: sim,
         settings: { "in-memory": { compilation, evaluation, compileBudget: 100_000 } },
@@ -170,11 +170,11 @@ describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER 
   test.each(failures)(
     "a failure of %s (compiled by %s, run by %s) is an error of ours, and nothing leaks",
     async (name, compilation, evaluation) => {
-      double?.order("fail", name);
+      double.order("fail", name);
       await expect(
         withPlan({ inMemory: { compilation, evaluation } }, (loaded) => loaded.run("evaluate")),
       ).rejects.toMatchObject({ code: expect.stringMatching(/^engine\.ane\./) as unknown });
-      double?.order("fail", "");
+      double.order("fail", "");
       clean();
     },
   );
@@ -184,14 +184,14 @@ describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER 
     ["unloadModel:options:qos:error:", "client"],
     ["unloadWithQoS:error:", "model"],
   ] as const)("a failure of %s does no harm", async (name, compilation) => {
-    double?.order("fail", name);
+    double.order("fail", name);
     await withPlan({ inMemory: { compilation } }, (loaded) => loaded.run("evaluate"));
-    double?.order("fail", "");
+    double.order("fail", "");
     clean();
   });
 
   async function runtimeWithout(name: string, inMemory: InMemorySettings): Promise<string> {
-    double?.order("missing", name);
+    double.order("missing", name);
     try {
       return await withPlan({ inMemory }, async (loaded) => {
         await loaded.run("evaluate");
@@ -201,7 +201,7 @@ describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER 
         (error: { code?: string; message: string }) => `${error.code}: ${error.message}`,
       );
     } finally {
-      double?.order("missing", "");
+      double.order("missing", "");
     }
   }
 
@@ -272,9 +272,9 @@ describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER 
         return loaded.memory().runtimeBytes;
       });
     const equal = await bytesOf({});
-    double?.order("surfaces", "any");
+    double.order("surfaces", "any");
     const own = await bytesOf({ equalSizes: false, minimumBytes: 64 });
-    double?.order("surfaces", "");
+    double.order("surfaces", "");
     expect(own).toBeLessThan(equal / 4);
     clean();
     // The rule is real: the double refuses such surfaces.
@@ -282,7 +282,7 @@ describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER 
       code: "engine.ane.execute",
       message: expect.stringMatching(/status=0x1d/) as unknown,
     });
-    double?.violations();
+    double.violations();
   });
 
   test("garbage from the engine stops the step before any weight changes", async () => {
@@ -292,7 +292,7 @@ describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER 
       await trainer.update(() => undefined);
       const weights = () =>
         training.model.parameters.weights.map(({ name }) => loaded.view(name).slice());
-      double?.order("garbage", "execute:3");
+      double.order("garbage", "execute:3");
       // It strikes the gradients of the third step, which are computed beside the second update.
       await trainer.update(() => undefined);
       const before = weights();
@@ -305,7 +305,7 @@ describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER 
   });
 
   test("a thread that fails is an error of every later call, and is no reason to leak", async () => {
-    const thread = new EngineThread(double?.path, 30_000);
+    const thread = new EngineThread(double.path, 30_000);
     const odd = { receiver: 1n, selector: "frobnicate", operands: [] } as unknown as Attempt;
     const failure = { code: "engine.ane.thread", message: expect.stringContaining("frobnicate") };
     await expect(thread.run("a test", [odd])).rejects.toMatchObject(failure);
@@ -346,7 +346,7 @@ describe.skipIf(NO_COMPILER !== undefined)(`the in-memory driver (${NO_COMPILER 
   });
 
   test("names the classes that a library lacks, and the functions", async () => {
-    double?.order("fail", `objc_getClass:${CLASS_NAMES.length}`);
+    double.order("fail", `objc_getClass:${CLASS_NAMES.length}`);
     await expect(withPlan({}, () => Promise.resolve())).rejects.toMatchObject({
       code: "engine.ane.symbols",
       message: expect.stringContaining("_ANEIOSurfaceObject") as unknown,

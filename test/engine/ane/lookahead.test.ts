@@ -9,7 +9,7 @@ import { ControlBlock } from "../../../src/train/run/control.ts";
 import { LossScale } from "../../../src/train/step/loss-scale.ts";
 import type { Trainer } from "../../../src/train/step/trainer.ts";
 import { GPT2_JSON } from "../../model/configs.ts";
-import { NO_COMPILER, openDouble } from "./double-library.ts";
+import { openDouble } from "./double-library.ts";
 import { initialise, simulator, tinyPlan, trainerOf } from "./training.ts";
 
 const cacheFolder = mkdtempSync(join(tmpdir(), "anecdote-ane-"));
@@ -59,125 +59,122 @@ async function observe(
   return { steps, overflows, weights };
 }
 
-describe.skipIf(NO_COMPILER !== undefined)(
-  `a step's gradients beside the update before it (${NO_COMPILER ?? "cc"})`,
-  () => {
-    const double = NO_COMPILER === undefined ? openDouble("e5rt") : undefined;
+describe("a step's gradients beside the update before it", () => {
+  const double = openDouble("e5rt");
 
-    async function withPlan(
-      onTask: (event: TaskEvent) => void,
-      act: (loaded: LoadedPlan) => Promise<void>,
-    ): Promise<void> {
+  async function withPlan(
+    onTask: (event: TaskEvent) => void,
+    act: (loaded: LoadedPlan) => Promise<void>,
+  ): Promise<void> {
+    const engine = await createAneEngine({
+      library: double.path ?? "",
+      chip: "m4",
+      threads: 1,
+      cacheFolder,
+      bytesPerPiece: 4096,
+      onTask,
+    });
+    try {
+      const training = tinyPlan(GPT2_JSON);
+      const loaded = await engine.load(training.plan);
+      initialise(training, loaded);
+      await act(loaded);
+    } finally {
+      double.order("delay", "");
+      double.order("fail", "");
+      await engine.close();
+    }
+    expect(double.violations()).toEqual({ count: 0, first: "" });
+    expect(double.count("live handles")).toBe(0);
+  }
+
+  test.each([1, 2])(
+    "give what steps one after the other give, overflows and checkpoints included (%i micro-batches)",
+    async (accumulationSteps) => {
+      const sim = simulator("m4");
+      const wanted = await observe(sim, accumulationSteps, 3);
+      expect(wanted.overflows.length).toBeGreaterThan(0);
       const engine = await createAneEngine({
-        library: double?.path ?? "",
+        library: double.path ?? "",
         chip: "m4",
-        threads: 1,
+        host: sim,
         cacheFolder,
         bytesPerPiece: 4096,
-        onTask,
       });
-      try {
-        const training = tinyPlan(GPT2_JSON);
-        const loaded = await engine.load(training.plan);
-        initialise(training, loaded);
-        await act(loaded);
-      } finally {
-        double?.order("delay", "");
-        double?.order("fail", "");
-        await engine.close();
-      }
-      expect(double?.violations()).toEqual({ count: 0, first: "" });
-      expect(double?.count("live handles")).toBe(0);
-    }
+      expect(await observe(engine, accumulationSteps, 3)).toEqual(wanted);
+      expect(await observe(engine, accumulationSteps, 3, false)).toEqual(wanted);
+      await engine.close();
+      await sim.close();
+      expect(double.violations()).toEqual({ count: 0, first: "" });
+    },
+  );
 
-    test.each([1, 2])(
-      "give what steps one after the other give, overflows and checkpoints included (%i micro-batches)",
-      async (accumulationSteps) => {
-        const sim = simulator("m4");
-        const wanted = await observe(sim, accumulationSteps, 3);
-        expect(wanted.overflows.length).toBeGreaterThan(0);
-        const engine = await createAneEngine({
-          library: double?.path ?? "",
-          chip: "m4",
-          host: sim,
-          cacheFolder,
-          bytesPerPiece: 4096,
+  test("begin while later layers are still updated, and the step is whole before they end", async () => {
+    const events: TaskEvent[] = [];
+    const control = new ControlBlock();
+    await withPlan(
+      (event) => events.push(event),
+      async (loaded) => {
+        const trainer = trainerOf(loaded, 1, { control });
+        await trainer.update((step) => ({ step }));
+        events.length = 0;
+        double.order("delay", "execute:10");
+        let wholeAt = 0;
+        await trainer.update(() => {
+          wholeAt = events.length;
+          return { step: trainer.step };
         });
-        expect(await observe(engine, accumulationSteps, 3)).toEqual(wanted);
-        expect(await observe(engine, accumulationSteps, 3, false)).toEqual(wanted);
-        await engine.close();
-        await sim.close();
-        expect(double?.violations()).toEqual({ count: 0, first: "" });
+        const firstStream = events.findIndex(
+          ({ lane, phase }) => lane === "engine" && phase === "begin",
+        );
+        const lastUpdate = events.findLastIndex(({ section }) => section === "update");
+        const lastStream = events.findLastIndex(({ lane }) => lane === "engine");
+        expect(firstStream).toBeLessThan(lastUpdate);
+        expect(wholeAt).toBeGreaterThan(lastUpdate);
+        expect(wholeAt).toBeLessThan(lastStream);
+        expect(control.readState()).toEqual({ step: 2 });
       },
     );
+  });
 
-    test("begin while later layers are still updated, and the step is whole before they end", async () => {
-      const events: TaskEvent[] = [];
-      const control = new ControlBlock();
-      await withPlan(
-        (event) => events.push(event),
-        async (loaded) => {
-          const trainer = trainerOf(loaded, 1, { control });
-          await trainer.update((step) => ({ step }));
-          events.length = 0;
-          double?.order("delay", "execute:10");
-          let wholeAt = 0;
-          await trainer.update(() => {
-            wholeAt = events.length;
-            return { step: trainer.step };
-          });
-          const firstStream = events.findIndex(
-            ({ lane, phase }) => lane === "engine" && phase === "begin",
-          );
-          const lastUpdate = events.findLastIndex(({ section }) => section === "update");
-          const lastStream = events.findLastIndex(({ lane }) => lane === "engine");
-          expect(firstStream).toBeLessThan(lastUpdate);
-          expect(wholeAt).toBeGreaterThan(lastUpdate);
-          expect(wholeAt).toBeLessThan(lastStream);
-          expect(control.readState()).toEqual({ step: 2 });
-        },
-      );
-    });
+  test("that fail leave the update whole, published and reported; the next step tells the failure", async () => {
+    const control = new ControlBlock();
+    await withPlan(
+      () => undefined,
+      async (loaded) => {
+        const trainer = trainerOf(loaded, 1, { control });
+        await trainer.update((step) => ({ step }));
+        double.order("delay", "execute:2");
+        double.order("fail", "e5rt_execution_stream_execute_sync:1");
+        const { loss } = await trainer.update((step) => ({ step }));
+        expect(loss).toBeGreaterThan(0);
+        expect(trainer.step).toBe(2);
+        expect(control.isUpdating).toBe(false);
+        expect(control.readState()).toEqual({ step: 2 });
+        await expect(trainer.update((step) => ({ step }))).rejects.toMatchObject({
+          code: "engine.ane.execute",
+        });
+        expect(control.readState()).toEqual({ step: 2 });
+      },
+    );
+  });
 
-    test("that fail leave the update whole, published and reported; the next step tells the failure", async () => {
-      const control = new ControlBlock();
-      await withPlan(
-        () => undefined,
-        async (loaded) => {
-          const trainer = trainerOf(loaded, 1, { control });
-          await trainer.update((step) => ({ step }));
-          double?.order("delay", "execute:2");
-          double?.order("fail", "e5rt_execution_stream_execute_sync:1");
-          const { loss } = await trainer.update((step) => ({ step }));
-          expect(loss).toBeGreaterThan(0);
-          expect(trainer.step).toBe(2);
-          expect(control.isUpdating).toBe(false);
-          expect(control.readState()).toEqual({ step: 2 });
-          await expect(trainer.update((step) => ({ step }))).rejects.toMatchObject({
-            code: "engine.ane.execute",
-          });
-          expect(control.readState()).toEqual({ step: 2 });
-        },
-      );
-    });
-
-    test("are not begun for a step that will not come", async () => {
-      const sections = new Set<string>();
-      await withPlan(
-        ({ section }) => sections.add(section),
-        async (loaded) => {
-          const control = new ControlBlock();
-          const trainer = trainerOf(loaded, 1, { control });
-          control.requestInterrupt();
-          await trainer.update((step) => ({ step }));
-          const before = trainer.batchState;
-          sections.clear();
-          await expect(trainer.evaluate([])).rejects.toThrow("nothing to judge");
-          expect(trainer.batchState).toBe(before);
-          expect(trainer.batchState).toBe(32);
-          expect(sections.size).toBe(0);
-        },
-      );
-    });
-  },
-);
+  test("are not begun for a step that will not come", async () => {
+    const sections = new Set<string>();
+    await withPlan(
+      ({ section }) => sections.add(section),
+      async (loaded) => {
+        const control = new ControlBlock();
+        const trainer = trainerOf(loaded, 1, { control });
+        control.requestInterrupt();
+        await trainer.update((step) => ({ step }));
+        const before = trainer.batchState;
+        sections.clear();
+        await expect(trainer.evaluate([])).rejects.toThrow("nothing to judge");
+        expect(trainer.batchState).toBe(before);
+        expect(trainer.batchState).toBe(32);
+        expect(sections.size).toBe(0);
+      },
+    );
+  });
+});

@@ -6,7 +6,7 @@ import { createAneEngine } from "../../../src/engine/ane/index.ts";
 import type { AneEngineOptions } from "../../../src/engine/ane/index.ts";
 import type { TaskEvent } from "../../../src/engine/ane/task-runner.ts";
 import { GPT2_JSON } from "../../model/configs.ts";
-import { NO_COMPILER, openDouble } from "./double-library.ts";
+import { openDouble } from "./double-library.ts";
 import { initialise, simulator, tinyPlan, train } from "./training.ts";
 
 const cacheFolder = mkdtempSync(join(tmpdir(), "anecdote-ane-"));
@@ -27,14 +27,14 @@ function inside(events: readonly TaskEvent[]): readonly string[] {
   return found;
 }
 
-describe.skipIf(NO_COMPILER !== undefined)(`engine and host (${NO_COMPILER ?? "cc"})`, () => {
-  const double = NO_COMPILER === undefined ? openDouble("e5rt") : undefined;
-  const clean = (): void => expect(double?.violations()).toEqual({ count: 0, first: "" });
+describe("engine and host", () => {
+  const double = openDouble("e5rt");
+  const clean = (): void => expect(double.violations()).toEqual({ count: 0, first: "" });
 
   async function events(options: AneEngineOptions): Promise<readonly TaskEvent[]> {
     const seen: TaskEvent[] = [];
     const engine = await createAneEngine({
-      library: double?.path ?? "",
+      library: double.path ?? "",
       chip: "m4",
       threads: 1,
       cacheFolder,
@@ -54,9 +54,9 @@ describe.skipIf(NO_COMPILER !== undefined)(`engine and host (${NO_COMPILER ?? "c
   }
 
   test("work at the same time: results of one stream are converted while the next one executes", async () => {
-    double?.order("delay", "execute:10");
+    double.order("delay", "execute:10");
     const seen = inside(await events({ bytesPerPiece: 4096 }));
-    double?.order("delay", "");
+    double.order("delay", "");
     expect(seen).toContainEqual(expect.stringMatching(/^results of backward block\.1/));
     expect(seen).toContainEqual(expect.stringMatching(/^inputs of forward block\.1/));
     clean();
@@ -77,25 +77,25 @@ describe.skipIf(NO_COMPILER !== undefined)(`engine and host (${NO_COMPILER ?? "c
       { bytesPerPiece: 4096, convertAwayFrom: 1, threads: 2 },
     ]) {
       const engine = await createAneEngine({
-        library: double?.path ?? "",
+        library: double.path ?? "",
         chip: "m4",
         host: sim,
         cacheFolder,
         ...options,
       });
-      double?.order("delay", "execute:1");
+      double.order("delay", "execute:1");
       expect(await train(engine, 2, { json: GPT2_JSON, accumulationSteps: 2 })).toEqual(wanted);
-      double?.order("delay", "");
+      double.order("delay", "");
       await engine.close();
     }
     await sim.close();
     clean();
-    expect(double?.count("live handles")).toBe(0);
+    expect(double.count("live handles")).toBe(0);
   });
 
   test("are told apart by the clock: what both did at once counts once for the wall", async () => {
     const engine = await createAneEngine({
-      library: double?.path ?? "",
+      library: double.path ?? "",
       chip: "m4",
       threads: 1,
       cacheFolder,
@@ -104,9 +104,9 @@ describe.skipIf(NO_COMPILER !== undefined)(`engine and host (${NO_COMPILER ?? "c
     const training = tinyPlan(GPT2_JSON);
     const loaded = await engine.load(training.plan);
     initialise(training, loaded);
-    double?.order("delay", "execute:5");
+    double.order("delay", "execute:5");
     await loaded.run("forward_backward");
-    double?.order("delay", "");
+    double.order("delay", "");
     const { engineMs = 0, hostMs = 0, wallMs = 0, flops = 0 } = loaded.usage?.() ?? {};
     expect(engineMs).toBeGreaterThan(5);
     expect(hostMs).toBeGreaterThan(0);
@@ -119,7 +119,7 @@ describe.skipIf(NO_COMPILER !== undefined)(`engine and host (${NO_COMPILER ?? "c
 
   test("that fail leave nothing behind: the other's task ends first, and the plan runs again", async () => {
     const engine = await createAneEngine({
-      library: double?.path ?? "",
+      library: double.path ?? "",
       chip: "m4",
       threads: 1,
       cacheFolder,
@@ -135,18 +135,18 @@ describe.skipIf(NO_COMPILER !== undefined)(`engine and host (${NO_COMPILER ?? "c
       ? gradient
       : [...loaded.plan.buffers.keys()].find((buffer) => buffer.startsWith("gradient:"));
     const before = loaded.view(name ?? "").slice();
-    double?.order("delay", "execute:2");
+    double.order("delay", "execute:2");
     for (const at of [1, 2, 3, 4]) {
-      double?.order("fail", `e5rt_execution_stream_execute_sync:${at}`);
+      double.order("fail", `e5rt_execution_stream_execute_sync:${at}`);
       await expect(loaded.run("forward_backward")).rejects.toMatchObject({
         code: "engine.ane.execute",
       });
     }
-    double?.order("delay", "");
+    double.order("delay", "");
     await loaded.run("forward_backward");
     expect(loaded.view(name ?? "")).toEqual(before);
     // Closing in the middle of a run waits for what runs.
-    double?.order("delay", "execute:5");
+    double.order("delay", "execute:5");
     const run = loaded.run("forward_backward");
     const ended = expect(run).rejects.toMatchObject({ code: "engine.closed" });
     await new Promise((resolve) => {
@@ -154,8 +154,8 @@ describe.skipIf(NO_COMPILER !== undefined)(`engine and host (${NO_COMPILER ?? "c
     });
     await engine.close();
     await ended;
-    double?.order("delay", "");
+    double.order("delay", "");
     clean();
-    expect(double?.count("live handles")).toBe(0);
+    expect(double.count("live handles")).toBe(0);
   });
 });

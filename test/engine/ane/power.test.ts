@@ -13,7 +13,7 @@ import {
 } from "../../helpers/cli.ts";
 import { fakeCommands, pathWith } from "../../helpers/fake-commands.ts";
 import { MACMON } from "../../track/fake-meters.ts";
-import { buildDouble, NO_COMPILER } from "./double-library.ts";
+import { buildDouble } from "./double-library.ts";
 
 const TIMEOUT_MS = 180_000;
 
@@ -45,65 +45,62 @@ function environment(folder: string, macmon = MACMON): Record<string, string> {
 
 const pidOf = (folder: string): number => Number(readFileSync(join(folder, "pid"), "utf8"));
 
-describe.skipIf(NO_COMPILER !== undefined)(
-  `power of a run through the double (${NO_COMPILER ?? "cc"})`,
-  () => {
-    test(
-      "stands in events and progress, with the engine's share and rate",
-      { timeout: TIMEOUT_MS },
-      async () => {
-        const folder = temporaryFolder();
-        const run = join(folder, "run");
-        const { code, stdout, stderr } = await runCli(
-          tinyTraining(folder, run, [
-            "--engine",
-            "ane",
-            "--max-steps",
-            "40",
-            "--logging-steps",
-            "10",
-          ]),
-          {
-            ...environment(folder),
-            ANECDOTE_ANE_LIBRARY: buildDouble("e5rt"),
-            ANECDOTE_ANE_CHIP: "m4",
-          },
-        );
-        expect(code, stderr).toBe(0);
-        const events = readEvents(join(run, "events.ndjson"));
-        expect(events.filter(({ kind }) => kind === "power")).toMatchObject([{ meter: "macmon" }]);
-        const steps = stepsOf(events);
-        const metered = steps.filter(({ power_meter }) => power_meter !== undefined);
-        expect(metered.length).toBeGreaterThan(0);
-        for (const step of metered) {
-          expect(step.power_meter).toBe("macmon");
-          expect(step.watts).toBeCloseTo(3.5, 6);
-          expect(step.ane_watts).toBeCloseTo(2, 6);
-          const seconds = step.energy_seconds ?? 0;
-          expect(seconds).toBeGreaterThan(0);
-          expect(step.energy_joules).toBeCloseTo(3.5 * seconds, 6);
-          expect(step.ane_joules).toBeCloseTo(2 * seconds, 6);
-          expect((step.joules_per_step ?? 0) / (step.joules_per_token ?? 1)).toBeCloseTo(32, 6);
-          expect(step.tflops_per_watt).toBeGreaterThan(0);
-        }
-        for (const step of steps) {
-          expect(step.engine_share).toBeGreaterThan(0);
-          expect(step.engine_share).toBeLessThanOrEqual(1);
-          expect(step.tflops).toBeGreaterThan(0);
-          expect(step.predicted).toBeUndefined();
-        }
-        const end = events.at(-1);
-        expect(end).toMatchObject({ kind: "end", power_meter: "macmon" });
-        expect(stdout).toMatch(/power {3}macmon\n/);
-        expect(stdout).toMatch(
-          /engine \d+ % {2}\S+ [TGM]FLOPS {2}\S+ [TGM]FLOPS\/W {2}3\.50 W {2}ETA/,
-        );
-        expect(stdout).toMatch(/energy of the updates: .* a token, by macmon/);
-        expect(await isGone(pidOf(folder))).toBe(true);
-      },
-    );
-  },
-);
+describe("power of a run through the double", () => {
+  test(
+    "stands in events and progress, with the engine's share and rate",
+    { timeout: TIMEOUT_MS },
+    async () => {
+      const folder = temporaryFolder();
+      const run = join(folder, "run");
+      const { code, stdout, stderr } = await runCli(
+        tinyTraining(folder, run, [
+          "--engine",
+          "ane",
+          "--max-steps",
+          "40",
+          "--logging-steps",
+          "10",
+        ]),
+        {
+          ...environment(folder),
+          ANECDOTE_ANE_LIBRARY: buildDouble("e5rt"),
+          ANECDOTE_ANE_CHIP: "m4",
+        },
+      );
+      expect(code, stderr).toBe(0);
+      const events = readEvents(join(run, "events.ndjson"));
+      expect(events.filter(({ kind }) => kind === "power")).toMatchObject([{ meter: "macmon" }]);
+      const steps = stepsOf(events);
+      const metered = steps.filter(({ power_meter }) => power_meter !== undefined);
+      expect(metered.length).toBeGreaterThan(0);
+      for (const step of metered) {
+        expect(step.power_meter).toBe("macmon");
+        expect(step.watts).toBeCloseTo(3.5, 6);
+        expect(step.ane_watts).toBeCloseTo(2, 6);
+        const seconds = step.energy_seconds ?? 0;
+        expect(seconds).toBeGreaterThan(0);
+        expect(step.energy_joules).toBeCloseTo(3.5 * seconds, 6);
+        expect(step.ane_joules).toBeCloseTo(2 * seconds, 6);
+        expect((step.joules_per_step ?? 0) / (step.joules_per_token ?? 1)).toBeCloseTo(32, 6);
+        expect(step.tflops_per_watt).toBeGreaterThan(0);
+      }
+      for (const step of steps) {
+        expect(step.engine_share).toBeGreaterThan(0);
+        expect(step.engine_share).toBeLessThanOrEqual(1);
+        expect(step.tflops).toBeGreaterThan(0);
+        expect(step.predicted).toBeUndefined();
+      }
+      const end = events.at(-1);
+      expect(end).toMatchObject({ kind: "end", power_meter: "macmon" });
+      expect(stdout).toMatch(/power {3}macmon\n/);
+      expect(stdout).toMatch(
+        /engine \d+ % {2}\S+ [TGM]FLOPS {2}\S+ [TGM]FLOPS\/W {2}3\.50 W {2}ETA/,
+      );
+      expect(stdout).toMatch(/energy of the updates: .* a token, by macmon/);
+      expect(await isGone(pidOf(folder))).toBe(true);
+    },
+  );
+});
 
 describe("power of a run", () => {
   test(

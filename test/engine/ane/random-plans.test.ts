@@ -10,7 +10,7 @@ import type { MilFunction } from "../../../src/mil/program.ts";
 import { tensorType } from "../../../src/mil/types.ts";
 import { PlanBuilder } from "../../../src/plan/builder.ts";
 import type { Plan } from "../../../src/plan/plan.ts";
-import { NO_COMPILER, openDouble } from "./double-library.ts";
+import { openDouble } from "./double-library.ts";
 import { simulator } from "./training.ts";
 
 const cacheFolder = mkdtempSync(join(tmpdir(), "anecdote-ane-"));
@@ -121,37 +121,34 @@ async function results(engine: Engine, plan: Plan): Promise<readonly number[][]>
   }
 }
 
-describe.skipIf(NO_COMPILER !== undefined)(
-  `plans through the double (${NO_COMPILER ?? "cc"})`,
-  () => {
-    test("any plan gives what the simulator gives, bit for bit", async () => {
-      const doubles = [openDouble("e5rt"), openDouble("objc")] as const;
-      const [double, objc] = doubles;
-      const sim = simulator("m4");
-      const common = { library: double.path, chip: "m4", host: sim, cacheFolder };
-      const engines = [
-        await createAneEngine(common),
-        await createAneEngine({ ...common, operationLimit: 3 }),
-        // A stream for nearly every dispatch: as much overlap as there can be.
-        await createAneEngine({ ...common, bytesPerPiece: 1 }),
-        await createAneEngine({ ...common, library: objc.path, driver: "in-memory" }),
-      ];
-      await fc.assert(
-        fc.asyncProperty(
-          fc.array(step, { minLength: 1, maxLength: 12 }),
-          fc.array(step, { minLength: 1, maxLength: 6 }),
-          async (first, second) => {
-            const plan = planOf([first, second]);
-            const wanted = await results(sim, plan);
-            for (const engine of engines) expect(await results(engine, plan)).toEqual(wanted);
-            for (const each of doubles) expect(each.violations()).toEqual({ count: 0, first: "" });
-          },
-        ),
-        { numRuns: 40 },
-      );
-      for (const engine of engines) await engine.close();
-      await sim.close();
-      for (const each of doubles) expect(each.count("live handles")).toBe(0);
-    }, 180_000);
-  },
-);
+describe("plans through the double", () => {
+  test("any plan gives what the simulator gives, bit for bit", async () => {
+    const doubles = [openDouble("e5rt"), openDouble("objc")] as const;
+    const [double, objc] = doubles;
+    const sim = simulator("m4");
+    const common = { library: double.path, chip: "m4", host: sim, cacheFolder };
+    const engines = [
+      await createAneEngine(common),
+      await createAneEngine({ ...common, operationLimit: 3 }),
+      // A stream for nearly every dispatch: as much overlap as there can be.
+      await createAneEngine({ ...common, bytesPerPiece: 1 }),
+      await createAneEngine({ ...common, library: objc.path, driver: "in-memory" }),
+    ];
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { minLength: 1, maxLength: 12 }),
+        fc.array(step, { minLength: 1, maxLength: 6 }),
+        async (first, second) => {
+          const plan = planOf([first, second]);
+          const wanted = await results(sim, plan);
+          for (const engine of engines) expect(await results(engine, plan)).toEqual(wanted);
+          for (const each of doubles) expect(each.violations()).toEqual({ count: 0, first: "" });
+        },
+      ),
+      { numRuns: 40 },
+    );
+    for (const engine of engines) await engine.close();
+    await sim.close();
+    for (const each of doubles) expect(each.count("live handles")).toBe(0);
+  }, 180_000);
+});
