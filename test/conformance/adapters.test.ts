@@ -29,7 +29,7 @@ import type { Model } from "../../src/model/index.ts";
 import type { Storage } from "../../src/plan/storage.ts";
 import { exportModel } from "../../src/runs/export-model.ts";
 import { buildTrainingPlan } from "../../src/train/step/step-plan.ts";
-import { NO_COMPILER, openDouble } from "../engine/ane/double-library.ts";
+import { openDouble } from "../engine/ane/double-library.ts";
 import { trainerOf } from "../engine/ane/training.ts";
 import { GPT2_JSON, LLAMA_JSON, QWEN3_JSON } from "../model/configs.ts";
 
@@ -185,91 +185,88 @@ describe.each(FAMILIES)("an adapter beside a %s", (family, json) => {
   );
 });
 
-describe.skipIf(NO_COMPILER !== undefined)(
-  `adapters through the drivers (${NO_COMPILER ?? "cc"})`,
-  () => {
-    it.each([
-      ["e5rt", "e5rt", "m4", FAMILIES[0][1], {}],
-      ["e5rt", "e5rt", "m4", FAMILIES[1][1], { isQuantized: true }],
-      ["in-memory", "objc", "m4", FAMILIES[0][1], { isQuantized: true }],
-      ["in-memory", "objc", "m1", FAMILIES[1][1], {}],
-    ] as const)(
-      "%s: are trained to the simulator's bits (%s, %s)",
-      async (driver, library, chip, json, kind) => {
-        const base = baseFolder(`driver-${driver}-${json.model_type}`, json);
-        const model = adapted(base, json, kind);
-        const double = openDouble(library);
-        double.violations();
-        const sim = createSimEngine(chip, { threads: 1, driver });
-        const wanted = await trained(sim, model);
-        const engine = await createAneEngine({
-          ...{ driver, library: double.path, chip, host: sim, timeoutMs: 30_000 },
-          cacheFolder: join(folder, "cache"),
-        });
-        const got = await trained(engine, model);
-        await engine.close();
-        await sim.close();
-        expect(got).toEqual(wanted);
-        expect(wanted.flat().every(Number.isFinite)).toBe(true);
-        expect(wanted.at(-1)?.[0]).not.toBe(wanted[0]?.[0]);
-        expect(double.violations()).toEqual({ count: 0, first: "" });
-      },
-    );
+describe(`adapters through the drivers`, () => {
+  it.each([
+    ["e5rt", "e5rt", "m4", FAMILIES[0][1], {}],
+    ["e5rt", "e5rt", "m4", FAMILIES[1][1], { isQuantized: true }],
+    ["in-memory", "objc", "m4", FAMILIES[0][1], { isQuantized: true }],
+    ["in-memory", "objc", "m1", FAMILIES[1][1], {}],
+  ] as const)(
+    "%s: are trained to the simulator's bits (%s, %s)",
+    async (driver, library, chip, json, kind) => {
+      const base = baseFolder(`driver-${driver}-${json.model_type}`, json);
+      const model = adapted(base, json, kind);
+      const double = openDouble(library);
+      double.violations();
+      const sim = createSimEngine(chip, { threads: 1, driver });
+      const wanted = await trained(sim, model);
+      const engine = await createAneEngine({
+        ...{ driver, library: double.path, chip, host: sim, timeoutMs: 30_000 },
+        cacheFolder: join(folder, "cache"),
+      });
+      const got = await trained(engine, model);
+      await engine.close();
+      await sim.close();
+      expect(got).toEqual(wanted);
+      expect(wanted.flat().every(Number.isFinite)).toBe(true);
+      expect(wanted.at(-1)?.[0]).not.toBe(wanted[0]?.[0]);
+      expect(double.violations()).toEqual({ count: 0, first: "" });
+    },
+  );
 
-    it.each([
-      ["e5rt", "e5rt"],
-      ["in-memory", "objc"],
-    ] as const)(
-      "%s: are swapped, for one of fewer ranks too, and nothing is compiled",
-      async (driver, library) => {
-        const [, json] = FAMILIES[0];
-        const base = baseFolder(`swap-${driver}`, json);
-        const cpu = await createEngine("cpu", { threads: 1 });
-        const places = await Promise.all(
-          KINDS.map(async (kind, index) => {
-            const place = join(folder, `swap-${driver}-${index}`);
-            const model = adapted(base, json, kind);
-            await trained(cpu, model, { steps: 2 + index, save: place });
-            return place;
-          }),
-        );
-        await cpu.close();
-        const double = openDouble(library);
-        const sim = createSimEngine("m4", { threads: 1, driver });
-        const engine = await createAneEngine({
-          ...{ driver, library: double.path, chip: "m4", host: sim, timeoutMs: 30_000 },
-          cacheFolder: join(folder, "swap-cache"),
-        });
-        const source = (place: string) => [{ folder: place, weight: 1 }];
-        const opened = openModel(base, source(places[0] ?? ""));
-        const weights = await loadWeightPlan(engine, opened);
-        const decoder = new Decoder({ engine, model: opened.model, weights });
-        const read = async (): Promise<Float32Array> => {
-          const { logits } = await decoder.scoreSome(decoder.sequence(), TOKENS);
-          return Float32Array.from(logits);
-        };
-        const first = await read();
-        const before = double.count("compilations");
-        expect(before).toBeGreaterThan(0);
-        const view = weightViews((name) => weights.view(name));
-        const answers: Float32Array[] = [];
-        for (const place of [places[1] ?? "", places[2] ?? "", places[0] ?? ""]) {
-          expect(holdsAdapter(opened.model, source(place))).toBe(true);
-          refillAdapter(opened.model, view, source(place));
-          answers.push(await read());
-        }
-        expect(double.count("compilations") - before).toBe(0);
-        expect(furthest(answers[0] ?? first, first)).toBeGreaterThan(0.01);
-        expect(answers[2]).toEqual(first);
-        await decoder.close();
-        await weights.close();
-        for (const [index, place] of [places[1] ?? "", places[2] ?? ""].entries())
-          expect(
-            furthest(answers[index] ?? first, await logitsOf(engine, base, [place])),
-          ).toBeLessThan(0.02);
-        await engine.close();
-        await sim.close();
-      },
-    );
-  },
-);
+  it.each([
+    ["e5rt", "e5rt"],
+    ["in-memory", "objc"],
+  ] as const)(
+    "%s: are swapped, for one of fewer ranks too, and nothing is compiled",
+    async (driver, library) => {
+      const [, json] = FAMILIES[0];
+      const base = baseFolder(`swap-${driver}`, json);
+      const cpu = await createEngine("cpu", { threads: 1 });
+      const places = await Promise.all(
+        KINDS.map(async (kind, index) => {
+          const place = join(folder, `swap-${driver}-${index}`);
+          const model = adapted(base, json, kind);
+          await trained(cpu, model, { steps: 2 + index, save: place });
+          return place;
+        }),
+      );
+      await cpu.close();
+      const double = openDouble(library);
+      const sim = createSimEngine("m4", { threads: 1, driver });
+      const engine = await createAneEngine({
+        ...{ driver, library: double.path, chip: "m4", host: sim, timeoutMs: 30_000 },
+        cacheFolder: join(folder, "swap-cache"),
+      });
+      const source = (place: string) => [{ folder: place, weight: 1 }];
+      const opened = openModel(base, source(places[0] ?? ""));
+      const weights = await loadWeightPlan(engine, opened);
+      const decoder = new Decoder({ engine, model: opened.model, weights });
+      const read = async (): Promise<Float32Array> => {
+        const { logits } = await decoder.scoreSome(decoder.sequence(), TOKENS);
+        return Float32Array.from(logits);
+      };
+      const first = await read();
+      const before = double.count("compilations");
+      expect(before).toBeGreaterThan(0);
+      const view = weightViews((name) => weights.view(name));
+      const answers: Float32Array[] = [];
+      for (const place of [places[1] ?? "", places[2] ?? "", places[0] ?? ""]) {
+        expect(holdsAdapter(opened.model, source(place))).toBe(true);
+        refillAdapter(opened.model, view, source(place));
+        answers.push(await read());
+      }
+      expect(double.count("compilations") - before).toBe(0);
+      expect(furthest(answers[0] ?? first, first)).toBeGreaterThan(0.01);
+      expect(answers[2]).toEqual(first);
+      await decoder.close();
+      await weights.close();
+      for (const [index, place] of [places[1] ?? "", places[2] ?? ""].entries())
+        expect(
+          furthest(answers[index] ?? first, await logitsOf(engine, base, [place])),
+        ).toBeLessThan(0.02);
+      await engine.close();
+      await sim.close();
+    },
+  );
+});
