@@ -32,6 +32,11 @@ export interface LoadOptions {
   readonly share?: LoadedPlan;
   /** Told about slow work such as compiling programs. */
   readonly onProgress?: (done: number, total: number, what: string) => void;
+  /**
+   * Once it is aborted, `load` and `prepare` reject with its reason before the next program is compiled. A plan that is
+   * loaded by then is to be closed as any other.
+   */
+  readonly signal?: AbortSignal;
 }
 
 /** Time spent in one dispatch (or in several that the engine joined), summed over runs. */

@@ -88,21 +88,22 @@ export class AnePlan implements LoadedPlan {
       readonly host: HostSide;
       readonly transfers: Transfers;
     },
-    onProgress: LoadOptions["onProgress"],
+    options: LoadOptions,
   ) {
     this.plan = plan;
-    this.#record = new PlanRecord(plan);
+    this.#record = new PlanRecord(plan, options);
     this.#context = context;
     this.#placed = parts.placed;
     this.#steps = parts.steps;
     this.#memory = parts.memory;
     this.#host = parts.host;
     this.#transfers = parts.transfers;
-    this.#onProgress = onProgress;
+    this.#onProgress = options.onProgress;
   }
 
   /** Throws `EngineError` `engine.refused` for a plan the chip refuses, with op, rule, source and remedy. */
   static async load(given: Plan, context: AnePlanContext, options: LoadOptions): Promise<AnePlan> {
+    options.signal?.throwIfAborted();
     const { driver, chip, operandScaling } = context;
     const share = sharedPlan(options, (other) => other instanceof AnePlan);
     const { plan, placed } = placeOrRefuse(given, chip, driver.name, { operandScaling });
@@ -123,12 +124,7 @@ export class AnePlan implements LoadedPlan {
       versions.set(spec.name, share?.versionFor(spec.name) ?? { number: 0 });
     }
     const transfers = new Transfers(host, memory, versions, context.conversions);
-    return new AnePlan(
-      given,
-      context,
-      { placed, steps, memory, host, transfers },
-      options.onProgress,
-    );
+    return new AnePlan(given, context, { placed, steps, memory, host, transfers }, options);
   }
 
   get hostPlan(): LoadedPlan {
@@ -152,6 +148,7 @@ export class AnePlan implements LoadedPlan {
     );
     for (const [done, [name, source]] of sources.entries()) {
       this.#onProgress?.(done, sources.length, name);
+      this.#record.checkWanted();
       await this.#compile(name, source);
     }
     for (const step of steps) {

@@ -79,7 +79,7 @@ export class CpuPlan implements LoadedPlan {
   constructor(context: CpuPlanContext, plan: Plan, options: LoadOptions) {
     const share = sharedPlan(options, (other) => other instanceof CpuPlan);
     this.plan = plan;
-    this.#record = new PlanRecord(plan);
+    this.#record = new PlanRecord(plan, options);
     this.#context = context;
     this.#onProgress = options.onProgress;
     const store = new BufferStore(plan, requestsOf(plan), share?.store);
@@ -118,6 +118,7 @@ export class CpuPlan implements LoadedPlan {
     let dispatchCount = 0;
     for (const [index, step] of steps.entries()) {
       this.#onProgress?.(index, steps.length, step.label);
+      this.#record.checkWanted();
       const run =
         step.kind === "graph"
           ? await this.#prepareGraph(section, step)

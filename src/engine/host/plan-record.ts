@@ -48,10 +48,19 @@ export class DispatchTime implements DispatchTiming {
 export class PlanRecord {
   readonly plan: Plan;
   readonly times = new DispatchTimes();
+  readonly #signal: AbortSignal | undefined;
   #isClosed = false;
 
-  constructor(plan: Plan) {
+  /** Throws the reason of a signal that is aborted. */
+  constructor(plan: Plan, { signal }: Pick<LoadOptions, "signal"> = {}) {
+    signal?.throwIfAborted();
     this.plan = plan;
+    this.#signal = signal;
+  }
+
+  /** Throws the reason why nobody wants what is still to be prepared. */
+  checkWanted(): void {
+    this.#signal?.throwIfAborted();
   }
 
   /** Throws `EngineError` `engine.closed` for a plan that is closed. */

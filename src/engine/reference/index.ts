@@ -65,7 +65,7 @@ class ReferencePlan implements LoadedPlan {
   constructor(plan: Plan, precision: Precision, options: LoadOptions) {
     const share = sharedPlan(options, (other) => other instanceof ReferencePlan);
     this.plan = plan;
-    this.#record = new PlanRecord(plan);
+    this.#record = new PlanRecord(plan, options);
     this.#precision = precision;
     this.#buffers = new PlanBuffers(plan, ALLOCATOR, share?.buffers);
   }
@@ -74,9 +74,10 @@ class ReferencePlan implements LoadedPlan {
     return this.#buffers;
   }
 
-  prepare(section: string): Promise<void> {
+  async prepare(section: string): Promise<void> {
     this.#record.dispatches(section);
-    return Promise.resolve();
+    this.#record.checkWanted();
+    await turn();
   }
 
   async run(section: string): Promise<void> {

@@ -85,7 +85,7 @@ export class SimPlan implements LoadedPlan {
     const silu = settings.context.arithmetic["table.silu"] === "fitted" ? "table" : "written";
     const split = placeOrRefuse(plan, chip, driver, { operandScaling, silu });
     this.#running = split.plan;
-    this.#record = new PlanRecord(split.plan);
+    this.#record = new PlanRecord(split.plan, options);
     this.#placed = split.placed;
     const { machine } = settings.context;
     const isOwn = (other: LoadedPlan): other is SimPlan =>
@@ -98,12 +98,13 @@ export class SimPlan implements LoadedPlan {
     return this.#buffers;
   }
 
-  prepare(section: string): Promise<void> {
+  async prepare(section: string): Promise<void> {
     for (const dispatch of this.#record.dispatches(section)) {
+      this.#record.checkWanted();
       const program = this.#record.program(dispatch);
       if (program.hostKernel === undefined) this.#functionOf(program);
+      await turn();
     }
-    return Promise.resolve();
   }
 
   async run(section: string): Promise<void> {
