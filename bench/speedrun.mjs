@@ -32,10 +32,10 @@ const RECIPES = {
   },
   "published-muon": { preset: "nanogpt-char", optimizer: "muon", muon_learning_rate: 9e-3 },
   "fast-iterations-5": { preset: "nanogpt-char-fast", muon_iterations: 5 },
-  "fast-iterations-3": { preset: "nanogpt-char-fast", muon_iterations: 3 },
+  "fast-iterations-2": { preset: "nanogpt-char-fast", muon_iterations: 2 },
   "fast-rate-6": { preset: "nanogpt-char-fast", muon_learning_rate: 6e-3 },
   "fast-rate-14": { preset: "nanogpt-char-fast", muon_learning_rate: 14e-3 },
-  "fast-steps-500": { preset: "nanogpt-char-fast", max_steps: 500 },
+  "fast-steps-600": { preset: "nanogpt-char-fast", max_steps: 600 },
   "fast-steps-450": { preset: "nanogpt-char-fast", max_steps: 450 },
   "fast-adamw": { preset: "nanogpt-char-fast", optimizer: "adamw" },
 };

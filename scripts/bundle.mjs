@@ -3,7 +3,7 @@
 //
 // Entries keep their paths below src/; what several share is in chunks/, and what is imported lazily is a chunk of its
 // own. Names are kept, so that stacks of errors can be read. koffi and ONNX Runtime are native and stay outside.
-import { mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 
 /** What a package's user imports, and the command line. */
@@ -12,8 +12,8 @@ const ENTRIES = ["src/index.ts", "src/inspect.ts", "src/measure.ts", "src/cli/ma
 /** Native modules, found by Node where the package is installed. */
 const EXTERNAL = ["koffi", "onnxruntime-node"];
 
-/** Chunks that no entry names any more stay for processes that run since then and import lazily. */
-const KEPT_MS = 14 * 24 * 3_600_000;
+/** Names of the files of the last bundle, beside them. */
+const OUTPUTS = "outputs.json";
 
 /** Libraries in the older form of modules ask for `require`. */
 const REQUIRE =
@@ -116,18 +116,20 @@ export async function bundle(root, sources, { isClean = false } = {}) {
     metafile: true,
     logLevel: "warning",
   });
-  removeOldChunks(root, new Set(Object.keys(metafile.outputs)));
+  const outputs = Object.keys(metafile.outputs).map((path) => path.slice("dist/bundle/".length));
+  removeOldChunks(folder, outputs);
   writeFileSync(join(folder, "licenses.txt"), licensesOf(root, Object.keys(metafile.inputs)));
 }
 
-function removeOldChunks(root, current) {
-  const folder = "dist/bundle/chunks";
-  mkdirSync(join(root, folder), { recursive: true });
-  for (const name of readdirSync(join(root, folder))) {
-    const path = join(root, folder, name);
-    if (current.has(`${folder}/${name}`) || Date.now() - statSync(path).mtimeMs < KEPT_MS) continue;
-    rmSync(path);
+/** Chunks of the bundle before stay, for processes that run since then and import lazily; older ones go. */
+function removeOldChunks(folder, outputs) {
+  const manifest = join(folder, OUTPUTS);
+  const before = existsSync(manifest) ? JSON.parse(readFileSync(manifest, "utf8")) : [];
+  const kept = new Set([...before, ...outputs]);
+  for (const name of readdirSync(join(folder, "chunks"))) {
+    if (!kept.has(`chunks/${name}`)) rmSync(join(folder, "chunks", name));
   }
+  writeFileSync(manifest, JSON.stringify(outputs));
 }
 
 /** The licences of the libraries that are in the bundle, which they ask to be kept with copies. */
