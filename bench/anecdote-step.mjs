@@ -1,40 +1,29 @@
-// A gpt2-family training step on the CPU engine, driven over standard input by bench/against-pytorch.mjs:
-// each line is a number of steps to run, the answer one JSON line with the milliseconds of each step.
+// A training step on the CPU engine, driven over standard input: each line is a number of steps to run, the answer one
+// JSON line with the milliseconds of each step. Sizes: bench/suite/shape.mjs; `--lora RANK` trains an adapter alone.
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { createEngine } from "../dist/engine/create.js";
-import { modelOf, parseModelConfig } from "../dist/model/index.js";
+import { adaptableModules } from "../dist/model/index.js";
+import { withAdapter } from "../dist/model/adapters/with-adapter.js";
 import { optimize } from "../dist/passes/pipeline.js";
 import { buildTrainingPlan } from "../dist/train/step/step-plan.js";
 import { randomTrainer } from "./random-trainer.mjs";
+import { benchModel, parseShape, SHAPE_OPTIONS } from "./suite/shape.mjs";
 
-const { values } = parseArgs({
-  options: {
-    layers: { type: "string", default: "6" },
-    heads: { type: "string", default: "6" },
-    channels: { type: "string", default: "384" },
-    vocab: { type: "string", default: "8192" },
-    batch: { type: "string", default: "4" },
-    context: { type: "string", default: "256" },
-    threads: { type: "string", default: "2" },
-    recompute: { type: "string", default: "auto" },
-  },
-});
-const size = Object.fromEntries(
-  Object.entries(values).map(([key, value]) => [key, key === "recompute" ? value : Number(value)]),
-);
-const config = parseModelConfig({
-  model_type: "gpt2",
-  n_embd: size.channels,
-  n_layer: size.layers,
-  n_head: size.heads,
-  n_positions: size.context,
-  vocab_size: size.vocab,
-  activation_function: "gelu_new",
-});
+const { values } = parseArgs({ options: SHAPE_OPTIONS });
+const size = parseShape(values);
+const whole = benchModel(size);
+const trained =
+  size.lora === 0
+    ? whole
+    : withAdapter(whole, {
+        ...{ method: "lora", rank: size.lora, alpha: 2 * size.lora, isRankStabilized: false },
+        ...{ dropout: 0, modules: adaptableModules(whole, ["all-linear"]) },
+        layers: [...whole.parameters.blocks.keys()],
+      });
 const engine = await createEngine("cpu", { threads: size.threads });
 const { plan, model } = buildTrainingPlan({
-  model: modelOf(config),
+  model: trained,
   batchSize: size.batch,
   sequenceLength: size.context,
   accumulation: false,
@@ -49,13 +38,20 @@ console.log(JSON.stringify({ ready: true, ...engine.description, memory: loaded.
 for await (const line of createInterface({ input: process.stdin })) {
   const ms = [];
   let loss = Number.NaN;
+  const before = process.cpuUsage();
   for (let step = 0; step < Number(line); step++) {
     const started = performance.now();
     ({ loss } = await trainer.update(() => undefined));
     ms.push(performance.now() - started);
   }
+  const { user, system } = process.cpuUsage(before);
   console.log(
-    JSON.stringify({ ms, loss, peak_memory_bytes: process.resourceUsage().maxRSS * 1024 }),
+    JSON.stringify({
+      ms,
+      processor_ms: (user + system) / 1000 / ms.length,
+      loss,
+      peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
+    }),
   );
 }
 await loaded.close();
