@@ -221,18 +221,21 @@ function llamaCpp() {
 async function growth() {
   const base = gpt2(4, 4, 256, 4096, 2, 128);
   const lines = {
-    depth: [2, 4, 8].map((layers) => [layers / 4, { ...base, layers }]),
-    width: [1, 2, 4].map((times) => [
-      times / 2,
-      { ...base, channels: 128 * times, ffn: 512 * times },
-    ]),
-    context: [64, 128, 256, 512].map((context) => [context / 128, { ...base, context }]),
-    batch: [1, 2, 4, 8].map((batch) => [batch / 2, { ...base, batch }]),
+    depth: [2, 4, 8].map((layers) => ({ times: layers / 4, shape: { ...base, layers } })),
+    width: [1, 2, 4].map((times) => ({
+      times: times / 2,
+      shape: { ...base, channels: 128 * times, ffn: 512 * times },
+    })),
+    context: [64, 128, 256, 512].map((context) => ({
+      times: context / 128,
+      shape: { ...base, context },
+    })),
+    batch: [1, 2, 4, 8].map((batch) => ({ times: batch / 2, shape: { ...base, batch } })),
   };
   const series = [];
   for (const [index, [name, points]] of Object.entries(lines).entries()) {
     const found = [];
-    for (const [times, shape] of points) {
+    for (const { times, shape } of points) {
       const one = await ourStep(shapeArguments({ ...shape, threads }));
       await one.run(2);
       const { ms, processor_ms } = await one.run(4 * steps);

@@ -1,9 +1,13 @@
 // What commands cost before they work: the processor time of a whole process, all threads, node's own start included.
 // Runs are interleaved; the middle one is told. `--root DIR` measures another build beside this one, in turn.
 //
-//   npm run bench:start -- [--rounds 5] [--root DIR] [--only WORD] [--json]
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+// `--first-step PRESET` measures instead what a run takes up to its first step (Linux): configuration, tokenizer, plan,
+// weights drawn and programs compiled, of a byte tokenizer on a text of 270 kB.
+//
+//   npm run bench:start -- [--rounds 5] [--root DIR] [--only WORD] [--first-step stories110M] [--json]
+import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { loadavg, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,6 +18,7 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "5" },
     root: { type: "string" },
     only: { type: "string", default: "" },
+    "first-step": { type: "string" },
     json: { type: "boolean", default: false },
   },
 });
@@ -65,9 +70,53 @@ function run(args) {
   return { status: child.status, stdio: child.output[3]?.toString() };
 }
 
+/** Processor milliseconds of a process so far, all threads. */
+function processorMsOf(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1].split(" ");
+  const ticksPerSecond = 100;
+  return (1000 * (Number(fields[11]) + Number(fields[12]))) / ticksPerSecond;
+}
+
+/** What a run of a preset takes until it begins its first step: the event that tells of its memory stands there. */
+async function firstStep(root, preset) {
+  const data = join(folder, "text.txt");
+  writeFileSync(data, "a small cat slept by the warm stove ".repeat(7500));
+  const run = join(folder, `run-${Math.random()}`);
+  const args = ["train", "--preset", preset, "--data", data, "--output-dir", run, "--json"];
+  const more = ["--max-steps", "1", "--tokenizer", "byte"];
+  const child = spawn(process.execPath, [join(root, "bin/anecdote.mjs"), ...args, ...more], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  let time;
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (!line.includes('"kind":"memory"')) continue;
+    time = processorMsOf(child.pid);
+    child.kill("SIGKILL");
+    break;
+  }
+  return time;
+}
+
 const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
 const roots = [join(here, ".."), ...(values.root === undefined ? [] : [resolve(values.root)])];
+if (values["first-step"] !== undefined) {
+  const found = roots.map(() => []);
+  for (let round = 0; round < Number(values.rounds); round += 1) {
+    for (const [which, root] of roots.entries()) {
+      const time = await firstStep(root, values["first-step"]);
+      if (time !== undefined) found[which].push(time);
+    }
+  }
+  rmSync(folder, { recursive: true, force: true });
+  const cells = found.map((list) =>
+    list.length === 0 ? "failed" : `${median(list).toFixed(0)} ms`,
+  );
+  console.log(
+    `up to the first step of ${values["first-step"]}: ${cells.join(", ")}; load ${loadavg()[0].toFixed(1)}`,
+  );
+  process.exit(0);
+}
 const times = COMMANDS.map(() => roots.map(() => []));
 const bare = [];
 try {
