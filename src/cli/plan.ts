@@ -34,8 +34,9 @@ export function register(program: Command, _exit: Exit): void {
     .command("plan")
     .option("-c, --config <file>", "YAML file with the training options")
     .option("--json", "the plan as one JSON object")
+    .option("--memory <size>", "whether it fits so much memory, as 16GB, and what limits it")
     .option("--machines <n>", "predict an update on so many machines: layouts, memory, what limits")
-    .option("--chip <name>", "with --machines: their chip (default: m4)")
+    .option("--chip <name>", "with --machines or --memory: the chip (default with machines: m4)")
     .option(
       "--link <name>",
       `with --machines: ${LINKS.map(({ name }) => name).join(", ")}, or RATE:LATENCY such as 9.4gbit:0.03ms (default: 10gbe)`,
@@ -52,7 +53,8 @@ Examples:
   anecdote plan --preset stories15M --recompute auto --tap-bytes 200000000
   anecdote plan --preset nanogpt-char --engine cpu
   anecdote plan --preset nanogpt-char --engine sim:m4   # with the scales of operands
-  anecdote plan --preset stories110M --machines 8 --chip m4 --link 10gbe --svg step.svg`,
+  anecdote plan --preset stories110M --machines 8 --chip m4 --link 10gbe --svg step.svg
+  anecdote plan --preset llama-2-70b --method qlora --memory 16GB --chip m4`,
     );
   addOptions(command, TRAIN_OPTIONS, TRAIN_DEFAULTS);
   for (const option of command.options) {
@@ -62,7 +64,18 @@ Examples:
   command.action(async (flags: PlanFlags) => {
     refuseIdleSettings(command, flags.machines === undefined ? [] : MACHINE_SETTINGS);
     const { config, origins } = resolveFromCommandLine(command, flags.config);
-    const machines = machineFlags(flags, origins, config);
+    const { memory, machines: count } = flags;
+    if (memory !== undefined && count === undefined) {
+      (await import("./plan-memory.ts")).printMemory(config, memory, flags);
+      return;
+    }
+    const { memorySize } = await import("./plan-memory.ts");
+    const machineMemory = memory === undefined ? undefined : `${memorySize(memory) / 2 ** 30}`;
+    const machines = machineFlags(
+      machineMemory === undefined ? flags : { ...flags, machineMemory },
+      origins,
+      config,
+    );
     if (machines !== undefined) {
       (await import("./plan-machines.ts")).planMachines(config, machines);
       return;
@@ -88,6 +101,7 @@ Examples:
 interface PlanFlags {
   readonly config?: string;
   readonly json?: boolean;
+  readonly memory?: string;
   readonly machines?: string;
   readonly chip?: string;
   readonly link?: string;

@@ -144,6 +144,37 @@ export const MODEL_PRESETS = {
   }),
 } as const satisfies Readonly<Record<string, ModelConfig>>;
 
+/** Shapes that are planned for rather than trained on one machine. */
+export const PLANNED_SHAPES: Readonly<Record<string, ModelConfig>> = {
+  "llama-2-70b": llama({
+    vocabularySize: 32_000,
+    channelCount: 8_192,
+    feedForwardSize: 28_672,
+    layerCount: 80,
+    headCount: 64,
+    keyValueHeadCount: 8,
+    contextLength: 4_096,
+    tiedHead: false,
+  }),
+  "qwen2.5-32b": {
+    ...COMMON,
+    family: "qwen2",
+    vocabularySize: 152_064,
+    channelCount: 5_120,
+    layerCount: 64,
+    headCount: 40,
+    keyValueHeadCount: 8,
+    headSize: 128,
+    feedForwardSize: 27_648,
+    contextLength: 32_768,
+    tiedHead: false,
+    normEpsilon: 1e-6,
+    ropeTheta: 1_000_000,
+    ropeScaling: { kind: "none" },
+    attentionBias: true,
+  },
+};
+
 /** Names of the models whose shapes are known. */
 export type ModelPresetName = keyof typeof MODEL_PRESETS;
 
@@ -155,7 +186,9 @@ export function isModelPreset(name: string): name is ModelPresetName {
 /** A preset's configuration. Throws `ModelError` with the nearest name. */
 export function modelPreset(name: string): ModelConfig {
   if (isModelPreset(name)) return MODEL_PRESETS[name];
-  const names = Object.keys(MODEL_PRESETS);
+  const planned = Object.hasOwn(PLANNED_SHAPES, name) ? PLANNED_SHAPES[name] : undefined;
+  if (planned !== undefined) return planned;
+  const names = [...Object.keys(MODEL_PRESETS), ...Object.keys(PLANNED_SHAPES)];
   throw new ModelError(
     "model.preset",
     `there is no model preset "${name}".${didYouMean(name, names)} Presets: ${names.join(", ")}`,

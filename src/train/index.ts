@@ -20,6 +20,8 @@ export { PUBLISHED_MICRO_BATCHES, estimateStep, estimateToken } from "./costs/es
 export type { EstimateModelOptions, StepEstimate, TokenEstimate } from "./costs/estimate-model.ts";
 export { planCluster, priceParts, whatIsLost, whatLimits } from "./costs/cluster-plan.ts";
 export type { ClusterPlan, PlannedLayout, PricedParts } from "./costs/cluster-plan.ts";
+export { memoryFit } from "./costs/memory-fit.ts";
+export type { MachineMemory, MemoryFit } from "./costs/memory-fit.ts";
 export { EnergyBlock } from "./costs/energy-block.ts";
 export type { PowerState } from "./costs/energy-block.ts";
 export { TrainError } from "./errors.ts";

@@ -109,6 +109,14 @@ const ROWS: Readonly<Record<string, Row>> = {
     description: "TinyLlama's shape: 2,048 channels, 22 layers, 32/4 heads, vocabulary 32,000",
     settings: { vocab_size: 32000, max_seq_length: 512, batch_size: 1, learning_rate: 4e-4 },
   },
+  "llama-2-70b": {
+    description: "Llama-2-70B's shape, for plans: 8,192 channels, 80 layers, 64/8 heads",
+    settings: { vocab_size: 32000, max_seq_length: 512, batch_size: 1, learning_rate: 1e-4 },
+  },
+  "qwen2.5-32b": {
+    description: "Qwen2.5-32B's shape, for plans: 5,120 channels, 64 layers, 40/8 heads",
+    settings: { vocab_size: 152064, max_seq_length: 512, batch_size: 1, learning_rate: 1e-4 },
+  },
 };
 
 /** Of a run whose model nobody chose. */

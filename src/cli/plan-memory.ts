@@ -1,0 +1,63 @@
+import { describeModel } from "../model/describe.ts";
+import { modelConfigJson, parameterCount } from "../model/index.ts";
+import { estimateStep, memoryFit, plannedModel, trainedModel } from "../train/index.ts";
+import type { TrainConfig } from "../train/index.ts";
+import { formatBytes, formatMs } from "../util/format.ts";
+import { UsageError } from "./errors.ts";
+
+const UNITS: Readonly<Record<string, number>> = {
+  "": 1,
+  k: 1e3,
+  m: 1e6,
+  g: 1e9,
+  t: 1e12,
+  ki: 2 ** 10,
+  mi: 2 ** 20,
+  gi: 2 ** 30,
+  ti: 2 ** 40,
+};
+
+/** "16GB" or "16GiB" in bytes. Apple's 16GB are 16 GiB, but not all of them are a process's. */
+export function memorySize(text: string): number {
+  const [, number = "", unit = ""] = /^([\d.]+)\s*([kmgt]i?)?b?$/i.exec(text.trim()) ?? [];
+  const size = Number(number) * (UNITS[unit.toLowerCase()] ?? Number.NaN);
+  if (number !== "" && Number.isFinite(size) && size >= 1) return Math.floor(size);
+  throw new UsageError("cli.plan.memory", `--memory takes a size such as 16GB, not "${text}"`);
+}
+
+/** What a step takes, whether it fits, what limits it, and how long it is predicted to be. */
+export function printMemory(
+  config: TrainConfig,
+  memory: string,
+  flags: { readonly chip?: string; readonly json?: boolean },
+): void {
+  const model = trainedModel(config, plannedModel(config));
+  const fit = memoryFit(config, model, memorySize(memory));
+  const step = flags.chip === undefined ? undefined : estimateStep(config, { chip: flags.chip });
+  if (flags.json === true) {
+    const time = step && { chip: flags.chip, step_ms: step.estimate.ms, tokens: step.tokenCount };
+    process.stdout.write(
+      `${JSON.stringify({ model: { parameters: parameterCount(model.parameters.weights), config: modelConfigJson(model.config) }, method: config.method, fit, ...(time && { predicted: time }) })}\n`,
+    );
+    return;
+  }
+  const { asked } = fit;
+  const lines = [
+    describeModel(model),
+    "",
+    `${config.method}, ${config.batch_size} x ${config.max_seq_length} tokens: ${formatBytes(asked.byteLength)} of buffers`,
+    ...asked.parts.map(({ what, byteLength }) => `  ${what.padEnd(24)} ${formatBytes(byteLength)}`),
+    fit.fits
+      ? `fits ${formatBytes(fit.memoryByteLength)}; most is taken by: ${fit.limit}`
+      : `does not fit ${formatBytes(fit.memoryByteLength)}; it is limited by: ${fit.limit}`,
+    fit.fewestMachines === undefined
+      ? "with one layer a machine it does not fit either"
+      : `fits ${fit.fewestMachines} ${fit.fewestMachines === 1 ? "machine" : "machines"} of that memory with layers split`,
+    ...(step === undefined
+      ? []
+      : [
+          `predicted on ${flags.chip ?? ""}: ${formatMs(step.estimate.ms)} a step of ${step.tokenCount} tokens, one machine's work whether it fits or not; machines that split the layers work one after the other on a micro-batch, and the time between them is not counted`,
+        ]),
+  ];
+  process.stdout.write(`${lines.join("\n")}\n`);
+}

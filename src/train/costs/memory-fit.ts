@@ -1,0 +1,87 @@
+// Whether a step fits a memory, on one machine or with its layers split over several.
+import type { Model } from "../../model/index.ts";
+import { planMemory, totalByteLength } from "../../plan/index.ts";
+import type { PlanMemory } from "../../plan/index.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { planOf } from "../run/plan-of.ts";
+import type { StepPart } from "../step/step-part.ts";
+
+/** What the buffers of the fullest machine take, and of what. */
+export interface MachineMemory {
+  readonly machines: number;
+  /** Blocks of the fullest machine: its first, and one past its last. */
+  readonly blocks: readonly [first: number, end: number];
+  readonly byteLength: number;
+  /** By what they hold, the largest first: weights, gradients, optimizer, activations and so on. */
+  readonly parts: readonly { readonly what: string; readonly byteLength: number }[];
+}
+
+/** Whether a step fits. */
+export interface MemoryFit {
+  readonly memoryByteLength: number;
+  readonly asked: MachineMemory;
+  readonly fits: boolean;
+  /** What takes most. */
+  readonly limit: string;
+  /** Fewest machines on which it fits, with layers split; absent where one layer alone is too much. */
+  readonly fewestMachines?: number;
+}
+
+/** Holds the memory of a step's buffers against what a machine has; programs and the process itself are not counted. */
+export function memoryFit(config: TrainConfig, model: Model, memoryByteLength: number): MemoryFit {
+  const asked = fullestMachine(config, model, 1);
+  const layers = model.config.layerCount;
+  const fitsOn = (count: number): boolean =>
+    fullestMachine(config, model, count).byteLength <= memoryByteLength;
+  let fewest: number | undefined;
+  if (fitsOn(layers)) {
+    let [low, high] = [1, layers];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if (fitsOn(middle)) high = middle;
+      else low = middle + 1;
+    }
+    fewest = low;
+  }
+  return {
+    ...{ memoryByteLength, asked },
+    fits: asked.byteLength <= memoryByteLength,
+    limit: asked.parts[0]?.what ?? "",
+    ...(fewest !== undefined && { fewestMachines: fewest }),
+  };
+}
+
+/** Blocks are split evenly; the first machine has the embedding as well, the last one the head. */
+function fullestMachine(config: TrainConfig, model: Model, machines: number): MachineMemory {
+  const layers = model.config.layerCount;
+  if (machines === 1) return described(1, [0, layers], planMemory(planOf(config, model).plan));
+  const start = (machine: number): number => Math.floor((machine * layers) / machines);
+  const places = new Set([0, Math.floor(machines / 2), machines - 1]);
+  const all = [...places].map((machine) => {
+    const part: StepPart = {
+      firstBlock: start(machine),
+      endBlock: start(machine + 1),
+      slotCount: 1,
+    };
+    const { plan } = planOf(config, model, { part });
+    return described(machines, [part.firstBlock, part.endBlock], planMemory(plan));
+  });
+  return all.reduce((most, one) => (one.byteLength > most.byteLength ? one : most));
+}
+
+function described(
+  machines: number,
+  blocks: readonly [number, number],
+  memory: PlanMemory,
+): MachineMemory {
+  const parts = [
+    ...Object.entries(memory.persistent).map(([what, byteLength]) => ({ what, byteLength })),
+    { what: "activations and scratch", byteLength: memory.transientByteLength },
+  ];
+  return {
+    ...{ machines, blocks, byteLength: totalByteLength(memory) },
+    parts: parts
+      .filter(({ byteLength }) => byteLength > 0)
+      .toSorted((a, b) => b.byteLength - a.byteLength),
+  };
+}

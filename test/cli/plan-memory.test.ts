@@ -1,0 +1,45 @@
+import { expect, it } from "vitest";
+import { run, runJson } from "./in-process.ts";
+
+const SIZES = ["--preset", "stories15M", "--batch-size", "1", "--max-seq-length", "64"];
+
+interface Fit {
+  readonly fits: boolean;
+  readonly fewestMachines?: number;
+  readonly asked: { readonly byteLength: number };
+}
+
+it("plan --memory says what a step takes, whether it fits, and on how many machines", async () => {
+  const fitOf = async (...more: readonly string[]): Promise<Fit> =>
+    (await runJson("plan", ...SIZES, ...more))["fit"] as Fit;
+  const whole = await fitOf("--memory", "64GiB");
+  expect(whole).toMatchObject({ fits: true, fewestMachines: 1 });
+  const lora = await fitOf("--method", "lora", "--memory", "64GiB");
+  const qlora = await fitOf("--method", "qlora", "--base-group-size", "32", "--memory", "64GiB");
+  expect(lora.asked.byteLength).toBeLessThan(0.6 * whole.asked.byteLength);
+  expect(qlora.asked.byteLength).toBeLessThan(lora.asked.byteLength);
+  const small = await fitOf("--memory", `${Math.floor(whole.asked.byteLength * 0.8)}`);
+  expect(small.fits).toBe(false);
+  expect(small.fewestMachines).toBeGreaterThan(1);
+  expect((await fitOf("--memory", "1MB")).fewestMachines).toBeUndefined();
+  const { stdout } = await run("plan", ...SIZES, "--memory", "16GB", "--chip", "m4");
+  expect(stdout).toMatch(/fits 14\.9 GiB; most is taken by: optimizer/);
+  expect(stdout).toMatch(/predicted on m4: [\d.]+ ms a step of 64 tokens/);
+  expect(await run("plan", ...SIZES, "--memory", "much")).toMatchObject({ code: 2 });
+});
+
+it("plan --memory knows shapes of 30 and 70 billion numbers", async () => {
+  const sizes = ["--method", "qlora", "--target-modules", "q_proj,v_proj", "--memory", "64GB"];
+  for (const [preset, billions, gibibytes] of [
+    ["llama-2-70b", 69, 36],
+    ["qwen2.5-32b", 32.8, 17],
+  ] as const) {
+    const report = await runJson("plan", "--preset", preset, "--max-seq-length", "128", ...sizes);
+    const { parameters } = report["model"] as { parameters: number };
+    expect(Math.abs(parameters / 1e9 - billions)).toBeLessThan(0.3);
+    // Four bits and half a bit of scales and offsets a number, tables in fp32.
+    const { asked } = report["fit"] as Fit;
+    expect(asked.byteLength / 2 ** 30).toBeGreaterThan(gibibytes);
+    expect(asked.byteLength / 2 ** 30).toBeLessThan(1.7 * gibibytes);
+  }
+});
