@@ -11,7 +11,11 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const at = (...names: readonly string[]): string => join(folder, ...names);
 
 /** Characters by number, with a begin and an end token; everything else is unknown. */
-const LETTERS = [" ", ..."abcdefghijklmnopqrstuvwxyz."];
+const LETTERS = [
+  " ",
+  ".",
+  ...Array.from({ length: 26 }, (_, letter) => String.fromCodePoint(97 + letter)),
+];
 const VOCABULARY = ["<unk>", "<s>", "</s>", ...LETTERS];
 
 function tokenizerJson({ begins = true } = {}): object {
