@@ -66,51 +66,89 @@ export function sampleToken(
         score > 0 ? score / options.repetitionPenalty : score * options.repetitionPenalty;
     }
   }
-  checkFinite(scores);
-  if (options.temperature === 0) return indexOfMaximum(scores);
-
-  const candidates = mostLikely(scores, options.topK);
-  const highest = scores[candidates[0] ?? 0] ?? 0;
-  const weights = candidates.map((token) =>
-    Math.exp(((scores[token] ?? -Infinity) - highest) / options.temperature),
-  );
+  const best = indexOfMaximum(scores);
+  if (options.temperature === 0) return best;
+  const highest = scores[best] ?? 0;
+  const weightOf = (token: number): number =>
+    Math.exp(((scores[token] ?? -Infinity) - highest) / options.temperature);
+  const draw = random.uniform();
+  if (options.topK > 0) {
+    const candidates = mostLikely(scores, options.topK);
+    const weights = candidates.map(weightOf);
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    return drawn(candidates, weights, { ...options, total, draw, isAll: true }) ?? best;
+  }
   let total = 0;
-  for (const weight of weights) total += weight;
-
-  let kept = candidates.length;
-  if (options.topP < 1) {
-    let sum = 0;
-    for (kept = 0; kept < weights.length && sum < options.topP * total; kept++)
-      sum += weights[kept] ?? 0;
-  }
-  if (options.minP > 0) {
-    let floor = 0;
-    while (floor < kept && (weights[floor] ?? 0) >= options.minP) floor++;
-    kept = Math.max(1, floor);
-  }
-
-  let keptTotal = 0;
-  for (let index = 0; index < kept; index++) keptTotal += weights[index] ?? 0;
-  let threshold = random.uniform() * keptTotal;
-  for (let index = 0; index < kept; index++) {
-    threshold -= weights[index] ?? 0;
-    if (threshold < 0) return candidates[index] ?? 0;
-  }
-  return candidates[kept - 1] ?? 0;
-}
-
-function indexOfMaximum(scores: Float32Array): number {
-  let best = 0;
-  for (let index = 1; index < scores.length; index++) {
-    if ((scores[index] ?? 0) > (scores[best] ?? 0)) best = index;
+  for (let token = 0; token < scores.length; token++) total += weightOf(token);
+  // Mostly few tokens decide: only where they do not, more are put in order.
+  for (const count of [FEW, MANY, 0]) {
+    const candidates = mostLikely(scores, count);
+    const weights = candidates.map(weightOf);
+    const isAll = candidates.length === scores.length;
+    const token = drawn(candidates, weights, { ...options, total, draw, isAll });
+    if (token !== undefined) return token;
   }
   return best;
 }
 
-/** Throws `GenerateError` for scores that nothing can be drawn from: a model that overflowed. */
-function checkFinite(scores: Float32Array): void {
+/** Tokens that are put in order first, and next. */
+const FEW = 64;
+const MANY = 2048;
+
+/**
+ * The token that a draw from [0, 1) falls on among candidates, the likeliest first; nothing where others than these
+ * would decide. `total`: the weights of all tokens.
+ */
+function drawn(
+  candidates: readonly number[],
+  weights: readonly number[],
+  {
+    topP,
+    minP,
+    total,
+    draw,
+    isAll,
+  }: Pick<SamplingOptions, "topP" | "minP"> & {
+    readonly total: number;
+    readonly draw: number;
+    readonly isAll: boolean;
+  },
+): number | undefined {
+  let kept = candidates.length;
+  let isCut = false;
+  if (topP < 1) {
+    let sum = 0;
+    for (kept = 0; kept < weights.length && sum < topP * total; kept++) sum += weights[kept] ?? 0;
+    isCut = sum >= topP * total;
+  }
+  if (minP > 0) {
+    let floor = 0;
+    while (floor < kept && (weights[floor] ?? 0) >= minP) floor++;
+    isCut ||= floor < kept;
+    kept = Math.max(1, floor);
+  }
+  if (!isCut && !isAll && (topP < 1 || minP > 0)) return undefined;
+  let keptTotal = 0;
+  if (isCut || isAll) for (let index = 0; index < kept; index++) keptTotal += weights[index] ?? 0;
+  else keptTotal = total;
+  let threshold = draw * keptTotal;
+  for (let index = 0; index < kept; index++) {
+    threshold -= weights[index] ?? 0;
+    if (threshold < 0) return candidates[index];
+  }
+  return isCut || isAll ? candidates[kept - 1] : undefined;
+}
+
+/** The likeliest token. Throws `GenerateError` for scores that nothing can be drawn from: a model that overflowed. */
+function indexOfMaximum(scores: Float32Array): number {
+  let best = 0;
+  let highest = -Infinity;
   for (let token = 0; token < scores.length; token++) {
     const score = scores[token] ?? NaN;
+    if (score > highest) {
+      best = token;
+      highest = score;
+    }
     // Minus infinity is a token that is ruled out.
     if (score < Infinity) continue;
     throw new GenerateError(
@@ -119,6 +157,7 @@ function checkFinite(scores: Float32Array): void {
       { remedy: "Check its weights with `anecdote eval`, or choose another --engine." },
     );
   }
+  return best;
 }
 
 /** Token ids fit beside a score's 32 bits into the whole numbers that a double holds. */

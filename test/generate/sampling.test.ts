@@ -60,12 +60,26 @@ describe("sampling", () => {
   });
 
   /** As the first version did it: every id, sorted by a comparison. */
-  function slowSample(scores: Float32Array, topK: number, random: Random): number {
+  function slowSample(
+    scores: Float32Array,
+    topK: number,
+    random: Random,
+    { topP, minP }: Pick<SamplingOptions, "topP" | "minP"> = PLAIN,
+  ): number {
     const ids = Array.from(scores.keys());
     ids.sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0) || a - b);
-    const kept = topK > 0 ? ids.slice(0, topK) : ids;
+    let kept = topK > 0 ? ids.slice(0, topK) : ids;
     const highest = scores[kept[0] ?? 0] ?? 0;
-    const weights = kept.map((token) => Math.exp((scores[token] ?? 0) - highest));
+    const weightOf = (token: number): number => Math.exp((scores[token] ?? 0) - highest);
+    const total = kept.reduce((sum, token) => sum + weightOf(token), 0);
+    let reached = 0;
+    kept = kept.filter((token) => {
+      const isIn = topP === 1 || reached < topP * total;
+      reached += weightOf(token);
+      return isIn;
+    });
+    kept = kept.filter((token, index) => index === 0 || weightOf(token) >= minP);
+    const weights = kept.map(weightOf);
     let threshold = 0;
     for (const weight of weights) threshold += weight;
     threshold *= random.uniform();
@@ -95,6 +109,24 @@ describe("sampling", () => {
         },
       ),
     );
+  });
+
+  it("draws the same where few tokens decide and where thousands do", () => {
+    const random = new Random(3);
+    const settings = [{}, { topP: 0.5 }, { topP: 0.999 }, { minP: 0.02 }, { topP: 0.9, minP: 0.3 }];
+    for (const sharpness of [0, 0.5, 4]) {
+      const logits = Float32Array.from({ length: 5000 }, () => random.normal() * sharpness);
+      for (const setting of settings) {
+        const options = { ...PLAIN, ...setting };
+        for (let seed = 0; seed < 12; seed++)
+          expect([
+            sharpness,
+            setting,
+            seed,
+            sampleToken(logits, options, new Random(seed)),
+          ]).toEqual([sharpness, setting, seed, slowSample(logits, 0, new Random(seed), options)]);
+      }
+    }
   });
 
   it("refuses scores that are no numbers or infinite, instead of drawing the first token", () => {
