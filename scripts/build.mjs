@@ -80,8 +80,9 @@ function binOf(packageName, binName) {
 const sourceList = () =>
   [...files(join(root, "src"))].map((path) => path.slice(root.length + 1)).sort();
 
-/** Outputs older than their sources. `want`: "all", or "use" for what the bin loads. */
+/** Outputs older than their sources. `want`: "all", "use" for what the bin loads, or "kernels" alone. */
 function staleOutputs(sources, want) {
+  if (want === "kernels") return [];
   const inputs = [
     ...sources.map((path) => join(root, path)),
     ...["tsconfig.json", "package.json", "scripts/build.mjs", "scripts/bundle.mjs"].map((path) =>
@@ -249,7 +250,7 @@ async function runAll(tasks) {
 async function compile(want, isClean) {
   const startedMs = Date.now();
   const sources = sourceList();
-  const stale = isClean ? ["modules", "bundle"] : staleOutputs(sources, want);
+  const stale = isClean && want === "all" ? ["modules", "bundle"] : staleOutputs(sources, want);
   const now = missingKernels(sources, want);
   // An outdated kernel must not be run; without it the simulator makes a new one.
   for (const { output } of missingKernels(sources, "all"))
@@ -280,5 +281,6 @@ async function compile(want, isClean) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const isClean = process.argv.includes("--clean");
-  if (isClean || isStale()) await build({ isClean });
+  const want = process.argv.includes("--kernels") ? "kernels" : "all";
+  if (isClean || isStale({ want })) await build({ want, isClean });
 }

@@ -11,6 +11,7 @@ import { chipByName } from "./chips.ts";
 import { ChipError } from "./errors.ts";
 import { measured } from "./figure.ts";
 import type { ChipRates } from "./rates.ts";
+import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
 
 /** A report has some hundred kilobytes. */
 const MAXIMUM_BYTES = 16 << 20;
@@ -22,9 +23,11 @@ const probeSchema = z.object({
 });
 
 /** What a calibration needs of a report of `anecdote doctor --report`; the rest of it is for readers. */
+/** Of the self-test's report; changes with the meaning of a field. */
+const SCHEMA = 1;
 const reportSchema = z.object({
   kind: z.literal("anecdote-self-test"),
-  schema: z.literal(1),
+  schema: z.literal(SCHEMA),
   made: z.string(),
   driver: z.enum(DRIVERS),
   ran_on: z.string(),
@@ -86,8 +89,18 @@ function refused(path: string, why: string, cause: unknown): ChipError {
   );
 }
 
-/** The same of a report's contents. Throws `ZodError` for another shape, `ChipError` for a chip that is not known. */
+/**
+ * The same of a report's contents. Throws `ZodError` for another shape, `ChipError` for a chip that is not known and for
+ * a report of a later version.
+ */
 export function calibrationOf(json: unknown): Calibration {
+  const { data } = z.object({ schema: z.unknown() }).safeParse(json);
+  const later = laterVersion(data?.schema, SCHEMA);
+  if (later !== undefined) {
+    throw new ChipError("chip.calibration.version", `the report ${later}`, {
+      remedy: LATER_VERSION_REMEDY,
+    });
+  }
   const report = reportSchema.parse(json);
   const chip = chipByName(report.machine.chip);
   const taken = arithmeticOf(chip.family);

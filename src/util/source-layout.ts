@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { AnecdoteError } from "./errors.ts";
 
 /**
  * Where this code runs from: src/ under the test runner, dist/ where every source has a module of its own, and
@@ -42,13 +43,18 @@ export function tableUrl(sourcePath: string): URL {
 }
 
 /**
- * Builds what a checkout has not built yet; it tells of it on stderr. Returns whether it did: an installed package has
- * no sources, and all that can be made of them.
+ * Builds the kernels that a checkout has not built yet; it tells of it on stderr. Returns whether it did: an installed
+ * package has no sources, and all that can be made of them. Throws `AnecdoteError` `build.stopped` where the build was
+ * ended, as by Ctrl-C: whoever stops it does not want the next one.
  */
 export function buildLate(): boolean {
   const script = packageUrl("scripts/build.mjs");
   if (!existsSync(packageUrl("src")) || !existsSync(script)) return false;
-  return (
-    spawnSync(process.execPath, [fileURLToPath(script)], { stdio: ["ignore", 2, 2] }).status === 0
-  );
+  const { status, signal } = spawnSync(process.execPath, [fileURLToPath(script), "--kernels"], {
+    stdio: ["ignore", 2, 2],
+  });
+  if (signal !== null) {
+    throw new AnecdoteError("build.stopped", `the build of kernels was ended by ${signal}`);
+  }
+  return status === 0;
 }

@@ -178,8 +178,13 @@ describe("six invented reports, each contested rule either way", () => {
 describe("a report that is none", () => {
   test.each([
     [
-      "of another schema",
-      { ...report([]), schema: 2 },
+      "of a later schema",
+      { ...report([]), schema: 99 },
+      /is of format version 99; this Anecdote reads up to version 1.*Nothing was changed/s,
+    ],
+    [
+      "without a schema",
+      { ...report([]), schema: undefined },
       /no report .* schema.*Nothing was changed/s,
     ],
     ["cut off", JSON.stringify(report([])).slice(0, 200), /cannot be read.*Nothing was changed/s],
