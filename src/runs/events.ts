@@ -228,6 +228,10 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     peak_memory_bytes: z.number(),
     /** Milliseconds of an update here, evaluation, samples and checkpoints left out. */
     step_ms: z.number().optional(),
+    /** Of several processes, at this one: what it sent, while how long something was exchanged, and it waited for that. */
+    sent_bytes: z.number().optional(),
+    exchange_seconds: z.number().optional(),
+    waited_seconds: z.number().optional(),
     /** What the cost model says of an update on a Neural Engine, where the run had none. */
     predicted: predicted.optional(),
     ...engine,

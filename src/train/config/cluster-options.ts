@@ -23,7 +23,7 @@ export const CLUSTER_OPTIONS = {
     CLUSTER,
   ),
   shares: textOption(
-    "micro-batches of each process (or pipeline): even, auto (by measured speed), or numbers such as 3,1",
+    "micro-batches of each process (or pipeline): even, or proportions such as 3,1",
     { ...CLUSTER, placeholder: "SHARES" },
   ),
   sum_order: choiceOption(

@@ -19,10 +19,11 @@ import { trainedModel } from "../run/trained-model.ts";
 import { placedPrices } from "../../lower/index.ts";
 
 /**
- * Nanoseconds of the host for each number of a sum: packing, adding and unpacking in the thread of MPI. Measured on an
- * EPYC core over shared memory (bench/cluster.mjs), not on a Mac.
+ * Nanoseconds of the host for each number of a sum: packing, adding and unpacking in the thread of MPI. Measured on
+ * an EPYC core that had other work too (bench/cluster.mjs, what transfers over an 800 Mbit/s link take beyond the
+ * link's rate), not on a Mac.
  */
-export const HOST_NS_PER_NUMBER = 4;
+export const HOST_NS_PER_NUMBER = 10;
 
 /** What is planned for. */
 export interface ClusterPlanOptions {

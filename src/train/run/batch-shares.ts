@@ -60,14 +60,14 @@ function proportional(count: number, weights: readonly number[]): readonly numbe
   return shares;
 }
 
-/** `--shares`: numbers by comma; nothing for the words. Throws `TrainError` for what is neither. */
+/** `--shares`: numbers by comma; nothing for "even". Throws `TrainError` for what is neither. */
 export function parseShares(text: string, replicaCount: number): readonly number[] | undefined {
-  if (text === "even" || text === "auto") return undefined;
+  if (text === "even") return undefined;
   const weights = text.split(",").map(Number);
   if (weights.length === replicaCount && weights.every((weight) => weight > 0)) return weights;
   throw new TrainError(
     "train.shares",
-    `--shares takes even, auto, or ${replicaCount} numbers above 0 by comma, not "${text}"`,
+    `--shares takes even, or ${replicaCount} numbers above 0 by comma, not "${text}"`,
     {
       remedy: `As in --shares ${Array.from({ length: replicaCount }, (_, i) => (i === 0 ? 2 : 1)).join(",")}.`,
     },

@@ -194,6 +194,16 @@ export class GroupLeader {
     return this.#order;
   }
 
+  /** What exchanges took here since the group was formed, as the `end` event tells it. */
+  async communicationFields() {
+    const { sentBytes, busyMs, waitedMs } = await this.group.times();
+    return {
+      sent_bytes: sentBytes,
+      exchange_seconds: busyMs / 1000,
+      waited_seconds: waitedMs / 1000,
+    };
+  }
+
   /** Ends the run at all processes: with a run that is over, or because of an error. */
   async end(error?: unknown): Promise<void> {
     await this.group.end(error === undefined ? undefined : messageOf(error));

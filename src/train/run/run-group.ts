@@ -102,11 +102,10 @@ export class RunGroup {
     return hosts;
   }
 
-  /** How an update's batches are divided. `speeds`: micro-batches a second of each replica, for `--shares auto`. */
-  sharesOf(config: TrainConfig, speeds?: readonly number[]): BatchShares {
+  /** How an update's batches are divided. */
+  sharesOf(config: TrainConfig): BatchShares {
     const { replicaCount } = this.layout;
-    const weights = speeds ?? parseShares(config.shares, replicaCount);
-    return divideBatches(config, replicaCount, weights);
+    return divideBatches(config, replicaCount, parseShares(config.shares, replicaCount));
   }
 
   /** The settings with this process's share of an update. */

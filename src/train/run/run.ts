@@ -356,7 +356,7 @@ class Run {
       if (stopped !== undefined) return stopped;
     }
     if (trainer.step > firstStep) observations.finish(trainer.step);
-    return this.#finish(trainer, costs);
+    return await this.#finish(trainer, costs);
   }
 
   /** What is due where evaluations have become no better: a checkpoint, and the samples of the end. */
@@ -424,7 +424,7 @@ class Run {
   }
 
   /** The end of training: what the best was, and that there was none. */
-  #finish(trainer: Trainer, costs: RunCosts): TrainEvent {
+  async #finish(trainer: Trainer, costs: RunCosts): Promise<TrainEvent> {
     const { state: best, isWorseThanBefore } = this.#totals.best;
     const isEarly = trainer.step < this.#config.max_steps;
     if (isWorseThanBefore) {
@@ -442,6 +442,7 @@ class Run {
       elapsed_seconds: this.#totals.elapsedSeconds,
       peak_memory_bytes: process.resourceUsage().maxRSS * 1024,
       ...costs.endFields(),
+      ...(await this.#leader?.communicationFields()),
       ...(best !== undefined && { best_step: best.step, best_eval_loss: best.evalLoss }),
       ...(isEarly && { stopped_early: true as const }),
       [this.#config.method === "full" ? "model" : "adapter"]: checkpointPath(
