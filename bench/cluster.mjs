@@ -46,7 +46,7 @@ async function ratios() {
   const steps = isQuick ? 6 : 20;
   const flags = (output) => [
     ...[BIN, "train", "--data", "random", "--layers", "6", "--hidden-size", "256", "--heads", "4"],
-    ...["--vocab-size", "4096", "--max-seq-length", "128", "--batch-size", "2"],
+    ...["--max-seq-length", "128", "--batch-size", "2"],
     ...["--gradient-accumulation-steps", "4", "--max-steps", String(steps), "--logging-steps", "1"],
     ...["--eval-steps", "0", "--save-steps", "0", "--final-samples", "0", "--sample-steps", "0"],
     ...["--threads", "1", "--engine", "cpu", "--json", "--output-dir", output],

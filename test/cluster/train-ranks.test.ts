@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { readEvents } from "../../src/runs/event-log.ts";
@@ -102,6 +102,31 @@ describe.skipIf(WITHOUT_MPI !== undefined)(needsMpi("several processes train one
       /rank 1 on .* differs from rank 0 on .*: learning_rate is 0.5 there and 0.001 here/,
     );
     expect(existsSync(run)).toBe(false);
+  });
+});
+
+describe.skipIf(WITHOUT_MPI !== undefined)(needsMpi("processes with data of one name"), () => {
+  it("and other contents are refused; one without them takes them from rank 0", async () => {
+    const folder = temporaryFolder();
+    const run = join(folder, "run");
+    const words = tinyTraining(folder, run, FOUR);
+    const relative = words.map((word, i) => (words[i - 1] === "--data" ? "text.txt" : word));
+    const places = ["first", "second", "third"].map((name) => join(folder, name));
+    for (const place of places) mkdirSync(place);
+    const [first = "", second = "", third = ""] = places;
+    copyFileSync(join(folder, "text.txt"), join(first, "text.txt"));
+    writeFileSync(join(second, "text.txt"), "something else entirely ".repeat(400));
+    const inFolders = (other: string): string[] => [
+      ...["-np", "1", "-wdir", first, process.execPath, BIN, ...relative],
+      ...[":", "-np", "1", "-wdir", other, process.execPath, BIN, ...relative],
+    ];
+    const refused = await finished(startMpi(inFolders(second)));
+    expect(refused.code).not.toBe(0);
+    expect(refused.stderr).toMatch(/rank 1 on .* differs from rank 0 on .*: contents of --data is/);
+    expect(existsSync(run)).toBe(false);
+    const taken = await finished(startMpi(inFolders(third)));
+    expect(taken).toMatchObject({ code: 0 });
+    expect(numbers(run)).not.toEqual([]);
   });
 });
 

@@ -135,6 +135,47 @@ describe("a group of replicas", () => {
   });
 });
 
+describe("gradients of a group", () => {
+  it("are summed from the moment in which each is whole, while the rest of the backward runs", async () => {
+    const heard: string[] = [];
+    await Promise.all(
+      memoryGroup(2).map(async (replicas, rank) => {
+        const loaded = await fresh();
+        const watched: LoadedPlan = new Proxy(loaded, {
+          get(target, key) {
+            if (key === "run") {
+              return async (section: string, onDispatches?: (count: number) => void) => {
+                await target.run(section, onDispatches);
+                if (rank === 0) heard.push(`end of ${section}`);
+              };
+            }
+            const value: unknown = Reflect.get(target, key);
+            return typeof value === "function" ? value.bind(target) : value;
+          },
+        });
+        const told: typeof replicas = {
+          ...replicas,
+          allReduce: (buffers, wire) => {
+            const names = wire?.names;
+            if (rank === 0 && names !== undefined) heard.push(names.join(" "));
+            return replicas.allReduce(buffers, wire);
+          },
+        };
+        const trainer = trainerOf(watched, batchesFrom(rank, 2), { group: { replicas: told } });
+        await trainer.update(() => undefined);
+        await loaded.close();
+      }),
+    );
+    const end = heard.indexOf("end of forward_backward");
+    const at = (name: string): number => heard.findIndex((names) => names.includes(name));
+    // The head's first, then the upper block's, both before the section is over.
+    expect(at("gradient:lm_head.weight")).toBeGreaterThanOrEqual(0);
+    expect(at("gradient:lm_head.weight")).toBeLessThan(at("layers.1."));
+    expect(at("layers.1.")).toBeLessThan(at("layers.0."));
+    expect(at("layers.0.")).toBeLessThan(end);
+  });
+});
+
 describe("a group of shards", () => {
   it("clips by the norm of all their gradients", async () => {
     const alone = await fresh();
