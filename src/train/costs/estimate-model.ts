@@ -5,7 +5,6 @@ import { trainingRuns } from "../../chip/estimate.ts";
 import type { PlanEstimate } from "../../chip/estimate.ts";
 import { bucketFor, buildDecodePlan } from "../../generate/decode-plan.ts";
 import { estimatePlacedPlan, placedPrices } from "../../lower/index.ts";
-import { modelOf } from "../../model/index.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { plannedModel } from "../run/prepare.ts";
 import { planOf } from "../run/plan-of.ts";
@@ -86,10 +85,10 @@ export function estimateToken(
 ): TokenEstimate {
   const chip = chipWith(options.chip ?? "m4", options.calibrated);
   const driver = chooseDriver(options.driver);
-  const model = plannedModel(config);
-  const length = Math.min(config.max_seq_length, model.contextLength);
-  const bucket = bucketFor(length, model.contextLength);
-  const plan = buildDecodePlan({ model: modelOf(model), bucket, prefillRowCount: 1 });
+  const model = trainedModel(config, plannedModel(config));
+  const { contextLength } = model.config;
+  const bucket = bucketFor(Math.min(config.max_seq_length, contextLength), contextLength);
+  const plan = buildDecodePlan({ model, bucket, prefillRowCount: 1 });
   return {
     estimate: estimatePlacedPlan(plan, chip, driver, { decode: 1 }),
     cacheLength: bucket,
