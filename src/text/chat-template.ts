@@ -3,7 +3,8 @@ import { plainMessages, TextGuard } from "./chat-messages.ts";
 import type { ChatMessage, ChatTool } from "./chat-messages.ts";
 import { TextError } from "./errors.ts";
 import type { DescribedTokenizer } from "./simple-tokenizers.ts";
-import { hasTokenizer, loadTokenizer } from "./tokenizer-files.ts";
+import { hasTokenizer } from "./has-tokenizer.ts";
+import { loadTokenizer } from "./tokenizer-files.ts";
 import { didYouMean } from "../util/nearest.ts";
 
 /** How a conversation is rendered. */

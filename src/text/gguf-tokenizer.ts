@@ -72,10 +72,6 @@ export function ggufTokenizer(path: string): DescribedTokenizer {
   });
 }
 
-export function hasGgufTokenizer(path: string): boolean {
-  return withGguf(path, ({ metadata }) => metadata.has("tokenizer.ggml.tokens"));
-}
-
 function describedBy(file: GgufFile): {
   readonly json: TokenizerJson;
   readonly config: TokenizerConfigJson;

@@ -19,7 +19,8 @@ export {
   END_OF_TEXT,
 } from "./simple-tokenizers.ts";
 export type { DescribedTokenizer } from "./simple-tokenizers.ts";
-export { hasTokenizer, loadTokenizer, saveTokenizer } from "./tokenizer-files.ts";
+export { hasTokenizer } from "./has-tokenizer.ts";
+export { loadTokenizer, saveTokenizer } from "./tokenizer-files.ts";
 export {
   ChatTemplate,
   hasChatTemplate,

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { readModelConfig } from "../model/index.ts";
 import { readSmallFile } from "../util/byte-source.ts";
 import { TextError } from "./errors.ts";
 import { PIECE_KINDS, sentencePieceJson } from "./sentencepiece-json.ts";
+import { llama2cTokenizerPaths } from "./has-tokenizer.ts";
 import { describe } from "./simple-tokenizers.ts";
 import type { DescribedTokenizer } from "./simple-tokenizers.ts";
 
@@ -11,20 +11,8 @@ const BYTE_LIMIT = 64 << 20;
 const BEGIN = 1;
 const END = 2;
 
-/** Files in which a checkpoint's tokenizer may stand: llama2.c's own name, and that of vocabularies it trained. */
-function candidates(checkpoint: string, vocabularySize: number): readonly string[] {
-  return ["tokenizer.bin", `tok${vocabularySize}.bin`].map((name) =>
-    join(dirname(checkpoint), name),
-  );
-}
-
-export function hasLlama2cTokenizer(checkpoint: string): boolean {
-  const { vocabularySize } = readModelConfig(checkpoint);
-  return candidates(checkpoint, vocabularySize).some((path) => existsSync(path));
-}
-
 function tokenizerFile(checkpoint: string, vocabularySize: number): string {
-  const paths = candidates(checkpoint, vocabularySize);
+  const paths = llama2cTokenizerPaths(checkpoint, vocabularySize);
   const found = paths.find((path) => existsSync(path));
   if (found !== undefined) return found;
   throw new TextError(

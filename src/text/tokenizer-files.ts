@@ -4,8 +4,8 @@ import { writeWholeFile } from "../util/atomic-file.ts";
 import { readSmallFile } from "../util/byte-source.ts";
 import { modelLayout } from "../model/index.ts";
 import { TextError } from "./errors.ts";
-import { ggufTokenizer, hasGgufTokenizer } from "./gguf-tokenizer.ts";
-import { hasLlama2cTokenizer, llama2cTokenizer } from "./llama2c-tokenizer.ts";
+import { ggufTokenizer } from "./gguf-tokenizer.ts";
+import { llama2cTokenizer } from "./llama2c-tokenizer.ts";
 import { describe } from "./simple-tokenizers.ts";
 import type { DescribedTokenizer } from "./simple-tokenizers.ts";
 import { checkTokenizerJson, parseJsonObject } from "./tokenizer-json.ts";
@@ -24,19 +24,6 @@ function readText(path: string): string {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (error) {
     throw new TextError("text.tokenizer.json", `${path} is not UTF-8 text`, { cause: error });
-  }
-}
-
-/** Whether a model, a folder or a file, has a tokenizer that `loadTokenizer` would load. */
-export function hasTokenizer(path: string): boolean {
-  switch (modelLayout(path)) {
-    case "gguf":
-      return hasGgufTokenizer(path);
-    case "llama2.c":
-      return hasLlama2cTokenizer(path);
-    case "folder":
-    case undefined:
-      return existsSync(join(path, "tokenizer.json"));
   }
 }
 

@@ -11,7 +11,7 @@ import { messageOf } from "../../util/errors.ts";
 import { laterVersion } from "../../util/format-version.ts";
 import { writeWholeFile } from "../../util/atomic-file.ts";
 import { NO_WEIGHTS } from "./in-memory/settings.ts";
-import { WEIGHT_FILE_WAYS } from "./program-text.ts";
+import { WEIGHT_FILE_WAYS } from "./weight-file-ways.ts";
 import { COMPILATION_NAMES, EVALUATION_NAMES } from "./in-memory/routes.ts";
 import { cacheFolder } from "./program-folder.ts";
 

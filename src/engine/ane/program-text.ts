@@ -14,6 +14,7 @@ import type {
 import { printProgram } from "../../mil/text/index.ts";
 import type { DataType } from "../../mil/types.ts";
 import type { EngineSource } from "./driver.ts";
+import type { WeightFileWay } from "./weight-file-ways.ts";
 
 /** Constants of so many elements go to the weight file; shorter ones read better in the text. */
 const FILE_MINIMUM_ELEMENTS = 17;
@@ -31,10 +32,6 @@ export interface WeightFile {
   readonly place: string;
   readonly bytes: Uint8Array;
 }
-
-/** Whether all constants stand in one file, as every source has it, or each in a file of its own. */
-export const WEIGHT_FILE_WAYS = ["one", "each"] as const;
-export type WeightFileWay = (typeof WEIGHT_FILE_WAYS)[number];
 
 /** The text and the weight files of a program as the runtime takes them. */
 export interface ProgramFiles {

@@ -1,7 +1,7 @@
 import { didYouMean } from "../../../util/nearest.ts";
 import { COMPILE_BUDGET, SURFACE_MINIMUM } from "../assumptions.ts";
 import { EngineError } from "../../errors.ts";
-import type { WeightFileWay } from "../program-text.ts";
+import type { WeightFileWay } from "../weight-file-ways.ts";
 import type { ObjcRuntime } from "./objc.ts";
 import {
   COMPILATION_NAMES,
