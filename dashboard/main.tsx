@@ -5,6 +5,7 @@ import { isReachable } from "./api.ts";
 import { linkTo, place } from "./router.ts";
 import { nextTheme, theme } from "./theme.ts";
 import { CompareView } from "./views/compare.tsx";
+import { PlaygroundView } from "./views/playground.tsx";
 import { RunView } from "./views/run.tsx";
 import { RunsView } from "./views/runs.tsx";
 
@@ -15,6 +16,8 @@ function View() {
       return <RunsView />;
     case "run":
       return <RunView key={id} id={id} tab={tab} />;
+    case "playground":
+      return <PlaygroundView id={id} />;
     case "compare":
       return <CompareView ids={id.split(",").filter((name) => name !== "")} />;
     default:
@@ -48,8 +51,11 @@ function Page() {
           <a href={linkTo("runs")} aria-current={view === "runs" ? "page" : undefined}>
             Runs
           </a>
+          <a href={linkTo("playground")} aria-current={view === "playground" ? "page" : undefined}>
+            Playground
+          </a>
           {view === "run" && (
-            <a href={linkTo("run", id)} aria-current="page">
+            <a class="here" href={linkTo("run", id)} aria-current="page">
               {id}
             </a>
           )}

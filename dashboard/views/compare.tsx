@@ -26,6 +26,8 @@ const NUMBERS = [
 ] as const;
 const POINTS = 800;
 const POLL_MS = 3000;
+/** While logs are still being read. */
+const FIRST_POLL_MS = 500;
 
 /** Some runs side by side: curves, losses at the last step that all have, and settings that differ. */
 export function CompareView({ ids }: { readonly ids: readonly string[] }) {
@@ -58,7 +60,8 @@ export function CompareView({ ids }: { readonly ids: readonly string[] }) {
       } catch (error) {
         problem.value = messageOf(error);
       }
-      if (isOpen) timer = window.setTimeout(() => void turn(), POLL_MS);
+      const isWhole = views.value.every((view) => view.runs.every((run) => run.isWhole));
+      if (isOpen) timer = window.setTimeout(() => void turn(), isWhole ? POLL_MS : FIRST_POLL_MS);
     };
     timer = window.setTimeout(() => void turn(), range === null ? 0 : 120);
     return () => {

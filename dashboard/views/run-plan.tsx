@@ -2,6 +2,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import {
   briefMs,
+  costBars,
   measuredTimeline,
   sectionFlow,
   stepTimeline,
@@ -106,8 +107,20 @@ export function RunPlan({ live }: { readonly live: LiveRun }) {
       </dl>
       <div class="panel">
         <h2>timeline of one update</h2>
-        <Picture svg={stepTimeline(plan)} picked={picked} />
-        {measuredPicture !== undefined && <Picture svg={measuredPicture} picked={picked} />}
+        <Picture label="Timeline, predicted" svg={stepTimeline(plan)} picked={picked} />
+        {measuredPicture !== undefined && (
+          <Picture label="Timeline, measured" svg={measuredPicture} picked={picked} />
+        )}
+      </div>
+      <div class="charts">
+        <div class="panel">
+          <h2>cost</h2>
+          <Picture label="Cost" svg={costBars(plan)} picked={picked} />
+        </div>
+        <div class="panel">
+          <h2>roofline</h2>
+          <Picture label="Roofline" svg={plan.roofline} picked={picked} />
+        </div>
       </div>
       <Programs plan={plan} picked={picked} />
       {picked.value !== "" && (
@@ -125,7 +138,7 @@ export function RunPlan({ live }: { readonly live: LiveRun }) {
             />
             <span class="hint">a click on a box shows its program</span>
           </div>
-          <Picture svg={sectionFlow(plan, shown)} picked={picked} isTall />
+          <Picture label="Data flow" svg={sectionFlow(plan, shown)} picked={picked} isTall />
         </div>
       )}
     </section>
@@ -133,19 +146,20 @@ export function RunPlan({ live }: { readonly live: LiveRun }) {
 }
 
 interface PictureProps {
+  readonly label: string;
   readonly svg: string;
   readonly picked: { value: string };
   readonly isTall?: boolean;
 }
 
 /** A picture of the shared kit, whose parts are picked by a click; the table of programs does the same by keyboard. */
-function Picture({ svg, picked, isTall = false }: PictureProps) {
+function Picture({ label, svg, picked, isTall = false }: PictureProps) {
   return (
     <div
       class={`picture ${isTall ? "tall" : ""}`}
       tabIndex={0}
       role="region"
-      aria-label="Picture, scrolls"
+      aria-label={label}
       onClick={(event) => {
         const target = event.target instanceof Element ? event.target.closest("[data-key]") : null;
         const key = target?.getAttribute("data-key");

@@ -61,6 +61,7 @@ export function RunView({ id, tab }: { readonly id: string; readonly tab: string
             {text}
           </a>
         ))}
+        {detail.checkpoints.length > 0 && <a href={linkTo("playground", id)}>Playground</a>}
       </nav>
       <RunPart live={live} detail={detail} tab={tab} />
     </>

@@ -62,6 +62,7 @@ interface FinetuneFlags {
   readonly printConfig?: boolean;
   readonly json?: boolean;
   readonly power?: string;
+  readonly dashboard?: boolean;
 }
 
 export function register(program: Command, exit: Exit): void {
@@ -70,6 +71,7 @@ export function register(program: Command, exit: Exit): void {
     .option("-c, --config <file>", "YAML file with these options; flags win over it")
     .option("--print-config", "print the merged options with their origins, and stop")
     .option("--power <meter>", "what reads power; default: ANECDOTE_POWER, or auto")
+    .option("--dashboard", "serve the page of its runs' folder while it trains")
     .option("--json", "write events as NDJSON to standard output")
     .addHelpText(
       "after",
@@ -104,7 +106,21 @@ anecdote generate --model MODEL --adapter runs/mine, or make one model of both w
     if (config.data === "stories") {
       throw new UsageError("cli.data", "finetune needs data: --data FILE_OR_DIR");
     }
-    if (flags.printConfig === true) printConfig(resolved, flags.json === true);
-    else exit(await runTrainCommand(config, flags.json === true, powerChoice(flags.power)));
+    if (flags.printConfig === true) {
+      if (flags.dashboard === true)
+        throw new UsageError(
+          "cli.train.flags",
+          "--dashboard does nothing beside --print-config: nothing runs",
+        );
+      printConfig(resolved, flags.json === true);
+      return;
+    }
+    exit(
+      await runTrainCommand(config, {
+        json: flags.json === true,
+        power: powerChoice(flags.power),
+        hasDashboard: flags.dashboard === true,
+      }),
+    );
   });
 }

@@ -1,4 +1,6 @@
+import { dirname, resolve } from "node:path";
 import type { Command } from "commander";
+import type { RunningDashboard } from "../server/dashboard.ts";
 import { launchedProcess } from "../cluster/index.ts";
 import {
   PRESETS,
@@ -42,6 +44,7 @@ interface TrainFlags {
   readonly overwrite?: boolean;
   readonly json?: boolean;
   readonly power?: string;
+  readonly dashboard?: boolean;
 }
 
 export function register(program: Command, exit: Exit): void {
@@ -57,6 +60,7 @@ export function register(program: Command, exit: Exit): void {
       "--power <meter>",
       `what reads power: ${POWER_CHOICES.join(", ")} (default: ANECDOTE_POWER, or auto)`,
     )
+    .option("--dashboard", "serve the page of its runs' folder while it trains")
     .option("--json", "write events as NDJSON to standard output")
     .addHelpText(
       "after",
@@ -82,7 +86,13 @@ what holds, and why.`,
       const { showBeforeRun } = await import("./show-plan.ts");
       await showBeforeRun(resolved.config, flags.show, flags);
     } else
-      exit(await runTrainCommand(resolved.config, flags.json === true, powerChoice(flags.power)));
+      exit(
+        await runTrainCommand(resolved.config, {
+          json: flags.json === true,
+          power: powerChoice(flags.power),
+          hasDashboard: flags.dashboard === true,
+        }),
+      );
   });
 }
 
@@ -109,8 +119,9 @@ function refuseIdleFlags(command: Command, flags: TrainFlags): void {
   if (second !== undefined) {
     throw new UsageError("cli.train.flags", `${first} and ${second} exclude each other`);
   }
-  if (flags.power !== undefined) {
-    throw new UsageError("cli.train.flags", `--power does nothing beside ${first}: nothing runs`);
+  if (flags.power !== undefined || flags.dashboard === true) {
+    const idle = flags.power === undefined ? "--dashboard" : "--power";
+    throw new UsageError("cli.train.flags", `${idle} does nothing beside ${first}: nothing runs`);
   }
   if (lists !== true) return;
   const [setting] = Object.keys(commandLineLayer(command, TRAIN_OPTIONS).values);
@@ -157,11 +168,26 @@ export function printConfig({ config, origins }: ResolvedTrainConfig, json: bool
   }
 }
 
+interface TrainCommandOptions {
+  /** Events go to standard output. */
+  readonly json: boolean;
+  readonly power: PowerChoice;
+  /** Whether the page is served meanwhile. */
+  readonly hasDashboard: boolean;
+}
+
+/** The page of the folder that a run stands in. One process serves it, whatever others go on with the run. */
+async function dashboardBeside({ output_dir: run }: TrainConfig): Promise<RunningDashboard> {
+  const { startDashboard } = await import("../server/dashboard.ts");
+  const dashboard = await startDashboard({ runsFolder: dirname(resolve(run)) });
+  process.stderr.write(`dashboard: ${dashboard.address}\n`);
+  return dashboard;
+}
+
 /** Trains as the configuration says, in this process and those that follow it, and tells of it; gives the exit code. */
 export async function runTrainCommand(
   config: TrainConfig,
-  json: boolean,
-  choice: PowerChoice,
+  { json, power: choice, hasDashboard }: TrainCommandOptions,
 ): Promise<number> {
   const launched = launchedProcess();
   if (launched !== undefined && launched.rank > 0) return await followRankZero(config);
@@ -177,8 +203,11 @@ export async function runTrainCommand(
   };
   let isFollowed = false;
   let lock: RunLock | undefined;
+  let dashboard: RunningDashboard | undefined;
   try {
-    lock = RunLock.take(config.output_dir, lockTokenFromBefore());
+    const tokenBefore = lockTokenFromBefore();
+    lock = RunLock.take(config.output_dir, tokenBefore);
+    if (hasDashboard && tokenBefore === undefined) dashboard = await dashboardBeside(config);
     const last = await trainHere(config, choice, interruptions, {
       lock,
       onProgress: (text, at) => {
@@ -206,6 +235,7 @@ export async function runTrainCommand(
     return EXIT_CODES.interrupted;
   } finally {
     lock?.release();
+    await dashboard?.close();
     // A process that is followed listens to its end: what it hears now is for the one that follows.
     if (!isFollowed) interruptions.end();
   }

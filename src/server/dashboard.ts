@@ -5,6 +5,8 @@ import { ServerError } from "./errors.ts";
 import { addPageFiles } from "./page-files.ts";
 import { PageKey } from "./page-key.ts";
 import { addPlanRoutes } from "./plan/plan-routes.ts";
+import { ModelPool } from "./playground/model-pool.ts";
+import { addPlaygroundRoutes } from "./playground/playground-routes.ts";
 import { addRunRoutes } from "./runs/run-routes.ts";
 import { RunStore } from "./runs/run-store.ts";
 import { isLoopback } from "./safety.ts";
@@ -47,8 +49,17 @@ export async function startDashboard(options: DashboardOptions): Promise<Running
   const store = new RunStore(runsFolder);
   addRunRoutes(application, { store, key });
   addPlanRoutes(application, store);
+  const pool = new ModelPool(store);
+  addPlaygroundRoutes(application, { pool, key });
   const server = await listenNear(application, host, port);
-  return { ...server, address: `${server.url}/#key=${key.text}` };
+  return {
+    ...server,
+    address: `${server.url}/#key=${key.text}`,
+    async close(how) {
+      await server.close(how);
+      await pool.close();
+    },
+  };
 }
 
 async function listenNear(

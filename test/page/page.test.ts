@@ -12,6 +12,8 @@ import { finished, startCli, tinyTraining } from "../helpers/cli.ts";
 import { chromiumPath, launchBrowser } from "./browser.ts";
 
 const CHROMIUM = chromiumPath();
+/** A machine may be busy with other things. */
+const PATIENT = { timeout: 20_000 };
 const AXE = fileURLToPath(import.meta.resolve("axe-core/axe.min.js"));
 
 if (CHROMIUM === undefined)
@@ -57,7 +59,7 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
     }: { readonly width?: number; readonly colorScheme?: "light" | "dark" } = {},
   ): Promise<Page> {
     const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
-    page.setDefaultTimeout(10_000);
+    page.setDefaultTimeout(20_000);
     const problems: string[] = [];
     page.on("pageerror", (error) => problems.push(error.message));
     page.on("console", (message) => {
@@ -92,7 +94,7 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
       canvas.evaluate((element) => (element as unknown as { toDataURL(): string }).toDataURL());
     const step = async (): Promise<string> => page.locator(".run-head .progress").innerText();
     const [before, stepBefore] = [await picture(), await step()];
-    await expect.poll(picture, { timeout: 10_000 }).not.toBe(before);
+    await expect.poll(picture, PATIENT).not.toBe(before);
     expect(await step()).not.toBe(stepBefore);
     expect(await page.getByRole("img", { name: /^loss: training \d/ }).count()).toBe(1);
     expect([...hosts]).toEqual([new URL(address).host]);
@@ -103,7 +105,7 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
     const chart = page.locator(".chart").first();
     await chart.locator(".u-over").waitFor();
     const all = page.getByRole("button", { name: "show all" });
-    await expect.poll(async () => all.isDisabled()).toBe(true);
+    await expect.poll(async () => all.isDisabled(), PATIENT).toBe(true);
     const box = await chart.locator(".u-over").boundingBox();
     if (box === null) throw new Error("the chart is not drawn");
     await page.mouse.move(box.x + box.width * 0.3, box.y + 50);
@@ -133,14 +135,14 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
     await delay(400);
     expect(kindsOf().length).toBe(held);
     await page.getByRole("button", { name: "save now" }).click();
-    await expect.poll(kindsOf).toContain("save");
+    await expect.poll(kindsOf, PATIENT).toContain("save");
     const last = readEvents(eventsPath(join(runs, "first"))).at(-1)?.step ?? -1;
     expect(listCheckpoints(join(runs, "first")).map(({ step }) => step)).toEqual([last]);
     await page.getByRole("link", { name: "Checkpoints" }).click();
     await page.getByRole("rowheader", { name: `checkpoint-${last}` }).waitFor();
     await page.getByRole("button", { name: "resume" }).click();
     await page.locator(".badge.running").waitFor();
-    await expect.poll(() => kindsOf().length).toBeGreaterThan(held + 8);
+    await expect.poll(() => kindsOf().length, PATIENT).toBeGreaterThan(held + 8);
   });
 
   it("offers no action to a page without the key", async () => {
@@ -168,7 +170,7 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
     await page.getByText("live", { exact: true }).waitFor({ timeout: 15_000 });
     const before = await page.locator(".run-head .progress").innerText();
     await expect
-      .poll(async () => page.locator(".run-head .progress").innerText(), { timeout: 10_000 })
+      .poll(async () => page.locator(".run-head .progress").innerText(), PATIENT)
       .not.toBe(before);
   });
 
@@ -202,8 +204,40 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
     expect(await page.getByRole("row", { name: /max_steps/ }).count()).toBe(1);
   });
 
+  it("writes with a checkpoint, tells how likely each token was, and flips through checkpoints", async () => {
+    const [older, newer] = listCheckpoints(join(runs, "first")).map(({ step }) => step);
+    const page = await opened("/playground/first");
+    await page.getByRole("textbox", { name: "prompt" }).fill("a");
+    await page.getByLabel("tokens").fill("6");
+    await page.getByLabel("beside").selectOption(`checkpoint-${older ?? 0}`);
+    await page.getByRole("button", { name: "write", exact: true }).click();
+    const answer = (step = 0) =>
+      page.locator(".columns").getByRole("article", { name: `Answer of checkpoint-${step}` });
+    for (const step of [newer, older]) {
+      await answer(step).getByText("stopped at the number of tokens").waitFor({ timeout: 30_000 });
+      expect(await answer(step).locator(".token").count()).toBeGreaterThanOrEqual(6);
+    }
+    await answer(newer).locator(".output").press("ArrowRight");
+    expect(await answer(newer).locator(".chances meter").count()).toBeGreaterThan(3);
+    expect(await answer(newer).locator(".chances").innerText()).toMatch(/\d\.\d %/);
+    await page.getByRole("button", { name: "write with each" }).click();
+    const slider = page.locator(".slider input");
+    await expect.poll(async () => slider.inputValue(), PATIENT).toBe("1");
+    await slider.press("ArrowLeft");
+    const flipped = page
+      .locator("section")
+      .getByRole("article", { name: `Answer of checkpoint-${older ?? 0}` });
+    await flipped.getByText("stopped at the number of tokens").waitFor();
+  }, 90_000);
+
   it("can be read on a phone: nothing is wider than the screen", async () => {
-    for (const path of ["/", "/run/first", "/run/first/settings", "/compare/first,second"]) {
+    for (const path of [
+      "/",
+      "/run/first",
+      "/run/first/settings",
+      "/compare/first,second",
+      "/playground/first",
+    ]) {
       const page = await opened(path, { width: 390 });
       await page.locator(".panel").first().waitFor();
       await delay(200);
@@ -214,7 +248,12 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
 
   it("has names, contrast and an order that axe finds nothing wrong with, light and dark", async () => {
     const paths = ["/", "/run/first", "/run/first/samples", "/run/first/checkpoints"];
-    const more = ["/run/first/settings", "/compare/first,second"];
+    const more = [
+      "/run/first/settings",
+      "/compare/first,second",
+      "/run/first/plan",
+      "/playground/first",
+    ];
     for (const [colorScheme, path] of [
       ...[...paths, ...more].map((path) => ["light", path] as const),
       ...["/", "/run/first"].map((path) => ["dark", path] as const),

@@ -266,6 +266,20 @@ describe("what a page may do", () => {
     }
   });
 
+  it("takes the page's key to write with a checkpoint, and knows no other models", async () => {
+    append("a", [report(1)]);
+    const write = async (model: string, headers: Record<string, string>) =>
+      ask("/v1/completions", {
+        method: "POST",
+        headers: { "Content-Type": "application/json", ...headers },
+        body: JSON.stringify({ model, prompt: "a" }),
+      });
+    expect((await write("a", {})).status).toBe(401);
+    const authorization = { Authorization: `Bearer ${key()}` };
+    for (const model of ["a", "a/checkpoint-1", "none", "../outside", "a/../../outside"])
+      expect([(await write(model, authorization)).status, model]).toEqual([404, model]);
+  });
+
   it("never leaves the folder of runs", async () => {
     append("a", [report(1)]);
     const outside = join(root, "outside");

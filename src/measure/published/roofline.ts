@@ -4,7 +4,7 @@ import type { ProductKind } from "../../chip/cost/work.ts";
 import type { EstimatedOp } from "../../chip/estimate.ts";
 import { formatNumber } from "../../chip/figure.ts";
 import { logScale } from "../../util/plot/scale.ts";
-import { drawing, FAINT, hue, lineAt, markAt, textAt } from "../../util/plot/svg.ts";
+import { drawing, FAINT, hue, lineAt, markAt, picture, textAt } from "../../util/plot/svg.ts";
 
 /** What a chip can do at each arithmetic intensity: flat roofs and slopes. */
 export interface Roofline {
@@ -160,9 +160,14 @@ interface Drawn {
 
 /**
  * The roofline as SVG, with the priced products of a program on it: then the roofs and slopes that bind them, else all
- * that are recorded. Names stand in a key below, where they cannot run into anything.
+ * that are recorded. Names stand in a key below, where they cannot run into anything. `isInPage`: without paper and
+ * colours of its own, as a part of a page that gives them.
  */
-export function rooflineSvg(chip: Chip, ops: readonly EstimatedOp[] = []): string {
+export function rooflineSvg(
+  chip: Chip,
+  ops: readonly EstimatedOp[] = [],
+  { isInPage = false }: { readonly isInPage?: boolean } = {},
+): string {
   const points = pointsOf(ops);
   const { roofs, slopes } = linesOf(chip, points);
   const best = Math.max(...roofs.map(({ rate }) => rate));
@@ -239,7 +244,8 @@ export function rooflineSvg(chip: Chip, ops: readonly EstimatedOp[] = []): strin
   }
   const height = PLOT_HEIGHT + key.length * KEY_ROW + 10;
   const title = `Roofline of ${chip.name}`;
-  return drawing({ width: WIDTH, height, title, description: "TFLOP/s over FLOP a byte" }, parts);
+  const frame = { width: WIDTH, height, title, description: "TFLOP/s over FLOP a byte" };
+  return isInPage ? picture(frame, parts) : drawing(frame, parts);
 }
 
 function pointTitle(name: string, tflops: number): string {

@@ -1,10 +1,27 @@
 // Pictures of a run's step, for the page and for a report alike: nothing here asks a file or the network.
 import { formatBytes } from "../../util/format.ts";
+import { dotPlot } from "../../util/plot/dot-plot.ts";
 import { flowPlot } from "../../util/plot/flow-plot.ts";
 import type { FlowEdge, FlowNode } from "../../util/plot/flow-plot.ts";
 import { timelinePlot } from "../../util/plot/timeline-plot.ts";
 import type { TimelineBar } from "../../util/plot/timeline-plot.ts";
 import type { DispatchView, PlanView, PortView, SectionView } from "./views.ts";
+
+/** What an update's milliseconds go into, and the dearest kinds of ops: predicted. */
+export function costBars({ breakdown, ops, chip }: PlanView): string {
+  const rows = [
+    ...Object.entries(breakdown).map(([name, ms]) => ({ name: `all ${name}`, ms })),
+    ...ops.slice(0, 8).map(({ op, ms }) => ({ name: op, ms })),
+  ];
+  return dotPlot({
+    title: `Where an update's time goes on ${chip}`,
+    description: "Milliseconds by what they go into, then by kind of op, predicted.",
+    valueLabel: "ms, predicted",
+    rows: rows
+      .filter(({ ms }) => ms > 0)
+      .map(({ name, ms }) => ({ name, values: { predicted: ms } })),
+  });
+}
 
 /** A dispatch as a process measured it, summed over its runs. */
 export interface MeasuredDispatch {

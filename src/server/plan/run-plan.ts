@@ -13,6 +13,7 @@ import type { PlacedProgram } from "../../lower/index.ts";
 import { programOf } from "../../mil/builder.ts";
 import { printProgram } from "../../mil/text/index.ts";
 import { byteLengthOf } from "../../mil/types.ts";
+import { rooflineSvg } from "../../measure/published/roofline.ts";
 import { functionCost } from "../../plan/function-cost.ts";
 import { planMemory } from "../../plan/memory.ts";
 import type { Binding, Dispatch, Plan, PlanProgram } from "../../plan/plan.ts";
@@ -86,6 +87,7 @@ export function runPlan(folder: string, chipName?: string): RunPlan {
     overlappedMs: estimate.overlappedMs,
     joules: estimate.joules,
     breakdown: { ...estimate.breakdown },
+    roofline: rooflineSvg(chip, estimate.ops, { isInPage: true }),
     ops: estimate.ops.slice(0, 16).map(({ op, count, ms }) => ({ op, count, ms })),
     memory: memoryOf(plan),
   };

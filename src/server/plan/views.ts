@@ -69,6 +69,8 @@ export interface PlanView {
   readonly joules: number;
   /** Milliseconds by what they go into: dispatch, compute, streaming, host. */
   readonly breakdown: Readonly<Record<string, number>>;
+  /** The chip's roofline with the ops on it, as SVG of the shared kit; predicted. */
+  readonly roofline: string;
   /** Kinds of ops, the dearest first. */
   readonly ops: readonly { readonly op: string; readonly count: number; readonly ms: number }[];
   /** Bytes of all buffers by role. */

@@ -11,7 +11,13 @@ import { linePlot } from "../../util/plot/line-plot.ts";
 import type { PlotLine } from "../../util/plot/line-plot.ts";
 import { escapeText } from "../../util/plot/svg.ts";
 import { VERSION } from "../../util/version.ts";
-import { briefMs, measuredTimeline, sectionFlow, stepTimeline } from "../plan/pictures.ts";
+import {
+  briefMs,
+  costBars,
+  measuredTimeline,
+  sectionFlow,
+  stepTimeline,
+} from "../plan/pictures.ts";
 import { runPlan } from "../plan/run-plan.ts";
 import type { PlanView } from "../plan/views.ts";
 import { PANELS } from "../runs/panels.ts";
@@ -215,14 +221,15 @@ function planSection(record: RunRecord, plan: MaybePlan): string {
   ]);
   return section(
     "The step",
-    `${wide(stepTimeline(view))}${measured === undefined ? "" : wide(measured)}
+    `${wide("Timeline, predicted", stepTimeline(view))}${measured === undefined ? "" : wide("Timeline, measured", measured)}
 <h3>Where it runs on ${escapeText(view.chip)}</h3>${documentTable("Where it runs", ["program", "where", "an update", "why"], rows)}
-${first === undefined ? "" : `<details><summary>Data flow of ${escapeText(first.name)}</summary>${wide(sectionFlow(view, first))}</details>`}`,
+<div class="plots"><figure><figcaption>Cost</figcaption>${costBars(view)}</figure><figure><figcaption>Roofline of ${escapeText(view.chip)}</figcaption>${view.roofline}</figure></div>
+${first === undefined ? "" : `<details><summary>Data flow of ${escapeText(first.name)}</summary>${wide("Data flow", sectionFlow(view, first))}</details>`}`,
   );
 }
 
-function wide(picture: string): string {
-  return `<div class="scroll wide" tabindex="0" role="region" aria-label="Picture">${picture}</div>`;
+function wide(name: string, picture: string): string {
+  return `<div class="scroll wide" tabindex="0" role="region" aria-label="${escapeText(name)}">${picture}</div>`;
 }
 
 function samplesSection({ samples }: RunSummary): string {

@@ -24,7 +24,7 @@ export const PANELS: readonly Panel[] = [
       ["train_loss", "training"],
       ["eval_loss", "validation"],
     ],
-    format: (value) => value.toFixed(value < 0.1 ? 4 : 3),
+    format: (value) => String(Number(value.toFixed(value < 0.1 ? 4 : 3))),
     isSmoothed: true,
     mayBeLog: true,
   },
