@@ -5,6 +5,7 @@ import { isReachable } from "./api.ts";
 import { linkTo, place } from "./router.ts";
 import { nextTheme, theme } from "./theme.ts";
 import { CompareView } from "./views/compare.tsx";
+import { EngineView } from "./views/engine.tsx";
 import { PlaygroundView } from "./views/playground.tsx";
 import { RunView } from "./views/run.tsx";
 import { RunsView } from "./views/runs.tsx";
@@ -16,6 +17,8 @@ function View() {
       return <RunsView />;
     case "run":
       return <RunView key={id} id={id} tab={tab} />;
+    case "engine":
+      return <EngineView id={id} />;
     case "playground":
       return <PlaygroundView id={id} />;
     case "compare":
@@ -53,6 +56,9 @@ function Page() {
           </a>
           <a href={linkTo("playground")} aria-current={view === "playground" ? "page" : undefined}>
             Playground
+          </a>
+          <a href={linkTo("engine")} aria-current={view === "engine" ? "page" : undefined}>
+            Engine
           </a>
           {view === "run" && (
             <a class="here" href={linkTo("run", id)} aria-current="page">

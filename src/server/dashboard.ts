@@ -2,6 +2,7 @@ import { DEFAULT_HOST, listen } from "./listen.ts";
 import type { RunningServer } from "./listen.ts";
 import { createApplication } from "./application.ts";
 import { ServerError } from "./errors.ts";
+import { addBenchRoutes } from "./benches/bench-routes.ts";
 import { addPageFiles } from "./page-files.ts";
 import { PageKey } from "./page-key.ts";
 import { addPlanRoutes } from "./plan/plan-routes.ts";
@@ -49,6 +50,7 @@ export async function startDashboard(options: DashboardOptions): Promise<Running
   const store = new RunStore(runsFolder);
   addRunRoutes(application, { store, key });
   addPlanRoutes(application, store);
+  addBenchRoutes(application, runsFolder);
   const pool = new ModelPool(store);
   addPlaygroundRoutes(application, { pool, key });
   const server = await listenNear(application, host, port);

@@ -237,6 +237,7 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
       "/run/first/settings",
       "/compare/first,second",
       "/playground/first",
+      "/engine",
     ]) {
       const page = await opened(path, { width: 390 });
       await page.locator(".panel").first().waitFor();
@@ -253,6 +254,7 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
       "/compare/first,second",
       "/run/first/plan",
       "/playground/first",
+      "/engine",
     ];
     for (const [colorScheme, path] of [
       ...[...paths, ...more].map((path) => ["light", path] as const),

@@ -1,7 +1,7 @@
 export { SUITE_NAMES, SUITES } from "./case.ts";
 export type { BenchCase, SuiteName } from "./case.ts";
 export { MeasureError } from "../errors.ts";
-export { reportPage } from "./html/page.ts";
+export { reportPage, reportParts, reportTitle } from "./html/page.ts";
 export type { PowerProbe } from "./measure-case.ts";
 export { formatReport } from "./print.ts";
 export { parseReport } from "./report.ts";

@@ -29,7 +29,9 @@ export function documentTable(
   header: readonly string[],
   rows: readonly (readonly string[])[],
 ): string {
-  const head = header.map((cell) => `<th scope="col">${escapeText(cell)}</th>`).join("");
+  const head = header
+    .map((cell) => (cell === "" ? "<td></td>" : `<th scope="col">${escapeText(cell)}</th>`))
+    .join("");
   const body = rows.map((cells) => `<tr>${cells.join("")}</tr>`).join("\n");
   return `<div class="scroll" tabindex="0" role="region" aria-label="${escapeText(caption)}"><table><thead><tr>${head}</tr></thead><tbody>
 ${body}

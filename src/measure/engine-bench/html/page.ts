@@ -1,6 +1,7 @@
 import { documentTable, htmlDocument, textCell } from "../../../util/plot/document.ts";
 import { escapeText, hue, markAt, shortNumber } from "../../../util/plot/index.ts";
 import { SUITES, SUITE_NAMES } from "../case.ts";
+import type { SuiteName } from "../case.ts";
 import { factsOf, timeIn, VIEWS } from "../facts.ts";
 import type { View } from "../facts.ts";
 import { gigabytesPerSecond, teraflops, timeOf } from "../report.ts";
@@ -9,27 +10,38 @@ import { PLOTS } from "./plots.ts";
 
 /** The report as one file: style and pictures inside, nothing is fetched. */
 export function reportPage(report: EngineReport): string {
-  const title = pageTitle(report);
+  const { head, sections } = reportParts(report);
   return htmlDocument(
-    title,
+    reportTitle(report),
     `<header>
-<h1>${escapeText(title)}</h1>
-${banners(report)}
-<p>${escapeText(subtitle(report))}</p>
-${key(report)}
+${head}
 </header>
 <main>
-${factsSection(report)}
-${SUITE_NAMES.map((suite) => suiteSection(report, suite)).join("\n")}
-${powerSection(report)}
-${methodSection(report)}
-${machineSection(report)}
-${sourcesSection(report)}
+${sections}
 </main>`,
   );
 }
 
-function pageTitle({ kind, engine, chip }: EngineReport): string {
+/** What such a file holds, for a page that brings the style: HTML of its head and of its sections. */
+export function reportParts(report: EngineReport): {
+  readonly head: string;
+  readonly sections: string;
+} {
+  return {
+    head: `<h1>${escapeText(reportTitle(report))}</h1>
+${banners(report)}
+<p>${escapeText(subtitle(report))}</p>
+${key(report)}`,
+    sections: `${factsSection(report)}
+${SUITE_NAMES.map((suite) => suiteSection(report, suite)).join("\n")}
+${powerSection(report)}
+${methodSection(report)}
+${machineSection(report)}
+${sourcesSection(report)}`,
+  };
+}
+
+export function reportTitle({ kind, engine, chip }: EngineReport): string {
   switch (kind) {
     case "predicted":
       return `PREDICTED, not measured: the Neural Engine of ${chip}`;
@@ -121,7 +133,7 @@ function suiteSection(report: EngineReport, suite: (typeof SUITE_NAMES)[number])
   const pictures = PLOTS[suite](report, results).map(figure);
   return `<section id="${suite}"><h2>${escapeText(SUITES[suite])}</h2>
 <div class="plots">${pictures.join("\n")}</div>
-${resultsTable(report, results)}</section>`;
+${resultsTable(report, suite, results)}</section>`;
 }
 
 /** A picture under its own name. */
@@ -131,7 +143,11 @@ function figure(svg: string): string {
   return `<figure><figcaption>${title}<small>${description}</small></figcaption>${svg}</figure>`;
 }
 
-function resultsTable(report: EngineReport, results: readonly CaseResult[]): string {
+function resultsTable(
+  report: EngineReport,
+  suite: SuiteName,
+  results: readonly CaseResult[],
+): string {
   const isPredicted = report.kind === "predicted";
   const isSameKind = report.kind === "measured" && report.engine.driver !== undefined;
   const header = [
@@ -168,7 +184,7 @@ function resultsTable(report: EngineReport, results: readonly CaseResult[]): str
       textCell(number(published)),
     ];
   });
-  return documentTable("Results", header, rows);
+  return documentTable(`Results of ${suite}`, header, rows);
 }
 
 function why(result: CaseResult): string {
