@@ -12,6 +12,8 @@ export interface BatchSizes {
   readonly isPacked?: boolean;
   /** Which of the family's blocks is meant (`Family.blockVariants`). Default: the first layer's. */
   readonly variant?: string | undefined;
+  /** The block is for learning: an adapter's dropout masks are inputs where it has some. Default false. */
+  readonly isLearning?: boolean;
 }
 
 /** A run of rows that attends to a cache of earlier ones. */

@@ -1,6 +1,8 @@
 import { resolve } from "node:path";
 import { ADAPTER_CONFIG, isAdapterFolder, readAdapter } from "./adapters/adapter-files.ts";
 import { fillAdapterWeights } from "./adapters/adapter-weights.ts";
+import { adapterPart } from "./adapters/adapter.ts";
+import { deriveNorms } from "./adapters/norms.ts";
 import { ModelError } from "./errors.ts";
 import { initialiseAll, initialiseWeight } from "./initialise.ts";
 import type { FreshWeight } from "./initialise.ts";
@@ -23,6 +25,12 @@ export function fillWeights(
   threads?: number,
 ): void {
   fill(model, viewOf, weights, [], threads);
+  const names = new Set(weights.map(({ name }) => name));
+  // Without A and B nobody can say how long the corrected matrices are.
+  const isWhole = model.parameters.weights.every(
+    (weight) => adapterPart(weight) === undefined || names.has(weight.name),
+  );
+  if (isWhole) deriveNorms(model, viewOf);
 }
 
 /**

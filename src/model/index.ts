@@ -22,6 +22,7 @@ export {
   writeModelConfig,
 } from "./config-json.ts";
 export { IGNORED_TARGET } from "./cross-entropy.ts";
+export { deriveNorms } from "./adapters/norms.ts";
 export { fillWeights, loadWeights } from "./fill-weights.ts";
 export { ModelError } from "./errors.ts";
 export type { BatchSizes, CachedSizes, PositionKind, RowSizes } from "./family.ts";

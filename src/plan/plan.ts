@@ -90,6 +90,14 @@ export type HostKernel =
       readonly weights: readonly string[];
     }
   | {
+      /**
+       * One over the lengths of corrected matrices, in fp32 wherever it runs: squares of small numbers are lost in smaller
+       * formats. No engine has a kernel of its own; the host runs the function. Inputs that are weights.
+       */
+      readonly kind: "adapter_norms";
+      readonly weights: readonly string[];
+    }
+  | {
       /** The sum of squares of all float inputs, in double precision over fixed blocks; output `sum`. */
       readonly kind: "sum_of_squares";
     }

@@ -11,6 +11,7 @@ import { Decoder } from "../../src/generate/index.ts";
 import { loadWeightPlan } from "../../src/generate/weight-plan.ts";
 import {
   adaptableModules,
+  deriveNorms,
   fillWeights,
   holdsAdapter,
   initialiseWeight,
@@ -77,6 +78,7 @@ function baseFolder(name: string, json: object): string {
 interface Kind {
   readonly rank?: number;
   readonly isQuantized?: boolean;
+  readonly method?: "lora" | "dora";
   readonly modules?: readonly string[];
 }
 
@@ -97,7 +99,8 @@ function adapted(base: string, json: object, kind: Kind = {}): Model {
       ? quantized(whole, INT4, ({ name, type }) => isMatrix(name, type.shape))
       : whole;
   const model = withAdapter(frozen, {
-    ...{ method: "lora", rank: kind.rank ?? 2, alpha: 6, isRankStabilized: false, dropout: 0 },
+    ...{ method: kind.method ?? "lora", rank: kind.rank ?? 2, alpha: 6 },
+    ...{ isRankStabilized: false, dropout: 0 },
     modules: adaptableModules(frozen, kind.modules),
     layers: [...frozen.parameters.blocks.keys()],
   });
@@ -165,14 +168,22 @@ function furthest(a: Float32Array, b: Float32Array): number {
 }
 
 describe.each(FAMILIES)("an adapter beside a %s", (family, json) => {
-  it.each([false, true])(
-    "gives the logits that the fused model gives (base of 4 bits: %s)",
-    async (isQuantized) => {
-      const name = `${family}-${isQuantized}`;
+  it.each([
+    ["lora", false],
+    ["lora", true],
+    ["dora", false],
+    ["dora", true],
+  ] as const)(
+    "of the method %s gives the logits that the fused model gives (base of 4 bits: %s)",
+    async (method, isQuantized) => {
+      const name = `${family}-${method}-${isQuantized}`;
       const base = baseFolder(name, json);
       const place = join(folder, `${name}-adapter`);
       const engine = await createEngine("cpu", { threads: 1 });
-      await trained(engine, adapted(base, json, { isQuantized }), { steps: 6, save: place });
+      await trained(engine, adapted(base, json, { isQuantized, method }), {
+        steps: 6,
+        save: place,
+      });
       const beside = await logitsOf(engine, place);
       const plain = await logitsOf(engine, base);
       const fused = join(folder, `${name}-fused`);
@@ -185,12 +196,64 @@ describe.each(FAMILIES)("an adapter beside a %s", (family, json) => {
   );
 });
 
-describe(`adapters through the drivers`, () => {
+describe("lengths of matrices", () => {
+  it.each(FAMILIES)(
+    "of a %s begin as the base's, and follow every update",
+    async (family, json) => {
+      const base = baseFolder(`lengths-${family}`, json);
+      const model = adapted(base, json, { method: "dora" });
+      const engine = await createEngine("cpu", { threads: 1 });
+      const { plan } = buildTrainingPlan({ model, batchSize: 2, sequenceLength: 16 });
+      const loaded = await engine.load(plan);
+      const view = weightViews((name) => loaded.view(name));
+      fillWeights(model, view);
+      const before = await evaluated(loaded);
+      const plain = await engine.load(
+        buildTrainingPlan({ model: lora(base, json), batchSize: 2, sequenceLength: 16 }).plan,
+      );
+      fillWeights(
+        lora(base, json),
+        weightViews((name) => plain.view(name)),
+      );
+      // With B zero both are the base.
+      expect(Math.abs(before / (await evaluated(plain)) - 1)).toBeLessThan(1e-6);
+      const trainer = trainerOf(loaded, 1, { weightDecay: 0 });
+      for (let step = 0; step < 3; step++) await trainer.update(() => undefined);
+      const norms = model.parameters.weights.filter(({ name }) => name.includes("inverse_norm"));
+      const followed = norms.map(({ name }) => Float32Array.from(loaded.view(name)));
+      deriveNorms(model, view, ({ name }) => name.includes("inverse_norm"));
+      for (const [index, { name }] of norms.entries()) {
+        const exact = loaded.view(name) as Float32Array;
+        followed[index]?.forEach((value, at) =>
+          expect(Math.abs(value / (exact[at] ?? NaN) - 1), name).toBeLessThan(1e-5),
+        );
+      }
+      const moved = model.parameters.weights.filter(({ name }) => name.includes("magnitude"));
+      expect(moved.every(({ trainable }) => trainable)).toBe(true);
+      await loaded.close();
+      await plain.close();
+      await engine.close();
+    },
+  );
+
+  const lora = (base: string, json: object): Model => adapted(base, json);
+  const evaluated = async (loaded: LoadedPlan): Promise<number> => {
+    for (const name of ["tokens", "targets"]) {
+      const ids = loaded.view(name);
+      for (let i = 0; i < ids.length; i++) ids[i] = (i * i + 5 * i) % 50;
+    }
+    await loaded.run("evaluate");
+    return loaded.view("loss_sum")[0] ?? NaN;
+  };
+});
+
+describe("adapters through the drivers", () => {
   it.each([
     ["e5rt", "e5rt", "m4", FAMILIES[0][1], {}],
     ["e5rt", "e5rt", "m4", FAMILIES[1][1], { isQuantized: true }],
     ["in-memory", "objc", "m4", FAMILIES[0][1], { isQuantized: true }],
     ["in-memory", "objc", "m1", FAMILIES[1][1], {}],
+    ["e5rt", "e5rt", "m4", FAMILIES[0][1], { method: "dora", isQuantized: true }],
   ] as const)(
     "%s: are trained to the simulator's bits (%s, %s)",
     async (driver, library, chip, json, kind) => {

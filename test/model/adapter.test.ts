@@ -101,6 +101,23 @@ describe("an adapter's files", () => {
     }
   });
 
+  it("of the method dora hold its lengths too, in both layouts", () => {
+    const lengths = Float32Array.from([1, 2, 3, 4]);
+    const directed = new Map(
+      [...matrices].map(([name, both]) => [name, { ...both, magnitude: lengths }] as const),
+    );
+    const adapter = { ...toWrite.adapter, method: "dora" } as const;
+    for (const layout of ["mlx", "peft"] as const) {
+      writeAdapter(folder, { ...toWrite, adapter, matrices: directed }, layout);
+      const stored = readAdapter(folder);
+      expect([stored.layout, stored.method]).toEqual([layout, "dora"]);
+      expect(stored.matrices).toEqual(directed);
+    }
+    const path = join(folder, "adapter_model.safetensors");
+    writeFileSync(path, readFileSync(path, "latin1").replace("[4]", "[2]"), "latin1");
+    expect(() => readAdapter(folder)).toThrow(/magnitude_vector/);
+  });
+
   it("are refused by name where they are of another kind, or contradict themselves", () => {
     writeAdapter(folder, toWrite);
     const path = join(folder, "adapter_config.json");
@@ -110,7 +127,7 @@ describe("an adapter's files", () => {
       return () => readAdapter(folder);
     };
     expect(with_({ peft_type: "IA3" })).toThrow("peft_type is IA3");
-    expect(with_({ use_dora: true })).toThrow("use_dora");
+    expect(with_({ use_dora: true })).toThrow('lora_magnitude_vector" is missing');
     expect(with_({ bias: "all" })).toThrow('bias is "all"');
     expect(with_({ modules_to_save: ["lm_head"] })).toThrow("lm_head");
     expect(with_({ r: 3 })).toThrow("ranks 2 and 2, adapter_config.json says 3");

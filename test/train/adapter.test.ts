@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { printProgram } from "../../src/mil/text/index.ts";
 import { programOf } from "../../src/mil/builder.ts";
 import { withGenerator } from "../../src/generate/index.ts";
+import { readAdapter } from "../../src/model/adapters/adapter-files.ts";
 import { fusedWeights, modelOfFolder, openModel } from "../../src/model/index.ts";
 import { exportModel } from "../../src/runs/export-model.ts";
 import { evaluateModel, resolveModelFolder, train } from "../../src/train/index.ts";
@@ -100,6 +101,56 @@ describe("an adapter beside a model that was trained on another text", () => {
       );
       expect(one?.equals(other ?? Buffer.alloc(0)), file).toBe(true);
     }
+  });
+
+  it("of the method dora goes on exactly, keeps lengths, and equals the fused model", async () => {
+    const dora = { method: "dora", lr_scheduler_type: "constant" } as const;
+    await finetune("dora", { ...dora, max_steps: 8, save_steps: 4 });
+    await finetune("dora-halves", { ...dora, max_steps: 4 });
+    const again = await train({
+      output_dir: join(folder, "dora-halves"),
+      ...{ resume: true, max_steps: 8 },
+    });
+    await again.finished();
+    const places = ["dora", "dora-halves"].map((name) => join(folder, name, "checkpoint-8"));
+    for (const file of ["adapter_model.safetensors", "optimizer.safetensors"]) {
+      const [one, other] = places.map((place) => readFileSync(join(place, file)));
+      expect(one?.equals(other ?? Buffer.alloc(0)), file).toBe(true);
+    }
+    const [place = ""] = places;
+    const [plain, own, beside] = [
+      await lossOf(base),
+      await lossOf(place),
+      await lossOf(base, [place]),
+    ];
+    expect(own).toBeLessThan(plain - 0.1);
+    expect(Math.abs(own - beside)).toBeLessThan(1e-5);
+    const fused = join(folder, "fused-dora");
+    exportModel(place, fused, { type: "float32" });
+    // Nobody knows of a fused model how its texts began; test/conformance/adapters.test.ts compares logits.
+    expect(Math.abs((await lossOf(fused)) - own)).toBeLessThan(1e-3);
+    const half = [{ folder: place, weight: 0.5 }];
+    expect(() => openModel(base, half)).toThrow("lengths of matrices do not add up");
+  });
+
+  it("with dropout draws the same masks after a stop, and none when it is used", async () => {
+    const dropout = { lora_dropout: 0.3, gradient_accumulation_steps: 2 };
+    const settings = { ...dropout, lr_scheduler_type: "constant" } as const;
+    await finetune("drop", { ...settings, max_steps: 6, save_steps: 3 });
+    await finetune("drop-halves", { ...settings, max_steps: 3 });
+    const again = await train({
+      output_dir: join(folder, "drop-halves"),
+      ...{ resume: true, max_steps: 6 },
+    });
+    await again.finished();
+    await finetune("drop-none", { ...settings, lora_dropout: 0, max_steps: 6 });
+    const adapterOf = (name: string): Buffer =>
+      readFileSync(join(folder, name, "checkpoint-6", "adapter_model.safetensors"));
+    expect(adapterOf("drop").equals(adapterOf("drop-halves"))).toBe(true);
+    expect(adapterOf("drop").equals(adapterOf("drop-none"))).toBe(false);
+    const place = join(folder, "drop", "checkpoint-6");
+    expect(readAdapter(place).dropout).toBe(0.3);
+    expect(Math.abs((await lossOf(place)) - (await lossOf(base, [place])))).toBeLessThan(1e-5);
   });
 
   it("on a base of 4 bits loses little, and is fused onto the numbers it was trained beside", async () => {

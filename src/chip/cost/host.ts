@@ -29,6 +29,7 @@ export function hostProgramMs(program: PlanProgram, chip: Chip): number {
       return (30 * elementsOf(fn, (name) => weights.has(name))) / perMs;
     }
     case "muon":
+    case "adapter_norms":
       return hostFunctionMs(fn, chip);
     case "sum_of_squares":
       return (4 * elementsOf(fn, () => true)) / perMs;

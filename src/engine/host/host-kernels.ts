@@ -113,6 +113,7 @@ export function kernelSuits(plan: Plan, dispatch: BoundDispatch, host: KernelPla
   if (kernel === undefined || !isFloat32(dispatch)) return false;
   switch (kernel.kind) {
     case "muon":
+    case "adapter_norms":
       return false;
     case "adamw":
       return kernel.parameters.every(
@@ -149,6 +150,7 @@ export function prepareKernel(
         (name) => host.view(outputOf(dispatch, name).region),
       );
     case "muon":
+    case "adapter_norms":
     case undefined:
       throw new EngineError("engine.cpu.kernels", `${dispatch.program} has no kernel here`);
   }

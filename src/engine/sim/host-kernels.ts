@@ -34,7 +34,11 @@ export function runHostKernel(
       prepareUnpack(kernel, views.input, views.output)();
       return;
     case "muon":
-      throw new EngineError("engine.sim.kernel", "muon has no kernel: its function is run");
+    case "adapter_norms":
+      throw new EngineError(
+        "engine.sim.kernel",
+        `${kernel.kind} has no kernel: its function is run`,
+      );
   }
 }
 

@@ -208,7 +208,8 @@ export class SimPlan implements LoadedPlan {
 
   #dispatch(section: string, dispatch: Dispatch): void {
     const program = this.#record.program(dispatch);
-    if (program.hostKernel?.kind === "muon") {
+    const kind = program.hostKernel?.kind;
+    if (kind === "muon" || kind === "adapter_norms") {
       this.#runOnHost(section, dispatch, program);
       return;
     }

@@ -1,6 +1,7 @@
 // Adapters as files, in the layouts of PEFT and of mlx-lm. PEFT: `adapter_config.json` and `adapter_model.safetensors`
 // with lora_A [r, in] and lora_B [out, r]. mlx-lm: `adapter_config.json` and `adapters.safetensors` with lora_a [in, r]
-// and lora_b [r, out]; its `scale` is what PEFT calls alpha / r.
+// and lora_b [r, out]; its `scale` is what PEFT calls alpha / r. DoRA's lengths [out] are `lora_magnitude_vector` in PEFT's
+// layout and `m` in mlx-lm's.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
@@ -12,7 +13,7 @@ import { decodeFloats, isStoredFloat } from "../float-conversion.ts";
 import { openSafetensors, writeSafetensors } from "../safetensors.ts";
 import type { SafetensorsFile } from "../safetensors.ts";
 import { adapterScale } from "./adapter.ts";
-import type { PlacedAdapter } from "./adapter.ts";
+import type { Adapter, PlacedAdapter } from "./adapter.ts";
 
 export const ADAPTER_CONFIG = "adapter_config.json";
 const PEFT_FILE = "adapter_model.safetensors";
@@ -34,12 +35,15 @@ export interface AdapterMatrices {
   readonly a: Float32Array;
   /** [out, rank], row by row. */
   readonly b: Float32Array;
+  /** [out]: lengths of the outputs, with dora. */
+  readonly magnitude?: Float32Array;
 }
 
 /** An adapter as it stands in a folder. */
 export interface StoredAdapter {
   readonly folder: string;
   readonly layout: AdapterLayout;
+  readonly method: Adapter["method"];
   /** The model it was trained on, where it says so. */
   readonly baseName: string | undefined;
   readonly rank: number;
@@ -102,8 +106,6 @@ function readPeft(folder: string, path: string, json: unknown): StoredAdapter {
   };
   if (config.peft_type !== "LORA")
     refuse(`peft_type is ${config.peft_type}; LORA is read`, "Merge it into its model with PEFT.");
-  if (config.use_dora === true)
-    refuse("use_dora is set, and DoRA is not computed here", "Merge it into its model with PEFT.");
   if (config.bias !== undefined && config.bias !== null && config.bias !== "none")
     refuse(
       `bias is "${config.bias}": trained biases are not read`,
@@ -114,6 +116,7 @@ function readPeft(folder: string, path: string, json: unknown): StoredAdapter {
       `modules_to_save names whole modules (${(config.modules_to_save ?? []).join(", ")})`,
       "Merge it into its model with PEFT.",
     );
+  const method = config.use_dora === true ? "dora" : "lora";
   const isRankStabilized = config.use_rslora === true;
   const scaleOf = (module: string, rank: number): number => {
     const alpha = patternValue(config.alpha_pattern, module) ?? config.lora_alpha;
@@ -123,12 +126,13 @@ function readPeft(folder: string, path: string, json: unknown): StoredAdapter {
   return {
     folder,
     layout: "peft",
+    method,
     baseName: config.base_model_name_or_path ?? undefined,
     rank: config.r,
     alpha: config.lora_alpha,
     isRankStabilized,
     dropout: config.lora_dropout ?? 0,
-    matrices: readMatrices(join(folder, PEFT_FILE), "peft", scaleOf, rankOf),
+    matrices: readMatrices(join(folder, PEFT_FILE), { layout: "peft", method }, scaleOf, rankOf),
   };
 }
 
@@ -154,15 +158,18 @@ function matches(pattern: string, module: string): boolean {
 function readMlx(folder: string, path: string, json: unknown): StoredAdapter {
   const config = checked(path, mlxSchema.safeParse(json));
   const kind = config.fine_tune_type ?? "lora";
-  if (kind !== "lora") {
-    throw new ModelError("model.adapter.kind", `${path}: fine_tune_type is ${kind}; lora is read`, {
-      remedy: "Fuse it into its model with mlx_lm.fuse.",
-    });
+  if (kind !== "lora" && kind !== "dora") {
+    throw new ModelError(
+      "model.adapter.kind",
+      `${path}: fine_tune_type is ${kind}; lora and dora are read`,
+      { remedy: "Fuse it into its model with mlx_lm.fuse." },
+    );
   }
   const { rank, scale, dropout } = config.lora_parameters;
   return {
     folder,
     layout: "mlx",
+    method: kind,
     baseName: config.model ?? undefined,
     rank,
     alpha: scale * rank,
@@ -170,7 +177,7 @@ function readMlx(folder: string, path: string, json: unknown): StoredAdapter {
     dropout: dropout ?? 0,
     matrices: readMatrices(
       join(folder, MLX_FILE),
-      "mlx",
+      { layout: "mlx", method: kind },
       () => scale,
       () => rank,
     ),
@@ -182,21 +189,23 @@ function checked<Data>(path: string, parsed: z.ZodSafeParseResult<Data>): Data {
   throw new ModelError("model.adapter.config", `${path}: ${z.prettifyError(parsed.error)}`);
 }
 
-const SUFFIXES: Readonly<Record<AdapterLayout, { readonly a: string; readonly b: string }>> = {
-  peft: { a: ".lora_A.weight", b: ".lora_B.weight" },
-  mlx: { a: ".lora_a", b: ".lora_b" },
+const SUFFIXES: Readonly<
+  Record<AdapterLayout, { readonly a: string; readonly b: string; readonly magnitude: string }>
+> = {
+  peft: { a: ".lora_A.weight", b: ".lora_B.weight", magnitude: ".lora_magnitude_vector" },
+  mlx: { a: ".lora_a", b: ".lora_b", magnitude: ".m" },
 };
 
 function readMatrices(
   path: string,
-  layout: AdapterLayout,
+  { layout, method }: Pick<StoredAdapter, "layout" | "method">,
   scaleOf: (module: string, rank: number) => number,
   rankOf: (module: string) => number,
 ): ReadonlyMap<string, AdapterMatrices> {
   const source = openFileSource(path);
   try {
     const file = openSafetensors(source);
-    const { a: aEnd, b: bEnd } = SUFFIXES[layout];
+    const { a: aEnd, b: bEnd, magnitude: lengthEnd } = SUFFIXES[layout];
     const modules = new Map<string, AdapterMatrices>();
     const seen = new Set<string>();
     for (const name of file.entries.keys()) {
@@ -216,7 +225,14 @@ function readMatrices(
       }
       const sizes = { rank, inputSize: a.columns, outputSize: b.rows };
       const scale = scaleOf(module, rank);
-      modules.set(module, { ...sizes, scale, a: a.numbers, b: b.numbers });
+      const both = { ...sizes, scale, a: a.numbers, b: b.numbers };
+      if (method === "lora") modules.set(module, both);
+      else {
+        const known = [`${stored}${lengthEnd}`, `${stored}${lengthEnd}.weight`];
+        const length = known.find((one) => file.entries.has(one)) ?? known[0] ?? "";
+        seen.add(length);
+        modules.set(module, { ...both, magnitude: readVector(file, length, b.rows) });
+      }
     }
     const foreign = [...file.entries.keys()].find((name) => !seen.has(name));
     if (foreign !== undefined) {
@@ -238,6 +254,25 @@ interface Matrix {
   readonly rows: number;
   readonly columns: number;
   readonly numbers: Float32Array;
+}
+
+/** Lengths [out]; some write them as a matrix of one row or column. */
+function readVector(file: SafetensorsFile, name: string, length: number): Float32Array {
+  const entry = file.entries.get(name);
+  const place = `${file.source.name}: "${name}"`;
+  if (entry === undefined)
+    throw new ModelError("model.adapter.tensor", `${place} is missing, its matrices are there`);
+  const { dataType, shape, offset, byteLength } = entry;
+  const count = shape.reduce((product, size) => product * size, 1);
+  if (!isStoredFloat(dataType) || count !== length || !shape.includes(length)) {
+    throw new ModelError(
+      "model.adapter.tensor",
+      `${place} is ${dataType} of shape [${shape.join(", ")}]; ${length} lengths are expected`,
+    );
+  }
+  const numbers = new Float32Array(length);
+  decodeFloats(file.source.read(offset, byteLength), dataType, numbers);
+  return numbers;
 }
 
 function readMatrix(file: SafetensorsFile, name: string, isTransposed: boolean): Matrix {
@@ -309,7 +344,7 @@ export function writeAdapter(
       target_modules: modules,
       ...(!isEveryLayer && { layers_to_transform: [...layers].sort((x, y) => x - y) }),
       use_rslora: isRankStabilized,
-      use_dora: false,
+      use_dora: adapter.method === "dora",
       bias: "none",
       fan_in_fan_out: adapter.isFanInFanOut,
       modules_to_save: null,
@@ -327,7 +362,7 @@ export function writeAdapter(
   }
   writeTensors(join(folder, MLX_FILE), matrices, layout);
   writeConfig(folder, {
-    fine_tune_type: "lora",
+    fine_tune_type: adapter.method,
     model: baseName ?? null,
     num_layers: layers.length,
     lora_parameters: { rank, scale: adapterScale(adapter), dropout, keys: modules },
@@ -346,6 +381,14 @@ function writeTensors(
   const isMlx = layout === "mlx";
   const prefix = isMlx ? "" : PEFT_PREFIX;
   const suffixes = SUFFIXES[layout];
+  const vector = (name: string, numbers: Float32Array) => ({
+    ...{
+      name,
+      dataType: "F32" as const,
+      shape: [numbers.length],
+      chunks: () => [bytesOf(numbers)],
+    },
+  });
   const tensor = (name: string, numbers: Float32Array, rows: number, columns: number) => ({
     name,
     dataType: "F32" as const,
@@ -354,9 +397,12 @@ function writeTensors(
   });
   writeSafetensors(
     path,
-    [...matrices].flatMap(([module, { a, b, rank, inputSize, outputSize }]) => [
+    [...matrices].flatMap(([module, { a, b, magnitude, rank, inputSize, outputSize }]) => [
       tensor(`${prefix}${module}${suffixes.a}`, a, rank, inputSize),
       tensor(`${prefix}${module}${suffixes.b}`, b, outputSize, rank),
+      ...(magnitude === undefined
+        ? []
+        : [vector(`${prefix}${module}${suffixes.magnitude}`, magnitude)]),
     ]),
     isMlx ? { format: "mlx" } : { format: "pt" },
   );

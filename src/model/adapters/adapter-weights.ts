@@ -5,7 +5,8 @@ import type { Model } from "../model.ts";
 import type { Weight } from "../parameters.ts";
 import type { WeightView } from "../weight-memory.ts";
 import { adapterPart, adapterScale, splitMatrixName } from "./adapter.ts";
-import type { Adapter, PlacedAdapter } from "./adapter.ts";
+import type { Adapter, AdapterPart, PlacedAdapter } from "./adapter.ts";
+import { deriveNorms } from "./norms.ts";
 import type { AdapterMatrices, StoredAdapter } from "./adapter-files.ts";
 import { withAdapter } from "./with-adapter.ts";
 
@@ -22,7 +23,7 @@ export function adapterMatrices(
   weights: readonly Weight[],
   viewOf: WeightView,
 ): ReadonlyMap<string, AdapterMatrices> {
-  const parts = new Map<string, { a?: Weight; b?: Weight }>();
+  const parts = new Map<string, Partial<Record<AdapterPart, Weight>>>();
   for (const weight of weights) {
     const place = adapterPart(weight);
     if (place === undefined) continue;
@@ -31,7 +32,7 @@ export function adapterMatrices(
     parts.set(place.module, pair);
   }
   const matrices = new Map<string, AdapterMatrices>();
-  for (const [module, { a, b }] of parts) {
+  for (const [module, { a, b, magnitude }] of parts) {
     if (a === undefined || b === undefined) continue;
     const [rank = 0, inputSize = 0] = staticShape(a.type);
     const [outputSize = 0] = staticShape(b.type);
@@ -39,6 +40,7 @@ export function adapterMatrices(
       ...{ rank, inputSize, outputSize, scale: adapterScale(adapter) },
       a: floatsOf(a, viewOf),
       b: floatsOf(b, viewOf),
+      ...(magnitude !== undefined && { magnitude: floatsOf(magnitude, viewOf) }),
     });
   }
   return matrices;
@@ -65,6 +67,7 @@ export function withStoredAdapters(
   keepsScale: boolean,
 ): Model {
   for (const { stored } of choices) checkFits(model, stored);
+  const method = methodOf(choices);
   const modules = new Set<string>();
   const layers = new Set<number>();
   for (const { stored } of choices) {
@@ -82,10 +85,25 @@ export function withStoredAdapters(
       : { alpha: rank, isRankStabilized: false, dropout: 0 };
   const { alpha, isRankStabilized, dropout } = settings;
   return withAdapter(model, {
-    ...{ method: "lora", rank, alpha, isRankStabilized, dropout },
+    ...{ method, rank, alpha, isRankStabilized, dropout },
     modules: [...modules],
     layers: [...layers].sort((x, y) => x - y),
   });
+}
+
+/**
+ * What adapters are together. Throws `ModelError` for lengths that are to count in part, or beside other adapters: they
+ * are no sum.
+ */
+function methodOf(choices: readonly AdapterChoice[]): Adapter["method"] {
+  const directed = choices.find(({ stored }) => stored.method === "dora");
+  if (directed === undefined) return "lora";
+  if (choices.length === 1 && directed.weight === 1) return "dora";
+  throw new ModelError(
+    "model.adapter.dora",
+    `the adapter ${directed.stored.folder} is of the method dora, which is used alone and as a whole: lengths of matrices do not add up`,
+    { remedy: "Fuse it into its model first: anecdote fuse." },
+  );
 }
 
 function placeOf(name: string): { readonly module: string; readonly layer: number } {
@@ -104,6 +122,7 @@ export function isRoomFor(adapter: Adapter, choices: readonly AdapterChoice[]): 
   const modules = new Set(adapter.modules);
   return (
     rank <= adapter.rank &&
+    (methodOf(choices) === "lora" || adapter.method === "dora") &&
     choices.every(({ stored }) =>
       [...stored.matrices.keys()].every((name) => modules.has(placeOf(name).module)),
     )
@@ -150,11 +169,18 @@ export function fillAdapterWeights(
   if (adapter === undefined)
     throw new ModelError("model.adapter", "the model has no adapter to be filled");
   const modelScale = adapterScale(adapter);
+  const derived = new Set<Weight>();
   for (const weight of weights) {
     const place = adapterPart(weight);
     if (place === undefined) continue;
     const target = floatsOf(weight, viewOf);
     target.fill(0);
+    if (place.part === "magnitude" || place.part === "inverseNorm") {
+      const magnitude = magnitudeOf(choices, place.module);
+      if (place.part === "magnitude" && magnitude !== undefined) target.set(magnitude);
+      else derived.add(weight);
+      continue;
+    }
     let start = 0;
     for (const { stored, weight: share } of choices) {
       const matrices = stored.matrices.get(place.module);
@@ -166,6 +192,18 @@ export function fillAdapterWeights(
       start += largestRank(stored);
     }
   }
+  // Whoever asks for single weights has no others in memory, and asks for none that follow from them.
+  if ([...derived].some((weight) => adapterPart(weight)?.part === "inverseNorm"))
+    deriveNorms(model, viewOf, (weight) => derived.has(weight));
+}
+
+/** The trained lengths [out] of a module, where an adapter has some. */
+function magnitudeOf(choices: readonly AdapterChoice[], module: string): Float32Array | undefined {
+  for (const { stored } of choices) {
+    const { magnitude } = stored.matrices.get(module) ?? {};
+    if (magnitude !== undefined) return magnitude;
+  }
+  return undefined;
 }
 
 interface Part extends AdapterMatrices {

@@ -1,6 +1,10 @@
 /** What is trained beside a frozen matrix: a product of two thin ones. */
 export interface Adapter {
-  readonly method: "lora";
+  /**
+   * lora: the correction is added. dora: each output of the corrected matrix has a length that is trained by itself, and
+   * the matrix gives the direction alone.
+   */
+  readonly method: "lora" | "dora";
   /** Rows of A, columns of B. */
   readonly rank: number;
   /** The correction x A^T B^T is multiplied by alpha / rank, or by alpha / sqrt(rank) where rank-stabilized. */
@@ -25,9 +29,22 @@ export function adapterScale({ alpha, rank, isRankStabilized }: Adapter): number
   return alpha / (isRankStabilized ? Math.sqrt(rank) : rank);
 }
 
-/** Names of an adapter's two matrices beside `<module>.weight`: PEFT's. */
-export function adapterNames(module: string): { readonly a: string; readonly b: string } {
-  return { a: `${module}.lora_A.weight`, b: `${module}.lora_B.weight` };
+/**
+ * Names of what stands beside `<module>.weight`, PEFT's: two matrices; with dora the trained lengths [out], and one over
+ * the lengths that the corrected matrix has, which follows from the others.
+ */
+export function adapterNames(module: string): {
+  readonly a: string;
+  readonly b: string;
+  readonly magnitude: string;
+  readonly inverseNorm: string;
+} {
+  return {
+    a: `${module}.lora_A.weight`,
+    b: `${module}.lora_B.weight`,
+    magnitude: `${module}.lora_magnitude_vector.weight`,
+    inverseNorm: `${module}.lora_inverse_norm.weight`,
+  };
 }
 
 const MATRIX = /^(?<prefix>.*?\.\d+\.)(?<module>.+)\.weight$/;
@@ -40,13 +57,21 @@ export function splitMatrixName(
   return prefix === undefined || module === undefined ? undefined : { prefix, module };
 }
 
-/** Which matrix of which module a weight is; nothing for one that belongs to no adapter. */
+export type AdapterPart = "a" | "b" | "magnitude" | "inverseNorm";
+
+/** Which part of which module a weight is; nothing for one that belongs to no adapter. */
 export function adapterPart(weight: {
   readonly name: string;
-}): { readonly part: "a" | "b"; readonly module: string } | undefined {
+}): { readonly part: AdapterPart; readonly module: string } | undefined {
   const { module, part } = PART.exec(weight.name)?.groups ?? {};
-  if (module === undefined) return undefined;
-  return { module, part: part === "A" ? "a" : "b" };
+  const known = PARTS.get(part ?? "");
+  return module === undefined || known === undefined ? undefined : { module, part: known };
 }
 
-const PART = /^(?<module>.+)\.lora_(?<part>[AB])\.weight$/;
+const PARTS: ReadonlyMap<string, AdapterPart> = new Map([
+  ["A", "a"],
+  ["B", "b"],
+  ["magnitude_vector", "magnitude"],
+  ["inverse_norm", "inverseNorm"],
+]);
+const PART = /^(?<module>.+)\.lora_(?<part>A|B|magnitude_vector|inverse_norm)\.weight$/;

@@ -7,6 +7,7 @@ import type { Weight } from "../parameters.ts";
 import { biasesName, scalesName } from "../plan-weights.ts";
 import { WeightMemory } from "../weight-memory.ts";
 import type { WeightView } from "../weight-memory.ts";
+import { correctedLengths } from "./norms.ts";
 import { adapterNames, adapterPart, adapterScale, splitMatrixName } from "./adapter.ts";
 
 /** A model's weights with its adapter added to them, made one at a time. */
@@ -18,7 +19,7 @@ export interface FusedWeights {
 }
 
 /**
- * W + s B A for each matrix that has an adapter, summed in double precision and rounded once; a quantized base is
+ * W + s B A for each matrix that has an adapter, of the trained lengths with dora, summed in double precision and rounded once; a quantized base is
  * unpacked first. Memory holds one weight. A model without adapter gives its weights as they are.
  */
 export function fusedWeights({ model, load }: OpenModel): FusedWeights {
@@ -41,12 +42,15 @@ export function fusedWeights({ model, load }: OpenModel): FusedWeights {
     }
     return numbers;
   };
-  const partsOf = (name: string): readonly [Weight, Weight] | undefined => {
+  const partsOf = (name: string) => {
     const split = splitMatrixName(name);
-    const { a, b } = adapterNames(split?.module ?? "");
-    const A = byName.get(`${split?.prefix ?? ""}${a}`);
-    const B = byName.get(`${split?.prefix ?? ""}${b}`);
-    return A === undefined || B === undefined ? undefined : [A, B];
+    const names = adapterNames(split?.module ?? "");
+    const part = (local: string): Weight | undefined =>
+      byName.get(`${split?.prefix ?? ""}${local}`);
+    const [a, b] = [part(names.a), part(names.b)];
+    return a === undefined || b === undefined
+      ? undefined
+      : { a, b, magnitude: part(names.magnitude) };
   };
   const base = weights.filter((weight) => adapterPart(weight) === undefined);
   return {
@@ -57,11 +61,19 @@ export function fusedWeights({ model, load }: OpenModel): FusedWeights {
       const numbers = read(weight);
       const parts = partsOf(name);
       if (adapter !== undefined && parts !== undefined) {
-        const [A, B] = parts;
-        addProduct(numbers, read(A), read(B), {
+        const [a, b] = [read(parts.a), read(parts.b)];
+        const magnitude = parts.magnitude && read(parts.magnitude);
+        // An adapter that does not have this matrix gives no lengths for it.
+        const isDirected = magnitude?.some((length) => length !== 0) === true;
+        const lengths = isDirected ? correctedLengths(numbers, a, b, adapter) : undefined;
+        addProduct(numbers, a, b, {
           scale: adapterScale(adapter),
           rank: adapter.rank,
           isTransposed: !adapter.isFanInFanOut,
+          ...(lengths !== undefined &&
+            magnitude !== undefined && {
+              factors: lengths.map((length, out) => (magnitude[out] ?? 0) / length),
+            }),
         });
       }
       return numbers;
@@ -74,13 +86,15 @@ interface ProductFacts {
   readonly rank: number;
   /** The matrix stands as [out, in]. */
   readonly isTransposed: boolean;
+  /** What each output's sum is multiplied by. Default 1. */
+  readonly factors?: Float64Array;
 }
 
 function addProduct(
   numbers: Float32Array,
   a: Float32Array,
   b: Float32Array,
-  { scale, rank, isTransposed }: ProductFacts,
+  { scale, rank, isTransposed, factors }: ProductFacts,
 ): void {
   const inputSize = a.length / rank;
   const outputSize = b.length / rank;
@@ -94,9 +108,10 @@ function addProduct(
       for (let column = 0; column < inputSize; column++)
         row[column] = (row[column] ?? 0) + factor * (a[start + column] ?? 0);
     }
+    const whole = factors?.[out] ?? 1;
     for (let column = 0; column < inputSize; column++) {
       const place = isTransposed ? out * inputSize + column : column * outputSize + out;
-      numbers[place] = (numbers[place] ?? 0) + (row[column] ?? 0);
+      numbers[place] = whole * ((numbers[place] ?? 0) + (row[column] ?? 0));
     }
   }
 }

@@ -40,23 +40,32 @@ export interface Correction {
   readonly a: string;
   readonly b: string;
   readonly rank: number;
+  /** Parameters of the trained lengths and of one over the matrix's, both [out]; the product is multiplied by both. */
+  readonly lengths?: { readonly magnitude: string; readonly inverseNorm: string };
 }
 
+/** Beginning of the names of inputs that hold dropout masks [N, in]: 0, or one over the share that is kept. */
+export const DROPOUT_MASK = "dropout_mask_";
+
 /**
- * The function with `(x A^T) B^T scale` added to each chosen product; A and B are inputs after all others. MIL in, MIL
+ * The function with `(x A^T) B^T scale` added to each chosen product, and the sum multiplied by its lengths where it has
+ * some; all of them are inputs after all others, so a derivative treats the matrix's own lengths as given. With
+ * `dropsOut` the corrections see x times a mask, an input for each x that several may share. MIL in, MIL
  * out: it knows nothing of the model. Throws `ModelError` for a parameter that the function multiplies nothing with.
  */
 export function withCorrections(
   fn: MilFunction,
   corrections: readonly Correction[],
   scale: number,
+  dropsOut = false,
 ): MilFunction {
   const products = linearProducts(fn);
   const builder = new FunctionBuilder(fn.name);
   const values = new Map<Operand, Operand>();
   for (const input of fn.inputs) values.set(input, builder.input(input.name, input.type));
   const byParameter = new Map<string, (x: Value, product: Value) => Value>();
-  for (const { parameter, a, b, rank } of corrections) {
+  const dropped = new Map<Value, Value>();
+  for (const { parameter, a, b, rank, lengths } of corrections) {
     const product = products.get(parameter);
     const weight = fn.inputs.find(({ name }) => name === parameter);
     if (product === undefined || weight?.type.kind !== "tensor") {
@@ -68,12 +77,20 @@ export function withCorrections(
     const { dataType } = weight.type;
     const A = builder.input(a, tensorType(dataType, [rank, product.inputSize]));
     const B = builder.input(b, tensorType(dataType, [product.outputSize, rank]));
-    byParameter.set(parameter, (x, whole) => {
+    const vector = (name: string): Value =>
+      builder.input(name, tensorType(dataType, [product.outputSize]));
+    const factors = lengths && [vector(lengths.magnitude), vector(lengths.inverseNorm)];
+    byParameter.set(parameter, (given, whole) => {
+      const x = dropsOut ? droppedOut(builder, given, dropped) : given;
       const thin = builder.op("matmul", { x, y: A, transpose_y: true }, { name: `${a}_thin` });
       const scaled =
         scale === 1 ? thin : builder.op("mul", { x: thin, y: scale }, { name: `${a}_scaled` });
       const y = builder.op("matmul", { x: scaled, y: B, transpose_y: true }, { name: `${b}_part` });
-      return builder.op("add", { x: whole, y }, { name: `${whole.name}_adapted` });
+      const sum = builder.op("add", { x: whole, y }, { name: `${whole.name}_adapted` });
+      const [magnitude, inverseNorm] = factors ?? [];
+      if (magnitude === undefined || inverseNorm === undefined) return sum;
+      const factor = builder.op("mul", { x: magnitude, y: inverseNorm }, { name: `${b}_lengths` });
+      return builder.op("mul", { x: sum, y: factor }, { name: `${whole.name}_directed` });
     });
   }
   const inputs = new Set(fn.inputs);
@@ -94,6 +111,19 @@ export function withCorrections(
     Object.fromEntries(fn.outputs.map((output) => [output.name, valueOf(values, output)])),
     fn.attributes,
   );
+}
+
+/** x times its mask, once for all products that read x. */
+function droppedOut(builder: FunctionBuilder, x: Value, known: Map<Value, Value>): Value {
+  const before = known.get(x);
+  if (before !== undefined) return before;
+  if (x.type.kind !== "tensor")
+    throw new ModelError("model.adapter.product", "a product's left side must be a tensor");
+  const name = `${DROPOUT_MASK}${known.size}`;
+  const mask = builder.input(name, tensorType(x.type.dataType, staticShape(x.type)));
+  const masked = builder.op("mul", { x, y: mask }, { name: `${name}_applied` });
+  known.set(x, masked);
+  return masked;
 }
 
 function copied(

@@ -7,7 +7,7 @@ import type { Model } from "../model.ts";
 import { parametersOf } from "../parameters.ts";
 import type { Origin, StageInstance, Weight } from "../parameters.ts";
 import { frozen } from "../transforms.ts";
-import { parameterName, ZEROS } from "../weights.ts";
+import { ONES, parameterName, ZEROS } from "../weights.ts";
 import { adapterNames, adapterScale, splitMatrixName } from "./adapter.ts";
 import type { Adapter } from "./adapter.ts";
 import { linearProducts, withCorrections } from "./products.ts";
@@ -60,9 +60,9 @@ function linearModules(model: Model): ReadonlyMap<string, LinearProduct & { para
 }
 
 /**
- * The model with a low-rank adapter: everything it had is frozen, each chosen product gains `(x A^T) B^T s`, with A
- * [rank, in] drawn at random and B [out, rank] zero, so that nothing changes at first. All layers share one program;
- * in those without an adapter A and B are zero and frozen. Throws `ModelError` for a rank, a module or a layer that
+ * The model with a low-rank adapter: everything it had is frozen, each chosen product gains `(x A^T) B^T s` and, with
+ * dora, lengths of its outputs; A [rank, in] is drawn at random and B [out, rank] zero, so that nothing changes at first.
+ * All layers share one program; in those without an adapter A and B are zero and frozen. Throws `ModelError` for a rank, a module or a layer that
  * cannot be, and for a model that has an adapter.
  */
 export function withAdapter(model: Model, adapter: Adapter): Model {
@@ -72,8 +72,16 @@ export function withAdapter(model: Model, adapter: Adapter): Model {
   const layers = new Set(adapter.layers);
   const corrections: Correction[] = adapter.modules.map((module) => {
     const { parameter } = found(modules, module);
-    const { a, b } = adapterNames(module);
-    return { parameter, a: parameterName(a), b: parameterName(b), rank: adapter.rank };
+    const { a, b, magnitude, inverseNorm } = adapterNames(module);
+    return {
+      ...{ parameter, a: parameterName(a), b: parameterName(b), rank: adapter.rank },
+      ...(adapter.method === "dora" && {
+        lengths: {
+          magnitude: parameterName(magnitude),
+          inverseNorm: parameterName(inverseNorm),
+        },
+      }),
+    };
   });
   const base = frozen(model).parameters;
   const blocks = base.blocks.map((stage, layer): StageInstance => {
@@ -83,7 +91,7 @@ export function withAdapter(model: Model, adapter: Adapter): Model {
       weights: [
         ...stage.weights,
         ...adapter.modules.flatMap((module) =>
-          adapterWeights(stage, module, found(modules, module), adapter.rank, isTrained),
+          adapterWeights(stage, module, found(modules, module), adapter, isTrained),
         ),
       ],
     };
@@ -94,7 +102,13 @@ export function withAdapter(model: Model, adapter: Adapter): Model {
     ...model,
     functions: {
       ...functions,
-      block: (sizes: BatchSizes) => withCorrections(functions.block(sizes), corrections, scale),
+      block: (sizes: BatchSizes) =>
+        withCorrections(
+          functions.block(sizes),
+          corrections,
+          scale,
+          sizes.isLearning === true && adapter.dropout > 0,
+        ),
       cachedBlock: (sizes: CachedSizes) =>
         withCorrections(functions.cachedBlock(sizes), corrections, scale),
     },
@@ -102,7 +116,10 @@ export function withAdapter(model: Model, adapter: Adapter): Model {
   });
 }
 
-function checkAdapter({ parameters }: Model, { rank, alpha, layers, modules }: Adapter): void {
+function checkAdapter(
+  { parameters }: Model,
+  { rank, alpha, layers, modules, dropout }: Adapter,
+): void {
   const refuse = (problem: string): never => {
     throw new ModelError("model.adapter", `an adapter cannot be made: ${problem}`);
   };
@@ -110,6 +127,7 @@ function checkAdapter({ parameters }: Model, { rank, alpha, layers, modules }: A
   if (!Number.isInteger(rank) || rank < 1)
     refuse(`its rank is ${rank}, not a whole number above 0`);
   if (!Number.isFinite(alpha) || alpha === 0) refuse(`its alpha is ${alpha}`);
+  if (!(dropout >= 0 && dropout < 1)) refuse(`its dropout is ${dropout}, not a share below 1`);
   if (modules.length === 0) refuse("it has no modules");
   if (layers.length === 0) refuse("it has no layers");
   const count = parameters.blocks.length;
@@ -126,37 +144,42 @@ function found<Found>(modules: ReadonlyMap<string, Found>, module: string): Foun
   );
 }
 
-/** A as a uniform draw of the same variance as PEFT's would be, but normal; B zero. */
+/** A as a uniform draw of the same variance as PEFT's would be, but normal; B zero; lengths one. */
 function adapterWeights(
   { weights }: StageInstance,
   module: string,
   { parameter, inputSize, outputSize }: LinearProduct & { readonly parameter: string },
-  rank: number,
+  { rank, method }: Adapter,
   isTrained: boolean,
 ): readonly Weight[] {
   const matrix = weights.find((weight) => weight.parameter === parameter);
   const prefix = splitMatrixName(matrix?.name ?? "")?.prefix ?? "";
-  const { a, b } = adapterNames(module);
+  const { a, b, magnitude, inverseNorm } = adapterNames(module);
   const origin: Origin = { kind: "drawn", seed: 0 };
   const weight = (
     name: string,
     shape: readonly number[],
     initialisation: Weight["initialisation"],
+    isLength = false,
   ): Weight =>
     Object.freeze({
       name: `${prefix}${name}`,
       parameter: parameterName(name),
       type: tensorType("fp32", shape),
       initialisation,
-      decays: true,
+      decays: !isLength,
       borrowed: false,
       storage: FP32,
-      trainable: isTrained,
+      trainable: isTrained && name !== inverseNorm,
       origin,
     });
   const standardDeviation = 1 / Math.sqrt(3 * inputSize);
   return [
     weight(a, [rank, inputSize], isTrained ? { kind: "normal", standardDeviation } : ZEROS),
     weight(b, [outputSize, rank], ZEROS),
+    // `fillWeights` gives both the lengths of the matrix, so that nothing changes at first.
+    ...(method === "dora"
+      ? [magnitude, inverseNorm].map((name) => weight(name, [outputSize], ONES, true))
+      : []),
   ];
 }

@@ -7,7 +7,7 @@ import type { ForeignNames } from "../../util/foreign-names.ts";
 export const FOREIGN_NAMES: ForeignNames = {
   lora_scale: "mlx-lm's scale is alpha / rank: write --lora-alpha with the scale times the rank.",
   scale: "mlx-lm's scale is alpha / rank: write --lora-alpha with the scale times the rank.",
-  use_dora: "DoRA is not computed here; --method lora is.",
+  use_dora: "Write --method dora.",
   resume_adapter_file: "Write --resume: weights, optimizer and data go on where they stood.",
   adapter_path: "Write --output-dir DIR: adapters stand in the checkpoints of a run.",
   device: "The processor is chosen by --engine: cpu, ane, sim:m4, reference or auto.",
@@ -27,7 +27,7 @@ export const FOREIGN_NAMES: ForeignNames = {
     "Write --optimizer adamw or muon; AdamW has --adam-beta1, --adam-beta2, --adam-epsilon, --weight-decay.",
   gradient_checkpointing: "Write --recompute full: nothing is kept that can be computed again.",
   compile: "Programs are always compiled, once for each repeated part.",
-  dropout: "There is no dropout here.",
+  dropout: "An adapter's is --lora-dropout; there is no other dropout here.",
   logging_dir: "Events and checkpoints stand in --output-dir.",
   train: "The subcommand is the verb: anecdote train.",
   train_file: "Write --data FILE.",

@@ -89,12 +89,14 @@ const RULES: readonly Rule[] = [
         : undefined,
     remedy: "Leave --text-field out, or name data in rows, such as .jsonl.",
   },
-  ...(["lora_rank", "lora_alpha", "rslora", "target_modules"] as const).map((key) => ({
-    key,
-    reason: ({ method }: TrainConfig) =>
-      method === "full" ? "there is no adapter: all weights are trained" : undefined,
-    remedy: `Leave ${flagName(key)} out, or train an adapter: --method lora.`,
-  })),
+  ...(["lora_rank", "lora_alpha", "lora_dropout", "rslora", "target_modules"] as const).map(
+    (key) => ({
+      key,
+      reason: ({ method }: TrainConfig) =>
+        method === "full" ? "there is no adapter: all weights are trained" : undefined,
+      remedy: `Leave ${flagName(key)} out, or train an adapter: --method lora.`,
+    }),
+  ),
   ...(["muon_learning_rate", "muon_momentum", "muon_iterations"] as const).map((key) => ({
     key,
     reason: ({ optimizer }: TrainConfig) =>
@@ -186,6 +188,7 @@ const KEPT: readonly Key[] = [
   "method",
   "lora_rank",
   "lora_alpha",
+  "lora_dropout",
   "rslora",
   "target_modules",
   "trained_layers",

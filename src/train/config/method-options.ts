@@ -2,8 +2,11 @@ import { choiceOption, flagOption, numberOption, textOption } from "../../util/o
 
 const METHOD = { group: "Method" };
 
-/** full: every weight is trained. lora: an adapter beside a frozen model. qlora: the same, the model in 4 or 8 bits. */
-export const METHODS = ["full", "lora", "qlora"] as const;
+/**
+ * full: every weight is trained. lora: an adapter beside a frozen model. dora: one that trains lengths and directions of
+ * matrices apart. qlora: as lora, the model in 4 or 8 bits.
+ */
+export const METHODS = ["full", "lora", "dora", "qlora"] as const;
 export type Method = (typeof METHODS)[number];
 
 export const QUANTIZED_BITS = ["4", "8"] as const;
@@ -14,7 +17,7 @@ export const OPTIMIZERS = ["adamw", "muon"] as const;
 /** What of a model is trained, and how. */
 export const METHOD_OPTIONS = {
   method: choiceOption(
-    "train all weights, an adapter (lora), or an adapter on a base of 4 or 8 bits (qlora)",
+    "train all weights, an adapter (lora; dora: with lengths of its own), or an adapter on a base of 4 or 8 bits (qlora)",
     METHODS,
     { ...METHOD, aliases: ["fine_tune_type", "finetuning_type"] },
   ),
@@ -28,6 +31,10 @@ export const METHOD_OPTIONS = {
   lora_alpha: numberOption(
     "the adapter counts alpha / rank times; default: twice the rank (mlx-lm's scale is alpha / rank)",
     { ...METHOD, minimum: 0, aliases: ["alpha"] },
+  ),
+  lora_dropout: numberOption(
+    "share of an adapter's inputs that it does not see while it learns; another one every micro-batch",
+    { ...METHOD, minimum: 0, maximum: 0.99 },
   ),
   rslora: flagOption("rank-stabilized: the adapter counts alpha / sqrt(rank) times", {
     ...METHOD,
@@ -78,6 +85,7 @@ export const METHOD_OPTIONS = {
 export const METHOD_DEFAULTS = {
   method: "full",
   lora_rank: 8,
+  lora_dropout: 0,
   rslora: false,
   target_modules: "all-linear",
   trained_layers: -1,
@@ -95,6 +103,7 @@ export interface MethodSettings {
   readonly method: Method;
   readonly lora_rank: number;
   readonly lora_alpha?: number | undefined;
+  readonly lora_dropout: number;
   readonly rslora: boolean;
   readonly target_modules: string;
   readonly trained_layers: number;

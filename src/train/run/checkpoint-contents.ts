@@ -1,8 +1,10 @@
 import { join } from "node:path";
 import type { BufferView } from "../../engine/engine.ts";
+import { adapterNames, adapterPart } from "../../model/adapters/adapter.ts";
 import { weightViews } from "../../engine/weight-views.ts";
 import { staticShape } from "../../mil/types.ts";
 import {
+  deriveNorms,
   fillWeights,
   loadWeights,
   openSafetensors,
@@ -43,7 +45,18 @@ export type ViewOf = (name: string) => BufferView;
 
 /** The plan's buffers that a checkpoint stores: weights that are trained, and their moments. */
 export function runBuffers(parameters: Parameters): readonly string[] {
-  return trainableWeights(parameters).flatMap((weight) => [weight.name, ...momentNames(weight)]);
+  return trainableWeights(parameters).flatMap((weight) => [weight.name, ...keptBeside(weight)]);
+}
+
+/**
+ * Buffers of a trained weight's shape that go on with it: its moments, and beside dora's lengths those that the corrected
+ * matrix has, whose last bits depend on where they were computed.
+ */
+function keptBeside(weight: Weight): readonly string[] {
+  const place = adapterPart(weight);
+  return place?.part === "magnitude"
+    ? [...momentNames(weight), adapterNames(place.module).inverseNorm]
+    : momentNames(weight);
 }
 
 function floats(viewOf: ViewOf): (name: string) => Float32Array {
@@ -108,6 +121,8 @@ export function restoreWeights(
   const others = weights.filter(({ trainable }) => !trainable);
   fillWeights(model, view, others);
   loadWeights(checkpoint, model, view, trained);
+  const unread = new Set(others);
+  deriveNorms(model, view, (weight) => unread.has(weight));
   loadOptimizer(checkpoint, trained, floats(viewOf));
 }
 
@@ -119,7 +134,7 @@ function saveOptimizer(
   writeSafetensors(
     join(folder, OPTIMIZER_FILE),
     trainableWeights(parameters).flatMap((weight) =>
-      momentNames(weight).map((buffer) => ({
+      keptBeside(weight).map((buffer) => ({
         name: buffer,
         dataType: "F32" as const,
         shape: staticShape(weight.type),
@@ -142,7 +157,7 @@ function loadOptimizer(
   try {
     const file = openSafetensors(source);
     for (const weight of weights) {
-      for (const buffer of momentNames(weight)) {
+      for (const buffer of keptBeside(weight)) {
         const target = viewOf(buffer);
         const entry = file.entries.get(buffer);
         if (

@@ -45,6 +45,10 @@ export function makeTrainer(config: TrainConfig, parts: TrainerParts): Trainer {
       maxGradientNorm: config.max_grad_norm,
       lossScale: lossScaleOf(config, engine, start),
       sumOrder: config.sum_order,
+      ...(config.lora_dropout > 0 &&
+        config.method !== "full" && {
+          dropout: { share: config.lora_dropout, seed: config.seed },
+        }),
     },
     start.step,
   );

@@ -40,16 +40,16 @@ function modelToTrain(settings: MethodSettings, config: ModelConfig, folder?: st
     case "full":
       return layerCount === -1 ? whole : onlyLastBlocks(whole, layerCount);
     case "lora":
+    case "dora":
       return adapted(whole, settings);
     case "qlora":
       return adapted(quantizedBase(whole, settings), settings);
   }
 }
 
-function adapted(
-  base: Model,
-  { seed, lora_rank: rank, lora_alpha, rslora, target_modules, trained_layers }: MethodSettings,
-): Model {
+function adapted(base: Model, settings: MethodSettings): Model {
+  const { seed, method, lora_rank: rank, lora_alpha, rslora } = settings;
+  const { target_modules, trained_layers } = settings;
   const { blocks } = base.parameters;
   const first = trained_layers === -1 ? 0 : blocks.length - trained_layers;
   if (first < 0 || first >= blocks.length) {
@@ -64,11 +64,11 @@ function adapted(
     .map((name) => name.trim())
     .filter((name) => name !== "");
   const model = withAdapter(base, {
-    method: "lora",
+    method: method === "dora" ? "dora" : "lora",
     rank,
     alpha: lora_alpha ?? 2 * rank,
     isRankStabilized: rslora,
-    dropout: 0,
+    dropout: settings.lora_dropout,
     modules: adaptableModules(base, names),
     layers: [...blocks.keys()].slice(first),
   });

@@ -25,6 +25,8 @@ import { checkStepSizes, chooseHeadChunkRows } from "./step-sizes.ts";
 import { embeddingGradient, scaledRows } from "./gradient-functions.ts";
 import { heldStages } from "./step-part.ts";
 import type { HeldStages, StepPart, UpdateShard } from "./step-part.ts";
+import { DROPOUT_MASK } from "../../model/adapters/products.ts";
+import { DROPOUT_BUFFER } from "./dropout.ts";
 import { addUpdate, gradientName } from "./update-plan.ts";
 
 /** Sections of a training plan, in the order a step runs them. */
@@ -146,7 +148,7 @@ class StepPlan {
   #slot = 0;
   #blocks: BlockDerivatives | undefined;
   #packingMade: MilFunction | undefined;
-  readonly #blockFunctions = new Map<string | undefined, MilFunction>();
+  readonly #blockFunctions = new Map<string, MilFunction>();
 
   constructor(options: TrainingPlanOptions) {
     const { model, batchSize, sequenceLength } = options;
@@ -296,17 +298,37 @@ class StepPlan {
     );
   }
 
-  #blockFunction(variant: string | undefined): MilFunction {
-    const known = this.#blockFunctions.get(variant);
-    const fn = known ?? this.#model.functions.block({ ...this.#batchSizes, variant });
-    this.#blockFunctions.set(variant, fn);
+  #blockFunction(variant: string | undefined, isLearning = false): MilFunction {
+    const key = `${isLearning} ${variant}`;
+    const known = this.#blockFunctions.get(key);
+    const fn = known ?? this.#model.functions.block({ ...this.#batchSizes, variant, isLearning });
+    this.#blockFunctions.set(key, fn);
     return fn;
+  }
+
+  /** The masks that a layer's function reads; the trainer fills them for every micro-batch. */
+  #dropoutInputs(layer: number, fn: MilFunction): Record<string, string> {
+    const masks = fn.inputs.filter(({ name }) => name.startsWith(DROPOUT_MASK));
+    if (masks.length > 0 && this.#options.part !== undefined) {
+      throw new TrainError(
+        "train.dropout.pipeline",
+        "dropout is drawn for one micro-batch at a time, and here several are under way",
+        { remedy: "Leave --lora-dropout out, or train without layers split over processes." },
+      );
+    }
+    return Object.fromEntries(
+      masks.map(({ name, type }) => {
+        if (type.kind !== "tensor")
+          throw new TrainError("train.plan.taps", `"${name}" is no tensor`);
+        return [name, this.#buffer(`${DROPOUT_BUFFER}block.${layer}:${name}`, type, "input")];
+      }),
+    );
   }
 
   #blockDerivatives(): BlockDerivatives {
     const { recompute = "none", byteBudget } = this.#options;
     this.#blocks ??= new BlockDerivatives(this.#model.parameters, {
-      block: (variant) => this.#blockFunction(variant),
+      block: (variant) => this.#blockFunction(variant, true),
       recompute,
       byteBudget,
     });
@@ -410,6 +432,7 @@ class StepPlan {
       {
         hidden: this.#hidden(layer),
         ...needed(fn, this.#packedInputs()),
+        ...this.#dropoutInputs(layer, fn),
         ...this.#weights.inputs(stage, { section, use: "forward" }),
       },
       {
@@ -431,6 +454,7 @@ class StepPlan {
       hidden: this.#hidden(layer),
       d_hidden_out: this.#hiddenGradient(layer + 1),
       ...this.#packedInputs(),
+      ...this.#dropoutInputs(layer, backward),
       ...this.#weights.inputs(stage, { section, use: "backward", wanted: inputNames(backward) }),
       ...this.#tapBuffers(layer, derivative),
     };
@@ -581,7 +605,9 @@ class StepPlan {
   update(): void {
     const { stages, copies } = this.#held;
     const { shard, adamw = DEFAULT_ADAMW, muon = DEFAULT_MUON } = this.#options;
-    addUpdate(this.#builder, { stages, copies, shard, adamw, muon });
+    const { adapter } = this.#model.parameters;
+    const weights = this.#weights;
+    addUpdate(this.#builder, { stages, copies, shard, adamw, muon, adapter, weights });
   }
 
   /** Forward and loss only. */

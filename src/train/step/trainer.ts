@@ -6,6 +6,8 @@ import type { ControlBlock } from "../run/control.ts";
 import { TrainError } from "../errors.ts";
 import { writeBatch } from "./batch-inputs.ts";
 import { gradientGroups, GradientReduction, TreeSums } from "./gradient-sums.ts";
+import { drawMasks, maskBuffers } from "./dropout.ts";
+import type { Dropout } from "./dropout.ts";
 import { LossScale } from "./loss-scale.ts";
 import { learningRateAt } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
@@ -27,6 +29,8 @@ export interface TrainerOptions {
   /** 0 switches clipping off. */
   readonly maxGradientNorm: number;
   readonly control?: ControlBlock;
+  /** Of an adapter's inputs, where the plan has masks for them. */
+  readonly dropout?: Dropout | undefined;
   /** Default: none, the scale 1. */
   readonly lossScale?: LossScale;
   /** Told when a gradient overflowed and the step is done again with the smaller scale. */
@@ -70,6 +74,8 @@ interface StepGradients {
   readonly tokenCount: number;
   /** The batch source before these batches were taken. */
   readonly stateBefore: unknown;
+  /** Updates done before this step. */
+  readonly step: number;
   /** The loss scale they are computed with. */
   scale: number;
   /** Batches done. */
@@ -90,6 +96,7 @@ export class Trainer {
   readonly #options: TrainerOptions;
   readonly #group: GroupStep;
   readonly #sums: TreeSums | undefined;
+  readonly #masks: readonly string[];
   #step: number;
   /** Begun along with the last update. */
   #next: StepGradients | undefined;
@@ -103,6 +110,7 @@ export class Trainer {
     this.#sums = isTree ? new TreeSums(options.loaded, options.accumulationSteps) : undefined;
     this.lossScale = options.lossScale ?? LossScale.fixed(1);
     this.#step = step;
+    this.#masks = maskBuffers(options.loaded, options.dropout);
     this.#scalar("weight_decay", options.weightDecay);
   }
 
@@ -124,7 +132,7 @@ export class Trainer {
    */
   async update(stateAfter: (step: number, result: UpdateResult) => unknown): Promise<UpdateResult> {
     const { schedule, maxGradientNorm, beta1, beta2 } = this.#options;
-    let gradients = this.#next ?? (await this.#takeBatches());
+    let gradients = this.#next ?? (await this.#takeBatches(this.#step));
     this.#next = undefined;
     const { tokenCount } = gradients;
     if (gradients.failure !== undefined) throw gradients.failure.error;
@@ -172,7 +180,7 @@ export class Trainer {
     this.lossScale.succeed();
     const isAhead = lookahead && this.#group.isAlone && this.loaded.runSequence !== undefined;
     const goesOn = this.#step + 1 < schedule.maxSteps && control?.interruptRequested !== true;
-    const next = isAhead && goesOn ? await this.#takeBatches() : undefined;
+    const next = isAhead && goesOn ? await this.#takeBatches(this.#step + 1) : undefined;
     this.#next = next;
     const sections = next === undefined ? [] : this.#writeAhead(next);
     let isUpdated = false;
@@ -199,7 +207,7 @@ export class Trainer {
     }
   }
 
-  async #takeBatches(): Promise<StepGradients> {
+  async #takeBatches(step: number): Promise<StepGradients> {
     const stateBefore = this.#batches.state;
     let batches: readonly Batch[] = [];
     let ownCount = Number.NaN;
@@ -217,7 +225,7 @@ export class Trainer {
     const tokenCount = await this.#group.sum(ownCount);
     if (failure === undefined && tokenCount === 0) failure = { error: nothingToLearn() };
     if (failure === undefined && Number.isNaN(tokenCount)) failure = { error: otherMemberFailed() };
-    const gradients = this.#begin({ batches, tokenCount, stateBefore });
+    const gradients = this.#begin({ batches, tokenCount, stateBefore, step });
     return failure === undefined ? gradients : { ...gradients, failure };
   }
 
@@ -232,10 +240,12 @@ export class Trainer {
     }
   }
 
-  #begin(step: Pick<StepGradients, "batches" | "tokenCount" | "stateBefore">): StepGradients {
-    const { batches, tokenCount, stateBefore } = step;
+  #begin(
+    begun: Pick<StepGradients, "batches" | "tokenCount" | "stateBefore" | "step">,
+  ): StepGradients {
+    const { batches, tokenCount, stateBefore, step } = begun;
     const scale = this.lossScale.scaleFor(tokenCount);
-    return { batches, tokenCount, stateBefore, scale, done: 0, lossSum: 0 };
+    return { batches, tokenCount, stateBefore, step, scale, done: 0, lossSum: 0 };
   }
 
   /** Gradients times the loss scale into their buffers; the loss and the gradients' norm without the scale. */
@@ -312,9 +322,12 @@ export class Trainer {
   }
 
   /** Puts a step's next batch where the engine finds it, and says what to run over it. */
-  #writeBatch({ batches, tokenCount, scale, done }: StepGradients): readonly string[] {
+  #writeBatch({ batches, tokenCount, step, scale, done }: StepGradients): readonly string[] {
     const batch = batches[done];
     if (batch !== undefined) writeBatch(this.loaded, batch);
+    const { dropout } = this.#options;
+    if (dropout !== undefined)
+      drawMasks(this.loaded, this.#masks, dropout, { step, microBatch: done });
     this.#scalar("loss_scale", scale / tokenCount);
     return [
       done === 0 || this.#sums !== undefined ? "forward_backward" : "forward_backward_accumulate",

@@ -1,4 +1,7 @@
+import type { PlacedAdapter } from "../../model/adapters/adapter.ts";
+import { directedMatrices, normsFunction } from "../../model/adapters/norms.ts";
 import type { StageInstance, Weight } from "../../model/parameters.ts";
+import type { PlanWeights } from "../../model/plan-weights.ts";
 import { tensorType } from "../../mil/types.ts";
 import type { BindingInput, OutputBindingInput, PlanBuilder } from "../../plan/builder.ts";
 import { ADAMW_SCALARS, adamwNames, adamwProgram } from "./adamw.ts";
@@ -34,6 +37,9 @@ export interface UpdatePlan {
   readonly copies: ReadonlySet<string>;
   readonly adamw: AdamwSettings;
   readonly muon: MuonSettings;
+  /** The adapter that is trained, if any, and the model's weights as the plan has them. */
+  readonly adapter: PlacedAdapter | undefined;
+  readonly weights: PlanWeights;
 }
 
 /** Adds the sections `gradient_norm` and `update`, stage by stage. */
@@ -103,7 +109,43 @@ function addUpdates(builder: PlanBuilder, plan: UpdatePlan): void {
       const rows = byMuon.map((row) => ({ ...row, names: muonNames(row.weight) }));
       dispatchUpdate(builder, stage.group, name, MUON_SCALARS, rows);
     }
+    if (plan.adapter !== undefined) addNorms(builder, stage, suffix, plan, plan.adapter);
   }
+}
+
+/** The lengths of matrices whose corrections have changed. */
+function addNorms(
+  builder: PlanBuilder,
+  stage: StageInstance,
+  suffix: string,
+  { shard, weights }: UpdatePlan,
+  adapter: PlacedAdapter,
+): void {
+  const matrices = directedMatrices(stage);
+  if (matrices.length === 0) return;
+  if (shard !== undefined) {
+    throw new TrainError(
+      "train.dora.parts",
+      "dora needs whole matrices, and here each process updates its part of every weight",
+      { remedy: "Take --method lora, or let every process keep the optimizer's whole state." },
+    );
+  }
+  const name = `adapter_norms_${suffix}`;
+  const read = matrices.flatMap(({ matrix, a, b }) => [matrix, a, b]);
+  const names = read.map(({ parameter }) => parameter);
+  if (!builder.hasProgram(name)) {
+    const kernel = { kind: "adapter_norms", weights: names } as const;
+    builder.program(name, normsFunction(name, matrices, adapter), kernel);
+  }
+  builder.dispatch(
+    "update",
+    `lengths ${stage.group}`,
+    name,
+    weights.inputs(stage, { section: "update", use: "norms", wanted: new Set(names) }),
+    Object.fromEntries(
+      matrices.map(({ inverseNorm }) => [`new_${inverseNorm.parameter}`, inverseNorm.name]),
+    ),
+  );
 }
 
 /** Throws `TrainError` where a process has parts of them: a part says nothing of a matrix's singular values. */
