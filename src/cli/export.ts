@@ -19,9 +19,19 @@ const EXPORT_OPTIONS = {
   }),
 } as const;
 
+interface ExportFlags {
+  readonly resizeEmbeddings?: boolean;
+  readonly overwrite?: boolean;
+  readonly json?: boolean;
+}
+
 export function register(program: Command, _exit: Exit): void {
   const command = program
     .command("export")
+    .option(
+      "--resize-embeddings",
+      "add rows to the embedding for tokens of the tokenizer that have none, the mean of the others",
+    )
     .option("--overwrite", "replace files that exist")
     .option("--json", "one JSON object")
     .addHelpText(
@@ -29,7 +39,7 @@ export function register(program: Command, _exit: Exit): void {
       "\nExample:\n  anecdote export --model runs/storyteller --output storyteller --dtype bfloat16",
     );
   addOptions(command, EXPORT_OPTIONS);
-  command.action((flags: { readonly overwrite?: boolean; readonly json?: boolean }) => {
+  command.action((flags: ExportFlags) => {
     const { values } = resolveOptions(EXPORT_OPTIONS, [commandLineLayer(command, EXPORT_OPTIONS)]);
     const { model, output } = values;
     if (model === undefined || output === undefined) {
@@ -42,6 +52,7 @@ export function register(program: Command, _exit: Exit): void {
     const written = exportModel(folder, output, {
       type: values.dtype ?? "float32",
       overwrite: flags.overwrite === true,
+      resizeEmbeddings: flags.resizeEmbeddings === true,
     });
     process.stdout.write(
       flags.json === true

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { BLOB_SENTINEL, BLOB_VERSION } from "../coreml/blob-file.ts";
 import { programKind } from "../inspect/program-kind.ts";
+import { isModelFile } from "../model/index.ts";
 import { openFileSource } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import { FileError } from "../util/errors.ts";
@@ -79,6 +80,7 @@ function holdsE5(root: string): boolean {
 
 function kindOfBytes(source: ByteSource): FileKind {
   if (looksLikeNpy(source)) return "npy";
+  if (isModelFile(source)) return "model";
   if (startsAsText(source)) return "mil";
   if (looksLikeSafetensors(source)) return "safetensors";
   if (looksLikeWeights(source)) return "weights";
@@ -93,7 +95,7 @@ function kindOfBytes(source: ByteSource): FileKind {
     ? 'is text, and not MIL: that begins with "program("'
     : "begins as no format that is read here";
   throw new FileError("file.kind", `${source.name} ${what}`, {
-    remedy: `Formats: MIL text, .mlpackage, .mlmodel, .mlmodelc, .onnx, .safetensors, weight files, .hwx, .ane, .e5, .npy.`,
+    remedy: `Formats: MIL text, .mlpackage, .mlmodel, .mlmodelc, .onnx, .safetensors, weight files, .hwx, .ane, .e5, .npy, .gguf.`,
   });
 }
 

@@ -39,7 +39,7 @@ export type { Origin, Parameters, StageInstance, Weight } from "./parameters.ts"
 export { isModelPreset, MODEL_PRESETS, modelPreset } from "./presets.ts";
 export type { ModelPresetName } from "./presets.ts";
 export { readModelConfig } from "./read-config.ts";
-export { modelLayout } from "./model-files.ts";
+export { isModelFile, modelLayout } from "./model-files.ts";
 export type { ModelLayout } from "./model-files.ts";
 export { ropeTables } from "./rope.ts";
 export type { RopeSettings, RopeTables } from "./rope.ts";

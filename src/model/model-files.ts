@@ -1,5 +1,6 @@
 import { statSync } from "node:fs";
 import { openFileSource } from "../util/byte-source.ts";
+import type { ByteSource } from "../util/byte-source.ts";
 import type { ModelConfig } from "./config.ts";
 import { isGgufSource } from "./gguf/gguf-file.ts";
 import { openGgufWeights } from "./gguf/gguf-weights.ts";
@@ -21,6 +22,11 @@ export function modelLayout(path: string): ModelLayout | undefined {
   } finally {
     source.close();
   }
+}
+
+/** Whether a file is a model of its own, of either kind. */
+export function isModelFile(source: ByteSource): boolean {
+  return isGgufSource(source) || isLlama2cSource(source);
 }
 
 /** Opens a model's weights wherever they stand. Throws `ModelError` and `FileError` for what is wrong with them. */

@@ -1,14 +1,16 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Summary } from "../inspect/summary.ts";
 import {
   hasWeights,
   modelConfigJson,
+  modelLayout,
   modelOf,
   parameterCount,
   readModelConfig,
 } from "../model/index.ts";
 import type { ModelConfig } from "../model/index.ts";
+import { withGguf } from "../model/gguf/gguf-file.ts";
 import { openSafetensors } from "../model/safetensors.ts";
 import { hasTokenizer, loadTokenizer } from "../text/index.ts";
 import { openFileSource } from "../util/byte-source.ts";
@@ -52,26 +54,28 @@ export function describeModelFolder(
   path: string,
   note?: (message: string) => void,
 ): ModelFolderReport {
-  const checkpoints = listCheckpoints(path).map(({ folder, step }) => ({
+  const layout = modelLayout(path);
+  const isFile = layout === "gguf" || layout === "llama2.c";
+  const checkpoints = (isFile ? [] : listCheckpoints(path)).map(({ folder, step }) => ({
     folder,
     step,
     byteLength: byteLengthOfFolder(folder),
     problem: checkpointProblem(folder),
   }));
-  const isRun = !existsSync(join(path, "config.json"));
+  const isRun = !isFile && !existsSync(join(path, "config.json"));
   if (isRun && checkpoints.length === 0) return { format: "run", path, checkpoints };
   const format = isRun ? "run" : "model";
   const folder = resolveModelFolder(path, note);
   const config = readModelConfig(folder);
   const count = parameterCount(modelOf(config).parameters.weights);
-  const tensors = tensorsOf(folder);
+  const tensors = layout === "gguf" ? ggufTensors(folder) : isFile ? [] : tensorsOf(folder);
   const tokenizer = tokenizerOf(folder);
   const summary: Summary = {
     format,
     path: folder,
     functions: [],
     weights: tensors,
-    weight_bytes: tensors.reduce((sum, { bytes }) => sum + bytes, 0),
+    weight_bytes: isFile ? statSync(path).size : tensors.reduce((sum, { bytes }) => sum + bytes, 0),
     metadata: {
       family: config.family,
       parameters: `${count} (${formatCount(count)})`,
@@ -86,7 +90,7 @@ export function describeModelFolder(
           : "problem" in tokenizer
             ? tokenizer.problem
             : `${tokenizer.vocabularySize} tokens`,
-      weights: hasWeights(folder) ? "safetensors" : "none",
+      weights: !hasWeights(folder) ? "none" : isFile ? layout : "safetensors",
     },
   };
   const model = { folder, config, parameterCount: count, tokenizer, summary };
@@ -120,6 +124,14 @@ export function modelFolderJson({ format, path, checkpoints, model }: ModelFolde
 
 function byteLengthOfFolder(folder: string): number {
   return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+}
+
+function ggufTensors(path: string): Summary["weights"] {
+  return withGguf(path, ({ tensors }) =>
+    [...tensors.values()].map(({ name, type, shape, byteLength, offset }) => ({
+      ...{ name, dtype: type.name, shape, bytes: byteLength, file: basename(path), offset },
+    })),
+  );
 }
 
 function tensorsOf(folder: string): Summary["weights"] {

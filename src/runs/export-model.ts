@@ -2,6 +2,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import {
   fusedWeights,
+  modelOf,
   openModel,
   parameterCount,
   readGenerationConfig,
@@ -10,9 +11,17 @@ import {
   writeGenerationConfig,
   writeModelConfig,
 } from "../model/index.ts";
-import type { AdapterSource, StoredFloat, WeightView } from "../model/index.ts";
+import type {
+  AdapterSource,
+  FusedWeights,
+  ModelConfig,
+  StoredFloat,
+  WeightView,
+} from "../model/index.ts";
 import { hasTokenizer, loadTokenizer, saveTokenizer, withTemplateOf } from "../text/index.ts";
+import { staticShape } from "../mil/types.ts";
 import { RunError } from "./errors.ts";
+import { requireRows } from "./model-fit.ts";
 
 /** How an exported model stores its weights, as `torch_dtype` spells it. */
 export const WEIGHT_TYPES = ["float32", "bfloat16", "float16"] as const;
@@ -31,6 +40,11 @@ export interface ExportOptions {
   readonly overwrite?: boolean;
   /** Added to the model's weights; a folder's own adapter always is. */
   readonly adapters?: readonly AdapterSource[];
+  /**
+   * The token table, and a head of its own, get a row for each token of the folder's tokenizer that has none: the mean
+   * of the others. Default false: such a tokenizer is refused.
+   */
+  readonly resizeEmbeddings?: boolean;
 }
 
 export interface ExportedModel {
@@ -49,7 +63,7 @@ export interface ExportedModel {
 export function exportModel(
   folder: string,
   output: string,
-  { type, overwrite = false, adapters = [] }: ExportOptions,
+  { type, overwrite = false, adapters = [], resizeEmbeddings = false }: ExportOptions,
 ): ExportedModel {
   if (resolve(folder) === resolve(output)) {
     throw new RunError("runs.export", `${output} is the model that is exported`, {
@@ -61,10 +75,13 @@ export function exportModel(
       remedy: "Name another folder, or replace its files with --overwrite.",
     });
   }
-  const fused = fusedWeights(openModel(folder, adapters));
-  const config = readModelConfig(folder);
-  const generation = readGenerationConfig(folder, config);
+  const read = readModelConfig(folder);
   const tokenizer = hasTokenizer(folder) ? loadTokenizer(folder) : undefined;
+  const tokenCount = tokenizer?.tokenizer.vocabularySize ?? 0;
+  if (!resizeEmbeddings) requireRows(tokenCount, read.vocabularySize);
+  const config = { ...read, vocabularySize: Math.max(read.vocabularySize, tokenCount) };
+  const fused = resized(fusedWeights(openModel(folder, adapters)), config);
+  const generation = readGenerationConfig(folder, config);
   saveWeights(output, fused, checkedFor(type, fused.viewOf), {
     type: STORED[type],
   });
@@ -83,6 +100,36 @@ export function exportModel(
       0,
     ),
   };
+}
+
+/** Weights with rows added to tables that have fewer than the configuration says. */
+function resized({ weights, viewOf }: FusedWeights, config: ModelConfig): FusedWeights {
+  const wanted = new Map(
+    modelOf(config).parameters.weights.map(({ name, type }) => [name, type] as const),
+  );
+  return {
+    weights: weights.map((weight) => ({ ...weight, type: wanted.get(weight.name) ?? weight.type })),
+    viewOf: (name) => {
+      const numbers = viewOf(name);
+      const type = wanted.get(name);
+      if (type === undefined || !(numbers instanceof Float32Array)) return numbers;
+      const [rows = 0, columns = 0] = staticShape(type);
+      if (type.shape.length !== 2 || rows * columns === numbers.length) return numbers;
+      return withMeanRows(numbers, rows, columns);
+    },
+  };
+}
+
+function withMeanRows(numbers: Float32Array, rows: number, columns: number): Float32Array {
+  const count = numbers.length / columns;
+  const mean = new Float64Array(columns);
+  numbers.forEach((number, index) => {
+    mean[index % columns] = (mean[index % columns] ?? 0) + number / count;
+  });
+  const grown = new Float32Array(rows * columns);
+  grown.set(numbers);
+  for (let row = count; row < rows; row++) grown.set(mean, row * columns);
+  return grown;
 }
 
 /** Throws `RunError` for numbers that the type does not have. */
