@@ -21,6 +21,8 @@ export interface EngineOptions {
   readonly operandScaling?: OperandScaling;
   /** For "ane" alone. */
   readonly ane?: AneEngineOptions;
+  /** For "cpu": whether neighbouring dispatches become one graph. Default: as the size of the section suggests. */
+  readonly join?: "auto" | "always" | "never";
   /** For "auto": told what was chosen and why, where there was a choice. */
   readonly onChoice?: (reason: string) => void;
 }
@@ -143,12 +145,12 @@ function aneOptions(options: EngineOptions): AneEngineOptions {
   const { driver, operandScaling, ane } = options;
   return {
     ...ane,
-    ...cpuOptions(options),
+    ...(options.threads !== undefined && { threads: options.threads }),
     ...(driver !== undefined && { driver }),
     ...(operandScaling !== undefined && { operandScaling }),
   };
 }
 
-function cpuOptions({ threads }: EngineOptions): { readonly threads?: number } {
-  return threads === undefined ? {} : { threads };
+function cpuOptions({ threads, join }: EngineOptions): Pick<EngineOptions, "threads" | "join"> {
+  return { ...(threads !== undefined && { threads }), ...(join !== undefined && { join }) };
 }

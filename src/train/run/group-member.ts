@@ -14,7 +14,7 @@ import type { Dealing } from "./group-batches.ts";
 import { GroupState } from "./group-weights.ts";
 import { makeTrainer } from "./make-trainer.ts";
 import { planOf } from "./plan-of.ts";
-import { LOSS_TAG, RunGroup, threadsBeside } from "./run-group.ts";
+import { joinSettings, LOSS_TAG, RunGroup, threadsBeside } from "./run-group.ts";
 import type { Order } from "./run-group.ts";
 import { requireMemory } from "./start.ts";
 import { trainedModel } from "./trained-model.ts";
@@ -52,7 +52,10 @@ async function train(
   const threads =
     given.threads ?? (given.engine === "reference" ? undefined : threadsBeside(launched));
   const config = group.ownConfig({ ...order.config, threads }, shares);
-  const engine = await createEngine(config.engine, engineOptions(config));
+  const engine = await createEngine(config.engine, {
+    ...engineOptions(config),
+    ...joinSettings(config, true),
+  });
   try {
     await trainOn(engine, group, { ...order, config }, start.step);
   } finally {

@@ -204,6 +204,17 @@ export class RunGroup {
   }
 }
 
+/**
+ * What of an engine's settings keeps a run's bits apart from how many share it, and lets gradients be summed layer by
+ * layer: a graph of many layers ends them all at once, and may round otherwise.
+ */
+export function joinSettings(
+  { sum_order: order }: Pick<TrainConfig, "sum_order">,
+  isGroup: boolean,
+): { readonly join?: "never" } {
+  return isGroup || order === "tree" ? { join: "never" } : {};
+}
+
 /** Threads of an engine where several processes share a machine: its cores go round. */
 export function threadsBeside({ localSize }: Launched): number {
   return Math.max(1, Math.floor(availableParallelism() / localSize));

@@ -48,7 +48,7 @@ import type { Trainer } from "../step/trainer.ts";
 import { makeTrainer } from "./make-trainer.ts";
 import { launchedProcess } from "../../cluster/index.ts";
 import { GroupLeader } from "./group-leader.ts";
-import { threadsBeside } from "./run-group.ts";
+import { joinSettings, threadsBeside } from "./run-group.ts";
 import { newestWholeCheckpoint } from "../../runs/whole-checkpoints.ts";
 import type { FoundCheckpoint } from "../../runs/whole-checkpoints.ts";
 
@@ -115,6 +115,7 @@ async function prepareAndRun(
   if (finished !== undefined && finished !== false) return finishedEvent(finished, found, context);
   const engine = await createEngine(known.engine, {
     ...engineOptions(known),
+    ...joinSettings(known, leader !== undefined),
     onChoice: (reason) => notes.push(reason),
   });
   try {
