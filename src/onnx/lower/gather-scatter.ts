@@ -41,8 +41,8 @@ function fromFront(
 }
 
 /**
- * Indices that become parts of one flat position: one outside its axis would name another place of the data, so it is
- * sent outside of all, where ONNX Runtime refuses it.
+ * Indices counted from the front, or made parts of one flat position: one outside its axis would name another place of
+ * the data, so it is sent outside of all, where ONNX Runtime refuses it.
  */
 function withinAxes(
   site: LoweringSite,
@@ -86,7 +86,7 @@ function scatterSlices(
 /** Flat positions of index tuples that stand in the last axis. */
 function tuplePositions(site: LoweringSite, sizes: readonly number[]): string {
   const front = fromFront(site, sizes, [sizes.length]);
-  const indices = sizes.length > 1 ? withinAxes(site, front, sizes, [sizes.length]) : front;
+  const indices = withinAxes(site, front, sizes, [sizes.length]);
   const strides = site.graph.ints(stridesOf(sizes));
   const last = site.shape("indices").length - 1;
   return site.node("ReduceSum", [site.node("Mul", [indices, strides]), site.graph.ints([last])], {
@@ -147,10 +147,7 @@ export const LOWER_GATHER_SCATTER = {
     const count = elementCount(site.shape("indices"));
     const { reduction, updates } = reductionOf(site);
     const front = fromFront(site, [size], []);
-    const local = site.reshape(outer === 1 ? front : withinAxes(site, front, [size], []), [
-      1,
-      count,
-    ]);
+    const local = site.reshape(withinAxes(site, front, [size], []), [1, count]);
     const starts = site.graph.constant(
       "int64",
       [outer, 1],

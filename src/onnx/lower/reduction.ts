@@ -1,22 +1,37 @@
 import { computeTypeOf } from "../element-types.ts";
-import type { Lowering } from "./site.ts";
+import type { Lowering, LoweringSite } from "./site.ts";
+
+/**
+ * A reduction that adds or multiplies. ONNX Runtime ends sums of int32 at the ends of int32, where integers of the
+ * language wrap around: they are reduced in 64 bits, and the cast takes the lower half.
+ */
+const accumulation =
+  (opType: string): Lowering =>
+  (site) => {
+    const type = computeTypeOf(site.type("x"));
+    if (type !== "int32") return reduction(opType)(site);
+    const wide = reduced(site, opType, site.cast(site.value("x"), "int64"));
+    return site.cast(wide, "int32");
+  };
 
 const reduction =
   (opType: string): Lowering =>
-  (site) => {
-    const x = site.value("x");
-    const axes = site.call.axes("axes", site.shape("x").length);
-    if (axes.length === 0) {
-      // MIL then reduces runs of one element each; ONNX would reduce everything or nothing.
-      const shape = site.shape("x");
-      return site.node(opType, [site.reshape(x, [...shape, 1]), site.graph.ints([shape.length])], {
-        keepdims: 0n,
-      });
-    }
-    return site.node(opType, [x, site.graph.ints(axes)], {
-      keepdims: site.call.bool("keep_dims") ? 1n : 0n,
+  (site) =>
+    reduced(site, opType, site.value("x"));
+
+function reduced(site: LoweringSite, opType: string, x: string): string {
+  const axes = site.call.axes("axes", site.shape("x").length);
+  if (axes.length === 0) {
+    // MIL then reduces runs of one element each; ONNX would reduce everything or nothing.
+    const shape = site.shape("x");
+    return site.node(opType, [site.reshape(x, [...shape, 1]), site.graph.ints([shape.length])], {
+      keepdims: 0n,
     });
-  };
+  }
+  return site.node(opType, [x, site.graph.ints(axes)], {
+    keepdims: site.call.bool("keep_dims") ? 1n : 0n,
+  });
+}
 
 /**
  * ONNX Runtime's own ReduceLogSumExp takes one number at a time; Softmax is vectorized, and a derivative
@@ -52,14 +67,14 @@ const position =
 export const LOWER_REDUCTION = {
   reduce_argmax: position("ArgMax"),
   reduce_argmin: position("ArgMin"),
-  reduce_l1_norm: reduction("ReduceL1"),
+  reduce_l1_norm: accumulation("ReduceL1"),
   reduce_l2_norm: reduction("ReduceL2"),
   reduce_log_sum: reduction("ReduceLogSum"),
   reduce_log_sum_exp: logSumExp,
   reduce_max: reduction("ReduceMax"),
-  reduce_mean: reduction("ReduceMean"),
+  reduce_mean: accumulation("ReduceMean"),
   reduce_min: reduction("ReduceMin"),
-  reduce_prod: reduction("ReduceProd"),
-  reduce_sum: reduction("ReduceSum"),
-  reduce_sum_square: reduction("ReduceSumSquare"),
+  reduce_prod: accumulation("ReduceProd"),
+  reduce_sum: accumulation("ReduceSum"),
+  reduce_sum_square: accumulation("ReduceSumSquare"),
 } as const satisfies Record<string, Lowering>;
