@@ -1,17 +1,34 @@
+import { elementCount } from "../../mil/types.ts";
 import { computeTypeOf } from "../element-types.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
 
 /**
  * A reduction that adds or multiplies. ONNX Runtime ends sums of int32 at the ends of int32, where integers of the
- * language wrap around: they are reduced in 64 bits, and the cast takes the lower half.
+ * language wrap around: they are reduced in 64 bits, and the cast takes the lower half. In 64 bits there are sums and
+ * products alone.
  */
 const accumulation =
-  (opType: string): Lowering =>
+  (opType: "ReduceL1" | "ReduceMean" | "ReduceProd" | "ReduceSum" | "ReduceSumSquare"): Lowering =>
   (site) => {
-    const type = computeTypeOf(site.type("x"));
-    if (type !== "int32") return reduction(opType)(site);
-    const wide = reduced(site, opType, site.cast(site.value("x"), "int64"));
-    return site.cast(wide, "int32");
+    if (computeTypeOf(site.type("x")) !== "int32") return reduction(opType)(site);
+    const x = site.cast(site.value("x"), "int64");
+    const wide = (): string => {
+      switch (opType) {
+        case "ReduceL1":
+          return reduced(site, "ReduceSum", site.node("Abs", [x]));
+        case "ReduceSumSquare":
+          return reduced(site, "ReduceSum", site.node("Mul", [x, x]));
+        case "ReduceMean": {
+          const count = elementCount(site.shape("x")) / Math.max(1, site.elementCount);
+          const divisor = site.graph.constant("int64", [], BigInt64Array.of(BigInt(count)));
+          return site.node("Div", [reduced(site, "ReduceSum", x), divisor]);
+        }
+        case "ReduceProd":
+        case "ReduceSum":
+          return reduced(site, opType, x);
+      }
+    };
+    return site.cast(wide(), "int32");
   };
 
 const reduction =
