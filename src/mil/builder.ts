@@ -120,7 +120,7 @@ export class FunctionBuilder {
   ): readonly Value[] {
     const named = Object.entries<RawInput>(inputs);
     const parameters: Readonly<Record<string, ParameterSpec>> = OPS[type].parameters;
-    const dataType = leadingDataType(named);
+    const dataType = leadingDataType(named, parameters);
     const converted = new Map<string, Argument>();
     for (const [name, raw] of named) {
       if (raw === undefined) continue;
@@ -287,10 +287,15 @@ function substitute(operation: Operation, renamed: ReadonlyMap<Value, Value>): O
   });
 }
 
-/** Plain numbers among the inputs take the element type of the first tensor operand. */
-function leadingDataType(named: readonly (readonly [string, RawInput])[]): DataType {
-  for (const [, raw] of named) {
-    if (typeof raw !== "object") continue;
+/** Plain numbers among the inputs take the element type of the first operand that is no size, axis or switch. */
+function leadingDataType(
+  named: readonly (readonly [string, RawInput])[],
+  parameters: Readonly<Record<string, ParameterSpec>>,
+): DataType {
+  for (const [name, raw] of named) {
+    const kind = parameters[name]?.kind;
+    const isNumbers = kind === "tensor" || kind === "tensors" || kind === "float";
+    if (typeof raw !== "object" || !isNumbers) continue;
     const operand: unknown = Array.isArray(raw) ? raw[0] : raw;
     if (
       isOperand(operand) &&
