@@ -22,10 +22,17 @@ import { writeWholeFile } from "../util/atomic-file.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { Answer, EstimateFlags } from "./estimate-answer.ts";
 import type { Exit } from "./exit.ts";
+import { flagName } from "../util/options.ts";
 import { UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
 import { printable } from "../util/printable.ts";
+
+/** Settings of what of a model is trained. */
+const METHOD_KEYS = [
+  ...["method", "lora_rank", "target_modules", "trained_layers"],
+  ...["base_bits", "base_group_size"],
+] as const;
 
 /** Settings of a training run that change what a step costs. */
 const STEP_OPTIONS = {
@@ -43,6 +50,12 @@ const STEP_OPTIONS = {
   batch_size: TRAIN_OPTIONS.batch_size,
   gradient_accumulation_steps: TRAIN_OPTIONS.gradient_accumulation_steps,
   recompute: TRAIN_OPTIONS.recompute,
+  method: TRAIN_OPTIONS.method,
+  lora_rank: TRAIN_OPTIONS.lora_rank,
+  target_modules: TRAIN_OPTIONS.target_modules,
+  trained_layers: TRAIN_OPTIONS.trained_layers,
+  base_bits: TRAIN_OPTIONS.base_bits,
+  base_group_size: TRAIN_OPTIONS.base_group_size,
 } as const;
 
 export function register(program: Command, _exit: Exit): void {
@@ -78,6 +91,7 @@ written stands below. A function that would stay on the host is priced as writte
 
 Examples:
   anecdote estimate --preset stories110M --chip m4 --max-seq-length 256
+  anecdote estimate --preset stories110M --method lora --lora-rank 8
   anecdote estimate model.mlpackage --chip m1
   anecdote estimate model.mlpackage --chip m1 --as-written
   anecdote estimate --preset stories15M --chip m4 --calibrated doctor.json`,
@@ -107,6 +121,13 @@ Examples:
     }
     if (file === undefined && !shapesModel) {
       throw new UsageError("cli.estimate", "estimate needs a file, --preset NAME or --model DIR");
+    }
+    const methodKey = settings.find((key) => METHOD_KEYS.some((name) => name === key));
+    if (flags.token === true && methodKey !== undefined) {
+      throw new UsageError(
+        "cli.estimate",
+        `${flagName(methodKey)} says what a step trains; a token has no step: leave out one of it and --token`,
+      );
     }
     const { estimate, what, model, ofFile, published } =
       file === undefined

@@ -35,6 +35,20 @@ test("chips lists all of them, and one with sources and roofline", async () => {
   expect(await run("chips", "m99")).toMatchObject({ code: 2 });
 });
 
+test("estimate prices an adapter's step, which costs less than that of all weights", async () => {
+  const sizes = ["--preset", "nanogpt-char", "--max-seq-length", "64", "--batch-size", "1"];
+  const msOf = async (...more: readonly string[]): Promise<number> =>
+    Number((await runJson("estimate", ...sizes, ...more))["ms"]);
+  const full = await msOf();
+  const lora = await msOf("--method", "lora", "--lora-rank", "4");
+  const last = await msOf("--method", "lora", "--lora-rank", "4", "--trained-layers", "1");
+  expect(last).toBeLessThan(lora);
+  expect(last).toBeLessThan(full);
+  expect((await run("estimate", ...sizes, "--token", "--method", "lora")).stderr).toContain(
+    "--method says what a step trains",
+  );
+});
+
 test("estimate prices a preset's step and token, and says that it predicts", async () => {
   const sizes = ["--preset", "nanogpt-char", "--max-seq-length", "32", "--batch-size", "1"];
   const step = await runJson("estimate", ...sizes);
