@@ -1,7 +1,10 @@
 import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { finished } from "../helpers/cli.ts";
 import { needsMpi, startMpi, WITHOUT_MPI } from "../helpers/mpi.ts";
+
+// Several processes a test, each of which starts a runtime of its own.
+vi.setConfig({ testTimeout: 240_000 });
 
 const PROGRAM = fileURLToPath(new URL("./programs/exchanges.mjs", import.meta.url));
 

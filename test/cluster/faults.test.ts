@@ -2,11 +2,14 @@ import { spawnSync } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { readEvents } from "../../src/runs/event-log.ts";
 import { checkpointProblem, listCheckpoints } from "../../src/runs/checkpoint.ts";
 import { finished, startCli, temporaryFolder, tinyTraining } from "../helpers/cli.ts";
 import { needsMpi, runCluster, startCluster, WITHOUT_MPI } from "../helpers/mpi.ts";
+
+// Several processes a test, each of which starts a runtime of its own.
+vi.setConfig({ testTimeout: 240_000 });
 
 /** A run that goes on until it is ended. */
 const ENDLESS = [

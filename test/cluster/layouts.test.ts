@@ -1,9 +1,12 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { readEvents } from "../../src/runs/event-log.ts";
 import { runCli, temporaryFolder, tinyTraining } from "../helpers/cli.ts";
 import { needsMpi, runCluster, WITHOUT_MPI } from "../helpers/mpi.ts";
+
+// Several processes a test, each of which starts a runtime of its own.
+vi.setConfig({ testTimeout: 240_000 });
 
 /** A llama without a table of two uses: a pipeline adds nothing up in another order. */
 const UNTIED = {

@@ -1,9 +1,12 @@
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { readEvents } from "../../src/runs/event-log.ts";
 import { finished, runCli, temporaryFolder, tinyTraining } from "../helpers/cli.ts";
 import { BIN, needsMpi, runCluster, startMpi, WITHOUT_MPI } from "../helpers/mpi.ts";
+
+// Several processes a test, each of which starts a runtime of its own.
+vi.setConfig({ testTimeout: 240_000 });
 
 /** Settings of an update of four micro-batches, whoever computes them. */
 const FOUR = [
