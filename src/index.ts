@@ -51,6 +51,10 @@ export type {
   TrainSettings,
   WriteOptions,
 } from "./train/index.ts";
+// anecdote serve
+export { serveModel } from "./server/serve-model.ts";
+export type { ServedModel, ServeOptions } from "./server/serve-model.ts";
+
 export { Chat, generateFromFolder, withGenerator } from "./generate/index.ts";
 export type {
   ChatOptions,

@@ -73,6 +73,18 @@ export const COMMON_OPTIONS: Readonly<Record<string, readonly string[]>> = {
     "--engine",
     "--json",
   ],
+  convert: [
+    "--max-seq-length",
+    "--batch-size",
+    "--shape",
+    "--dim",
+    "--stateful",
+    "--rows",
+    "--dtype",
+    "--bind-constants",
+    "--overwrite",
+    "--json",
+  ],
   serve: [
     "--model",
     "--adapter",

@@ -55,6 +55,7 @@ describe("the library", () => {
       train: anecdote.train,
       generate: anecdote.generateFromFolder,
       chat: anecdote.Chat,
+      serve: anecdote.serveModel,
       eval: anecdote.evaluateModel,
       plan: anecdote.planOf,
       estimate: anecdote.estimateFile,
