@@ -99,7 +99,7 @@ const COMMANDS: readonly CommandRow[] = [
   },
   {
     name: "convert",
-    help: "turn a model into another format: .mil, .mlpackage, .mlmodel or .onnx",
+    help: "turn a model into another format: .mil, .mlpackage, .mlmodel, .onnx or .gguf",
     load: () => import("./convert.ts"),
   },
   {
