@@ -85,10 +85,11 @@ async function measure(address) {
     const startMs = performance.now();
     await page.goto(address);
     await page.waitForFunction(
-      `document.querySelectorAll("table.runs tbody tr").length === ${runCount}`,
+      (count) => document.querySelectorAll("table.runs tbody tr").length === count,
+      runCount,
     );
     const tableMs = performance.now() - startMs;
-    await page.waitForFunction(`document.querySelectorAll(".legend li").length > 0`);
+    await page.waitForFunction(() => document.querySelectorAll(".legend li").length > 0);
     const openMs = performance.now() - startMs;
     await delay(3000);
     await page.evaluate("window.tasks.length = 0");
