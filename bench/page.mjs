@@ -103,6 +103,7 @@ async function measure(address) {
         const from = performance.now();
         requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - from)));
       }, { capture: true, once: true }));
+      0; // The promise itself would be waited for.
     `);
     await page.mouse.up();
     const zoomMs = await page.evaluate("window.zoomed");
