@@ -19,6 +19,26 @@ export interface EncodedPiece {
   readonly endsDocument: boolean;
 }
 
+/** A stretch of a document that is encoded by itself. */
+export interface TextPart {
+  readonly text: string;
+  readonly place: Place;
+  /** What the frame puts behind it. */
+  readonly after: Uint32Array;
+  readonly endsDocument: boolean;
+}
+
+/** What documents are cut into: stretches that wait to be encoded, and ids that could not wait. */
+export type DocumentPart = TextPart | EncodedPiece;
+
+/** Encodes a part where it has not been. */
+export function encodePart(part: DocumentPart, tokenizer: Tokenizer): EncodedPiece {
+  if ("ids" in part) return part;
+  const { text, place, after, endsDocument } = part;
+  const ids = tokenizer.encode(text, { place });
+  return { ids: after.length === 0 ? ids : joined(ids, after), endsDocument };
+}
+
 /** What is known of one document while it is encoded. */
 interface OpenDocument {
   pending: string;
@@ -43,6 +63,17 @@ export function* encodeDocuments(
   frame: DocumentFrame,
   name: string,
 ): Generator<EncodedPiece> {
+  for (const part of cutDocuments(pieces, tokenizer, frame, name))
+    yield encodePart(part, tokenizer);
+}
+
+/** The same, cut and not yet encoded: the parts may be encoded in any order. */
+export function* cutDocuments(
+  pieces: Iterable<TextPiece>,
+  tokenizer: Tokenizer,
+  frame: DocumentFrame,
+  name: string,
+): Generator<DocumentPart> {
   const before = Uint32Array.from(frame.before);
   const after = Uint32Array.from(frame.after);
   const between = Uint32Array.from([...frame.between, ...frame.before]);
@@ -57,11 +88,7 @@ export function* encodeDocuments(
     document.pending += text;
     yield* encodeAhead(document, tokenizer, name);
     if (!endsDocument) continue;
-    const rest = closeDocument(document, tokenizer);
-    const ids = new Uint32Array(rest.length + after.length);
-    ids.set(rest);
-    ids.set(after, rest.length);
-    yield { ids, endsDocument };
+    yield closeDocument(document, tokenizer, after);
     document = undefined;
   }
 }
@@ -71,7 +98,7 @@ function* encodeAhead(
   document: OpenDocument,
   tokenizer: Tokenizer,
   name: string,
-): Generator<EncodedPiece> {
+): Generator<DocumentPart> {
   if (!tokenizer.encodesInPieces) {
     if (document.pending.length > LONGEST_PIECE) failOnLength(tokenizer, name);
     return;
@@ -81,16 +108,16 @@ function* encodeAhead(
     if (cut !== undefined) {
       const { pending, place, stream } = document;
       const piece = pending.slice(0, cut);
-      const ids =
+      const part: DocumentPart =
         stream === undefined
-          ? tokenizer.encode(piece, { place })
-          : joined(stream.push(piece), stream.end());
+          ? { text: piece, place, after: NOTHING, endsDocument: false }
+          : { ids: joined(stream.push(piece), stream.end()), endsDocument: false };
       Object.assign(document, {
         ...openDocument(),
         pending: pending.slice(cut),
         place: "continues",
       });
-      yield { ids, endsDocument: false };
+      yield part;
       continue;
     }
     if (document.pending.length < STREAM_LENGTH) return;
@@ -117,8 +144,18 @@ function* encodeAhead(
   }
 }
 
-function closeDocument({ pending, place, stream }: OpenDocument, tokenizer: Tokenizer) {
-  if (stream === undefined) return tokenizer.encode(pending, { place });
+const NOTHING = new Uint32Array(0);
+
+function closeDocument(
+  { pending, place, stream }: OpenDocument,
+  tokenizer: Tokenizer,
+  after: Uint32Array,
+): DocumentPart {
+  if (stream === undefined) return { text: pending, place, after, endsDocument: true };
+  return { ids: joined(endStream(pending, stream, tokenizer), after), endsDocument: true };
+}
+
+function endStream(pending: string, stream: StreamEncoder, tokenizer: Tokenizer): Uint32Array {
   // What was kept back may hold added tokens: the stream ends at a place to cut, if there is one.
   for (let index = 1; index < pending.length; index++) {
     if (!tokenizer.canCutAt(pending, index)) continue;

@@ -8,9 +8,10 @@ import type { CorpusFile } from "./corpus-files.ts";
 import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
 import { openCorpus, readDocuments } from "./corpus-source.ts";
 import { TextError } from "./errors.ts";
+import { defaultThreads, encodeParts } from "./encoding-threads.ts";
 import { trainingFrame } from "./document-frame.ts";
 import type { DocumentFrame } from "./document-frame.ts";
-import { encodeDocuments } from "./piece-encoder.ts";
+import { cutDocuments } from "./piece-encoder.ts";
 import { narrowestWidth, openTokenFile } from "./token-file.ts";
 import type { TokenFile, TokenWidth } from "./token-file.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -25,6 +26,8 @@ export interface TokenizeOptions {
   readonly frame?: DocumentFrame | undefined;
   /** Folder of the token files; made when missing. */
   readonly cacheFolder: string;
+  /** Threads that encode a large file. Default: as many as the processor has, 8 at most. */
+  readonly threads?: number;
   /** Field of a `.jsonl` row that holds the text. Default "text". */
   readonly textField?: string;
   readonly onProgress?: (progress: {
@@ -62,6 +65,8 @@ const HASHED_WHOLE_BYTES = 64 * 2 ** 20;
 const VERIFIED_BYTES = 256 * 2 ** 20;
 const BLOCK_BYTES = 1 << 20;
 const FLUSH_TOKENS = 1 << 18;
+/** A smaller file is encoded before other threads have begun. */
+const THREADED_BYTES = 4 * 2 ** 20;
 
 /** Small files are known by their content, large ones by path, size, time of change and both ends. */
 function keyOf(file: CorpusFile, source: ByteSource, options: TokenizeOptions): string {
@@ -179,7 +184,9 @@ function tokenize(
       filled = 0;
     };
     const frame = options.frame ?? trainingFrame(tokenizer, "none");
-    for (const { ids, endsDocument } of encodeDocuments(documents, tokenizer, frame, file.path)) {
+    const parts = cutDocuments(documents, tokenizer, frame, file.path);
+    const threads = source.byteLength < THREADED_BYTES ? 1 : (options.threads ?? defaultThreads());
+    for (const { ids, endsDocument } of encodeParts(parts, tokenizer, threads)) {
       if (endsDocument) documentCount++;
       for (const id of ids) {
         if (id === tokenizer.special.unknown) unknownCount++;

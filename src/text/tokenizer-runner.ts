@@ -29,6 +29,7 @@ import type {
   StreamOptions,
   Template,
   Tokenizer,
+  TokenizerSource,
 } from "./tokenizer.ts";
 
 /** The split that the character tokenizer writes: every character alone. */
@@ -109,6 +110,7 @@ class RunningTokenizer implements Tokenizer {
   readonly special: SpecialTokenIds;
   readonly template: Template;
   readonly fingerprint: string;
+  readonly source: TokenizerSource;
   readonly encodesInPieces: boolean;
   readonly #model: WordModel;
   readonly #normalizer: Normalizer | undefined;
@@ -130,6 +132,7 @@ class RunningTokenizer implements Tokenizer {
   readonly #memory = new WordMemory();
 
   constructor(json: TokenizerJson, config: TokenizerConfigJson) {
+    this.source = { json, config };
     this.modelType = json.model.type;
     const vocab = vocabularyOf(json);
     this.#model = modelOf(json, vocab);

@@ -1,3 +1,5 @@
+import type { TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.ts";
+
 /** Ids of the tokens that have a role; a role without a token is undefined. */
 export interface SpecialTokenIds {
   /** Ends a document and joins documents in a training stream. */
@@ -59,6 +61,12 @@ export interface StreamEncoder {
   end(): Uint32Array;
 }
 
+/** The files that a tokenizer was made of: another thread makes it again from them. */
+export interface TokenizerSource {
+  readonly json: TokenizerJson;
+  readonly config: TokenizerConfigJson;
+}
+
 /** Text to token ids and back. Every tokenizer is described by a `tokenizer.json` in Hugging Face's format. */
 export interface Tokenizer {
   /** The model's type as `tokenizer.json` spells it: BPE, Unigram, WordPiece, WordLevel. */
@@ -70,6 +78,8 @@ export interface Tokenizer {
   readonly template: Template;
   /** Hex digest of everything that decides how text is encoded; equal digests give equal ids. */
   readonly fingerprint: string;
+  /** Absent where it was made of no files. */
+  readonly source?: TokenizerSource;
   /** Whether text may be cut at safe places and encoded piece by piece with the same result. */
   readonly encodesInPieces: boolean;
   /** Ids of `text` [length]. Special tokens spelt in the text become their ids. */

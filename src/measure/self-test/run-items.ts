@@ -213,9 +213,10 @@ export class Run {
     return (this.#context.totalMs ?? Infinity) - (performance.now() - this.#startedAt);
   }
 
-  /** How much longer than expected things take here; at first as long. */
+  /** How much longer than expected things take here; at first as long. What went quickly says little of the next. */
   #pace(): number {
-    return this.#expectedDoneMs > 0 ? Math.min(4, this.#spentMs / this.#expectedDoneMs) : 1;
+    if (this.#expectedDoneMs === 0) return 1;
+    return Math.max(0.5, Math.min(4, this.#spentMs / this.#expectedDoneMs));
   }
 
   async #spawn(
