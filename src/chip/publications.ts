@@ -185,7 +185,7 @@ const NAMINGS: readonly Naming[] = [
   article(
     /NVIDIA data sheet, 312/,
     "NVIDIA A100 Tensor Core GPU",
-    "https://www.nvidia.com/en-us/data-center/a100/",
+    "https://www.nvidia.com/content/dam/en-zz/Solutions/Data-Center/a100/pdf/nvidia-a100-datasheet-us-nvidia-1758950-r4-web.pdf",
   ),
   article(
     /NVIDIA data sheet, 989/,
