@@ -81,6 +81,12 @@ export class TrainDisplay {
     );
   }
 
+  /** The command is over, however it ended: nothing is told after its error. */
+  close(): void {
+    this.#phases.close();
+    this.#status.clear();
+  }
+
   event(event: TrainEvent): void {
     this.#phases.end();
     switch (event.kind) {

@@ -234,6 +234,7 @@ export async function runTrainCommand(
     }
     return EXIT_CODES.interrupted;
   } finally {
+    display.close();
     lock?.release();
     await dashboard?.close();
     // A process that is followed listens to its end: what it hears now is for the one that follows.

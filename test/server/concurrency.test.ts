@@ -44,15 +44,20 @@ describe("64 clients at once", () => {
   it("do not keep others from an answer: health is told while texts are written", async () => {
     const { client, served } = server;
     const busy = requests.map(async (request) => client.completions.create(request));
-    let slowestMs = 0;
-    for (let count = 0; count < 5; count++) {
-      const startedMs = performance.now();
+    const written = { isDone: false };
+    const all = Promise.all(busy).finally(() => {
+      written.isDone = true;
+    });
+    let healthCount = 0;
+    let whileWriting = 0;
+    while (!written.isDone) {
       expect((await fetch(`${served.server.url}/health`)).status).toBe(200);
-      slowestMs = Math.max(slowestMs, performance.now() - startedMs);
+      healthCount++;
+      if (served.service.load.outstanding > 0) whileWriting++;
     }
-    // They would wait for all texts together otherwise.
-    expect(served.service.load.outstanding).toBeGreaterThan(0);
-    await Promise.all(busy);
-    expect(slowestMs).toBeLessThan(5000);
+    await all;
+    // Answers would wait for all texts together otherwise: there would be one, at the end.
+    expect(healthCount).toBeGreaterThan(1);
+    expect(whileWriting).toBeGreaterThan(0);
   });
 });

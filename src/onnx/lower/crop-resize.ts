@@ -4,7 +4,7 @@ import { isWithin, placeConstant, placeScalar, sampled } from "./sampling.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
 
 /** Beyond every index: runtimes refuse it. */
-const NOWHERE = 2 ** 40;
+const NOWHERE = 2 ** 31 - 2;
 
 /** Places of `count` samples between the ends of each box, [N, count]; `start` and `end` are [N, 1]. */
 function placesOf(site: LoweringSite, start: string, end: string, count: number): string {

@@ -56,7 +56,7 @@ function withinAxes(
     site.node("Less", [indices, zero]),
     site.node("GreaterOrEqual", [indices, size]),
   ]);
-  const nowhere = site.graph.constant("int64", [], BigInt64Array.of(2n ** 40n));
+  const nowhere = site.graph.constant("int64", [], BigInt64Array.of(2n ** 31n - 2n));
   return site.node("Where", [outside, nowhere, indices]);
 }
 

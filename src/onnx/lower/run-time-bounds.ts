@@ -1,8 +1,8 @@
 import { stridesOf } from "../../mil/host-tensor.ts";
 import type { LoweringSite } from "./site.ts";
 
-/** Beyond every index of a tensor. */
-const NOWHERE = 2 ** 40;
+/** Beyond every index of a tensor that ONNX Runtime holds, and a number that MIL computes with. */
+const NOWHERE = 2 ** 31 - 2;
 
 /** A slice whose bounds come while running: vectors of 64-bit integers, one number an axis of x. */
 interface RunTimeBounds {
