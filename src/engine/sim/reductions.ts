@@ -139,7 +139,7 @@ function exponentialOf(context: SimContext): readonly [address: number, flags: n
   return [results, flags | RESULTS];
 }
 
-/** Maximum taken away, exponentials by table, summed wide, divided. */
+/** Maximum taken away, exponentials by table, summed wide, divided; quotients in fp32, then fp16. */
 const softmax: SimKernel = (call, context) => {
   const { machine } = context;
   const x = call.tensor("x");
