@@ -1,10 +1,9 @@
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { compiledUrl, packageUrl } from "../../src/util/source-layout.ts";
+import { loadedModules } from "../helpers/loaded-modules.ts";
 import { run } from "./in-process.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "anecdote-start-"));
@@ -14,28 +13,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Names of the bundle's files that a command line loads. */
 function loadedBy(...words: readonly string[]): readonly string[] {
-  const log = join(folder, "loaded.txt");
-  const hooks = `import { appendFileSync } from "node:fs";
-    export async function load(url, context, next) {
-      appendFileSync(${JSON.stringify(log)}, url + "\\n");
-      return next(url, context);
-    }`;
-  writeFileSync(log, "");
-  const script = join(folder, "hooks.mjs");
-  writeFileSync(
-    script,
-    `import { register } from "node:module";
-     register("data:text/javascript," + encodeURIComponent(${JSON.stringify(hooks)}));`,
-  );
   const bin = join(import.meta.dirname, "../../bin/anecdote.mjs");
-  execFileSync(process.execPath, ["--import", pathToFileURL(script).href, bin, ...words], {
-    stdio: ["ignore", "ignore", "inherit"],
-  });
-  const prefix = `${pathToFileURL(bundle).href}/`;
-  return readFileSync(log, "utf8")
-    .split("\n")
-    .filter((url) => url.startsWith(prefix))
-    .map((url) => url.slice(prefix.length));
+  return loadedModules(folder, bundle, [bin, ...words]);
 }
 
 /** The chunks of commands' own modules are named after them. */

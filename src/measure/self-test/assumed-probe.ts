@@ -1,12 +1,12 @@
 import type { Driver } from "../../chip/chip.ts";
-import { ASSUMPTIONS } from "../../engine/ane/probe.ts";
-import type { AneDriver, AssumptionId } from "../../engine/ane/probe.ts";
+import { ASSUMPTIONS, canonicalSource } from "../../engine/ane/probe.ts";
+import type { AneDriver, AssumptionId, DriverOperation } from "../../engine/ane/probe.ts";
 import { given } from "./arithmetic-programs.ts";
 import { constant, program } from "./number-case.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Probe } from "./probe.ts";
-import { compared, increment, ramp } from "./program-probes.ts";
-import { LoadedProgram, runProgram } from "./run-program.ts";
+import { compared, increment, ramp, WIDTH } from "./program-probes.ts";
+import { LoadedProgram, readNumbers, runProgram, writeNumbers } from "./run-program.ts";
 
 type Row = Omit<Probe, "driver" | "source" | "title" | "id" | "assumption" | "needs" | "failure"> &
   Partial<Pick<Probe, "needs" | "failure">>;
@@ -52,4 +52,44 @@ export async function runAgain(driver: AneDriver, count: number, told: string): 
     ramp.map((x) => x + 1),
     told,
   );
+}
+
+/** One compiled addition loaded twice with buffers of its own, run on one stream in an order. */
+export async function loadedTwice(
+  driver: AneDriver,
+  {
+    byteLength,
+    order,
+    told,
+  }: {
+    /** Of each buffer. */
+    readonly byteLength: number;
+    readonly order: (first: DriverOperation, second: DriverOperation) => readonly DriverOperation[];
+    /** Said where both are right. */
+    readonly told: string;
+  },
+): Promise<Outcome> {
+  const compiled = await driver.compile(canonicalSource("probe", increment()));
+  const buffers = Array.from({ length: 4 }, () => driver.allocate(byteLength));
+  const [a, b, c, d] = buffers;
+  const first = driver.load(compiled, [given(a)], [given(b)], "first");
+  const second = driver.load(compiled, [given(c)], [given(d)], "second");
+  const stream = driver.encode(order(first, second));
+  writeNumbers(given(a), ramp);
+  writeNumbers(
+    given(c),
+    ramp.map((x) => 10 * x),
+  );
+  await driver.execute(stream, "both");
+  const outcome = compared(
+    [...readNumbers(given(b), WIDTH), ...readNumbers(given(d), WIDTH)],
+    [...ramp.map((x) => x + 1), ...ramp.map((x) => 10 * x + 1)],
+    told,
+  );
+  stream.release();
+  first.release();
+  second.release();
+  compiled.release();
+  for (const buffer of buffers) buffer.release();
+  return outcome;
 }

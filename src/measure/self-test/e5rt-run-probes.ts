@@ -14,7 +14,7 @@ import {
   ramp,
   WIDTH,
 } from "./program-probes.ts";
-import { assumedBy, runAgain } from "./assumed-probe.ts";
+import { assumedBy, loadedTwice, runAgain } from "./assumed-probe.ts";
 import { held, notHeld } from "./probe.ts";
 import type { Probe } from "./probe.ts";
 import { reasonOf } from "./refusal-probe.ts";
@@ -34,33 +34,12 @@ export const E5RT_RUN_PROBES: readonly Probe[] = [
     group: "protocol",
     how: "loads one program twice with buffers of their own and runs both on one stream",
     means: breaks("One compiled stage cannot serve every layer."),
-    run: async ({ open }) => {
-      const driver = open();
-      const compiled = await driver.compile(canonicalSource("probe", increment()));
-      const size = 2 * WIDTH;
-      const buffers = Array.from({ length: 4 }, () => driver.allocate(size));
-      const [a, b, c, d] = buffers;
-      const first = driver.load(compiled, [given(a)], [given(b)], "first");
-      const second = driver.load(compiled, [given(c)], [given(d)], "second");
-      const stream = driver.encode([first, second]);
-      writeNumbers(given(a), ramp);
-      writeNumbers(
-        given(c),
-        ramp.map((x) => 10 * x),
-      );
-      await driver.execute(stream, "both");
-      const outcome = compared(
-        [...readNumbers(given(b), WIDTH), ...readNumbers(given(d), WIDTH)],
-        [...ramp.map((x) => x + 1), ...ramp.map((x) => 10 * x + 1)],
-        "each gives the numbers of its own buffers",
-      );
-      stream.release();
-      first.release();
-      second.release();
-      compiled.release();
-      for (const buffer of buffers) buffer.release();
-      return outcome;
-    },
+    run: ({ open }) =>
+      loadedTwice(open(), {
+        byteLength: 2 * WIDTH,
+        order: (first, second) => [first, second],
+        told: "each gives the numbers of its own buffers",
+      }),
   }),
   assumed("e5rt.release-early", {
     group: "protocol",

@@ -21,7 +21,7 @@ import {
   ramp,
   WIDTH,
 } from "./program-probes.ts";
-import { addStoredConstant, assumedBy, runAgain } from "./assumed-probe.ts";
+import { addStoredConstant, assumedBy, loadedTwice, runAgain } from "./assumed-probe.ts";
 import { held, notHeld, unknown } from "./probe.ts";
 import type { Probe } from "./probe.ts";
 import { reasonOf } from "./refusal-probe.ts";
@@ -182,31 +182,13 @@ export const IN_MEMORY_PROBES: readonly Probe[] = [
     group: "protocol",
     how: "two requests over one loaded model, in turns",
     means: breaks("One compiled stage cannot serve every layer."),
-    run: async ({ open }) => {
+    run: ({ open }) => {
       const driver = open();
-      const compiled = await driver.compile(canonicalSource("probe", increment()));
-      const size = driver.buffers.minimumBytes;
-      const [a, b, c, d] = [0, 1, 2, 3].map(() => driver.allocate(size));
-      const first = driver.load(compiled, [given(a)], [given(b)], "first");
-      const second = driver.load(compiled, [given(c)], [given(d)], "second");
-      const stream = driver.encode([first, second, first]);
-      writeNumbers(given(a), ramp);
-      writeNumbers(
-        given(c),
-        ramp.map((x) => 10 * x),
-      );
-      await driver.execute(stream, "both");
-      const outcome = compared(
-        [...readNumbers(given(b), WIDTH), ...readNumbers(given(d), WIDTH)],
-        [...ramp.map((x) => x + 1), ...ramp.map((x) => 10 * x + 1)],
-        "each gives the numbers of its own surfaces",
-      );
-      stream.release();
-      first.release();
-      second.release();
-      compiled.release();
-      for (const buffer of [a, b, c, d]) buffer?.release();
-      return outcome;
+      return loadedTwice(driver, {
+        byteLength: driver.buffers.minimumBytes,
+        order: (first, second) => [first, second, first],
+        told: "each gives the numbers of its own surfaces",
+      });
     },
   }),
   assumed("in-memory.selectors", {
