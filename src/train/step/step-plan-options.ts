@@ -1,0 +1,46 @@
+import type { Derivative } from "../../grad/differentiate.ts";
+import type { MilFunction } from "../../mil/program.ts";
+import type { Model } from "../../model/model.ts";
+import type { Plan } from "../../plan/plan.ts";
+import type { AdamwSettings } from "./adamw.ts";
+import type { Recompute } from "./block-derivatives.ts";
+import type { MuonSettings } from "./muon.ts";
+import type { StepPart, UpdateShard } from "./step-part.ts";
+
+/** What a training step is planned for. */
+export interface TrainingPlanOptions {
+  readonly model: Model;
+  /** Sequences of one micro-batch, B. */
+  readonly batchSize: number;
+  /** Tokens of a sequence, S. */
+  readonly sequenceLength: number;
+  /** Rows hold several documents: `position_ids` and `documents` are inputs beside the tokens. Default false. */
+  readonly isPacked?: boolean;
+  /** Adds the section for the second and later micro-batches. Default true. */
+  readonly accumulation?: boolean;
+  /** Default "none": everything a derivative reads is kept. */
+  readonly recompute?: Recompute;
+  /** Bytes that what the backward pass reads of the forward one may take, all layers together. */
+  readonly byteBudget?: number;
+  /** Rows of the batch whose logits exist at once. Default: what fits 64 MiB of logits. */
+  readonly headChunkRows?: number;
+  readonly adamw?: AdamwSettings;
+  readonly muon?: MuonSettings;
+  /** Of a process in a pipeline: the plan has its blocks alone, and a forward and a backward section a slot. */
+  readonly part?: StepPart;
+  /** Of a process that updates its part of every weight: the optimizer's state is that of the part. */
+  readonly shard?: UpdateShard;
+  /** Applied to every program without a host kernel. Default: the passes of passes/pipeline.ts. */
+  readonly optimize?: (fn: MilFunction) => MilFunction;
+}
+
+/** The plan of a training step, with what it keeps for the backward. */
+export interface TrainingPlan {
+  readonly plan: Plan;
+  readonly model: Model;
+  readonly headChunkRows: number;
+  /** Bytes of the largest logits that exist at once. */
+  readonly logitsByteLength: number;
+  /** What the derivative of the lowest trained layer keeps and what that costs; none where only the head is trained. */
+  readonly block?: Derivative;
+}
