@@ -19,6 +19,7 @@ import {
   ourTokens,
   pytorchMissing,
   pytorchStep,
+  sgemmTurns,
 } from "./suite/contenders.mjs";
 import { shapeArguments, stepFlops } from "./suite/shape.mjs";
 
@@ -84,7 +85,28 @@ const folder = mkdtempSync(join(os.tmpdir(), "anecdote-bench-"));
 const missing = [];
 const rows = [];
 
-function told(name, contender, { wallMs, processorMs, memoryBytes, shape, wanted = threads }) {
+/**
+ * A row's rate beside sgemm's of the same turns, by processor time: what one measures at the start of a run says little
+ * of a machine whose neighbours come and go.
+ */
+function rates(shape, { wallMs, processorMs, sgemm = [] }) {
+  const flops = stepFlops(shape);
+  const shares = sgemm.map(
+    ({ gflops_a_processor_second: rate }, turn) => flops / processorMs[turn] / 1e6 / rate,
+  );
+  return {
+    gflop: flops / 1e9,
+    gflops: flops / median(wallMs) / 1e6,
+    gflops_a_processor_second: flops / median(processorMs) / 1e6,
+    ...(sgemm.length > 0 && {
+      sgemm_gflops_a_processor_second: median(sgemm.map((one) => one.gflops_a_processor_second)),
+      share_of_sgemm: median(shares),
+    }),
+  };
+}
+
+function told(name, contender, measured) {
+  const { wallMs, processorMs, memoryBytes, shape, wanted = threads } = measured;
   const share = median(processorMs) / (median(wallMs) * wanted);
   const isNoisy = spread(wallMs) > NOISY_SPREAD || share < NOISY_SHARE;
   const row = {
@@ -97,11 +119,11 @@ function told(name, contender, { wallMs, processorMs, memoryBytes, shape, wanted
     noisy: isNoisy,
     load: os.loadavg()[0],
     ...(memoryBytes !== undefined && { peak_memory_bytes: memoryBytes }),
-    ...(shape !== undefined && { gflops: stepFlops(shape) / median(wallMs) / 1e6 }),
+    ...(shape !== undefined && rates(shape, measured)),
   };
   rows.push(row);
   console.error(
-    `${name}: ${contender} ${row.ms.toFixed(1)} ms, processor ${row.processor_ms.toFixed(1)} ms${row.gflops === undefined ? "" : `, ${row.gflops.toFixed(1)} GFLOP/s`}${isNoisy ? " (noisy)" : ""}`,
+    `${name}: ${contender} ${row.ms.toFixed(1)} ms, processor ${row.processor_ms.toFixed(1)} ms${row.share_of_sgemm === undefined ? "" : `, ${(100 * row.share_of_sgemm).toFixed(0)} % of sgemm's rate`}${isNoisy ? " (noisy)" : ""}`,
   );
   return row;
 }
@@ -117,6 +139,14 @@ async function started(name, start) {
   }
 }
 
+const newTimes = () => ({ wallMs: [], turnMs: [], processorMs: [], sgemm: [] });
+
+/** Medians of the quotients of each turn, in which both met the same machine. */
+function pairs(ours, its) {
+  const quotients = (of) => ours[of].map((ms, turn) => ms / its[of][turn]);
+  return { wall: median(quotients("turnMs")), processor: median(quotients("processorMs")) };
+}
+
 /** Turns of all contenders of a training step. */
 async function train(name, shape) {
   const args = shapeArguments({ ...shape, threads });
@@ -124,7 +154,9 @@ async function train(name, shape) {
   const contenders = { anecdote: await started(`${name}, anecdote`, () => ourStep(args)) };
   const noPytorch = pytorchMissing();
   if (noPytorch === undefined) {
-    contenders.pytorch = await started(`${name}, pytorch`, () => pytorchStep(args, capability));
+    contenders.pytorch = await started(`${name}, pytorch`, () =>
+      pytorchStep(args, { capability, blasCore: limits?.blasCore }),
+    );
   }
   if (values["llm-c"] !== undefined && shape.family === "gpt2") {
     const place = join(folder, name.replaceAll(/\W+/g, "-"));
@@ -136,19 +168,28 @@ async function train(name, shape) {
       contenders["llm.c"] = { run, stop: () => rmSync(place, { recursive: true }) };
   }
   const there = Object.entries(contenders).filter(([, one]) => one !== undefined);
-  const times = new Map(there.map(([who]) => [who, { wallMs: [], processorMs: [] }]));
+  const times = new Map(there.map(([who]) => [who, newTimes()]));
+  const products =
+    limits &&
+    (await started(`${name}, sgemm`, () => sgemmTurns(threads, limits.blasCore ?? undefined)));
   for (const [, one] of there) await one.run(1);
   for (let turn = 0; turn < turns; turn += 1) {
+    const sgemm = await products?.run(1);
     for (const [who, one] of there) {
       const { ms, processor_ms, peak_memory_bytes } = await one.run(steps);
       const of = times.get(who);
       of.wallMs.push(...ms);
+      of.turnMs.push(median(ms));
       of.processorMs.push(processor_ms);
       of.memoryBytes = peak_memory_bytes;
+      if (sgemm !== undefined) of.sgemm.push(sgemm);
     }
   }
+  await products?.stop();
   for (const [who, one] of there) {
-    told(name, who, { ...times.get(who), shape });
+    const row = told(name, who, { ...times.get(who), shape });
+    if (who !== "anecdote" && times.has("anecdote"))
+      row.ours_over_its = pairs(times.get("anecdote"), times.get(who));
     await one.stop();
   }
 }
@@ -166,26 +207,30 @@ async function generate(name, shape) {
       llama2CTokens(values["llama2-c"], place, { ...shape, threads }),
     );
   }
-  const times = {
-    anecdote: { wallMs: [], processorMs: [] },
-    "llama2.c": { wallMs: [], processorMs: [] },
-  };
+  const times = { anecdote: newTimes(), "llama2.c": newTimes() };
   await ours?.run(tokens);
   for (let turn = 0; turn < turns; turn += 1) {
     const mine = await ours?.run(tokens);
     if (mine !== undefined) {
       times.anecdote.wallMs.push(1000 / mine.tokens_per_second);
+      times.anecdote.turnMs.push(1000 / mine.tokens_per_second);
       times.anecdote.processorMs.push(mine.processor_ms);
       times.anecdote.memoryBytes = mine.peak_memory_bytes;
     }
     const other = theirs?.(tokens);
     if (other !== undefined) {
       times["llama2.c"].wallMs.push(1000 / other.tokensPerSecond);
+      times["llama2.c"].turnMs.push(1000 / other.tokensPerSecond);
       times["llama2.c"].processorMs.push(other.processorMs);
     }
   }
   await ours?.stop();
-  for (const [who, of] of Object.entries(times)) if (of.wallMs.length > 0) told(name, who, of);
+  for (const [who, of] of Object.entries(times)) {
+    if (of.wallMs.length === 0) continue;
+    const row = told(name, who, of);
+    if (who !== "anecdote" && times.anecdote.wallMs.length === of.wallMs.length)
+      row.ours_over_its = pairs(times.anecdote, of);
+  }
 }
 
 /** llama.cpp's own benchmark of a file that the user names. */
@@ -295,31 +340,29 @@ mkdirSync(values.output, { recursive: true });
 writeWholeFile(join(values.output, "bench.json"), `${JSON.stringify(report, null, 2)}\n`);
 if (picture !== undefined) writeFileSync(join(values.output, "growth.svg"), picture);
 
-const ours = new Map(
-  rows.filter(({ contender }) => contender === "anecdote").map((row) => [row.name, row]),
-);
 const cell = (value, digits, width) =>
   (value === undefined ? "-" : value.toFixed(digits)).padStart(width);
 console.log(
   `${report.machine.model}, ${report.machine.cores} cores, ${threads} threads; load ${startLoad.toFixed(1)} before, ${report.load.after.toFixed(1)} after`,
 );
 if (limits !== undefined) {
-  const products = Object.entries(limits.sgemm_gflops).map(
-    ([size, rate]) => `${size}: ${rate.toFixed(0)}`,
+  const products = Object.entries(limits.sgemm).map(
+    ([size, rate]) =>
+      `${size}: ${rate.gflops.toFixed(0)} (${rate.gflops_a_processor_second.toFixed(0)} a processor second)`,
   );
+  const kernels = limits.blasCore === undefined ? "" : `, OPENBLAS_CORETYPE=${limits.blasCore}`;
   console.log(
-    `sgemm GFLOP/s ${products.join(", ")}; memory read ${limits.memory_read_gb_s.toFixed(1)} GB/s`,
+    `sgemm GFLOP/s${kernels} ${products.join(", ")}; memory read ${limits.memory_read_gb_s.toFixed(1)} GB/s`,
   );
 }
 console.log(
-  `${"what".padEnd(34)}${"who".padEnd(10)}${"ms".padStart(9)}${"proc. ms".padStart(10)}${"ours/its".padStart(10)}${"by proc.".padStart(10)}${"GFLOP/s".padStart(9)}${"MB".padStart(8)}`,
+  `${"what".padEnd(34)}${"who".padEnd(10)}${"ms".padStart(9)}${"proc. ms".padStart(10)}${"ours/its".padStart(10)}${"by proc.".padStart(10)}${"GFLOP/s".padStart(9)}${"of sgemm".padStart(9)}${"MB".padStart(8)}`,
 );
 for (const row of rows) {
-  const mine = ours.get(row.name);
-  const isOther = row.contender !== "anecdote" && mine !== undefined;
+  const { wall, processor } = row.ours_over_its ?? {};
   const memory = row.peak_memory_bytes === undefined ? undefined : row.peak_memory_bytes / 1e6;
   console.log(
-    `${row.name.padEnd(34)}${row.contender.padEnd(10)}${cell(row.ms, 2, 9)}${cell(row.processor_ms, 2, 10)}${cell(isOther ? mine.ms / row.ms : undefined, 3, 10)}${cell(isOther ? mine.processor_ms / row.processor_ms : undefined, 3, 10)}${cell(row.gflops, 1, 9)}${cell(memory, 0, 8)}${row.noisy ? "  noisy" : ""}`,
+    `${row.name.padEnd(34)}${row.contender.padEnd(10)}${cell(row.ms, 2, 9)}${cell(row.processor_ms, 2, 10)}${cell(wall, 3, 10)}${cell(processor, 3, 10)}${cell(row.gflops, 1, 9)}${cell(row.share_of_sgemm, 2, 9)}${cell(memory, 0, 8)}${row.noisy ? "  noisy" : ""}`,
   );
 }
 for (const line of missing) console.log(`not measured: ${line}`);

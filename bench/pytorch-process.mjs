@@ -15,6 +15,18 @@ export function widestCapability(arch = process.arch, flagsOf = readFlags) {
   return flags.has("avx2") && flags.has("fma") ? "avx2" : "default";
 }
 
+/**
+ * Names of OpenBLAS's kernels that this processor can run, beside those that it takes by itself (undefined). A library
+ * older than its processor takes kernels of half the width: 0.3.21 has AVX2's on a Zen 5. An unknown name is no fault.
+ */
+export function blasCores(arch = process.arch, flagsOf = readFlags) {
+  const flags = arch === "x64" ? flagsOf() : undefined;
+  const wide = ["avx512f", "avx512bw", "avx512vl", "avx512dq", "fma"];
+  return flags !== undefined && wide.every((flag) => flags.has(flag))
+    ? [undefined, "SKYLAKEX"]
+    : [undefined];
+}
+
 /** "ended with code 1", and of a signal what it means. */
 export function howItEnded(code, signal) {
   if (signal === null) return `ended with code ${code}`;

@@ -14,7 +14,7 @@ import {
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { howItEnded, widestCapability } from "../pytorch-process.mjs";
+import { blasCores, howItEnded, widestCapability } from "../pytorch-process.mjs";
 
 const here = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url));
 const PYTHON = "/usr/bin/python3";
@@ -60,7 +60,7 @@ export function pytorchMissing() {
 }
 
 /** PyTorch, tuned by what the processor and the system have. */
-export function pytorchStep(args, capability = widestCapability()) {
+export function pytorchStep(args, { capability = widestCapability(), blasCore } = {}) {
   const first = (paths) => paths.find(existsSync);
   const arch = process.arch === "arm64" ? "aarch64" : "x86_64";
   const jemalloc = first([`/usr/lib/${arch}-linux-gnu/libjemalloc.so.2`]);
@@ -69,6 +69,7 @@ export function pytorchStep(args, capability = widestCapability()) {
     ...(jemalloc && { LD_PRELOAD: jemalloc }),
     ...(blas && { LD_LIBRARY_PATH: blas }),
     ...(capability && { ATEN_CPU_CAPABILITY: capability }),
+    ...(blasCore && { OPENBLAS_CORETYPE: blasCore }),
     OMP_WAIT_POLICY: "passive",
   });
 }
@@ -78,14 +79,49 @@ export const ourStep = (args) =>
 export const ourTokens = (args) =>
   stepProcess(process.execPath, [here("suite/anecdote-tokens.mjs"), ...args]);
 
+const limitsEnvironment = (threads, blasCore) => ({
+  OMP_NUM_THREADS: `${threads}`,
+  OPENBLAS_NUM_THREADS: `${threads}`,
+  OMP_WAIT_POLICY: "passive",
+  ...(blasCore && { OPENBLAS_CORETYPE: blasCore }),
+});
+
 /** Products and memory by numpy, which brings the system's BLAS; nothing where it is missing. */
-export function machineLimits(threads) {
-  const { status, stdout } = spawnSync(PYTHON, [here("suite/limits.py"), String(threads)], {
+function measuredLimits(threads, blasCore) {
+  const { status, stdout } = spawnSync(PYTHON, [here("suite/limits.py"), `${threads}`], {
     encoding: "utf8",
-    env: { ...process.env, OMP_NUM_THREADS: `${threads}`, OPENBLAS_NUM_THREADS: `${threads}` },
+    env: { ...process.env, ...limitsEnvironment(threads, blasCore) },
   });
   return status === 0 ? JSON.parse(stdout) : undefined;
 }
+
+/** The best rate of a processor second among sizes. */
+const bestRate = ({ sgemm }) =>
+  Math.max(...Object.values(sgemm).map((size) => size.gflops_a_processor_second));
+
+/**
+ * Limits by the fastest of the kernels that the BLAS has for this processor, and their name where the BLAS takes others
+ * by itself; nothing where numpy is missing.
+ */
+export function machineLimits(threads) {
+  const [own, ...others] = blasCores().flatMap((blasCore) => {
+    const limits = measuredLimits(threads, blasCore);
+    return limits === undefined ? [] : [{ blasCore, ...limits }];
+  });
+  // A name is worth it where it is clearly faster, not by chance.
+  return others.reduce(
+    (best, other) => (bestRate(other) > 1.1 * bestRate(best) ? other : best),
+    own,
+  );
+}
+
+/** sgemm as a contender: what the machine gives in the very minute in which a step is measured. */
+export const sgemmTurns = (threads, blasCore) =>
+  stepProcess(
+    PYTHON,
+    [here("suite/limits.py"), `${threads}`, "--turns"],
+    limitsEnvironment(threads, blasCore),
+  );
 
 /** A program's output, and its processor seconds by the shell's clock. */
 function timed(command, args, options) {

@@ -61,18 +61,41 @@ export function benchModel(shape) {
 }
 
 /**
- * Floating-point operations of a training step: 6 a weight of a product and a token (forward, and backward by weights
- * and by inputs), and of causal attention the half of the square that is not masked. Tables that are looked up count
- * nothing, the head counts as the product that it is.
+ * Floating-point operations of a training step that nobody can do without: 6 a weight of a product and a token (forward,
+ * and backward by weights and by inputs), 4 a weight that is frozen (nothing is derived by it), and of causal attention
+ * the half of the square that is not masked. What an adapter adds is counted as trained. Tables that are looked up count
+ * nothing, the head counts as the product that it is; what is computed twice to save memory counts once.
  */
 export function stepFlops(shape) {
-  const { layers, heads, kv_heads, channels, ffn, vocab, batch, context } = shape;
+  const { layers, heads, kv_heads, channels, ffn, vocab, batch, context, lora = 0 } = shape;
   const kv = (channels / heads) * kv_heads;
-  const attention = 2 * channels * channels + 2 * channels * kv;
-  const feedForward = (shape.family === "gpt2" ? 2 : 3) * channels * ffn;
-  const weights = layers * (attention + feedForward) + vocab * channels;
+  // [inputs, outputs] of a layer's products.
+  const products =
+    shape.family === "gpt2"
+      ? [
+          [channels, 3 * channels],
+          [channels, channels],
+          [channels, ffn],
+          [ffn, channels],
+        ]
+      : [
+          ...[
+            [channels, channels],
+            [channels, kv],
+            [channels, kv],
+            [channels, channels],
+          ],
+          ...[
+            [channels, ffn],
+            [channels, ffn],
+            [ffn, channels],
+          ],
+        ];
+  const sum = (of) => layers * products.reduce((total, [from, to]) => total + of(from, to), 0);
+  const weights = sum((from, to) => from * to) + vocab * channels;
+  const adapter = sum((from, to) => lora * (from + to));
   const rows = batch * context;
   // Scores and mixing, 2 operations a multiply-add, half of the square, times 3 with the backward.
   const square = layers * batch * (context * context) * channels * 2 * 2 * 0.5 * 3;
-  return 6 * weights * rows + square;
+  return ((lora === 0 ? 6 : 4) * weights + 6 * adapter) * rows + square;
 }

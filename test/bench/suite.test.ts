@@ -10,6 +10,7 @@ interface Shape {
   readonly vocab: number;
   readonly batch: number;
   readonly context: number;
+  readonly lora?: number;
 }
 
 const at = (name: string): string => new URL(`../../bench/suite/${name}`, import.meta.url).href;
@@ -37,6 +38,16 @@ describe("the benchmark", () => {
     const gpt2 = { ...shape, family: "gpt2" as const, kv_heads: 4 };
     const own = 2 * (4 * 64 + 2 * 128) + 80;
     expect(stepFlops(gpt2)).toBe(6 * own * 12 + square);
+  });
+
+  it("counts no derivative by frozen weights, and an adapter's own", () => {
+    const shape: Shape = {
+      ...{ family: "gpt2", layers: 1, heads: 2, kv_heads: 2, channels: 8, ffn: 32 },
+      ...{ vocab: 10, batch: 1, context: 4, lora: 3 },
+    };
+    const frozen = 4 * (8 * 24 + 64 + 2 * 8 * 32 + 80);
+    const adapter = 6 * 3 * (8 + 24 + 8 + 8 + 8 + 32 + 32 + 8);
+    expect(stepFlops(shape)).toBe((frozen + adapter) * 4 + 16 * 8 * 6);
   });
 
   it("tells why a contender cannot take part, and takes turns with one that can", async () => {
