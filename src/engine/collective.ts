@@ -18,11 +18,10 @@ export interface Exchange {
 export interface WireFormat {
   readonly kind: "fp32" | "fp16";
   /**
-   * For fp16: names of the arrays, by which what rounding lost of them is kept and added the next time, and what a
-   * number of theirs stands for (the loss scale), so that it is still right when that changes.
+   * For fp16, by array and as long as it: what rounding has lost of this member's numbers. It is added to what travels,
+   * and becomes what is lost now. On shared memory; it belongs to the exchange until that is done.
    */
-  readonly names?: readonly string[];
-  readonly unit?: number;
+  readonly lost?: readonly Float32Array[];
 }
 
 /** The elements of an array of `length` that belong to a member: [first, end). Parts differ by one element at most. */

@@ -1,4 +1,12 @@
-import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { readEvents } from "../../src/runs/event-log.ts";
@@ -26,6 +34,10 @@ function bytes(run: string, step: number): readonly string[] {
   return ["model.safetensors", "optimizer.safetensors"].map((file) =>
     readFileSync(join(run, `checkpoint-${step}`, file)).toString("base64"),
   );
+}
+
+function wireOf(run: string, step: number): string {
+  return readFileSync(join(run, `checkpoint-${step}`, "wire.safetensors")).toString("base64");
 }
 
 describe.skipIf(WITHOUT_MPI !== undefined)(needsMpi("several processes train one model"), () => {
@@ -74,20 +86,43 @@ describe.skipIf(WITHOUT_MPI !== undefined)(needsMpi("several processes train one
     expect(existsSync(run("three"))).toBe(false);
   });
 
-  it("with fp16 on the wire near to fp32, and the same again", async () => {
+  it("with fp16 on the wire near to fp32; what rounding lost is in checkpoints, so that a run goes on with its bits", async () => {
     const folder = temporaryFolder();
     const run = (name: string): string => join(folder, name);
-    const args = (name: string, wire: string): string[] =>
-      tinyTraining(folder, run(name), [...FOUR, "--wire", wire]);
-    for (const name of ["a", "b"]) expect((await runCluster(2, args(name, "fp16"))).code).toBe(0);
-    expect((await runCluster(2, args("exact", "fp32"))).code).toBe(0);
-    expect(bytes(run("a"), 8)).toEqual(bytes(run("b"), 8));
-    const [half, exact] = ["a", "exact"].map((name) => (numbers(run(name)) as number[][]).flat());
-    half?.forEach((value, i) => {
+    const args = (name: string, more: readonly string[]): string[] =>
+      tinyTraining(folder, run(name), [...FOUR, ...more]);
+    const half = ["--wire", "fp16"];
+    expect((await runCluster(2, args("a", half))).code).toBe(0);
+    expect((await runCluster(2, args("exact", []))).code).toBe(0);
+    const [halves, exact] = ["a", "exact"].map((name) => (numbers(run(name)) as number[][]).flat());
+    halves?.forEach((value, i) => {
       const wanted = exact?.[i] ?? NaN;
       expect(Math.abs(value - wanted)).toBeLessThanOrEqual(2e-3 * Math.abs(wanted));
     });
-    expect(half).not.toEqual(exact);
+    expect(halves).not.toEqual(exact);
+    // From the checkpoint in the middle, as it was, with another layout, and without those who lost something.
+    const names = ["again", "sharded", "alone"];
+    for (const name of names) {
+      cpSync(run("a"), run(name), { recursive: true });
+      rmSync(join(run(name), "checkpoint-8"), { recursive: true });
+    }
+    const again = await runCluster(2, args("again", [...half, "--resume"]));
+    expect(again.code).toBe(0);
+    expect(again.stdout + again.stderr).not.toContain("what rounding");
+    expect(bytes(run("again"), 8)).toEqual(bytes(run("a"), 8));
+    expect(wireOf(run("again"), 8)).toBe(wireOf(run("a"), 8));
+    const sharded = await runCluster(
+      2,
+      args("sharded", [...half, "--resume", "--shard-optimizer"]),
+    );
+    expect(sharded.code).toBe(0);
+    expect(sharded.stdout + sharded.stderr).toContain(
+      "was kept by 2 data-parallel processes: its sum goes on with 2 data-parallel processes with sharded",
+    );
+    const alone = await runCli(args("alone", ["--resume"]));
+    expect(alone.stdout + alone.stderr).toContain(
+      "what rounding to fp16 on the wire had lost is dropped",
+    );
   });
 
   it("refuse at the start what differs between them, and write nothing", async () => {

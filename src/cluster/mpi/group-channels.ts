@@ -1,12 +1,12 @@
 import type { ExchangedArray } from "../../engine/collective.ts";
 import type { BufferView } from "../../engine/engine.ts";
+import { ScaledHalves } from "../../engine/host/scaled-halves.ts";
 import type { Work } from "../protocol.ts";
 import { chunksOf } from "./chunks.ts";
 import { LARGEST_MESSAGE_BYTES, mpiMemory } from "./mpi.ts";
 import type { Communicator, Mpi, MpiRequest } from "./mpi.ts";
 import { ChunkGather, ChunkSum, keeping, summed } from "./sums.ts";
 import type { Channels, Task } from "./task.ts";
-import { Residuals } from "./wire.ts";
 
 /** Elements that travel at once: 4 MiB of fp32, 4 ms of a 10-gigabit link, so that adding and sending overlap. */
 const CHUNK_ELEMENTS = 1 << 20;
@@ -34,7 +34,7 @@ export class GroupChannels implements Channels {
   readonly #between: Communicator;
   readonly #mpi: Mpi;
   readonly #onSent: (byteLength: number) => void;
-  readonly #residuals = new Residuals();
+  #halves: ScaledHalves | undefined;
   #scatterQueue: Waiting[] = [];
   #scattering: Waiting[] = [];
   #gatherQueue: Waiting[] = [];
@@ -57,6 +57,10 @@ export class GroupChannels implements Channels {
 
   count(byteLength: number): void {
     this.#onSent(byteLength);
+  }
+
+  get halves(): ScaledHalves {
+    return (this.#halves ??= new ScaledHalves());
   }
 
   get isIdle(): boolean {
@@ -162,7 +166,7 @@ export class GroupChannels implements Channels {
     const job = { left: chunks.length, finish };
     const gathers = work.kind === "allReduce";
     for (const chunk of chunks) {
-      const options = { wire: work.wire, residuals: this.#residuals, gathers };
+      const options = { wire: work.wire, gathers };
       const sum = new ChunkSum(this.#mpi, this, arrays, chunk, options);
       const gather = (): Task => {
         sum.startGather();

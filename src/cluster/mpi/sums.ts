@@ -7,7 +7,6 @@ import { mpiMemory } from "./mpi.ts";
 import type { ByteRanges, Mpi, MpiMemory, MpiRequest } from "./mpi.ts";
 import type { Channels, Task } from "./task.ts";
 import { halfBytes, readHalves, writeHalves } from "./wire.ts";
-import type { Residuals } from "./wire.ts";
 
 /** An array that can be summed. */
 export function summed(array: BufferView): ExchangedArray {
@@ -32,7 +31,6 @@ export class ChunkSum implements Task {
   readonly #arrays: readonly ExchangedArray[];
   readonly #chunk: Chunk;
   readonly #wire: WireFormat;
-  readonly #residuals: Residuals;
   readonly #gathers: boolean;
   #scatter: { readonly request: MpiRequest; readonly received: MpiMemory } | undefined;
   #own: ExchangedArray | undefined;
@@ -43,18 +41,13 @@ export class ChunkSum implements Task {
     channels: Channels,
     arrays: readonly ExchangedArray[],
     chunk: Chunk,
-    options: {
-      readonly wire: WireFormat;
-      readonly residuals: Residuals;
-      readonly gathers: boolean;
-    },
+    options: { readonly wire: WireFormat; readonly gathers: boolean },
   ) {
     this.#mpi = mpi;
     this.#channels = channels;
     this.#arrays = arrays;
     this.#chunk = chunk;
     this.#wire = options.wire;
-    this.#residuals = options.residuals;
     this.#gathers = options.gathers;
   }
 
@@ -182,28 +175,20 @@ export class ChunkSum implements Task {
       target.set(new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength));
       return;
     }
-    const lost = new Float32Array(numbers.length);
-    const kept = pieces.map(({ array, first, end }) =>
-      this.#residuals.of(this.#wire, array, this.#arrays[array]?.length ?? 0)?.subarray(first, end),
-    );
     let at = 0;
-    pieces.forEach(({ first, end }, index) => {
-      lost.set(kept[index] ?? [], at);
+    const parts = pieces.map(({ array, first, end }) => {
+      const part = numbers.subarray(at, at + end - first);
       at += end - first;
+      return { numbers: part, lost: this.#wire.lost?.[array]?.subarray(first, end) };
     });
-    writeHalves(numbers, lost, target);
-    at = 0;
-    pieces.forEach(({ first, end }, index) => {
-      kept[index]?.set(lost.subarray(at, at + end - first));
-      at += end - first;
-    });
+    writeHalves(this.#channels.halves, parts, target);
   }
 
   #read(bytes: Uint8Array | undefined, at: number, count: number): ExchangedArray {
     const numbers = sameKind(this.#arrays[0], count);
     if (bytes === undefined || count === 0) return numbers;
     if (this.#isHalf && numbers instanceof Float32Array)
-      readHalves(bytes.subarray(at, at + halfBytes(count)), numbers);
+      readHalves(this.#channels.halves, bytes.subarray(at, at + halfBytes(count)), numbers);
     else {
       new Uint8Array(numbers.buffer).set(bytes.subarray(at, at + numbers.byteLength));
     }

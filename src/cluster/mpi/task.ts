@@ -1,3 +1,4 @@
+import type { ScaledHalves } from "../../engine/host/scaled-halves.ts";
 import type { Communicator } from "./mpi.ts";
 
 /** Something under way. */
@@ -11,6 +12,8 @@ export interface Channels {
   readonly size: number;
   readonly scatter: Communicator;
   readonly gather: Communicator;
+  /** Of the thread, for what travels as fp16. */
+  readonly halves: ScaledHalves;
   /** Counts bytes that are sent to others. */
   count(byteLength: number): void;
 }

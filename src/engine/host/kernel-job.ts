@@ -54,6 +54,9 @@ export interface KernelExports {
   float32ToFloat16(source: number, target: number, count: number): void;
   float16ToFloat32(source: number, target: number, count: number): void;
   addFloat16(source: number, target: number, count: number): void;
+  addLost(numbers: number, lost: number, count: number): number;
+  roundScaled(...numbers: readonly number[]): void;
+  readScaled(source: number, target: number, count: number, factor: number): void;
 }
 
 /** One item of the job that runs. `kernelsOf` gives the kernels over a memory. */

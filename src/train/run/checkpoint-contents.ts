@@ -28,6 +28,8 @@ import { openFileSource } from "../../util/byte-source.ts";
 import { TrainError } from "../errors.ts";
 import { TRAINER_STATE } from "../../runs/state.ts";
 import { momentNames } from "../step/step-plan.ts";
+import { saveLosses } from "./wire-state.ts";
+import type { KeptLosses } from "./wire-state.ts";
 
 const OPTIMIZER_FILE = "optimizer.safetensors";
 
@@ -77,6 +79,7 @@ export function runWriters(
   files: RunFiles,
   viewOf: ViewOf,
   state: unknown,
+  losses?: KeptLosses,
 ): readonly ((folder: string) => void)[] {
   const { parameters } = files;
   const view = floats(viewOf);
@@ -91,6 +94,7 @@ export function runWriters(
     },
     (folder) => saveTrainedWeights(folder, parameters, view),
     (folder) => saveOptimizer(folder, parameters, view),
+    ...(losses === undefined ? [] : [(folder: string) => saveLosses(folder, losses)]),
     (folder) => writeWholeFile(join(folder, TRAINER_STATE), `${JSON.stringify(state, null, 2)}\n`),
   ];
 }

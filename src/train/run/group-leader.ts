@@ -17,6 +17,8 @@ import { TrainError } from "../errors.ts";
 import { LOSS_TAG, RunGroup } from "./run-group.ts";
 import type { Held, Order } from "./run-group.ts";
 import type { ViewOf } from "./checkpoint-contents.ts";
+import { lossesNotice } from "./wire-state.ts";
+import type { KeptLosses } from "./wire-state.ts";
 
 /** Rank 0's part in a run of several processes: it prepares, deals, commands, writes and tells. */
 export class GroupLeader {
@@ -59,6 +61,16 @@ export class GroupLeader {
         ? `${layout.replicaCount} processes`
         : `${layout.replicaCount} pipelines of ${layout.stageCount} stages`;
     return `${arranged} on ${hosts.length === 1 ? (hosts[0] ?? "") : `${hosts.length} hosts (${hosts.join(", ")})`}, ${shares}; Anecdote ${VERSION}, ${cluster.version}`;
+  }
+
+  /** What a user should know of the checkpoint that the run goes on from. */
+  checkpointNotice(
+    folder: string,
+    { shard_optimizer: isSharded }: TrainConfig,
+  ): string | undefined {
+    const { losses, layout } = this.group;
+    const { replicaCount } = layout;
+    return lossesNotice(folder, losses && { replicaCount, isSharded });
   }
 
   /** Throws `TrainError` for what the group cannot do; before anything is prepared. */
@@ -120,14 +132,14 @@ export class GroupLeader {
     return this.#state?.isWhole !== false;
   }
 
-  /** Does what needs contents of buffers that others hold. */
-  async collecting<Result>(work: (viewOf: ViewOf) => Result): Promise<Result> {
+  /** Does what needs contents of buffers, and of what rounding lost, that others hold. */
+  async collecting<Result>(work: (viewOf: ViewOf, losses?: KeptLosses) => Result): Promise<Result> {
     const state = this.#state;
     if (state === undefined) throw new Error("the group has no weights yet");
-    if (state.isWhole) return work((name) => state.view(name));
+    if (state.isComplete) return work((name) => state.view(name));
     await this.group.command({ kind: "serve" });
     try {
-      return work((name) => state.view(name));
+      return work((name) => state.view(name), state.losses);
     } finally {
       await state.endServing();
       this.group.isDone();

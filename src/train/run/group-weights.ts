@@ -5,17 +5,24 @@ import { viewClassFor } from "../../engine/engine.ts";
 import type { BufferView, LoadedPlan } from "../../engine/engine.ts";
 import { elementCount, staticShape } from "../../mil/types.ts";
 import type { TensorType } from "../../mil/types.ts";
-import { biasesName, scalesName } from "../../model/index.ts";
+import { biasesName, scalesName, trainableWeights } from "../../model/index.ts";
 import type { Model, Weight } from "../../model/index.ts";
 import { storedTypes } from "../../plan/storage.ts";
 import { momentNames } from "../step/step-plan.ts";
 import { restoreWeights, runBuffers } from "./checkpoint-contents.ts";
+import { gradientName } from "../step/update-plan.ts";
 import type { Held, RunGroup } from "./run-group.ts";
+import { SavedLosses } from "./wire-state.ts";
+import type { KeptLosses, LossPlace, WireLayout } from "./wire-state.ts";
 
 const STATE_TAG = 13;
 const ASK_TAG = 14;
 const ANSWER_TAG = 15;
+const LOSS_TAG = 18;
 const NOTHING_MORE = -1;
+/** What is asked for: a buffer of the state, or what rounding lost of a weight's gradient. */
+const BUFFER = 0;
+const LOSSES = 1;
 
 interface StateBuffer {
   readonly name: string;
@@ -53,6 +60,11 @@ export class GroupState {
     return this.#group.layout.stageCount === 1 && this.#held.shard === undefined;
   }
 
+  /** Whether rank 0 needs nobody for a checkpoint. */
+  get isComplete(): boolean {
+    return this.isWhole && this.#group.losses === undefined;
+  }
+
   /** Rank 0 reads or draws every weight and gives it to those who hold it; all members call it. */
   async distribute(checkpoint: {
     readonly folder?: string;
@@ -73,7 +85,90 @@ export class GroupState {
       }
       for (const buffer of buffers) await this.#spread(weight, buffer, viewOf);
     }
+    await this.#spreadLosses(folder);
     await this.#group.world.barrier().wait();
+  }
+
+  /** Rank 0: what rounding lost at all processes. As `view`. */
+  get losses(): KeptLosses | undefined {
+    const { losses } = this.#group;
+    if (losses === undefined) return undefined;
+    return {
+      layout: this.#wireLayout,
+      unit: losses.unit,
+      places: this.#lossPlaces(),
+      read: (place) => this.#lossesOf(place),
+    };
+  }
+
+  get #wireLayout(): WireLayout {
+    const { replicaCount } = this.#group.layout;
+    return { replicaCount, isSharded: this.#held.shard !== undefined };
+  }
+
+  #lossPlaces(): readonly (LossPlace & { readonly length: number })[] {
+    const { replicaCount } = this.#group.layout;
+    return trainableWeights(this.#model.parameters).flatMap((weight) =>
+      this.#stagesOf(weight).flatMap((_, copy) =>
+        Array.from({ length: replicaCount }, (__, replica) => ({
+          ...{ weight: weight.name, replica, copy, length: elementCount(staticShape(weight.type)) },
+        })),
+      ),
+    );
+  }
+
+  #lossesOf({ weight: name, replica, copy }: LossPlace): Float32Array {
+    const { world, layout } = this.#group;
+    const weights = trainableWeights(this.#model.parameters);
+    const number = weights.findIndex((weight) => weight.name === name);
+    const weight = weights[number];
+    if (weight === undefined) throw new Error(`nothing of ${name} travels`);
+    const stage = this.#stagesOf(weight)[copy] ?? 0;
+    const rank = rankOf({ replica, stage }, layout);
+    if (rank === world.rank) return this.#ownLosses(weight);
+    const whole = new Float32Array(
+      new SharedArrayBuffer(4 * elementCount(staticShape(weight.type))),
+    );
+    world.send([Int32Array.of(LOSSES, number)], rank, ASK_TAG).block();
+    world.receive([whole], rank, ANSWER_TAG).block();
+    return whole;
+  }
+
+  #ownLosses({ name, type }: Weight): Float32Array {
+    const { losses } = this.#group;
+    if (losses === undefined) throw new Error("gradients do not travel as fp16");
+    return losses.of(gradientName(name), elementCount(staticShape(type)));
+  }
+
+  /** Gives each process what it had lost when the checkpoint was written, or its share of that. */
+  async #spreadLosses(folder: string | undefined): Promise<void> {
+    const { losses, world, layout, rank } = this.#group;
+    if (losses === undefined) return;
+    const saved = rank === 0 && folder !== undefined ? SavedLosses.open(folder) : undefined;
+    const told = Float64Array.of(saved === undefined ? Number.NaN : saved.unit);
+    await world.broadcast([told], 0).wait();
+    const [unit = Number.NaN] = told;
+    if (Number.isNaN(unit)) return;
+    losses.adoptUnit(unit);
+    try {
+      for (const weight of trainableWeights(this.#model.parameters)) {
+        const length = elementCount(staticShape(weight.type));
+        const stages = this.#stagesOf(weight);
+        for (const [copy, stage] of stages.entries())
+          for (let replica = 0; replica < layout.replicaCount; replica++) {
+            const target = rankOf({ replica, stage }, layout);
+            const place = { weight: weight.name, replica, copy, copyCount: stages.length };
+            const numbers = saved?.shareOf(place, length, this.#wireLayout);
+            if (numbers === undefined) {
+              if (target === rank)
+                await world.receive([this.#ownLosses(weight)], 0, LOSS_TAG).wait();
+            } else if (target === rank) this.#ownLosses(weight).set(numbers);
+            else await world.send([numbers], target, LOSS_TAG).wait();
+          }
+      }
+    } finally {
+      saved?.close();
+    }
   }
 
   /**
@@ -91,7 +186,7 @@ export class GroupState {
       const part = whole.subarray(first, end);
       if (rank === world.rank) part.set(this.#loaded.view(name));
       else {
-        world.send([Int32Array.of(number)], rank, ASK_TAG).block();
+        world.send([Int32Array.of(BUFFER, number)], rank, ASK_TAG).block();
         world.receive([part], rank, ANSWER_TAG).block();
       }
     }
@@ -101,10 +196,17 @@ export class GroupState {
   /** All others: hand over what rank 0 asks for, until it asks no more. */
   async serve(): Promise<void> {
     const { world } = this.#group;
-    const asked = new Int32Array(new SharedArrayBuffer(4));
+    const asked = new Int32Array(new SharedArrayBuffer(8));
+    const trained = trainableWeights(this.#model.parameters);
     for (;;) {
       await world.receive([asked], 0, ASK_TAG).wait();
-      const name = this.#stored[asked[0] ?? NOTHING_MORE];
+      const [kind, number = NOTHING_MORE] = asked;
+      const weight = trained[number];
+      if (kind === LOSSES && weight !== undefined) {
+        await world.send([this.#ownLosses(weight)], 0, ANSWER_TAG).wait();
+        continue;
+      }
+      const name = this.#stored[number];
       if (name === undefined) return;
       await world.send([this.#loaded.view(name)], 0, ANSWER_TAG).wait();
     }
@@ -114,7 +216,7 @@ export class GroupState {
     const { world } = this.#group;
     const sent: Exchange[] = [];
     for (let rank = 1; rank < world.size; rank++)
-      sent.push(world.send([Int32Array.of(NOTHING_MORE)], rank, ASK_TAG));
+      sent.push(world.send([Int32Array.of(BUFFER, NOTHING_MORE)], rank, ASK_TAG));
     for (const exchange of sent) await exchange.wait();
   }
 

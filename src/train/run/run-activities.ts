@@ -19,6 +19,7 @@ import { publishedRun } from "./published-run.ts";
 import type { RecordedSettings, RunTotals } from "./run-totals.ts";
 import type { TrainerState } from "../../runs/state.ts";
 import type { Trainer } from "../step/trainer.ts";
+import type { KeptLosses } from "./wire-state.ts";
 import { pruneCheckpoints } from "../../runs/whole-checkpoints.ts";
 
 /** What evaluations, samples and checkpoints are set to. */
@@ -63,7 +64,9 @@ export interface ActivityParts {
   readonly left: LeftActivities;
   readonly emit: (event: UntimedEvent) => TrainEvent;
   /** Does what needs the contents of buffers, those too that other processes hold. Default: this process has all. */
-  readonly collecting?: <Result>(work: (viewOf: ViewOf) => Result) => Promise<Result>;
+  readonly collecting?: <Result>(
+    work: (viewOf: ViewOf, losses?: KeptLosses) => Result,
+  ) => Promise<Result>;
   /** The loss over batches. Default: by this process's trainer. */
   readonly evaluate?: (batches: Iterable<Batch>) => Promise<EvaluationResult>;
 }
@@ -231,21 +234,23 @@ export class RunActivities {
 
   async #save(): Promise<string> {
     const { collecting = this.#collectHere, control } = this.#parts;
-    return await collecting((viewOf) => control.whileSaving(() => this.#write(viewOf)));
+    return await collecting((viewOf, losses) =>
+      control.whileSaving(() => this.#write(viewOf, losses)),
+    );
   }
 
-  readonly #collectHere = async <Result>(work: (viewOf: ViewOf) => Result): Promise<Result> => {
+  readonly #collectHere: NonNullable<ActivityParts["collecting"]> = async (work) => {
     const { loaded } = this.#parts.trainer;
     return work((name) => loaded.view(name));
   };
 
-  #write(viewOf: ViewOf): string {
+  #write(viewOf: ViewOf, losses: KeptLosses | undefined): string {
     const { config, files, trainer, totals, emit } = this.#parts;
     const startedMs = Date.now();
     const { folder, byteLength } = writeCheckpoint(
       config.output_dir,
       trainer.step,
-      runWriters(files, viewOf, this.#state()),
+      runWriters(files, viewOf, this.#state(), losses),
     );
     this.#savedStep = trainer.step;
     const { best } = totals;

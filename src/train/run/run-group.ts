@@ -16,6 +16,7 @@ import type { TrainConfig } from "../config/config.ts";
 import { balanceBlocks, stageCosts } from "../step/pipeline-balance.ts";
 import type { StepPart, UpdateShard } from "../step/step-part.ts";
 import type { TrainingGroup } from "../step/training-group.ts";
+import { WireLosses } from "../step/wire-losses.ts";
 import { divideBatches, parseShares } from "./batch-shares.ts";
 import type { BatchShares } from "./batch-shares.ts";
 import type { Dealing } from "./group-batches.ts";
@@ -61,6 +62,8 @@ export class RunGroup {
   readonly place: Place;
   readonly replicas: Collective;
   readonly shards: Collective;
+  /** Where gradients travel as fp16: what rounding has lost of this process's. */
+  readonly losses: WireLosses | undefined;
   /** Whether the others wait for a command, so that this process can end them in good order. */
   #isCommanding = true;
 
@@ -68,24 +71,26 @@ export class RunGroup {
     cluster: Cluster,
     layout: Layout,
     groups: { readonly replicas: Collective; readonly shards: Collective },
+    wire: TrainConfig["wire"],
   ) {
     this.cluster = cluster;
     this.layout = layout;
     this.place = placeOf(cluster.rank, layout);
     this.replicas = groups.replicas;
     this.shards = groups.shards;
+    this.losses = wire === "fp16" && groups.replicas.size > 1 ? new WireLosses() : undefined;
   }
 
   /** Forms the group. Throws `ClusterError` where Open MPI is missing or processes do not fit the stages. */
   static async open(
-    settings: Pick<TrainConfig, "pipeline_stages" | "stall_seconds">,
+    settings: Pick<TrainConfig, "pipeline_stages" | "stall_seconds" | "wire">,
   ): Promise<RunGroup> {
     const cluster = await Cluster.open({ stallSeconds: settings.stall_seconds });
     const layout = layoutOf(cluster.size, settings.pipeline_stages);
     const { replica, stage } = placeOf(cluster.rank, layout);
     const replicas = await cluster.split(stage);
     const shards = await cluster.split(replica);
-    return new RunGroup(cluster, layout, { replicas, shards });
+    return new RunGroup(cluster, layout, { replicas, shards }, settings.wire);
   }
 
   get rank(): number {
@@ -138,11 +143,12 @@ export class RunGroup {
 
   /** Everybody calls it: the two ends of each pipeline form a group where they share a table. */
   async trainingGroup(config: TrainConfig, model: Model): Promise<TrainingGroup> {
-    const { wire, shard_optimizer: isSharded } = config;
+    const { shard_optimizer: isSharded } = config;
     const { stage, replica } = this.place;
     const { stageCount, replicaCount } = this.layout;
     const table = model.parameters.head.weights.find((weight) => weight.borrowed);
-    const group = { replicas: this.replicas, shards: this.shards, wire, isSharded };
+    const { replicas, shards, losses: lost } = this;
+    const group = { replicas, shards, lost, isSharded };
     if (table?.trainable !== true || stageCount === 1) return group;
     const isEnd = stage === 0 || stage === stageCount - 1;
     const ends = await this.cluster.split(isEnd ? replica : replicaCount);

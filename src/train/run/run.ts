@@ -49,6 +49,7 @@ import { makeTrainer } from "./make-trainer.ts";
 import { launchedProcess } from "../../cluster/index.ts";
 import { GroupLeader } from "./group-leader.ts";
 import { joinSettings, threadsBeside } from "./run-group.ts";
+import { lossesNotice } from "./wire-state.ts";
 import { newestWholeCheckpoint } from "../../runs/whole-checkpoints.ts";
 import type { FoundCheckpoint } from "../../runs/whole-checkpoints.ts";
 
@@ -218,6 +219,12 @@ class Run {
       const { dataDigest } = this.#data;
       const engine = this.#engine.description;
       this.#notices.push(...resumeNotices({ state, engine, config, dataDigest }));
+      const { folder } = point;
+      const lost =
+        this.#leader === undefined
+          ? lossesNotice(folder, undefined)
+          : this.#leader.checkpointNotice(folder, config);
+      if (lost !== undefined) this.#notices.push(lost);
     }
     const group = await this.#beginGroup(point);
     const held = this.#leader?.hold(this.#own, this.#model);

@@ -245,6 +245,7 @@ export class Trainer {
   ): StepGradients {
     const { batches, tokenCount, stateBefore, step } = begun;
     const scale = this.lossScale.scaleFor(tokenCount);
+    this.#group.useUnit(scale);
     return { batches, tokenCount, stateBefore, step, scale, done: 0, lossSum: 0 };
   }
 
@@ -273,19 +274,19 @@ export class Trainer {
   }
 
   /** Runs the last micro-batch; gradients are summed over the group from the moment in which they are whole. */
-  async #runAndReduce(sections: readonly string[], { scale, done }: StepGradients): Promise<void> {
+  async #runAndReduce(sections: readonly string[], { done }: StepGradients): Promise<void> {
     for (const section of sections) {
-      const reduction = this.#reduction(section, scale, done);
+      const reduction = this.#reduction(section, done);
       await this.loaded.run(section, (count) => reduction.reached(count));
       await reduction.finish();
     }
     await this.#group.sumTied();
   }
 
-  #reduction(section: string, scale: number, batch: number): GradientReduction {
+  #reduction(section: string, batch: number): GradientReduction {
     return new GradientReduction(gradientGroups(this.loaded.plan, section), (buffers) => {
       for (const buffer of buffers) this.#sums?.add(batch, buffer);
-      return this.#group.reduceGradients(buffers, scale);
+      return this.#group.reduceGradients(buffers);
     });
   }
 
@@ -302,7 +303,7 @@ export class Trainer {
       accumulates: (index) => index > 0 && this.#sums === undefined,
       backward: async (section, index) => {
         const isLast = index + 1 === batches.length;
-        const reduction = isLast ? this.#reduction(section, scale, index) : undefined;
+        const reduction = isLast ? this.#reduction(section, index) : undefined;
         await this.loaded.run(section, (count) => reduction?.reached(count));
         if (pipeline.isLast) gradients.lossSum += readScalar(this.loaded, "loss_sum");
         if (reduction === undefined)

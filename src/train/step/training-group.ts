@@ -1,8 +1,9 @@
 import { ALONE } from "../../engine/collective.ts";
-import type { Collective, Exchange } from "../../engine/collective.ts";
+import type { Collective, Exchange, WireFormat } from "../../engine/collective.ts";
 import type { LoadedPlan } from "../../engine/engine.ts";
 import { gradientView } from "./gradient-sums.ts";
 import { gradientName } from "./update-plan.ts";
+import type { WireLosses } from "./wire-losses.ts";
 
 /** The processes of one training. Default: this one alone. */
 export interface TrainingGroup {
@@ -10,8 +11,8 @@ export interface TrainingGroup {
   readonly replicas?: Collective;
   /** Holders of different weights of one model: the squares of their gradients are summed over them. */
   readonly shards?: Collective;
-  /** How gradients travel. Default fp32. */
-  readonly wire?: "fp32" | "fp16";
+  /** Gradients travel as fp16, and this is what rounding has lost of them. Default: they travel as fp32. */
+  readonly lost?: WireLosses | undefined;
   /** Each replica updates its part of every weight (`partOf`), and gets the others' parts from them. Default false. */
   readonly isSharded?: boolean;
   /** Where the first and the last process of a pipeline hold one table: the two, and the table's name. */
@@ -23,25 +24,19 @@ export class GroupStep {
   readonly #loaded: LoadedPlan;
   readonly #replicas: Collective;
   readonly #shards: Collective;
-  readonly #wire: "fp32" | "fp16";
+  readonly #lost: WireLosses | undefined;
   readonly #isSharded: boolean;
   readonly #tied: TrainingGroup["tied"];
 
   constructor(
     loaded: LoadedPlan,
-    {
-      replicas = ALONE,
-      shards = ALONE,
-      wire = "fp32",
-      isSharded = false,
-      tied,
-    }: TrainingGroup = {},
+    { replicas = ALONE, shards = ALONE, lost, isSharded = false, tied }: TrainingGroup = {},
   ) {
     this.#tied = tied;
     this.#loaded = loaded;
     this.#replicas = replicas;
     this.#shards = shards;
-    this.#wire = wire;
+    this.#lost = lost;
     this.#isSharded = isSharded && replicas.size > 1;
   }
 
@@ -63,11 +58,20 @@ export class GroupStep {
     return await sumOver(this.#shards, await sumOver(this.#replicas, value));
   }
 
+  /** What the numbers of the gradients that come now stand for: the loss scale. */
+  useUnit(unit: number): void {
+    this.#lost?.useUnit(unit);
+  }
+
   /** Begins to sum gradients over all replicas; each replica gets its part of the sums where it updates no more. */
-  reduceGradients(buffers: readonly string[], unit: number): Exchange | undefined {
+  reduceGradients(buffers: readonly string[]): Exchange | undefined {
     if (this.#replicas.size === 1) return undefined;
     const views = buffers.map((name) => gradientView(this.#loaded, name));
-    const wire = { kind: this.#wire, names: buffers, unit };
+    const lost = this.#lost;
+    const wire: WireFormat | undefined = lost && {
+      kind: "fp16",
+      lost: buffers.map((name, index) => lost.of(name, views[index]?.length ?? 0)),
+    };
     return this.#isSharded
       ? this.#replicas.reduceScatter(views, wire)
       : this.#replicas.allReduce(views, wire);

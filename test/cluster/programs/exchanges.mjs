@@ -53,9 +53,9 @@ const counts = Int32Array.from(members, (member) => (member === rank ? rank + 1 
 await world.allReduce([counts]).wait();
 found.integers = [...counts];
 
-const names = ["gradient"];
+const lost = [new Float32Array(new SharedArrayBuffer(4000))];
 const rounded = numbers(rank, 1000);
-await world.allReduce([rounded], { kind: "fp16", names, unit: 1 }).wait();
+await world.allReduce([rounded], { kind: "fp16", lost }).wait();
 const exact = tree(members.map((member) => numbers(member, 1000)));
 found.halfError =
   Math.max(...rounded.map((value, i) => Math.abs(value - exact[i]))) /
@@ -64,14 +64,14 @@ found.halfError =
 const mean = new Float64Array(1000);
 for (let turn = 0; turn < 64; turn++) {
   const again = numbers(rank, 1000);
-  await world.allReduce([again], { kind: "fp16", names, unit: 1 }).wait();
+  await world.allReduce([again], { kind: "fp16", lost }).wait();
   again.forEach((value, i) => (mean[i] += value / 64));
 }
 found.halfMeanError =
   Math.max(...mean.map((value, i) => Math.abs(value - exact[i]))) /
   Math.max(...exact.map(Math.abs));
 const bad = Float32Array.of(rank === 0 ? Infinity : 1, 2);
-await world.allReduce([bad], { kind: "fp16", names: ["bad"], unit: 1 }).wait();
+await world.allReduce([bad], { kind: "fp16" }).wait();
 found.infinite = bad[0] === Infinity;
 const bits = Array.from(new Uint32Array(rounded.buffer));
 const all = new Int32Array(size);

@@ -213,3 +213,84 @@ export function addFloat16(source: usize, target: usize, count: u32): void {
     i++;
   }
 }
+
+/** Adds `lost` to numbers, in place, and gives the largest magnitude of the sums; NaN where one of them is none. */
+export function addLost(numbers: usize, lost: usize, count: u32): f32 {
+  let largest4 = f32x4.splat(0);
+  const whole: u32 = count & ~3;
+  let i: u32 = 0;
+  while (i < whole) {
+    const offset = (<usize>i) << 2;
+    const sum = f32x4.add(v128.load(numbers + offset), v128.load(lost + offset));
+    v128.store(numbers + offset, sum);
+    largest4 = f32x4.max(largest4, f32x4.abs(sum));
+    i += 4;
+  }
+  let largest = f32.max(
+    f32.max(f32x4.extract_lane(largest4, 0), f32x4.extract_lane(largest4, 1)),
+    f32.max(f32x4.extract_lane(largest4, 2), f32x4.extract_lane(largest4, 3)),
+  );
+  while (i < count) {
+    const offset = (<usize>i) << 2;
+    const sum = load<f32>(numbers + offset) + load<f32>(lost + offset);
+    store<f32>(numbers + offset, sum);
+    largest = f32.max(largest, f32.abs(sum));
+    i++;
+  }
+  return largest;
+}
+
+/**
+ * Numbers times `scale`, a power of two, as fp16 into `target`; the numbers become what a reader of the halves gets, and
+ * `lost` what they were beyond that.
+ */
+export function roundScaled(
+  numbers: usize,
+  lost: usize,
+  target: usize,
+  count: u32,
+  scale: f32,
+  back: f32,
+): void {
+  const scale4 = f32x4.splat(scale);
+  const back4 = f32x4.splat(back);
+  const whole: u32 = count & ~3;
+  let i: u32 = 0;
+  while (i < whole) {
+    const offset = (<usize>i) << 2;
+    const exact = v128.load(numbers + offset);
+    const bits = halves(f32x4.mul(exact, scale4));
+    v128.store_lane<u64>(target + ((<usize>i) << 1), i16x8.narrow_i32x4_u(bits, bits), 0);
+    const sent = f32x4.mul(singles(bits), back4);
+    v128.store(numbers + offset, sent);
+    v128.store(lost + offset, f32x4.sub(exact, sent));
+    i += 4;
+  }
+  while (i < count) {
+    const offset = (<usize>i) << 2;
+    const exact = load<f32>(numbers + offset);
+    const bits = halves(f32x4.splat(exact * scale));
+    store<u16>(target + ((<usize>i) << 1), <u16>i32x4.extract_lane(bits, 0));
+    const sent = f32x4.extract_lane(singles(bits), 0) * back;
+    store<f32>(numbers + offset, sent);
+    store<f32>(lost + offset, exact - sent);
+    i++;
+  }
+}
+
+/** fp16 bits times `factor` to fp32. */
+export function readScaled(source: usize, target: usize, count: u32, factor: f32): void {
+  const factor4 = f32x4.splat(factor);
+  const whole: u32 = count & ~3;
+  let i: u32 = 0;
+  while (i < whole) {
+    const word = singles(v128.load_ext<u16>(source + ((<usize>i) << 1)));
+    v128.store(target + ((<usize>i) << 2), f32x4.mul(word, factor4));
+    i += 4;
+  }
+  while (i < count) {
+    const word = singles(i32x4.splat(<i32>load<u16>(source + ((<usize>i) << 1))));
+    store<f32>(target + ((<usize>i) << 2), f32x4.extract_lane(word, 0) * factor);
+    i++;
+  }
+}
