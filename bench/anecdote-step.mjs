@@ -29,6 +29,7 @@ const { plan, model } = buildTrainingPlan({
   accumulation: false,
   optimize: (fn) => optimize(fn),
   recompute: size.recompute,
+  ...(size.attention_block > 0 && { attentionBlockRows: size.attention_block }),
 });
 const loaded = await engine.load(plan);
 const trainer = randomTrainer(loaded, model, size);

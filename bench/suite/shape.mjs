@@ -12,6 +12,7 @@ const NUMBERS = {
   context: "256",
   threads: "2",
   lora: "0",
+  attention_block: "0",
 };
 const FLAGS = { family: "gpt2", recompute: "auto", tied: "yes" };
 

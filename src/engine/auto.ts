@@ -12,6 +12,11 @@ export interface AutoChoice {
   readonly reason?: string;
 }
 
+/** Whether "auto" can be anything but the CPU on this machine. */
+export function mayBeNeuralEngine(): boolean {
+  return hasNeuralEngine();
+}
+
 /** What tells `autoChoice` of a machine; the defaults are this one. */
 export interface AutoOptions {
   readonly driver?: Driver;

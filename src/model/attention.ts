@@ -87,16 +87,54 @@ function foldScores(
   return stage.op("reshape", { x: scores, shape: [B, kv, group * S, columns] });
 }
 
+/** Rows `first` to `end`, which see columns from `start` on: a part of attention's square. */
+interface SquareBlock {
+  readonly first: number;
+  readonly end: number;
+  readonly start: number;
+}
+
+/** The square in blocks of rows, each with the columns that some of its rows see; one block where rows are not cut. */
+function squareBlocks(rowCount: number, blockRows = rowCount, window = rowCount): SquareBlock[] {
+  const blocks: SquareBlock[] = [];
+  for (let first = 0; first < rowCount; first += blockRows) {
+    const end = Math.min(rowCount, first + blockRows);
+    blocks.push({ first, end, start: Math.max(0, first - window + 1) });
+  }
+  return blocks;
+}
+
 /** [S, S]: 0 where row i may see column j: those up to itself, the last `window` of them where that is given. */
 export function causalMask(stage: StageBuilder, rowCount: number, window?: number): Value {
+  return blockMask(stage, { first: 0, end: rowCount, start: 0 }, window);
+}
+
+/** The causal mask of a block, [rows, columns]. */
+function blockMask(
+  stage: StageBuilder,
+  { first, end, start }: SquareBlock,
+  window?: number,
+): Value {
   const hidden = maskedScore(stage.dataType);
-  const mask = new Float32Array(rowCount * rowCount);
-  for (let row = 0; row < rowCount; row++) {
-    const start = row * rowCount;
-    if (window !== undefined) mask.fill(hidden, start, start + Math.max(0, row - window + 1));
-    mask.fill(hidden, start + row + 1, start + rowCount);
+  const columns = end - start;
+  const mask = new Float32Array((end - first) * columns);
+  for (let row = first; row < end; row++) {
+    const at = (row - first) * columns;
+    if (window !== undefined) mask.fill(hidden, at, at + Math.max(0, row - window + 1 - start));
+    mask.fill(hidden, at + row + 1 - start, at + columns);
   }
-  return stage.constant(mask, [rowCount, rowCount], "causal_mask");
+  return stage.constant(mask, [end - first, columns], "causal_mask");
+}
+
+/** A part of an axis. */
+function slice(stage: StageBuilder, x: Value, axis: number, begin: number, end: number): Value {
+  const shape = x.type.kind === "tensor" ? x.type.shape.map(Number) : [];
+  if (begin === 0 && end === shape[axis]) return x;
+  return stage.op("slice_by_index", {
+    x,
+    begin: shape.map((_, other) => (other === axis ? begin : 0)),
+    end: shape.map((size, other) => (other === axis ? end : size)),
+  });
 }
 
 /** A packed batch's mask [B, S, S] as it is added to scores: with an axis for the heads, and for the group if any. */
@@ -126,6 +164,12 @@ export function softCapped(stage: StageBuilder, x: Value, cap: number | undefine
   return stage.op("mul", { x: curve, y: cap });
 }
 
+/** How the work of attention is cut. */
+export interface AttentionCut {
+  /** Rows of a block, which is multiplied only with the columns that some of them see. Default: all rows. */
+  readonly blockRows?: number | undefined;
+}
+
 /**
  * Every row attends to itself and the rows before it, or to those that `mask` leaves (as `packedMask` gives it). The
  * query carries the factor 1/sqrt(D).
@@ -138,21 +182,51 @@ export function causalAttention(
   value: Value,
   sizes: AttentionSizes,
   mask?: Value,
-  { window, cap }: ScoreRules = {},
+  { window, cap, blockRows }: ScoreRules & AttentionCut = {},
 ): Value {
   const S = sizes.rowCount;
-  const x = foldGroups(stage, query, sizes);
-  const products = stage.op("matmul", { x, y: key, transpose_y: true }, "scores");
-  const scores = softCapped(stage, products, cap);
-  const masked = stage.op(
-    "add",
-    { x: unfoldScores(stage, scores, sizes, S), y: mask ?? causalMask(stage, S, window) },
-    "masked_scores",
-  );
-  const weights = stage.op("softmax", { x: masked, axis: -1 }, "attention");
-  const probabilities = foldScores(stage, weights, sizes, S);
-  const mixed = stage.op("matmul", { x: probabilities, y: value }, "mixed_heads");
-  return mergeHeads(stage, mixed, sizes);
+  const blocks = squareBlocks(S, blockRows, window);
+  // Of queries and of a packed mask alike.
+  const rowAxis = groupSize(sizes) === 1 ? 2 : 3;
+  const parts = blocks.map((block) => {
+    const { first, end, start } = block;
+    const rowSizes = { ...sizes, rowCount: end - first };
+    const x = foldGroups(stage, slice(stage, query, rowAxis, first, end), rowSizes);
+    const y = slice(stage, key, 2, start, end);
+    const products = stage.op("matmul", { x, y, transpose_y: true }, "scores");
+    const scores = softCapped(stage, products, cap);
+    const visible =
+      mask === undefined
+        ? blockMask(stage, block, window)
+        : slice(stage, slice(stage, mask, rowAxis, first, end), rowAxis + 1, start, end);
+    const unfolded = unfoldScores(stage, scores, rowSizes, end - start);
+    const masked = stage.op("add", { x: unfolded, y: visible }, "masked_scores");
+    const weights = stage.op("softmax", { x: masked, axis: -1 }, "attention");
+    const probabilities = foldScores(stage, weights, rowSizes, end - start);
+    const seen = slice(stage, value, 2, start, end);
+    return stage.op("matmul", { x: probabilities, y: seen }, "mixed_heads");
+  });
+  return mergeHeads(stage, joinedRows(stage, parts, blocks, sizes), sizes);
+}
+
+/** Blocks of mixed rows one below the other, [B, Hkv, G*S, D] each and together. */
+function joinedRows(
+  stage: StageBuilder,
+  parts: readonly Value[],
+  blocks: readonly SquareBlock[],
+  sizes: AttentionSizes,
+): Value {
+  const [only] = parts;
+  if (parts.length === 1 && only !== undefined) return only;
+  const group = groupSize(sizes);
+  const { batchSize: B, rowCount: S, keyValueHeadCount: kv, headSize: D } = sizes;
+  if (group === 1) return stage.op("concat", { values: parts, axis: 2 }, "mixed_blocks");
+  const values = parts.map((x, index) => {
+    const { first, end } = blocks[index] ?? { first: 0, end: S };
+    return stage.op("reshape", { x, shape: [B, kv, group, end - first, D] });
+  });
+  const joined = stage.op("concat", { values, axis: 3 }, "mixed_blocks");
+  return stage.op("reshape", { x: joined, shape: [B, kv, group * S, D] });
 }
 
 /**

@@ -240,7 +240,7 @@ function decoderBlock(config: DecoderConfig, sizes: BatchSizes): MilFunction {
     value,
     shape,
     packed?.mask,
-    { window: layer.window, cap: config.scoreCap },
+    { window: layer.window, cap: config.scoreCap, blockRows: sizes.attentionBlockRows },
   );
   return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed) });
 }

@@ -14,6 +14,8 @@ export interface BatchSizes {
   readonly variant?: string | undefined;
   /** The block is for learning: an adapter's dropout masks are inputs where it has some. Default false. */
   readonly isLearning?: boolean;
+  /** Rows that attend together, to the columns that some of them see. Default: all, to all columns. */
+  readonly attentionBlockRows?: number | undefined;
 }
 
 /** A run of rows that attends to a cache of earlier ones. */

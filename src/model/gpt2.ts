@@ -151,6 +151,7 @@ function block(config: Gpt2Config, sizes: BatchSizes): MilFunction {
     ...project(stage, rows, shape, scoreScaleOf(config, sizes.variant)),
     shape,
     mask,
+    { blockRows: sizes.attentionBlockRows },
   );
   return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed) });
 }

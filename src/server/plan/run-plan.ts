@@ -58,7 +58,8 @@ export function runPlan(folder: string, chipName?: string): RunPlan {
   const own = simulatedChip(config.engine);
   const chip = chipName === undefined ? (own ?? chipByName(COMPARED)) : chipByName(chipName);
   const driver = chooseDriver(config.ane_driver);
-  const { plan } = planOf(config, trainedModel(config, plannedModel(config)));
+  const model = trainedModel(config, plannedModel(config));
+  const { plan } = planOf({ ...config, engine: "ane" }, model);
   const runs = trainingRuns(plan, config.gradient_accumulation_steps);
   const placed = placePlan(plan, chip, driver);
   const estimate = estimatePlacedPlan(plan, chip, driver, runs);

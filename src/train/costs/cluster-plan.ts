@@ -76,7 +76,7 @@ export function priceParts(
 ): PricedParts {
   const whole = plannedModel(config);
   const single = trainedModel({ ...config, trained_layers: -1 }, { ...whole, layerCount: 1 });
-  const { plan } = planOf({ ...config, gradient_accumulation_steps: 1 }, single);
+  const { plan } = planOf({ ...config, engine: "ane", gradient_accumulation_steps: 1 }, single);
   const { dispatches } = placedPrices(
     plan,
     chipByName(chip),

@@ -58,7 +58,7 @@ export function estimateStep(
   const microBatches = config.gradient_accumulation_steps;
   // A plan of one micro-batch is a plan of many without the section for the later ones: one is placed, both are priced.
   const { plan } = planOf(
-    { ...config, gradient_accumulation_steps: PUBLISHED_MICRO_BATCHES },
+    { ...config, engine: "ane", gradient_accumulation_steps: PUBLISHED_MICRO_BATCHES },
     model,
   );
   const priceOf = placedPrices(plan, chip, driver);

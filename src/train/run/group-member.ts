@@ -72,7 +72,7 @@ async function trainOn(
   const { config } = order;
   const model = trainedModel(config, order.model, order.modelFolder);
   const held = group.hold(config, model);
-  const { plan } = planOf(config, model, held);
+  const { plan } = planOf({ ...config, engine: engine.description.name }, model, held);
   requireMemory(plan);
   const trainingGroup = await group.trainingGroup(config, model);
   const loaded = await engine.load(plan);

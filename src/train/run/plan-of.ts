@@ -1,3 +1,4 @@
+import { mayBeNeuralEngine } from "../../engine/auto.ts";
 import type { Model } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import type { TrainConfig } from "../config/config.ts";
@@ -9,13 +10,32 @@ interface HeldParts {
   readonly shard?: TrainingPlanOptions["shard"] | undefined;
 }
 
-/** The plan of a run's steps, as `--show plan` prints it and the engine runs it. `held`: in a group, what this
- * process holds. */
+/** Below this many rows a block's copies and extra ops cost what it saves. */
+const SHORTEST_CUT_ROWS = 256;
+const CUT_BLOCKS = 8;
+const BLOCK_MULTIPLE = 64;
+
+/**
+ * Rows of a block of causal attention on a processor, which then leaves out most of what the mask hides: 0.94 of the time
+ * and 0.82 of the memory of a llama of 3 x 768 at 1,024 tokens. A Neural Engine and what stands for one take whole
+ * squares: there more ops cost more than they save, by the cost model.
+ */
+function attentionBlockRows({ engine, max_seq_length: rows }: TrainConfig): number | undefined {
+  const isProcessor = engine === "cpu" || (engine === "auto" && !mayBeNeuralEngine());
+  if (!isProcessor || rows < SHORTEST_CUT_ROWS) return undefined;
+  return BLOCK_MULTIPLE * Math.ceil(rows / CUT_BLOCKS / BLOCK_MULTIPLE);
+}
+
+/**
+ * The plan of a run's steps, as `--show plan` prints it and the engine runs it. `held`: in a group, what this process
+ * holds.
+ */
 export function planOf(
   config: TrainConfig,
   model: Model,
   { part, shard }: HeldParts = {},
 ): TrainingPlan {
+  const blockRows = attentionBlockRows(config);
   return buildTrainingPlan({
     model,
     ...(part !== undefined && { part }),
@@ -27,6 +47,7 @@ export function planOf(
     recompute: config.recompute,
     optimize: (fn) => optimize(fn),
     adamw: { beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: config.adam_epsilon },
+    ...(blockRows !== undefined && { attentionBlockRows: blockRows }),
     muon: { momentum: config.muon_momentum, iterations: config.muon_iterations },
     ...(config.tap_bytes !== undefined && { byteBudget: config.tap_bytes }),
     ...(config.head_chunk_rows !== undefined && { headChunkRows: config.head_chunk_rows }),

@@ -120,9 +120,10 @@ async function prepareAndRun(
     onChoice: (reason) => notes.push(reason),
   });
   try {
+    const planned = { ...known, engine: engine.description.name };
     // In a group each process looks at its own part, once it knows it.
     if (leader === undefined)
-      requireMemory(planOf(known, trainedModel(known, plannedModel(known))).plan);
+      requireMemory(planOf(planned, trainedModel(known, plannedModel(known))).plan);
     const data = prepareData(known, context.onProgress);
     try {
       const config = withEpochs({ ...known, data: data.dataPath }, data);
@@ -228,7 +229,8 @@ class Run {
     }
     const group = await this.#beginGroup(point);
     const held = this.#leader?.hold(this.#own, this.#model);
-    const { plan } = planOf(this.#own, this.#model, held);
+    const { name: engine } = this.#engine.description;
+    const { plan } = planOf({ ...this.#own, engine }, this.#model, held);
     requireMemory(plan);
     const step = point?.step ?? 0;
     const leftFile = new LeftActivities(config.output_dir);

@@ -99,8 +99,9 @@ export class StepContext {
   }
 
   get batchSizes() {
-    const { batchSize, sequenceLength, isPacked = false } = this.options;
-    return { batchSize, sequenceLength, isPacked, dataType: "fp32" } as const;
+    const { batchSize, sequenceLength, isPacked = false, attentionBlockRows } = this.options;
+    const sizes = { batchSize, sequenceLength, isPacked, attentionBlockRows };
+    return { ...sizes, dataType: "fp32" } as const;
   }
 
   /** Mask and rotary tables of a packed batch, for every block of the section. */

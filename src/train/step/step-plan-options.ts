@@ -24,6 +24,8 @@ export interface TrainingPlanOptions {
   readonly byteBudget?: number;
   /** Rows of the batch whose logits exist at once. Default: what fits 64 MiB of logits. */
   readonly headChunkRows?: number;
+  /** Rows of a sequence that attend together, to the columns that some of them see. Default: all, to all columns. */
+  readonly attentionBlockRows?: number;
   readonly adamw?: AdamwSettings;
   readonly muon?: MuonSettings;
   /** Of a process in a pipeline: the plan has its blocks alone, and a forward and a backward section a slot. */
