@@ -4,6 +4,7 @@ import {
   briefMs,
   costBars,
   measuredTimeline,
+  pairedTable,
   sectionFlow,
   stepTimeline,
 } from "../../src/server/plan/pictures.ts";
@@ -68,6 +69,7 @@ export function RunPlan({ live }: { readonly live: LiveRun }) {
   const measured = live.timings.value?.dispatches ?? [];
   const shown = plan.sections.find(({ name }) => name === section.value) ?? plan.sections[0];
   const measuredPicture = measuredTimeline(plan, measured, engine);
+  const paired = pairedTable(plan, measured, engine);
   return (
     <section aria-label="Plan">
       {problem.value !== null && <Problem text={problem.value} />}
@@ -110,6 +112,12 @@ export function RunPlan({ live }: { readonly live: LiveRun }) {
         <Picture label="Timeline, predicted" svg={stepTimeline(plan)} picked={picked} />
         {measuredPicture !== undefined && (
           <Picture label="Timeline, measured" svg={measuredPicture} picked={picked} />
+        )}
+        {paired !== undefined && (
+          <details class="document">
+            <summary>each dispatch, measured and predicted</summary>
+            <div dangerouslySetInnerHTML={{ __html: paired }} />
+          </details>
         )}
       </div>
       <div class="charts">

@@ -39,10 +39,12 @@ export interface LoadOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Time spent in one dispatch (or in several that the engine joined), summed over runs. */
+/** Time spent in one dispatch, in a part of one, or in several that the engine joined, summed over runs. */
 export interface DispatchTiming {
   readonly section: string;
   readonly label: string;
+  /** Which dispatches: their indices in the section of the plan as it was loaded, ascending. */
+  readonly places: readonly number[];
   readonly runs: number;
   readonly elapsedMs: number;
 }

@@ -6,6 +6,8 @@ import type { PlacedProgram } from "./ports.ts";
 export interface SplitPlan {
   readonly plan: Plan;
   readonly placed: ReadonlyMap<string, PlacedProgram>;
+  /** For each dispatch of a section as it runs, the index of the dispatch of the given plan that it is, or is part of. */
+  readonly places: ReadonlyMap<string, readonly number[]>;
 }
 
 /**
@@ -22,15 +24,21 @@ export function splitHostParts(plan: Plan, placed: ReadonlyMap<string, PlacedPro
     if (isInPlace(plan, split)) inPlace.add(program.name);
     else splits.set(program.name, split);
   }
-  if (splits.size + inPlace.size === 0) return { plan, placed };
+  const places = new Map(
+    [...plan.sections].map(([section, dispatches]) => [
+      section,
+      dispatches.flatMap(({ program }, index) => (splits.has(program) ? [index, index] : [index])),
+    ]),
+  );
+  if (splits.size + inPlace.size === 0) return { plan, placed, places };
   const programs = new Map(plan.programs);
   const buffers = new Map(plan.buffers);
-  const places = new Map(placed);
-  for (const name of inPlace) places.set(name, { place: "host", reason: IN_PLACE });
+  const running = new Map(placed);
+  for (const name of inPlace) running.set(name, { place: "host", reason: IN_PLACE });
   for (const [name, { host, engine, between }] of splits) {
     programs.set(name, engine);
     programs.set(host.name, host);
-    places.set(host.name, { place: "host", reason: "integers and look-ups are the host's" });
+    running.set(host.name, { place: "host", reason: "integers and look-ups are the host's" });
     for (const spec of between.values()) buffers.set(spec.name, spec);
   }
   const sections = new Map(
@@ -42,7 +50,7 @@ export function splitHostParts(plan: Plan, placed: ReadonlyMap<string, PlacedPro
       }),
     ]),
   );
-  return { plan: { ...plan, programs, buffers, sections }, placed: places };
+  return { plan: { ...plan, programs, buffers, sections }, placed: running, places };
 }
 
 const IN_PLACE = "the host would write a result before the engine reads what stands in its place";

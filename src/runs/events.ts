@@ -177,6 +177,8 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
       z.object({
         section: z.string(),
         label: z.string(),
+        /** Indices of these dispatches in the plan's section; absent in events of earlier versions. */
+        places: z.array(z.int().nonnegative()).optional(),
         runs: z.int().nonnegative(),
         elapsed_ms: z.number(),
       }),

@@ -4,9 +4,24 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { EventLog, eventsPath } from "../../src/runs/event-log.ts";
 import { startDashboard } from "../../src/server/dashboard.ts";
-import { measuredTimeline, sectionFlow, stepTimeline } from "../../src/server/plan/pictures.ts";
+import { createSimEngine } from "../../src/engine/sim/index.ts";
+import { pairTimes } from "../../src/server/plan/pair-times.ts";
+import type { MeasuredDispatch } from "../../src/server/plan/pair-times.ts";
+import {
+  measuredTimeline,
+  pairedTable,
+  sectionFlow,
+  stepTimeline,
+} from "../../src/server/plan/pictures.ts";
 import { runPlan } from "../../src/server/plan/run-plan.ts";
 import type { PlanView, ProgramText } from "../../src/server/plan/views.ts";
+import {
+  planOf,
+  plannedModel,
+  readTrainLayer,
+  resolveRun,
+  trainedModel,
+} from "../../src/train/index.ts";
 
 let runs: string;
 let run: string;
@@ -72,6 +87,72 @@ describe("a run's step", () => {
     const flow = sectionFlow(view, section);
     expect(flow.match(/<g data-key/g)).toHaveLength(section.dispatches.length);
     expect(flow).toContain("kept for the backward pass");
+  });
+
+  it("has what an engine measured paired with what is predicted, dispatch by dispatch", async () => {
+    const settings = {
+      ...{ engine: "sim:m4", family: "llama", layers: 2, hidden_size: 32, heads: 1, kv_heads: 1 },
+      ...{ ffn_size: 32, vocab_size: 257, batch_size: 1, max_seq_length: 8 },
+      ...{ gradient_accumulation_steps: 2, output_dir: run },
+    };
+    writeFileSync(
+      join(run, "config.yaml"),
+      Object.entries(settings)
+        .map(([name, value]) => `${name}: ${value}\n`)
+        .join(""),
+    );
+    const { view } = runPlan(run);
+    const { config } = resolveRun([readTrainLayer({ origin: "test", values: settings })]);
+    const { plan } = planOf(config, trainedModel(config, plannedModel(config)));
+    const engine = createSimEngine("m4", { threads: 1 });
+    const loaded = await engine.load(plan);
+    for (const { name, runs: count } of view.sections) if (count > 0) await loaded.run(name);
+    const measured: MeasuredDispatch[] = loaded
+      .timings()
+      .map(({ elapsedMs, ...timing }) => ({ ...timing, elapsed_ms: elapsedMs }));
+    await engine.close();
+    const pairs = pairTimes(view, measured);
+    const dispatchCount = view.sections
+      .filter(({ runs: count }) => count > 0)
+      .reduce((sum, { dispatches }) => sum + dispatches.length, 0);
+    expect(pairs).toHaveLength(dispatchCount);
+    // A simulated engine's clock is the cost model: whatever is paired with another dispatch differs.
+    for (const { measuredMs, predictedMs } of pairs) expect(measuredMs).toBeCloseTo(predictedMs, 9);
+    expect(view.isRunsOwn).toBe(true);
+    const picture = measuredTimeline(view, measured, "sim:m4") ?? "";
+    const keys = [...picture.matchAll(/data-key="([^"]+)"/g)].map(([, key]) => key);
+    expect(keys).toHaveLength(2 * dispatchCount);
+    expect(new Set(keys)).toEqual(
+      new Set(pairs.flatMap(({ dispatches }) => dispatches.map(({ program }) => program))),
+    );
+    expect(pairedTable(view, measured, "sim:m4")?.match(/<tr>/g)).toHaveLength(dispatchCount + 2);
+  });
+
+  it("pairs what ran as one with the sum, parts of one with one, and nothing with another plan's", () => {
+    const { view } = runPlan(run);
+    const section = view.sections.find(({ name }) => name === "forward_backward");
+    const [first, second, third] = section?.dispatches ?? [];
+    if (!section || !first || !second || !third) throw new Error("no dispatches");
+    const of = (label: string, places: readonly number[], ms: number): MeasuredDispatch => ({
+      ...{ section: section.name, label, places, runs: 2, elapsed_ms: 2 * ms },
+    });
+    const measured = [
+      of(`${first.label} … ${second.label}`, [0, 1], 5),
+      of(`inputs of ${second.label}`, [1], 1),
+      of(`${third.label} (host part)`, [2], 2),
+      of(third.label, [2], 3),
+      of("of another plan", [3], 1000),
+      of("beyond", [section.dispatches.length], 1000),
+    ];
+    const [joined, alone, ...rest] = pairTimes(view, measured);
+    expect(joined).toMatchObject({ label: `${first.label} … ${second.label}`, measuredMs: 6 });
+    expect(joined?.predictedMs).toBeCloseTo(first.predictedMs + second.predictedMs, 12);
+    expect(alone).toMatchObject({ label: third.label, measuredMs: 5, dispatches: [third] });
+    expect(rest.every(({ measuredMs }) => measuredMs === undefined)).toBe(true);
+    const table = pairedTable(view, measured, "cpu") ?? "";
+    expect(table).toContain("<td>6 ms</td>");
+    expect(table).toContain("<td>45.5 %</td>");
+    expect(pairedTable(view, [{ ...of("old", [], 1), places: undefined }], "cpu")).toBeUndefined();
   });
 
   it("is made for a chip that a request names, aside from the server's thread", async () => {

@@ -63,6 +63,8 @@ export class AnePlan implements LoadedPlan {
   readonly #record: PlanRecord;
   readonly #context: AnePlanContext;
   readonly #placed: ReadonlyMap<string, PlacedProgram>;
+  /** Of dispatches as they run, in the plan as it was given; by section. */
+  readonly #places: ReadonlyMap<string, readonly number[]>;
   readonly #steps: ReadonlyMap<string, readonly SectionStep[]>;
   readonly #memory: DeviceMemory;
   readonly #host: HostSide;
@@ -83,6 +85,7 @@ export class AnePlan implements LoadedPlan {
     context: AnePlanContext,
     parts: {
       readonly placed: ReadonlyMap<string, PlacedProgram>;
+      readonly places: ReadonlyMap<string, readonly number[]>;
       readonly steps: ReadonlyMap<string, readonly SectionStep[]>;
       readonly memory: DeviceMemory;
       readonly host: HostSide;
@@ -94,6 +97,7 @@ export class AnePlan implements LoadedPlan {
     this.#record = new PlanRecord(plan, options);
     this.#context = context;
     this.#placed = parts.placed;
+    this.#places = parts.places;
     this.#steps = parts.steps;
     this.#memory = parts.memory;
     this.#host = parts.host;
@@ -106,7 +110,7 @@ export class AnePlan implements LoadedPlan {
     options.signal?.throwIfAborted();
     const { driver, chip, operandScaling } = context;
     const share = sharedPlan(options, (other) => other instanceof AnePlan);
-    const { plan, placed } = placeOrRefuse(given, chip, driver.name, { operandScaling });
+    const { plan, placed, places } = placeOrRefuse(given, chip, driver.name, { operandScaling });
     const memory = new DeviceMemory(driver);
     const limits = {
       callsPerSegment: context.separateDispatches ? 1 : Math.max(1, driver.operationLimit >> 1),
@@ -124,7 +128,8 @@ export class AnePlan implements LoadedPlan {
       versions.set(spec.name, share?.versionFor(spec.name) ?? { number: 0 });
     }
     const transfers = new Transfers(host, memory, versions, context.conversions);
-    return new AnePlan(given, context, { placed, steps, memory, host, transfers }, options);
+    const parts = { placed, places, steps, memory, host, transfers };
+    return new AnePlan(given, context, parts, options);
   }
 
   get hostPlan(): LoadedPlan {
@@ -293,7 +298,8 @@ export class AnePlan implements LoadedPlan {
           const section = sections[task.part] ?? "";
           const { label, lane } = task;
           this.#context.onTask?.({ section, label, lane, phase: "begin" });
-          await this.#clock.task(section, label, () => this.#perform(task));
+          const places = this.#placesOf(section, task);
+          await this.#clock.task(section, label, places, () => this.#perform(task));
           this.#context.onTask?.({ section, label, lane, phase: "end" });
         },
         ...(onDone !== undefined && { onPartDone: onDone }),
@@ -302,6 +308,14 @@ export class AnePlan implements LoadedPlan {
       this.#memory.forgetVersions();
       throw error;
     }
+  }
+
+  /** The dispatches of the given plan that a task is part of. */
+  #placesOf(section: string, task: Task): readonly number[] {
+    const given = this.#places.get(section) ?? [];
+    const running =
+      task.kind === "host" ? [task.step.place] : task.step.calls.map(({ place }) => place);
+    return [...new Set(running.map((place) => given[place] ?? place))];
   }
 
   async #perform(task: Task): Promise<void> {

@@ -36,6 +36,8 @@ export interface Download {
 
 export interface EngineCall {
   readonly label: string;
+  /** Index of its dispatch in the section. */
+  readonly place: number;
   readonly program: string;
   readonly inputs: readonly DeviceId[];
   readonly outputs: readonly DeviceId[];
@@ -54,6 +56,8 @@ export interface SegmentStep {
 export interface HostStep {
   readonly kind: "host";
   readonly label: string;
+  /** Index of the dispatch in the section. */
+  readonly place: number;
   readonly dispatch: Dispatch;
   readonly reads: readonly Region[];
   readonly writes: readonly Region[];
@@ -169,8 +173,8 @@ class SectionPlanner {
           `${dispatch.label}: the plan has no program "${dispatch.program}"`,
         );
       }
-      if (placed.place === "engine") this.#onEngine(dispatch, fn, placed.program);
-      else this.#onHost(dispatch, fn);
+      if (placed.place === "engine") this.#onEngine(dispatch, index, fn, placed.program);
+      else this.#onHost(dispatch, index, fn);
       for (const { buffer } of [...dispatch.inputs.values(), ...dispatch.outputs.values()]) {
         if (this.#lastUses.get(buffer) === index) this.#retire(buffer);
       }
@@ -183,7 +187,7 @@ class SectionPlanner {
     return this.#steps;
   }
 
-  #onEngine(dispatch: Dispatch, fn: MilFunction, program: EngineProgram): void {
+  #onEngine(dispatch: Dispatch, place: number, fn: MilFunction, program: EngineProgram): void {
     const inputCounts = program.inputs.map(({ name }) =>
       halfCountOf(program.function.inputs, name),
     );
@@ -217,7 +221,8 @@ class SectionPlanner {
     const after: (() => void)[] = [];
     const outputs = results.map((result) => this.#output(dispatch.label, inputs, result, after));
     if (this.#segment.calls.length >= this.#limits.callsPerSegment) this.#closeSegment();
-    this.#segment.calls.push({ label: dispatch.label, program: dispatch.program, inputs, outputs });
+    const { label, program: name } = dispatch;
+    this.#segment.calls.push({ label, place, program: name, inputs, outputs });
     for (const device of [...inputs, ...outputs]) this.#segment.touched.add(device);
     for (const act of after) act();
     if (this.#segment.byteLength >= this.#limits.bytesPerSegment) this.#closeSegment();
@@ -267,7 +272,7 @@ class SectionPlanner {
     return Math.max(own, minimumHalfCount);
   }
 
-  #onHost(dispatch: Dispatch, fn: MilFunction): void {
+  #onHost(dispatch: Dispatch, place: number, fn: MilFunction): void {
     const reads = fn.inputs.map(({ name }) => boundRegion(dispatch, fn, "inputs", name));
     for (const region of reads) this.#settle(region);
     const writes = fn.outputs.map(({ name }) => {
@@ -276,7 +281,7 @@ class SectionPlanner {
       return region;
     });
     this.#closeSegment();
-    this.#steps.push({ kind: "host", label: dispatch.label, dispatch, reads, writes });
+    this.#steps.push({ kind: "host", label: dispatch.label, place, dispatch, reads, writes });
   }
 
   /** The device buffer that holds a run of a plan's buffer as fp16. */

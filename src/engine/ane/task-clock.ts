@@ -47,11 +47,16 @@ export class TaskClock {
     }
   }
 
-  /** A task that has come to a good end. */
-  async task(section: string, label: string, act: () => Promise<void>): Promise<void> {
+  /** A task that has come to a good end; `places` as `DispatchTiming` has them. */
+  async task(
+    section: string,
+    label: string,
+    places: readonly number[],
+    act: () => Promise<void>,
+  ): Promise<void> {
     const started = performance.now();
     await act();
-    this.#times.of(section, label).add(performance.now() - started);
+    this.#times.of(section, label, places).add(performance.now() - started);
   }
 
   #turn(lane: Lane, isBusy: boolean): void {

@@ -117,6 +117,7 @@ export class CpuPlan implements LoadedPlan {
     const prepared: PreparedStep[] = [];
     let dispatchCount = 0;
     for (const [index, step] of steps.entries()) {
+      const firstPlace = dispatchCount;
       this.#onProgress?.(index, steps.length, step.label);
       this.#record.checkWanted();
       const run =
@@ -124,7 +125,12 @@ export class CpuPlan implements LoadedPlan {
           ? await this.#prepareGraph(section, step)
           : this.#prepareKernel(section, step.dispatch);
       dispatchCount += step.kind === "graph" ? step.dispatches.length : 1;
-      prepared.push({ run, time: this.#record.times.of(section, step.label), dispatchCount });
+      const places = Array.from(
+        { length: dispatchCount - firstPlace },
+        (_, offset) => firstPlace + offset,
+      );
+      const time = this.#record.times.of(section, step.label, places);
+      prepared.push({ run, time, dispatchCount });
     }
     this.#onProgress?.(steps.length, steps.length, section);
     this.#prepared.set(section, prepared);

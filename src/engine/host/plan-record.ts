@@ -8,19 +8,21 @@ import { EngineError } from "../errors.ts";
 export class DispatchTimes {
   readonly #entries = new Map<string, DispatchTime>();
 
-  of(section: string, label: string): DispatchTime {
-    const key = `${section}\n${label}`;
+  /** `places`: indices in the section of the plan as it was loaded. */
+  of(section: string, label: string, places: readonly number[]): DispatchTime {
+    const key = `${section}\n${label}\n${places.join()}`;
     const known = this.#entries.get(key);
     if (known !== undefined) return known;
-    const made = new DispatchTime(section, label);
+    const made = new DispatchTime(section, label, places);
     this.#entries.set(key, made);
     return made;
   }
 
   list(): readonly DispatchTiming[] {
-    return [...this.#entries.values()].map(({ section, label, runs, elapsedMs }) => ({
+    return [...this.#entries.values()].map(({ section, label, places, runs, elapsedMs }) => ({
       section,
       label,
+      places,
       runs,
       elapsedMs,
     }));
@@ -30,12 +32,14 @@ export class DispatchTimes {
 export class DispatchTime implements DispatchTiming {
   readonly section: string;
   readonly label: string;
+  readonly places: readonly number[];
   runs = 0;
   elapsedMs = 0;
 
-  constructor(section: string, label: string) {
+  constructor(section: string, label: string, places: readonly number[]) {
     this.section = section;
     this.label = label;
+    this.places = places;
   }
 
   add(elapsedMs: number): void {

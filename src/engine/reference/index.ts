@@ -81,10 +81,11 @@ class ReferencePlan implements LoadedPlan {
   }
 
   async run(section: string): Promise<void> {
-    for (const dispatch of this.#record.dispatches(section)) {
+    for (const [index, dispatch] of this.#record.dispatches(section).entries()) {
       const started = performance.now();
       this.#dispatch(section, dispatch);
-      this.#record.times.of(section, dispatch.label).add(performance.now() - started);
+      const elapsedMs = performance.now() - started;
+      this.#record.times.of(section, dispatch.label, [index]).add(elapsedMs);
       await turn();
     }
   }

@@ -70,6 +70,7 @@ export class SimPlan implements LoadedPlan {
   /** The plan as it runs: where the host begins a program, that is a dispatch of its own. */
   readonly #running: Plan;
   readonly #placed: ReadonlyMap<string, PlacedProgram>;
+  readonly #places: ReadonlyMap<string, readonly number[]>;
   readonly #functions = new Map<string, SimulatedFunction>();
   readonly #record: PlanRecord;
   readonly #buffers: PlanBuffers<MemoryBlock>;
@@ -87,6 +88,7 @@ export class SimPlan implements LoadedPlan {
     this.#running = split.plan;
     this.#record = new PlanRecord(split.plan, options);
     this.#placed = split.placed;
+    this.#places = split.places;
     const { machine } = settings.context;
     const isOwn = (other: LoadedPlan): other is SimPlan =>
       other instanceof SimPlan && other.#settings.context.machine === machine;
@@ -110,6 +112,7 @@ export class SimPlan implements LoadedPlan {
   async run(section: string): Promise<void> {
     const dispatches = this.#record.dispatches(section);
     const prices = this.#pricesOf(section);
+    const places = this.#places.get(section) ?? [];
     for (const [index, dispatch] of dispatches.entries()) {
       try {
         this.#dispatch(section, dispatch);
@@ -120,7 +123,7 @@ export class SimPlan implements LoadedPlan {
       this.#settings.advance(ms, joules);
       this.#usage[place === "engine" ? "engineMs" : "hostMs"] += ms;
       if (place === "engine") this.#usage.flops += this.#flopsOf(dispatch);
-      this.#record.times.of(section, dispatch.label).add(ms);
+      this.#record.times.of(section, dispatch.label, [places[index] ?? index]).add(ms);
       await turn();
     }
   }

@@ -1,10 +1,15 @@
 // Pictures of a run's step, for the page and for a report alike: nothing here asks a file or the network.
 import { formatBytes } from "../../util/format.ts";
+import { documentTable, textCell } from "../../util/plot/document.ts";
 import { dotPlot } from "../../util/plot/dot-plot.ts";
 import { flowPlot } from "../../util/plot/flow-plot.ts";
 import type { FlowEdge, FlowNode } from "../../util/plot/flow-plot.ts";
+import { shortNumber } from "../../util/plot/scale.ts";
+import { escapeText } from "../../util/plot/svg.ts";
 import { timelinePlot } from "../../util/plot/timeline-plot.ts";
 import type { TimelineBar } from "../../util/plot/timeline-plot.ts";
+import { pairTimes } from "./pair-times.ts";
+import type { MeasuredDispatch, PairedTime } from "./pair-times.ts";
 import type { DispatchView, PlanView, PortView, SectionView } from "./views.ts";
 
 /** What an update's milliseconds go into, and the dearest kinds of ops: predicted. */
@@ -21,14 +26,6 @@ export function costBars({ breakdown, ops, chip }: PlanView): string {
       .filter(({ ms }) => ms > 0)
       .map(({ name, ms }) => ({ name, values: { predicted: ms } })),
   });
-}
-
-/** A dispatch as a process measured it, summed over its runs. */
-export interface MeasuredDispatch {
-  readonly section: string;
-  readonly label: string;
-  readonly runs: number;
-  readonly elapsed_ms: number;
 }
 
 /** Milliseconds, without digits that nobody needs. */
@@ -67,42 +64,125 @@ export function stepTimeline(view: PlanView): string {
   });
 }
 
-/** The lane of what was measured, over an axis of its own: another machine is slower or faster by far. */
+/**
+ * The lanes of an update that was measured: each dispatch, or those that ran as one, over what is predicted of the same.
+ * Both lanes have one axis where the run's engine is the one that is predicted, or simulates it; another machine is slower
+ * or faster by far, and its lane stands alone.
+ */
 export function measuredTimeline(
   view: PlanView,
   measured: readonly MeasuredDispatch[],
   engine: string,
 ): string | undefined {
-  const sections = view.sections.filter(({ runs }) => runs > 0);
-  const bars = measuredBars(sections, measured);
+  const { bars, predicted, marks } = measuredBars(view, measured);
   if (bars.length === 0) return undefined;
-  const marks = bars.flatMap(({ section, start }, index) =>
-    bars[index - 1]?.section === section ? [] : [{ at: start, label: section }],
-  );
+  const lanes = [{ name: engine, bars, isPredicted: false }];
+  if (view.isRunsOwn && predicted.length > 0)
+    lanes.push({ name: `${view.chip}, predicted`, bars: predicted, isPredicted: true });
   return timelinePlot({
     title: "One update, measured",
-    description: `Dispatches of one update as they were measured on ${engine}, mean over their runs.`,
-    kinds: [],
+    description: `Dispatches of one update as they were measured on ${engine}, mean over their runs${lanes.length > 1 ? `, each over what is predicted of it for ${view.chip}` : ""}.`,
+    kinds: lanes.length > 1 ? ["Neural Engine", "host", "measured"] : [],
     marks,
-    lanes: [{ name: engine, bars, isPredicted: false }],
+    lanes,
   });
 }
 
-function measuredBars(
-  sections: readonly SectionView[],
-  measured: readonly MeasuredDispatch[],
-): readonly (TimelineBar & { readonly section: string })[] {
+interface MeasuredBars {
+  readonly bars: TimelineBar[];
+  /** What is predicted of each bar, begun where that begins. */
+  readonly predicted: TimelineBar[];
+  readonly marks: { at: number; label: string }[];
+}
+
+function measuredBars(view: PlanView, measured: readonly MeasuredDispatch[]): MeasuredBars {
+  const found: MeasuredBars = { bars: [], predicted: [], marks: [] };
   let now = 0;
-  return sections.flatMap(({ name }) =>
-    measured
-      .filter(({ section, runs }) => section === name && runs > 0)
-      .map(({ section, label, runs, elapsed_ms: elapsedMs }) => {
-        const length = elapsedMs / runs;
-        const bar = { section, start: now, length, label, kind: MEASURED };
-        now += length;
-        return bar;
-      }),
+  let last = "";
+  const begin = (section: string): void => {
+    if (section !== last) found.marks.push({ at: now, label: section });
+    last = section;
+  };
+  for (const { section, label, dispatches, predictedMs, measuredMs } of pairTimes(view, measured)) {
+    if (measuredMs === undefined) continue;
+    begin(section);
+    const [first] = dispatches;
+    const key = first?.program ?? "";
+    const kind = first?.place === "engine" ? ENGINE : HOST;
+    found.bars.push({ start: now, length: measuredMs, label, kind: MEASURED, key });
+    found.predicted.push({ start: now, length: predictedMs, label, kind, key });
+    now += Math.max(measuredMs, view.isRunsOwn ? predictedMs : 0);
+  }
+  if (found.bars.length > 0) return found;
+  // Events of earlier versions name no dispatches of the plan.
+  for (const { name, runs } of view.sections) {
+    for (const { section, label, runs: count, elapsed_ms: elapsedMs } of measured) {
+      if (section !== name || runs === 0 || count === 0) continue;
+      begin(section);
+      found.bars.push({ start: now, length: elapsedMs / count, label, kind: MEASURED });
+      now += elapsedMs / count;
+    }
+  }
+  return found;
+}
+
+/** Pairs that are shown at once; a deep model has hundreds, most of them alike. */
+const PAIRS_SHOWN = 200;
+
+/**
+ * What was measured of each dispatch beside what is predicted of it, as an HTML table: milliseconds of one run, both
+ * shares of the update, and how many times longer it took. Nothing where nothing was measured.
+ */
+export function pairedTable(
+  view: PlanView,
+  measured: readonly MeasuredDispatch[],
+  engine: string,
+): string | undefined {
+  const pairs = pairTimes(view, measured);
+  const known = pairs.filter(({ measuredMs }) => measuredMs !== undefined);
+  if (known.length === 0) return undefined;
+  const sum = (of: (pair: PairedTime) => number): number =>
+    known.reduce((total, pair) => total + pair.runs * of(pair), 0);
+  const wholeMeasured = sum(({ measuredMs = 0 }) => measuredMs);
+  const wholePredicted = sum(({ predictedMs }) => predictedMs);
+  const share = (ms: number, whole: number): string =>
+    whole === 0 ? "–" : `${((100 * ms) / whole).toFixed(1)} %`;
+  const times = (measuredMs: number, predictedMs: number): string =>
+    predictedMs === 0 ? "–" : shortNumber(measuredMs / predictedMs);
+  const rows = pairs.slice(0, PAIRS_SHOWN).map((pair) => {
+    const { section, runs, label, dispatches, predictedMs, measuredMs } = pair;
+    const programs = [...new Set(dispatches.map(({ program }) => program))];
+    const places = [...new Set(dispatches.map(({ place }) => place))];
+    return [
+      `<th scope="row">${escapeText(label)}</th>`,
+      textCell(runs === 1 ? section : `${section}, ${runs} times`),
+      textCell(programs.length > 3 ? `${programs.length} programs` : programs.join(", ")),
+      textCell(places.join(" and ")),
+      textCell(measuredMs === undefined ? "–" : briefMs(measuredMs)),
+      textCell(briefMs(predictedMs)),
+      textCell(measuredMs === undefined ? "–" : times(measuredMs, predictedMs)),
+      textCell(measuredMs === undefined ? "–" : share(runs * measuredMs, wholeMeasured)),
+      textCell(measuredMs === undefined ? "–" : share(runs * predictedMs, wholePredicted)),
+    ];
+  });
+  const total = [
+    '<th scope="row">all that was measured, an update</th>',
+    ...["", "", ""].map(textCell),
+    textCell(briefMs(wholeMeasured)),
+    textCell(briefMs(wholePredicted)),
+    textCell(times(wholeMeasured, wholePredicted)),
+    ...["", ""].map(textCell),
+  ];
+  const left = pairs.length - rows.length;
+  const table = documentTable(
+    "Measured and predicted times",
+    [
+      ...["dispatch", "section", "program", `where on ${view.chip}`, `measured, ${engine}`],
+      ...[`predicted, ${view.chip}`, "times", "of the measured", "of the predicted"],
+    ],
+    [total, ...rows],
   );
+  return `${table}${left > 0 ? `<p>and ${left} more</p>` : ""}`;
 }
 
 /** What flows between dispatches: kept for the backward pass, or used at once. */

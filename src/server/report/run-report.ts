@@ -15,6 +15,7 @@ import {
   briefMs,
   costBars,
   measuredTimeline,
+  pairedTable,
   sectionFlow,
   stepTimeline,
 } from "../plan/pictures.ts";
@@ -202,7 +203,9 @@ function planSection(record: RunRecord, plan: MaybePlan): string {
     );
   const { view } = plan;
   const engine = record.last("start")?.engine ?? view.engine;
-  const measured = measuredTimeline(view, record.timings?.dispatches ?? [], engine);
+  const dispatches = record.timings?.dispatches ?? [];
+  const measured = measuredTimeline(view, dispatches, engine);
+  const paired = pairedTable(view, dispatches, engine);
   const [first] = view.sections;
   const rows = view.programs.map((program) => [
     `<th scope="row">${escapeText(program.name)}</th>`,
@@ -222,6 +225,7 @@ function planSection(record: RunRecord, plan: MaybePlan): string {
   return section(
     "The step",
     `${wide("Timeline, predicted", stepTimeline(view))}${measured === undefined ? "" : wide("Timeline, measured", measured)}
+${paired === undefined ? "" : `<details><summary>Each dispatch, measured and predicted</summary>${paired}</details>`}
 <h3>Where it runs on ${escapeText(view.chip)}</h3>${documentTable("Where it runs", ["program", "where", "an update", "why"], rows)}
 <div class="plots"><figure><figcaption>Cost</figcaption>${costBars(view)}</figure><figure><figcaption>Roofline of ${escapeText(view.chip)}</figcaption>${view.roofline}</figure></div>
 ${first === undefined ? "" : `<details><summary>Data flow of ${escapeText(first.name)}</summary>${wide("Data flow", sectionFlow(view, first))}</details>`}`,

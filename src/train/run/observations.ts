@@ -53,10 +53,12 @@ export class Observations {
 
   #timings(step: number): void {
     this.#timingsMs = performance.now();
-    const dispatches = this.#loaded.timings().map(({ section, label, runs, elapsedMs }) => ({
-      ...{ section, label, runs },
-      elapsed_ms: elapsedMs,
-    }));
+    const dispatches = this.#loaded
+      .timings()
+      .map(({ section, label, places, runs, elapsedMs }) => ({
+        ...{ section, label, places: [...places], runs },
+        elapsed_ms: elapsedMs,
+      }));
     if (dispatches.length > 0) this.#emit({ kind: "timings", step, dispatches });
   }
 }

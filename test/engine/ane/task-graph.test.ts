@@ -33,14 +33,18 @@ const segment = fc
       count: 1,
       isKept: false,
     })),
-    calls: calls.map(([inputs, outputs]) => ({ label: "", program: "", inputs, outputs })),
+    calls: calls.map(([inputs, outputs]) => ({
+      ...{ label: "", place: 0, program: "" },
+      inputs,
+      outputs,
+    })),
     downloads: downloads.map(([from, to]) => ({ label: "", from, to, count: 1, how: "add" })),
   }));
 const dispatch = { label: "", program: "", inputs: new Map(), outputs: new Map() };
 const host = fc
   .record({ reads: fc.array(region, { maxLength: 2 }), writes: fc.array(region, { maxLength: 2 }) })
   .map(({ reads, writes }): SectionStep => {
-    return { kind: "host", label: "host", dispatch, reads, writes };
+    return { kind: "host", label: "host", place: 0, dispatch, reads, writes };
   });
 const sections = fc.array(fc.array(fc.oneof(segment, host), { maxLength: 8 }), {
   minLength: 1,
@@ -147,12 +151,12 @@ describe("tasks of a section", () => {
 
   test("that fail at the same time are all told, the first in the plan's order with its code", async () => {
     const steps: SectionStep[] = [
-      { kind: "host", label: "host", dispatch, reads: [], writes: [] },
+      { kind: "host", label: "host", place: 0, dispatch, reads: [], writes: [] },
       {
         kind: "segment",
         label: "engine",
         uploads: [],
-        calls: [{ label: "", program: "", inputs: [0], outputs: [1] }],
+        calls: [{ label: "", place: 0, program: "", inputs: [0], outputs: [1] }],
         downloads: [],
       },
     ];
