@@ -6,6 +6,7 @@ import { linkTo, place } from "./router.ts";
 import { nextTheme, theme } from "./theme.ts";
 import { CompareView } from "./views/compare.tsx";
 import { EngineView } from "./views/engine.tsx";
+import { FilesView } from "./views/files.tsx";
 import { PlaygroundView } from "./views/playground.tsx";
 import { RunView } from "./views/run.tsx";
 import { RunsView } from "./views/runs.tsx";
@@ -19,6 +20,8 @@ function View() {
       return <RunView key={id} id={id} tab={tab} />;
     case "engine":
       return <EngineView id={id} />;
+    case "files":
+      return <FilesView />;
     case "playground":
       return <PlaygroundView id={id} />;
     case "compare":
@@ -48,7 +51,7 @@ function Page() {
       </a>
       <header class="bar">
         <a class="brand" href={linkTo("runs")}>
-          <img src="/icon.svg" alt="" width="22" height="22" /> Anecdote
+          <img src="/icon.svg" alt="" width="22" height="22" /> <span>Anecdote</span>
         </a>
         <nav aria-label="Pages">
           <a href={linkTo("runs")} aria-current={view === "runs" ? "page" : undefined}>
@@ -56,6 +59,9 @@ function Page() {
           </a>
           <a href={linkTo("playground")} aria-current={view === "playground" ? "page" : undefined}>
             Playground
+          </a>
+          <a href={linkTo("files")} aria-current={view === "files" ? "page" : undefined}>
+            Files
           </a>
           <a href={linkTo("engine")} aria-current={view === "engine" ? "page" : undefined}>
             Engine

@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 
 export interface Place {
-  /** "runs", "run", "compare", "playground", "engine". */
+  /** "runs", "run", "compare", "playground", "files", "engine". */
   readonly view: string;
   readonly id: string;
   readonly tab: string;

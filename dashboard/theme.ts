@@ -25,15 +25,28 @@ export function nextTheme(): void {
   theme.value = THEMES[(THEMES.indexOf(theme.value) + 1) % THEMES.length] ?? "auto";
 }
 
+/** Whether the page is dark now. */
+function isDark(): boolean {
+  return (
+    theme.value === "dark" ||
+    (theme.value === "auto" && matchMedia("(prefers-color-scheme: dark)").matches)
+  );
+}
+
+/** A variable of the style is a pair of colours; what an element makes of it is the one that holds. */
+const probe = document.createElement("i");
+probe.hidden = true;
+document.documentElement.append(probe);
+
 /** A colour of the page by its variable's name. */
 export function colour(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  probe.style.color = `var(${name})`;
+  return getComputedStyle(probe).color;
 }
 
 /** The colour of the nth of many curves: those of the plots first, then hues that lie far apart. */
 export function curveColour(index: number): string {
   if (index < 5) return colour(`--plot-${index + 1}`);
-  const isDark = colour("--is-dark") === "1";
   const hue = Math.round((index * 137.508) % 360);
-  return `hsl(${hue} 60% ${isDark ? 68 : 40}%)`;
+  return `hsl(${hue} 60% ${isDark() ? 68 : 40}%)`;
 }

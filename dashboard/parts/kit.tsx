@@ -1,6 +1,7 @@
 // Small parts that every view uses.
 import type { ComponentChildren } from "preact";
 import type { RunRow } from "../../src/server/runs/views.ts";
+import { pageKey } from "../api.ts";
 
 /** A row of blocks would not be read out; a curve of a run in a table is decoration beside its numbers. */
 export function Sparkline({ values }: { readonly values: readonly number[] }) {
@@ -64,6 +65,26 @@ export function Problem({ text }: { readonly text: string }) {
     <p class="problem" role="alert">
       {text}
     </p>
+  );
+}
+
+/** Asks for the page's key where it came without one. */
+export function KeyForm({ what }: { readonly what: string }) {
+  return (
+    <form
+      class="actions"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const text = new FormData(event.currentTarget).get("key");
+        if (typeof text === "string" && text !== "") pageKey.value = text.trim();
+      }}
+    >
+      <label class="choice">
+        <span>{what}, the key at the end of the printed address:</span>
+        <input name="key" autocomplete="off" />
+      </label>
+      <button type="submit">use it</button>
+    </form>
   );
 }
 

@@ -1,6 +1,7 @@
 import { useSignal } from "@preact/signals";
 import type { RunCommand } from "../../src/runs/events.ts";
 import { ask, messageOf, pageKey, post, runPath } from "../api.ts";
+import { KeyForm } from "../parts/kit.tsx";
 import type { LiveRun } from "../live-run.ts";
 
 /** What a run can be asked for, where its process is there and this page has the key. */
@@ -21,23 +22,7 @@ export function RunActions({ live }: { readonly live: LiveRun }) {
       isAsking.value = false;
     }
   };
-  if (pageKey.value === "")
-    return (
-      <form
-        class="actions"
-        onSubmit={(event) => {
-          event.preventDefault();
-          const text = new FormData(event.currentTarget).get("key");
-          if (typeof text === "string" && text !== "") pageKey.value = text.trim();
-        }}
-      >
-        <label class="choice">
-          <span>to pause, save or stop this run, the key at the end of the printed address:</span>
-          <input name="key" autocomplete="off" />
-        </label>
-        <button type="submit">use it</button>
-      </form>
-    );
+  if (pageKey.value === "") return <KeyForm what="to pause, save or stop this run" />;
   return (
     <div class="actions" role="group" aria-label="Actions">
       {run.isPaused ? (

@@ -3,6 +3,7 @@ import { useEffect } from "preact/hooks";
 import {
   briefMs,
   costBars,
+  howOf,
   measuredTimeline,
   pairedTable,
   sectionFlow,
@@ -111,11 +112,11 @@ export function RunPlan({ live }: { readonly live: LiveRun }) {
         <h2>timeline of one update</h2>
         <Picture label="Timeline, predicted" svg={stepTimeline(plan)} picked={picked} />
         {measuredPicture !== undefined && (
-          <Picture label="Timeline, measured" svg={measuredPicture} picked={picked} />
+          <Picture label={`Timeline, ${howOf(engine)}`} svg={measuredPicture} picked={picked} />
         )}
         {paired !== undefined && (
           <details class="document">
-            <summary>each dispatch, measured and predicted</summary>
+            <summary>each dispatch, {howOf(engine)} and predicted</summary>
             <div dangerouslySetInnerHTML={{ __html: paired }} />
           </details>
         )}

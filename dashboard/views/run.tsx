@@ -1,10 +1,12 @@
-import { signal } from "@preact/signals";
+import { signal, useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { formatBytes, formatCount, formatDuration, formatJoules } from "../../src/util/format.ts";
 import type { RunDetail } from "../../src/server/runs/views.ts";
+import { RequestError, messageOf, problemOf, requestHeaders, runPath } from "../api.ts";
 import { shownRange } from "../chart-settings.ts";
 import { LiveRun } from "../live-run.ts";
 import { Problem, Progress, StateBadge, TableBox, Tile, loss } from "../parts/kit.tsx";
+import { saveText } from "../parts/save-text.ts";
 import { linkTo } from "../router.ts";
 import { RunActions } from "./run-actions.tsx";
 import { RunPlan } from "./run-plan.tsx";
@@ -62,9 +64,37 @@ export function RunView({ id, tab }: { readonly id: string; readonly tab: string
           </a>
         ))}
         {detail.checkpoints.length > 0 && <a href={linkTo("playground", id)}>Playground</a>}
+        <ReportButton id={id} />
       </nav>
       <RunPart live={live} detail={detail} tab={tab} />
     </>
+  );
+}
+
+/** The run as one HTML file, as `anecdote report` writes it. */
+function ReportButton({ id }: { readonly id: string }) {
+  const told = useSignal("report");
+  const make = async (): Promise<void> => {
+    told.value = "making the report …";
+    try {
+      const response = await fetch(runPath(id, "/report"), { headers: requestHeaders() });
+      if (!response.ok) throw new RequestError(response.status, await problemOf(response));
+      saveText(`${id}.html`, await response.text());
+      told.value = "report";
+    } catch (error) {
+      told.value = `no report: ${messageOf(error)}`;
+    }
+  };
+  return (
+    <button
+      type="button"
+      class="link"
+      title="one HTML file with everything, to send to somebody"
+      disabled={told.value.endsWith("…")}
+      onClick={() => void make()}
+    >
+      <span role="status">{told.value}</span>
+    </button>
   );
 }
 

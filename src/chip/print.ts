@@ -130,6 +130,21 @@ export function formatFindings<Found extends Finding>(
   noteOf?: (finding: Found) => string,
 ): string {
   if (findings.length === 0) return "no rule is broken\n";
+  return groupFindings(findings)
+    .map(
+      (group) =>
+        formatGroup(group) +
+        countedNotes(group.map((found) => noteOf?.(found) ?? ""))
+          .map((note) => `    ${note}\n`)
+          .join(""),
+    )
+    .join("\n");
+}
+
+/** Findings of one rule together, errors first. */
+export function groupFindings<Found extends Finding>(
+  findings: readonly Found[],
+): readonly (readonly Found[])[] {
   const groups = new Map<string, Found[]>();
   for (const finding of findings) {
     const group = groups.get(finding.rule) ?? [];
@@ -137,21 +152,19 @@ export function formatFindings<Found extends Finding>(
     groups.set(finding.rule, group);
   }
   const order = ["error", "warning", "handled"];
-  return [...groups.values()]
-    .sort((a, b) => order.indexOf(a[0]?.severity ?? "") - order.indexOf(b[0]?.severity ?? ""))
-    .map((group) => formatGroup(group) + formatNotes(group.map((found) => noteOf?.(found) ?? "")))
-    .join("\n");
+  return [...groups.values()].sort(
+    (a, b) => order.indexOf(a[0]?.severity ?? "") - order.indexOf(b[0]?.severity ?? ""),
+  );
 }
 
 /** Each note once, with a count where places of a rule differ. */
-function formatNotes(notes: readonly string[]): string {
+export function countedNotes(notes: readonly string[]): readonly string[] {
   return [...new Set(notes)]
     .filter((note) => note !== "")
     .map((note) => {
       const count = notes.filter((other) => other === note).length;
-      return `    ${count === notes.length ? "" : `${count} of ${notes.length}: `}${note}\n`;
-    })
-    .join("");
+      return `${count === notes.length ? "" : `${count} of ${notes.length}: `}${note}`;
+    });
 }
 
 const PLACES_SHOWN = 3;

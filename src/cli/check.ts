@@ -4,7 +4,8 @@ import { SYSTEM_NOTES } from "../chip/legality/system-rules.ts";
 import { formatFindings } from "../chip/print.ts";
 import { formatProblem } from "../mil/verify.ts";
 import type { MilProblem } from "../mil/verify.ts";
-import type { EngineProgram, RemediedFinding } from "../lower/index.ts";
+import { describeOutcome } from "../lower/index.ts";
+import type { EngineProgram } from "../lower/index.ts";
 import { checkFile, opCount } from "../files/check-file.ts";
 import type { CheckReport, ChipReport, SystemReport } from "../files/check-file.ts";
 import { parseShapes } from "../files/open-program.ts";
@@ -148,19 +149,6 @@ function printedChip(report: ChipReport): string {
 
 function mark(good: boolean): string {
   return good ? styled(process.stdout, "green", "ok") : styled(process.stdout, "red", "broken");
-}
-
-function describeOutcome({ outcome, because }: RemediedFinding): string {
-  switch (outcome) {
-    case "rewritten":
-      return `the passes rewrite it: ${because}`;
-    case "stays":
-      return `stays: ${because}`;
-    case "host":
-      return "stays: the function is not rewritten";
-    case "engine":
-      return "the driver does it when the program runs";
-  }
 }
 
 function describeRewritten(report: ChipReport): string {

@@ -169,7 +169,7 @@ function timeline({ best }: ClusterPlan, { chip, link }: MachineFlags): string {
   const stages = Array.from({ length: Math.min(best.stageCount, MOST_LANES / 2) }, (_, i) => i);
   const lane = (name: string, resource: string) => ({
     name,
-    isPredicted: true,
+    how: "predicted" as const,
     bars: best.step.tasks
       .filter((task) => task.resource === resource && task.ms > 0)
       .map((task) => ({

@@ -1,9 +1,10 @@
-import type { Driver } from "../chip/chip.ts";
+import type { Chip, Driver } from "../chip/chip.ts";
 import { chipWith } from "../chip/calibration.ts";
 import { chooseDriver } from "../chip/choose-driver.ts";
 import { estimateFunction } from "../chip/estimate.ts";
 import type { Estimate } from "../chip/estimate.ts";
 import { applyRemedies } from "../lower/index.ts";
+import type { MilFunction } from "../mil/program.ts";
 import { withInputShapes } from "../mil/specialize.ts";
 import type { ImportOptions } from "../onnx/import/import-model.ts";
 import { fileKindOf } from "./file-kind.ts";
@@ -53,6 +54,18 @@ export interface FileEstimate {
 export function estimateFile(path: string, options: EstimateFileOptions = {}): FileEstimate {
   const chip = chipWith(options.chip ?? "m4", options.calibrated);
   const driver = chooseDriver(options.driver);
+  const { fn, unread } = pricedFunction(path, options);
+  return { ...functionEstimate(fn, chip, driver, options), unread };
+}
+
+/**
+ * The function of a file that `estimateFile` prices, with sizes and numbers in it, and why numbers of weight files were
+ * not read. Throws as that does.
+ */
+export function pricedFunction(
+  path: string,
+  options: Pick<EstimateFileOptions, "shapes" | "dimensions" | "function"> = {},
+): { readonly fn: MilFunction; readonly unread: string | undefined } {
   const { shapes, dimensions } = options;
   const isOnnx = fileKindOf(path) === "onnx";
   const opened = openProgram(
@@ -65,20 +78,30 @@ export function estimateFile(path: string, options: EstimateFileOptions = {}): F
     if (!isOnnx) requireOpenSizes([open], options);
     const fn = withInputShapes(open, shapes ?? new Map<string, readonly number[]>());
     requireSizes(fn);
-    const counts = { hostCopies: options.hostCopies === true };
-    const asWritten = estimateFunction(fn, chip, driver, counts);
-    const { placed } = applyRemedies(fn, chip, driver);
-    const rewritten =
-      placed.place === "host"
-        ? placed
-        : {
-            place: placed.place,
-            estimate: estimateFunction(placed.program.function, chip, driver, counts),
-          };
-    const isAsWritten = rewritten.place === "host" || options.asWritten === true;
-    const estimate = isAsWritten ? asWritten : rewritten.estimate;
-    return { estimate, asWritten, rewritten, isAsWritten, unread };
+    return { fn, unread };
   } finally {
     opened.close();
   }
+}
+
+/** The predicted price of a function on a chip, as it runs there and as it is written. */
+export function functionEstimate(
+  fn: MilFunction,
+  chip: Chip,
+  driver: Driver,
+  options: Pick<EstimateFileOptions, "hostCopies" | "asWritten"> = {},
+): Omit<FileEstimate, "unread"> {
+  const counts = { hostCopies: options.hostCopies === true };
+  const asWritten = estimateFunction(fn, chip, driver, counts);
+  const { placed } = applyRemedies(fn, chip, driver);
+  const rewritten =
+    placed.place === "host"
+      ? placed
+      : {
+          place: placed.place,
+          estimate: estimateFunction(placed.program.function, chip, driver, counts),
+        };
+  const isAsWritten = rewritten.place === "host" || options.asWritten === true;
+  const estimate = isAsWritten ? asWritten : rewritten.estimate;
+  return { estimate, asWritten, rewritten, isAsWritten };
 }

@@ -20,6 +20,20 @@ export interface RemediedFinding extends Finding {
   readonly because: string;
 }
 
+/** What becomes of a broken rule, as words. */
+export function describeOutcome({ outcome, because }: RemediedFinding): string {
+  switch (outcome) {
+    case "rewritten":
+      return `the passes rewrite it: ${because}`;
+    case "stays":
+      return `stays: ${because}`;
+    case "host":
+      return "stays: the function is not rewritten";
+    case "engine":
+      return "the driver does it when the program runs";
+  }
+}
+
 /** A function as it stands, and as the passes write it for a chip. */
 export interface RemediedFunction {
   readonly name: string;

@@ -1,4 +1,4 @@
-export { applyRemedies } from "./apply-remedies.ts";
+export { applyRemedies, describeOutcome } from "./apply-remedies.ts";
 export type { RemediedFinding, RemediedFunction } from "./apply-remedies.ts";
 export { lowerFunction } from "./lower-function.ts";
 export type { ScalingOptions } from "./lower-function.ts";

@@ -23,6 +23,8 @@ export interface ApplicationOptions {
   readonly isGuarded?: (path: string) => boolean;
   /** Most bytes of a request's body. Default 8 MiB. */
   readonly maximumBodyBytes?: number;
+  /** Paths whose bodies are bytes that their routes read; others take JSON. Default: none. */
+  readonly takesBytes?: (path: string) => boolean;
   /** Told what went wrong inside, which clients are not told. */
   readonly onInternalError?: (error: unknown) => void;
 }
@@ -45,7 +47,7 @@ const DEFAULT_BODY_BYTES = 8 * 2 ** 20;
  */
 export function createApplication(options: ApplicationOptions): Application {
   const { host, allowedHosts = [], allowedOrigins = [], apiKey } = options;
-  const { isGuarded = isApiPath, maximumBodyBytes = DEFAULT_BODY_BYTES } = options;
+  const { isGuarded = isApiPath, maximumBodyBytes = DEFAULT_BODY_BYTES, takesBytes } = options;
   const application: Application = new Hono<ApplicationEnvironment>();
   application.onError((error, context) => answerTo(error, context, options.onInternalError));
   application.notFound((context) => {
@@ -80,7 +82,7 @@ export function createApplication(options: ApplicationOptions): Application {
     );
   if (apiKey !== undefined) application.use(keyGuard(apiKey, isGuarded));
   application.use(
-    bodyGuard(maximumBodyBytes),
+    bodyGuard(maximumBodyBytes, takesBytes),
     methodNotAllowed({
       app: application,
       onMethodNotAllowed: (context, methods) =>

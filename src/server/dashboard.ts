@@ -3,11 +3,14 @@ import type { RunningServer } from "./listen.ts";
 import { createApplication } from "./application.ts";
 import { ServerError } from "./errors.ts";
 import { addBenchRoutes } from "./benches/bench-routes.ts";
+import { addFileRoutes, isUploadPath } from "./files/file-routes.ts";
+import { Uploads } from "./files/uploads.ts";
 import { addPageFiles } from "./page-files.ts";
 import { PageKey } from "./page-key.ts";
 import { addPlanRoutes } from "./plan/plan-routes.ts";
 import { ModelPool } from "./playground/model-pool.ts";
 import { addPlaygroundRoutes } from "./playground/playground-routes.ts";
+import { addReportRoutes } from "./report/report-routes.ts";
 import { addRunRoutes } from "./runs/run-routes.ts";
 import { RunStore } from "./runs/run-store.ts";
 import { isLoopback } from "./safety.ts";
@@ -45,12 +48,16 @@ export async function startDashboard(options: DashboardOptions): Promise<Running
     ...(allowedHosts && { allowedHosts }),
     ...(onInternalError && { onInternalError }),
     apiKey: isLoopback(host) ? undefined : key.text,
+    takesBytes: isUploadPath,
   });
   addPageFiles(application);
   const store = new RunStore(runsFolder);
   addRunRoutes(application, { store, key });
   addPlanRoutes(application, store);
+  addReportRoutes(application, store);
   addBenchRoutes(application, runsFolder);
+  const uploads = new Uploads();
+  addFileRoutes(application, { root: runsFolder, uploads, key });
   const pool = new ModelPool(store);
   addPlaygroundRoutes(application, { pool, key });
   const server = await listenNear(application, host, port);
@@ -60,6 +67,7 @@ export async function startDashboard(options: DashboardOptions): Promise<Running
     async close(how) {
       await server.close(how);
       await pool.close();
+      uploads.close();
     },
   };
 }

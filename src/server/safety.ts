@@ -104,11 +104,18 @@ export interface GuardVariables {
   body: string;
 }
 
+/** What bytes are sent as; as JSON, no form of another page's can say it without being asked. */
+export const BYTES_TYPE = "application/octet-stream";
+
 /**
  * Reads bodies, at most so many bytes, told ahead or not. Refuses those that are not JSON: forms, which a page of any
- * origin may send without being asked, are none.
+ * origin may send without being asked, are none. Paths of `isBytes` take bytes instead, which their route reads itself
+ * and counts.
  */
-export function bodyGuard(maximumByteLength: number) {
+export function bodyGuard(
+  maximumByteLength: number,
+  isBytes: (path: string) => boolean = () => false,
+) {
   const tooLarge = (): Refusal =>
     new Refusal(413, `a request has at most ${formatBytes(maximumByteLength)}`, {
       code: "request_too_large",
@@ -117,6 +124,18 @@ export function bodyGuard(maximumByteLength: number) {
     const { req } = context;
     if (["POST", "PUT", "PATCH"].includes(req.method)) {
       const type = req.header("content-type") ?? "";
+      if (isBytes(req.path)) {
+        if (type !== BYTES_TYPE)
+          throw new Refusal(
+            415,
+            `the body has to be bytes with the header Content-Type: ${BYTES_TYPE}`,
+            {
+              code: "unsupported_media_type",
+            },
+          );
+        await next();
+        return;
+      }
       if (!/^application\/json\s*(?:;|$)/i.test(type))
         throw new Refusal(
           415,

@@ -32,6 +32,11 @@ export function formatCount(count: number): string {
   return String(count);
 }
 
+/** "1 op", "2 ops". */
+export function formatAmount(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** "12.3 ms", "1234 ms": three digits or more. */
 export function formatMs(ms: number): string {
   return `${ms >= 100 ? ms.toFixed(0) : ms.toPrecision(3)} ms`;

@@ -7,7 +7,7 @@ import type { FlowEdge, FlowNode } from "../../util/plot/flow-plot.ts";
 import { shortNumber } from "../../util/plot/scale.ts";
 import { escapeText } from "../../util/plot/svg.ts";
 import { timelinePlot } from "../../util/plot/timeline-plot.ts";
-import type { TimelineBar } from "../../util/plot/timeline-plot.ts";
+import type { TimelineBar, TimelinePlot } from "../../util/plot/timeline-plot.ts";
 import { pairTimes } from "./pair-times.ts";
 import type { MeasuredDispatch, PairedTime } from "./pair-times.ts";
 import type { DispatchView, PlanView, PortView, SectionView } from "./views.ts";
@@ -58,8 +58,8 @@ export function stepTimeline(view: PlanView): string {
     kinds: ["Neural Engine", "host"],
     marks,
     lanes: [
-      { name: `${view.chip}, engine`, bars: lanes.engine, isPredicted: true },
-      { name: `${view.chip}, host`, bars: lanes.host, isPredicted: true },
+      { name: `${view.chip}, engine`, bars: lanes.engine, how: "predicted" },
+      { name: `${view.chip}, host`, bars: lanes.host, how: "predicted" },
     ],
   });
 }
@@ -76,16 +76,22 @@ export function measuredTimeline(
 ): string | undefined {
   const { bars, predicted, marks } = measuredBars(view, measured);
   if (bars.length === 0) return undefined;
-  const lanes = [{ name: engine, bars, isPredicted: false }];
+  const how = howOf(engine);
+  const lanes: TimelinePlot["lanes"][number][] = [{ name: engine, bars, how }];
   if (view.isRunsOwn && predicted.length > 0)
-    lanes.push({ name: `${view.chip}, predicted`, bars: predicted, isPredicted: true });
+    lanes.push({ name: `${view.chip}, predicted`, bars: predicted, how: "predicted" });
   return timelinePlot({
-    title: "One update, measured",
-    description: `Dispatches of one update as they were measured on ${engine}, mean over their runs${lanes.length > 1 ? `, each over what is predicted of it for ${view.chip}` : ""}.`,
-    kinds: lanes.length > 1 ? ["Neural Engine", "host", "measured"] : [],
+    title: `One update, ${how}`,
+    description: `Dispatches of one update as they were ${how} on ${engine}, mean over their runs${lanes.length > 1 ? `, each over what is predicted of it for ${view.chip}` : ""}.`,
+    kinds: lanes.length > 1 ? ["Neural Engine", "host", how] : [],
     marks,
     lanes,
   });
+}
+
+/** Whether an engine's times were measured: those of a simulated one are its clock's, which is the cost model. */
+export function howOf(engine: string): "measured" | "simulated" {
+  return engine.startsWith("sim:") ? "simulated" : "measured";
 }
 
 interface MeasuredBars {
@@ -138,6 +144,7 @@ export function pairedTable(
   measured: readonly MeasuredDispatch[],
   engine: string,
 ): string | undefined {
+  const how = howOf(engine);
   const pairs = pairTimes(view, measured);
   const known = pairs.filter(({ measuredMs }) => measuredMs !== undefined);
   if (known.length === 0) return undefined;
@@ -166,7 +173,7 @@ export function pairedTable(
     ];
   });
   const total = [
-    '<th scope="row">all that was measured, an update</th>',
+    `<th scope="row">all that was ${how}, an update</th>`,
     ...["", "", ""].map(textCell),
     textCell(briefMs(wholeMeasured)),
     textCell(briefMs(wholePredicted)),
@@ -175,14 +182,34 @@ export function pairedTable(
   ];
   const left = pairs.length - rows.length;
   const table = documentTable(
-    "Measured and predicted times",
+    `Times ${how} and predicted`,
     [
-      ...["dispatch", "section", "program", `where on ${view.chip}`, `measured, ${engine}`],
-      ...[`predicted, ${view.chip}`, "times", "of the measured", "of the predicted"],
+      ...["dispatch", "section", "program", `where on ${view.chip}`, `${how}, ${engine}`],
+      ...[`predicted, ${view.chip}`, "times", `of the ${how}`, "of the predicted"],
     ],
     [total, ...rows],
   );
   return `${table}${left > 0 ? `<p>and ${left} more</p>` : ""}`;
+}
+
+/** Where each program runs, and why, as an HTML table. */
+export function programsTable(view: PlanView): string {
+  const rows = view.programs.map((program) => [
+    `<th scope="row">${escapeText(program.name)}</th>`,
+    textCell(program.place),
+    textCell(briefMs(program.predictedMs)),
+    `<td class="why">${escapeText(
+      [
+        program.reason,
+        ...program.rules
+          .filter(({ severity }) => severity === "error" || program.place !== "host")
+          .map(({ rule, says }) => `${rule}: ${says}`),
+      ]
+        .filter((text) => text !== null)
+        .join(" · "),
+    )}</td>`,
+  ]);
+  return documentTable("Where it runs", ["program", "where", "an update", "why"], rows);
 }
 
 /** What flows between dispatches: kept for the backward pass, or used at once. */

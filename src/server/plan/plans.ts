@@ -1,17 +1,13 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { Worker } from "node:worker_threads";
 import { CHIPS, chipByName } from "../../chip/chips.ts";
 import { ChipError } from "../../chip/errors.ts";
 import { compiledUrl } from "../../util/source-layout.ts";
+import { aside } from "../aside.ts";
 import { Refusal } from "../errors.ts";
 import type { RunPlan } from "./run-plan.ts";
 import type { ChipChoice, PlanView, ProgramText } from "./views.ts";
 import { CONFIG_FILE } from "../../runs/config-file.ts";
-
-export type PlanAnswer =
-  | { readonly kind: "plan"; readonly plan: RunPlan }
-  | { readonly kind: "error"; readonly code: string | undefined; readonly message: string };
 
 const KEPT = 12;
 
@@ -39,7 +35,12 @@ export class Plans {
     if (chip !== undefined) requireChip(chip);
     const time = statSync(join(folder, CONFIG_FILE), { throwIfNoEntry: false })?.mtimeMs;
     const key = [folder, chip, time].join("\n");
-    const plan = this.#known.get(key) ?? madeAside(folder, chip);
+    const plan =
+      this.#known.get(key) ??
+      aside<RunPlan>(compiledUrl("server/plan/plan-worker.ts"), {
+        folder,
+        ...(chip !== undefined && { chip }),
+      });
     this.#known.delete(key);
     this.#known.set(key, plan);
     plan.catch(() => this.#known.delete(key));
@@ -51,32 +52,13 @@ export class Plans {
   }
 }
 
-function requireChip(name: string): void {
+/** Throws `Refusal` 400 for a chip that nobody knows. */
+export function requireChip(name: string): void {
   try {
     chipByName(name);
   } catch (error) {
     if (error instanceof ChipError)
       throw new Refusal(400, error.message, { param: "chip", code: "unknown_chip" });
     throw error;
-  }
-}
-
-async function madeAside(folder: string, chip: string | undefined): Promise<RunPlan> {
-  const worker = new Worker(compiledUrl("server/plan/plan-worker.ts"), {
-    workerData: { folder, ...(chip !== undefined && { chip }) },
-    stderr: true,
-  });
-  try {
-    const answer = await new Promise<PlanAnswer>((resolve, reject) => {
-      worker.once("message", resolve);
-      worker.once("error", reject);
-      worker.once("exit", () => reject(new Error("the thread that makes plans ended")));
-    });
-    if (answer.kind === "plan") return answer.plan;
-    throw new Refusal(422, answer.message, {
-      code: answer.code?.replaceAll(".", "_") ?? "plan_failed",
-    });
-  } finally {
-    void worker.terminate();
   }
 }

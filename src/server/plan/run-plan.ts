@@ -54,7 +54,11 @@ export interface RunPlan {
  * version cannot read.
  */
 export function runPlan(folder: string, chipName?: string): RunPlan {
-  const config = configOf(folder);
+  return planOfSettings(runSettings(folder), chipName);
+}
+
+/** The same of settings that no run has yet. */
+export function planOfSettings(config: TrainConfig, chipName?: string): RunPlan {
   const own = simulatedChip(config.engine);
   const chip = chipName === undefined ? (own ?? chipByName(COMPARED)) : chipByName(chipName);
   const driver = chooseDriver(config.ane_driver);
@@ -103,7 +107,8 @@ export function runPlan(folder: string, chipName?: string): RunPlan {
   return { view, texts };
 }
 
-function configOf(folder: string): TrainConfig {
+/** A run's settings as its next process would take them. */
+export function runSettings(folder: string): TrainConfig {
   const path = join(folder, CONFIG_FILE);
   if (!existsSync(path))
     throw new RunError("run.config.none", `${folder} has no config.yaml to make its step from`);

@@ -14,13 +14,16 @@ import { VERSION } from "../../util/version.ts";
 import {
   briefMs,
   costBars,
+  howOf,
   measuredTimeline,
   pairedTable,
+  programsTable,
   sectionFlow,
   stepTimeline,
 } from "../plan/pictures.ts";
 import { runPlan } from "../plan/run-plan.ts";
 import type { PlanView } from "../plan/views.ts";
+import { pairs, section, wide } from "../files/parts.ts";
 import { PANELS } from "../runs/panels.ts";
 import type { Panel } from "../runs/panels.ts";
 
@@ -89,17 +92,6 @@ function subtitle({ state, step, maxSteps, startedAt, updatedAt }: RunSummary): 
 
 function dateOf(seconds: number): string {
   return `${new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ")} UTC`;
-}
-
-function section(title: string, body: string): string {
-  return `<section><h2>${escapeText(title)}</h2>${body}</section>`;
-}
-
-function pairs(caption: string, rows: readonly (readonly [string, string])[]): string {
-  const body = rows
-    .map(([name, text]) => `<tr><th scope="row">${escapeText(name)}</th>${textCell(text)}</tr>`)
-    .join("\n");
-  return `<div class="scroll pairs" tabindex="0" role="region" aria-label="${escapeText(caption)}"><table><tbody>${body}</tbody></table></div>`;
 }
 
 function factsSection(run: RunSummary, record: RunRecord): string {
@@ -207,33 +199,14 @@ function planSection(record: RunRecord, plan: MaybePlan): string {
   const measured = measuredTimeline(view, dispatches, engine);
   const paired = pairedTable(view, dispatches, engine);
   const [first] = view.sections;
-  const rows = view.programs.map((program) => [
-    `<th scope="row">${escapeText(program.name)}</th>`,
-    textCell(program.place),
-    textCell(briefMs(program.predictedMs)),
-    `<td class="why">${escapeText(
-      [
-        program.reason,
-        ...program.rules
-          .filter(({ severity }) => severity === "error" || program.place !== "host")
-          .map(({ rule, says }) => `${rule}: ${says}`),
-      ]
-        .filter((text) => text !== null)
-        .join(" · "),
-    )}</td>`,
-  ]);
   return section(
     "The step",
-    `${wide("Timeline, predicted", stepTimeline(view))}${measured === undefined ? "" : wide("Timeline, measured", measured)}
-${paired === undefined ? "" : `<details><summary>Each dispatch, measured and predicted</summary>${paired}</details>`}
-<h3>Where it runs on ${escapeText(view.chip)}</h3>${documentTable("Where it runs", ["program", "where", "an update", "why"], rows)}
+    `${wide("Timeline, predicted", stepTimeline(view))}${measured === undefined ? "" : wide(`Timeline, ${howOf(engine)}`, measured)}
+${paired === undefined ? "" : `<details><summary>Each dispatch, ${howOf(engine)} and predicted</summary>${paired}</details>`}
+<h3>Where it runs on ${escapeText(view.chip)}</h3>${programsTable(view)}
 <div class="plots"><figure><figcaption>Cost</figcaption>${costBars(view)}</figure><figure><figcaption>Roofline of ${escapeText(view.chip)}</figcaption>${view.roofline}</figure></div>
 ${first === undefined ? "" : `<details><summary>Data flow of ${escapeText(first.name)}</summary>${wide("Data flow", sectionFlow(view, first))}</details>`}`,
   );
-}
-
-function wide(name: string, picture: string): string {
-  return `<div class="scroll wide" tabindex="0" role="region" aria-label="${escapeText(name)}">${picture}</div>`;
 }
 
 function samplesSection({ samples }: RunSummary): string {

@@ -19,8 +19,8 @@ export interface TimelinePlot {
   readonly lanes: readonly {
     readonly name: string;
     readonly bars: readonly TimelineBar[];
-    /** Drawn hollow: predicted, not measured. */
-    readonly isPredicted: boolean;
+    /** How the times came to be; what is not measured is drawn hollow. */
+    readonly how: "measured" | "predicted" | "simulated";
   }[];
   /** Vertical lines with a word at the top. */
   readonly marks: readonly { readonly at: number; readonly label: string }[];
@@ -34,7 +34,7 @@ const TOP = 54;
 const LANE = 44;
 const BOTTOM = 46;
 /** A bar that is narrower has no label inside. */
-const CHARACTER = 6.4;
+const CHARACTER = 7;
 
 /** What ran when, a lane below the other, over one axis of milliseconds. */
 export function timelinePlot(plot: TimelinePlot): string {
@@ -54,18 +54,25 @@ export function timelinePlot(plot: TimelinePlot): string {
     parts.push(lineAt(x(at), TOP - 8, x(at), bottom, MUTED, "3 3"));
     if (x(at) < lastMark) continue;
     lastMark = x(at) + label.length * CHARACTER + 10;
-    parts.push(textAt(x(at) + 3, TOP - 12, label, { fill: MUTED, size: 12 }));
+    const isLast = lastMark > WIDTH;
+    parts.push(
+      textAt(isLast ? WIDTH - 2 : x(at) + 3, TOP - 12, label, {
+        ...{ fill: MUTED, size: 12 },
+        anchor: isLast ? "end" : "start",
+      }),
+    );
   }
   for (const [index, lane] of plot.lanes.entries()) {
     const top = TOP + index * LANE + 6;
     parts.push(textAt(LEFT - 10, top + 20, lane.name, { anchor: "end" }));
     for (const bar of lane.bars) {
       const wide = Math.max(0.8, x(bar.start + bar.length) - x(bar.start));
-      const told = `${bar.label}: ${formatMs(bar.length)} ${lane.isPredicted ? "predicted" : "measured"}`;
+      const told = `${bar.label}: ${formatMs(bar.length)} ${lane.how}`;
       const key = bar.key === undefined ? "" : ` data-key="${escapeText(bar.key)}" class="picked"`;
-      const dash = lane.isPredicted ? ' stroke-dasharray="4 2"' : "";
+      const isHollow = lane.how !== "measured";
+      const dash = isHollow ? ' stroke-dasharray="4 2"' : "";
       parts.push(
-        `<g${key}><title>${escapeText(told)}</title><rect x="${fixed(x(bar.start))}" y="${top}" width="${fixed(wide)}" height="${LANE - 14}" fill="${hue(bar.kind)}" fill-opacity="${lane.isPredicted ? 0.28 : 0.75}" stroke="${wide < 3 ? "none" : hue(bar.kind)}"${dash}/>${labelIn(bar, x(bar.start), wide, top)}</g>`,
+        `<g${key}><title>${escapeText(told)}</title><rect x="${fixed(x(bar.start))}" y="${top}" width="${fixed(wide)}" height="${LANE - 14}" fill="${hue(bar.kind)}" fill-opacity="${isHollow ? 0.28 : 0.75}" stroke="${wide < 3 ? "none" : hue(bar.kind)}"${dash}/>${labelIn(bar, x(bar.start), wide, top)}</g>`,
       );
     }
   }
