@@ -2,10 +2,13 @@
 // sim:m4 with loss and operand scaling, on sim:m4 without either, and with scaling by each contested rule of the
 // engine's arithmetic.
 //   npm run bench:numerics -- --data PATH_TO_TINYSHAKESPEARE
-//     [--preset storyteller|nanogpt-char] [--run cpu|sim|unscaled|NAME OF A VARIANT]   parts, merged into one result file
+//     [--preset storyteller|nanogpt-char|storyteller-narrow|nanogpt-char-narrow] [--run cpu|sim|unscaled|NAME OF A VARIANT]
+//                               parts, merged into one result file; several processes may write to it
 //     [--stop-after STEPS]      ends each run early; its losses are compared at that step
 //     [--runs DIR] [--results FILE] [--threads N] [--eval-batches N] [--fresh]
-// A run that is stopped (Ctrl-C) goes on where it was; one that is complete in the result file is not run again.
+// The narrow presets are the same recipes at full length with two layers of 64 channels, for machines with little time.
+// A run that is stopped (Ctrl-C) or killed goes on from its last checkpoint; one that is complete in the result file is
+// not run again.
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
@@ -13,13 +16,20 @@ import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { createEngine, training as train } from "../dist/index.js";
 import { loadWeights, modelOf } from "../dist/model/index.js";
-import { evaluationBatches } from "../dist/text/index.js";
 import { newestWholeCheckpoint } from "../dist/runs/whole-checkpoints.js";
 import { prepareData } from "../dist/train/run/prepare.js";
 import { buildEvaluationPlan } from "../dist/train/step/step-plan.js";
 import { evaluateBatches } from "../dist/train/step/trainer.js";
 
-const PRESETS = ["storyteller", "nanogpt-char"];
+const NARROW = { layers: 2, hidden_size: 64, heads: 2 };
+/** What is trained, as a preset and the settings that differ from it. */
+const TRAINED = {
+  storyteller: { preset: "storyteller" },
+  "nanogpt-char": { preset: "nanogpt-char" },
+  "storyteller-narrow": { preset: "storyteller", ...NARROW },
+  "nanogpt-char-narrow": { preset: "nanogpt-char", ...NARROW },
+};
+const PRESETS = Object.keys(TRAINED);
 const RUNS = {
   cpu: { engine: "cpu", scaling: "auto" },
   sim: { engine: "sim:m4", scaling: "auto" },
@@ -54,9 +64,15 @@ const { values } = parseArgs({
     fresh: { type: "boolean", default: false },
   },
 });
+const MACHINE = {
+  processor: cpus()[0]?.model ?? "unknown",
+  cores: cpus().length,
+  node: process.version,
+};
 const stopAfter = values["stop-after"] === undefined ? Infinity : Number(values["stop-after"]);
 const threads = Number(values.threads);
-const presets = values.preset === undefined ? PRESETS : [chosen(values.preset, PRESETS)];
+const presets =
+  values.preset === undefined ? ["storyteller", "nanogpt-char"] : [chosen(values.preset, PRESETS)];
 const names =
   values.run === undefined ? Object.keys(RUNS) : [chosen(values.run, Object.keys(RUNS))];
 
@@ -65,13 +81,26 @@ function chosen(name, known) {
   return name;
 }
 
-const results = existsSync(values.results) ? JSON.parse(readFileSync(values.results, "utf8")) : {};
-results.presets ??= {};
+function readResults() {
+  const found = existsSync(values.results) ? JSON.parse(readFileSync(values.results, "utf8")) : {};
+  found.presets ??= {};
+  return found;
+}
 
-function save() {
+let results = readResults();
+
+/** Writes one run into the file as it stands now: another process may have added its own since. */
+function save(preset, name) {
+  const { runs, ...about } = results.presets[preset];
+  const newest = readResults();
+  const others = newest.presets[preset]?.runs;
+  newest.presets[preset] = { ...about, runs: { ...others, [name]: runs[name] } };
+  newest.machine = MACHINE;
+  results = newest;
   mkdirSync(dirname(values.results), { recursive: true });
-  writeFileSync(`${values.results}.new`, `${JSON.stringify(results)}\n`);
-  renameSync(`${values.results}.new`, values.results);
+  const aside = `${values.results}.${process.pid}`;
+  writeFileSync(aside, `${JSON.stringify(results)}\n`);
+  renameSync(aside, values.results);
 }
 
 const GIT = { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] };
@@ -87,24 +116,36 @@ function commit() {
 }
 
 function configOf(preset, name) {
-  const settings = train.presetOf(preset).settings;
-  if (preset === "nanogpt-char" && values.data === undefined)
-    throw new Error("nanogpt-char needs --data, the path of tinyshakespeare's input.txt");
+  const trained = TRAINED[preset];
+  const settings = train.presetOf(trained.preset).settings;
+  const isCharacters = trained.preset === "nanogpt-char";
+  if (isCharacters && values.data === undefined)
+    throw new Error(`${preset} needs --data, the path of tinyshakespeare's input.txt`);
   const folder = join(values.runs, preset, name);
-  if (values.fresh) rmSync(folder, { recursive: true, force: true });
+  // A run that was killed before its first checkpoint begins again.
+  const isResumable = !values.fresh && hasCheckpoint(folder);
+  if (!isResumable) rmSync(folder, { recursive: true, force: true });
   const { config } = train.resolveTrainConfig(settings, [
     {
       origin: "bench",
       values: {
-        preset,
-        ...(preset === "nanogpt-char" && { data: values.data }),
+        ...trained,
+        ...(isCharacters && { data: values.data }),
         ...RUNS[name],
-        ...{ output_dir: folder, resume: existsSync(folder), threads, seed: 1 },
+        ...{ output_dir: folder, resume: isResumable, threads, seed: 1 },
         ...{ logging_steps: LOGGING_STEPS, save_steps: 50, save_total_limit: 1, final_samples: 0 },
       },
     },
   ]);
   return config;
+}
+
+function hasCheckpoint(folder) {
+  try {
+    return newestWholeCheckpoint(folder).checkpoint !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** What the run's events say of all its steps, those before a resumption included. */
@@ -146,6 +187,7 @@ function behindCpu(curve, cpu) {
 
 async function run(preset, name) {
   const config = configOf(preset, name);
+  results = readResults();
   const ofPreset = (results.presets[preset] ??= { steps: config.max_steps, seed: 1, runs: {} });
   const known = ofPreset.runs[name];
   if (!values.fresh && known?.isComplete === true) {
@@ -197,13 +239,14 @@ async function run(preset, name) {
     ...{ lastStep: last.step, isComplete, stopped: reason, evalLoss: finalLoss },
     date: new Date().toISOString(),
   };
-  save();
+  save(preset, name);
   if (abort.signal.aborted) {
     console.error("stopped; the same command goes on from here");
     process.exit(130);
   }
-  Object.assign(ofPreset.runs[name], await judge(config, last.kind === "end"));
-  save();
+  // What another process wrote meanwhile has come in with that.
+  Object.assign(results.presets[preset].runs[name], await judge(config, last.kind === "end"));
+  save(preset, name);
 }
 
 /** The run's last weights over the validation split: all of it in fp32, some batches in both arithmetics. */
@@ -234,20 +277,13 @@ async function lossOf(engineName, config, data, folder, batchLimit) {
     ...(!scaled && { operandScaling: "off" }),
   });
   try {
-    const { batch_size: batchSize, max_seq_length: contextLength } = config;
-    const plan = buildEvaluationPlan({
-      model: modelOf(data.model),
-      batchSize,
-      sequenceLength: contextLength,
-    });
+    const { batch_size: batchSize, max_seq_length: sequenceLength } = config;
+    const plan = buildEvaluationPlan({ model: modelOf(data.model), batchSize, sequenceLength });
     const loaded = await engine.load(plan);
     loadWeights(folder, modelOf(data.model), (name) => loaded.view(name));
-    const batches = evaluationBatches(data.validation, {
-      ...{ batchSize, contextLength },
+    const batches = data.validation.evaluation({
+      batchSize,
       ...(batchLimit > 0 && { batchLimit }),
-      ...(config.sampling === "documents" && {
-        endOfText: data.tokenizer.tokenizer.special.endOfText,
-      }),
     });
     return (await evaluateBatches(loaded, batches)).loss;
   } finally {
@@ -276,11 +312,5 @@ function report() {
   }
 }
 
-results.machine = {
-  processor: cpus()[0]?.model ?? "unknown",
-  cores: cpus().length,
-  node: process.version,
-};
 for (const preset of presets) for (const name of names) await run(preset, name);
-save();
 report();
