@@ -6,6 +6,8 @@ import { build, isStale } from "../scripts/build.mjs";
 
 if (isStale()) await build();
 const { checkAccuracy, quantile } = await import("../dist/measure/published/accuracy.js");
+const { contradictions, leastQuantile } =
+  await import("../dist/measure/published/contradictions.js");
 const { readMeasuredRows } = await import("../dist/measure/published/measured-row.js");
 const { rowCase } = await import("../dist/measure/published/row-case.js");
 const { accuracyScatter } = await import("../dist/measure/published/scatter.js");
@@ -54,6 +56,7 @@ function main() {
   if (rows.length === 0) throw new Error(`${paths.join(", ")}: no row can be priced`);
   const report = checkAccuracy(rows);
   if (values.svg !== undefined) writeFileSync(values.svg, accuracyScatter(report));
+  const disputes = contradictions(rows);
   const held = values["leave-out"] || values["leave-one-out"] ? leaveOut(rows) : undefined;
   if (values.json) {
     process.stdout.write(
@@ -79,6 +82,10 @@ function main() {
             predicted_watts: row.predictedWatts,
           }),
         })),
+        contradictions: disputes.map(({ leastError, ...dispute }) => ({
+          ...dispute,
+          least_error: leastError,
+        })),
         ...(unpriced.length > 0 && { unpriced }),
         ...(held !== undefined && { left_out: held }),
       })}\n`,
@@ -86,6 +93,7 @@ function main() {
     return;
   }
   print(report);
+  printDisputes(rows, disputes);
   if (held !== undefined) {
     for (const [name, check] of Object.entries(held)) {
       process.stdout.write(
@@ -118,6 +126,22 @@ function print(report) {
   );
 }
 
+/** Rows of one call that differ by more than a quarter, and what that leaves a model of their chips. */
+function printDisputes(rows, disputes) {
+  for (const { chip, what, ms, leastError } of disputes.filter((one) => one.leastError > 0.125)) {
+    process.stdout.write(
+      `${chip}: ${what} was measured at ${ms.join(" and ")} ms: any prediction is ${percent(leastError)} off on one of them\n`,
+    );
+    const own = rows.filter((row) => rowCase(row).chip.name === chip);
+    const bound = leastQuantile(
+      own,
+      0.9,
+      disputes.filter((one) => one.chip === chip),
+    );
+    process.stdout.write(`  no model brings ${chip}'s 90th percentile below ${percent(bound)}\n`);
+  }
+}
+
 function byChip({ rows }) {
   return [...new Set(rows.map(({ chip }) => chip))].map((chip) => {
     const errors = rows.filter((row) => row.chip === chip).map((row) => row.relativeError);
@@ -134,7 +158,7 @@ function byChip({ rows }) {
 /** Errors on rows the fit did not see: by source, by chip, and with nothing but the family known beforehand. */
 function leaveOut(rows) {
   const records = new Map(CHIPS.map((chip) => [chip.id, chip.rates]));
-  const priors = priorRates(CHIPS, chipByName("m4"));
+  const priors = priorRates(CHIPS);
   const run = (keyOf, start) => {
     const errors = [];
     for (const key of new Set(rows.map(keyOf))) {

@@ -214,9 +214,10 @@ export function h15(name: string, rates: Partial<ChipRates>, extra: Partial<Chip
       hostCopy: inferred(9, GBPS, "between M2 and M4"),
       hostProducts: inferred(1.8, TFLOPS, SOURCES.sibling),
       energyScale: inferred(1.05, "x", SOURCES.sibling),
-      fillPositions: on(
-        "M3 Pro",
-        measured(54, "positions", `${SOURCES.slavko}: 12.8 TFLOP/s at 128 places`),
+      fillPositions: inferred(
+        40,
+        "positions",
+        `${SOURCES.fit}; ${SOURCES.slavko}: 54 by 12.8 TFLOP/s at 128 places`,
       ),
       ...rates,
     },

@@ -51,9 +51,14 @@ export const CHIPS: readonly Chip[] = Object.freeze([
   h14("M2 Ultra", {}, { engineCount: 2, notes: ultraNotes }),
   m3,
   h15("M3 Pro", {
+    inMemoryFloor: inferred(0.13, "ms", `${SOURCES.fit}; ${SOURCES.slavko} reads 0.06 to 0.3`),
     pointwise: measured(18.2, TFLOPS, `${SOURCES.slavko}: chain of 512 channels, 4096 places`),
-    weightStream: measured(40, GBPS, `${SOURCES.slavko}: weights beyond 64 KiB a core`),
-    edgeStream: measured(25, GBPS, `${SOURCES.slavko}: 20 to 33`),
+    weightStream: inferred(
+      43,
+      GBPS,
+      `${SOURCES.fit}; ${SOURCES.slavko}: 36 to 40 read again by each layer, 64 by three single layers`,
+    ),
+    edgeStream: inferred(26, GBPS, `${SOURCES.fit}; ${SOURCES.slavko}: 20 to 33`),
   }),
   h15("M3 Max", {
     weightStream: inferred(75, GBPS, "ane.cpp: 8 GB of weights a token at 9.2 tokens/s"),

@@ -29,14 +29,14 @@ function product(rows: number, inner: number, columns: number) {
 describe("the cost model against published rows", () => {
   test("half of the predictions are within 8 % and nine tenths within 25 %", () => {
     const report = checkAccuracy(published);
-    expect(report.rows.length).toBe(294);
+    expect(report.rows.length).toBe(324);
     expect(report.medianRelativeError).toBeLessThan(0.08);
     expect(report.p90RelativeError).toBeLessThan(0.25);
     expect(accuracyScatter(report)).toContain("</svg>");
   });
 
-  /** Nine tenths of M3 Ultra's and M3 Pro's rows are not within 25 %: rows of one machine contradict each other. */
-  const WIDER: Readonly<Record<string, number>> = { "M3 Ultra": 0.36, "M3 Pro": 0.28 };
+  /** Two calls were measured twice on M3 Ultra, 70 % apart: no model comes below 26 % there. */
+  const WIDER: Readonly<Record<string, number>> = { "M3 Ultra": 0.36 };
 
   test("so they are for every chip with five rows or more", () => {
     const { rows } = checkAccuracy(published);
@@ -96,6 +96,7 @@ describe("rows of others", () => {
       { kind: "decode", layers: 2, dim: 64, hidden: 128, heads: 4, calls: 3 },
       { kind: "training-step" },
       { kind: "training-step", pipeline: "static", model: "qwen3-0.6b" },
+      { kind: "training-step", pipeline: "forwards", model: "smollm2-360m" },
     ];
     const chips = [
       ...["M1 Pro", "M2 Ultra", "M3 Max", "M4 Pro", "M5 Max", "A17 Pro", "m6", "Apple M4 Max"],

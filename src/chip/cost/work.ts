@@ -25,6 +25,8 @@ export interface OpWork {
   /** Bytes of the operand every position needs. */
   readonly sharedOperandBytes: number;
   readonly int8: boolean;
+  /** Share of its constant weights that is not zero, where they are stored sparsely; all where nobody says. */
+  readonly density?: number;
   /** Whether it runs on all of a package's engines; by its positions where nobody says. */
   readonly isSplit?: boolean;
   /** Bytes of activations read and written, all passes counted. */
@@ -50,21 +52,22 @@ export function edgeBytesOf(work: FunctionWork): number {
  * The work of a function, op by op. Throws `ChipError` `chip.symbolic` where a size is not known.
  */
 export function functionWork(fn: MilFunction): FunctionWork {
-  const inputs = new Set<Operand>(fn.inputs);
-  const storedBytes = new Map<Operand, number>();
+  const context: WorkContext = {
+    inputs: new Set<Operand>(fn.inputs),
+    stored: new Map<Operand, StoredWeight>(),
+    integers: integerChains(fn),
+  };
   const ops: OpWork[] = [];
   for (const operation of fn.operations) {
     if (operation.type === "const") continue;
     if (isConstexpr(operation.type)) {
-      // They decompress while weights are read: only the stored bytes travel.
-      const bytes = sum([...operandsOf(operation)].map((operand) => operandBytes(operand)));
-      for (const output of operation.outputs) storedBytes.set(output, bytes);
+      storeWeight(operation, context.stored);
       continue;
     }
-    ops.push(operationWork(operation, inputs, storedBytes));
+    ops.push(operationWork(operation, context));
     for (const block of operation.blocks) {
       for (const nested of block.operations) {
-        if (nested.type !== "const") ops.push(operationWork(nested, inputs, storedBytes));
+        if (nested.type !== "const") ops.push(operationWork(nested, context));
       }
     }
   }
@@ -75,6 +78,93 @@ export function functionWork(fn: MilFunction): FunctionWork {
     inputBytes: sum(fn.inputs.map(valueBytes)),
     outputBytes: sum(fn.outputs.map(valueBytes)),
   };
+}
+
+/** A constant weight as it is stored. */
+interface StoredWeight {
+  readonly bytes: number;
+  readonly density?: number;
+  readonly isInt8: boolean;
+}
+
+interface WorkContext {
+  readonly inputs: ReadonlySet<Operand>;
+  readonly stored: Map<Operand, StoredWeight>;
+  readonly integers: IntegerChains;
+}
+
+/** Weights decompress while they are read: only the stored bytes travel. */
+function storeWeight(operation: Operation, stored: Map<Operand, StoredWeight>): void {
+  const operands = [...operandsOf(operation)];
+  const bytes = sum(operands.map((operand) => stored.get(operand)?.bytes ?? operandBytes(operand)));
+  const kept = operation.inputs.get("nonzero_data");
+  const [result] = operation.outputs;
+  const all = result?.type.kind === "tensor" ? elementCount(staticShape(result.type)) : 0;
+  const keptType = kept !== undefined && "kind" in kept ? tensorTypeOf(kept) : undefined;
+  const density =
+    keptType === undefined || all === 0 ? undefined : elementCount(staticShape(keptType)) / all;
+  const isInt8 =
+    operation.type === "constexpr_affine_dequantize" &&
+    operands.some((operand) => isByte(tensorTypeOf(operand)) && byteSized(operand, all));
+  for (const [index, output] of operation.outputs.entries()) {
+    // A mask and its numbers are stored once.
+    stored.set(output, {
+      bytes: index === 0 ? bytes : 0,
+      isInt8,
+      ...(density !== undefined && { density }),
+    });
+  }
+}
+
+function byteSized(operand: Operand, elements: number): boolean {
+  const type = tensorTypeOf(operand);
+  return type !== undefined && elementCount(staticShape(type)) === elements;
+}
+
+function isByte(type: TensorType | undefined): boolean {
+  return type?.dataType === "int8" || type?.dataType === "uint8";
+}
+
+/** Values between int8 products of one program, which are never written as fp16. */
+interface IntegerChains {
+  /** Results of `dequantize` that products alone read. */
+  readonly read: ReadonlySet<Operand>;
+  /** Results of products that `quantize` alone reads. */
+  readonly written: ReadonlySet<Operand>;
+}
+
+/**
+ * The engine reads int8 activations into a product and quantizes what comes out on the way: chains of int8 convolutions
+ * take no time for the ops between (the int8 benches on M4 and M5).
+ */
+function integerChains(fn: MilFunction): IntegerChains {
+  const readers = new Map<Operand, Operation[]>();
+  for (const operation of fn.operations) {
+    for (const operand of operandsOf(operation)) {
+      const list = readers.get(operand) ?? [];
+      list.push(operation);
+      readers.set(operand, list);
+    }
+  }
+  const outputs = new Set<Operand>(fn.outputs);
+  const read = new Set<Operand>();
+  const written = new Set<Operand>();
+  for (const operation of fn.operations) {
+    const [result] = operation.outputs;
+    if (result === undefined || outputs.has(result)) continue;
+    const next = readers.get(result) ?? [];
+    if (next.length === 0) continue;
+    if (operation.type === "dequantize") {
+      const isRead = next.every((reader) => {
+        const operands = productOperands(reader);
+        return operands !== undefined && operands.weight !== result;
+      });
+      if (isRead) read.add(result);
+    } else if (productOperands(operation) !== undefined) {
+      if (next.every(({ type }) => type === "quantize")) written.add(result);
+    }
+  }
+  return { read, written };
 }
 
 function weightInputs(fn: MilFunction): ReadonlySet<Operand> {
@@ -92,19 +182,27 @@ export function productFlops(fn: MilFunction): number {
   return sum(functionWork(fn).ops.map((op) => op.productFlops));
 }
 
-function operationWork(
-  operation: Operation,
-  inputs: ReadonlySet<Operand>,
-  storedBytes: ReadonlyMap<Operand, number>,
-): OpWork {
-  const name = operation.outputs[0]?.name ?? operation.type;
-  const products = productWork(operation, inputs, storedBytes);
+function operationWork(operation: Operation, context: WorkContext): OpWork {
+  const { integers } = context;
+  const [result] = operation.outputs;
+  const name = result?.name ?? operation.type;
+  const products = productWork(operation, context);
+  const isInt8 = products?.int8 === true;
   const operandTotal = sum(
     [...operandsOf(operation)]
       .filter((operand) => products?.weight !== operand)
-      .map((operand) => (isConstant(operand) ? 0 : operandBytes(operand))),
+      .map((operand) =>
+        isConstant(operand) ? 0 : operandBytes(operand) / (integers.read.has(operand) ? 2 : 1),
+      ),
   );
-  const resultTotal = sum(operation.outputs.map(valueBytes));
+  const resultTotal = sum(
+    operation.outputs.map((value) => valueBytes(value) / (integers.written.has(value) ? 2 : 1)),
+  );
+  const isFused =
+    (operation.type === "dequantize" && result !== undefined && integers.read.has(result)) ||
+    (operation.type === "quantize" &&
+      [...operandsOf(operation)].some((operand) => integers.written.has(operand)));
+  const density = products?.density;
   return {
     name,
     op: operation.type,
@@ -113,9 +211,11 @@ function operationWork(
     positions: products?.positions ?? 1,
     weightBytes: products?.weightBytes ?? 0,
     sharedOperandBytes: products?.sharedOperandBytes ?? 0,
-    int8: products?.int8 ?? false,
-    trafficBytes:
-      products === undefined
+    int8: isInt8,
+    ...(density !== undefined && { density }),
+    trafficBytes: isFused
+      ? 0
+      : products === undefined
         ? opTraffic(operation, operandTotal, resultTotal)
         : operandTotal + resultTotal,
   };
@@ -130,12 +230,12 @@ interface Products {
   readonly weightBytes: number;
   readonly sharedOperandBytes: number;
   readonly int8: boolean;
+  readonly density: number | undefined;
 }
 
 function productWork(
   operation: Operation,
-  inputs: ReadonlySet<Operand>,
-  storedBytes: ReadonlyMap<Operand, number>,
+  { inputs, stored, integers }: WorkContext,
 ): Products | undefined {
   const kind = productOperands(operation);
   if (kind === undefined) return undefined;
@@ -145,9 +245,11 @@ function productWork(
   const resultType = operation.outputs[0]?.type;
   if (weightType === undefined || resultType?.kind !== "tensor") return undefined;
   const weightShape = staticShape(weightType);
-  const fromMemory =
-    isConstant(kind.weight) || inputs.has(kind.weight) || storedBytes.has(kind.weight);
-  const bytes = storedBytes.get(kind.weight) ?? sizedBytes(weightType);
+  const held = stored.get(kind.weight);
+  const fromMemory = isConstant(kind.weight) || inputs.has(kind.weight) || held !== undefined;
+  const bytes = held?.bytes ?? sizedBytes(weightType);
+  // Two int8 operands, each with its scale: the engine multiplies integers.
+  const readsIntegers = [...operandsOf(operation)].some((operand) => integers.read.has(operand));
   const resultShape = staticShape(resultType);
   const taps = kind.kind === "matmul" ? 1 : elementCount(weightShape.slice(2));
   const batch = kind.kind === "matmul" ? elementCount(weightShape.slice(0, -2)) : 1;
@@ -160,7 +262,8 @@ function productWork(
     weight: fromMemory ? kind.weight : undefined,
     weightBytes: fromMemory ? bytes : 0,
     sharedOperandBytes: bytes / batch,
-    int8: weightType.dataType === "int8" || weightType.dataType === "uint8",
+    int8: isByte(weightType) || (held?.isInt8 === true && readsIntegers),
+    density: held?.density,
   };
 }
 

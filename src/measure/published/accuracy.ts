@@ -1,4 +1,6 @@
+import { predictForwards, SMOLLM2_360M } from "./published-forwards.ts";
 import { predictPipeline, QWEN3_600M, STORIES_110M } from "./published-pipeline.ts";
+import type { PipelineModel } from "./published-pipeline.ts";
 import { callJoules } from "../../chip/cost/energy.ts";
 import { priceCall, pricingRates } from "../../chip/cost/model.ts";
 import type { CallPrice, PricingRates, SharedConstants } from "../../chip/cost/model.ts";
@@ -80,20 +82,28 @@ function priceRow(
   };
 }
 
+const TRAINED: Readonly<Record<"stories110M" | "qwen3-0.6b" | "smollm2-360m", PipelineModel>> = {
+  stories110M: STORIES_110M,
+  "qwen3-0.6b": QWEN3_600M,
+  "smollm2-360m": SMOLLM2_360M,
+};
+
 /** A row's milliseconds: one call's, those of several calls, or those of a published trainer's step. */
 export function rowMs({ row, chip }: RowCase, price: CallPrice, rates: PricingRates): number {
   if (row.kind !== "training-step") {
     const programs = row.kind === "lora-gradient" ? row.programs : 1;
     return price.ms + ((row.calls ?? 1) * programs - 1) * rates.floorMs;
   }
-  const model = row.model === "stories110M" ? STORIES_110M : QWEN3_600M;
+  const model = TRAINED[row.model];
   const sizes = {
     ...model,
     layers: row.layers ?? model.layers,
     sequence: row.seq ?? model.sequence,
     vocabulary: row.vocab ?? (row.layers === undefined ? model.vocabulary : 0),
   };
-  return predictPipeline(sizes, chip, row.pipeline, rates).ms;
+  return row.pipeline === "forwards"
+    ? predictForwards(sizes, chip, rates).ms
+    : predictPipeline(sizes, chip, row.pipeline, rates).ms;
 }
 
 /** Linear interpolation between order statistics; 0 for no numbers. */

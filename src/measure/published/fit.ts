@@ -1,6 +1,8 @@
 import { familyIndex } from "../../chip/chip.ts";
 import type { Chip } from "../../chip/chip.ts";
+import type { Figure } from "../../chip/figure.ts";
 import type { ChipRates } from "../../chip/rates.ts";
+import { SOURCES } from "../../chip/sources.ts";
 import { rowCase } from "./row-case.ts";
 import type { MeasuredRow } from "./measured-row.ts";
 import type { RowCase } from "./row-case.ts";
@@ -106,35 +108,77 @@ function isNotched(chip: Chip): boolean {
   return familyIndex(chip.family) <= familyIndex("H16");
 }
 
-/**
- * What would be known of every chip with no row at all: its family's ratio to M4 by advertised rate and
- * clock, and one floor, one host rate and one stream for everybody. The fit of a left-out source starts here.
- */
-export function priorRates(chips: readonly Chip[], reference: Chip): Map<string, RateValues> {
-  const fp16 = (chip: Chip): number =>
-    (chip.advertised.value / chip.engineCount) * (chip.advertisedMeaning === "fp16" ? 1 : 0.5);
-  return new Map(
-    chips.map((chip) => {
-      const speed = fp16(chip) / fp16(reference);
-      const products = (value: number) => ({ value: value * speed });
-      const { rates } = reference;
-      return [
-        chip.id,
-        {
-          ...rates,
-          pointwise: products(rates.pointwise.value),
-          // What the families' own designs say: Winograd from H17 on, and how many engines a package has.
-          spatial: products(rates.pointwise.value * (hasWinograd(chip) ? WINOGRAD : 1)),
-          splitSpeed: { value: chip.family === "H18" ? TWO_ENGINES : 1 },
-          matmul: products(rates.matmul.value),
-          inMemoryFloor: { value: 0.12 },
-          e5rtFloor: { value: 0.12 },
-          weightStream: { value: / (Max|Ultra|Pro)$/.test(chip.name) ? 110 : 60 },
-          hostCopy: { value: / (Max|Ultra|Pro)$/.test(chip.name) ? 20 : 10 },
-        },
-      ];
-    }),
+/** How much faster weights come on a package with a wider memory: Pro, Max and Ultra against the plain chip. */
+const WIDE_STREAM = 1.9;
+
+const TIERS = ["", "Pro", "Max", "Ultra"] as const;
+
+function tierIndex(chip: Chip): number {
+  return Math.max(
+    0,
+    TIERS.findIndex((tier) => tier !== "" && chip.name.endsWith(` ${tier}`)),
   );
+}
+
+/** Distance of two chips as designs: families first, then packages. */
+function distance(a: Chip, b: Chip): number {
+  const families = Math.abs(familyIndex(a.family) - familyIndex(b.family));
+  return TIERS.length * families + Math.abs(tierIndex(a) - tierIndex(b));
+}
+
+const PRODUCT_RATES: ReadonlySet<keyof ChipRates> = new Set(["pointwise", "spatial", "matmul"]);
+
+/** So many of the nearest relatives are asked, and the middle answer counts: one slow machine is no rule. */
+const RELATIVES = 3;
+
+/**
+ * What would be known of a chip on which nobody measured anything: each figure as its nearest relatives have it, those
+ * on whom it was measured or whose rows it was fitted to; products carried over by the advertised rates where those are
+ * known, streams by the width of the package's memory. Nothing that was read on the chip itself is used, nor what was
+ * inferred from it for others.
+ */
+export function relativeRates(chip: Chip, chips: readonly Chip[]): RateValues {
+  const relatives = chips
+    // A phone's figures are its family's, scaled.
+    .filter(({ id }) => id !== chip.id && id.startsWith("m"))
+    .sort((a, b) => distance(chip, a) - distance(chip, b));
+  const of = (name: keyof ChipRates): { readonly value: number } => {
+    if (name === "splitSpeed") return { value: chip.family === "H18" ? TWO_ENGINES : 1 };
+    const own = relatives.filter(({ rates }) => isOfItsRows(rates[name])).slice(0, RELATIVES);
+    const values = own.map((donor) => carriedOver(name, donor, chip)).sort((a, b) => a - b);
+    return { value: values[Math.floor(values.length / 2)] ?? chip.rates[name].value };
+  };
+  const names = Object.keys(chip.rates) as (keyof ChipRates)[];
+  return Object.fromEntries(names.map((name) => [name, of(name)])) as RateValues;
+}
+
+/** Whether a figure was measured on its chip or fitted to the chip's own rows, and not taken over from another. */
+function isOfItsRows({ kind, source }: Figure): boolean {
+  return kind === "measured" || source.startsWith(SOURCES.fit);
+}
+
+/** Advertised fp16 operations of one engine; nothing where the maker does not say. */
+function advertised(chip: Chip): number | undefined {
+  if (chip.advertisedMeaning === "not stated") return undefined;
+  return (chip.advertised.value / chip.engineCount) * (chip.advertisedMeaning === "fp16" ? 1 : 0.5);
+}
+
+/** A relative's figure as it would be on the chip. */
+function carriedOver(name: keyof ChipRates, donor: Chip, chip: Chip): number {
+  const { value } = donor.rates[name];
+  if (name === "weightStream") {
+    return value * WIDE_STREAM ** (Number(tierIndex(chip) > 0) - Number(tierIndex(donor) > 0));
+  }
+  if (!PRODUCT_RATES.has(name)) return value;
+  const winograd =
+    name === "spatial" ? WINOGRAD ** (Number(hasWinograd(chip)) - Number(hasWinograd(donor))) : 1;
+  const [own, others] = [advertised(chip), advertised(donor)];
+  return value * winograd * (own === undefined || others === undefined ? 1 : own / others);
+}
+
+/** The same of all chips: where the fit of a left-out source starts. */
+export function priorRates(chips: readonly Chip[]): Map<string, RateValues> {
+  return new Map(chips.map((chip) => [chip.id, relativeRates(chip, chips)]));
 }
 
 /** Figures that a user of a chip without any row would have to measure, from the cheapest on. */

@@ -28,6 +28,10 @@ const common = {
   host_copies: z.boolean().optional(),
   weights: z.string().default("constant"),
   int8: z.enum(["w8a8", "weights"]).optional(),
+  /** Bits of an index into a palette, where constant weights are stored so. */
+  palette_bits: z.number().int().min(1).max(8).optional(),
+  /** Share of zeros in constant weights that are stored sparsely, with a bit each for where the others stand. */
+  sparsity: z.number().min(0).max(0.99).optional(),
 };
 
 const ROWS = {
@@ -148,8 +152,9 @@ const ROWS = {
   "training-step": z.object({
     kind: z.literal("training-step"),
     ...common,
-    pipeline: z.enum(["dynamic", "static"]).default("dynamic"),
-    model: z.enum(["stories110M", "qwen3-0.6b"]).default("stories110M"),
+    /** "forwards": two forward passes and no backward one, with constant weights (published-forwards.ts). */
+    pipeline: z.enum(["dynamic", "static", "forwards"]).default("dynamic"),
+    model: z.enum(["stories110M", "qwen3-0.6b", "smollm2-360m"]).default("stories110M"),
     layers: count.optional(),
     seq: count.optional(),
     /** Rows of the classifier; a part of the layers is taken to have none. */

@@ -7,6 +7,7 @@ import { priceCall, pricingRates } from "../../chip/cost/model.ts";
 import type { CallPrice } from "../../chip/cost/model.ts";
 import type { FunctionWork } from "../../chip/cost/work.ts";
 import { formatNumber } from "../../chip/figure.ts";
+import { predictForwards, SMOLLM2_360M } from "./published-forwards.ts";
 import { MICRO_GPT_1B, parameterCount, predictPipeline } from "./published-pipeline.ts";
 import { QWEN3_600M, STORIES_110M } from "./published-pipeline.ts";
 import { formatPublications, publicationsIn } from "../../chip/publications.ts";
@@ -92,6 +93,17 @@ function priceRow(row: MeasuredRow): CallPrice {
   return priceCall(work, pricingRates(chip, driver));
 }
 
+/** Gradients of both factors of a correction of rank 8 in one program, the harness's packing included. */
+function adapterGradientMs(): number {
+  const found = rowCase({
+    kind: "lora-gradient",
+    ...{ chip: "M4", in_dim: 2048, out_dim: 2048, rank: 8, seq: 32, programs: 1 },
+    ...{ driver: "in-memory", weights: "run-time", ms: 0.36, source: "jmanhype" },
+  });
+  const { work, chip, driver, hostBytes, edgeBytes } = found;
+  return priceCall(work, pricingRates(chip, driver), { hostBytes, edgeBytes }).ms;
+}
+
 /** A square product of two runtime operands through fp32 ports that are cast inside, as the article ran it. */
 function castProduct(size: number): CallPrice {
   const bytes = 2 * size * size;
@@ -164,6 +176,7 @@ export function paperRows(): readonly PaperRow[] {
   const stories = predictPipeline(STORIES_110M, m4, "dynamic");
   const qwen = predictPipeline(QWEN3_600M, m4, "dynamic");
   const micro = predictPipeline(MICRO_GPT_1B, m4, "dynamic");
+  const forwards = predictForwards(SMOLLM2_360M, chipByName("m2-pro"));
   const microParameters = parameterCount(MICRO_GPT_1B);
   const parts = (p: typeof stories): string =>
     `engine ${formatNumber(p.engineMs)} + copies ${formatNumber(p.copyMs)} + CPU ${formatNumber(p.hostMs)} ms`;
@@ -293,6 +306,24 @@ export function paperRows(): readonly PaperRow[] {
       unit: "ms/step",
       source: "maderix/ANE README.md",
       note: `${parts(qwen)}; restaging fp32 weights after each update is not in the model`,
+    },
+    {
+      what: "SmolLM2-360M, two forward passes",
+      chip: "M2 Pro",
+      published: 262,
+      predicted: forwards.ms,
+      unit: "ms/step",
+      source: "vatsal191201/AutoANE README",
+      note: `${parts(forwards)}; the source puts the CPU's own work alone at 132 ms a pass, plain loops over norms and attention. On the CPU alone it takes 447 ms there, with run-time weights on the engine 528`,
+    },
+    {
+      what: "gradients of a rank-8 correction",
+      chip: "M4",
+      published: 0.36,
+      predicted: adapterGradientMs(),
+      unit: "ms",
+      source: "jmanhype/ane-lora-training README",
+      note: "2048 x 2048, 32 positions: four products whose run-time operands come packed in one surface; the harness packs them in Python, which is not priced",
     },
     {
       what: "1.1B micro-GPT training step",

@@ -35,7 +35,9 @@ export function rowCase(row: MeasuredRow): RowCase {
         /maderix|in-memory/i.test(row.source)
       : row.driver === "in-memory";
   const isForeign = row.driver === "coreml" || row.driver === "coreai";
-  const copies = row.host_copies ?? (!inMemory && !isForeign && COPYING_KINDS.has(row.kind));
+  const copies =
+    row.host_copies ??
+    (row.kind === "lora-gradient" || (!inMemory && !isForeign && COPYING_KINDS.has(row.kind)));
   const outside = work.inputBytes + work.outputBytes;
   return {
     row,
@@ -50,11 +52,11 @@ export function rowCase(row: MeasuredRow): RowCase {
 export function describeRow(row: MeasuredRow): string {
   switch (row.kind) {
     case "conv1x1-chain":
-      return `${row.depth} x conv1x1 ${row.channels} @ ${row.spatial}${int8Mark(row)}`;
+      return `${row.depth} x conv1x1 ${row.channels} @ ${row.spatial}${storageMark(row)}`;
     case "conv1x1":
-      return `conv1x1 ${row.cin}->${row.cout} @ ${row.spatial}${int8Mark(row)}`;
+      return `conv1x1 ${row.cin}->${row.cout} @ ${row.spatial}${storageMark(row)}`;
     case "conv":
-      return `${row.depth > 1 ? `${row.depth} x ` : ""}conv${row.kernel}x${row.kernel} ${row.cin}->${row.cout} @ ${row.batch}x${row.height}x${row.width}`;
+      return `${row.depth > 1 ? `${row.depth} x ` : ""}conv${row.kernel}x${row.kernel} ${row.cin}->${row.cout} @ ${row.batch}x${row.height}x${row.width}${storageMark(row)}`;
     case "gemm":
     case "gemv":
       return `${row.kind} ${row.m} x ${row.k} x ${row.n}`;
@@ -75,16 +77,25 @@ export function describeRow(row: MeasuredRow): string {
     case "reduce-chain":
       return `${row.depth} x ${row.op} of [${row.shape.join(", ")}] over ${row.axis}`;
     case "lora-gradient":
-      return `gradients of rank ${row.rank}, ${row.in_dim} -> ${row.out_dim} @ ${row.seq}`;
+      return `gradients of rank ${row.rank}, ${row.in_dim} -> ${row.out_dim} @ ${row.seq}${row.programs > 1 ? `, ${row.programs} programs` : ""}`;
     case "attention-block":
       return `attention ${row.queries} x ${row.keys}, ${row.heads} heads`;
     case "training-step":
-      return `training step ${row.model}, ${row.pipeline}`;
+      return row.pipeline === "forwards"
+        ? `training step ${row.model}, two forwards`
+        : `training step ${row.model}, ${row.pipeline}`;
   }
 }
 
-function int8Mark(row: MeasuredRow): string {
-  return row.int8 === undefined ? "" : ` ${row.int8}`;
+/** What of its weights is not plain fp16. */
+function storageMark(row: MeasuredRow): string {
+  const { int8, palette_bits: bits, sparsity } = row;
+  const marks = [
+    ...(int8 === undefined ? [] : [int8]),
+    ...(bits === undefined ? [] : [`palette of ${bits} bits`]),
+    ...(sparsity === undefined ? [] : [`${Math.round(sparsity * 100)} % zeros`]),
+  ];
+  return marks.map((mark) => ` ${mark}`).join("");
 }
 
 function rowWork(row: MeasuredRow): FunctionWork {
@@ -105,14 +116,14 @@ function rowOps(row: MeasuredRow): {
       const elements = row.channels * row.spatial;
       const matrix = row.channels * row.channels;
       // A shared weight stays on chip up to 64 KiB a core.
-      const isRead = row.own_weights || bytesOf(matrix, row.int8) > RESIDENT_BYTES;
+      const isRead = row.own_weights || matrix * storageOf(row).weightBytes > RESIDENT_BYTES;
       const one = product({
         kind: "pointwise",
         flops: 2 * row.channels * row.channels * row.spatial,
         positions: row.spatial,
         weights: isRead ? matrix : 0,
         activations: 2 * elements,
-        int8: row.int8,
+        storage: storageOf(row),
       });
       return {
         ops: Array.from({ length: row.depth }, () => one),
@@ -129,7 +140,7 @@ function rowOps(row: MeasuredRow): {
             positions: row.spatial,
             weights: row.cin * row.cout,
             activations: (row.cin + row.cout) * row.spatial,
-            int8: row.int8,
+            storage: storageOf(row),
           }),
         ],
         inputs: row.cin * row.spatial,
@@ -144,7 +155,7 @@ function rowOps(row: MeasuredRow): {
         positions,
         weights: row.cin * row.cout * taps,
         activations: (row.cin + row.cout) * positions,
-        int8: row.int8,
+        storage: storageOf(row),
       });
       return {
         ops: Array.from({ length: row.depth }, () => one),
@@ -162,7 +173,7 @@ function rowOps(row: MeasuredRow): {
             positions: row.m,
             weights: row.k * row.n,
             activations: row.m * (row.k + row.n),
-            int8: row.int8,
+            storage: storageOf(row),
           }),
         ],
         inputs: row.m * row.k,
@@ -195,7 +206,7 @@ function rowOps(row: MeasuredRow): {
     }
     case "ffn": {
       const elements = row.dim * row.spatial;
-      const layer = gatedLayer(row.dim, row.hidden, row.spatial, row.int8);
+      const layer = gatedLayer(row.dim, row.hidden, row.spatial, storageOf(row));
       return {
         ops: Array.from({ length: row.depth }, () => layer).flat(),
         inputs: elements,
@@ -210,7 +221,7 @@ function rowOps(row: MeasuredRow): {
         positions: 1,
         weights,
         activations: 0,
-        int8: row.int8,
+        storage: storageOf(row),
       });
       // A whole model is streamed matrix by matrix: none of them is large enough to be waited for.
       return { ops: [{ ...one, sharedOperandBytes: 0 }], inputs: 0, outputs: 0 };
@@ -236,28 +247,8 @@ function rowOps(row: MeasuredRow): {
         outputs: elements,
       };
     }
-    case "lora-gradient": {
-      const { in_dim: inner, out_dim: outer, rank, seq } = row;
-      const matrix = (m: number, k: number, n: number): OpWork =>
-        product({
-          kind: "matmul",
-          flops: 2 * m * k * n,
-          positions: m,
-          weights: k * n,
-          activations: m * (k + n),
-          int8: undefined,
-        });
-      return {
-        ops: [
-          matrix(seq, outer, rank),
-          matrix(seq, inner, rank),
-          matrix(inner, seq, rank),
-          matrix(rank, seq, outer),
-        ],
-        inputs: seq * (inner + outer) + rank * (inner + outer),
-        outputs: rank * (inner + outer),
-      };
-    }
+    case "lora-gradient":
+      return adapterGradient(row);
     case "attention-block": {
       const scores = row.heads * row.queries * row.keys;
       const shared = (row.kv_heads ?? row.heads) * row.keys * row.head_dim;
@@ -267,7 +258,7 @@ function rowOps(row: MeasuredRow): {
         positions: row.queries,
         weights: shared / (row.kv_heads ?? row.heads),
         activations: scores + shared + row.heads * row.queries * row.head_dim,
-        int8: undefined,
+        storage: DENSE,
         fromMemory: false,
       });
       const softmax: OpWork = {
@@ -287,18 +278,84 @@ function rowOps(row: MeasuredRow): {
   }
 }
 
+/** The last axis of a surface is a multiple of this on the machine that the rows are of. */
+const ROW_MULTIPLE = 16;
+/** Copies of packed operands inside the program: slice, reshape, transpose, reshape. */
+const UNPACK_PASSES = 4;
+
+/**
+ * Gradients of both factors: four products whose operands come packed in one surface [1, C, 1, 2 S + 2 R], C the larger
+ * dimension, and are unpacked in the program (jmanhype/ane-lora-training). The harness packs them anew each call.
+ */
+function adapterGradient(row: Extract<MeasuredRow, { kind: "lora-gradient" }>): {
+  readonly ops: readonly OpWork[];
+  readonly inputs: number;
+  readonly outputs: number;
+} {
+  const { in_dim: inner, out_dim: outer } = row;
+  const whole = (size: number): number => Math.ceil(size / ROW_MULTIPLE) * ROW_MULTIPLE;
+  const [rank, positions] = [whole(row.rank), whole(row.seq)];
+  const matrix = (m: number, k: number, n: number): OpWork =>
+    product({
+      kind: "matmul",
+      flops: 2 * m * k * n,
+      positions: m,
+      weights: k * n,
+      activations: m * (k + n),
+      storage: DENSE,
+      fromMemory: false,
+    });
+  const inputs = Math.max(inner, outer) * 2 * (positions + rank);
+  const outputs = rank * (inner + outer);
+  const unpack: OpWork = {
+    ...NO_PRODUCT,
+    name: "unpack",
+    op: "transpose",
+    trafficBytes: UNPACK_PASSES * 2 * 2 * (inputs + outputs),
+  };
+  return {
+    ops: [
+      unpack,
+      matrix(rank, outer, positions),
+      matrix(rank, inner, positions),
+      matrix(inner, positions, rank),
+      matrix(rank, positions, outer),
+    ],
+    inputs,
+    outputs,
+  };
+}
+
 /** What of a constant weight stays on chip from one use to the next: 64 KiB in each of 16 cores. */
 const RESIDENT_BYTES = 2 ** 20;
 
-function bytesOf(elements: number, int8: MeasuredRow["int8"]): number {
-  return elements * (int8 === undefined ? 2 : 1);
+/** How a row's constant weights are stored, and whether both operands are integers. */
+interface Storage {
+  /** Bytes of a weight, those of zeros and of the mask that tells where they are counted in. */
+  readonly weightBytes: number;
+  readonly density: number;
+  readonly isInt8: boolean;
+}
+
+const DENSE: Storage = { weightBytes: 2, density: 1, isInt8: false };
+
+function storageOf(row: MeasuredRow): Storage {
+  const number =
+    row.palette_bits === undefined ? (row.int8 === undefined ? 2 : 1) : row.palette_bits / 8;
+  const { sparsity } = row;
+  const density = 1 - (sparsity ?? 0);
+  return {
+    weightBytes: sparsity === undefined ? number : number * density + 1 / 8,
+    density,
+    isInt8: row.int8 === "w8a8",
+  };
 }
 
 function gatedLayer(
   dim: number,
   hidden: number,
   positions: number,
-  int8: MeasuredRow["int8"],
+  storage: Storage,
 ): readonly OpWork[] {
   const matrix = (inner: number, outer: number): OpWork =>
     product({
@@ -307,7 +364,7 @@ function gatedLayer(
       positions,
       weights: inner * outer,
       activations: (inner + outer) * positions,
-      int8,
+      storage,
     });
   const between = (op: string, operands: number): OpWork => ({
     ...NO_PRODUCT,
@@ -331,7 +388,7 @@ function tokenOps(row: Extract<MeasuredRow, { kind: "decode" }>): readonly OpWor
       positions: 1,
       weights: inner * outer,
       activations: inner + outer,
-      int8: row.int8,
+      storage: storageOf(row),
     });
   const cache: OpWork = {
     ...NO_PRODUCT,
@@ -371,10 +428,11 @@ function product(of: {
   readonly positions: number;
   readonly weights: number;
   readonly activations: number;
-  readonly int8: MeasuredRow["int8"];
+  readonly storage: Storage;
   readonly fromMemory?: boolean;
 }): OpWork {
-  const weightBytes = of.weights * (of.int8 === undefined ? 2 : 1);
+  const { isInt8, density } = of.storage;
+  const weightBytes = of.weights * of.storage.weightBytes;
   return {
     name: of.kind,
     op: of.kind === "matmul" ? "matmul" : "conv",
@@ -383,8 +441,9 @@ function product(of: {
     positions: of.positions,
     weightBytes: of.fromMemory === false ? 0 : weightBytes,
     sharedOperandBytes: weightBytes,
-    int8: of.int8 === "w8a8",
-    trafficBytes: of.activations * (of.int8 === "w8a8" ? 1 : 2),
+    int8: isInt8,
+    ...(density < 1 && { density }),
+    trafficBytes: of.activations * (isInt8 ? 1 : 2),
   };
 }
 
@@ -396,7 +455,7 @@ function attention(seq: number, dim: number, heads: number) {
     positions: seq,
     weights: dim * dim,
     activations: 2 * seq * dim,
-    int8: undefined,
+    storage: DENSE,
   });
   const scores = heads * seq * seq;
   const mix = product({
@@ -405,7 +464,7 @@ function attention(seq: number, dim: number, heads: number) {
     positions: seq,
     weights: (seq * dim) / heads,
     activations: scores + 2 * seq * dim,
-    int8: undefined,
+    storage: DENSE,
     fromMemory: false,
   });
   const traffic = (op: string, bytes: number): OpWork => ({
