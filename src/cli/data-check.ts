@@ -25,6 +25,8 @@ const CHECK_OPTIONS = {
   completion_field: TRAIN_OPTIONS.completion_field,
   input_field: TRAIN_OPTIONS.input_field,
   messages_field: TRAIN_OPTIONS.messages_field,
+  chosen_field: TRAIN_OPTIONS.chosen_field,
+  rejected_field: TRAIN_OPTIONS.rejected_field,
   mask_prompt: TRAIN_OPTIONS.mask_prompt,
   pair_style: TRAIN_OPTIONS.pair_style,
   chat_template: TRAIN_OPTIONS.chat_template,
@@ -115,7 +117,7 @@ function splitLines(
           `longer than ${sequenceLength} tokens, cut there`,
           truncated.map((where) => where),
         )),
-    ...(["empty", "masked", "cut off"] as const).flatMap((reason) =>
+    ...(["empty", "masked", "cut off", "same"] as const).flatMap((reason) =>
       named(
         DROPPED[reason],
         dropped.filter((row) => row.reason === reason).map(({ where }) => where),
@@ -136,6 +138,7 @@ const DROPPED = {
   empty: "left out, fewer than two tokens",
   masked: "left out, nothing to learn",
   "cut off": "left out, all that is to be learned is cut off",
+  same: "left out, two answers that are the same",
 } as const;
 
 function named(what: string, places: readonly string[]): readonly string[] {

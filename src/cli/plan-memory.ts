@@ -1,6 +1,12 @@
 import { describeModel } from "../model/describe.ts";
 import { modelConfigJson, parameterCount } from "../model/index.ts";
-import { estimateStep, memoryFit, plannedModel, trainedModel } from "../train/index.ts";
+import {
+  estimateStep,
+  measureLayers,
+  memoryFit,
+  plannedModel,
+  trainedModel,
+} from "../train/index.ts";
 import type { TrainConfig } from "../train/index.ts";
 import { formatBytes, formatMs } from "../util/format.ts";
 import { UsageError } from "./errors.ts";
@@ -26,18 +32,19 @@ export function memorySize(text: string): number {
 }
 
 /** What a step takes, whether it fits, what limits it, and how long it is predicted to be. */
-export function printMemory(
+export async function printMemory(
   config: TrainConfig,
   memory: string,
-  flags: { readonly chip?: string; readonly json?: boolean },
-): void {
+  flags: { readonly chip?: string; readonly json?: boolean; readonly measure?: boolean },
+): Promise<void> {
   const model = trainedModel(config, plannedModel(config));
   const fit = memoryFit(config, model, memorySize(memory));
   const step = flags.chip === undefined ? undefined : estimateStep(config, { chip: flags.chip });
+  const measured = flags.measure === true ? await measureLayers(config) : undefined;
   if (flags.json === true) {
     const time = step && { chip: flags.chip, step_ms: step.estimate.ms, tokens: step.tokenCount };
     process.stdout.write(
-      `${JSON.stringify({ model: { parameters: parameterCount(model.parameters.weights), config: modelConfigJson(model.config) }, method: config.method, fit, ...(time && { predicted: time }) })}\n`,
+      `${JSON.stringify({ model: { parameters: parameterCount(model.parameters.weights), config: modelConfigJson(model.config) }, method: config.method, fit, ...(time && { predicted: time }), ...(measured && { measured }) })}\n`,
     );
     return;
   }
@@ -47,12 +54,18 @@ export function printMemory(
     "",
     `${config.method}, ${config.batch_size} x ${config.max_seq_length} tokens: ${formatBytes(asked.byteLength)} of buffers`,
     ...asked.parts.map(({ what, byteLength }) => `  ${what.padEnd(24)} ${formatBytes(byteLength)}`),
+    `about ${formatBytes(asked.residentByteLength)} resident, with what programs and the runtime take`,
     fit.fits
       ? `fits ${formatBytes(fit.memoryByteLength)}; most is taken by: ${fit.limit}`
       : `does not fit ${formatBytes(fit.memoryByteLength)}; it is limited by: ${fit.limit}`,
     fit.fewestMachines === undefined
       ? "with one layer a machine it does not fit either"
       : `fits ${fit.fewestMachines} ${fit.fewestMachines === 1 ? "machine" : "machines"} of that memory with layers split`,
+    ...(measured === undefined
+      ? []
+      : [
+          `about ${formatMs(measured.ms)} a step here on ${measured.engine}: one to three layers were timed, ${formatMs(measured.layerMs)} each`,
+        ]),
     ...(step === undefined
       ? []
       : [

@@ -35,6 +35,10 @@ export function register(program: Command, _exit: Exit): void {
     .option("-c, --config <file>", "YAML file with the training options")
     .option("--json", "the plan as one JSON object")
     .option("--memory <size>", "whether it fits so much memory, as 16GB, and what limits it")
+    .option(
+      "--measure",
+      "with --memory: time a few of its layers here, and say what all would take",
+    )
     .option("--machines <n>", "predict an update on so many machines: layouts, memory, what limits")
     .option("--chip <name>", "with --machines or --memory: the chip (default with machines: m4)")
     .option(
@@ -65,8 +69,12 @@ Examples:
     refuseIdleSettings(command, flags.machines === undefined ? [] : MACHINE_SETTINGS);
     const { config, origins } = resolveFromCommandLine(command, flags.config);
     const { memory, machines: count } = flags;
+    if (flags.measure === true && (memory === undefined || count !== undefined))
+      throw new UsageError("cli.plan.measure", "--measure does nothing without --memory SIZE", {
+        remedy: "Times of several machines are predicted, not measured.",
+      });
     if (memory !== undefined && count === undefined) {
-      (await import("./plan-memory.ts")).printMemory(config, memory, flags);
+      await (await import("./plan-memory.ts")).printMemory(config, memory, flags);
       return;
     }
     const { memorySize } = await import("./plan-memory.ts");
@@ -102,6 +110,7 @@ interface PlanFlags {
   readonly config?: string;
   readonly json?: boolean;
   readonly memory?: string;
+  readonly measure?: boolean;
   readonly machines?: string;
   readonly chip?: string;
   readonly link?: string;

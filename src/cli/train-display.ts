@@ -98,7 +98,7 @@ export class TrainDisplay {
         break;
       case "eval":
         this.#print(
-          `${this.#label(event.step)} ${styled(this.#stream, "cyan", `eval_loss ${event.eval_loss.toFixed(4)}`)}  perplexity ${event.perplexity.toFixed(2)}  (${formatCount(event.eval_tokens)} tokens, ${event.elapsed_seconds.toFixed(1)} s)${event.best === true ? "  best" : ""}`,
+          `${this.#label(event.step)} ${styled(this.#stream, "cyan", `eval_loss ${event.eval_loss.toFixed(4)}`)}  ${event.perplexity === undefined ? rewardText(event) : `perplexity ${event.perplexity.toFixed(2)}`}  (${formatCount(event.eval_tokens)} tokens, ${event.elapsed_seconds.toFixed(1)} s)${event.best === true ? "  best" : ""}`,
         );
         break;
       case "sample":
@@ -291,6 +291,18 @@ function interruption(
   return step === startStep
     ? `stopped before step ${step + 1}; nothing new to save, ${checkpoint} stands`
     : `interrupted at step ${step}; saved ${checkpoint}`;
+}
+
+interface RewardEvent {
+  readonly reward_margin?: number | undefined;
+  readonly reward_accuracy?: number | undefined;
+}
+
+/** Of pairs of answers. */
+function rewardText({ reward_margin: margin, reward_accuracy: accuracy }: RewardEvent): string {
+  return margin === undefined || accuracy === undefined
+    ? ""
+    : `margin ${margin.toFixed(3)}, ${Math.round(100 * accuracy)} % right`;
 }
 
 /** What a step event tells, in the order of the line. */

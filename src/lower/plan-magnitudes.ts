@@ -23,8 +23,9 @@ export function planProductRanges(
     const buffers = initialMagnitudes(plan);
     for (const dispatch of dispatches) {
       const program = plan.programs.get(dispatch.program);
-      // What is unpacked has the magnitude its buffer tells.
-      if (program?.hostKernel?.kind === "unpack") continue;
+      // What is unpacked has the magnitude its buffer tells, and so have the gradients of preferences.
+      const kernel = program?.hostKernel?.kind;
+      if (kernel === "unpack" || kernel === "preference") continue;
       if (program === undefined || program.hostKernel !== undefined) {
         for (const { buffer } of dispatch.outputs.values()) buffers.delete(buffer);
         continue;

@@ -5,10 +5,21 @@ import type { StageBuilder } from "./stage-builder.ts";
 export const IGNORED_TARGET = -100;
 
 /**
- * The sum of -log softmax(logits)[target] over rows with a target, in nats, as fp32 [].
- * logits [N, V], targets int32 [N].
+ * What a head gives: loss_sum [], the sum over all rows, or losses [N], each row's own. logits [N, V], targets int32 [N].
  */
-export function crossEntropySum(stage: StageBuilder, logits: Value, targets: Value): Value {
+export function headLosses(
+  stage: StageBuilder,
+  logits: Value,
+  targets: Value,
+  isPerRow = false,
+): Record<string, Value> {
+  const losses = crossEntropyRows(stage, logits, targets);
+  if (isPerRow) return { losses };
+  return { loss_sum: stage.op("reduce_sum", { x: losses, axes: [0], keep_dims: false }) };
+}
+
+/** -log softmax(logits)[target] of each row, in nats, as fp32 [N]; 0 where a row has no target. */
+function crossEntropyRows(stage: StageBuilder, logits: Value, targets: Value): Value {
   const [rowCount] = logits.type.kind === "tensor" ? logits.type.shape : [];
   const valid = stage.op("greater_equal", { x: targets, y: 0 });
   const column = stage.op("reshape", {
@@ -22,6 +33,5 @@ export function crossEntropySum(stage: StageBuilder, logits: Value, targets: Val
     x: stage.dataType === "fp32" ? difference : stage.op("cast", { x: difference, dtype: "fp32" }),
     shape: [Number(rowCount)],
   });
-  const counted = stage.op("mul", { x: rows, y: stage.op("cast", { x: valid, dtype: "fp32" }) });
-  return stage.op("reduce_sum", { x: counted, axes: [0], keep_dims: false });
+  return stage.op("mul", { x: rows, y: stage.op("cast", { x: valid, dtype: "fp32" }) });
 }

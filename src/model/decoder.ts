@@ -9,7 +9,7 @@ import {
   splitHeads,
 } from "./attention.ts";
 import type { AttentionSizes } from "./attention.ts";
-import { crossEntropySum } from "./cross-entropy.ts";
+import { headLosses } from "./cross-entropy.ts";
 import {
   decoderBlockWeights,
   decoderEmbedWeights,
@@ -19,7 +19,7 @@ import {
 } from "./decoder-config.ts";
 import type { DecoderConfig, DecoderLayer } from "./decoder-config.ts";
 import { ModelError } from "./errors.ts";
-import type { BatchSizes, CachedSizes, Family, RowSizes } from "./family.ts";
+import type { BatchSizes, CachedSizes, Family, HeadSizes, RowSizes } from "./family.ts";
 import { activated, linear, rmsNorm } from "./layers.ts";
 import { packingFunction } from "./packing.ts";
 import type { PACKED_TABLES, PackedTables } from "./packing.ts";
@@ -290,14 +290,14 @@ function headLogits(stage: StageBuilder, config: DecoderConfig, hidden: Value): 
   return softCapped(stage, linear(stage, rows, "lm_head"), config.logitCap);
 }
 
-function decoderHead(config: DecoderConfig, sizes: RowSizes): MilFunction {
+function decoderHead(config: DecoderConfig, sizes: HeadSizes): MilFunction {
   const stage = new StageBuilder("head", decoderHeadWeights(config), sizes.dataType);
   const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
   const targets = stage.input("targets", [sizes.rowCount], "int32");
   stage.declareWeights();
-  return stage.finish({
-    loss_sum: crossEntropySum(stage, headLogits(stage, config, hidden), targets),
-  });
+  return stage.finish(
+    headLosses(stage, headLogits(stage, config, hidden), targets, sizes.isPerRow),
+  );
 }
 
 function decoderLogits(config: DecoderConfig, sizes: RowSizes): MilFunction {

@@ -16,6 +16,8 @@ export interface BatchSizes {
   readonly isLearning?: boolean;
   /** Rows that attend together, to the columns that some of them see. Default: all, to all columns. */
   readonly attentionBlockRows?: number | undefined;
+  /** The block as it is without its adapter. Default false. */
+  readonly withoutAdapter?: boolean;
 }
 
 /** A run of rows that attends to a cache of earlier ones. */
@@ -35,6 +37,12 @@ export interface CachedSizes {
 export interface RowSizes {
   readonly rowCount: number;
   readonly dataType: StageDataType;
+}
+
+/** Sizes of a head that judges. */
+export interface HeadSizes extends RowSizes {
+  /** It gives each row's loss, not their sum. Default false. */
+  readonly isPerRow?: boolean;
 }
 
 /** How a cached stage learns positions: tables of cosines and sines, or position numbers. */
@@ -66,8 +74,8 @@ export interface Family<Config> {
   readonly embed: (config: Config, sizes: BatchSizes) => MilFunction;
   /** hidden [N, C] (and what `packing` gives, where rows are packed) to hidden_out [N, C]. */
   readonly block: (config: Config, sizes: BatchSizes) => MilFunction;
-  /** hidden [R, C], targets int32 [R] to loss_sum fp32 []. */
-  readonly head: (config: Config, sizes: RowSizes) => MilFunction;
+  /** hidden [R, C], targets int32 [R] to loss_sum fp32 [], or to losses fp32 [R]. */
+  readonly head: (config: Config, sizes: HeadSizes) => MilFunction;
   /** hidden [R, C], row int32 [1] to logits [1, V] of that row. */
   readonly logits: (config: Config, sizes: RowSizes) => MilFunction;
   /** hidden [R, C] to logits [R, V]. */

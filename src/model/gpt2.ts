@@ -2,9 +2,9 @@ import type { MilFunction, Value } from "../mil/program.ts";
 import { causalAttention, cachedAttention, packedMask } from "./attention.ts";
 import type { AttentionSizes } from "./attention.ts";
 import type { Gpt2Config } from "./config.ts";
-import { crossEntropySum } from "./cross-entropy.ts";
+import { headLosses } from "./cross-entropy.ts";
 import { ModelError } from "./errors.ts";
-import type { BatchSizes, CachedSizes, Family, RowSizes } from "./family.ts";
+import type { BatchSizes, CachedSizes, Family, HeadSizes, RowSizes } from "./family.ts";
 import { activated, layerNorm, linear, transposedLinear } from "./layers.ts";
 import { packingFunction } from "./packing.ts";
 import { StageBuilder } from "./stage-builder.ts";
@@ -177,15 +177,13 @@ function cachedBlock(config: Gpt2Config, sizes: CachedSizes): MilFunction {
   });
 }
 
-function head(config: Gpt2Config, sizes: RowSizes): MilFunction {
+function head(config: Gpt2Config, sizes: HeadSizes): MilFunction {
   const stage = new StageBuilder("head", headWeights(config), sizes.dataType);
   const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
   const targets = stage.input("targets", [sizes.rowCount], "int32");
   stage.declareWeights();
   const rows = layerNorm(stage, hidden, "ln_f", config.normEpsilon);
-  return stage.finish({
-    loss_sum: crossEntropySum(stage, linear(stage, rows, "lm_head"), targets),
-  });
+  return stage.finish(headLosses(stage, linear(stage, rows, "lm_head"), targets, sizes.isPerRow));
 }
 
 function logits(config: Gpt2Config, sizes: RowSizes): MilFunction {

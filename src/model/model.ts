@@ -1,6 +1,13 @@
 import type { MilFunction } from "../mil/program.ts";
 import type { ModelConfig } from "./config.ts";
-import type { BatchSizes, CachedSizes, Family, PositionKind, RowSizes } from "./family.ts";
+import type {
+  BatchSizes,
+  CachedSizes,
+  Family,
+  HeadSizes,
+  PositionKind,
+  RowSizes,
+} from "./family.ts";
 import { GEMMA } from "./gemma.ts";
 import { GPT2 } from "./gpt2.ts";
 import { LLAMA, MISTRAL, QWEN2, QWEN3 } from "./llama.ts";
@@ -13,7 +20,7 @@ export interface StageFunctions {
   readonly packing: (sizes: BatchSizes) => MilFunction;
   readonly embed: (sizes: BatchSizes) => MilFunction;
   readonly block: (sizes: BatchSizes) => MilFunction;
-  readonly head: (sizes: RowSizes) => MilFunction;
+  readonly head: (sizes: HeadSizes) => MilFunction;
   readonly logits: (sizes: RowSizes) => MilFunction;
   readonly everyLogits: (sizes: RowSizes) => MilFunction;
   readonly cachedEmbed: (sizes: RowSizes) => MilFunction;
@@ -45,7 +52,7 @@ function bind<Config extends ModelConfig>(family: Family<Config>, config: Config
       packing: (sizes: BatchSizes) => family.packing(config, sizes),
       embed: (sizes: BatchSizes) => family.embed(config, sizes),
       block: (sizes: BatchSizes) => family.block(config, sizes),
-      head: (sizes: RowSizes) => family.head(config, sizes),
+      head: (sizes: HeadSizes) => family.head(config, sizes),
       logits: (sizes: RowSizes) => family.logits(config, sizes),
       everyLogits: (sizes: RowSizes) => family.everyLogits(config, sizes),
       cachedEmbed: (sizes: RowSizes) => family.cachedEmbed(config, sizes),

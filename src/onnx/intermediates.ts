@@ -4,12 +4,18 @@ import type { MilFunction, Operation, Value } from "../mil/program.ts";
 import { valuesReadBy } from "../mil/traverse.ts";
 import { DATA_TYPE_BITS, elementCount, staticShape } from "../mil/types.ts";
 import { computeTypeOf } from "./element-types.ts";
+import { findFusions } from "./fuse/index.ts";
 import type { Fusions } from "./fuse/index.ts";
 
 /** Ops the runtime writes over a dying operand of the same size. */
 function mayRunInPlace({ type }: Operation): boolean {
   const row = opRow(type);
   return row?.pointwise === true || row?.broadcasts === true || type === "softmax";
+}
+
+/** What a function's values take while the runtime runs it, for plans; a program need not be compiled. */
+export function estimatedIntermediateBytes(fn: MilFunction): number {
+  return intermediateBytes(fn, findFusions(fn));
 }
 
 /**

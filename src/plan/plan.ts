@@ -98,6 +98,14 @@ export type HostKernel =
       readonly weights: readonly string[];
     }
   | {
+      /**
+       * Losses of pairs from those of their tokens, in fp32 wherever it runs: sums over whole answers differ in digits that
+       * smaller formats do not have. No engine has a kernel of its own; the host runs the function. No input is a weight.
+       */
+      readonly kind: "preference";
+      readonly weights: readonly string[];
+    }
+  | {
       /** The sum of squares of all float inputs, in double precision over fixed blocks; output `sum`. */
       readonly kind: "sum_of_squares";
     }

@@ -61,6 +61,16 @@ const engine = {
   tflops_per_watt: z.number().optional(),
 };
 
+/** Of runs on pairs of answers: means over the pairs; a reward is beta times the log-probability against the reference's. */
+const rewards = {
+  chosen_reward: z.number().optional(),
+  rejected_reward: z.number().optional(),
+  /** The first less the second. */
+  reward_margin: z.number().optional(),
+  /** Share of pairs of which the better answer has the larger reward. */
+  reward_accuracy: z.number().optional(),
+};
+
 /**
  * One line of events.ndjson and, under `--json`, of standard output. Names are those of mlx-lm's and
  * Hugging Face's reports; `step` counts optimizer updates.
@@ -106,7 +116,7 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     kind: z.literal("step"),
     ...told,
     step,
-    /** Mean nats a token over the steps since the last such event. */
+    /** Mean nats a token, or a pair of answers, over the steps since the last such event. */
     train_loss: z.number(),
     learning_rate: z.number(),
     gradient_norm: z.number(),
@@ -116,6 +126,7 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     iterations_per_second: z.number(),
     trained_tokens: z.number(),
     eta_seconds: z.number(),
+    ...rewards,
     ...engine,
     ...metered,
     /** What the cost model says of an update, where the engine is a simulated one. */
@@ -126,7 +137,9 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     ...told,
     step,
     eval_loss: z.number(),
-    perplexity: z.number(),
+    /** Absent where the loss is of pairs of answers. */
+    perplexity: z.number().optional(),
+    ...rewards,
     eval_tokens: z.number(),
     elapsed_seconds: z.number(),
     /** Of the run so far, by `eval_loss`; told where a run keeps its best checkpoint. */

@@ -167,9 +167,14 @@ export class RunRecord {
         this.#reports.add(step, { ...numbersOfStep(event), seconds: this.#clock.at(t) });
         break;
       case "eval": {
-        const { eval_loss, perplexity } = event;
+        const { eval_loss, perplexity, reward_margin, reward_accuracy } = event;
         const tokens = this.#tokens();
-        this.#evaluations.add(step, { eval_loss, perplexity, tokens, seconds: this.#clock.at(t) });
+        this.#evaluations.add(step, {
+          ...{ eval_loss, tokens, seconds: this.#clock.at(t) },
+          ...(perplexity !== undefined && { perplexity }),
+          ...(reward_margin !== undefined && { reward_margin }),
+          ...(reward_accuracy !== undefined && { reward_accuracy }),
+        });
         break;
       }
       case "memory": {
@@ -252,6 +257,8 @@ function numbersOfStep(event: StepEvent): Readonly<Record<string, number | undef
     watts: event.watts,
     ane_watts: event.ane_watts,
     joules_per_token: event.joules_per_token,
+    reward_margin: event.reward_margin,
+    reward_accuracy: event.reward_accuracy,
     tokens: event.trained_tokens,
   };
 }

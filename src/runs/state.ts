@@ -17,7 +17,14 @@ export const trainerStateSchema = z.object({
   /** Where the batches stand; their implementation reads it. */
   sampler: z.record(z.string(), z.unknown()),
   /** Losses since the last report: their sum and number. */
-  window: z.object({ lossSum: z.number(), stepCount: word }),
+  window: z.object({
+    lossSum: z.number(),
+    stepCount: word,
+    /** Of pairs of answers. */
+    rewards: z
+      .object({ chosen: z.number(), rejected: z.number(), correct: z.number(), count: z.number() })
+      .optional(),
+  }),
   /** Absent in checkpoints of engines that need none. */
   lossScale: z.object({ scale: z.number().positive(), stepCount: word }).optional(),
   trainLoss: z.number().nullable(),

@@ -11,6 +11,14 @@ export interface Packing {
   readonly documents: Int32Array;
 }
 
+/** Of a batch of pairs of answers: row 2i is the better one of pair i, row 2i + 1 the worse. */
+export interface BatchPairs {
+  /** [B / 2]: whether the pair is one; the others fill a batch up. */
+  readonly isThere: readonly boolean[];
+  /** Pairs that are there: what the loss is the mean over. */
+  readonly count: number;
+}
+
 /** Rows of tokens for one forward pass. */
 export interface Batch {
   readonly batchSize: number;
@@ -23,6 +31,13 @@ export interface Batch {
   readonly validTargetCount: number;
   /** Where rows hold several documents, none of which sees another. */
   readonly packing?: Packing;
+  /** Where two rows each are held against each other. */
+  readonly pairs?: BatchPairs;
+}
+
+/** What the loss of a batch is a mean over: its targets, or its pairs. */
+export function lossCountOf({ validTargetCount, pairs }: Batch): number {
+  return pairs === undefined ? validTargetCount : pairs.count;
 }
 
 /**
@@ -60,7 +75,7 @@ export const MAXIMUM_DOCUMENTS = 2048;
  * say, or whose packing names positions outside the row.
  */
 export function checkBatch(batch: Batch): void {
-  const { batchSize, sequenceLength, inputs, targets, validTargetCount, packing } = batch;
+  const { batchSize, sequenceLength, inputs, targets, validTargetCount, packing, pairs } = batch;
   const size = batchSize * sequenceLength;
   const fail = (problem: string): never => {
     throw new TextError("text.batch", `a batch of ${batchSize} x ${sequenceLength}: ${problem}`);
@@ -72,6 +87,12 @@ export function checkBatch(batch: Batch): void {
   const counted = countTargets(targets);
   if (counted !== validTargetCount)
     fail(`${validTargetCount} targets are said to count, ${counted} do`);
+  if (pairs !== undefined) {
+    const count = pairs.isThere.filter(Boolean).length;
+    if (2 * pairs.isThere.length !== batchSize || count !== pairs.count)
+      fail(`${pairs.count} of ${pairs.isThere.length} pairs are said to be there, ${count} are`);
+    if (packing !== undefined) fail("pairs of answers cannot stand in packed rows");
+  }
   if (packing === undefined) return;
   for (const position of packing.positions) {
     if (position < 0 || position >= sequenceLength) fail(`a position is ${position}`);

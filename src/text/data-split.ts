@@ -3,6 +3,7 @@ import { evaluationBatches, WindowBatches } from "./batches.ts";
 import type { DocumentMarks } from "./document-frame.ts";
 import { ExampleBatches, exampleEvaluationBatches } from "./examples/example-batches.ts";
 import type { ExampleSet } from "./examples/example-set.ts";
+import { PairBatches, pairEvaluationBatches } from "./examples/pair-batches.ts";
 import type { TokenView } from "./token-view.ts";
 import type { Sampling } from "./windows.ts";
 
@@ -72,5 +73,19 @@ export function exampleSplit(
     isPacked: rows.isPacked,
     batches: (options, resume) => new ExampleBatches(set, { ...rows, ...options }, resume),
     evaluation: (options) => exampleEvaluationBatches(set, { ...rows, ...options }),
+  };
+}
+
+/** Pairs of answers, each answer in a row of its own; batches count pairs. */
+export function pairSplit(
+  set: ExampleSet,
+  rows: { readonly contextLength: number; readonly padding?: number | undefined },
+): DataSplit {
+  return {
+    name: set.name,
+    tokenCount: set.tokenCount,
+    isPacked: false,
+    batches: (options, resume) => new PairBatches(set, { ...rows, ...options }, resume),
+    evaluation: (options) => pairEvaluationBatches(set, { ...rows, ...options }),
   };
 }

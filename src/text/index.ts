@@ -61,13 +61,20 @@ export type { TokenView } from "./token-view.ts";
 
 export { SAMPLINGS, windowSampler } from "./windows.ts";
 export type { SamplerOptions, SamplerState, Sampling, WindowSampler } from "./windows.ts";
-export { checkBatch, countTargets, IGNORED_TARGET, MAXIMUM_DOCUMENTS } from "./batch.ts";
-export type { Batch, Batches, Packing } from "./batch.ts";
+export {
+  checkBatch,
+  countTargets,
+  IGNORED_TARGET,
+  lossCountOf,
+  MAXIMUM_DOCUMENTS,
+} from "./batch.ts";
+export type { Batch, Batches, BatchPairs, Packing } from "./batch.ts";
 export { evaluationBatches, evaluationRowCount, WindowBatches } from "./batches.ts";
 export type { BatchOptions, EvaluationOptions } from "./batches.ts";
-export { exampleSplit, windowSplit } from "./data-split.ts";
+export { exampleSplit, pairSplit, windowSplit } from "./data-split.ts";
 export type { DataSplit, EpochBatches, WindowSplitOptions } from "./data-split.ts";
 
+export { PairBatches } from "./examples/pair-batches.ts";
 export { ExampleBatches, exampleEvaluationBatches } from "./examples/example-batches.ts";
 export type { ExampleBatchOptions, ExampleRowOptions } from "./examples/example-batches.ts";
 export { checkExamples } from "./examples/check-examples.ts";

@@ -12,6 +12,7 @@ export const CSV_COLUMNS = [
   ...["loss_scale", "tokens_per_second", "iterations_per_second", "trained_tokens"],
   ...["engine_share", "tflops", "tflops_per_watt", "watts", "ane_watts", "energy_joules"],
   ...["joules_per_step", "joules_per_token"],
+  ...["chosen_reward", "rejected_reward", "reward_margin", "reward_accuracy"],
 ] as const;
 
 /** A run's numbers as metrics.csv in its folder, one row a report or evaluation. A resumed run writes it anew. */

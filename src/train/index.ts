@@ -34,6 +34,8 @@ export { checkData } from "./evaluate/check-data.ts";
 export type { CheckDataOptions, DataCheckReport } from "./evaluate/check-data.ts";
 export { heldOutOf } from "./evaluate/held-out.ts";
 export type { HeldOut } from "./evaluate/held-out.ts";
+export { measureLayers } from "./costs/measured-layers.ts";
+export type { StepFromLayers } from "./costs/measured-layers.ts";
 export { measureStep } from "./costs/measured-step.ts";
 export type { MeasuredStep } from "./costs/measured-step.ts";
 export type { StepPrediction } from "./costs/prediction.ts";

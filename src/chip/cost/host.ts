@@ -30,6 +30,7 @@ export function hostProgramMs(program: PlanProgram, chip: Chip): number {
     }
     case "muon":
     case "adapter_norms":
+    case "preference":
       return hostFunctionMs(fn, chip);
     case "sum_of_squares":
       return (4 * elementsOf(fn, () => true)) / perMs;

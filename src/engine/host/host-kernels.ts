@@ -114,6 +114,7 @@ export function kernelSuits(plan: Plan, dispatch: BoundDispatch, host: KernelPla
   switch (kernel.kind) {
     case "muon":
     case "adapter_norms":
+    case "preference":
       return false;
     case "adamw":
       return kernel.parameters.every(
@@ -151,6 +152,7 @@ export function prepareKernel(
       );
     case "muon":
     case "adapter_norms":
+    case "preference":
     case undefined:
       throw new EngineError("engine.cpu.kernels", `${dispatch.program} has no kernel here`);
   }

@@ -35,6 +35,7 @@ export function runHostKernel(
       return;
     case "muon":
     case "adapter_norms":
+    case "preference":
       throw new EngineError(
         "engine.sim.kernel",
         `${kernel.kind} has no kernel: its function is run`,

@@ -212,7 +212,7 @@ export class SimPlan implements LoadedPlan {
   #dispatch(section: string, dispatch: Dispatch): void {
     const program = this.#record.program(dispatch);
     const kind = program.hostKernel?.kind;
-    if (kind === "muon" || kind === "adapter_norms") {
+    if (kind === "muon" || kind === "adapter_norms" || kind === "preference") {
       this.#runOnHost(section, dispatch, program);
       return;
     }

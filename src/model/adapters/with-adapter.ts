@@ -103,12 +103,14 @@ export function withAdapter(model: Model, adapter: Adapter): Model {
     functions: {
       ...functions,
       block: (sizes: BatchSizes) =>
-        withCorrections(
-          functions.block(sizes),
-          corrections,
-          scale,
-          sizes.isLearning === true && adapter.dropout > 0,
-        ),
+        sizes.withoutAdapter === true
+          ? functions.block(sizes)
+          : withCorrections(
+              functions.block(sizes),
+              corrections,
+              scale,
+              sizes.isLearning === true && adapter.dropout > 0,
+            ),
       cachedBlock: (sizes: CachedSizes) =>
         withCorrections(functions.cachedBlock(sizes), corrections, scale),
     },

@@ -9,7 +9,7 @@ import { encodeExample } from "./example-encoder.ts";
 import type { EncodedExample, ExampleEncoderOptions } from "./example-encoder.ts";
 import { exampleOfRow } from "./example.ts";
 import type { ExampleForm, FieldNames } from "./example.ts";
-import { fateOf } from "./open-examples.ts";
+import { fateOf, fateOfPair } from "./open-examples.ts";
 import type { DropReason } from "./open-examples.ts";
 
 /** A stretch of an example, all of it learned or none. */
@@ -119,22 +119,30 @@ function checkSplit(
     const first = seen.get(digest);
     if (first === undefined) seen.set(digest, where);
     else duplicates.push({ where, of: first });
-    for (const one of encoded) {
+    const arePairs = options.form === "preferences";
+    const pairFate = arePairs ? fateOfPair(encoded, contextLength) : undefined;
+    if (pairFate?.kind === "dropped") {
+      dropped.push({ where, reason: pairFate.reason });
+      continue;
+    }
+    for (const [place, one] of encoded.entries()) {
+      const answer = arePairs ? `, ${place === 0 ? "chosen" : "rejected"}` : "";
       const fate = fateOf(one, contextLength);
       if (fate.kind === "dropped") {
         dropped.push({ where, reason: fate.reason });
         continue;
       }
-      if (fate.isTruncated) truncated.push(where);
+      if (fate.isTruncated) truncated.push(`${where}${answer}`);
       lengths.push(one.ids.length);
       const kept = one.isLearned.slice(0, contextLength + 1);
       learned += kept.filter(Boolean).length;
-      if (shown.length < showCount)
-        shown.push({ where, ...shownExample(one, contextLength, tokenizer) });
+      if (shown.length < showCount * (arePairs ? 2 : 1))
+        shown.push({ where: `${where}${answer}`, ...shownExample(one, contextLength, tokenizer) });
     }
   }
   return {
-    ...{ split, files: files.map(({ path }) => path), rows, examples: lengths.length, learned },
+    ...{ split, files: files.map(({ path }) => path), rows, learned },
+    examples: options.form === "preferences" ? lengths.length / 2 : lengths.length,
     tokens: lengths.reduce((sum, length) => sum + length, 0),
     longest: lengths.reduce((most, length) => Math.max(most, length), 0),
     ...{ truncated, dropped, duplicates, errors, lengths: bucketsOf(lengths) },

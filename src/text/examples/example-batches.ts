@@ -39,7 +39,7 @@ const stateSchema = z.object({
 export type ExampleState = Readonly<z.infer<typeof stateSchema>>;
 
 /** Numbers of the examples in a row. */
-type Row = readonly number[];
+export type Row = readonly number[];
 
 /** One number of a row's documents is the padding's. */
 const MOST_IN_A_ROW = MAXIMUM_DOCUMENTS - 1;
@@ -96,7 +96,7 @@ export class ExampleBatches implements Batches {
   }
 }
 
-function noExamples({ name }: ExampleSet): TextError {
+export function noExamples({ name }: ExampleSet): TextError {
   return new TextError("text.examples.none", `${name} has no example to learn from`, {
     remedy: "anecdote data check shows what becomes of its rows.",
   });
@@ -165,7 +165,7 @@ function packedRows(set: ExampleSet, order: readonly number[], contextLength: nu
 }
 
 /** Rows as a batch: targets that are not learned are left out, and what is not filled is padding. */
-function batchOf(
+export function batchOf(
   set: ExampleSet,
   rows: readonly Row[],
   { batchSize, contextLength, isPacked, padding = 0 }: ExampleRowOptions,

@@ -64,7 +64,64 @@ export function encodeExample(
     }
     case "chat":
       return encodeChat(example.messages, example.tools, options, where);
+    case "preferences":
+      return encodePreference(example, options, where);
   }
+}
+
+/**
+ * Two answers to one prompt, the better one first. What both begin with is learned of neither: its parts of the two losses
+ * are the same number. Throws `TextError` for answers that the template does not put behind the prompt as they are.
+ */
+function encodePreference(
+  { prompt, chosen, rejected }: Extract<Example, { readonly form: "preferences" }>,
+  given: ExampleEncoderOptions,
+  where: string,
+): readonly EncodedExample[] {
+  const options = { ...given, masksPrompt: true };
+  const sides = [chosen, rejected];
+  const encoded = (asked: Side, answer: Side): EncodedExample => {
+    const found = encodePair(asked, answer, options, where);
+    const [one] = found;
+    if (one !== undefined && found.length === 1) return one;
+    throw new TextError(
+      "text.preference.turns",
+      `${where}: an answer of ${found.length} messages is written by the chat template otherwise than behind one prompt`,
+      {
+        remedy: "Give the last message alone as chosen and rejected, all before it as the prompt.",
+      },
+    );
+  };
+  if (prompt === undefined && typeof chosen === "string" && typeof rejected === "string")
+    return sides.map((answer) => encodeText(String(answer), options));
+  const conversations = sides.map((side) => (typeof side === "string" ? undefined : side));
+  const [better, worse] = conversations;
+  if (better === undefined || worse === undefined || !beginsWithPrompt(prompt, better, worse))
+    return sides.map((answer) => encoded(prompt ?? "", answer));
+  let shared = 0;
+  while (shared < Math.min(better.length, worse.length) && isSame(better[shared], worse[shared]))
+    shared++;
+  // Two equal conversations: the last message is what is compared.
+  const last = Math.min(shared, Math.min(better.length, worse.length) - 1);
+  return [better, worse].map((messages) => encoded(messages.slice(0, last), messages.slice(last)));
+}
+
+/** Whether answers are whole conversations: there is no prompt, or it is the first message of both. */
+function beginsWithPrompt(
+  prompt: Side | undefined,
+  ...conversations: readonly (readonly Message[])[]
+): boolean {
+  if (prompt === undefined) return true;
+  return (
+    typeof prompt === "string" &&
+    conversations.every((messages) =>
+      messages.some(({ role, fields }) => role !== "assistant" && fields["content"] === prompt),
+    )
+  );
+}
+
+function isSame(a: Message | undefined, b: Message | undefined): boolean {
+  return JSON.stringify(a?.fields) === JSON.stringify(b?.fields);
 }
 
 function encodeText(text: string, { tokenizer, frame }: ExampleEncoderOptions): EncodedExample {

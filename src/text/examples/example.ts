@@ -1,9 +1,12 @@
-// What a row of data means: a text, a prompt with its completion, a conversation.
+// What a row of data means: a text, a prompt with its completion, a conversation, two answers of which one is better.
 import { didYouMean } from "../../util/nearest.ts";
 import { TextError } from "../errors.ts";
 
-/** What rows may hold. alpaca: an instruction, perhaps an input, and an output. */
-export const EXAMPLE_FORMS = ["text", "completions", "chat", "alpaca"] as const;
+/**
+ * What rows may hold. alpaca: an instruction, perhaps an input, and an output. preferences: two answers, the better one
+ * named first.
+ */
+export const EXAMPLE_FORMS = ["text", "completions", "chat", "alpaca", "preferences"] as const;
 export type ExampleForm = (typeof EXAMPLE_FORMS)[number];
 
 /**
@@ -25,6 +28,10 @@ export interface FieldNames {
   readonly input?: string | undefined;
   /** Default: `messages`. */
   readonly messages?: string | undefined;
+  /** Of pairs of answers. Default: `chosen`. */
+  readonly chosen?: string | undefined;
+  /** Of pairs of answers. Default: `rejected`. */
+  readonly rejected?: string | undefined;
 }
 
 /** A message as the chat template gets it, and whether it is learned. */
@@ -54,6 +61,13 @@ export type Example =
       readonly messages: readonly Message[];
       /** Descriptions of tools, as the template takes them. */
       readonly tools?: readonly unknown[];
+    }
+  | {
+      readonly form: "preferences";
+      /** Absent where both answers begin with it themselves. */
+      readonly prompt?: Side;
+      readonly chosen: Side;
+      readonly rejected: Side;
     };
 
 type Row = Readonly<Record<string, unknown>>;
@@ -77,11 +91,13 @@ function namesOf(form: ExampleForm, names: FieldNames): readonly string[] {
       return [names.prompt ?? "instruction", names.completion ?? "output"];
     case "chat":
       return [names.messages ?? "messages"];
+    case "preferences":
+      return [names.chosen ?? "chosen", names.rejected ?? "rejected"];
   }
 }
 
 /** Forms in the order in which a row is held against them. */
-const DETECTED: readonly ExampleForm[] = ["completions", "alpaca", "chat", "text"];
+const DETECTED: readonly ExampleForm[] = ["preferences", "completions", "alpaca", "chat", "text"];
 
 /** The form of rows that begin with this one; nothing where its fields say none. */
 export function formOfRow(value: unknown, names: FieldNames): ExampleForm | undefined {
@@ -167,6 +183,16 @@ export function exampleOfRow(
         form,
         messages: messagesOf(field(value, first, where), `${where}: "${first}"`),
         ...(Array.isArray(tools) && tools.length > 0 && { tools: tools as readonly unknown[] }),
+      };
+    }
+    case "preferences": {
+      const name = names.prompt ?? "prompt";
+      const isThere = value[name] !== undefined && value[name] !== null;
+      return {
+        form,
+        ...((isThere || names.prompt !== undefined) && { prompt: sideField(value, name, where) }),
+        chosen: sideField(value, first, where),
+        rejected: sideField(value, second, where),
       };
     }
   }
@@ -263,6 +289,8 @@ export function textsOfExample(example: Example): readonly string[] {
       return [alpacaPrompt(example.instruction, example.input), example.output];
     case "chat":
       return side(example.messages);
+    case "preferences":
+      return [...side(example.prompt ?? ""), ...side(example.chosen), ...side(example.rejected)];
   }
 }
 

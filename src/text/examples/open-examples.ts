@@ -67,13 +67,21 @@ export function exampleFormOf(
 }
 
 /** Why a row gives nothing to learn. */
-export type DropReason = "empty" | "masked" | "cut off";
+export type DropReason = "empty" | "masked" | "cut off" | "same";
 
 const WHY: Readonly<Record<DropReason, string>> = {
   empty: "has fewer than two tokens",
   masked: "has nothing that is to be learned",
   "cut off": "is so long that all that is to be learned is cut off",
+  same: "has two answers that are the same",
 };
+
+export const DROP_REASONS = [
+  "empty",
+  "masked",
+  "cut off",
+  "same",
+] as const satisfies readonly DropReason[];
 
 /** A row that was left out. */
 export interface DroppedRow {
@@ -85,7 +93,7 @@ export interface DroppedRow {
 export interface ExampleReport {
   readonly split: keyof CorpusFiles;
   readonly rowCount: number;
-  /** More than rows where conversations are learned answer by answer. */
+  /** Two answers are one. More than rows where conversations are learned answer by answer. */
   readonly exampleCount: number;
   /** Examples that were longer than a row of the plan. */
   readonly truncatedCount: number;
@@ -116,6 +124,19 @@ export interface ExampleData {
 export type Fate =
   | { readonly kind: "learned"; readonly isTruncated: boolean }
   | { readonly kind: "dropped"; readonly reason: DropReason };
+
+/** As `fateOf`, of a row's two answers: a pair is learned as a whole or not at all. */
+export function fateOfPair(pair: readonly EncodedExample[], contextLength: number): Fate {
+  const fates = pair.map((one) => fateOf(one, contextLength));
+  const dropped = fates.find(({ kind }) => kind === "dropped");
+  if (dropped !== undefined) return dropped;
+  const [chosen, rejected] = pair.map(({ ids }) => ids.slice(0, contextLength + 1).join());
+  if (chosen === rejected) return { kind: "dropped", reason: "same" };
+  return {
+    kind: "learned",
+    isTruncated: fates.some((fate) => fate.kind === "learned" && fate.isTruncated),
+  };
+}
 
 /** What the plan's rows of `contextLength` tokens do to an example. */
 export function fateOf({ ids, isLearned }: EncodedExample, contextLength: number): Fate {
@@ -149,12 +170,13 @@ export function openExamples(paths: CorpusPaths, options: ExampleDataOptions): E
   const { validationFraction } = options;
   if (validation !== undefined || validationFraction === 0)
     return { train, validation, test, reports };
-  const heldCount = Math.max(1, Math.round(train.count * validationFraction));
+  const unit = options.form === "preferences" ? 2 : 1;
+  const heldCount = unit * Math.max(1, Math.round((train.count / unit) * validationFraction));
   const kept = train.count - heldCount;
-  if (kept < 1) {
+  if (kept < unit) {
     throw new TextError(
       "text.short",
-      `${train.name} has ${train.count} example, and ${heldCount} would be held out for evaluation`,
+      `${train.name} has ${train.count / unit} example, and ${heldCount / unit} would be held out for evaluation`,
       { remedy: "Give more rows, data to judge by (--eval-data), or --validation-fraction 0." },
     );
   }
@@ -179,6 +201,7 @@ function readSplit(
 ): { readonly set: ExampleSet; readonly report: ExampleReport } {
   const store = new ExampleStore(`${split} data of ${name}`);
   const dropped: DroppedRow[] = [];
+  const arePairs = options.form === "preferences";
   let rowCount = 0;
   let truncatedCount = 0;
   let dividedCount = 0;
@@ -189,6 +212,13 @@ function readSplit(
     for (const { where, example } of rows) {
       rowCount++;
       const encoded = encodeExample(example, options, where);
+      if (arePairs) {
+        const fate = fateOfPair(encoded, options.contextLength);
+        if (fate.kind === "dropped") dropped.push({ where, reason: fate.reason });
+        else for (const one of encoded) store.add(one, options.contextLength + 1);
+        if (fate.kind === "learned" && fate.isTruncated) truncatedCount++;
+        continue;
+      }
       if (encoded.length > 1) dividedCount++;
       for (const one of encoded) {
         const fate = fateOf(one, options.contextLength);
@@ -216,9 +246,8 @@ function readSplit(
       },
     );
   }
-  const report = {
-    ...{ split, rowCount, exampleCount: store.count, truncatedCount, dropped, dividedCount },
-  };
+  const exampleCount = arePairs ? store.count / 2 : store.count;
+  const report = { split, rowCount, exampleCount, truncatedCount, dropped, dividedCount };
   return { set: store, report };
 }
 
@@ -233,7 +262,7 @@ export function exampleNotes(
       : [
           `${truncatedCount} of ${exampleCount} ${split} examples are longer than ${contextLength} tokens and were cut there`,
         ]),
-    ...(["empty", "masked", "cut off"] as const).flatMap((reason) => {
+    ...DROP_REASONS.flatMap((reason) => {
       const rows = dropped.filter((row) => row.reason === reason);
       const [first] = rows;
       if (first === undefined) return [];

@@ -410,6 +410,8 @@ type OptionalKeys =
   | "completion_field"
   | "input_field"
   | "messages_field"
+  | "chosen_field"
+  | "rejected_field"
   | "chat_template"
   | "epochs"
   | "lora_alpha"

@@ -34,6 +34,16 @@ export const EXAMPLE_OPTIONS = {
     placeholder: "NAME",
     aliases: ["chat_feature", "messages_column", "messages_key"],
   }),
+  chosen_field: textOption("field of the better answer, with --method dpo; default: chosen", {
+    ...EXAMPLES,
+    placeholder: "NAME",
+    aliases: ["chosen_feature", "chosen_column"],
+  }),
+  rejected_field: textOption("field of the worse answer, with --method dpo; default: rejected", {
+    ...EXAMPLES,
+    placeholder: "NAME",
+    aliases: ["rejected_feature", "rejected_column"],
+  }),
   mask_prompt: flagOption(
     "learn completions and the assistant's messages only (mlx-lm: the last message only)",
     {
@@ -70,6 +80,8 @@ export function fieldNames(config: {
   readonly completion_field?: string | undefined;
   readonly input_field?: string | undefined;
   readonly messages_field?: string | undefined;
+  readonly chosen_field?: string | undefined;
+  readonly rejected_field?: string | undefined;
 }): FieldNames {
   return {
     text: config.text_field,
@@ -77,5 +89,7 @@ export function fieldNames(config: {
     completion: config.completion_field,
     input: config.input_field,
     messages: config.messages_field,
+    chosen: config.chosen_field,
+    rejected: config.rejected_field,
   };
 }

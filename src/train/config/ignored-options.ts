@@ -4,6 +4,7 @@ import { launchedProcess } from "../../cluster/index.ts";
 import { OptionError } from "../../util/option-error.ts";
 import { COMMAND_LINE, flagName } from "../../util/options.ts";
 import type { ResolvedTrainConfig, TrainConfig, TrainLayer } from "./config.ts";
+import { hasQuantizedBase } from "./method-options.ts";
 import { SIZE_KEYS } from "./size-keys.ts";
 import { corpusName } from "../../text/index.ts";
 import { TOKENIZER_KINDS } from "../../runs/model-path.ts";
@@ -105,9 +106,33 @@ const RULES: readonly Rule[] = [
   })),
   ...(["base_bits", "base_group_size"] as const).map((key) => ({
     key,
+    reason: (config: TrainConfig) =>
+      hasQuantizedBase(config)
+        ? undefined
+        : `with --method ${config.method} the base stands in fp32`,
+    remedy: `Leave ${flagName(key)} out, or take --method qlora, or --quantize-base beside dora and dpo.`,
+  })),
+  {
+    key: "quantize_base",
+    reason: ({ method, quantize_base: isQuantized }) =>
+      method === "full" && isQuantized ? "all weights are trained, in fp32" : undefined,
+    remedy: "Leave --quantize-base out, or train an adapter: --method lora, dora or dpo.",
+  },
+  ...(["dpo_beta", "dpo_adapter", "chosen_field", "rejected_field"] as const).map((key) => ({
+    key,
     reason: ({ method }: TrainConfig) =>
-      method === "qlora" ? undefined : `with --method ${method} the base stands in fp32`,
-    remedy: `Leave ${flagName(key)} out, or take --method qlora.`,
+      method === "dpo" ? undefined : `with --method ${method} there are no pairs of answers`,
+    remedy: `Leave ${flagName(key)} out, or take --method dpo.`,
+  })),
+  ...(["mask_prompt", "packing"] as const).map((key) => ({
+    key,
+    reason: ({ method, ...config }: TrainConfig) =>
+      method !== "dpo" || !config[key]
+        ? undefined
+        : key === "packing"
+          ? "each answer of a pair stands in a row of its own"
+          : "of pairs of answers, prompts are never learned",
+    remedy: `Leave ${flagName(key)} out.`,
   })),
   {
     key: "patience",
@@ -192,6 +217,9 @@ const KEPT: readonly Key[] = [
   "rslora",
   "target_modules",
   "trained_layers",
+  "dpo_beta",
+  "dpo_adapter",
+  "quantize_base",
   "base_bits",
   "base_group_size",
 ];

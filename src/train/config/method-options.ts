@@ -3,11 +3,14 @@ import { choiceOption, flagOption, numberOption, textOption } from "../../util/o
 const METHOD = { group: "Method" };
 
 /**
- * full: every weight is trained. lora: an adapter beside a frozen model. dora: one that trains lengths and directions of
+ * dpo: an adapter, by pairs of answers. full: every weight is trained. lora: an adapter beside a frozen model. dora: one that trains lengths and directions of
  * matrices apart. qlora: as lora, the model in 4 or 8 bits.
  */
-export const METHODS = ["full", "lora", "dora", "qlora"] as const;
+export const METHODS = ["full", "lora", "dora", "qlora", "dpo"] as const;
 export type Method = (typeof METHODS)[number];
+
+/** Adapters that learn from pairs of answers. */
+export const PREFERENCE_ADAPTERS = ["lora", "dora"] as const;
 
 export const QUANTIZED_BITS = ["4", "8"] as const;
 
@@ -17,7 +20,7 @@ export const OPTIMIZERS = ["adamw", "muon"] as const;
 /** What of a model is trained, and how. */
 export const METHOD_OPTIONS = {
   method: choiceOption(
-    "train all weights, an adapter (lora; dora: with lengths of its own), or an adapter on a base of 4 or 8 bits (qlora)",
+    "train all weights, an adapter (lora; dora: with lengths of its own), an adapter on a base of 4 or 8 bits (qlora), or an adapter by pairs of answers (dpo)",
     METHODS,
     { ...METHOD, aliases: ["fine_tune_type", "finetuning_type"] },
   ),
@@ -50,11 +53,20 @@ export const METHOD_OPTIONS = {
     minimum: -1,
     aliases: ["lora_layers"],
   }),
-  base_bits: choiceOption("bits of the base's matrices, with --method qlora", QUANTIZED_BITS, {
+  dpo_beta: numberOption(
+    "with --method dpo: how much a pair's log-probabilities count; larger stays closer to the base",
+    { ...METHOD, minimum: 0, aliases: ["beta"] },
+  ),
+  dpo_adapter: choiceOption("with --method dpo: the adapter", PREFERENCE_ADAPTERS, METHOD),
+  quantize_base: flagOption(
+    "hold the base in --base-bits beside dora and dpo as well; lora with it is qlora",
+    METHOD,
+  ),
+  base_bits: choiceOption("bits of the base's matrices where it is quantized", QUANTIZED_BITS, {
     ...METHOD,
     aliases: ["q_bits"],
   }),
-  base_group_size: numberOption("numbers that share a scale, with --method qlora", {
+  base_group_size: numberOption("numbers that share a scale where the base is quantized", {
     ...METHOD,
     integer: true,
     minimum: 2,
@@ -89,6 +101,9 @@ export const METHOD_DEFAULTS = {
   rslora: false,
   target_modules: "all-linear",
   trained_layers: -1,
+  dpo_beta: 0.1,
+  dpo_adapter: "lora",
+  quantize_base: false,
   base_bits: "4",
   base_group_size: 64,
   optimizer: "adamw",
@@ -107,10 +122,21 @@ export interface MethodSettings {
   readonly rslora: boolean;
   readonly target_modules: string;
   readonly trained_layers: number;
+  readonly dpo_beta: number;
+  readonly dpo_adapter: (typeof PREFERENCE_ADAPTERS)[number];
+  readonly quantize_base: boolean;
   readonly base_bits: (typeof QUANTIZED_BITS)[number];
   readonly base_group_size: number;
   readonly optimizer: (typeof OPTIMIZERS)[number];
   readonly muon_learning_rate?: number | undefined;
   readonly muon_momentum: number;
   readonly muon_iterations: number;
+}
+
+/** Whether the base's matrices stand in a few bits. */
+export function hasQuantizedBase({
+  method,
+  quantize_base,
+}: Pick<MethodSettings, "method" | "quantize_base">): boolean {
+  return method === "qlora" || (method !== "full" && quantize_base);
 }

@@ -1,18 +1,28 @@
 // Whether a step fits a memory, on one machine or with its layers split over several.
 import type { Model } from "../../model/index.ts";
+import { estimatedIntermediateBytes } from "../../onnx/intermediates.ts";
 import { planMemory, totalByteLength } from "../../plan/index.ts";
-import type { PlanMemory } from "../../plan/index.ts";
+import type { Plan } from "../../plan/index.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { planOf } from "../run/plan-of.ts";
 import type { StepPart } from "../step/step-part.ts";
 
-/** What the buffers of the fullest machine take, and of what. */
+/**
+ * Bytes that a training process takes beside its buffers and what is alive inside programs: Node.js, ONNX Runtime and
+ * its compiled graphs. Measured on Linux (`npm run bench:finetune-memory`).
+ */
+const PROCESS_BYTE_LENGTH = 220 * 2 ** 20;
+
+/** What the fullest machine takes, and for what. */
 export interface MachineMemory {
   readonly machines: number;
   /** Blocks of the fullest machine: its first, and one past its last. */
   readonly blocks: readonly [first: number, end: number];
+  /** Of its buffers. */
   readonly byteLength: number;
-  /** By what they hold, the largest first: weights, gradients, optimizer, activations and so on. */
+  /** What the process is expected to have resident at most: buffers, values inside programs, the runtime itself. */
+  readonly residentByteLength: number;
+  /** Buffers by what they hold, the largest first: weights, gradients, optimizer, activations and so on. */
   readonly parts: readonly { readonly what: string; readonly byteLength: number }[];
 }
 
@@ -27,15 +37,17 @@ export interface MemoryFit {
   readonly fewestMachines?: number;
 }
 
-/** Holds the memory of a step's buffers against what a machine has; programs and the process itself are not counted. */
+/** Holds the memory that a step's process is expected to take against what a machine has. */
 export function memoryFit(config: TrainConfig, model: Model, memoryByteLength: number): MemoryFit {
   const asked = fullestMachine(config, model, 1);
   const layers = model.config.layerCount;
+  // Pairs of answers are trained on one machine.
+  const most = config.method === "dpo" ? 1 : layers;
   const fitsOn = (count: number): boolean =>
-    fullestMachine(config, model, count).byteLength <= memoryByteLength;
+    fullestMachine(config, model, count).residentByteLength <= memoryByteLength;
   let fewest: number | undefined;
-  if (fitsOn(layers)) {
-    let [low, high] = [1, layers];
+  if (fitsOn(most)) {
+    let [low, high] = [1, most];
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
       if (fitsOn(middle)) high = middle;
@@ -45,7 +57,7 @@ export function memoryFit(config: TrainConfig, model: Model, memoryByteLength: n
   }
   return {
     ...{ memoryByteLength, asked },
-    fits: asked.byteLength <= memoryByteLength,
+    fits: asked.residentByteLength <= memoryByteLength,
     limit: asked.parts[0]?.what ?? "",
     ...(fewest !== undefined && { fewestMachines: fewest }),
   };
@@ -54,7 +66,7 @@ export function memoryFit(config: TrainConfig, model: Model, memoryByteLength: n
 /** Blocks are split evenly; the first machine has the embedding as well, the last one the head. */
 function fullestMachine(config: TrainConfig, model: Model, machines: number): MachineMemory {
   const layers = model.config.layerCount;
-  if (machines === 1) return described(1, [0, layers], planMemory(planOf(config, model).plan));
+  if (machines === 1) return described(1, [0, layers], planOf(config, model).plan);
   const start = (machine: number): number => Math.floor((machine * layers) / machines);
   const places = new Set([0, Math.floor(machines / 2), machines - 1]);
   const all = [...places].map((machine) => {
@@ -64,22 +76,25 @@ function fullestMachine(config: TrainConfig, model: Model, machines: number): Ma
       slotCount: 1,
     };
     const { plan } = planOf(config, model, { part });
-    return described(machines, [part.firstBlock, part.endBlock], planMemory(plan));
+    return described(machines, [part.firstBlock, part.endBlock], plan);
   });
   return all.reduce((most, one) => (one.byteLength > most.byteLength ? one : most));
 }
 
-function described(
-  machines: number,
-  blocks: readonly [number, number],
-  memory: PlanMemory,
-): MachineMemory {
+function described(machines: number, blocks: readonly [number, number], plan: Plan): MachineMemory {
+  const memory = planMemory(plan);
+  const byteLength = totalByteLength(memory);
+  const inside = [...plan.programs.values()].map((program) =>
+    // Kernels of the host hold nothing of their own.
+    program.hostKernel === undefined ? estimatedIntermediateBytes(program.function) : 0,
+  );
   const parts = [
     ...Object.entries(memory.persistent).map(([what, byteLength]) => ({ what, byteLength })),
     { what: "activations and scratch", byteLength: memory.transientByteLength },
   ];
   return {
-    ...{ machines, blocks, byteLength: totalByteLength(memory) },
+    ...{ machines, blocks, byteLength },
+    residentByteLength: byteLength + Math.max(0, ...inside) + PROCESS_BYTE_LENGTH,
     parts: parts
       .filter(({ byteLength }) => byteLength > 0)
       .toSorted((a, b) => b.byteLength - a.byteLength),

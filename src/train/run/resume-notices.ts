@@ -14,6 +14,7 @@ const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   // The engine tells of itself; data are compared by their content.
   ...["engine", "threads", "data", "text_field", "story_count", "epochs"],
   ...["prompt_field", "completion_field", "input_field", "messages_field", "data_format"],
+  ...["chosen_field", "rejected_field"],
 ]);
 
 const DEFAULTS: Readonly<Record<string, unknown>> = TRAIN_DEFAULTS;

@@ -16,6 +16,7 @@ import type { EvaluationResult } from "../step/trainer.ts";
 import type { RunFiles, ViewOf } from "./checkpoint-contents.ts";
 import type { PreparedData } from "./prepare.ts";
 import { publishedRun } from "./published-run.ts";
+import { rewardFields } from "./reward-fields.ts";
 import type { RecordedSettings, RunTotals } from "./run-totals.ts";
 import type { TrainerState } from "../../runs/state.ts";
 import type { Trainer } from "../step/trainer.ts";
@@ -168,14 +169,14 @@ export class RunActivities {
       ranking === undefined || (asked < 0 && !ranking.isWhole)
         ? await this.#judge(validation, asked)
         : ranking;
-    const { loss, tokenCount } = result;
+    const { loss, tokenCount, rewards } = result;
     const isBest = ranking !== undefined && totals.best.count(trainer.step, ranking.loss);
     totals.evalLoss = loss;
     emit({
       kind: "eval",
       step: trainer.step,
       eval_loss: loss,
-      perplexity: Math.exp(loss),
+      ...(rewards === undefined ? { perplexity: Math.exp(loss) } : rewardFields(rewards)),
       eval_tokens: tokenCount,
       elapsed_seconds: (Date.now() - startedMs) / 1000,
       ...(isRanked && { best: isBest }),
@@ -194,7 +195,9 @@ export class RunActivities {
         yield batch;
       }
     };
-    const { loss, tokenCount } = await (this.#parts.evaluate ?? trainer.evaluate.bind(trainer))(
+    const { loss, tokenCount, rewards } = await (
+      this.#parts.evaluate ?? trainer.evaluate.bind(trainer)
+    )(
       counted(
         split.evaluation({
           batchSize: ownRowCount,
@@ -209,7 +212,7 @@ export class RunActivities {
         { remedy: "Lower --learning-rate. The last checkpoint is intact." },
       );
     }
-    return { loss, tokenCount, isWhole: batchLimit < 0 || batchCount < limit };
+    return { loss, tokenCount, rewards, isWhole: batchLimit < 0 || batchCount < limit };
   }
 
   async #sample(prompt: string, seed: number): Promise<void> {

@@ -2,6 +2,8 @@ import type { EngineDescription } from "../../engine/engine.ts";
 import { BestSoFar } from "./best-so-far.ts";
 import { savedSettings } from "../config/saved-settings.ts";
 import type { TrainerState } from "../../runs/state.ts";
+import { RewardSums } from "../step/reward-sums.ts";
+import type { RewardTotals, Rewards } from "../step/reward-sums.ts";
 import type { Trainer } from "../step/trainer.ts";
 
 /** Settings as a checkpoint records them: all that are given, by name. */
@@ -19,6 +21,7 @@ export class RunTotals {
   /** Since the last report. */
   #lossSum = 0;
   #stepCount = 0;
+  #rewards = new RewardSums();
   #elapsedBefore = 0;
   #startedMs = Date.now();
 
@@ -26,6 +29,8 @@ export class RunTotals {
     this.best.adopt(best);
     this.#lossSum = window.lossSum;
     this.#stepCount = window.stepCount;
+    this.#rewards = new RewardSums();
+    if (window.rewards !== undefined) this.#rewards.addTotals(window.rewards);
     this.trainLoss = trainLoss;
     this.evalLoss = evalLoss;
     this.trainedTokens = trainedTokens;
@@ -51,7 +56,8 @@ export class RunTotals {
     return this.#elapsedBefore + this.secondsHere;
   }
 
-  countStep(loss: number, tokenCount: number): void {
+  countStep(loss: number, tokenCount: number, rewards?: RewardTotals): void {
+    if (rewards !== undefined) this.#rewards.addTotals(rewards);
     this.#lossSum += loss;
     this.#stepCount++;
     this.trainedTokens += tokenCount;
@@ -62,12 +68,18 @@ export class RunTotals {
     return this.#stepCount > 0;
   }
 
+  /** Means of the rewards since the last report; before `report`. */
+  get rewards(): Rewards | undefined {
+    return this.#rewards.means;
+  }
+
   /** Mean loss since the last report, which ends here. */
   report(): number {
     const mean = this.#lossSum / this.#stepCount;
     this.trainLoss = mean;
     this.#lossSum = 0;
     this.#stepCount = 0;
+    this.#rewards = new RewardSums();
     return mean;
   }
 
@@ -76,7 +88,10 @@ export class RunTotals {
       version: 1,
       step: trainer.step,
       sampler: trainer.batchState as TrainerState["sampler"],
-      window: { lossSum: this.#lossSum, stepCount: this.#stepCount },
+      window: {
+        ...{ lossSum: this.#lossSum, stepCount: this.#stepCount },
+        ...(this.#rewards.totals.count > 0 && { rewards: this.#rewards.totals }),
+      },
       ...(trainer.lossScale.isDynamic && { lossScale: trainer.lossScale.state }),
       trainLoss: this.trainLoss,
       evalLoss: this.evalLoss,

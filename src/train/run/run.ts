@@ -5,6 +5,7 @@ import { createEngine, engineOptions } from "../../engine/create.ts";
 import type { Engine, LoadedPlan } from "../../engine/engine.ts";
 import { isBudgetSpent } from "../../engine/host/compile-budget.ts";
 import { EngineError } from "../../engine/errors.ts";
+import { TrainError } from "../errors.ts";
 import type { Model } from "../../model/index.ts";
 import type { Plan } from "../../plan/index.ts";
 import type { DescribedTokenizer } from "../../text/index.ts";
@@ -34,6 +35,7 @@ import { resumeNotices } from "./resume-notices.ts";
 import { RunActivities } from "./run-activities.ts";
 import type { ActivityParts } from "./run-activities.ts";
 import { RunCosts } from "../costs/run-costs.ts";
+import { rewardFields } from "./reward-fields.ts";
 import { RunTotals } from "./run-totals.ts";
 import { trainedModel } from "./trained-model.ts";
 import { savedSettings } from "../config/saved-settings.ts";
@@ -83,6 +85,11 @@ export interface RunContext {
  */
 export async function runTraining(given: TrainConfig, context: RunContext): Promise<TrainEvent> {
   const launched = launchedProcess();
+  if (launched !== undefined && given.method === "dpo") {
+    throw new TrainError("train.preference.group", "--method dpo trains on one process", {
+      remedy: "Start it without mpirun.",
+    });
+  }
   if (launched === undefined) return await prepareAndRun(given, context);
   const leader = await GroupLeader.form(given);
   const threads =
@@ -318,8 +325,8 @@ class Run {
         return await activities.interrupt();
       }
       await this.#leader?.beginUpdate(trainer.step);
-      const result = await trainer.update((_, { loss, tokenCount }) => {
-        totals.countStep(loss, tokenCount);
+      const result = await trainer.update((_, { loss, tokenCount, rewards }) => {
+        totals.countStep(loss, tokenCount, rewards);
         const state = totals.state(trainer, this.#engine.description, config);
         return publishedRun(state, activitiesAfter(trainer.step, config).length);
       });
@@ -336,6 +343,7 @@ class Run {
         const averagePerSecond = (step - firstStep) / Math.max(1e-3, totals.secondsHere);
         const power = costs.powerEvent(step);
         if (power !== undefined) this.#emit(power);
+        const rewards = rewardFields(totals.rewards);
         this.#emit({
           kind: "step",
           step,
@@ -345,6 +353,7 @@ class Run {
           ...(trainer.lossScale.scale !== 1 && { loss_scale: trainer.lossScale.scale }),
           ...costs.stepFields(),
           trained_tokens: totals.trainedTokens,
+          ...rewards,
           eta_seconds: (config.max_steps - step) / averagePerSecond,
         });
         observations.report(step);
@@ -418,8 +427,9 @@ class Run {
   }
 
   get #tokensPerStep(): number {
-    const { batch_size, max_seq_length, gradient_accumulation_steps } = this.#config;
-    return batch_size * max_seq_length * gradient_accumulation_steps;
+    const { method, batch_size, max_seq_length, gradient_accumulation_steps } = this.#config;
+    const rowCount = method === "dpo" ? 2 * batch_size : batch_size;
+    return rowCount * max_seq_length * gradient_accumulation_steps;
   }
 
   #costs(loaded: LoadedPlan): RunCosts {

@@ -1,6 +1,7 @@
 // A run's data as splits: a stream of tokens in windows, or examples in rows.
 import {
   ChatTemplate,
+  corpusName,
   dataNotes,
   exampleFormOf,
   exampleNotes,
@@ -9,6 +10,7 @@ import {
   hasChatTemplate,
   marksOf,
   openExamples,
+  pairSplit,
   trainingDigest,
   trainingFrame,
   windowSplit,
@@ -35,17 +37,37 @@ export type DataSettings = Pick<
   | "completion_field"
   | "input_field"
   | "messages_field"
+  | "chosen_field"
+  | "rejected_field"
   | "mask_prompt"
   | "pair_style"
   | "packing"
   | "max_seq_length"
   | "begin_tokens"
   | "sampling"
->;
+> & { readonly method?: TrainConfig["method"] };
 
 /** The form of data whose rows are examples; nothing for a stream. Throws `TrainError` for a stream to be packed. */
 export function formOf(path: CorpusPaths, settings: DataSettings): ExampleForm | undefined {
   const form = exampleFormOf(path, settings.data_format, fieldNames(settings));
+  const wantsPairs = settings.method === "dpo";
+  if (wantsPairs && form !== "preferences") {
+    throw new TrainError(
+      "train.preference.data",
+      `--method dpo learns from pairs of answers, and ${corpusName(path)} holds ${form ?? "one stream of text"}`,
+      { remedy: 'Give rows with "chosen" and "rejected" (--chosen-field, --rejected-field).' },
+    );
+  }
+  if (!wantsPairs && form === "preferences") {
+    throw new TrainError(
+      "train.preference.method",
+      `${corpusName(path)} holds pairs of answers, and nothing but --method dpo learns from both`,
+      {
+        remedy:
+          "Take --method dpo; or learn the better answers alone: --data-format completions --completion-field chosen.",
+      },
+    );
+  }
   if (form === undefined && settings.packing) {
     throw new TrainError(
       "train.packing",
@@ -104,14 +126,13 @@ export function exampleSplits(
     ...encoder,
     ...{ form, names: fieldNames(settings), contextLength, validationFraction, onProgress },
   });
-  const rows = {
-    contextLength,
-    isPacked: settings.packing,
-    padding: encoder.tokenizer.special.padding,
-  };
+  const { padding } = encoder.tokenizer.special;
+  const rows = { contextLength, isPacked: settings.packing, padding };
+  const split = (set: typeof train): DataSplit =>
+    form === "preferences" ? pairSplit(set, { contextLength, padding }) : exampleSplit(set, rows);
   return {
-    train: exampleSplit(train, rows),
-    validation: validation && exampleSplit(validation, rows),
+    train: split(train),
+    validation: validation && split(validation),
     notes: [...pairNotes(form, settings, encoder), ...exampleNotes(reports, contextLength)],
     digest: examplesDigest(train),
     close: () => undefined,

@@ -10,6 +10,7 @@ import {
 } from "../../model/index.ts";
 import type { Model, ModelConfig, Origin } from "../../model/index.ts";
 import { TrainError } from "../errors.ts";
+import { hasQuantizedBase } from "../config/method-options.ts";
 import type { MethodSettings } from "../config/method-options.ts";
 
 /**
@@ -41,14 +42,14 @@ function modelToTrain(settings: MethodSettings, config: ModelConfig, folder?: st
       return layerCount === -1 ? whole : onlyLastBlocks(whole, layerCount);
     case "lora":
     case "dora":
-      return adapted(whole, settings);
     case "qlora":
-      return adapted(quantizedBase(whole, settings), settings);
+    case "dpo":
+      return adapted(hasQuantizedBase(settings) ? quantizedBase(whole, settings) : whole, settings);
   }
 }
 
 function adapted(base: Model, settings: MethodSettings): Model {
-  const { seed, method, lora_rank: rank, lora_alpha, rslora } = settings;
+  const { seed, lora_rank: rank, lora_alpha, rslora } = settings;
   const { target_modules, trained_layers } = settings;
   const { blocks } = base.parameters;
   const first = trained_layers === -1 ? 0 : blocks.length - trained_layers;
@@ -64,7 +65,7 @@ function adapted(base: Model, settings: MethodSettings): Model {
     .map((name) => name.trim())
     .filter((name) => name !== "");
   const model = withAdapter(base, {
-    method: method === "dora" ? "dora" : "lora",
+    method: adapterMethod(settings),
     rank,
     alpha: lora_alpha ?? 2 * rank,
     isRankStabilized: rslora,
@@ -73,6 +74,11 @@ function adapted(base: Model, settings: MethodSettings): Model {
     layers: [...blocks.keys()].slice(first),
   });
   return withOrigin(model, { kind: "drawn", seed }, ({ trainable }) => trainable);
+}
+
+function adapterMethod({ method, dpo_adapter }: MethodSettings): "lora" | "dora" {
+  if (method === "dpo") return dpo_adapter;
+  return method === "dora" ? "dora" : "lora";
 }
 
 /** Matrices of the blocks in MLX's affine form; norms, tables and the head stay as they are. */

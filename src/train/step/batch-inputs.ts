@@ -2,6 +2,7 @@ import type { LoadedPlan } from "../../engine/engine.ts";
 import { checkBatch } from "../../text/index.ts";
 import type { Batch } from "../../text/index.ts";
 import { TrainError } from "../errors.ts";
+import { PAIR_WEIGHTS } from "./preference-plan.ts";
 
 /**
  * Puts a batch where a plan's sections read it. A plan for packed rows takes plain ones too: each is one document.
@@ -20,6 +21,7 @@ export function writeBatch(loaded: LoadedPlan, batch: Batch): void {
   }
   loaded.view("tokens").set(inputs);
   loaded.view("targets").set(targets);
+  writePairs(loaded, batch);
   const isPackedPlan = loaded.plan.buffers.has("documents");
   if (!isPackedPlan) {
     if (packing === undefined) return;
@@ -38,4 +40,20 @@ export function writeBatch(loaded: LoadedPlan, batch: Batch): void {
   }
   positions.set(packing.positions);
   documents.set(packing.documents);
+}
+
+/** Throws `TrainError` where a batch is pairs of answers and the plan is not for them, or the other way round. */
+function writePairs(loaded: LoadedPlan, { pairs }: Batch): void {
+  const arePlanned = loaded.plan.buffers.has(PAIR_WEIGHTS);
+  if (!arePlanned && pairs === undefined) return;
+  if (pairs === undefined || !arePlanned) {
+    const [given, planned] = ["pairs of answers", "rows by themselves"];
+    throw new TrainError(
+      "train.batch.pairs",
+      `the plan is for ${arePlanned ? given : planned}, the batch is ${arePlanned ? planned : given}`,
+      { remedy: "Build the plan with preference for batches of pairs, and only for them." },
+    );
+  }
+  const weights = loaded.view(PAIR_WEIGHTS);
+  for (const [pair, isThere] of pairs.isThere.entries()) weights[pair] = isThere ? 1 : 0;
 }

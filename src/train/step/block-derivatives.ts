@@ -21,6 +21,8 @@ interface Settings {
   readonly recompute: Recompute;
   /** For all layers together. */
   readonly byteBudget: number | undefined;
+  /** The smallest number there is where the budget is not enough. Default: that is an error. */
+  readonly isBudgetSoft?: boolean;
 }
 
 /**
@@ -104,7 +106,10 @@ export class BlockDerivatives {
       });
     } catch (error) {
       if (!(error instanceof GradError) || error.code !== "grad.budget") throw error;
-      const smallest = differentiate(fn, request).smallestBytes * layerCount;
+      const { smallestBytes } = differentiate(fn, request);
+      if (this.#settings.isBudgetSoft === true)
+        return differentiate(fn, { ...request, byteBudget: smallestBytes });
+      const smallest = smallestBytes * layerCount;
       throw new TrainError(
         "train.plan.budget",
         `${byteBudget} bytes are not enough for what the backward pass of ${layerCount} layers reads with recompute "${recompute}"; the smallest possible number is ${smallest}`,

@@ -9,6 +9,18 @@ import { DROPOUT_BUFFER } from "./dropout.ts";
 import { gradientOutputs, inputNames, needed, outputType, trained } from "./step-context.ts";
 import type { GradientBinding, StepContext } from "./step-context.ts";
 
+/** One run of a layer's function. */
+interface ForwardRun {
+  /** For people. */
+  readonly verb: string;
+  /** What unpacked weights live for. */
+  readonly use: string;
+  readonly layer: number;
+  /** Of the program. */
+  readonly name: string;
+  readonly fn: MilFunction;
+}
+
 /** The layers' part of a step. */
 export class BlockSteps {
   readonly #step: StepContext;
@@ -20,11 +32,12 @@ export class BlockSteps {
   }
 
   get derivatives(): BlockDerivatives {
-    const { recompute = "none", byteBudget } = this.#step.options;
+    const { recompute = "none", byteBudget, isBudgetSoft = false } = this.#step.options;
     this.#blocks ??= new BlockDerivatives(this.#step.model.parameters, {
       block: (variant) => this.#function(variant, true),
       recompute,
       byteBudget,
+      isBudgetSoft,
     });
     return this.#blocks;
   }
@@ -36,11 +49,30 @@ export class BlockSteps {
     layer: number,
     derivative: BlockDerivative | undefined,
   ): void {
-    const stage = this.#block(layer);
-    const { variant } = stage;
+    const { variant } = this.#block(layer);
     const fn = derivative?.forward ?? this.#function(variant);
     const evaluate = variant === undefined ? "block_evaluate" : `block_evaluate_${variant}`;
-    const program = this.#step.program(derivative?.forwardName ?? evaluate, () => fn);
+    const name = derivative?.forwardName ?? evaluate;
+    const taps = derivative && this.#tapBuffers(layer, derivative);
+    this.#dispatch(section, { verb, use: "forward", layer, name, fn }, taps);
+  }
+
+  /** A layer as it is without its adapter. */
+  reference(section: string, layer: number): void {
+    const { variant } = this.#block(layer);
+    const name = variant === undefined ? "block_reference" : `block_reference_${variant}`;
+    const sizes = { ...this.#step.batchSizes, variant, withoutAdapter: true };
+    const fn = this.#step.model.functions.block(sizes);
+    this.#dispatch(section, { verb: "reference", use: "reference", layer, name, fn });
+  }
+
+  #dispatch(
+    section: string,
+    { verb, use, layer, name, fn }: ForwardRun,
+    taps: Readonly<Record<string, string>> = {},
+  ): void {
+    const stage = this.#block(layer);
+    const program = this.#step.program(name, () => fn);
     this.#step.builder.dispatch(
       section,
       `${verb} ${stage.group}`,
@@ -49,12 +81,9 @@ export class BlockSteps {
         hidden: this.#step.hidden(layer),
         ...needed(fn, this.#step.packedInputs()),
         ...this.#dropoutInputs(layer, fn),
-        ...this.#step.weights.inputs(stage, { section, use: "forward" }),
+        ...this.#step.weights.inputs(stage, { section, use, wanted: inputNames(fn) }),
       },
-      {
-        hidden_out: this.#step.hidden(layer + 1),
-        ...(derivative && this.#tapBuffers(layer, derivative)),
-      },
+      { hidden_out: this.#step.hidden(layer + 1), ...taps },
     );
   }
 

@@ -5,6 +5,7 @@ import type { Plan } from "../../plan/plan.ts";
 import type { AdamwSettings } from "./adamw.ts";
 import type { Recompute } from "./block-derivatives.ts";
 import type { MuonSettings } from "./muon.ts";
+import type { PreferenceSettings } from "./preference.ts";
 import type { StepPart, UpdateShard } from "./step-part.ts";
 
 /** What a training step is planned for. */
@@ -16,12 +17,19 @@ export interface TrainingPlanOptions {
   readonly sequenceLength: number;
   /** Rows hold several documents: `position_ids` and `documents` are inputs beside the tokens. Default false. */
   readonly isPacked?: boolean;
+  /**
+   * Rows are pairs of answers, 2i the better and 2i + 1 the worse one, and the loss is that of preferences; the reference
+   * is the model without its adapter.
+   */
+  readonly preference?: PreferenceSettings;
   /** Adds the section for the second and later micro-batches. Default true. */
   readonly accumulation?: boolean;
   /** Default "none": everything a derivative reads is kept. */
   readonly recompute?: Recompute;
   /** Bytes that what the backward pass reads of the forward one may take, all layers together. */
   readonly byteBudget?: number;
+  /** Where the budget is too small, the least that is possible is kept. Default: it is an error. */
+  readonly isBudgetSoft?: boolean;
   /** Rows of the batch whose logits exist at once. Default: what fits 64 MiB of logits. */
   readonly headChunkRows?: number;
   /** Rows of a sequence that attend together, to the columns that some of them see. Default: all, to all columns. */

@@ -8,6 +8,7 @@ import { BlockSteps } from "./block-steps.ts";
 import { EmbedSteps } from "./embed-steps.ts";
 import { HeadSteps } from "./head-steps.ts";
 import { DEFAULT_MUON } from "./muon.ts";
+import { PreferencePlan } from "./preference-plan.ts";
 import { StepContext } from "./step-context.ts";
 import type { TrainingPlan, TrainingPlanOptions } from "./step-plan-options.ts";
 import { checkStepSizes } from "./step-sizes.ts";
@@ -39,6 +40,7 @@ export const DEFAULT_ADAMW: AdamwSettings = { beta1: 0.9, beta2: 0.95, epsilon: 
  */
 export function buildTrainingPlan(options: TrainingPlanOptions): TrainingPlan {
   checkStepSizes(options);
+  checkPreference(options);
   const packed = trainableWeights(options.model.parameters).find(isPacked);
   if (packed !== undefined) {
     throw new TrainError(
@@ -64,6 +66,27 @@ export function buildTrainingPlan(options: TrainingPlanOptions): TrainingPlan {
   return step.finish();
 }
 
+/** Throws `TrainError` for pairs that are none, packed rows, a pipeline, and a model without an adapter. */
+function checkPreference({
+  preference,
+  batchSize,
+  isPacked = false,
+  part,
+  model,
+}: TrainingPlanOptions): void {
+  if (preference === undefined) return;
+  const refuse = (problem: string): never => {
+    throw new TrainError("train.plan.preference", `pairs of answers: ${problem}`, {
+      remedy: "Take an adapter on one process, rows in pairs, none of them packed.",
+    });
+  };
+  if (batchSize % 2 !== 0) refuse(`${batchSize} rows are not made of pairs`);
+  if (isPacked) refuse("each answer needs a row of its own, and rows are packed");
+  if (part !== undefined) refuse("the model is split over processes");
+  if (model.parameters.adapter === undefined)
+    refuse("the reference is the model without its adapter, and it has none");
+}
+
 /** Only the loss of a batch: section `evaluate`, no gradients. */
 export function buildEvaluationPlan(
   options: Pick<
@@ -83,12 +106,17 @@ class StepPlan {
   readonly #embed: EmbedSteps;
   readonly #blocks: BlockSteps;
   readonly #head: HeadSteps;
+  /** Where the rows are pairs of answers. */
+  readonly #pairs: PreferencePlan | undefined;
 
   constructor(options: TrainingPlanOptions) {
     this.#step = new StepContext(options);
     this.#embed = new EmbedSteps(this.#step);
     this.#blocks = new BlockSteps(this.#step);
     this.#head = new HeadSteps(this.#step);
+    const { preference, batchSize, sequenceLength } = options;
+    const sizes = { pairCount: batchSize / 2, sequenceLength };
+    this.#pairs = preference && new PreferencePlan(this.#step.builder, preference, sizes);
   }
 
   finishPlan(): Plan {
@@ -146,8 +174,18 @@ class StepPlan {
     return part === undefined ? layers : layers.slice(part.firstBlock, part.endBlock);
   }
 
+  /** What the model without its adapter takes for each answer; afterwards `hidden.0` is as before. */
+  #reference(section: string): void {
+    const { head } = this.#step.held;
+    if (this.#pairs === undefined || head === undefined) return;
+    for (const layer of this.#layers) this.#blocks.reference(section, layer);
+    this.#head.rowLosses(section, head, this.#pairs, "reference");
+    this.#pairs.keepReference(section);
+  }
+
   #forward(section: string): void {
     this.#embed.forward(section);
+    this.#reference(section);
     for (const layer of this.#layers)
       this.#blocks.forward(section, "forward", layer, this.#blocks.derivatives.of(layer));
   }
@@ -158,7 +196,7 @@ class StepPlan {
     const gradient = this.#step.gradients(accumulates);
     if (held.head !== undefined) {
       const isPassedOn = derivatives.needsInputGradient(model.config.layerCount);
-      this.#head.gradients(section, held.head, gradient, isPassedOn);
+      this.#head.gradients(section, held.head, gradient, isPassedOn, this.#pairs);
     }
     for (const layer of this.#layers.toReversed()) {
       const derivative = derivatives.of(layer);
@@ -181,8 +219,9 @@ class StepPlan {
   evaluate(): void {
     const section = "evaluate";
     this.#embed.forward(section);
+    this.#reference(section);
     for (const layer of this.#layers) this.#blocks.forward(section, "evaluate", layer, undefined);
     const { head } = this.#step.held;
-    if (head !== undefined) this.#head.evaluate(section, head);
+    if (head !== undefined) this.#head.evaluate(section, head, this.#pairs);
   }
 }

@@ -1,6 +1,6 @@
 import type { LoadedPlan } from "../../engine/engine.ts";
 import { runSections } from "../../engine/host/run-sections.ts";
-import { checkBatch } from "../../text/index.ts";
+import { checkBatch, lossCountOf } from "../../text/index.ts";
 import type { Batch, Batches } from "../../text/index.ts";
 import type { ControlBlock } from "../run/control.ts";
 import { TrainError } from "../errors.ts";
@@ -9,6 +9,8 @@ import { gradientGroups, GradientReduction, TreeSums } from "./gradient-sums.ts"
 import { drawMasks, maskBuffers } from "./dropout.ts";
 import type { Dropout } from "./dropout.ts";
 import { LossScale } from "./loss-scale.ts";
+import { RewardSums } from "./reward-sums.ts";
+import type { Rewards, RewardTotals } from "./reward-sums.ts";
 import { learningRateAt } from "./schedule.ts";
 import type { Schedule } from "./schedule.ts";
 import type { Pipeline } from "./pipeline.ts";
@@ -53,25 +55,29 @@ export interface TrainerOptions {
 
 /** What one update did. */
 export interface UpdateResult {
-  /** Mean nats a token over the whole accumulated batch. */
+  /** Mean nats a token over the whole accumulated batch, or a pair of answers. */
   readonly loss: number;
   /** Norm of all gradients before clipping. */
   readonly gradientNorm: number;
   readonly learningRate: number;
+  /** Targets that count. */
   readonly tokenCount: number;
+  /** Where the batch is pairs of answers: sums over them. */
+  readonly rewards?: RewardTotals;
 }
 
-/** Loss in nats a token over some tokens. */
+/** Loss in nats a token over some tokens, or a pair over pairs of answers. */
 export interface EvaluationResult {
   readonly loss: number;
   readonly tokenCount: number;
+  readonly rewards?: Rewards;
 }
 
 /** Gradients of one step, as far as they are computed. */
 interface StepGradients {
   readonly batches: readonly Batch[];
-  /** Valid targets of all batches, those of the whole group. */
-  readonly tokenCount: number;
+  /** What the loss is the mean over: valid targets of all batches, those of the whole group, or pairs. */
+  readonly lossCount: number;
   /** The batch source before these batches were taken. */
   readonly stateBefore: unknown;
   /** Updates done before this step. */
@@ -81,6 +87,7 @@ interface StepGradients {
   /** Batches done. */
   done: number;
   lossSum: number;
+  rewards: RewardSums;
   /** What went wrong while they were computed ahead: told when their own step begins. */
   failure?: { readonly error: unknown };
 }
@@ -134,7 +141,6 @@ export class Trainer {
     const { schedule, maxGradientNorm, beta1, beta2 } = this.#options;
     let gradients = this.#next ?? (await this.#takeBatches(this.#step));
     this.#next = undefined;
-    const { tokenCount } = gradients;
     if (gradients.failure !== undefined) throw gradients.failure.error;
     let { loss, gradientNorm } = await this.#finish(gradients);
     while (Number.isFinite(loss) && !Number.isFinite(gradientNorm) && this.lossScale.backOff()) {
@@ -164,7 +170,13 @@ export class Trainer {
     }
     this.#scalar("bias_correction1", 1 - beta1 ** (this.#step + 1));
     this.#scalar("bias_correction2", 1 - beta2 ** (this.#step + 1));
-    const result: UpdateResult = { loss, gradientNorm, learningRate, tokenCount };
+    const { batches, lossCount } = gradients;
+    const arePairs = batches.some(({ pairs }) => pairs !== undefined);
+    const result: UpdateResult = {
+      ...{ loss, gradientNorm, learningRate },
+      tokenCount: arePairs ? targetCount(batches) : lossCount,
+      ...(arePairs && { rewards: gradients.rewards.totals }),
+    };
     await this.#apply(() => stateAfter(this.#step, result));
     return result;
   }
@@ -218,14 +230,14 @@ export class Trainer {
         checkBatch(batch);
         return batch;
       });
-      ownCount = batches.reduce((sum, batch) => sum + batch.validTargetCount, 0);
+      ownCount = batches.reduce((sum, batch) => sum + lossCountOf(batch), 0);
     } catch (error) {
       failure = { error };
     }
-    const tokenCount = await this.#group.sum(ownCount);
-    if (failure === undefined && tokenCount === 0) failure = { error: nothingToLearn() };
-    if (failure === undefined && Number.isNaN(tokenCount)) failure = { error: otherMemberFailed() };
-    const gradients = this.#begin({ batches, tokenCount, stateBefore, step });
+    const lossCount = await this.#group.sum(ownCount);
+    if (failure === undefined && lossCount === 0) failure = { error: nothingToLearn() };
+    if (failure === undefined && Number.isNaN(lossCount)) failure = { error: otherMemberFailed() };
+    const gradients = this.#begin({ batches, lossCount, stateBefore, step });
     return failure === undefined ? gradients : { ...gradients, failure };
   }
 
@@ -241,12 +253,13 @@ export class Trainer {
   }
 
   #begin(
-    begun: Pick<StepGradients, "batches" | "tokenCount" | "stateBefore" | "step">,
+    begun: Pick<StepGradients, "batches" | "lossCount" | "stateBefore" | "step">,
   ): StepGradients {
-    const { batches, tokenCount, stateBefore, step } = begun;
-    const scale = this.lossScale.scaleFor(tokenCount);
+    const { batches, lossCount, stateBefore, step } = begun;
+    const scale = this.lossScale.scaleFor(lossCount);
     this.#group.useUnit(scale);
-    return { batches, tokenCount, stateBefore, step, scale, done: 0, lossSum: 0 };
+    const rewards = new RewardSums();
+    return { batches, lossCount, stateBefore, step, scale, done: 0, lossSum: 0, rewards };
   }
 
   /** Gradients times the loss scale into their buffers; the loss and the gradients' norm without the scale. */
@@ -268,7 +281,7 @@ export class Trainer {
     const squareSum = isLearning ? readScalar(this.loaded, "gradient_square_sum") : 0;
     const scaledNorm = Math.sqrt(await this.#group.sumOfSquares(squareSum));
     return {
-      loss: (await this.#group.sumOfAll(gradients.lossSum)) / gradients.tokenCount,
+      loss: (await this.#group.sumOfAll(gradients.lossSum)) / gradients.lossCount,
       gradientNorm: scaledNorm / gradients.scale,
     };
   }
@@ -292,13 +305,13 @@ export class Trainer {
 
   /** All micro-batches of an update in a pipeline. Only its last process computes a loss. */
   async #runPipeline(pipeline: Pipeline, gradients: StepGradients): Promise<void> {
-    const { batches, tokenCount, scale } = gradients;
+    const { batches, lossCount, scale } = gradients;
     let lastReduction: GradientReduction | undefined;
     await pipeline.run(batches.length, {
       write: (index) => {
         const batch = batches[index];
         if (batch !== undefined) writeBatch(this.loaded, batch);
-        if (pipeline.isLast) this.#scalar("loss_scale", scale / tokenCount);
+        if (pipeline.isLast) this.#scalar("loss_scale", scale / lossCount);
       },
       accumulates: (index) => index > 0 && this.#sums === undefined,
       backward: async (section, index) => {
@@ -323,13 +336,13 @@ export class Trainer {
   }
 
   /** Puts a step's next batch where the engine finds it, and says what to run over it. */
-  #writeBatch({ batches, tokenCount, step, scale, done }: StepGradients): readonly string[] {
+  #writeBatch({ batches, lossCount, step, scale, done }: StepGradients): readonly string[] {
     const batch = batches[done];
     if (batch !== undefined) writeBatch(this.loaded, batch);
     const { dropout } = this.#options;
     if (dropout !== undefined)
       drawMasks(this.loaded, this.#masks, dropout, { step, microBatch: done });
-    this.#scalar("loss_scale", scale / tokenCount);
+    this.#scalar("loss_scale", scale / lossCount);
     return [
       done === 0 || this.#sums !== undefined ? "forward_backward" : "forward_backward_accumulate",
       ...(done + 1 === batches.length && this.#normsAtOnce ? ["gradient_norm"] : []),
@@ -338,6 +351,7 @@ export class Trainer {
 
   #countBatch(gradients: StepGradients): void {
     gradients.lossSum += readScalar(this.loaded, "loss_sum");
+    gradients.rewards.add(this.loaded, gradients.batches[gradients.done]);
     const isReduced = gradients.done + 1 === gradients.batches.length && !this.#group.isAlone;
     if (!isReduced) for (const buffer of this.#gradients) this.#sums?.add(gradients.done, buffer);
     gradients.done++;
@@ -351,6 +365,10 @@ export class Trainer {
   #scalar(buffer: string, value: number): void {
     this.loaded.view(buffer)[0] = value;
   }
+}
+
+function targetCount(batches: readonly Batch[]): number {
+  return batches.reduce((sum, { validTargetCount }) => sum + validTargetCount, 0);
 }
 
 function otherMemberFailed(): TrainError {
@@ -380,16 +398,21 @@ export async function evaluateBatches(
   onBatch: (tokenCount: number) => boolean | Promise<boolean> = () => false,
 ): Promise<EvaluationResult> {
   let lossSum = 0;
+  let lossCount = 0;
   let tokenCount = 0;
+  const rewards = new RewardSums();
   for (const batch of batches) {
     writeBatch(loaded, batch);
     await loaded.run("evaluate");
     lossSum += readScalar(loaded, "loss_sum");
+    lossCount += lossCountOf(batch);
     tokenCount += batch.validTargetCount;
+    rewards.add(loaded, batch);
     if (await onBatch(tokenCount)) break;
   }
   if (tokenCount === 0) throw nothingToJudge();
-  return { loss: lossSum / tokenCount, tokenCount };
+  const { means } = rewards;
+  return { loss: lossSum / lossCount, tokenCount, ...(means !== undefined && { rewards: means }) };
 }
 
 function readScalar(loaded: LoadedPlan, buffer: string): number {

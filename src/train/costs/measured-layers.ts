@@ -1,0 +1,77 @@
+import { createEngine, engineOptions } from "../../engine/create.ts";
+import { runSections } from "../../engine/host/run-sections.ts";
+import type { ModelConfig } from "../../model/index.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { TrainError } from "../errors.ts";
+import { restoreWeights } from "../run/checkpoint-contents.ts";
+import { planOf } from "../run/plan-of.ts";
+import { plannedModel } from "../run/prepare.ts";
+import { trainedModel } from "../run/trained-model.ts";
+
+/** A step of a whole model, from steps of its first layers that were timed on this machine. */
+export interface StepFromLayers {
+  readonly engine: string;
+  /** Milliseconds of an update of all layers. */
+  readonly ms: number;
+  /** Milliseconds of what one layer adds. */
+  readonly layerMs: number;
+  readonly layerCount: number;
+}
+
+/** Layers of the two models that are timed: what the others have in common, and two layers more. */
+const FEW = 1;
+const MORE = 3;
+const RUNS = 3;
+
+/**
+ * Times updates of a run's model with few of its layers and says what all of them would take. Weights are drawn, nothing
+ * is written. Throws `TrainError` for a model of fewer layers than are timed.
+ */
+export async function measureLayers(config: TrainConfig): Promise<StepFromLayers> {
+  const whole = plannedModel(config);
+  if (whole.layerCount < MORE) {
+    throw new TrainError(
+      "train.measure.layers",
+      `${MORE} layers are timed, the model has ${whole.layerCount}`,
+      { remedy: "Train it: its events tell the time of a step." },
+    );
+  }
+  const engine = await createEngine(config.engine, engineOptions(config));
+  try {
+    const timed = async (layerCount: number): Promise<number> => {
+      const shape: ModelConfig = { ...whole, layerCount };
+      const model = trainedModel({ ...config, trained_layers: -1 }, shape);
+      const { plan } = planOf(config, model);
+      const loaded = await engine.load(plan);
+      try {
+        restoreWeights(model, undefined, (name) => loaded.view(name));
+        const rows = config.batch_size * config.max_seq_length;
+        for (const name of ["tokens", "targets"]) {
+          const tokens = loaded.view(name);
+          for (let i = 0; i < tokens.length; i++) tokens[i] = (i * 37) % shape.vocabularySize;
+        }
+        const scalars = { loss_scale: 1 / rows, gradient_scale: 1, learning_rate: 1e-6 };
+        const corrections = { bias_correction1: 0.1, bias_correction2: 0.01 };
+        for (const [name, value] of Object.entries({ ...scalars, ...corrections }))
+          loaded.view(name)[0] = value;
+        const times: number[] = [];
+        // The first one compiles.
+        for (let run = 0; run <= RUNS; run++) {
+          const startedMs = performance.now();
+          await runSections(loaded, ["forward_backward", "gradient_norm", "update"]);
+          if (run > 0) times.push(performance.now() - startedMs);
+        }
+        return Math.min(...times);
+      } finally {
+        await loaded.close();
+      }
+    };
+    const [few, more] = [await timed(FEW), await timed(MORE)];
+    const layerMs = (more - few) / (MORE - FEW);
+    const { layerCount } = whole;
+    const ms = (few + (layerCount - FEW) * layerMs) * config.gradient_accumulation_steps;
+    return { engine: engine.description.name, ms, layerMs, layerCount };
+  } finally {
+    await engine.close();
+  }
+}
