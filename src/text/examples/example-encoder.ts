@@ -93,7 +93,7 @@ function encodePreference(
     );
   };
   if (prompt === undefined && typeof chosen === "string" && typeof rejected === "string")
-    return sides.map((answer) => encodeText(String(answer), options));
+    return [chosen, rejected].map((answer) => encodeText(answer, options));
   const conversations = sides.map((side) => (typeof side === "string" ? undefined : side));
   const [better, worse] = conversations;
   if (better === undefined || worse === undefined || !beginsWithPrompt(prompt, better, worse))
