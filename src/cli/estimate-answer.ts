@@ -30,6 +30,8 @@ export interface Answer {
   readonly ofFile?: FileEstimate;
   /** A micro-batch of a training step as published trainers count it. */
   readonly published?: StepEstimate["published"];
+  /** The run that a training step's programs are joined for. */
+  readonly longRun?: StepEstimate["longRun"];
 }
 
 export interface Target {

@@ -129,7 +129,7 @@ Examples:
         `${flagName(methodKey)} says what a step trains; a token has no step: leave out one of it and --token`,
       );
     }
-    const { estimate, what, model, ofFile, published } =
+    const { estimate, what, model, ofFile, published, longRun } =
       file === undefined
         ? (await import("./estimate-model.ts")).estimateModel(
             resolveFromCommandLine(command, undefined).config,
@@ -159,6 +159,13 @@ Examples:
             overlapped_ms: published.overlappedMs,
           },
         }),
+        ...(longRun !== undefined && {
+          in_run_of: {
+            updates: longRun.updateCount,
+            engine_programs: longRun.programCount,
+            compile_ms: longRun.ms,
+          },
+        }),
       };
       process.stdout.write(`${JSON.stringify(report)}\n`);
       return;
@@ -173,7 +180,8 @@ Examples:
           ? `in Low Power Mode ${formatNumber(estimate.joules * PAUSES.lowPowerShare.value * 1e3)} mJ: ${PAUSES.lowPowerShare.source}; nobody published what it does to the time\n`
           : "") +
         (ofFile === undefined ? "" : describeFile(ofFile)) +
-        (published === undefined ? "" : describePublished(published)),
+        (published === undefined ? "" : describePublished(published)) +
+        (longRun === undefined ? "" : describeLongRun(longRun)),
     );
   });
 }
@@ -236,5 +244,16 @@ function describePublished({
   return (
     `one micro-batch of ${microBatches} an update, as published trainers count: ` +
     `${formatNumber(ms)} ms; ${formatNumber(overlappedMs)} ms where the host works beside the engine\n`
+  );
+}
+
+function describeLongRun({
+  updateCount,
+  programCount,
+  ms,
+}: NonNullable<Answer["longRun"]>): string {
+  return (
+    `neighbouring dispatches joined where ${updateCount.toLocaleString("en")} updates pay for it: ` +
+    `${programCount} programs, about ${formatNumber(ms / 1e3)} s to compile at a start (a guess: docs/cost-model.md)\n`
   );
 }

@@ -1,4 +1,5 @@
 import type { DataType } from "../mil/types.ts";
+import type { ExpectedRuns } from "../lower/join-dispatches.ts";
 import type { BufferSpec, Plan } from "../plan/plan.ts";
 
 /** A buffer's elements as the host sees them: fp16 as 16-bit patterns, bool as bytes. */
@@ -32,6 +33,11 @@ export interface LoadOptions {
   readonly share?: LoadedPlan;
   /** Told about slow work such as compiling programs. */
   readonly onProgress?: (done: number, total: number, what: string) => void;
+  /**
+   * How often sections are expected to run, by name: what runs often is worth being compiled into larger programs.
+   * Results do not depend on it. Default: nothing is known, nothing is joined.
+   */
+  readonly expectedRuns?: ExpectedRuns | undefined;
   /**
    * Once it is aborted, `load` and `prepare` reject with its reason before the next program is compiled. A plan that is
    * loaded by then is to be closed as any other.

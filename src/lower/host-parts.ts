@@ -6,8 +6,8 @@ import type { PlacedProgram } from "./ports.ts";
 export interface SplitPlan {
   readonly plan: Plan;
   readonly placed: ReadonlyMap<string, PlacedProgram>;
-  /** For each dispatch of a section as it runs, the index of the dispatch of the given plan that it is, or is part of. */
-  readonly places: ReadonlyMap<string, readonly number[]>;
+  /** For each dispatch of a section as it runs, the indices of the given plan's dispatches that it is, or is part of. */
+  readonly places: ReadonlyMap<string, readonly (readonly number[])[]>;
 }
 
 /**
@@ -27,7 +27,9 @@ export function splitHostParts(plan: Plan, placed: ReadonlyMap<string, PlacedPro
   const places = new Map(
     [...plan.sections].map(([section, dispatches]) => [
       section,
-      dispatches.flatMap(({ program }, index) => (splits.has(program) ? [index, index] : [index])),
+      dispatches.flatMap(({ program }, index) =>
+        splits.has(program) ? [[index], [index]] : [[index]],
+      ),
     ]),
   );
   if (splits.size + inPlace.size === 0) return { plan, placed, places };

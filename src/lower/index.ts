@@ -1,5 +1,6 @@
 export { applyRemedies, describeOutcome } from "./apply-remedies.ts";
 export type { RemediedFinding, RemediedFunction } from "./apply-remedies.ts";
+export type { ExpectedRuns, SectionRuns } from "./join-dispatches.ts";
 export { lowerFunction } from "./lower-function.ts";
 export type { ScalingOptions } from "./lower-function.ts";
 export { OPERAND_SCALINGS } from "./operand-scaling.ts";

@@ -1,12 +1,15 @@
 import type { Chip, Driver } from "../chip/chip.ts";
 import { estimatePlan } from "../chip/estimate.ts";
 import type { Placement, PlanEstimate } from "../chip/estimate.ts";
+import { compileMs } from "../chip/cost/compile.ts";
 import { checkFunction, checkPlan } from "../chip/legality/check.ts";
 import type { Finding } from "../chip/legality/check.ts";
 import type { Plan, PlanProgram } from "../plan/plan.ts";
 import { lowerFunction } from "./lower-function.ts";
 import type { ScalingOptions } from "./lower-function.ts";
 import { splitHostParts } from "./host-parts.ts";
+import { joinDispatches } from "./join-dispatches.ts";
+import type { ExpectedRuns } from "./join-dispatches.ts";
 import { NotLowered } from "./lowering.ts";
 import { applyScales, chooseScales } from "./operand-scaling.ts";
 import { planProductRanges } from "./plan-magnitudes.ts";
@@ -92,28 +95,61 @@ export function estimatePlacedPlan(
   driver: Driver,
   runs?: SectionRuns,
 ): PlanEstimate {
-  return placedPrices(plan, chip, driver)({ ...(runs !== undefined && { runs }) });
+  return placedPrices(plan, chip, driver)({}).priceOf({ ...(runs !== undefined && { runs }) });
 }
 
-/** Places a plan once; what comes back prices it for any counts of its sections, or without some of them. */
+/** Prices of a plan that was placed once. */
+export interface PlacedPrices {
+  /** For any counts of its sections, or without some of them. */
+  readonly priceOf: (what: {
+    readonly runs?: SectionRuns;
+    readonly without?: string;
+  }) => PlanEstimate;
+  /** The engine's programs of some sections, and how long a start compiles them. */
+  readonly compilationOf: (sections: readonly string[]) => {
+    readonly programCount: number;
+    readonly ms: number;
+  };
+}
+
+/** Places a plan; its prices are those of the programs that an engine makes of it for runs it expects. */
 export function placedPrices(
   plan: Plan,
   chip: Chip,
   driver: Driver,
-): (what: { readonly runs?: SectionRuns; readonly without?: string }) => PlanEstimate {
-  const { plan: running, placed } = splitHostParts(plan, placePlan(plan, chip, driver));
-  const place = (program: PlanProgram): Placement => {
-    const found = placed.get(program.name);
-    return found?.place === "engine"
-      ? { place: "engine", function: found.program.function }
-      : { place: "host", reason: found?.reason ?? "unknown" };
-  };
-  return ({ runs, without }) => {
-    const sections = new Map([...running.sections].filter(([name]) => name !== without));
-    const counted = Object.entries(runs ?? {}).filter(([name]) => name !== without);
-    return estimatePlan({ ...running, sections }, chip, driver, {
-      place,
-      ...(runs !== undefined && { runs: Object.fromEntries(counted) }),
-    });
+): (expectedRuns: ExpectedRuns) => PlacedPrices {
+  const split = splitHostParts(plan, placePlan(plan, chip, driver));
+  return (expectedRuns) => {
+    const { plan: running, placed } = joinDispatches(split, chip, driver, expectedRuns);
+    const place = (program: PlanProgram): Placement => {
+      const found = placed.get(program.name);
+      return found?.place === "engine"
+        ? { place: "engine", function: found.program.function }
+        : { place: "host", reason: found?.reason ?? "unknown" };
+    };
+    return {
+      priceOf: ({ runs, without }) => {
+        const sections = new Map([...running.sections].filter(([name]) => name !== without));
+        const counted = Object.entries(runs ?? {}).filter(([name]) => name !== without);
+        return estimatePlan({ ...running, sections }, chip, driver, {
+          place,
+          ...(runs !== undefined && { runs: Object.fromEntries(counted) }),
+        });
+      },
+      compilationOf: (sections) => {
+        const names = new Set(
+          sections.flatMap((section) =>
+            (running.sections.get(section) ?? []).map(({ program }) => program),
+          ),
+        );
+        const times = [...names].flatMap((name) => {
+          const found = placed.get(name);
+          if (found?.place !== "engine") return [];
+          const { operations } = found.program.function;
+          return [compileMs(operations.filter(({ type }) => type !== "const").length)];
+        });
+        return { programCount: times.length, ms: times.reduce((sum, ms) => sum + ms, 0) };
+      },
+    };
   };
 }

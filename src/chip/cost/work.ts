@@ -167,7 +167,8 @@ function integerChains(fn: MilFunction): IntegerChains {
   return { read, written };
 }
 
-function weightInputs(fn: MilFunction): ReadonlySet<Operand> {
+/** Inputs that products read as weights. */
+export function weightInputs(fn: MilFunction): ReadonlySet<Operand> {
   const inputs = new Set<Operand>(fn.inputs);
   const found = new Set<Operand>();
   for (const operation of fn.operations) {

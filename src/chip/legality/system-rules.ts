@@ -41,7 +41,9 @@ const OPSET_SYSTEMS: Readonly<Record<string, number>> = {
 };
 
 /** Surfaces that one request takes. */
-const SURFACES = 128;
+export const SURFACES = 128;
+/** Ops of a program that the compiler takes for certain: some more crashed it for all processes. */
+export const LONGEST_PROGRAM = 380;
 /** Programs that one process holds; the next fails with 0x50004. */
 const MODELS = 127;
 /** Rows of a convolution's result that compiled, and that did not. */
@@ -216,7 +218,7 @@ export const SYSTEM_RULES: readonly SystemRule[] = [
 export const SYSTEM_NOTES: readonly string[] = [
   `${MODELS} programs a process in memory (${QWEN}); 128 through e5rt (ANEForge); 239 on iOS (ANE-Training-iPhone)`,
   "compiled programs have a budget that all processes share until a restart after long loops of evaluations (slavko)",
-  "387 to 392 layers of elementwise ops crash or hang the compiler service for all processes on h18g; keep below 380 (study of M6)",
+  `387 to 392 layers of elementwise ops crash or hang the compiler service for all processes on h18g; keep below ${LONGEST_PROGRAM} (study of M6)`,
 ];
 
 /** Rules of a system's version that a function breaks, through a driver. */

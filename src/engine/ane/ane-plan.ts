@@ -44,6 +44,8 @@ export interface AnePlanContext {
   readonly conversions: ConversionPool;
   /** A stream of its own for every dispatch, so that each is timed alone. */
   readonly separateDispatches: boolean;
+  /** Whether neighbouring dispatches may become one program. */
+  readonly joins: boolean;
   readonly bytesPerPiece: number;
   /** Every task waits for the one before. */
   readonly isSequential: boolean;
@@ -62,9 +64,11 @@ export class AnePlan implements LoadedPlan {
   readonly plan: Plan;
   readonly #record: PlanRecord;
   readonly #context: AnePlanContext;
+  /** The plan as it runs: programs apart from what the host does of them, or joined with others. */
+  readonly #running: Plan;
   readonly #placed: ReadonlyMap<string, PlacedProgram>;
   /** Of dispatches as they run, in the plan as it was given; by section. */
-  readonly #places: ReadonlyMap<string, readonly number[]>;
+  readonly #places: ReadonlyMap<string, readonly (readonly number[])[]>;
   readonly #steps: ReadonlyMap<string, readonly SectionStep[]>;
   readonly #memory: DeviceMemory;
   readonly #host: HostSide;
@@ -84,8 +88,9 @@ export class AnePlan implements LoadedPlan {
     plan: Plan,
     context: AnePlanContext,
     parts: {
+      readonly running: Plan;
       readonly placed: ReadonlyMap<string, PlacedProgram>;
-      readonly places: ReadonlyMap<string, readonly number[]>;
+      readonly places: ReadonlyMap<string, readonly (readonly number[])[]>;
       readonly steps: ReadonlyMap<string, readonly SectionStep[]>;
       readonly memory: DeviceMemory;
       readonly host: HostSide;
@@ -96,6 +101,7 @@ export class AnePlan implements LoadedPlan {
     this.plan = plan;
     this.#record = new PlanRecord(plan, options);
     this.#context = context;
+    this.#running = parts.running;
     this.#placed = parts.placed;
     this.#places = parts.places;
     this.#steps = parts.steps;
@@ -110,7 +116,11 @@ export class AnePlan implements LoadedPlan {
     options.signal?.throwIfAborted();
     const { driver, chip, operandScaling } = context;
     const share = sharedPlan(options, (other) => other instanceof AnePlan);
-    const { plan, placed, places } = placeOrRefuse(given, chip, driver.name, { operandScaling });
+    // Dispatches that are timed alone stay alone.
+    const isApart = context.separateDispatches || !context.joins;
+    const expectedRuns = isApart ? {} : options.expectedRuns;
+    const placing = { operandScaling, expectedRuns };
+    const { plan, placed, places } = placeOrRefuse(given, chip, driver.name, placing);
     const memory = new DeviceMemory(driver);
     const limits = {
       callsPerSegment: context.separateDispatches ? 1 : Math.max(1, driver.operationLimit >> 1),
@@ -128,7 +138,7 @@ export class AnePlan implements LoadedPlan {
       versions.set(spec.name, share?.versionFor(spec.name) ?? { number: 0 });
     }
     const transfers = new Transfers(host, memory, versions, context.conversions);
-    const parts = { placed, places, steps, memory, host, transfers };
+    const parts = { running: plan, placed, places, steps, memory, host, transfers };
     return new AnePlan(given, context, parts, options);
   }
 
@@ -143,7 +153,7 @@ export class AnePlan implements LoadedPlan {
   async prepare(section: string): Promise<void> {
     if (this.#prepared.has(section)) return;
     const steps = this.#stepsOf(section);
-    const sources = [...sourcesOf(this.plan, this.#placed, [section])].filter(
+    const sources = [...sourcesOf(this.#running, this.#placed, [section])].filter(
       ([name]) => !this.#programs.has(name),
     );
     checkCompilations(
@@ -250,11 +260,18 @@ export class AnePlan implements LoadedPlan {
       const findings = checkFunction(fn, chip, driver.name, name).filter(
         ({ severity }) => severity !== "handled",
       );
-      if (findings.length === 0) throw error;
+      // A program of the plan that is not its own is joined from several.
+      const isJoined = this.#running.programs.has(name) && !this.plan.programs.has(name);
+      const remedy = isJoined
+        ? "It was joined from several: ANECDOTE_ANE_JOIN=never runs each by itself."
+        : undefined;
+      if (findings.length === 0 && remedy === undefined) throw error;
       throw new EngineError(
         error.code,
-        `${error.message}\nRules of ${chip.name} that it comes near:\n${formatFindings(findings)}`,
-        { cause: error },
+        findings.length === 0
+          ? error.message
+          : `${error.message}\nRules of ${chip.name} that it comes near:\n${formatFindings(findings)}`,
+        { cause: error, ...(remedy !== undefined && { remedy }) },
       );
     }
   }
@@ -315,7 +332,7 @@ export class AnePlan implements LoadedPlan {
     const given = this.#places.get(section) ?? [];
     const running =
       task.kind === "host" ? [task.step.place] : task.step.calls.map(({ place }) => place);
-    return [...new Set(running.map((place) => given[place] ?? place))];
+    return [...new Set(running.flatMap((place) => given[place] ?? [place]))];
   }
 
   async #perform(task: Task): Promise<void> {

@@ -106,6 +106,7 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
     segments,
     conversions,
     separateDispatches: options.separateDispatches ?? false,
+    joins: process.env[JOIN_VARIABLE] !== "never",
     bytesPerPiece: options.bytesPerPiece ?? PIECE.bytes,
     isSequential: options.sequential ?? false,
     ...(options.onTask !== undefined && { onTask: options.onTask }),
@@ -138,6 +139,9 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
     },
   };
 }
+
+/** Set to "never", every program runs as the plan has it. */
+const JOIN_VARIABLE = "ANECDOTE_ANE_JOIN";
 
 /** What was saved about this machine, unless the caller chose settings of its own. */
 function profileOf(

@@ -70,7 +70,7 @@ export class SimPlan implements LoadedPlan {
   /** The plan as it runs: where the host begins a program, that is a dispatch of its own. */
   readonly #running: Plan;
   readonly #placed: ReadonlyMap<string, PlacedProgram>;
-  readonly #places: ReadonlyMap<string, readonly number[]>;
+  readonly #places: ReadonlyMap<string, readonly (readonly number[])[]>;
   readonly #functions = new Map<string, SimulatedFunction>();
   readonly #record: PlanRecord;
   readonly #buffers: PlanBuffers<MemoryBlock>;
@@ -84,7 +84,8 @@ export class SimPlan implements LoadedPlan {
     this.plan = plan;
     this.#settings = settings;
     const silu = settings.context.arithmetic["table.silu"] === "fitted" ? "table" : "written";
-    const split = placeOrRefuse(plan, chip, driver, { operandScaling, silu });
+    const { expectedRuns } = options;
+    const split = placeOrRefuse(plan, chip, driver, { operandScaling, silu, expectedRuns });
     this.#running = split.plan;
     this.#record = new PlanRecord(split.plan, options);
     this.#placed = split.placed;
@@ -123,7 +124,7 @@ export class SimPlan implements LoadedPlan {
       this.#settings.advance(ms, joules);
       this.#usage[place === "engine" ? "engineMs" : "hostMs"] += ms;
       if (place === "engine") this.#usage.flops += this.#flopsOf(dispatch);
-      this.#record.times.of(section, dispatch.label, [places[index] ?? index]).add(ms);
+      this.#record.times.of(section, dispatch.label, places[index] ?? [index]).add(ms);
       await turn();
     }
   }

@@ -77,11 +77,8 @@ export function priceParts(
   const whole = plannedModel(config);
   const single = trainedModel({ ...config, trained_layers: -1 }, { ...whole, layerCount: 1 });
   const { plan } = planOf({ ...config, engine: "ane", gradient_accumulation_steps: 1 }, single);
-  const { dispatches } = placedPrices(
-    plan,
-    chipByName(chip),
-    chooseDriver(driver),
-  )({ runs: { forward_backward: 1, gradient_norm: 1, update: 1 } });
+  const { priceOf } = placedPrices(plan, chipByName(chip), chooseDriver(driver))({});
+  const { dispatches } = priceOf({ runs: { forward_backward: 1, gradient_norm: 1, update: 1 } });
   const sum = (pattern: RegExp): number =>
     dispatches.reduce((ms, { label, ms: own }) => (pattern.test(label) ? ms + own : ms), 0);
   const times: PartTimes = {

@@ -5,9 +5,10 @@ import { trainingRuns } from "../../chip/estimate.ts";
 import type { PlanEstimate } from "../../chip/estimate.ts";
 import { bucketFor, buildDecodePlan } from "../../generate/decode-plan.ts";
 import { estimatePlacedPlan, placedPrices } from "../../lower/index.ts";
+import type { ExpectedRuns } from "../../lower/index.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { plannedModel } from "../run/prepare.ts";
-import { planOf } from "../run/plan-of.ts";
+import { expectedRuns, planOf } from "../run/plan-of.ts";
 import { trainedModel } from "../run/trained-model.ts";
 import type { TrainingSection } from "../step/step-plan.ts";
 
@@ -35,7 +36,19 @@ export interface StepEstimate {
     readonly ms: number;
     readonly overlappedMs: number;
   };
+  /** The run that programs are joined for, and what compiling them takes at every start of it: a guess (`compileMs`). */
+  readonly longRun: {
+    readonly updateCount: number;
+    readonly programCount: number;
+    readonly ms: number;
+  };
 }
+
+/**
+ * Updates of the run whose step is priced, an engine joins programs where that pays for
+ * compiling them.
+ */
+const LONG_RUN = 10_000;
 
 /** The predicted price of one generated token. */
 export interface TokenEstimate {
@@ -57,15 +70,22 @@ export function estimateStep(
   const model = trainedModel(config, plannedModel(config));
   const microBatches = config.gradient_accumulation_steps;
   // A plan of one micro-batch is a plan of many without the section for the later ones: one is placed, both are priced.
-  const { plan } = planOf(
-    { ...config, engine: "ane", gradient_accumulation_steps: PUBLISHED_MICRO_BATCHES },
-    model,
-  );
-  const priceOf = placedPrices(plan, chip, driver);
-  const { ms, overlappedMs } = priceOf({ runs: trainingRuns(plan, PUBLISHED_MICRO_BATCHES) });
+  const planned = {
+    ...config,
+    engine: "ane",
+    gradient_accumulation_steps: PUBLISHED_MICRO_BATCHES,
+  };
+  const { plan } = planOf(planned, model);
+  const pricesFor = placedPrices(plan, chip, driver);
+  const asPublished = pricesFor(expectedRuns(planned, LONG_RUN));
+  const { ms, overlappedMs } = asPublished.priceOf({
+    runs: trainingRuns(plan, PUBLISHED_MICRO_BATCHES),
+  });
   const isOne = microBatches === 1;
+  const runs = expectedRuns(config, LONG_RUN);
+  const own = pricesFor(runs);
   return {
-    estimate: priceOf({
+    estimate: own.priceOf({
       runs: trainingRuns(plan, microBatches),
       ...(isOne && { without: "forward_backward_accumulate" satisfies TrainingSection }),
     }),
@@ -75,6 +95,7 @@ export function estimateStep(
       ms: ms / PUBLISHED_MICRO_BATCHES,
       overlappedMs: overlappedMs / PUBLISHED_MICRO_BATCHES,
     },
+    longRun: { updateCount: LONG_RUN, ...own.compilationOf(trainedSections(runs)) },
   };
 }
 
@@ -93,4 +114,8 @@ export function estimateToken(
     estimate: estimatePlacedPlan(plan, chip, driver, { decode: 1 }),
     cacheLength: bucket,
   };
+}
+
+function trainedSections(runs: ExpectedRuns): readonly string[] {
+  return Object.entries(runs).flatMap(([section, { count }]) => (count > 0 ? [section] : []));
 }

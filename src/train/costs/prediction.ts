@@ -2,7 +2,8 @@ import type { Driver } from "../../chip/chip.ts";
 import { chipByName } from "../../chip/chips.ts";
 import { trainingRuns } from "../../chip/estimate.ts";
 import { chooseDriver } from "../../chip/choose-driver.ts";
-import { estimatePlacedPlan } from "../../lower/place-plan.ts";
+import type { ExpectedRuns } from "../../lower/join-dispatches.ts";
+import { placedPrices } from "../../lower/place-plan.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { simulatedChip } from "../../chip/simulated.ts";
 
@@ -20,7 +21,7 @@ const COMPARED = "m4";
 
 /**
  * For the chip that `engine` simulates, else for an M4, through `driver`: that of the run, the one that
- * `ANECDOTE_ANE_DRIVER` names, or e5rt. Nothing where `engine` is a Neural Engine: there is nothing to predict.
+ * `ANECDOTE_ANE_DRIVER` names, or e5rt. `expectedRuns`: what the engine was told as it loaded the plan. Nothing where `engine` is a Neural Engine: there is nothing to predict.
  * Throws `EngineError` for an unknown driver, `ChipError` for an unknown chip.
  */
 export function predictStep(
@@ -28,11 +29,12 @@ export function predictStep(
   microBatches: number,
   engine: string,
   driver?: Driver,
+  expectedRuns: ExpectedRuns = {},
 ): StepPrediction | undefined {
   if (engine === "ane") return undefined;
   const chip = simulatedChip(engine) ?? chipByName(COMPARED);
   const runs = trainingRuns(plan, microBatches);
   const through = chooseDriver(driver);
-  const { ms, joules } = estimatePlacedPlan(plan, chip, through, runs);
+  const { ms, joules } = placedPrices(plan, chip, through)(expectedRuns).priceOf({ runs });
   return { chip: chip.name, driver: through, ms, joules };
 }

@@ -2,6 +2,7 @@ import type { Driver } from "../../chip/chip.ts";
 import type { LoadedPlan } from "../../engine/engine.ts";
 import { AnecdoteError } from "../../util/errors.ts";
 import type { EnergyBlock, PowerState } from "./energy-block.ts";
+import type { ExpectedRuns } from "../../lower/join-dispatches.ts";
 import type { TrainEvent, UntimedEvent } from "../../runs/events.ts";
 import { predictStep } from "./prediction.ts";
 import type { StepPrediction } from "./prediction.ts";
@@ -18,6 +19,8 @@ interface RunCostsOptions {
   readonly microBatches: number;
   readonly tokensPerStep: number;
   readonly energy: EnergyBlock | undefined;
+  /** What the engine was told as it loaded the plan. */
+  readonly expectedRuns?: ExpectedRuns;
 }
 
 /** What a run's events tell of time, energy and the engine's share, measured or predicted. */
@@ -96,9 +99,11 @@ export class RunCosts {
   /** A run is not lost for a model that the cost model cannot price. */
   #predict(): StepPrediction | undefined {
     if (this.#prediction === undefined) {
-      const { loaded, microBatches, engine, driver } = this.#options;
+      const { loaded, microBatches, engine, driver, expectedRuns } = this.#options;
       try {
-        this.#prediction = { value: predictStep(loaded.plan, microBatches, engine, driver) };
+        this.#prediction = {
+          value: predictStep(loaded.plan, microBatches, engine, driver, expectedRuns),
+        };
       } catch (error) {
         if (!(error instanceof AnecdoteError)) throw error;
         this.#prediction = { value: undefined };

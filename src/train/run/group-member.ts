@@ -13,7 +13,7 @@ import { ReceivedBatches, receiveJudged } from "./group-batches.ts";
 import type { Dealing } from "./group-batches.ts";
 import { GroupState } from "./group-weights.ts";
 import { makeTrainer } from "./make-trainer.ts";
-import { planOf } from "./plan-of.ts";
+import { expectedRuns, planOf } from "./plan-of.ts";
 import { joinSettings, LOSS_TAG, RunGroup, threadsBeside } from "./run-group.ts";
 import type { Order } from "./run-group.ts";
 import { requireMemory } from "./start.ts";
@@ -75,7 +75,8 @@ async function trainOn(
   const { plan } = planOf({ ...config, engine: engine.description.name }, model, held);
   requireMemory(plan);
   const trainingGroup = await group.trainingGroup(config, model);
-  const loaded = await engine.load(plan);
+  const runs = expectedRuns(config, config.max_steps - firstStep);
+  const loaded = await engine.load(plan, { expectedRuns: runs });
   try {
     const state = new GroupState(group, model, held, loaded);
     await state.distribute({ isResumed: firstStep > 0 });

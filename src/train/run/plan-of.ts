@@ -1,10 +1,32 @@
 import { mayBeNeuralEngine } from "../../engine/auto.ts";
 import type { Model } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
+import type { ExpectedRuns } from "../../lower/join-dispatches.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { hasQuantizedBase } from "../config/method-options.ts";
 import { buildTrainingPlan } from "../step/step-plan.ts";
-import type { TrainingPlan, TrainingPlanOptions } from "../step/step-plan.ts";
+import type { TrainingPlan, TrainingPlanOptions, TrainingSection } from "../step/step-plan.ts";
+
+/**
+ * How often a run's gradients are computed in `updateCount` updates, by section: an engine compiles what runs often
+ * into larger programs.
+ */
+export function expectedRuns(
+  { gradient_accumulation_steps: microBatches, sum_order: sumOrder }: RunCounts,
+  updateCount: number,
+): ExpectedRuns {
+  const writing = sumOrder === "tree" ? microBatches : 1;
+  const adding = microBatches - writing;
+  return {
+    ["forward_backward" satisfies TrainingSection]: {
+      count: updateCount * writing,
+      behindUpdate: 1 / writing,
+    },
+    ["forward_backward_accumulate" satisfies TrainingSection]: { count: updateCount * adding },
+  };
+}
+
+type RunCounts = Pick<TrainConfig, "gradient_accumulation_steps" | "sum_order">;
 
 /**
  * What a quantized base's backward pass may read of the forward one where nobody says: whoever packs the base wants memory

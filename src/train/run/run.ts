@@ -34,6 +34,7 @@ import { withArithmetic } from "./run-arithmetic.ts";
 import { resumeNotices } from "./resume-notices.ts";
 import { RunActivities } from "./run-activities.ts";
 import type { ActivityParts } from "./run-activities.ts";
+import type { ExpectedRuns } from "../../lower/join-dispatches.ts";
 import { RunCosts } from "../costs/run-costs.ts";
 import { rewardFields } from "./reward-fields.ts";
 import { RunTotals } from "./run-totals.ts";
@@ -43,7 +44,7 @@ import { withSavedMeaning } from "./saved-meaning.ts";
 import { startFields } from "./start-event.ts";
 import { claimFolder, finishedNotice, planBytes, requireMemory } from "./start.ts";
 import type { TrainerState } from "../../runs/state.ts";
-import { planOf } from "./plan-of.ts";
+import { expectedRuns, planOf } from "./plan-of.ts";
 import { heldWeights } from "../step/step-part.ts";
 import type { TrainingGroup } from "../step/training-group.ts";
 import type { Trainer } from "../step/trainer.ts";
@@ -185,6 +186,8 @@ class Run {
   readonly #model: Model;
   readonly #engine: Engine;
   readonly #notices: string[];
+  /** How often the engine is to expect sections. */
+  #runs: ExpectedRuns = {};
   readonly #totals = new RunTotals();
   /** Where other processes train with this one. */
   readonly #leader: GroupLeader | undefined;
@@ -249,7 +252,9 @@ class Run {
     this.#openLog(step, due);
     this.#announce(step, plan);
     this.#progress(step, "compiling");
+    this.#runs = expectedRuns(config, config.max_steps - step);
     const loaded = await this.#engine.load(plan, {
+      expectedRuns: this.#runs,
       onProgress: (done, total, what) =>
         this.#progress(step, `compiling ${what}: ${done} of ${total}`),
     });
@@ -440,6 +445,7 @@ class Run {
       microBatches: this.#config.gradient_accumulation_steps,
       tokensPerStep: this.#tokensPerStep,
       energy: this.#context.energy,
+      expectedRuns: this.#runs,
     });
   }
 

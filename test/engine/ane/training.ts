@@ -4,6 +4,7 @@ import type { Engine, LoadedPlan } from "../../../src/engine/engine.ts";
 import { initialiseWeights } from "../../../src/model/initialise.ts";
 import { parseModelConfig } from "../../../src/model/config-json.ts";
 import { optimize } from "../../../src/passes/pipeline.ts";
+import type { ExpectedRuns } from "../../../src/lower/join-dispatches.ts";
 import type { Batches } from "../../../src/text/index.ts";
 import { buildTrainingPlan } from "../../../src/train/step/step-plan.ts";
 import type { TrainingPlan } from "../../../src/train/step/step-plan.ts";
@@ -89,10 +90,14 @@ function batchesOf(tokens: Int32Array): Batches {
 export async function train(
   engine: Engine,
   steps: number,
-  { json = TINY_GPT2, accumulationSteps = 1 }: { json?: object; accumulationSteps?: number } = {},
+  {
+    json = TINY_GPT2,
+    accumulationSteps = 1,
+    expectedRuns,
+  }: { json?: object; accumulationSteps?: number; expectedRuns?: ExpectedRuns } = {},
 ): Promise<readonly (readonly number[])[]> {
   const training = tinyPlan(json);
-  const loaded = await engine.load(training.plan);
+  const loaded = await engine.load(training.plan, { expectedRuns });
   try {
     initialise(training, loaded);
     const trainer = trainerOf(loaded, accumulationSteps);
