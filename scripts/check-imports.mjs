@@ -29,6 +29,7 @@ const PRIVATE = new Map(
     "coreml/generated": [],
     "engine/ane": ["index.ts", "probe.ts"],
     "engine/cpu": ["index.ts", "onnx-runtime/ort-binding.ts"],
+    "engine/gpu": ["index.ts"],
     "engine/host": ["compile-budget.ts", "run-sections.ts", "scaled-halves.ts"],
     "engine/reference": ["index.ts", "evaluate.ts"],
     "grad/rules": [],

@@ -67,6 +67,7 @@ type CreateEngine = (options: EngineOptions) => Promise<Engine>;
 const ENGINES: Readonly<Record<string, CreateEngine>> = {
   ane: async (options) => (await import("./ane/index.ts")).createAneEngine(aneOptions(options)),
   cpu: async (options) => (await import("./cpu/index.ts")).createCpuEngine(options),
+  gpu: async () => (await import("./gpu/index.ts")).createGpuEngine(),
   reference: async () => (await import("./reference/index.ts")).createReferenceEngine(),
 };
 
@@ -134,7 +135,7 @@ function checkMeaning(name: string, { driver, numerics, arithmetic }: EngineOpti
       remedy: "--arithmetic is a setting of sim:<chip>, as in --engine sim:m4.",
     });
   }
-  if (driver !== undefined && (name === "cpu" || name === "reference")) {
+  if (driver !== undefined && (name === "cpu" || name === "gpu" || name === "reference")) {
     throw new EngineError("engine.option", `engine "${name}" has no drivers`, {
       remedy: "--ane-driver is a setting of ane and sim:<chip>, as in --engine sim:m4.",
     });

@@ -173,6 +173,11 @@ export class GraphWriter {
     this.#renamed.set(from, to);
   }
 
+  /** Names of this graph's nodes of which `isWanted` says so. */
+  nodeNames(isWanted: (node: NodeProto) => boolean): readonly string[] {
+    return this.#nodes.filter(isWanted).map(({ name }) => name);
+  }
+
   /** Nodes of the model, those of nested graphs included. */
   get nodeCount(): number {
     return this.#model.nodeCount;

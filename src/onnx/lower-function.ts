@@ -13,6 +13,8 @@ import { computeTypeOf, elementTypeOf } from "./element-types.ts";
 import { OnnxError } from "./errors.ts";
 import { findFusions } from "./fuse/index.ts";
 import type { Fusions } from "./fuse/index.ts";
+import { hazardsOf } from "./device-hazards.ts";
+import type { DeviceHazards } from "./device-hazards.ts";
 import { GraphWriter } from "./graph-writer.ts";
 import { intermediateBytes } from "./intermediates.ts";
 import { LOWERINGS, loweringOf } from "./lower/index.ts";
@@ -22,6 +24,11 @@ import type { Lowering } from "./lower/site.ts";
 export interface ToOnnxOptions {
   /** A file for other runtimes: only operators of the standard, and random numbers that are drawn anew. Default false. */
   readonly isForOthers?: boolean;
+  /**
+   * For a device that has kernels of fp32, int32 and bool and lacks some operators: inputs and outputs have the types
+   * in which their values are computed (`computeTypeOf`), without casts. Default false.
+   */
+  readonly isForDevice?: boolean;
 }
 
 export interface OnnxModel {
@@ -30,6 +37,8 @@ export interface OnnxModel {
   readonly nodeCount: number;
   /** What the runtime's arena is estimated to grow to. */
   readonly intermediateBytes: number;
+  /** Names of nodes that not every device gets right. */
+  readonly hazards: DeviceHazards;
 }
 
 /** Results that hold only numbers of operands need no wrapping; casts wrap by themselves. */
@@ -49,6 +58,7 @@ export function functionToOnnx(fn: MilFunction, options: ToOnnxOptions = {}): On
     bytes: graph.finish(fn.name),
     nodeCount: graph.nodeCount,
     intermediateBytes: intermediateBytes(fn, fusions),
+    hazards: hazardsOf(graph),
   };
 }
 
@@ -82,16 +92,13 @@ class FunctionLowering {
           `${this.#fn.name}: input "${name}" is ${formatType(type)}; only tensors can be inputs`,
         );
       }
-      graph.input(
-        `in:${name}`,
-        type.dataType,
-        staticShape(type, `${this.#fn.name}'s input "${name}"`),
-      );
       const computed = computeTypeOf(type.dataType);
+      const held = this.#options.isForDevice === true ? computed : type.dataType;
+      graph.input(`in:${name}`, held, staticShape(type, `${this.#fn.name}'s input "${name}"`));
       const isUsed = used.has(input) || this.#fn.outputs.includes(input);
       this.#names.set(
         input,
-        computed === type.dataType || !isUsed
+        computed === held || !isUsed
           ? `in:${name}`
           : graph.node("Cast", [`in:${name}`], { to: BigInt(elementTypeOf(computed)) }),
       );
@@ -109,16 +116,17 @@ class FunctionLowering {
       }
       const value = this.#resolve(output);
       const computed = computeTypeOf(type.dataType);
-      if (computed === type.dataType) graph.rename(value, `out:${name}`);
+      const held = this.#options.isForDevice === true ? computed : type.dataType;
+      if (computed === held) graph.rename(value, `out:${name}`);
       else {
         graph.nodes(
           "Cast",
           [value],
-          { to: BigInt(elementTypeOf(type.dataType)) },
+          { to: BigInt(elementTypeOf(held)) },
           { outputs: [`out:${name}`] },
         );
       }
-      graph.output(`out:${name}`, type.dataType, staticShape(type));
+      graph.output(`out:${name}`, held, staticShape(type));
     }
   }
 
@@ -127,6 +135,7 @@ class FunctionLowering {
       resolve: (operand) => this.#resolve(operand),
       block: (graph, block, inputs) => this.#block(graph, block, inputs),
       isForOthers: this.#options.isForOthers ?? false,
+      isForDevice: this.#options.isForDevice ?? false,
     });
   }
 

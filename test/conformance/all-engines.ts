@@ -5,6 +5,7 @@ import { createAneEngine } from "../../src/engine/ane/index.ts";
 import { createCpuEngine } from "../../src/engine/cpu/index.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { createSimEngine } from "../../src/engine/sim/index.ts";
+import { openSoftwareDevice, strictEngine } from "../engine/gpu/software-device.ts";
 import { openDouble } from "../engine/ane/double-library.ts";
 
 /** Cases of an op, by number, that an engine does not take: the error's code, and what its message says of the cause. */
@@ -12,6 +13,8 @@ export interface Refusal {
   readonly cases: readonly number[];
   readonly code: string;
   readonly because: RegExp;
+  /** Only in cases of this float type. Default: both. */
+  readonly type?: "fp32" | "fp16";
 }
 
 /** One engine of the suite. */
@@ -24,7 +27,13 @@ export interface EngineUnderTest {
    */
   readonly precision: "as typed" | "fp16";
   /** Ops that it refuses by name. What is listed must be refused, what is not must run. */
-  readonly refused: Readonly<Record<string, Refusal>>;
+  readonly refused: Readonly<Record<string, Refusal | readonly Refusal[]>>;
+  /** Ops that are coarser, by how many roundings of fp32. */
+  readonly coarse?: Readonly<Record<string, number>>;
+  /** Holds fp16 as fp32, so that one case an op shows it. */
+  readonly widensHalves?: boolean;
+  /** Why the engine cannot be had here. */
+  readonly missing?: string | undefined;
   readonly open: () => Promise<OpenEngine>;
 }
 
@@ -84,6 +93,63 @@ async function openDriver(driver: "e5rt" | "in-memory"): Promise<OpenEngine> {
   };
 }
 
+/** No device runs it: the engine under test lets nothing run on the processor. */
+const onHost = (
+  count: number,
+  because: RegExp,
+  { first = 0, ...rest }: { readonly first?: number; readonly type?: "fp32" } = {},
+): Refusal => ({
+  cases: Array.from({ length: count }, (_, index) => first + index),
+  code: "engine.gpu.host_ops",
+  because,
+  ...rest,
+});
+
+/** What the WebGPU provider has no kernel for, and scatters whose bits would change from run to run. */
+export const GPU_REFUSES: Readonly<Record<string, Refusal | readonly Refusal[]>> = {
+  floor_div: onHost(4, /Mod/),
+  mod: onHost(4, /Mod/),
+  // Small integers, and fp16 where the device has none; one that has it is not refused these.
+  cast: [
+    onHost(2, /Cast/, { first: 7 }),
+    ...(process.env["ANECDOTE_TEST_GPU"] === "real"
+      ? []
+      : [onHost(2, /Cast/, { first: 2, type: "fp32" })]),
+  ],
+  transpose: onHost(1, /Transpose/, { first: 2 }),
+  reverse_sequence: onHost(2, /ReverseSequence/),
+  scatter: onHost(8, /ScatterElements/, { first: 2 }),
+  scatter_along_axis: onHost(4, /ScatterElements/, { first: 1 }),
+  scatter_nd: onHost(4, /ScatterElements/, { first: 1 }),
+  quantize: onHost(1, /Cast/),
+  while_loop: onHost(2, /Loop/),
+  lstm: onHost(3, /Scan/),
+  gru: onHost(2, /Scan/),
+  rnn: onHost(1, /Scan/),
+  // Places are doubles.
+  resample: onHost(10, /Cast/),
+  affine: onHost(2, /Cast/),
+  crop_resize: onHost(5, /Cast/),
+  random_categorical: onHost(2, /Cast/),
+};
+
+/** WGSL gives sines and cosines to 2^-11, and what is made of them accordingly. */
+const GPU_COARSE: Readonly<Record<string, number>> = {
+  ...{ acos: 512, cos: 512, sin: 512, tan: 512 },
+};
+
+/** Refusals of a case in a float type. */
+export function refusalOf(
+  refused: Refusal | readonly Refusal[] | undefined,
+  index: number,
+  type: "fp32" | "fp16",
+): Refusal | undefined {
+  const all = refused === undefined ? [] : "cases" in refused ? [refused] : refused;
+  return all.find(
+    (one) => one.cases.includes(index) && (one.type === undefined || one.type === type),
+  );
+}
+
 /** Every engine that is held against the reference, by name. */
 export const ENGINES: Readonly<Record<string, EngineUnderTest>> = {
   cpu: {
@@ -95,6 +161,14 @@ export const ENGINES: Readonly<Record<string, EngineUnderTest>> = {
     precision: "fp16",
     refused: M4_REFUSES,
     open: () => Promise.resolve(openPlain(createSimEngine("m4", { threads: 1 }))),
+  },
+  gpu: {
+    precision: "as typed",
+    refused: GPU_REFUSES,
+    coarse: GPU_COARSE,
+    widensHalves: true,
+    missing: openSoftwareDevice(),
+    open: () => Promise.resolve(openPlain(strictEngine())),
   },
   "ane through e5rt's double": {
     precision: "fp16",

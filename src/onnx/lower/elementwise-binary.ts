@@ -1,6 +1,6 @@
 import { isFloat } from "../../mil/types.ts";
 import { computeTypeOf } from "../element-types.ts";
-import type { Lowering } from "./site.ts";
+import type { Lowering, LoweringSite } from "./site.ts";
 
 /** ONNX's op of the same meaning and broadcasting. */
 const same =
@@ -68,7 +68,7 @@ export const LOWER_ELEMENTWISE_BINARY = {
   maximum: same("Max"),
   minimum: same("Min"),
   pow: (site) => {
-    const power = site.node("Pow", [site.value("x"), site.value("y")]);
+    const power = site.node("Pow", [powerOperand(site, "x"), powerOperand(site, "y")]);
     return computeTypeOf(site.type("x")) === "bool" ? site.cast(power, "bool") : power;
   },
   equal: comparison("Equal"),
@@ -81,3 +81,10 @@ export const LOWER_ELEMENTWISE_BINARY = {
   logical_or: logical("Or"),
   logical_xor: logical("Xor"),
 } as const satisfies Record<string, Lowering>;
+
+/** WebGPU's kernel of powers fails where both operands are broadcast. */
+function powerOperand(site: LoweringSite, name: "x" | "y"): string {
+  const shape = site.resultShape();
+  const isBroadcast = site.shape(name).join() !== shape.join();
+  return site.isForDevice && isBroadcast ? site.expand(site.value(name), shape) : site.value(name);
+}

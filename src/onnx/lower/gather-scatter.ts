@@ -158,10 +158,18 @@ export const LOWER_GATHER_SCATTER = {
   },
   scatter_along_axis: (site) => {
     const { reduction, updates } = reductionOf(site);
-    return site.node("ScatterElements", [site.value("data"), site.indices("indices"), updates], {
-      axis: BigInt(site.call.axis("axis", site.shape("data").length)),
-      reduction,
-    });
+    const shape = site.shape("data");
+    const axis = site.call.axis("axis", shape.length);
+    const scattered = (data: string, how: string): string =>
+      site.node("ScatterElements", [data, site.indices("indices"), updates], {
+        axis: BigInt(axis),
+        reduction: how,
+      });
+    // No place is named twice: nothing is to be added inside the scatter, which a device does in any order.
+    const isSingle = site.shape("indices")[axis] === 1 && reduction === "add";
+    if (!site.isForDevice || !isSingle) return scattered(site.value("data"), reduction);
+    const zeros = site.expand(site.scalar(0, site.type("data")), shape);
+    return site.node("Add", [site.value("data"), scattered(zeros, "none")]);
   },
   scatter_nd: (site) => {
     const shape = site.shape("data");

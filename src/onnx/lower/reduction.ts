@@ -66,7 +66,9 @@ const logSumExp: Lowering = (site) => {
   const maximum = site.node("ReduceMax", [x, over], { keepdims });
   const sum = site.node("Sub", [maximum, site.node("Log", [largest])]);
   // Where the largest number is infinite the softmax is NaN, and the largest number is the result.
-  return site.node("Where", [site.node("IsInf", [maximum]), maximum, sum]);
+  const infinity = site.graph.constant("fp32", [], Float32Array.of(Infinity));
+  const isInfinite = site.node("Equal", [site.node("Abs", [maximum]), infinity]);
+  return site.node("Where", [isInfinite, maximum, sum]);
 };
 
 const position =

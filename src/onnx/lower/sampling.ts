@@ -122,7 +122,9 @@ export function sampled(site: LoweringSite, samples: Samples): string {
     const isInside = site.node("And", [isWithin(site, row, height), isWithin(site, column, width)]);
     return site.node("Where", [site.node("Unsqueeze", [isInside, last]), found, outside]);
   };
-  if (isNearest) return numbersAt(site.node("Round", [rows]), site.node("Round", [columns]));
+  // Places are doubles, with which no device computes.
+  const rounded = (places: string): string => site.graph.node("Round", [places]);
+  if (isNearest) return numbersAt(rounded(rows), rounded(columns));
   const one = placeScalar(site, 1);
   const corners = (places: string): readonly (readonly [place: string, share: string])[] => {
     const low = site.node("Floor", [places]);

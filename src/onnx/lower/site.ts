@@ -1,3 +1,4 @@
+import { substituteFor } from "./device-operators.ts";
 import { allocateNumbers } from "../../mil/literal.ts";
 import { OpCall } from "../../mil/op-call.ts";
 import { opRow } from "../../mil/ops/index.ts";
@@ -33,6 +34,8 @@ export interface LoweringScope {
   ) => readonly string[];
   /** Whether the model is a file for other runtimes: only operators of the standard. */
   readonly isForOthers: boolean;
+  /** Whether a device runs it that lacks some operators. */
+  readonly isForDevice: boolean;
 }
 
 /**
@@ -63,6 +66,10 @@ export class LoweringSite {
 
   get isForOthers(): boolean {
     return this.#scope.isForOthers;
+  }
+
+  get isForDevice(): boolean {
+    return this.#scope.isForDevice;
   }
 
   fail(rule: string): OnnxError {
@@ -138,6 +145,8 @@ export class LoweringSite {
     attributes: Readonly<Record<string, AttributeValue>> = {},
     domain = "",
   ): string {
+    const substitute = this.#scope.isForDevice && domain === "" ? substituteFor(opType) : undefined;
+    if (substitute !== undefined) return substitute(this, inputs);
     return this.graph.node(opType, inputs, attributes, domain);
   }
 

@@ -1,0 +1,261 @@
+import { randomUUID } from "node:crypto";
+import { existsSync, readdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+
+/**
+ * `OrtApi` is a table of functions that only ever grows at its end. These are the places of those used here;
+ * source: onnxruntime_c_api.h, and its mirror in the Rust crate ort-sys.
+ */
+const PLACES = {
+  GetErrorMessage: 2,
+  CreateEnv: 3,
+  CreateSessionFromArray: 8,
+  Run: 9,
+  CreateSessionOptions: 10,
+  SetSessionExecutionMode: 13,
+  EnableProfiling: 14,
+  DisableMemPattern: 17,
+  SetSessionLogSeverityLevel: 22,
+  SetSessionGraphOptimizationLevel: 23,
+  SetIntraOpNumThreads: 24,
+  SetInterOpNumThreads: 25,
+  CreateTensorWithDataAsOrtValue: 49,
+  CreateMemoryInfo: 68,
+  CreateCpuMemoryInfo: 69,
+  AllocatorAlloc: 75,
+  AllocatorFree: 76,
+  GetAllocatorWithDefaultOptions: 78,
+  ReleaseEnv: 92,
+  ReleaseStatus: 93,
+  ReleaseMemoryInfo: 94,
+  ReleaseSession: 95,
+  ReleaseValue: 96,
+  ReleaseSessionOptions: 100,
+  SessionEndProfiling: 110,
+  AddSessionConfigEntry: 130,
+  CreateAllocator: 131,
+  ReleaseAllocator: 132,
+  CreateAndRegisterAllocator: 144,
+  ReleaseArenaCfg: 157,
+  CreateArenaCfgV2: 164,
+  SessionOptionsAppendExecutionProvider: 216,
+  GetKeyValue: 297,
+  ReleaseKeyValuePairs: 300,
+  AllocatorGetStats: 319,
+  CopyTensors: 386,
+  GetEpGraphAssignmentInfo: 407,
+  EpAssignedSubgraphGetEpName: 408,
+  EpAssignedSubgraphGetNodes: 409,
+  EpAssignedNodeGetOperatorType: 412,
+} as const;
+type FunctionName = keyof typeof PLACES;
+
+/** Return and parameters in koffi's notation; those that return a status are checked. */
+const PROTOTYPES: Readonly<Record<FunctionName, string>> = {
+  GetErrorMessage: "const char *OrtGetErrorMessage(void *)",
+  CreateEnv: "void *OrtCreateEnv(int, const char *, _Out_ void **)",
+  CreateSessionFromArray:
+    "void *OrtCreateSessionFromArray(void *, void *, size_t, void *, _Out_ void **)",
+  Run: "void *OrtRun(void *, void *, void *, void *, size_t, void *, size_t, void *)",
+  CreateSessionOptions: "void *OrtCreateSessionOptions(_Out_ void **)",
+  SetSessionExecutionMode: "void *OrtSetSessionExecutionMode(void *, int)",
+  EnableProfiling: "void *OrtEnableProfiling(void *, const char *)",
+  DisableMemPattern: "void *OrtDisableMemPattern(void *)",
+  SetSessionLogSeverityLevel: "void *OrtSetSessionLogSeverityLevel(void *, int)",
+  SetSessionGraphOptimizationLevel: "void *OrtSetSessionGraphOptimizationLevel(void *, int)",
+  SetIntraOpNumThreads: "void *OrtSetIntraOpNumThreads(void *, int)",
+  SetInterOpNumThreads: "void *OrtSetInterOpNumThreads(void *, int)",
+  CreateTensorWithDataAsOrtValue:
+    "void *OrtCreateTensor(void *, void *, size_t, void *, size_t, int, _Out_ void **)",
+  CreateCpuMemoryInfo: "void *OrtCreateCpuMemoryInfo(int, int, _Out_ void **)",
+  GetAllocatorWithDefaultOptions: "void *OrtGetAllocatorWithDefaultOptions(_Out_ void **)",
+  ReleaseEnv: "void OrtReleaseEnv(void *)",
+  ReleaseStatus: "void OrtReleaseStatus(void *)",
+  ReleaseMemoryInfo: "void OrtReleaseMemoryInfo(void *)",
+  ReleaseSession: "void OrtReleaseSession(void *)",
+  ReleaseValue: "void OrtReleaseValue(void *)",
+  ReleaseSessionOptions: "void OrtReleaseSessionOptions(void *)",
+  SessionEndProfiling: "void *OrtSessionEndProfiling(void *, void *, _Out_ void **)",
+  AddSessionConfigEntry: "void *OrtAddSessionConfigEntry(void *, const char *, const char *)",
+  CreateAllocator: "void *OrtCreateAllocator(void *, void *, _Out_ void **)",
+  ReleaseAllocator: "void OrtReleaseAllocator(void *)",
+  CreateAndRegisterAllocator: "void *OrtCreateAndRegisterAllocator(void *, void *, void *)",
+  ReleaseArenaCfg: "void OrtReleaseArenaCfg(void *)",
+  CreateArenaCfgV2: "void *OrtCreateArenaCfgV2(void *, void *, size_t, _Out_ void **)",
+  GetKeyValue: "const char *OrtGetKeyValue(void *, const char *)",
+  ReleaseKeyValuePairs: "void OrtReleaseKeyValuePairs(void *)",
+  AllocatorGetStats: "void *OrtAllocatorGetStats(void *, _Out_ void **)",
+  CreateMemoryInfo: "void *OrtCreateMemoryInfo(const char *, int, int, int, _Out_ void **)",
+  AllocatorAlloc: "void *OrtAllocatorAlloc(void *, size_t, _Out_ void **)",
+  AllocatorFree: "void *OrtAllocatorFree(void *, void *)",
+  SessionOptionsAppendExecutionProvider:
+    "void *OrtAppendProvider(void *, const char *, void *, void *, size_t)",
+  CopyTensors: "void *OrtCopyTensors(void *, void *, void *, void *, size_t)",
+  GetEpGraphAssignmentInfo: "void *OrtGetAssignment(void *, _Out_ void **, _Out_ size_t *)",
+  EpAssignedSubgraphGetEpName: "void *OrtSubgraphEpName(void *, _Out_ const char **)",
+  EpAssignedSubgraphGetNodes: "void *OrtSubgraphNodes(void *, _Out_ void **, _Out_ size_t *)",
+  EpAssignedNodeGetOperatorType: "void *OrtNodeOperatorType(void *, _Out_ const char **)",
+};
+
+export const EXECUTION_SEQUENTIAL = 0;
+export const OPTIMIZE_ALL = 99;
+export const LOG_ERRORS = 3;
+export const DEVICE_ALLOCATOR = 0;
+export const ARENA_ALLOCATOR = 1;
+export const MEMORY_DEFAULT = 0;
+
+export type Pointer = bigint;
+export type NativeFunction = (...operands: readonly unknown[]) => unknown;
+export interface Library {
+  func(prototype: string): NativeFunction;
+}
+export interface Koffi {
+  load(path: string | null): Library;
+  proto(prototype: string): object;
+  decode(pointer: unknown, offset: number, type: string): unknown;
+  decode(pointer: unknown, type: object): unknown;
+  address(array: Uint8Array | BigUint64Array | BigInt64Array): Pointer;
+}
+
+/** Pointers of a native array. */
+export function pointers(values: readonly Pointer[]): BigUint64Array {
+  return BigUint64Array.from(values.length === 0 ? [0n] : values);
+}
+
+export function cString(text: string): Buffer {
+  return Buffer.from(`${text}\0`);
+}
+
+/** Where onnxruntime-node keeps the library for this machine, if it does. */
+export function findNativeLibrary(): string | undefined {
+  const require = createRequire(import.meta.url);
+  let root: string;
+  try {
+    root = dirname(require.resolve("onnxruntime-node/package.json"));
+  } catch {
+    return undefined;
+  }
+  const bin = join(root, "bin");
+  if (!existsSync(bin)) return undefined;
+  for (const version of readdirSync(bin).toSorted().toReversed()) {
+    const folder = join(bin, version, process.platform, process.arch);
+    if (!existsSync(folder)) continue;
+    const names = readdirSync(folder);
+    const name = ["libonnxruntime.so.1", "libonnxruntime.1.dylib", "onnxruntime.dll"].find(
+      (candidate) => names.includes(candidate),
+    );
+    if (name !== undefined) return join(folder, name);
+  }
+  return undefined;
+}
+
+/** koffi unloads a library that nothing refers to any more, under the feet of its threads. */
+const loadedLibraries: Library[] = [];
+
+/** RTLD_NOW; the handle is never closed. */
+const RESOLVE_NOW = 2;
+
+/**
+ * Keeps the library in the process when a worker thread ends and koffi unloads what that thread loaded: sessions
+ * of other threads live in it. Where the system's loader is not reachable this is left to the reference above.
+ */
+function pinLibrary(koffi: Koffi, path: string): void {
+  if (process.platform === "win32") return;
+  try {
+    const open = koffi.load(null).func("void *dlopen(const char *, int)");
+    open(path, RESOLVE_NOW);
+  } catch {
+    // An old libc keeps dlopen in a library of its own.
+  }
+}
+
+/** The library's functions, with statuses turned into errors. */
+export class OrtApi {
+  readonly version: string;
+  readonly #functions = new Map<FunctionName, NativeFunction>();
+  readonly #table: unknown;
+  readonly #koffi: Koffi;
+
+  /** `apiVersion` is that of the newest function used; every later library has all of them at the same places. */
+  constructor(koffi: Koffi, path: string, apiVersion: number) {
+    this.#koffi = koffi;
+    const library = koffi.load(path);
+    loadedLibraries.push(library);
+    pinLibrary(koffi, path);
+    const base = library.func("void *OrtGetApiBase()")();
+    const getApi = at(koffi, base, 0, "void *OrtGetApi(uint32_t)");
+    const getVersion = at(koffi, base, 1, "const char *OrtGetVersionString()");
+    this.version = String(getVersion());
+    this.#table = getApi(apiVersion);
+    if (this.#table === null) throw new Error(`${path} is older than interface ${apiVersion}`);
+  }
+
+  /** Calls a function that returns a status; throws what the status says. */
+  check(name: FunctionName, ...operands: readonly unknown[]): void {
+    const status = this.#function(name)(...operands);
+    if (status === null) return;
+    const message = String(this.call("GetErrorMessage", status));
+    this.call("ReleaseStatus", status);
+    throw new Error(message);
+  }
+
+  /** Calls a function whose last parameter receives a pointer. */
+  make(name: FunctionName, ...operands: readonly unknown[]): Pointer {
+    const out: [Pointer | null] = [null];
+    this.check(name, ...operands, out);
+    return out[0] ?? 0n;
+  }
+
+  call(name: FunctionName, ...operands: readonly unknown[]): unknown {
+    return this.#function(name)(...operands);
+  }
+
+  /** Calls a function whose last parameter receives a text. */
+  text(name: FunctionName, ...operands: readonly unknown[]): string {
+    const out: [string | null] = [null];
+    this.check(name, ...operands, out);
+    return out[0] ?? "";
+  }
+
+  /** Calls a function whose last parameters receive an array of pointers and its length. */
+  list(name: FunctionName, ...operands: readonly unknown[]): readonly Pointer[] {
+    const [first, count]: [[Pointer | null], [number | bigint]] = [[null], [0]];
+    this.check(name, ...operands, first, count);
+    return Array.from(
+      { length: Number(count[0]) },
+      (_, index) => this.#koffi.decode(first[0], 8 * index, "void *") as Pointer,
+    );
+  }
+
+  address(array: Uint8Array | BigUint64Array | BigInt64Array): Pointer {
+    return this.#koffi.address(array);
+  }
+
+  #function(name: FunctionName): NativeFunction {
+    const known = this.#functions.get(name);
+    if (known !== undefined) return known;
+    const made = at(this.#koffi, this.#table, PLACES[name], PROTOTYPES[name]);
+    this.#functions.set(name, made);
+    return made;
+  }
+}
+
+function at(koffi: Koffi, table: unknown, place: number, prototype: string): NativeFunction {
+  const pointer = koffi.decode(table, 8 * place, "void *");
+  return koffi.decode(pointer, prototypeOf(koffi, prototype)) as NativeFunction;
+}
+
+/** koffi refuses a second prototype of a name, and this module may be loaded twice in a process. */
+const suffix = randomUUID().replaceAll("-", "");
+const prototypes = new Map<string, object>();
+function prototypeOf(koffi: Koffi, text: string): object {
+  const known = prototypes.get(text) ?? koffi.proto(text.replace("(", `_${suffix}(`));
+  prototypes.set(text, known);
+  return known;
+}
+
+/** koffi, which is an ordinary dependency and may be missing all the same where it has no build. */
+export function koffi(): Koffi {
+  return createRequire(import.meta.url)("koffi") as Koffi;
+}
