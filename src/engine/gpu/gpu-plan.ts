@@ -180,8 +180,9 @@ export class GpuPlan implements LoadedPlan {
         this.#onProgress?.(index, steps.length, step.label);
         this.#record.checkWanted();
         const program = this.#context.programs.compile(step.fn, step.label);
+        const places = step.dispatches.map((_, offset) => dispatchCount + offset);
         dispatchCount += step.dispatches.length;
-        const time = this.#record.times.of(section, step.label);
+        const time = this.#record.times.of(section, step.label, places);
         prepared.push({ step, program, time, dispatchCount });
       }
     } catch (error) {
