@@ -51,9 +51,19 @@ export type {
   TrainSettings,
   WriteOptions,
 } from "./train/index.ts";
-// anecdote serve
+// anecdote export, fuse, and convert to .gguf or a stateful .mlpackage
+export { exportGguf } from "./runs/export-gguf.ts";
+export type { GgufExport, GgufExportOptions } from "./runs/export-gguf.ts";
+export { exportModel } from "./runs/export-model.ts";
+export type { ExportedModel, ExportOptions } from "./runs/export-model.ts";
+export { exportPackage } from "./runs/export-package.ts";
+export type { PackageExport, PackageExportOptions } from "./runs/export-package.ts";
+// anecdote serve, dashboard, report
 export { serveModel } from "./server/serve-model.ts";
 export type { ServedModel, ServeOptions } from "./server/serve-model.ts";
+export { startDashboard } from "./server/dashboard.ts";
+export type { DashboardOptions, RunningDashboard } from "./server/dashboard.ts";
+export { runReport } from "./server/report/run-report.ts";
 
 export { Chat, generateFromFolder, withGenerator } from "./generate/index.ts";
 export type {

@@ -15,7 +15,7 @@ interface CommandRow {
 }
 
 /** In the order of `anecdote --help`: the main job first. */
-const COMMANDS: readonly CommandRow[] = [
+export const COMMANDS: readonly CommandRow[] = [
   {
     name: "train",
     help: "train a model on text; without options, the storyteller on its built-in stories",

@@ -1,4 +1,5 @@
 import { describe, expect, expectTypeOf, it } from "vitest";
+import { COMMANDS } from "../../src/cli/commands.ts";
 import * as anecdote from "../../src/index.ts";
 import * as inspect from "../../src/inspect.ts";
 import * as measure from "../../src/measure.ts";
@@ -50,9 +51,18 @@ describe("the library", () => {
   });
 
   it("does what every command does", () => {
-    /** A function of the library by command; data and tokenizer are the namespace `text`. */
+    /**
+     * A function of the library by command; data and tokenizer are the namespace `text`. `cluster` starts `train` under
+     * mpirun again and again, which a program does by itself.
+     */
     const commands = {
       train: anecdote.train,
+      finetune: anecdote.train,
+      export: anecdote.exportModel,
+      fuse: anecdote.exportModel,
+      dashboard: anecdote.startDashboard,
+      report: anecdote.runReport,
+      cluster: anecdote.train,
       generate: anecdote.generateFromFolder,
       chat: anecdote.Chat,
       serve: anecdote.serveModel,
@@ -72,6 +82,7 @@ describe("the library", () => {
       doctor: measure.runSelfTest,
       runs: anecdote.readEvents,
     };
+    expect(Object.keys(commands).toSorted()).toEqual(COMMANDS.map(({ name }) => name).toSorted());
     for (const [name, use] of Object.entries(commands)) expect(use, name).toBeTypeOf("function");
   });
 });

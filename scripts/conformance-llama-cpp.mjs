@@ -1,0 +1,212 @@
+// GGUF files between this project and llama.cpp, by greedy texts: a model of each family with drawn weights is written
+// as a file and continued by both. llama.cpp multiplies quantized weights with activations of 8 bits, so a quantized file,
+// ours or its own quantizer's, is continued here as it stands and there as llama.cpp itself unpacks it to fp32.
+// llama.cpp comes from the npm package node-llama-cpp, which is no dependency of this project (700 MB): install it
+// anywhere (`npm install --ignore-scripts node-llama-cpp`) and say where. One row a file, exit 1 if one differs.
+//
+//   npm run conformance:llama-cpp -- --package /somewhere/node_modules/node-llama-cpp [--only qwen3,llama] [--json]
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import koffi from "koffi";
+import { exportGguf, openModel, train } from "../dist/index.js";
+import { build, isStale } from "./build.mjs";
+
+const { values } = parseArgs({
+  options: {
+    package: { type: "string" },
+    only: { type: "string" },
+    tokens: { type: "string", default: "40" },
+    json: { type: "boolean", default: false },
+  },
+});
+if (values.package === undefined) {
+  console.error("error: say where node-llama-cpp is installed: --package DIR");
+  process.exit(2);
+}
+if (isStale()) await build();
+
+const PROMPT = "Once upon a time there was a cat named Tom, who was 12.  She said: ";
+const LLAMA = { family: "llama", kv_heads: 2 };
+/** Families, each with what its configuration gains after the training. */
+const MODELS = [
+  { name: "llama", settings: LLAMA },
+  { name: "llama-linear", settings: LLAMA, rope_scaling: { rope_type: "linear", factor: 2 } },
+  {
+    name: "llama-llama3",
+    settings: LLAMA,
+    rope_scaling: {
+      ...{ rope_type: "llama3", factor: 8, low_freq_factor: 1, high_freq_factor: 4 },
+      original_max_position_embeddings: 32,
+    },
+  },
+  {
+    name: "llama-yarn",
+    settings: LLAMA,
+    rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 32 },
+  },
+  { name: "mistral", settings: { family: "mistral" } },
+  { name: "qwen2", settings: { family: "qwen2" } },
+  { name: "qwen3", settings: { family: "qwen3" } },
+  { name: "gemma", settings: { family: "gemma" } },
+  { name: "gemma2", settings: { family: "gemma2" }, sliding_window: 16 },
+  { name: "gemma3_text", settings: { family: "gemma3_text" }, sliding_window: 16 },
+  { name: "gpt2", settings: { family: "gpt2" } },
+];
+/** llama.cpp's numbers of the quantizations that this project reads (llama_ftype), and of none. */
+const QUANTIZED = { Q4_0: 2, Q8_0: 7, Q4_K_M: 15, Q6_K: 18 };
+const UNQUANTIZED = 0;
+
+/** A seeded source of normal numbers (Box and Muller over a 32-bit generator). */
+function normals(seed) {
+  let state = seed >>> 0;
+  const uniform = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state + 0.5) / 2 ** 32;
+  };
+  return () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+}
+
+/** Draws the weights of a safetensors file anew, so large that no text repeats itself and every switch shows. */
+function drawWeights(path) {
+  const bytes = readFileSync(path);
+  const headerLength = Number(bytes.readBigUInt64LE(0));
+  const header = JSON.parse(bytes.subarray(8, 8 + headerLength).toString());
+  const normal = normals(7);
+  for (const [name, tensor] of Object.entries(header)) {
+    if (name === "__metadata__") continue;
+    const [from, to] = tensor.data_offsets.map((offset) => 8 + headerLength + offset);
+    const isTable = /embed|wte|wpe/.test(name);
+    const isMatrix = tensor.shape.length === 2;
+    const spread = isTable ? 0.1 : isMatrix ? 1.5 / Math.sqrt(tensor.shape[1]) : 0.3;
+    for (let at = from; at < to; at += 4) {
+      const kept = isMatrix ? 0 : bytes.readFloatLE(at);
+      bytes.writeFloatLE(kept + spread * normal(), at);
+    }
+  }
+  writeFileSync(path, bytes);
+}
+
+/** Trains for one step, draws the weights anew, and gives the folder of the model. */
+async function makeModel(folder, { name, settings, ...changes }) {
+  const run = await train({
+    ...{ data: "stories", story_count: 600, tokenizer: "bpe", vocab_size: 512, engine: "cpu" },
+    ...{ layers: 3, hidden_size: 256, heads: 4, ffn_size: 512, max_seq_length: 128 },
+    ...{ max_steps: 1, batch_size: 1, eval_steps: 0, output_dir: join(folder, name) },
+    ...settings,
+  });
+  await run.finished();
+  const model = join(folder, name, "checkpoint-1");
+  const config = join(model, "config.json");
+  writeFileSync(
+    config,
+    JSON.stringify({ ...JSON.parse(readFileSync(config, "utf8")), ...changes }),
+  );
+  drawWeights(join(model, "model.safetensors"));
+  rmSync(join(model, "checksums.json"), { force: true });
+  return model;
+}
+
+const { getLlama } = await import(pathToFileURL(resolve(values.package, "dist/index.js")).href);
+const llama = await getLlama({ build: "never", gpu: false, logLevel: "error" });
+
+/** Ids that llama.cpp writes greedily, on one thread (its threads spin), and those of the prompt. */
+async function llamaTokens(path, count) {
+  const model = await llama.loadModel({ modelPath: path });
+  const context = await model.createContext({ contextSize: 128, threads: 1 });
+  try {
+    const begin = model.tokens.shouldPrependBosToken ? [model.tokens.bos] : [];
+    const prompt = [...begin, ...model.tokenize(PROMPT)];
+    const written = [];
+    for await (const token of context.getSequence().evaluate(prompt, { temperature: 0 })) {
+      written.push(token);
+      if (written.length >= count) break;
+    }
+    return { text: model.detokenize(written), promptLength: prompt.length };
+  } finally {
+    await context.dispose();
+    await model.dispose();
+  }
+}
+
+/**
+ * llama.cpp's own quantizer, through its C interface. Its parameters begin with threads and type; after two more types of
+ * 4 bytes stands whether what is quantized may be quantized again.
+ */
+function quantizer() {
+  const bins = resolve(values.package, "../@node-llama-cpp", `linux-${process.arch}`, "bins");
+  const folder = join(bins, readdirSync(bins)[0]);
+  const name = readdirSync(folder).find((file) => /^libllama\.v.*\.so$/.test(file));
+  const library = koffi.load(join(folder, name));
+  const rest = koffi.array("uint8_t", 1024);
+  koffi.struct("QuantizeParameters", { thread_count: "int32_t", file_type: "int32_t", rest });
+  const defaults = library.func("QuantizeParameters llama_model_quantize_default_params()");
+  const quantize = library.func(
+    "uint32_t llama_model_quantize(const char *from, const char *to, const QuantizeParameters *how)",
+  );
+  const parameters = (fileType) => {
+    const { rest: others } = defaults();
+    others[8] = 1;
+    return { thread_count: 1, file_type: fileType, rest: others };
+  };
+  return (from, to, fileType) => {
+    const status = quantize(from, to, parameters(fileType));
+    if (status !== 0) throw new Error(`llama_model_quantize gave ${status} for ${to}`);
+  };
+}
+
+const folder = mkdtempSync(join(tmpdir(), "anecdote-llama-cpp-"));
+const rows = [];
+async function compare(name, path, readByThem = path) {
+  const count = Number(values.tokens);
+  const theirs = await llamaTokens(readByThem, count);
+  const ours = await openModel(path).generate(PROMPT, {
+    temperature: 0,
+    maxTokens: count,
+    engine: "cpu",
+  });
+  const row = { name, equal: ours.text === theirs.text, promptLength: theirs.promptLength };
+  rows.push(row);
+  if (!values.json) console.log(`${name.padEnd(24)} ${row.equal ? "equal" : "DIFFERS"}`);
+  if (!row.equal)
+    console.error(`  ours   ${JSON.stringify(ours.text)}\n  theirs ${JSON.stringify(theirs.text)}`);
+}
+
+function unpacked(quantize, path) {
+  const plain = `${path}.f32.gguf`;
+  quantize(path, plain, UNQUANTIZED);
+  return plain;
+}
+
+try {
+  const quantize = quantizer();
+  const chosen = values.only?.split(",");
+  for (const model of MODELS.filter(({ name }) => chosen?.includes(name) ?? true)) {
+    const from = await makeModel(folder, model);
+    for (const type of model.name === "llama" ? ["f32", "f16", "q8_0", "q4_0"] : ["f32"]) {
+      const path = join(folder, `${model.name}-${type}.gguf`);
+      exportGguf(from, path, { type });
+      const isPlain = type === "f32" || type === "f16";
+      await compare(`${model.name} ${type}`, path, isPlain ? path : unpacked(quantize, path));
+    }
+    if (model.name !== "llama") continue;
+    for (const [type, number] of Object.entries(QUANTIZED)) {
+      const path = join(folder, `${model.name}-theirs-${type}.gguf`);
+      quantize(join(folder, "llama-f32.gguf"), path, number);
+      await compare(`${model.name} ${type} of llama.cpp`, path, unpacked(quantize, path));
+    }
+  }
+  const differing = rows.filter(({ equal }) => !equal).length;
+  const summary = { llamaCpp: llama.llamaCppRelease.release, files: rows.length, differing };
+  console.log(
+    values.json
+      ? JSON.stringify({ ...summary, rows })
+      : `${rows.length} files, ${differing} differ (llama.cpp ${summary.llamaCpp})`,
+  );
+  process.exitCode = differing > 0 ? 1 : 0;
+} finally {
+  await llama.dispose();
+  rmSync(folder, { recursive: true, force: true });
+}
