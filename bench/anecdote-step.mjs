@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 import { createEngine } from "../dist/engine/create.js";
 import { adaptableModules } from "../dist/model/index.js";
 import { withAdapter } from "../dist/model/adapters/with-adapter.js";
-import { optimize } from "../dist/passes/pipeline.js";
+import { processorOptions } from "../dist/train/step/processor-options.js";
 import { buildTrainingPlan } from "../dist/train/step/step-plan.js";
 import { randomTrainer } from "./random-trainer.mjs";
 import { benchModel, parseShape, SHAPE_OPTIONS } from "./suite/shape.mjs";
@@ -27,9 +27,8 @@ const { plan, model } = buildTrainingPlan({
   batchSize: size.batch,
   sequenceLength: size.context,
   accumulation: false,
-  optimize: (fn) => optimize(fn),
   recompute: size.recompute,
-  ...(size.attention_block > 0 && { attentionBlockRows: size.attention_block }),
+  ...(size.plan === "processor" && processorOptions(size.context)),
 });
 const loaded = await engine.load(plan);
 const trainer = randomTrainer(loaded, model, size);

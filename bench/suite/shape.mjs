@@ -12,9 +12,8 @@ const NUMBERS = {
   context: "256",
   threads: "2",
   lora: "0",
-  attention_block: "0",
 };
-const FLAGS = { family: "gpt2", recompute: "auto", tied: "yes" };
+const FLAGS = { family: "gpt2", recompute: "auto", tied: "yes", plan: "processor" };
 
 export const SHAPE_OPTIONS = Object.fromEntries(
   Object.entries({ ...NUMBERS, ...FLAGS }).map(([name, value]) => [

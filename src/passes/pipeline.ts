@@ -10,6 +10,7 @@ import { mergeReshapes } from "./merge-reshapes.ts";
 import { mergeTransposes } from "./merge-transposes.ts";
 import { removeIdentities } from "./remove-identities.ts";
 import type { Pass } from "./rewrite.ts";
+import { rowScalesOutOfProducts } from "./row-scales-out-of-products.ts";
 import { scatterIntoSums } from "./scatter-into-sums.ts";
 import { simplifyArithmetic } from "./simplify-arithmetic.ts";
 import { simplifyReductions } from "./simplify-reductions.ts";
@@ -38,6 +39,12 @@ export const PIPELINE: readonly NamedPass[] = [
   { name: "scatter into sums", run: scatterIntoSums },
   { name: "fuse activations", run: fuseActivations },
   { name: "fuse normalizations", run: fuseNormalizations },
+];
+
+/** The same, and what is good for processors alone: it needs a wide range of exponents. */
+export const PROCESSOR_PIPELINE: readonly NamedPass[] = [
+  ...PIPELINE,
+  { name: "row scales out of products", run: rowScalesOutOfProducts },
 ];
 
 /** One rewrite opens the way for another; after this many turns what is left is not worth the search. */

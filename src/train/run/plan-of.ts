@@ -4,6 +4,7 @@ import { optimize } from "../../passes/pipeline.ts";
 import type { ExpectedRuns } from "../../lower/join-dispatches.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { hasQuantizedBase } from "../config/method-options.ts";
+import { processorOptions } from "../step/processor-options.ts";
 import { buildTrainingPlan } from "../step/step-plan.ts";
 import type { TrainingPlan, TrainingPlanOptions, TrainingSection } from "../step/step-plan.ts";
 
@@ -39,20 +40,8 @@ interface HeldParts {
   readonly shard?: TrainingPlanOptions["shard"] | undefined;
 }
 
-/** Below this many rows a block's copies and extra ops cost what it saves. */
-const SHORTEST_CUT_ROWS = 256;
-const CUT_BLOCKS = 8;
-const BLOCK_MULTIPLE = 64;
-
-/**
- * Rows of a block of causal attention on a processor, which then leaves out most of what the mask hides: 0.94 of the time
- * and 0.82 of the memory of a llama of 3 x 768 at 1,024 tokens. A Neural Engine and what stands for one take whole
- * squares: there more ops cost more than they save, by the cost model.
- */
-function attentionBlockRows({ engine, max_seq_length: rows }: TrainConfig): number | undefined {
-  const isProcessor = engine === "cpu" || (engine === "auto" && !mayBeNeuralEngine());
-  if (!isProcessor || rows < SHORTEST_CUT_ROWS) return undefined;
-  return BLOCK_MULTIPLE * Math.ceil(rows / CUT_BLOCKS / BLOCK_MULTIPLE);
+function runsOnProcessor(engine: string): boolean {
+  return engine === "cpu" || (engine === "auto" && !mayBeNeuralEngine());
 }
 
 /**
@@ -64,7 +53,6 @@ export function planOf(
   model: Model,
   { part, shard }: HeldParts = {},
 ): TrainingPlan {
-  const blockRows = attentionBlockRows(config);
   return buildTrainingPlan({
     model,
     ...(part !== undefined && { part }),
@@ -76,9 +64,10 @@ export function planOf(
     isPacked: config.packing,
     accumulation: config.gradient_accumulation_steps > 1,
     recompute: config.recompute,
-    optimize: (fn) => optimize(fn),
+    ...(runsOnProcessor(config.engine)
+      ? processorOptions(config.max_seq_length)
+      : { optimize: (fn) => optimize(fn) }),
     adamw: { beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: config.adam_epsilon },
-    ...(blockRows !== undefined && { attentionBlockRows: blockRows }),
     muon: { momentum: config.muon_momentum, iterations: config.muon_iterations },
     ...(config.tap_bytes !== undefined
       ? { byteBudget: config.tap_bytes }
