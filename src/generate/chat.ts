@@ -14,7 +14,7 @@ import {
   withChatTemplate,
   withTemplateOf,
 } from "../text/index.ts";
-import type { ChatMessage, DescribedTokenizer } from "../text/index.ts";
+import type { ChatMessage, DescribedTokenizer, TurnEnd } from "../text/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { readSmallFile } from "../util/byte-source.ts";
 import { GenerateError } from "./errors.ts";
@@ -58,6 +58,7 @@ export class Chat {
   readonly #options: ChatOptions;
   readonly #described: DescribedTokenizer;
   #template: ChatTemplate;
+  #turnEnd: TurnEnd;
   #answering: Answering;
   #session: GenerationSession;
   #system: string | undefined;
@@ -76,6 +77,7 @@ export class Chat {
     this.#options = options;
     this.#described = parts.described;
     this.#template = template;
+    this.#turnEnd = template.turnEnd();
     this.#answering = parts.answering;
     this.#session = parts.answering.generator.session();
     this.#system = options.system;
@@ -176,6 +178,7 @@ export class Chat {
       await closeAnswering(before);
     }
     this.#template = template;
+    this.#turnEnd = template.turnEnd();
     this.#session = this.#answering.generator.session();
   }
 
@@ -209,6 +212,8 @@ export class Chat {
     const written = await this.#session.continueTokens(tokens, {
       onNote: (message) => this.#options.onNote?.(message),
       ...options,
+      stop: [...(options.stop ?? []), ...this.#turnEnd.stop],
+      furtherEnds: this.#turnEnd.tokenIds,
     });
     this.#messages = [...messages, { role: "assistant", content: written.text }];
     return written;

@@ -42,6 +42,8 @@ export interface GenerateOptions extends Partial<SamplingOptions>, ScoreChanges 
   readonly topLogprobs?: number;
   /** Scores every token of the prompt as well, and tells so many beside it. Such a prompt is read without a prefix cache. */
   readonly promptLogprobs?: number;
+  /** Tokens that end this text beside those of the model: what ends a turn of a chat. */
+  readonly furtherEnds?: readonly number[];
   /** Goes on behind tokens that end a text. */
   readonly ignoresEnds?: boolean;
   /** Aborting rejects with the signal's reason; others that are written at the same time go on. */
@@ -111,7 +113,8 @@ export class Writing {
     this.tokens = [...tokens];
     this.#options = options;
     this.#scores = new ChangedScores(options, parts.ruledOut);
-    this.#ends = options.ignoresEnds === true ? new Set() : ends;
+    this.#ends =
+      options.ignoresEnds === true ? new Set() : new Set([...ends, ...(options.furtherEnds ?? [])]);
     this.#random = new Random(options.seed ?? 0);
     this.#watcher = new StopWatcher(options.stop ?? [], options.onText);
     if (options.promptLogprobs !== undefined) this.#promptScores = [undefined];

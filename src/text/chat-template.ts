@@ -43,6 +43,14 @@ export interface RenderedTurns extends RenderedChat {
   readonly spans: readonly ChatSpan[];
 }
 
+/** What ends an assistant's message: a text that a model goes on with the next turn behind it. */
+export interface TurnEnd {
+  /** The special token that the template puts there, where it is one of the tokenizer's. */
+  readonly tokenIds: readonly number[];
+  /** The text that it puts there where no special token does. */
+  readonly stop: readonly string[];
+}
+
 /** A model's chat template with its tokenizer. */
 export class ChatTemplate {
   readonly #tokenizer: DescribedTokenizer["tokenizer"];
@@ -136,6 +144,37 @@ export class ChatTemplate {
     }
     const cut = { start: before.length, end: whole.length, message };
     return { text: guard.plain(whole), ...this.#encodeCut(whole, [cut], guard.breaker) };
+  }
+
+  /**
+   * What the template puts behind an assistant's message. Models end a text with a token of their own, which need not be
+   * the one that ends a turn (`<|endoftext|>`, `<|im_end|>`), or the tokenizer may have none for it. Nothing where the
+   * template puts nothing there, or renders no such conversation.
+   */
+  turnEnd(): TurnEnd {
+    const none = { tokenIds: [], stop: [] };
+    let text: string;
+    try {
+      const { guard, render } = this.#start(
+        [
+          { role: "user", content: TURN_QUESTION },
+          { role: "assistant", content: TURN_ANSWER },
+        ],
+        {},
+      );
+      text = guard.plain(render(2, false));
+    } catch (error) {
+      if (error instanceof TextError) return none;
+      throw error;
+    }
+    const at = text.lastIndexOf(TURN_ANSWER);
+    const end = text.slice(at + TURN_ANSWER.length).trim();
+    if (at < 0 || end === "") return none;
+    const special = this.#specialTokens.filter((token) => token !== "" && end.startsWith(token));
+    const [id] = special.length === 0 ? [] : this.#tokenizer.encode(end, { place: "continues" });
+    if (id !== undefined) return { tokenIds: [id], stop: [] };
+    const [line = ""] = end.split("\n");
+    return { tokenIds: [], stop: [line] };
   }
 
   #encodeCut(
@@ -253,6 +292,10 @@ export function withChatTemplate(
 ): DescribedTokenizer {
   return { ...described, companions: { ...described.companions, [FILE]: source } };
 }
+
+/** Words that no template writes itself. */
+const TURN_QUESTION = "Whereabouts?";
+const TURN_ANSWER = "Hereabouts.";
 
 const DEFAULT = "default";
 const TOOL_USE = "tool_use";

@@ -30,7 +30,13 @@ export {
   withTemplateOf,
 } from "./chat-template.ts";
 export { CHAT_TEMPLATES, chatTemplateSource } from "./chat-presets.ts";
-export type { ChatOptions, ChatSpan, RenderedChat, RenderedTurns } from "./chat-template.ts";
+export type {
+  ChatOptions,
+  ChatSpan,
+  RenderedChat,
+  RenderedTurns,
+  TurnEnd,
+} from "./chat-template.ts";
 export type { ChatMessage, ChatPart, ChatTool } from "./chat-messages.ts";
 
 export {

@@ -1,9 +1,11 @@
 import { mkdirSync, rmSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { generateFromFolder } from "../../src/generate/index.ts";
 import { writeAdapter } from "../../src/model/adapters/adapter-files.ts";
+import { byteTokenizer, saveTokenizer, withChatTemplate } from "../../src/text/index.ts";
 import { Random } from "../../src/util/random.ts";
 import { tinyServer } from "./tiny-server.ts";
 import type { TinyServer } from "./tiny-server.ts";
@@ -41,12 +43,18 @@ function drawnAdapter(folder: string, seed: number): void {
   });
 }
 
+/** What ends a turn is text here, one that this model would go on behind. */
+const POETS_TEMPLATE =
+  "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% if m.role == 'assistant' %}~{% endif %}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
+
 let place: string;
 let server: TinyServer;
 beforeAll(async () => {
   place = mkdtempSync(join(tmpdir(), "anecdote-test-"));
   const adapters = ["pirate", "poet"].map((name, seed) => {
     drawnAdapter(join(place, name), seed + 1);
+    if (name === "poet")
+      saveTokenizer(join(place, name), withChatTemplate(byteTokenizer(), POETS_TEMPLATE));
     return { name, sources: [{ folder: join(place, name), weight: 1 }] };
   });
   server = await tinyServer({ texts: { adapters } });
@@ -89,5 +97,19 @@ describe("adapters beside a model", () => {
       expect(answers.map(({ choices }) => choices[0]?.text)).toEqual(wanted);
       expect(answers.map(({ model }) => model)).toEqual(["tiny", "pirate", "poet"]);
     }
+  });
+
+  it("talk in the form that they were trained with, and end their turn as it does", async () => {
+    const messages = [{ role: "user", content: "Hi" }] as const;
+    const ask = async (model: string): Promise<OpenAI.ChatCompletion> =>
+      server.client.chat.completions.create({
+        ...{ model, messages: [...messages], max_tokens: 8, temperature: 0 },
+        // What ends a turn is the likeliest.
+        logit_bias: { [byteTokenizer().tokenizer.encode("~")[0] ?? 0]: 100 },
+      });
+    await expect(ask("tiny")).rejects.toThrow(/no chat template/);
+    const answer = await ask("poet");
+    expect(answer.usage?.prompt_tokens).toBe("[user]Hi[assistant]".length);
+    expect(answer.choices[0]).toMatchObject({ finish_reason: "stop", message: { content: "" } });
   });
 });

@@ -2,8 +2,14 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { byteTokenizer, openChatTemplate, renderChat } from "../../src/text/index.ts";
-import type { ChatTemplate } from "../../src/text/index.ts";
+import {
+  byteTokenizer,
+  CHAT_TEMPLATES,
+  ChatTemplate,
+  openChatTemplate,
+  renderChat,
+  withChatTemplate,
+} from "../../src/text/index.ts";
 import { BoundedTemplate } from "../../src/text/bounded-template.ts";
 import type { ChatMessage } from "../../src/text/index.ts";
 import { saveTokenizer } from "../../src/text/tokenizer-files.ts";
@@ -164,6 +170,27 @@ describe("a chat template", () => {
     expect(() => renderChat(folderWith("none", undefined), MESSAGES)).toThrow(
       /has no chat template/,
     );
+  });
+
+  it("tells what ends the assistant's turn: a token of its own, a text, or nothing", () => {
+    const chat = open(CHATML);
+    const [id] = chat.turnEnd().tokenIds;
+    const { ids, text } = chat.render(MESSAGES, { addGenerationPrompt: false });
+    expect(text.endsWith("<|im_end|>\n")).toBe(true);
+    expect(id).toBe(ids.at(-2));
+    expect(chat.turnEnd().stop).toEqual([]);
+    expect(open(STRICT).turnEnd()).toEqual({ tokenIds: [id], stop: [] });
+    // A tokenizer that has no such token spells it in several.
+    expect(new ChatTemplate(byteTokenizer(), "bytes", CHATML).turnEnd()).toEqual({
+      tokenIds: [],
+      stop: ["<|im_end|>"],
+    });
+    const eos = byteTokenizer().tokenizer.special.endOfText;
+    const plain = withChatTemplate(byteTokenizer(), CHAT_TEMPLATES.plain);
+    expect(new ChatTemplate(plain, "bytes").turnEnd()).toEqual({ tokenIds: [eos], stop: [] });
+    const bare = "{% for message in messages %}{{ message.content }}\n{% endfor %}";
+    expect(open(bare).turnEnd()).toEqual({ tokenIds: [], stop: [] });
+    expect(open("{{ raise_exception('no') }}").turnEnd()).toEqual({ tokenIds: [], stop: [] });
   });
 
   it("knows the day, in C's spelling", () => {

@@ -6,8 +6,8 @@ import { openModel, readGenerationConfig } from "../../model/index.ts";
 import type { Model } from "../../model/index.ts";
 import { requireRows } from "../../runs/model-fit.ts";
 import { trainedBeginnings } from "../../runs/trained-beginnings.ts";
-import { ChatTemplate, loadTokenizer, TextError } from "../../text/index.ts";
-import type { DescribedTokenizer, Tokenizer } from "../../text/index.ts";
+import { loadTokenizer } from "../../text/index.ts";
+import type { Tokenizer } from "../../text/index.ts";
 import { didYouMean } from "../../util/nearest.ts";
 import { ConstraintCompiler } from "../constraint/constraint-compiler.ts";
 import { buildWeightsPlan } from "../decode-plan.ts";
@@ -24,7 +24,6 @@ import type { GenerateOptions, WrittenToken } from "../writing.ts";
 import type {
   ServiceCounts,
   ServiceFacts,
-  ServicePrompt,
   ServiceSettings,
   TextBegin,
   TextPiece,
@@ -32,6 +31,7 @@ import type {
   TextResult,
   TextToken,
 } from "./messages.ts";
+import { ChatForms } from "./chat-forms.ts";
 import { TokenTexts } from "./token-texts.ts";
 
 /** What hears of a request's texts. */
@@ -45,7 +45,7 @@ export class TextWriter {
   readonly #engine: Engine;
   readonly #tokenizer: Tokenizer;
   readonly #texts: TokenTexts;
-  readonly #chat: ChatTemplate | undefined;
+  readonly #chats: ChatForms;
   readonly #constraints: ConstraintCompiler;
   readonly #model: Model;
   /** By the adapter's name; the empty one is the model alone. */
@@ -60,7 +60,7 @@ export class TextWriter {
   private constructor(
     { folder, maximumTexts, prefixCacheBytes }: ServiceSettings,
     engine: Engine,
-    { tokenizer, chat }: { readonly tokenizer: Tokenizer; readonly chat: ChatTemplate | undefined },
+    { tokenizer, chats }: { readonly tokenizer: Tokenizer; readonly chats: ChatForms },
     models: readonly {
       readonly name: string;
       readonly model: Model;
@@ -73,7 +73,7 @@ export class TextWriter {
     const turns = new Turns();
     this.#engine = engine;
     this.#tokenizer = tokenizer;
-    this.#chat = chat;
+    this.#chats = chats;
     this.#texts = new TokenTexts(tokenizer);
     const { endOfText } = tokenizer.special;
     this.#constraints = new ConstraintCompiler(tokenizer, [
@@ -118,7 +118,14 @@ export class TextWriter {
     const opened = openModel(folder);
     const described = loadTokenizer(folder);
     const { tokenizer } = described;
-    const chat = chatTemplateOf(described, folder);
+    const chats = new ChatForms(
+      described,
+      folder,
+      settings.adapters.map(({ name, sources }) => ({
+        name,
+        folders: sources.map((source) => source.folder),
+      })),
+    );
     requireRows(tokenizer.vocabularySize, opened.model.config.vocabularySize);
     const engine = await createEngine(settings.engine ?? "auto", engineOptions(settings));
     try {
@@ -136,7 +143,7 @@ export class TextWriter {
         );
         models.push({ name, model, weights: own });
       }
-      return new TextWriter(settings, engine, { tokenizer, chat }, models);
+      return new TextWriter(settings, engine, { tokenizer, chats }, models);
     } catch (error) {
       await engine.close();
       throw error;
@@ -172,7 +179,7 @@ export class TextWriter {
     const { name: engine, device } = this.#engine.description;
     return {
       ...{ contextLength, vocabularySize, engine, device },
-      ...(this.#chat !== undefined && { chatTemplate: this.#chat.source }),
+      ...(this.#chats.source !== undefined && { chatTemplate: this.#chats.source }),
       prepared: [...prepared],
       left: [...left],
     };
@@ -188,7 +195,7 @@ export class TextWriter {
     signal: AbortSignal,
   ): Promise<TextResult> {
     const generator = this.#generatorOf(request.adapter);
-    const tokens = this.#tokensOf(request.prompt, generator);
+    const tokens = this.#tokensOf(request, generator);
     const { contextLength } = this.#model.config;
     const room = contextLength - tokens.length;
     const { maxTokens = Math.max(1, room), count, seed } = request;
@@ -262,7 +269,7 @@ export class TextWriter {
     );
   }
 
-  #tokensOf(prompt: ServicePrompt, generator: Generator): readonly number[] {
+  #tokensOf({ prompt, adapter }: TextRequest, generator: Generator): readonly number[] {
     switch (prompt.kind) {
       case "text":
         this.#checkLength(prompt.text.length);
@@ -270,16 +277,12 @@ export class TextWriter {
       case "tokens":
         return prompt.tokens;
       case "chat": {
-        if (this.#chat === undefined)
-          throw new GenerateError("generate.chat", "this model has no chat template", {
-            remedy: "Ask /v1/completions, or put a chat_template.jinja into its folder.",
-          });
-        const { messages, tools, variables } = prompt;
+        this.#chats.of(adapter);
         let length = 0;
-        for (const { content } of messages)
+        for (const { content } of prompt.messages)
           if (typeof content === "string") length += content.length;
         this.#checkLength(length);
-        return Array.from(this.#chat.render(messages, { tools, variables }).ids);
+        return this.#chats.render(adapter, prompt);
       }
     }
   }
@@ -305,11 +308,13 @@ export class TextWriter {
 
   #optionsOf(request: TextRequest): Omit<GenerateOptions, "maxTokens"> {
     const { sampling, stop, topLogprobs, frequencyPenalty, presencePenalty } = request;
-    const { logitBias, ignoresEnds } = request;
+    const { logitBias, ignoresEnds, prompt, adapter } = request;
+    const turnEnd = prompt.kind === "chat" ? this.#chats.of(adapter).turnEnd : undefined;
     return {
       ...this.#sampling,
       ...sampling,
-      stop,
+      stop: [...stop, ...(turnEnd?.stop ?? [])],
+      ...(turnEnd !== undefined && { furtherEnds: turnEnd.tokenIds }),
       ...(topLogprobs !== undefined && { topLogprobs }),
       ...(frequencyPenalty !== undefined && { frequencyPenalty }),
       ...(presencePenalty !== undefined && { presencePenalty }),
@@ -349,16 +354,6 @@ export class TextWriter {
 
 function optionalConstraint(constraint: TokenConstraint | undefined): ScoreChanges {
   return constraint === undefined ? {} : { constraint };
-}
-
-/** The chat template of a model's files; nothing where they have none. */
-function chatTemplateOf(described: DescribedTokenizer, folder: string): ChatTemplate | undefined {
-  try {
-    return new ChatTemplate(described, folder);
-  } catch (error) {
-    if (error instanceof TextError && error.code === "text.chat.none") return undefined;
-    throw error;
-  }
 }
 
 /** Most UTF-16 units that a token stands for. */
