@@ -39,7 +39,10 @@ export function register(program: Command, _exit: Exit): void {
       "--measure",
       "with --memory: time a few of its layers here, and say what all would take",
     )
-    .option("--machines <n>", "predict an update on so many machines: layouts, memory, what limits")
+    .option(
+      "--machines <n>",
+      "predict an update on so many machines, or of mixed chips as m4:6,m2:2: layouts, memory, what limits",
+    )
     .option("--chip <name>", "with --machines or --memory: the chip (default with machines: m4)")
     .option(
       "--link <name>",
@@ -63,16 +66,19 @@ Examples:
   addOptions(command, TRAIN_OPTIONS, TRAIN_DEFAULTS);
   for (const option of command.options) {
     const key = option.name().replaceAll("-", "_");
-    if (key in CHANGES_PLAN && !CHANGES_PLAN[key as keyof typeof CHANGES_PLAN]) option.hideHelp();
+    const isRead = MACHINE_SETTINGS.some((setting) => setting === key);
+    if (key in CHANGES_PLAN && !CHANGES_PLAN[key as keyof typeof CHANGES_PLAN] && !isRead)
+      option.hideHelp();
   }
   command.action(async (flags: PlanFlags) => {
     refuseIdleSettings(command, flags.machines === undefined ? [] : MACHINE_SETTINGS);
-    const { config, origins } = resolveFromCommandLine(command, flags.config);
     const { memory, machines: count } = flags;
     if (flags.measure === true && (memory === undefined || count !== undefined))
       throw new UsageError("cli.plan.measure", "--measure does nothing without --memory SIZE", {
         remedy: "Times of several machines are predicted, not measured.",
       });
+    const several = count === undefined ? {} : { isGroup: true };
+    const { config, origins } = resolveFromCommandLine(command, flags.config, several);
     if (memory !== undefined && count === undefined) {
       await (await import("./plan-memory.ts")).printMemory(config, memory, flags);
       return;
@@ -85,7 +91,8 @@ Examples:
       config,
     );
     if (machines !== undefined) {
-      (await import("./plan-machines.ts")).planMachines(config, machines);
+      const { machineGroups, planMachines } = await import("./plan-machines.ts");
+      planMachines(config, { ...machines, machines: machineGroups(machines.machines, flags.chip) });
       return;
     }
     const model = trainedModel(config, plannedModel(config));
@@ -127,7 +134,7 @@ function machineFlags(
   flags: PlanFlags,
   origins: ReadonlyMap<string, string>,
   { gradient_accumulation_steps: batchCount }: TrainConfig,
-): MachineFlags | undefined {
+): (Omit<MachineFlags, "machines"> & { readonly machines: string }) | undefined {
   const { machines, chip, link, machineMemory, growth, svg, json = false } = flags;
   if (machines === undefined) {
     const idle = Object.entries({ chip, link, machineMemory, growth, svg }).find(
@@ -137,19 +144,17 @@ function machineFlags(
     const name = flagName(idle[0].replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`));
     throw new UsageError("cli.plan.machines", `${name} does nothing without --machines N`);
   }
-  const whole = (text: string, name: string): number => {
-    const value = Number(text);
-    if (value > 0 && (name !== "--machines" || (Number.isInteger(value) && value <= 4096)))
-      return value;
-    throw new UsageError("cli.plan.machines", `${name} takes a number above 0, not "${text}"`, {
-      remedy: "Up to 4096 machines are planned.",
-    });
-  };
+  const memory = Number(machineMemory ?? "16");
+  if (!(memory > 0)) {
+    throw new UsageError(
+      "cli.plan.machines",
+      `--machine-memory takes a number above 0, not "${machineMemory ?? ""}"`,
+    );
+  }
   const isGiven = origins.get("gradient_accumulation_steps") === "command line";
   return {
-    machines: whole(machines, "--machines"),
-    ...{ chip: chip ?? "m4", link: link ?? "10gbe", svg, json, growth: growth === true },
-    machineMemory: whole(machineMemory ?? "16", "--machine-memory"),
+    ...{ machines, link: link ?? "10gbe", svg, json, growth: growth === true },
+    machineMemory: memory,
     batchCount: isGiven ? batchCount : undefined,
   };
 }

@@ -135,11 +135,13 @@ function refuseIdleFlags(command: Command, flags: TrainFlags): void {
 export function resolveFromCommandLine(
   command: Command,
   configFile: string | undefined,
+  options: { readonly isGroup?: boolean } = {},
 ): ResolvedTrainConfig {
-  const resolved = resolveRun([
+  const layers = [
     ...(configFile === undefined ? [] : [readTrainLayer(fileLayer(configFile))]),
     readTrainLayer(commandLineLayer(command, TRAIN_OPTIONS)),
-  ]);
+  ];
+  const resolved = resolveRun(layers, {}, options);
   for (const note of resolved.notes) printNote(note);
   return resolved;
 }

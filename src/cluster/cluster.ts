@@ -1,14 +1,29 @@
+import { writeSync } from "node:fs";
+import { hostname } from "node:os";
 import { MessageChannel, receiveMessageOnPort, Worker } from "node:worker_threads";
 import type { MessagePort } from "node:worker_threads";
 import type { Collective, Exchange, ExchangedArray, WireFormat } from "../engine/collective.ts";
 import type { BufferView } from "../engine/engine.ts";
 import { compiledUrl } from "../util/source-layout.ts";
 import { ClusterError } from "./errors.ts";
-import { CONTROL_WORDS, DOORBELL, FAILED, PENDING, STEP, WATCHED, WORLD } from "./protocol.ts";
+import { launchedProcess } from "./launched.ts";
+import {
+  CONTROL_WORDS,
+  DOORBELL,
+  FAILED,
+  INSIDE,
+  PENDING,
+  STEP,
+  TURNS,
+  WAITING_CALLS,
+  WORKING,
+  WORLD,
+} from "./protocol.ts";
 import type { Answer, Job, MpiThreadData, Traffic, Work } from "./protocol.ts";
 
 /** How long the training thread waits at a time before its event loop gets a turn. */
 const WAIT_TURN_MS = 10;
+const BLOCKED_TURN_MS = 1000;
 const FP32: WireFormat = { kind: "fp32" };
 
 /** How a group of processes is formed. */
@@ -36,17 +51,20 @@ export class Cluster {
   readonly #worker: Worker;
   readonly #port: MessagePort;
   readonly #words: Int32Array;
+  readonly #life: ThreadLife;
   #waitedMs = 0;
 
   private constructor(
     worker: Worker,
     port: MessagePort,
     words: Int32Array,
+    life: ThreadLife,
     { rank, size, version }: Extract<Answer, { readonly kind: "opened" }>,
   ) {
     this.#worker = worker;
     this.#port = port;
     this.#words = words;
+    this.#life = life;
     this.rank = rank;
     this.size = size;
     this.version = version;
@@ -63,18 +81,15 @@ export class Cluster {
       workerData: data,
       transferList: [port2],
     });
-    worker.once("error", (error) => {
-      // The thread could not even be started; what it catches itself comes as an answer.
-      process.stderr.write(`anecdote: the thread of MPI has ended: ${error.message}\n`);
-      settle(opened, FAILED);
-    });
-    await settled(opened);
+    const words = new Int32Array(control);
+    const life = new ThreadLife(worker, words, stallSeconds);
+    await life.settled(opened);
     const told = nextAnswer(port1);
     if (told?.kind !== "opened") {
       await worker.terminate();
       throw failure(told);
     }
-    return new Cluster(worker, port1, new Int32Array(control), told);
+    return new Cluster(worker, port1, words, life, told);
   }
 
   /** The members who give the same color, in the order of their ranks. Everybody calls it. */
@@ -84,10 +99,22 @@ export class Cluster {
     return this.#collective(told.group, told.rank, told.size);
   }
 
-  /** From here on members that do not come to an exchange are told of, with the step they are at. */
+  /** What others are told of this member: the updates it has done. */
   noteStep(step: number): void {
     Atomics.store(this.#words, STEP, step);
-    Atomics.store(this.#words, WATCHED, 1);
+  }
+
+  /**
+   * Whether this member is at work with the others. Then one that does not come to an exchange for `stallSeconds` is told
+   * of; while it works on its own, as before training or while it writes, nobody wonders.
+   */
+  noteWork(isWorking: boolean): void {
+    Atomics.store(this.#words, WORKING, isWorking ? 1 : 0);
+  }
+
+  /** Milliseconds for which this thread has waited for exchanges. */
+  get waitedMs(): number {
+    return this.#waitedMs;
   }
 
   async times(): Promise<CommunicationTimes> {
@@ -105,14 +132,16 @@ export class Cluster {
 
   /** Leaves in good order, together with all others. */
   async close(): Promise<void> {
-    await this.#ask({ kind: "close" });
+    const state = this.#submit({ kind: "close" });
+    await this.#life.settled(state);
+    this.#life.isEnding = true;
     this.#port.close();
     await this.#worker.terminate();
   }
 
   async #ask(work: Work): Promise<Answer | undefined> {
     const state = this.#submit(work);
-    await settled(state);
+    await this.#life.settled(state);
     return nextAnswer(this.#port);
   }
 
@@ -146,12 +175,12 @@ export class Cluster {
       isDone: () => Atomics.load(state, 0) !== PENDING,
       wait: async () => {
         const startedMs = performance.now();
-        await settled(state);
+        await this.#life.settled(state);
         finish(startedMs);
       },
       block: () => {
         const startedMs = performance.now();
-        while (Atomics.load(state, 0) === PENDING) Atomics.wait(state, 0, PENDING);
+        this.#life.block(state);
         finish(startedMs);
       },
     };
@@ -185,6 +214,79 @@ export class Cluster {
   }
 }
 
+/** Waits for the thread of MPI, which may end, or be in a call that does not come back. */
+class ThreadLife {
+  readonly #words: Int32Array;
+  readonly #stallMs: number;
+  /** Set when it has ended although nobody ended it. */
+  #end: string | undefined;
+  isEnding = false;
+
+  constructor(worker: Worker, words: Int32Array, stallSeconds: number) {
+    this.#words = words;
+    this.#stallMs = 1000 * stallSeconds;
+    // What it catches itself comes as an answer.
+    worker.once("error", (error) => (this.#end = error.message));
+    worker.once("exit", () => (this.#end ??= "it has ended"));
+  }
+
+  /** Waits for a word that it sets, with turns for this thread's event loop. Throws where it has ended instead. */
+  async settled(state: Int32Array): Promise<void> {
+    const watch = new TurnWatch(this.#words, this.#stallMs);
+    while (Atomics.load(state, 0) === PENDING) {
+      if (Atomics.wait(state, 0, PENDING, WAIT_TURN_MS) !== "timed-out") return;
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      if (this.#end !== undefined && !this.isEnding && Atomics.load(state, 0) === PENDING)
+        throw new ClusterError("cluster.thread", `the thread of MPI has ended: ${this.#end}`);
+      watch.look();
+    }
+  }
+
+  /** As `settled`, without turns. */
+  block(state: Int32Array): void {
+    const watch = new TurnWatch(this.#words, this.#stallMs);
+    while (Atomics.load(state, 0) === PENDING) {
+      Atomics.wait(state, 0, PENDING, BLOCKED_TURN_MS);
+      watch.look();
+    }
+  }
+}
+
+/** Tells once where the thread of MPI has not gone on for too long. While it goes on it tells of others itself. */
+class TurnWatch {
+  readonly #words: Int32Array;
+  readonly #stallMs: number;
+  #turns: number;
+  #sinceMs = performance.now();
+  #isTold = false;
+
+  constructor(words: Int32Array, stallMs: number) {
+    this.#words = words;
+    this.#stallMs = stallMs;
+    this.#turns = Atomics.load(words, TURNS);
+  }
+
+  look(): void {
+    const turns = Atomics.load(this.#words, TURNS);
+    const nowMs = performance.now();
+    if (turns !== this.#turns) {
+      this.#turns = turns;
+      this.#sinceMs = nowMs;
+      this.#isTold = false;
+    }
+    const stillMs = nowMs - this.#sinceMs;
+    if (this.#isTold || this.#stallMs === 0 || stillMs < this.#stallMs) return;
+    this.#isTold = true;
+    const inside = Atomics.load(this.#words, INSIDE);
+    const call = WAITING_CALLS[inside] ?? WAITING_CALLS[0];
+    const others = inside === 0 ? "" : ": not all others have come to it";
+    writeSync(
+      2,
+      `anecdote: rank ${launchedProcess()?.rank ?? 0} on ${hostname()} has been inside ${call} of MPI for ${(stillMs / 1000).toFixed(1)} s${others}\n`,
+    );
+  }
+}
+
 /** Arrays on memory that another thread can have; copies of those that are not. */
 function onSharedMemory(array: BufferView): BufferView {
   if (array.buffer instanceof SharedArrayBuffer) return array;
@@ -192,19 +294,6 @@ function onSharedMemory(array: BufferView): BufferView {
   const copy = new Kind(new SharedArrayBuffer(array.byteLength));
   copy.set(array);
   return copy;
-}
-
-/** Waits for a word that another thread sets, with turns for this thread's event loop. */
-async function settled(state: Int32Array): Promise<void> {
-  while (Atomics.load(state, 0) === PENDING) {
-    if (Atomics.wait(state, 0, PENDING, WAIT_TURN_MS) !== "timed-out") return;
-    await new Promise<void>((resolve) => setImmediate(resolve));
-  }
-}
-
-function settle(state: Int32Array, value: number): void {
-  Atomics.store(state, 0, value);
-  Atomics.notify(state, 0);
 }
 
 function nextAnswer(port: MessagePort): Answer | undefined {

@@ -7,8 +7,8 @@ import { GroupChannels } from "./mpi/group-channels.ts";
 import { loadMpi } from "./mpi/library.ts";
 import { Mpi } from "./mpi/mpi.ts";
 import { StallWatch } from "./mpi/watch.ts";
-import { DONE, DOORBELL, FAILED, STEP, WATCHED } from "./protocol.ts";
-import type { Answer, Job, MpiThreadData } from "./protocol.ts";
+import { DONE, DOORBELL, FAILED, INSIDE, STEP, TURNS, WAITING_CALLS, WORKING } from "./protocol.ts";
+import type { Answer, Job, MpiThreadData, Work } from "./protocol.ts";
 
 /** How long it asks without a pause after something moved, and the longest pause after that. */
 const BUSY_MS = 0.2;
@@ -37,16 +37,24 @@ function fail(state: Int32Array, error: unknown): void {
   });
 }
 
+/** An exchange under way. */
+interface Waiting {
+  readonly sinceMs: number;
+  readonly kind: Work["kind"];
+}
+
 class MpiThread {
-  readonly #mpi = new Mpi(loadMpi());
+  readonly #mpi = new Mpi(loadMpi(), (call) =>
+    Atomics.store(words, INSIDE, call === undefined ? 0 : WAITING_CALLS.indexOf(call)),
+  );
   readonly #groups: GroupChannels[] = [];
   readonly #watch: StallWatch;
   #sentBytes = 0;
   #exchangeCount = 0;
   #busyMs = 0;
   #busySinceMs = 0;
-  /** Of jobs under way, when they began. */
-  readonly #open = new Map<Int32Array, number>();
+  /** Jobs under way, the oldest first. */
+  readonly #open = new Map<Int32Array, Waiting>();
   #isClosed = false;
 
   constructor() {
@@ -65,6 +73,7 @@ class MpiThread {
     let movedMs = performance.now();
     let pauseMs = SHORTEST_PAUSE_MS;
     for (;;) {
+      Atomics.add(words, TURNS, 1);
       const seen = Atomics.load(words, DOORBELL);
       let hasMoved = this.#takeJobs();
       if (this.#isClosed) return;
@@ -73,8 +82,8 @@ class MpiThread {
       this.#watch.step(nowMs, {
         begun: this.#exchangeCount,
         step: Atomics.load(words, STEP),
-        waitingSinceMs: this.#open.values().next().value,
-        isTraining: Atomics.load(words, WATCHED) === 1,
+        waiting: this.#open.values().next().value,
+        isWorking: Atomics.load(words, WORKING) === 1,
       });
       if (hasMoved) {
         movedMs = nowMs;
@@ -129,7 +138,7 @@ class MpiThread {
       default:
         this.#exchangeCount++;
         if (this.#open.size === 0) this.#busySinceMs = performance.now();
-        this.#open.set(state, performance.now());
+        this.#open.set(state, { sinceMs: performance.now(), kind: work.kind });
         this.#group(work.group).begin(work, () => {
           this.#open.delete(state);
           if (this.#open.size === 0) this.#busyMs += performance.now() - this.#busySinceMs;

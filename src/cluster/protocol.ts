@@ -10,11 +10,25 @@ export const FAILED = 2;
 
 /** Words of the memory that both threads share. */
 export const DOORBELL = 0;
-/** 1: a member that does not come to an exchange is told of. */
-export const WATCHED = 1;
+/** 1: this member is at work with the others, who may expect it to come to their exchanges. */
+export const WORKING = 1;
 /** Optimizer updates done. */
 export const STEP = 2;
-export const CONTROL_WORDS = 4;
+/** Counts the turns of the thread of MPI: it stands still where a call does not come back. */
+export const TURNS = 3;
+/** Which of `WAITING_CALLS` the thread of MPI is in; 0: none of them. */
+export const INSIDE = 4;
+export const CONTROL_WORDS = 8;
+
+/** Calls of MPI that come back only when all members have made them. */
+export const WAITING_CALLS = [
+  "a call",
+  "MPI_Init_thread",
+  "MPI_Comm_dup",
+  "MPI_Comm_split",
+  "MPI_Finalize",
+] as const;
+export type WaitingCall = Exclude<(typeof WAITING_CALLS)[number], "a call">;
 
 /** The group of all processes. */
 export const WORLD = 0;

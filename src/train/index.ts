@@ -18,8 +18,13 @@ export { resolveRun } from "./config/run-config.ts";
 export type { ResolvedRun } from "./config/run-config.ts";
 export { PUBLISHED_MICRO_BATCHES, estimateStep, estimateToken } from "./costs/estimate-model.ts";
 export type { EstimateModelOptions, StepEstimate, TokenEstimate } from "./costs/estimate-model.ts";
-export { planCluster, priceParts, whatIsLost, whatLimits } from "./costs/cluster-plan.ts";
-export type { ClusterPlan, PlannedLayout, PricedParts } from "./costs/cluster-plan.ts";
+export { planCluster, priceMachines, whatIsLost, whatLimits } from "./costs/cluster-plan.ts";
+export type {
+  ClusterParts,
+  ClusterPlan,
+  MachineGroup,
+  PlannedLayout,
+} from "./costs/cluster-plan.ts";
 export { memoryFit } from "./costs/memory-fit.ts";
 export type { MachineMemory, MemoryFit } from "./costs/memory-fit.ts";
 export { EnergyBlock } from "./costs/energy-block.ts";

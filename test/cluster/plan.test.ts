@@ -4,7 +4,7 @@ import { simulate } from "../../src/cluster/plan/events.ts";
 import { exchangeMs, linkNamed, simulateStep } from "../../src/cluster/index.ts";
 import type { ClusterStep } from "../../src/cluster/index.ts";
 import { resolveTrainConfig } from "../../src/train/index.ts";
-import { planCluster, priceParts } from "../../src/train/index.ts";
+import { planCluster, priceMachines } from "../../src/train/index.ts";
 
 const LINK = linkNamed("8gbit:0ms");
 const STEP: ClusterStep = {
@@ -58,6 +58,8 @@ describe("a simulated step", () => {
     expect(slow.exposedMs).toBeCloseTo(80 - 14, 6);
     const half = simulateStep({ ...STEP, bytes, replicaCount: 2, batchCount: 16, wire: "fp16" });
     expect(half.linkMs).toBeCloseTo(4, 6);
+    // What rounding lost is kept beside every gradient.
+    expect(half.memoryBytes).toBe(step.memoryBytes + 8 * 1e6);
   });
 
   it("needs less memory where the optimizer's state is shared, and keeps more micro-batches at the first stage", () => {
@@ -101,6 +103,47 @@ describe("a simulated step", () => {
   });
 });
 
+describe("a simulated step of machines that differ", () => {
+  const slow = {
+    ...STEP.times,
+    ...{ blockForward: 3 * STEP.times.blockForward, blockBackward: 3 * STEP.times.blockBackward },
+  };
+
+  it("gives each as many micro-batches as it can do, and ends with the slowest", () => {
+    const machines = [STEP.times, slow, slow];
+    const step = simulateStep({ ...STEP, replicaCount: 3, batchCount: 10, machines });
+    expect(step.arrangement.shares).toEqual([6, 2, 2]);
+    expect(step.stepMs).toBe(6 * 24);
+    // Two of the three do the same.
+    expect(step.arrangement.kinds.map(({ replicaCount }) => replicaCount)).toEqual([1, 2]);
+    const uneven = simulateStep({ ...STEP, replicaCount: 3, batchCount: 10 });
+    expect(uneven.arrangement.shares).toEqual([4, 3, 3]);
+    expect(uneven.stepMs).toBe(4 * 24);
+  });
+
+  it("makes sums wait for the slowest, and gives a slow stage fewer blocks", () => {
+    const bytes = { ...STEP.bytes, blockGradient: 1e6 };
+    const machines = [STEP.times, slow];
+    const step = simulateStep({ ...STEP, bytes, replicaCount: 2, batchCount: 5, machines });
+    expect(step.arrangement.shares).toEqual([4, 1]);
+    // The fast one's fourth micro-batch ends at 96 ms, the slow one's only one at 72; one block's sum is left.
+    expect(step.stepMs).toBeCloseTo(96 + 1, 6);
+    const piped = simulateStep({ ...STEP, stageCount: 2, machines });
+    expect(piped.arrangement.firsts).toEqual([0, 6]);
+  });
+
+  it("is the step of like machines where they are alike", () => {
+    for (const stageCount of [1, 2])
+      for (const isSharded of [false, true]) {
+        const bytes = { ...STEP.bytes, blockGradient: 2e6, embedGradient: 1e6, hidden: 1e5 };
+        const like = { ...STEP, bytes, stageCount, isSharded, replicaCount: 2, batchCount: 8 };
+        const machines = Array.from({ length: 2 * stageCount }, () => ({ ...STEP.times }));
+        const { tasks: _, arrangement: __, ...found } = simulateStep({ ...like, machines });
+        expect(simulateStep(like)).toMatchObject(found);
+      }
+  });
+});
+
 describe("links", () => {
   it("have names, or a rate and a latency; a wrong name suggests the nearest", () => {
     expect(linkNamed("10gbe").bytesPerMs).toBeCloseTo((1.25e6 * 1448) / 1538, 0);
@@ -120,10 +163,14 @@ describe("a plan of machines", () => {
         },
       },
     ]);
-    const parts = priceParts(config, { chip: "m4" });
-    expect(parts.times.blockBackward).toBeGreaterThan(parts.times.blockForward);
+    const parts = priceMachines(config, [{ chip: "m4", count: 1 }]);
+    const { times } = parts.parts;
+    expect(times.blockBackward).toBeGreaterThan(times.blockForward);
     const plan = (machineBytes: number) =>
-      planCluster(parts, { machineCount: 4, chip: "m4", link: linkNamed("10gbe"), machineBytes });
+      planCluster(parts, {
+        machines: [{ chip: "m4", count: 4 }],
+        ...{ link: linkNamed("10gbe"), machineBytes },
+      });
     const { best, layouts } = plan(2 ** 40);
     expect(layouts.map(({ kind }) => kind)).toEqual([
       ...["data", "sharded", "pipeline", "pipeline, sharded", "pipeline"],
@@ -134,5 +181,31 @@ describe("a plan of machines", () => {
     const small = plan(between);
     expect(small.layouts[0]?.fits).toBe(false);
     expect(small.best.fits).toBe(true);
+  });
+
+  it("with mixed chips gives the faster ones more, and counts against what each can do", () => {
+    const { config } = resolveTrainConfig({}, [
+      {
+        origin: "test",
+        values: {
+          ...{ layers: 4, hidden_size: 512, heads: 8, vocab_size: 4096 },
+          ...{ max_seq_length: 128, batch_size: 2 },
+        },
+      },
+    ]);
+    const machines = [
+      { chip: "m5", count: 2 },
+      { chip: "m1", count: 2 },
+    ];
+    const parts = priceMachines(config, machines);
+    const { layouts, best } = planCluster(parts, {
+      ...{ machines, link: linkNamed("thunderbolt5"), machineBytes: 2 ** 40, batchCount: 24 },
+    });
+    const [data] = layouts;
+    const shares = data?.step.arrangement.shares ?? [];
+    expect(shares.reduce((sum, share) => sum + share, 0)).toBe(24);
+    expect(shares[0]).toBeGreaterThan(shares[3] ?? NaN);
+    for (const { efficiency } of layouts) expect(efficiency).toBeLessThanOrEqual(1 + 1e-9);
+    expect(best.efficiency).toBeGreaterThan(0.3);
   });
 });

@@ -125,6 +125,33 @@ describe.skipIf(WITHOUT_MPI !== undefined)(needsMpi("several processes train one
     );
   });
 
+  it("with as many micro-batches each as it was measured to be fast, near to one process", async () => {
+    const folder = temporaryFolder();
+    const run = (name: string): string => join(folder, name);
+    const args = (name: string, more: readonly string[] = []): string[] =>
+      tinyTraining(folder, run(name), [...FOUR, "--gradient-accumulation-steps", "6", ...more]);
+    expect((await runCli(args("one"))).code).toBe(0);
+    expect((await runCluster(2, args("auto", ["--shares", "auto"]))).code).toBe(0);
+    const notices = readEvents(join(run("auto"), "events.ndjson")).flatMap((event) =>
+      event.kind === "notice" && event.step === 4 ? [event.message] : [],
+    );
+    const [, first, second] = /they take (\d), (\d) of an update/.exec(notices.join()) ?? [];
+    expect(Number(first) + Number(second)).toBe(6);
+    const [one, auto] = [numbers(run("one")), numbers(run("auto"))].map((rows) =>
+      (rows as number[][]).flat(),
+    );
+    expect(auto).toHaveLength(one?.length ?? 0);
+    auto?.forEach((value, i) =>
+      expect(Math.abs(value / (one?.[i] ?? NaN) - 1) || 0).toBeLessThan(1e-5),
+    );
+    const uneven = await runCluster(2, args("uneven", ["--shares", "1,5"]));
+    expect(uneven.stdout + uneven.stderr).toContain("1, 5 micro-batches of 2 rows");
+    const found = (numbers(run("uneven")) as number[][]).flat();
+    found.forEach((value, i) =>
+      expect(Math.abs(value / (one?.[i] ?? NaN) - 1) || 0).toBeLessThan(1e-5),
+    );
+  });
+
   it("refuse at the start what differs between them, and write nothing", async () => {
     const folder = temporaryFolder();
     const run = join(folder, "run");

@@ -36,7 +36,7 @@ function runnerOf(json: object, dropout: number, recompute: "none" | "full", ste
     loaded as unknown as LoadedPlan,
     masks,
     { share: dropout, seed: 3 },
-    { step, microBatch: 0 },
+    { step, microBatch: 0, part: 0 },
   );
   for (const [name, factor] of [
     ["tokens", 3],
@@ -95,6 +95,18 @@ describe("dropout of an adapter", () => {
     expect(Array.from(later.runner.view(masks[0] ?? ""))).not.toEqual(
       Array.from(runner.view(masks[0] ?? "")),
     );
+  });
+
+  it("draws for a part of a micro-batch's rows what it draws for those rows of the whole", () => {
+    const drawn = (length: number, part: number): readonly number[] => {
+      const mask = new Float32Array(length);
+      const loaded = { view: () => mask } as unknown as LoadedPlan;
+      drawMasks(loaded, ["m"], { share: 0.5, seed: 3 }, { step: 2, microBatch: 1, part });
+      return [...mask];
+    };
+    const whole = drawn(24, 0);
+    for (const part of [0, 1, 2])
+      expect(drawn(8, part)).toEqual(whole.slice(8 * part, 8 * part + 8));
   });
 
   it("is no part of what is judged or of a plan without it", () => {

@@ -1,5 +1,6 @@
 import { foreign } from "../../ffi/foreign.ts";
 import { ClusterError } from "../errors.ts";
+import type { WaitingCall } from "../protocol.ts";
 import type { MpiLibrary } from "./library.ts";
 
 /** Values of Open MPI's mpi.h. */
@@ -53,13 +54,20 @@ export class Mpi {
   readonly #flag = mpiMemory(8);
   readonly #cell = mpiMemory(8);
 
-  constructor(library: MpiLibrary) {
+  readonly #inside: (call: WaitingCall | undefined) => void;
+
+  /** `inside` hears which call has begun that waits for other members, and that it has ended. */
+  constructor(
+    library: MpiLibrary,
+    inside: (call: WaitingCall | undefined) => void = () => undefined,
+  ) {
     this.#library = library;
+    this.#inside = inside;
     this.version = library.version;
     this.world = library.handles.world as Communicator;
     const setenv = foreign().load(null).func("int setenv(const char *, const char *, int)");
     for (const [name, value] of Object.entries(SETTINGS)) setenv(name, value, 0);
-    this.#call("MPI_Init_thread", 0n, 0n, THREAD_FUNNELED, this.#cell.address);
+    this.#waiting("MPI_Init_thread", 0n, 0n, THREAD_FUNNELED, this.#cell.address);
     this.#call("MPI_Comm_set_errhandler", this.world, library.handles.errorsReturn);
   }
 
@@ -74,14 +82,14 @@ export class Mpi {
   }
 
   duplicate(communicator: Communicator): Communicator {
-    this.#call("MPI_Comm_dup", communicator, this.#cell.address);
+    this.#waiting("MPI_Comm_dup", communicator, this.#cell.address);
     return this.#handle(this.#cell) as Communicator;
   }
 
   /** The communicator of those with the same color, in the order of their keys. Waits for all members. */
   split(communicator: Communicator, color: number | undefined, key: number): Communicator {
     const { address } = this.#cell;
-    this.#call("MPI_Comm_split", communicator, color ?? UNDEFINED_COLOR, key, address);
+    this.#waiting("MPI_Comm_split", communicator, color ?? UNDEFINED_COLOR, key, address);
     return this.#handle(this.#cell) as Communicator;
   }
 
@@ -176,7 +184,7 @@ export class Mpi {
   }
 
   finalize(): void {
-    this.#call("MPI_Finalize");
+    this.#waiting("MPI_Finalize");
   }
 
   /** `kept`: memory that the operation reads while it is under way. */
@@ -197,6 +205,12 @@ export class Mpi {
         return true;
       },
     };
+  }
+
+  #waiting(name: WaitingCall, ...operands: readonly unknown[]): void {
+    this.#inside(name);
+    this.#call(name, ...operands);
+    this.#inside(undefined);
   }
 
   #call(name: keyof MpiLibrary["functions"], ...operands: readonly unknown[]): void {

@@ -1,54 +1,10 @@
 import { pipelineTurns, slotCountOf } from "../pipeline-turns.ts";
+import { arrange } from "./arrangement.ts";
+import type { Arrangement, ReplicaKind } from "./arrangement.ts";
 import { simulate } from "./events.ts";
 import type { SimulatedTask, TimedTask } from "./events.ts";
+import type { ClusterStep, PartTimes } from "./cluster-step.ts";
 import type { Link } from "./links.ts";
-
-/** Milliseconds of the parts of a training step on one machine, for one micro-batch where it is of one. */
-export interface PartTimes {
-  readonly embedForward: number;
-  readonly blockForward: number;
-  readonly blockBackward: number;
-  /** The head with its gradients. */
-  readonly head: number;
-  readonly embedBackward: number;
-  readonly blockUpdate: number;
-  readonly embedUpdate: number;
-  readonly headUpdate: number;
-}
-
-/** Bytes of the parts of a model. */
-export interface PartBytes {
-  /** Gradients in fp32 of what is trained. */
-  readonly blockGradient: number;
-  readonly embedGradient: number;
-  readonly headGradient: number;
-  /** Weights as they are stored, and optimizer state. */
-  readonly blockWeights: number;
-  readonly blockOptimizer: number;
-  readonly endWeights: number;
-  readonly endOptimizer: number;
-  /** What the backward pass of a block keeps of one micro-batch. */
-  readonly blockTaps: number;
-  /** Activations and logits of one micro-batch that exist at once. */
-  readonly transient: number;
-  /** The hidden state of one micro-batch, fp32: what stages hand to each other. */
-  readonly hidden: number;
-}
-
-export interface ClusterStep {
-  readonly blockCount: number;
-  readonly times: PartTimes;
-  readonly bytes: PartBytes;
-  readonly stageCount: number;
-  readonly replicaCount: number;
-  readonly isSharded: boolean;
-  readonly wire: "fp32" | "fp16";
-  /** Micro-batches of an update, of all replicas together. */
-  readonly batchCount: number;
-  readonly link: Link;
-  /** Nanoseconds of the host for each number that is summed: packing, adding, unpacking. */
-  readonly hostNsPerNumber: number;
-}
 
 /** What a step takes, and where its time goes on the machine that has the least to spare. */
 export interface SimulatedStep {
@@ -66,6 +22,7 @@ export interface SimulatedStep {
   /** Of the fullest machine. */
   readonly memoryBytes: number;
   readonly tasks: readonly TimedTask[];
+  readonly arrangement: Arrangement;
 }
 
 /** One half of an exchange among `count` members of `byteLength` bytes that each holds. */
@@ -79,105 +36,135 @@ export function exchangeMs(
   return { ms: fixed + (byteLength * (count - 1)) / count / bytesPerMs, latencyMs: fixed };
 }
 
-/** First block of each stage: as many a stage as can be, the ends with fewer where their own work is dear. */
-export function evenBlocks({
-  blockCount,
-  stageCount,
-  times,
-}: Pick<ClusterStep, "blockCount" | "stageCount" | "times">): readonly number[] {
-  const block = times.blockForward + times.blockBackward;
-  const ends = [times.embedForward + times.embedBackward, times.head];
-  const total = block * blockCount + (ends[0] ?? 0) + (ends[1] ?? 0);
-  const firsts = [0];
-  let at = 0;
-  let spent = ends[0] ?? 0;
-  for (let stage = 1; stage < stageCount; stage++) {
-    const target = (total * stage) / stageCount;
-    const limit = blockCount - (stageCount - stage);
-    do {
-      at++;
-      spent += block;
-    } while (at < limit && spent + block / 2 < target);
-    firsts.push(at);
-  }
-  return firsts;
-}
-
-/** Simulates one update. Replicas are alike, so one of each stage stands for all. */
+/** Simulates one update. Of replicas that are alike one stands for all. */
 export function simulateStep(step: ClusterStep): SimulatedStep {
-  const { stageCount, replicaCount, blockCount, times, bytes, link } = step;
-  const batchCount = Math.max(1, Math.ceil(step.batchCount / replicaCount));
-  const firsts = evenBlocks(step);
-  const tasks: SimulatedTask[] = [];
-  let latencyMs = 0;
-  const hop = link.latencyMs + link.messageMs + bytes.hidden / link.bytesPerMs;
-  const countOf = (stage: number): number =>
-    (firsts[stage + 1] ?? blockCount) - (firsts[stage] ?? 0);
-  for (let stage = 0; stage < stageCount; stage++) {
-    const [compute, wires] = [`compute ${stage}`, `link ${stage}`];
-    const [isFirst, isLast] = [stage === 0, stage === stageCount - 1];
-    const blocks = countOf(stage);
-    const forwardMs =
-      blocks * times.blockForward + (isFirst ? times.embedForward : 0) + (isLast ? times.head : 0);
-    for (const { kind, batch } of pipelineTurns(stage, stageCount, batchCount)) {
-      if (kind === "forward") {
-        tasks.push({
-          ...{ id: `f ${stage} ${batch}`, resource: compute, ms: forwardMs, kind },
-          after: isFirst ? [] : [`hf ${stage - 1} ${batch}`],
-          label: `F${batch + 1}`,
-        });
-        if (!isLast)
-          tasks.push(handOver(`hf ${stage} ${batch}`, wires, hop, `f ${stage} ${batch}`));
-        continue;
-      }
-      const above = isLast ? [] : [`hb ${stage + 1} ${batch}`];
-      const isEnd = batch === batchCount - 1;
-      // The last one block by block: each begins the exchange of its gradients.
-      const pieces = isEnd
-        ? Array.from({ length: blocks }, (_, index) => ({
-            id: `b ${stage} ${batch} ${index}`,
-            ms: times.blockBackward,
-          }))
-        : [{ id: `b ${stage} ${batch}`, ms: blocks * times.blockBackward }];
-      pieces.forEach(({ id, ms }, index) => {
-        const extra = index === pieces.length - 1 && isFirst ? times.embedBackward : 0;
-        tasks.push({
-          ...{ id, resource: compute, ms: ms + extra, kind },
-          after: index === 0 ? [`f ${stage} ${batch}`, ...above] : [],
-          label: `B${batch + 1}`,
-        });
-      });
-      const last = pieces.at(-1)?.id ?? "";
-      if (!isFirst) tasks.push(handOver(`hb ${stage} ${batch}`, wires, hop, last));
-      if (isEnd && replicaCount > 1) {
-        const sent: string[] = [];
-        const exchange = (id: string, byteLength: number, after: string): void => {
-          if (byteLength === 0) return;
-          const onWire = step.wire === "fp16" ? byteLength / 2 : byteLength;
-          const half = exchangeMs(onWire, replicaCount, link);
-          const times2 = step.isSharded ? 1 : 2;
-          const host = (byteLength / 4) * step.hostNsPerNumber * 1e-6;
-          if (isFirst) latencyMs += half.latencyMs * times2;
-          sent.push(id);
-          tasks.push({
-            ...{ id, resource: wires, ms: half.ms * times2 + host, after: [after] },
-            ...{ label: "sum", kind: "exchange" as const },
-          });
-        };
-        if (isLast) exchange(`x ${stage} head`, bytes.headGradient, `f ${stage} ${batch}`);
-        pieces.forEach(({ id }, index) => exchange(`x ${stage} ${index}`, bytes.blockGradient, id));
-        if (isFirst) exchange(`x ${stage} embed`, bytes.embedGradient, last);
-        tasks.push(...updateOf(step, stage, blocks, sent));
-      } else if (isEnd) tasks.push(...updateOf(step, stage, blocks, [last]));
-    }
-  }
+  const arrangement = arrange(step);
+  const { kinds, firsts } = arrangement;
+  const tasks = kinds.flatMap((kind, number) =>
+    Array.from({ length: step.stageCount }, (_, stage) =>
+      tasksOf(step, arrangement, { kind, number, stage }),
+    ).flat(),
+  );
   const timed = simulate(tasks);
   return {
-    ...sumUp(timed, stageCount),
-    latencyMs,
-    memoryBytes: memoryOf(step, firsts, batchCount),
+    ...sumUp(timed),
+    latencyMs: latencyOf(step, arrangement),
+    memoryBytes: memoryOf(step, firsts, Math.max(...kinds.map(({ batchCount }) => batchCount))),
     tasks: timed,
+    arrangement,
   };
+}
+
+/** A stage of a kind of replica. */
+interface Machine {
+  readonly kind: ReplicaKind;
+  readonly number: number;
+  readonly stage: number;
+}
+
+/** Of the machine whose tasks they are: "2.0" is the first stage of the third kind. */
+const nameOf = ({ number, stage }: Pick<Machine, "number" | "stage">): string =>
+  `${number}.${stage}`;
+
+/** What one machine computes and sends in an update. */
+function tasksOf(
+  step: ClusterStep,
+  { firsts, kinds }: Arrangement,
+  machine: Machine,
+): readonly SimulatedTask[] {
+  const { stageCount, replicaCount, blockCount, bytes, link } = step;
+  const { kind: replica, stage, number } = machine;
+  const times = replica.times[stage] ?? step.times;
+  const { batchCount } = replica;
+  const name = nameOf(machine);
+  const [compute, wires] = [`compute ${name}`, `link ${name}`];
+  const [isFirst, isLast] = [stage === 0, stage === stageCount - 1];
+  const hop = link.latencyMs + link.messageMs + bytes.hidden / link.bytesPerMs;
+  const blocks = (firsts[stage + 1] ?? blockCount) - (firsts[stage] ?? 0);
+  const forwardMs =
+    blocks * times.blockForward + (isFirst ? times.embedForward : 0) + (isLast ? times.head : 0);
+  const below = nameOf({ number, stage: stage - 1 });
+  const above = nameOf({ number, stage: stage + 1 });
+  const tasks: SimulatedTask[] = [];
+  for (const { kind, batch } of pipelineTurns(stage, stageCount, batchCount)) {
+    if (kind === "forward") {
+      tasks.push({
+        ...{ id: `f ${name} ${batch}`, resource: compute, ms: forwardMs, kind },
+        after: isFirst ? [] : [`hf ${below} ${batch}`],
+        label: `F${batch + 1}`,
+      });
+      if (!isLast) tasks.push(handOver(`hf ${name} ${batch}`, wires, hop, `f ${name} ${batch}`));
+      continue;
+    }
+    const isEnd = batch === batchCount - 1;
+    // The last one block by block: each begins the exchange of its gradients.
+    const pieces = isEnd
+      ? Array.from({ length: blocks }, (_, index) => ({
+          id: `b ${name} end ${index}`,
+          ms: times.blockBackward,
+        }))
+      : [{ id: `b ${name} ${batch}`, ms: blocks * times.blockBackward }];
+    pieces.forEach(({ id, ms }, index) => {
+      const extra = index === pieces.length - 1 && isFirst ? times.embedBackward : 0;
+      const from = [`f ${name} ${batch}`, ...(isLast ? [] : [`hb ${above} ${batch}`])];
+      tasks.push({
+        ...{ id, resource: compute, ms: ms + extra, kind, label: `B${batch + 1}` },
+        after: index === 0 ? from : [],
+      });
+    });
+    const last = pieces.at(-1)?.id ?? "";
+    if (!isFirst) tasks.push(handOver(`hb ${name} ${batch}`, wires, hop, last));
+    if (!isEnd) continue;
+    if (replicaCount === 1) {
+      tasks.push(...updateOf(step, { ...machine, blocks, times, kinds, after: [last] }));
+      continue;
+    }
+    const sums = sumsOf(step, { blocks, stage });
+    for (const { id, byteLength } of sums) {
+      const half = exchangeMs(onWire(step, byteLength), replicaCount, link);
+      const host = (byteLength / 4) * step.hostNsPerNumber * 1e-6;
+      tasks.push({
+        ...{ id: `x ${name} ${id}`, resource: wires, label: "sum", kind: "exchange" },
+        ms: half.ms * (step.isSharded ? 1 : 2) + host,
+        // A sum needs the numbers of all.
+        after: kinds.map((other, index) => {
+          const own = nameOf({ number: index, stage });
+          return id === "head"
+            ? `f ${own} ${other.batchCount - 1}`
+            : `b ${own} end ${id === "embed" ? blocks - 1 : id}`;
+        }),
+      });
+    }
+    const after = sums.length === 0 ? [last] : sums.map(({ id }) => `x ${name} ${id}`);
+    tasks.push(...updateOf(step, { ...machine, blocks, times, kinds, after }));
+  }
+  return tasks;
+}
+
+/** What a stage's gradients are summed in: one exchange a block, the head's first, the embedding's last. */
+function sumsOf(
+  { bytes, stageCount }: ClusterStep,
+  { blocks, stage }: { readonly blocks: number; readonly stage: number },
+): readonly { readonly id: string; readonly byteLength: number }[] {
+  return [
+    ...(stage === stageCount - 1 ? [{ id: "head", byteLength: bytes.headGradient }] : []),
+    ...Array.from({ length: blocks }, (_, index) => ({
+      id: String(index),
+      byteLength: bytes.blockGradient,
+    })),
+    ...(stage === 0 ? [{ id: "embed", byteLength: bytes.embedGradient }] : []),
+  ].filter(({ byteLength }) => byteLength > 0);
+}
+
+function onWire({ wire }: ClusterStep, byteLength: number): number {
+  return wire === "fp16" ? byteLength / 2 : byteLength;
+}
+
+/** Of the first stage's sums: what does not shrink with the bytes. */
+function latencyOf(step: ClusterStep, { firsts }: Arrangement): number {
+  const { replicaCount, link, blockCount } = step;
+  const count = sumsOf(step, { blocks: firsts[1] ?? blockCount, stage: 0 }).length;
+  return exchangeMs(4, replicaCount, link).latencyMs * (step.isSharded ? 1 : 2) * count;
 }
 
 function handOver(id: string, resource: string, ms: number, after: string): SimulatedTask {
@@ -187,65 +174,73 @@ function handOver(id: string, resource: string, ms: number, after: string): Simu
 /** The update, and where each has a part of the optimizer's state the weights of the others. */
 function updateOf(
   step: ClusterStep,
-  stage: number,
-  blocks: number,
-  after: readonly string[],
+  machine: Machine & {
+    readonly blocks: number;
+    readonly times: PartTimes;
+    readonly kinds: readonly ReplicaKind[];
+    readonly after: readonly string[];
+  },
 ): readonly SimulatedTask[] {
-  const { times, bytes, replicaCount, isSharded, stageCount, link } = step;
-  const isFirst = stage === 0;
-  const isLast = stage === stageCount - 1;
+  const { replicaCount, isSharded, stageCount, link } = step;
+  const { stage, blocks, times, kinds, after } = machine;
+  const name = nameOf(machine);
   const whole =
     blocks * times.blockUpdate +
-    (isFirst ? times.embedUpdate : 0) +
-    (isLast ? times.headUpdate : 0);
-  const ms = isSharded ? whole / replicaCount : whole;
+    (stage === 0 ? times.embedUpdate : 0) +
+    (stage === stageCount - 1 ? times.headUpdate : 0);
   const update: SimulatedTask = {
-    ...{ id: `u ${stage}`, resource: `compute ${stage}`, ms, after },
-    ...{ label: "update", kind: "update" as const },
+    ...{ id: `u ${name}`, resource: `compute ${name}`, after },
+    ...{ ms: isSharded ? whole / replicaCount : whole, label: "update", kind: "update" },
   };
   if (!isSharded || replicaCount === 1) return [update];
-  const byteLength =
-    blocks * bytes.blockGradient +
-    (isFirst ? bytes.embedGradient : 0) +
-    (isLast ? bytes.headGradient : 0);
+  const byteLength = sumsOf(step, { blocks, stage }).reduce((sum, one) => sum + one.byteLength, 0);
   const gather = exchangeMs(byteLength, replicaCount, link);
   return [
     update,
     {
-      ...{ id: `g ${stage}`, resource: `link ${stage}`, ms: gather.ms, after: [`u ${stage}`] },
-      ...{ label: "weights", kind: "exchange" as const },
+      ...{ id: `g ${name}`, resource: `link ${name}`, ms: gather.ms },
+      after: kinds.map((_, number) => `u ${nameOf({ number, stage })}`),
+      ...{ label: "weights", kind: "exchange" },
     },
   ];
 }
 
 function sumUp(
   tasks: readonly TimedTask[],
-  stageCount: number,
-): Omit<SimulatedStep, "latencyMs" | "memoryBytes" | "tasks"> {
-  const stepMs = Math.max(...tasks.map(({ endMs }) => endMs));
-  const stages = Array.from({ length: stageCount }, (_, stage) => {
-    const own = tasks.filter(({ resource }) => resource === `compute ${stage}`);
-    const wires = tasks.filter(({ resource }) => resource === `link ${stage}`);
+): Pick<SimulatedStep, "stepMs" | "computeMs" | "bubbleMs" | "exposedMs" | "linkMs"> {
+  const stepMs = tasks.reduce((latest, { endMs }) => Math.max(latest, endMs), 0);
+  const byResource = new Map<string, TimedTask[]>();
+  for (const task of tasks) {
+    const known = byResource.get(task.resource);
+    if (known === undefined) byResource.set(task.resource, [task]);
+    else known.push(task);
+  }
+  const names = [...byResource.keys()].filter((resource) => resource.startsWith("compute"));
+  const machines = names.map((resource) => {
+    const own = byResource.get(resource) ?? [];
+    const wires = byResource.get(resource.replace("compute", "link")) ?? [];
     const sum = (some: readonly TimedTask[]): number => some.reduce((ms, task) => ms + task.ms, 0);
     const update = own.find(({ kind }) => kind === "update");
     const before = own.filter(({ kind }) => kind !== "update");
-    const backwardEnd = Math.max(0, ...before.map(({ endMs }) => endMs));
+    const backwardEnd = before.reduce((latest, { endMs }) => Math.max(latest, endMs), 0);
     const exposedMs =
       (update?.startMs ?? backwardEnd) - backwardEnd + stepMs - (update?.endMs ?? stepMs);
     const computeMs = sum(own);
     return { computeMs, exposedMs, bubbleMs: backwardEnd - sum(before), linkMs: sum(wires) };
   });
-  const busiest = stages.reduce((a, b) => (b.computeMs > a.computeMs ? b : a));
+  const busiest = machines.reduce((a, b) => (b.computeMs > a.computeMs ? b : a));
   return { stepMs, ...busiest };
 }
 
 /** Bytes of the fullest machine: weights, gradients, optimizer state, and what its micro-batches keep. */
 function memoryOf(
-  { stageCount, replicaCount, blockCount, bytes, isSharded }: ClusterStep,
+  { stageCount, replicaCount, blockCount, bytes, isSharded, wire }: ClusterStep,
   firsts: readonly number[],
   batchCount: number,
 ): number {
   const share = isSharded ? replicaCount : 1;
+  // What rounding on the wire lost is kept beside each gradient.
+  const gradients = wire === "fp16" && replicaCount > 1 ? 2 : 1;
   return Math.max(
     ...firsts.map((first, stage) => {
       const blocks = (firsts[stage + 1] ?? blockCount) - first;
@@ -253,11 +248,12 @@ function memoryOf(
       const ends = stageCount === 1 ? 1 : 0.5;
       const end = isEnd
         ? ends * (bytes.endWeights + bytes.endOptimizer / share) +
-          ends * (bytes.embedGradient + bytes.headGradient)
+          ends * gradients * (bytes.embedGradient + bytes.headGradient)
         : 0;
       const slots = slotCountOf(stage, stageCount, batchCount);
       return (
-        blocks * (bytes.blockWeights + bytes.blockGradient + bytes.blockOptimizer / share) +
+        blocks *
+          (bytes.blockWeights + gradients * bytes.blockGradient + bytes.blockOptimizer / share) +
         blocks * bytes.blockTaps * slots +
         bytes.transient +
         end

@@ -23,7 +23,7 @@ export const CLUSTER_OPTIONS = {
     CLUSTER,
   ),
   shares: textOption(
-    "micro-batches of each process (or pipeline): even, or proportions such as 3,1",
+    "what each process (or pipeline) does of an update: even, proportions such as 3,1, or auto: by what the first updates took",
     { ...CLUSTER, placeholder: "SHARES" },
   ),
   sum_order: choiceOption(

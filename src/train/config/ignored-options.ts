@@ -14,7 +14,7 @@ type Key = keyof TrainConfig;
 interface Rule {
   readonly key: Key;
   /** Why the setting would do nothing here, as a sentence without its subject; nothing where it does. */
-  readonly reason: (config: TrainConfig) => string | undefined;
+  readonly reason: (config: TrainConfig, isGroup: boolean) => string | undefined;
   readonly remedy: string;
 }
 
@@ -190,7 +190,8 @@ const RULES: readonly Rule[] = [
     ] as const
   ).map((key) => ({
     key,
-    reason: () => (launchedProcess() === undefined ? "this process trains on its own" : undefined),
+    reason: (_: TrainConfig, isGroup: boolean) =>
+      isGroup ? undefined : "this process trains on its own",
     remedy: `Leave ${flagName(key)} out, or start several: mpirun -np 2 anecdote train …`,
   })),
   {
@@ -226,11 +227,13 @@ const KEPT: readonly Key[] = [
 
 /**
  * Settings that a user gave and that would do nothing. Throws `OptionError` for one of the command line; returns a
- * sentence for each one of a file. `saved`: the settings of the run that is resumed.
+ * sentence for each one of a file. `saved`: the settings of the run that is resumed. `isGroup`: whether several
+ * processes train, or are planned for; default: whether this one is one of several.
  */
 export function checkIgnoredOptions(
   { config, origins }: ResolvedTrainConfig,
   saved: TrainLayer | undefined,
+  isGroup = launchedProcess() !== undefined,
 ): readonly string[] {
   const notes: string[] = [];
   const tell = (key: Key, reason: string, remedy: string): void => {
@@ -260,7 +263,7 @@ export function checkIgnoredOptions(
     return notes;
   }
   for (const { key, reason, remedy } of RULES) {
-    const why = isGiven(key) ? reason(config) : undefined;
+    const why = isGiven(key) ? reason(config, isGroup) : undefined;
     if (why !== undefined) tell(key, why, remedy);
   }
   return notes;

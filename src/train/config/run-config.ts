@@ -19,13 +19,14 @@ export interface ResolvedRun extends ResolvedTrainConfig {
 /**
  * The settings of a run: defaults, the preset's (storyteller's where nothing else shapes the model), what the model
  * says of itself, those that a run to resume was begun with, and `layers`, later ones over earlier ones. `defaults`: a
- * command's own, over the general ones.
+ * command's own, over the general ones. `isGroup`: settings of several processes are meant, whoever asks.
  * Throws `OptionError` for wrong names, values, and settings of the command line that would do nothing; `TrainError`,
  * `RunError` and `ModelError` for a preset, a folder or a file that is not there.
  */
 export function resolveRun(
   layers: readonly TrainLayer[],
   defaults: TrainSettings = {},
+  { isGroup }: { readonly isGroup?: boolean } = {},
 ): ResolvedRun {
   const given = merged(layers);
   const folder = given.output_dir;
@@ -45,7 +46,7 @@ export function resolveRun(
   // A run that goes on has settled what its model says.
   const own = saved === undefined ? modelDefaults(wanted) : {};
   const resolved = resolveTrainConfig(settings, all, own);
-  return { ...resolved, notes: checkIgnoredOptions(resolved, saved) };
+  return { ...resolved, notes: checkIgnoredOptions(resolved, saved, isGroup) };
 }
 
 function merged(layers: readonly TrainLayer[]): TrainSettings {

@@ -2,21 +2,10 @@ import type { Driver } from "../../chip/chip.ts";
 import { chooseDriver } from "../../chip/choose-driver.ts";
 import { chipByName } from "../../chip/index.ts";
 import { simulateStep } from "../../cluster/index.ts";
-import type {
-  ClusterStep,
-  Link,
-  PartBytes,
-  PartTimes,
-  SimulatedStep,
-} from "../../cluster/index.ts";
-import { byteLengthOf } from "../../mil/types.ts";
-import { planMemory } from "../../plan/index.ts";
-import type { Plan } from "../../plan/index.ts";
+import type { ClusterStep, Link, PartTimes, SimulatedStep } from "../../cluster/index.ts";
 import type { TrainConfig } from "../config/config.ts";
-import { planOf } from "../run/plan-of.ts";
-import { plannedModel } from "../run/prepare.ts";
-import { trainedModel } from "../run/trained-model.ts";
-import { placedPrices } from "../../lower/index.ts";
+import { priceParts } from "./part-prices.ts";
+import type { PricedParts } from "./part-prices.ts";
 
 /**
  * Nanoseconds of the host for each number of a sum: packing, adding and unpacking in the thread of MPI. Measured on
@@ -25,16 +14,46 @@ import { placedPrices } from "../../lower/index.ts";
  */
 export const HOST_NS_PER_NUMBER = 10;
 
+/** Machines of one chip, that follow each other in the host file. */
+export interface MachineGroup {
+  /** As commands take it: "m4-max". */
+  readonly chip: string;
+  readonly count: number;
+}
+
+/** A model's parts on the chips of some machines, the first of which is the one that is compared with. */
+export interface ClusterParts {
+  readonly parts: PricedParts;
+  /** By chip. */
+  readonly times: ReadonlyMap<string, PartTimes>;
+}
+
+/** Prices a model's parts on each chip. Throws `ChipError` for an unknown one. */
+export function priceMachines(
+  config: TrainConfig,
+  machines: readonly MachineGroup[],
+  driver?: Driver,
+): ClusterParts {
+  const times = new Map<string, PartTimes>();
+  let parts: PricedParts | undefined;
+  for (const { chip } of machines) {
+    if (times.has(chip)) continue;
+    const priced = priceParts(config, { chip: chipByName(chip), driver: chooseDriver(driver) });
+    times.set(chip, priced.times);
+    parts ??= priced;
+  }
+  if (parts === undefined) throw new Error("no machine, no plan");
+  return { parts, times };
+}
+
 /** What is planned for. */
 export interface ClusterPlanOptions {
-  readonly machineCount: number;
-  readonly chip: string;
+  readonly machines: readonly MachineGroup[];
   readonly link: Link;
   /** Bytes of memory of one machine. */
   readonly machineBytes: number;
   /** Micro-batches of an update; default: four a machine. */
   readonly batchCount?: number;
-  readonly driver?: Driver;
 }
 
 export type LayoutKind = "data" | "sharded" | "pipeline" | "pipeline, sharded";
@@ -45,7 +64,7 @@ export interface PlannedLayout {
   readonly stageCount: number;
   readonly replicaCount: number;
   readonly fits: boolean;
-  /** Against as many machines that need no exchange: their compute alone. */
+  /** Against the same machines without any exchange, each with what it can do: their compute alone. */
   readonly efficiency: number;
   readonly step: SimulatedStep;
 }
@@ -54,91 +73,38 @@ export interface ClusterPlan {
   readonly layouts: readonly PlannedLayout[];
   /** The fastest that fits; the one that needs the least memory where none does. */
   readonly best: PlannedLayout;
-  /** Milliseconds of one machine alone for the same update, whether or not it fits there. */
+  /** Milliseconds of the fastest machine alone for the same update, whether or not it fits there. */
   readonly aloneMs: number;
   readonly tokenCount: number;
   readonly batchCount: number;
 }
 
-/** A model's parts on a chip: priced once, simulated in any number. */
-export interface PricedParts {
-  readonly blockCount: number;
-  readonly times: PartTimes;
-  readonly bytes: PartBytes;
-  readonly wire: "fp32" | "fp16";
-  readonly tokensPerBatch: number;
-}
-
-/** Prices the parts of a training step by the cost model: a model of one block is priced, the others are like it. */
-export function priceParts(
-  config: TrainConfig,
-  { chip, driver }: Pick<ClusterPlanOptions, "chip" | "driver">,
-): PricedParts {
-  const whole = plannedModel(config);
-  const single = trainedModel({ ...config, trained_layers: -1 }, { ...whole, layerCount: 1 });
-  const { plan } = planOf({ ...config, engine: "ane", gradient_accumulation_steps: 1 }, single);
-  const { priceOf } = placedPrices(plan, chipByName(chip), chooseDriver(driver))({});
-  const { dispatches } = priceOf({ runs: { forward_backward: 1, gradient_norm: 1, update: 1 } });
-  const sum = (pattern: RegExp): number =>
-    dispatches.reduce((ms, { label, ms: own }) => (pattern.test(label) ? ms + own : ms), 0);
-  const times: PartTimes = {
-    embedForward: sum(/^(?:forward embed|unpack embed|packing)/),
-    blockForward: sum(/^(?:forward block|unpack block\.\d+ forward)/),
-    blockBackward: sum(/^(?:backward block|unpack block\.\d+ backward)/),
-    head: sum(/^(?:head rows|unpack head)/),
-    embedBackward: sum(/^backward embed/),
-    blockUpdate: sum(/^(?:update|gradient norm) block/),
-    embedUpdate: sum(/^(?:update|gradient norm) embed/),
-    headUpdate: sum(/^(?:update|gradient norm) head/),
-  };
-  return {
-    blockCount: whole.layerCount,
-    times,
-    bytes: bytesOf(plan, config, whole.channelCount),
-    wire: config.wire,
-    tokensPerBatch: config.batch_size * config.max_seq_length,
-  };
-}
-
-function bytesOf(plan: Plan, config: TrainConfig, channelCount: number): PartBytes {
-  const sum = (role: string, belongs: (group: string) => boolean): number =>
-    [...plan.buffers.values()].reduce(
-      (bytes, buffer) =>
-        buffer.role === role && belongs(buffer.group ?? "")
-          ? bytes + byteLengthOf(buffer.type)
-          : bytes,
-      0,
-    );
-  const inBlock = (group: string): boolean => group === "block.0";
-  const inEmbed = (group: string): boolean => group === "embed";
-  const inHead = (group: string): boolean => group === "head";
-  const inEnds = (group: string): boolean => !inBlock(group);
-  const taps = [...plan.buffers.values()]
-    .filter(({ role, name }) => role === "tap" || name === "hidden.0")
-    .reduce((bytes, { type }) => bytes + byteLengthOf(type), 0);
-  return {
-    blockGradient: sum("gradient", inBlock),
-    embedGradient: sum("gradient", inEmbed),
-    headGradient: sum("gradient", inHead),
-    blockWeights: sum("weight", inBlock),
-    blockOptimizer: sum("optimizer", inBlock),
-    endWeights: sum("weight", inEnds),
-    endOptimizer: sum("optimizer", inEnds),
-    blockTaps: taps,
-    transient: Math.max(0, planMemory(plan).transientByteLength - taps),
-    hidden: 4 * config.batch_size * config.max_seq_length * channelCount,
-  };
-}
-
 /** Predicts an update of every layout of some machines. */
-export function planCluster(parts: PricedParts, options: ClusterPlanOptions): ClusterPlan {
-  const { machineCount, machineBytes, link } = options;
+export function planCluster(
+  { parts, times }: ClusterParts,
+  options: ClusterPlanOptions,
+): ClusterPlan {
+  const { machineBytes, link } = options;
+  const machines = options.machines.flatMap(({ chip, count }) =>
+    Array.from({ length: count }, () => times.get(chip) ?? parts.times),
+  );
+  const machineCount = machines.length;
   const batchCount = options.batchCount ?? 4 * machineCount;
   const common = {
     ...{ blockCount: parts.blockCount, times: parts.times, bytes: parts.bytes, wire: parts.wire },
     ...{ link, batchCount, hostNsPerNumber: HOST_NS_PER_NUMBER },
+    ...(times.size > 1 && { machines }),
   };
-  const alone = simulateStep({ ...common, stageCount: 1, replicaCount: 1, isSharded: false });
+  const alone = new Map(
+    [...new Set(machines)].map((own) => [
+      own,
+      simulateStep({
+        ...{ ...common, machines: [own], times: own },
+        ...{ stageCount: 1, replicaCount: 1, isSharded: false },
+      }),
+    ]),
+  );
+  const rate = machines.reduce((sum, own) => sum + 1 / (alone.get(own)?.computeMs ?? Infinity), 0);
   const layouts = arrangements(machineCount, parts.blockCount).map(
     ({ stageCount, isSharded }): PlannedLayout => {
       const replicaCount = machineCount / stageCount;
@@ -159,7 +125,7 @@ export function planCluster(parts: PricedParts, options: ClusterPlanOptions): Cl
               : "pipeline",
         ...{ stageCount, replicaCount, step },
         fits: step.memoryBytes <= machineBytes,
-        efficiency: alone.computeMs / machineCount / step.stepMs,
+        efficiency: 1 / rate / step.stepMs,
       };
     },
   );
@@ -177,7 +143,7 @@ export function planCluster(parts: PricedParts, options: ClusterPlanOptions): Cl
   if (best === undefined) throw new Error("no machine, no layout");
   return {
     ...{ layouts, best, batchCount },
-    aloneMs: alone.stepMs,
+    aloneMs: Math.min(...[...alone.values()].map(({ stepMs }) => stepMs)),
     tokenCount: batchCount * parts.tokensPerBatch,
   };
 }

@@ -1,11 +1,15 @@
+import { proportionalShares, treeShares } from "../../cluster/index.ts";
+import type { Layout } from "../../cluster/index.ts";
 import type { Batch } from "../../text/index.ts";
 import { countTargets } from "../../text/index.ts";
 import { TrainError } from "../errors.ts";
+import type { UpdateShare } from "../step/trainer.ts";
 
 /** What an update takes, whoever computes it. */
 export interface UpdateSizes {
   readonly batch_size: number;
   readonly gradient_accumulation_steps: number;
+  readonly sum_order?: "serial" | "tree";
 }
 
 /** How the rows of an update are divided over the replicas. */
@@ -16,62 +20,116 @@ export interface BatchShares {
   readonly microBatches: readonly number[];
 }
 
-/**
- * Divides an update's micro-batches over replicas: runs of whole ones where there are enough, else parts of their rows.
- * `weights`: how much each replica does beside the others; default: as much as they.
- * Throws `TrainError` `train.shares` where the rows do not go round.
- */
-export function divideBatches(
-  { batch_size: rows, gradient_accumulation_steps: count }: UpdateSizes,
-  replicaCount: number,
-  weights: readonly number[] = Array.from({ length: replicaCount }, () => 1),
-): BatchShares {
-  if (count >= replicaCount) return { rowCount: rows, microBatches: proportional(count, weights) };
-  const isEven = weights.every((weight) => weight === weights[0]);
-  const total = rows * count;
-  if (isEven && total % replicaCount === 0 && rows % (total / replicaCount) === 0)
-    return { rowCount: total / replicaCount, microBatches: weights.map(() => 1) };
+/** `--shares`: how much each replica, or each process of the pipelines, does beside the others. */
+export type Shares =
+  | ReplicaShares
+  | { readonly kind: "processes"; readonly weights: readonly number[] };
+
+/** What of it says how much each replica does. `auto`: as the first updates show. */
+export type ReplicaShares =
+  | { readonly kind: "even" | "auto" }
+  | { readonly kind: "replicas"; readonly weights: readonly number[] };
+
+const EVEN: ReplicaShares = { kind: "even" };
+
+/** `--shares` for a layout. Throws `TrainError` `train.shares` for what is none of them. */
+export function parseShares(text: string, { replicaCount, stageCount }: Layout): Shares {
+  if (text === "even" || text === "auto") return { kind: text };
+  const weights = text.split(",").map(Number);
+  const size = replicaCount * stageCount;
+  const isRight = weights.every((weight) => weight > 0 && weight < Infinity);
+  if (isRight && weights.length === replicaCount) return { kind: "replicas", weights };
+  if (isRight && weights.length === size) return { kind: "processes", weights };
+  const counts =
+    stageCount === 1 ? `${replicaCount}` : `${replicaCount} (a pipeline) or ${size} (a process)`;
   throw new TrainError(
     "train.shares",
-    `an update has ${count} micro-batches of ${rows} rows, which ${replicaCount} processes cannot share${isEven ? " evenly" : ` as ${weights.join(" to ")}`}`,
+    `--shares takes even, auto, or ${counts} numbers above 0 by comma, not "${text}"`,
+    {
+      remedy: `As in --shares ${Array.from({ length: size }, (_, i) => (i === 0 ? 2 : 1)).join(",")}.`,
+    },
+  );
+}
+
+/**
+ * Divides an update's micro-batches over replicas: runs of whole ones where there are enough, else parts of their rows.
+ * `weights`: how much each replica does beside the others.
+ * Throws `TrainError` `train.shares` where the rows do not go round, or where another number of processes would give
+ * other bits although `--sum-order tree` promises that it does not.
+ */
+export function divideBatches(
+  sizes: UpdateSizes,
+  replicaCount: number,
+  shares: ReplicaShares = EVEN,
+): BatchShares {
+  const { batch_size: rows, gradient_accumulation_steps: count, sum_order: order } = sizes;
+  const isTree = order === "tree" && replicaCount > 1;
+  const weights = shares.kind === "replicas" ? shares.weights : undefined;
+  const isEven = weights?.every((weight) => weight === weights[0]) !== false;
+  if (shares.kind === "auto") {
+    if (isTree) throw treeRefusal(`--shares auto divides them as speeds say`);
+    if (count <= replicaCount && replicaCount > 1) {
+      throw new TrainError(
+        "train.shares",
+        `--shares auto has nothing to divide: an update has ${count} micro-batches for ${replicaCount} processes`,
+        { remedy: `Give --gradient-accumulation-steps ${2 * replicaCount} or more.` },
+      );
+    }
+  }
+  if (count >= replicaCount) {
+    const tree = treeShares(count, replicaCount);
+    const even = isTree
+      ? tree
+      : proportionalShares(
+          count,
+          Array.from({ length: replicaCount }, () => 1),
+        );
+    const microBatches =
+      weights === undefined || isEven ? even : proportionalShares(count, weights);
+    if (isTree && microBatches.join() !== tree.join())
+      throw treeRefusal(
+        `--shares gives ${microBatches.join(", ")} of ${count} micro-batches, the tree has ${tree.join(", ")}`,
+      );
+    return { rowCount: rows, microBatches };
+  }
+  if (isTree)
+    throw treeRefusal(`${count} micro-batches are too few for ${replicaCount} processes`, {
+      remedy: `Give --gradient-accumulation-steps ${replicaCount} or more, or leave --sum-order out.`,
+    });
+  const total = rows * count;
+  if (isEven && total % replicaCount === 0 && rows % (total / replicaCount) === 0)
+    return {
+      rowCount: total / replicaCount,
+      microBatches: Array.from({ length: replicaCount }, () => 1),
+    };
+  throw new TrainError(
+    "train.shares",
+    `an update has ${count} micro-batches of ${rows} rows, which ${replicaCount} processes cannot share${isEven ? " evenly" : ` as ${weights?.join(" to ")}`}`,
     {
       remedy: `Give --gradient-accumulation-steps ${replicaCount} or more, or a --batch-size that ${replicaCount} divides.`,
     },
   );
 }
 
-/** Whole numbers that sum to `count`, near to the weights, each at least 1. */
-function proportional(count: number, weights: readonly number[]): readonly number[] {
-  const sum = weights.reduce((total, weight) => total + weight, 0);
-  const spare = count - weights.length;
-  // Of equal claims the earlier ones are served first.
-  const exact = weights.map((weight) => Math.max(0, (weight / sum) * count - 1));
-  const exactSum = exact.reduce((total, value) => total + value, 0);
-  const scaled = exact.map((value) => (exactSum === 0 ? 0 : (value / exactSum) * spare));
-  const shares = scaled.map((value) => 1 + Math.floor(value));
-  const order = scaled
-    .map((value, index) => ({ index, rest: value - Math.floor(value) }))
-    .sort((a, b) => b.rest - a.rest || a.index - b.index);
-  let left = count - shares.reduce((total, value) => total + value, 0);
-  for (let turn = 0; left > 0; turn++, left--) {
-    const { index } = order[turn % order.length] ?? { index: 0 };
-    shares[index] = (shares[index] ?? 0) + 1;
-  }
-  return shares;
+function treeRefusal(
+  why: string,
+  options = { remedy: "Leave --shares out, or --sum-order: sums are then near to one process's." },
+): TrainError {
+  return new TrainError(
+    "train.shares.tree",
+    `--sum-order tree gives the bits of one process only where each takes a branch of its tree: ${why}`,
+    options,
+  );
 }
 
-/** `--shares`: numbers by comma; nothing for "even". Throws `TrainError` for what is neither. */
-export function parseShares(text: string, replicaCount: number): readonly number[] | undefined {
-  if (text === "even") return undefined;
-  const weights = text.split(",").map(Number);
-  if (weights.length === replicaCount && weights.every((weight) => weight > 0)) return weights;
-  throw new TrainError(
-    "train.shares",
-    `--shares takes even, or ${replicaCount} numbers above 0 by comma, not "${text}"`,
-    {
-      remedy: `As in --shares ${Array.from({ length: replicaCount }, (_, i) => (i === 0 ? 2 : 1)).join(",")}.`,
-    },
-  );
+/** What of an update one replica computes. */
+export function shareOf(
+  { rowCount, microBatches }: BatchShares,
+  { batch_size: rows }: Pick<UpdateSizes, "batch_size">,
+  replica: number,
+): UpdateShare {
+  const first = microBatches.slice(0, replica).reduce((sum, count) => sum + count, 0);
+  return { first, count: microBatches[replica] ?? 1, partCount: rows / rowCount };
 }
 
 /** A batch's rows in parts of `rowCount` rows. */

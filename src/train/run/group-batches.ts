@@ -25,7 +25,7 @@ export interface Dealing {
 export class DealtBatches implements Batches {
   readonly isPacked: boolean;
   readonly #source: Batches;
-  readonly #dealing: Dealing;
+  #dealing: Dealing;
   readonly #sizes: UpdateSizes;
   #own: Batch[] = [];
   #sent: readonly Exchange[] = [];
@@ -39,6 +39,11 @@ export class DealtBatches implements Batches {
 
   get state(): unknown {
     return this.#source.state;
+  }
+
+  /** From the next update on. */
+  share(shares: BatchShares): void {
+    this.#dealing = { ...this.#dealing, shares };
   }
 
   /** Draws an update's batches and sends the others theirs. */
@@ -71,13 +76,18 @@ export class ReceivedBatches implements Batches {
   readonly isPacked: boolean;
   readonly state = undefined;
   readonly #dealing: Dealing;
-  readonly #count: number;
+  #count: number;
   #own: Batch[] = [];
 
   constructor(dealing: Dealing, replica: number) {
     this.isPacked = dealing.isPacked;
     this.#dealing = dealing;
     this.#count = dealing.shares.microBatches[replica] ?? 0;
+  }
+
+  /** How many an update has from the next one on. */
+  share(count: number): void {
+    this.#count = count;
   }
 
   /** Takes the batches of the next update. */
@@ -92,17 +102,28 @@ export class ReceivedBatches implements Batches {
   }
 }
 
-/** Batches that are judged, from rank 0 to the other processes of its pipeline; nothing ends them. */
-export async function sendJudged(
-  dealing: Dealing,
-  batch: Batch | undefined,
-  members: readonly number[],
-): Promise<void> {
-  const { world } = dealing;
-  for (const member of members) {
-    await world.send([Int32Array.of(batch === undefined ? 0 : 1)], member, JUDGED_TAG).wait();
-    if (batch !== undefined)
-      await world.send([written([batch], dealing)], member, JUDGED_TAG).wait();
+/** Batches that are judged, from rank 0 to other processes. Of each it has sent one ahead at most. */
+export class JudgedBatches {
+  readonly #dealing: Dealing;
+  readonly #sent = new Map<number, Exchange>();
+
+  constructor(dealing: Dealing) {
+    this.#dealing = dealing;
+  }
+
+  /** To a process; nothing ends them. */
+  async send(batch: Batch | undefined, member: number): Promise<void> {
+    const { world } = this.#dealing;
+    await this.#sent.get(member)?.wait();
+    const letters = batch === undefined ? [] : [written([batch], this.#dealing)];
+    const exchange = world.send([Int32Array.of(letters.length), ...letters], member, JUDGED_TAG);
+    this.#sent.set(member, exchange);
+  }
+
+  /** Ends them at these processes. */
+  async end(members: readonly number[]): Promise<void> {
+    for (const member of members) await this.send(undefined, member);
+    for (const exchange of this.#sent.values()) await exchange.wait();
   }
 }
 

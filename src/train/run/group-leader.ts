@@ -1,21 +1,24 @@
+import { rankOf } from "../../cluster/index.ts";
 import { VERSION } from "../../util/version.ts";
 import { messageOf } from "../../util/errors.ts";
-import type { LoadedPlan } from "../../engine/engine.ts";
+import type { EngineDescription, LoadedPlan } from "../../engine/engine.ts";
 import type { Model } from "../../model/index.ts";
 import type { Batch, Batches } from "../../text/index.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { compareWeights } from "../step/weight-check.ts";
 import { Pipeline } from "../step/pipeline.ts";
-import { writeBatch } from "../step/batch-inputs.ts";
-import { evaluateBatches, nothingToJudge } from "../step/trainer.ts";
-import type { EvaluationResult } from "../step/trainer.ts";
+import { judge, nothingToJudge } from "../step/trainer.ts";
+import type { EvaluationResult, Trainer, UpdateShare } from "../step/trainer.ts";
 import type { TrainingGroup } from "../step/training-group.ts";
-import { DealtBatches, sendJudged } from "./group-batches.ts";
+import { shareOf } from "./batch-shares.ts";
+import { DealtBatches, JudgedBatches } from "./group-batches.ts";
 import { groupFacts } from "./group-facts.ts";
 import { GroupState } from "./group-weights.ts";
 import { TrainError } from "../errors.ts";
+import { stageCosts } from "../costs/stage-costs.ts";
 import { LOSS_TAG, RunGroup } from "./run-group.ts";
-import type { Held, Order } from "./run-group.ts";
+import type { Division, Held, Order } from "./run-group.ts";
+import { MEASURED_AFTER, SpeedMeter } from "./speed-meter.ts";
 import type { ViewOf } from "./checkpoint-contents.ts";
 import { lossesNotice } from "./wire-state.ts";
 import type { KeptLosses } from "./wire-state.ts";
@@ -24,7 +27,12 @@ import type { KeptLosses } from "./wire-state.ts";
 export class GroupLeader {
   readonly group: RunGroup;
   readonly #hosts: readonly string[];
+  readonly #meter: SpeedMeter;
   #order: Order | undefined;
+  /** By what blocks were divided over stages. */
+  #basis: string | undefined;
+  /** Updates since the group was formed. */
+  #updateCount = 0;
   #batches: DealtBatches | undefined;
   #held: Held | undefined;
   #state: GroupState | undefined;
@@ -33,6 +41,7 @@ export class GroupLeader {
   private constructor(group: RunGroup, hosts: readonly string[]) {
     this.group = group;
     this.#hosts = hosts;
+    this.#meter = new SpeedMeter(group.cluster);
   }
 
   /** Forms the group. Throws `ClusterError` where it cannot be, also where its members are not of one mind. */
@@ -52,15 +61,19 @@ export class GroupLeader {
   get notice(): string {
     const { cluster, layout } = this.group;
     const hosts = [...new Set(this.#hosts)];
-    const { microBatches = [], rowCount = 0 } = this.#order?.shares ?? {};
-    const shares = microBatches.every((count) => count === microBatches[0])
+    const { shares, firsts = [] } = this.#order?.division ?? {};
+    const { microBatches = [], rowCount = 0 } = shares ?? {};
+    const dealt = microBatches.every((count) => count === microBatches[0])
       ? `${microBatches[0] ?? 0} micro-batches of ${rowCount} rows each`
       : `${microBatches.join(", ")} micro-batches of ${rowCount} rows`;
+    const blocks = firsts.map(
+      (first, stage) => (firsts[stage + 1] ?? this.#order?.model.layerCount ?? 0) - first,
+    );
     const arranged =
       layout.stageCount === 1
         ? `${layout.replicaCount} processes`
-        : `${layout.replicaCount} pipelines of ${layout.stageCount} stages`;
-    return `${arranged} on ${hosts.length === 1 ? (hosts[0] ?? "") : `${hosts.length} hosts (${hosts.join(", ")})`}, ${shares}; Anecdote ${VERSION}, ${cluster.version}`;
+        : `${layout.replicaCount} ${layout.replicaCount === 1 ? "pipeline" : "pipelines"} of ${layout.stageCount} stages with ${blocks.join(", ")} blocks (by ${this.#basis ?? ""})`;
+    return `${arranged} on ${hosts.length === 1 ? (hosts[0] ?? "") : `${hosts.length} hosts (${hosts.join(", ")})`}, ${dealt}; Anecdote ${VERSION}, ${cluster.version}`;
   }
 
   /** What a user should know of the checkpoint that the run goes on from. */
@@ -90,21 +103,45 @@ export class GroupLeader {
     }
   }
 
-  /** Tells the others what is trained. Throws `TrainError` where an update does not go round. */
-  async begin(order: Omit<Order, "shares">): Promise<void> {
-    this.#order = { ...order, shares: this.group.sharesOf(order.config) };
+  /** Tells the others what is trained. Throws where an update does not go round or the pipeline does not fit the model. */
+  async begin(
+    order: Omit<Order, "division">,
+    model: Model,
+    engine: Pick<EngineDescription, "name" | "device">,
+  ): Promise<void> {
+    const { config } = order;
+    const known = this.group.layout.stageCount > 1 ? stageCosts(config, model, engine) : undefined;
+    this.#basis = known?.basis;
+    const division = this.group.divide(config, known?.costs);
+    this.#order = { ...order, division };
     await this.group.giveOrder(this.#order);
   }
 
   ownConfig(config: TrainConfig): TrainConfig {
-    return this.group.ownConfig(config, this.#order?.shares ?? this.group.sharesOf(config));
+    const { shares } = this.#order?.division ?? this.group.divide(config);
+    return this.group.ownConfig(config, shares);
   }
 
-  /** What this process holds of the model. Throws `TrainError` where the pipeline does not fit it. */
+  /** The settings of this process's plan. */
+  plannedConfig(config: TrainConfig): TrainConfig {
+    return this.group.plannedConfig(config, this.ownConfig(config));
+  }
+
+  /** What this process holds of the model. */
   hold(config: TrainConfig, model: Model): Held {
-    const held = this.group.hold(config, model);
+    const held = this.group.hold(this.plannedConfig(config), model, this.#division);
     this.#held = held;
     return held;
+  }
+
+  /** What of an update this process computes. */
+  get share(): UpdateShare {
+    const { config, division } = this.#requireOrder();
+    return shareOf(division.shares, config, this.group.place.replica);
+  }
+
+  get #division(): Division {
+    return this.#requireOrder().division;
   }
 
   async trainingGroup(config: TrainConfig, model: Model): Promise<TrainingGroup> {
@@ -146,34 +183,53 @@ export class GroupLeader {
     }
   }
 
-  /** The loss over batches, through the whole pipeline. */
+  /**
+   * The loss over batches, each judged by one replica. Their sums are added in the order of the batches, so that the
+   * number is that of one process.
+   */
   async evaluate(loaded: LoadedPlan, batches: Iterable<Batch>): Promise<EvaluationResult> {
-    const pipeline = this.#pipeline;
-    if (pipeline === undefined) return await evaluateBatches(loaded, batches);
-    const order = this.#requireOrder();
-    const dealing = this.group.dealing(order);
+    const dealing = this.group.dealing(this.#requireOrder(), this.#division.shares);
     const { world, layout } = this.group;
-    const others = Array.from({ length: layout.stageCount - 1 }, (_, index) => index + 1);
+    const { replicaCount, stageCount } = layout;
+    const judged = new JudgedBatches(dealing);
     await this.group.command({ kind: "evaluate" });
+    const counts = Array.from({ length: replicaCount }, () => 0);
+    const own: number[] = [];
+    let batchCount = 0;
     let tokenCount = 0;
     for (const batch of batches) {
-      await sendJudged(dealing, batch, others);
-      writeBatch(loaded, batch);
-      await pipeline.evaluate();
+      // The others get theirs first, and compute while this process does.
+      const replica = ++batchCount % replicaCount;
+      counts[replica] = (counts[replica] ?? 0) + 1;
       tokenCount += batch.validTargetCount;
+      for (const member of dealing.members[replica] ?? [])
+        if (member !== world.rank) await judged.send(batch, member);
+      if (replica === 0) own.push(await judge(loaded, this.#pipeline, batch));
     }
-    await sendJudged(dealing, undefined, others);
-    const sum = new Float64Array(1);
-    await world.receive([sum], layout.stageCount - 1, LOSS_TAG).wait();
+    await judged.end(Array.from({ length: world.size - 1 }, (_, index) => index + 1));
+    const sums = await Promise.all(
+      counts.map(async (count, replica) => {
+        if (replica === 0 && stageCount === 1) return own;
+        const found = new Float64Array(count);
+        const stage = stageCount - 1;
+        await world.receive([found], rankOf({ replica, stage }, layout), LOSS_TAG).wait();
+        return found;
+      }),
+    );
     this.group.isDone();
     if (tokenCount === 0) throw nothingToJudge();
-    return { loss: (sum[0] ?? Number.NaN) / tokenCount, tokenCount };
+    let loss = 0;
+    for (let number = 1; number <= batchCount; number++) {
+      const replica = number % replicaCount;
+      loss += sums[replica]?.[Math.floor((number - (replica === 0 ? 1 : 0)) / replicaCount)] ?? NaN;
+    }
+    return { loss: loss / tokenCount, tokenCount };
   }
 
   /** Batches that are dealt to all before each update. */
   batches(source: Batches, config: TrainConfig): Batches {
-    const { shares } = this.#requireOrder();
-    const dealing = this.group.dealing({ config, shares, isPacked: source.isPacked });
+    const { isPacked } = source;
+    const dealing = this.group.dealing({ config, isPacked }, this.#division.shares);
     this.#batches = new DealtBatches(source, dealing, config);
     return this.#batches;
   }
@@ -182,11 +238,31 @@ export class GroupLeader {
   async beginUpdate(step: number): Promise<void> {
     await this.group.command({ kind: "update" });
     this.group.cluster.noteStep(step);
+    this.#meter.begin();
     await this.#batches?.deal();
   }
 
-  isUpdated(): void {
+  isUpdated(trainer: Trainer): void {
+    this.#meter.end(trainer.batchCount);
+    this.#updateCount++;
     this.group.isDone();
+  }
+
+  /**
+   * Divides the micro-batches anew, once the first updates have shown how fast each process is, where that is asked
+   * for. Returns what a user should know.
+   */
+  async divideAnew(trainer: Trainer): Promise<string | undefined> {
+    const order = this.#requireOrder();
+    const isAuto = this.group.shares(order.config).kind === "auto";
+    if (!isAuto || this.#updateCount !== MEASURED_AFTER) return undefined;
+    await this.group.command({ kind: "divide" });
+    const { shares, notice } = await this.group.measure(this.#meter, this.#division.shares);
+    this.#order = { ...order, division: { ...order.division, shares } };
+    this.#batches?.share(shares);
+    trainer.take(shareOf(shares, order.config, this.group.place.replica));
+    this.group.isDone();
+    return notice;
   }
 
   /** Compares the weights of all processes. Throws `TrainError` where they differ. */

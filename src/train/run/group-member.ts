@@ -4,10 +4,11 @@ import { createEngine, engineOptions } from "../../engine/create.ts";
 import type { Engine, LoadedPlan } from "../../engine/engine.ts";
 import { messageOf } from "../../util/errors.ts";
 import type { TrainConfig } from "../config/config.ts";
-import { writeBatch } from "../step/batch-inputs.ts";
 import { Pipeline } from "../step/pipeline.ts";
 import { heldWeights } from "../step/step-part.ts";
+import { judge } from "../step/trainer.ts";
 import { compareWeights } from "../step/weight-check.ts";
+import { shareOf } from "./batch-shares.ts";
 import { groupFacts } from "./group-facts.ts";
 import { ReceivedBatches, receiveJudged } from "./group-batches.ts";
 import type { Dealing } from "./group-batches.ts";
@@ -16,6 +17,7 @@ import { makeTrainer } from "./make-trainer.ts";
 import { expectedRuns, planOf } from "./plan-of.ts";
 import { joinSettings, LOSS_TAG, RunGroup, threadsBeside } from "./run-group.ts";
 import type { Order } from "./run-group.ts";
+import { SpeedMeter } from "./speed-meter.ts";
 import { requireMemory } from "./start.ts";
 import { trainedModel } from "./trained-model.ts";
 
@@ -48,10 +50,10 @@ async function train(
   given: TrainConfig,
   launched: Launched,
 ): Promise<void> {
-  const { shares, start } = order;
+  const { start } = order;
   const threads =
     given.threads ?? (given.engine === "reference" ? undefined : threadsBeside(launched));
-  const config = group.ownConfig({ ...order.config, threads }, shares);
+  const config = { ...order.config, threads };
   const engine = await createEngine(config.engine, {
     ...engineOptions(config),
     ...joinSettings(config, true),
@@ -69,10 +71,12 @@ async function trainOn(
   order: Order,
   firstStep: number,
 ): Promise<void> {
-  const { config } = order;
+  const { division } = order;
+  const config = group.ownConfig(order.config, division.shares);
+  const planned = group.plannedConfig(order.config, config);
   const model = trainedModel(config, order.model, order.modelFolder);
-  const held = group.hold(config, model);
-  const { plan } = planOf({ ...config, engine: engine.description.name }, model, held);
+  const held = group.hold(planned, model, division);
+  const { plan } = planOf({ ...planned, engine: engine.description.name }, model, held);
   requireMemory(plan);
   const trainingGroup = await group.trainingGroup(config, model);
   const runs = expectedRuns(config, config.max_steps - firstStep);
@@ -80,12 +84,15 @@ async function trainOn(
   try {
     const state = new GroupState(group, model, held, loaded);
     await state.distribute({ isResumed: firstStep > 0 });
-    const dealing = group.dealing(order);
+    let { shares } = division;
+    const dealing = group.dealing(order, shares);
+    const meter = new SpeedMeter(group.cluster);
     const batches = new ReceivedBatches(dealing, group.place.replica);
     const pipeline = held.part && new Pipeline(loaded, group.shards, held.part);
     const trainer = makeTrainer(config, {
       ...{ loaded, batches, engine: engine.description, start: order.start },
       group: trainingGroup,
+      share: shareOf(shares, order.config, group.place.replica),
       ...(pipeline !== undefined && { pipeline }),
     });
     const weights = heldWeights(model.parameters, held.part).flatMap(({ name, trainable }) =>
@@ -96,15 +103,23 @@ async function trainOn(
       switch (command.kind) {
         case "update":
           group.cluster.noteStep(trainer.step);
+          meter.begin();
           await batches.receive();
           await trainer.update(() => undefined);
+          meter.end(trainer.batchCount);
           break;
+        case "divide": {
+          ({ shares } = await group.measure(meter, shares));
+          const own = shareOf(shares, order.config, group.place.replica);
+          batches.share(own.count);
+          trainer.take(own);
+          break;
+        }
         case "check":
           await compareWeights(loaded, weights, group.replicas, trainer.step);
           break;
         case "evaluate":
-          if (pipeline !== undefined && group.place.replica === 0)
-            await judge(loaded, pipeline, group, dealing);
+          await judgeAll(loaded, pipeline, group, dealing);
           break;
         case "serve":
           await state.serve();
@@ -118,20 +133,18 @@ async function trainOn(
   }
 }
 
-/** Judges rank 0's batches as a part of its pipeline; the last process tells it the loss. */
-async function judge(
+/** Judges the batches that rank 0 sends; the last process of a pipeline tells it their losses. */
+async function judgeAll(
   loaded: LoadedPlan,
-  pipeline: Pipeline,
+  pipeline: Pipeline | undefined,
   { world }: RunGroup,
   dealing: Dealing,
 ): Promise<void> {
-  const sum = new Float64Array(1);
+  const sums: number[] = [];
   for (;;) {
     const batch = await receiveJudged(dealing);
     if (batch === undefined) break;
-    writeBatch(loaded, batch);
-    await pipeline.evaluate();
-    if (pipeline.isLast) sum[0] = (sum[0] ?? 0) + (loaded.view("loss_sum")[0] ?? Number.NaN);
+    sums.push(await judge(loaded, pipeline, batch));
   }
-  if (pipeline.isLast) await world.send([sum], 0, LOSS_TAG).wait();
+  if (pipeline?.isLast !== false) await world.send([Float64Array.from(sums)], 0, LOSS_TAG).wait();
 }

@@ -15,7 +15,7 @@ export interface TrainerStart {
 /** What a trainer needs beside a run's settings. */
 export interface TrainerParts extends Pick<
   TrainerOptions,
-  "control" | "onOverflow" | "group" | "pipeline"
+  "control" | "onOverflow" | "group" | "pipeline" | "share"
 > {
   readonly loaded: LoadedPlan;
   readonly batches: Batches;

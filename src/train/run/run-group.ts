@@ -2,6 +2,7 @@ import { writeSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import {
   agree,
+  balanceBlocks,
   broadcastValue,
   Cluster,
   layoutOf,
@@ -13,14 +14,16 @@ import type { CommunicationTimes, Facts, Launched, Layout, Place } from "../../c
 import type { Collective } from "../../engine/collective.ts";
 import type { Model, ModelConfig } from "../../model/index.ts";
 import type { TrainConfig } from "../config/config.ts";
-import { balanceBlocks, stageCosts } from "../step/pipeline-balance.ts";
+import type { KnownCosts } from "../costs/stage-costs.ts";
 import type { StepPart, UpdateShard } from "../step/step-part.ts";
 import type { TrainingGroup } from "../step/training-group.ts";
 import { WireLosses } from "../step/wire-losses.ts";
 import { divideBatches, parseShares } from "./batch-shares.ts";
-import type { BatchShares } from "./batch-shares.ts";
+import type { BatchShares, Shares } from "./batch-shares.ts";
 import type { Dealing } from "./group-batches.ts";
 import type { TrainerStart } from "./make-trainer.ts";
+import { measuredShares, speedNotice } from "./speed-meter.ts";
+import type { SpeedMeter } from "./speed-meter.ts";
 
 /** What rank 0 has prepared and the others take from it: they need neither its data nor its folders. */
 export interface Order {
@@ -30,21 +33,35 @@ export interface Order {
   readonly modelFolder: string | undefined;
   readonly isPacked: boolean;
   readonly start: TrainerStart;
+  readonly division: Division;
+}
+
+/** How the work of an update is divided. */
+export interface Division {
   readonly shares: BatchShares;
+  /** First block of each stage of a pipeline. */
+  readonly firsts: readonly number[];
 }
 
 /** What the others do next. */
 export type Command =
   | { readonly kind: "update" }
   | { readonly kind: "check" }
-  /** Judge the batches that rank 0 sends; only where a pipeline is needed for it. */
+  /** Divide the micro-batches anew, by what the last updates took. */
+  | { readonly kind: "divide" }
+  /** Judge the batches that rank 0 sends. */
   | { readonly kind: "evaluate" }
   /** Hand over what rank 0 asks for, as it asks. */
   | { readonly kind: "serve" }
   /** The run is over; `error`: because of this, which rank 0 tells. */
   | { readonly kind: "end"; readonly error?: string };
 
-/** Of the loss of what was judged, from the last process of a pipeline to rank 0. */
+/** Whether all work on it: while rank 0 writes what it is served, nobody wonders where it is. */
+function isTogether({ kind }: Command): boolean {
+  return kind !== "serve" && kind !== "end";
+}
+
+/** Of the losses of what was judged, from the last process of a pipeline to rank 0. */
 export const LOSS_TAG = 17;
 
 /** What a process holds of a model, and where the parts of all begin. */
@@ -107,10 +124,35 @@ export class RunGroup {
     return hosts;
   }
 
-  /** How an update's batches are divided. */
-  sharesOf(config: TrainConfig): BatchShares {
-    const { replicaCount } = this.layout;
-    return divideBatches(config, replicaCount, parseShares(config.shares, replicaCount));
+  /** `--shares` here. Throws `TrainError` for what does not fit the layout. */
+  shares(config: TrainConfig): Shares {
+    return parseShares(config.shares, this.layout);
+  }
+
+  /**
+   * How an update is divided: blocks over stages by what they cost and how fast processes are, micro-batches over
+   * replicas. `costs`: where there are stages. Throws `TrainError` where it does not go round, `ClusterError` where the
+   * model has too few blocks.
+   */
+  divide(config: TrainConfig, costs?: KnownCosts["costs"]): Division {
+    const { stageCount, replicaCount } = this.layout;
+    const shares = this.shares(config);
+    const stages = Array.from({ length: stageCount }, (_, stage) => stage);
+    const speedOf = (replica: number, stage: number): number =>
+      shares.kind === "processes" ? (shares.weights[replica * stageCount + stage] ?? 1) : 1;
+    const replicas = Array.from({ length: replicaCount }, (_, replica) => replica);
+    // All replicas hold the same blocks: the slowest process of a stage decides.
+    const speeds = stages.map((stage) => Math.min(...replicas.map((own) => speedOf(own, stage))));
+    const firsts = costs === undefined ? [0] : balanceBlocks(costs, stageCount, speeds);
+    if (shares.kind !== "processes")
+      return { firsts, shares: divideBatches(config, replicaCount, shares) };
+    const weights = replicas.map((replica) => {
+      const times = stages.map(
+        (stage) => stageCost(costs, firsts, stage) / speedOf(replica, stage),
+      );
+      return 1 / Math.max(...times);
+    });
+    return { firsts, shares: divideBatches(config, replicaCount, { kind: "replicas", weights }) };
   }
 
   /** The settings with this process's share of an update. */
@@ -122,21 +164,25 @@ export class RunGroup {
     };
   }
 
-  /** What this process holds of the model and of the optimizer's state. */
-  hold(config: TrainConfig, model: Model): Held {
+  /** The settings of this process's plan: its share may grow where it is measured. */
+  plannedConfig(config: TrainConfig, own: TrainConfig): TrainConfig {
+    if (this.shares(config).kind !== "auto") return own;
+    return { ...own, gradient_accumulation_steps: config.gradient_accumulation_steps };
+  }
+
+  /** What this process holds of the model and of the optimizer's state. `planned`: `plannedConfig`. */
+  hold(planned: TrainConfig, model: Model, { firsts }: Pick<Division, "firsts">): Held {
     const { stageCount, replicaCount } = this.layout;
     const shard =
-      config.shard_optimizer && replicaCount > 1
+      planned.shard_optimizer && replicaCount > 1
         ? { rank: this.replicas.rank, size: replicaCount }
         : undefined;
     if (stageCount === 1) return { shard, part: undefined, firsts: [0] };
-    const { batch_size: batchSize, max_seq_length: sequenceLength } = config;
-    const firsts = balanceBlocks(stageCosts(model, { batchSize, sequenceLength }), stageCount);
     const { stage } = this.place;
     const part: StepPart = {
       firstBlock: firsts[stage] ?? 0,
       endBlock: firsts[stage + 1] ?? model.parameters.blocks.length,
-      slotCount: slotCountOf(stage, stageCount, config.gradient_accumulation_steps),
+      slotCount: slotCountOf(stage, stageCount, planned.gradient_accumulation_steps),
     };
     return { shard, part, firsts };
   }
@@ -155,7 +201,7 @@ export class RunGroup {
     return isEnd ? { ...group, tied: { group: ends, weight: table.name } } : group;
   }
 
-  dealing({ config, shares, isPacked }: Pick<Order, "config" | "shares" | "isPacked">): Dealing {
+  dealing({ config, isPacked }: Pick<Order, "config" | "isPacked">, shares: BatchShares): Dealing {
     const stages = Array.from({ length: this.layout.stageCount }, (_, stage) => stage);
     return {
       ...{ world: this.world, shares, isPacked, sequenceLength: config.max_seq_length },
@@ -183,15 +229,21 @@ export class RunGroup {
   async command(command: Command): Promise<void> {
     await broadcastValue(this.world, command);
     this.#isCommanding = false;
+    this.cluster.noteWork(isTogether(command));
   }
 
   /** Of rank 0: the others wait for the next command. */
   isDone(): void {
     this.#isCommanding = true;
+    this.cluster.noteWork(false);
   }
 
+  /** What rank 0 commands. Until then this process waits, for as long as rank 0 works on its own. */
   async takeCommand(): Promise<Command> {
-    return (await broadcastValue(this.world, undefined)) as Command;
+    this.cluster.noteWork(false);
+    const command = (await broadcastValue(this.world, undefined)) as Command;
+    this.cluster.noteWork(isTogether(command));
+    return command;
   }
 
   /** Of rank 0: ends the others, and leaves with them. With an error, all at once where they cannot be told. */
@@ -205,9 +257,36 @@ export class RunGroup {
     await this.cluster.close();
   }
 
+  /** Everybody calls it: the micro-batches by what the last updates took, and what a user should know of that. */
+  async measure(
+    meter: SpeedMeter,
+    { rowCount, microBatches }: BatchShares,
+  ): Promise<{ readonly shares: BatchShares; readonly notice: string }> {
+    const eachMs = new Float64Array(this.cluster.size);
+    eachMs[this.rank] = meter.eachMs;
+    await this.world.allGather([eachMs]).wait();
+    const measured = { eachMs: [...eachMs], stageCount: this.layout.stageCount };
+    const count = microBatches.reduce((sum, own) => sum + own, 0);
+    const shares = measuredShares(count, measured);
+    return { shares: { rowCount, microBatches: shares }, notice: speedNotice(shares, measured) };
+  }
+
   async times(): Promise<CommunicationTimes> {
     return await this.cluster.times();
   }
+}
+
+/** What a stage of a pipeline costs. */
+function stageCost(
+  costs: KnownCosts["costs"] | undefined,
+  firsts: readonly number[],
+  stage: number,
+): number {
+  if (costs === undefined) return 1;
+  const { embed, blocks, head } = costs;
+  const own = blocks.slice(firsts[stage], firsts[stage + 1]).reduce((sum, cost) => sum + cost, 0);
+  const isLast = stage === firsts.length - 1;
+  return own + (stage === 0 ? embed : 0) + (isLast ? head : 0);
 }
 
 /**

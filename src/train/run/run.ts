@@ -238,9 +238,9 @@ class Run {
       if (lost !== undefined) this.#notices.push(lost);
     }
     const group = await this.#beginGroup(point);
-    const held = this.#leader?.hold(this.#own, this.#model);
+    const held = this.#leader?.hold(config, this.#model);
     const { name: engine } = this.#engine.description;
-    const { plan } = planOf({ ...this.#own, engine }, this.#model, held);
+    const { plan } = planOf({ ...this.#planned, engine }, this.#model, held);
     requireMemory(plan);
     const step = point?.step ?? 0;
     const leftFile = new LeftActivities(config.output_dir);
@@ -304,7 +304,7 @@ class Run {
 
   /** Compiles all that a step needs. */
   async #prepare(loaded: LoadedPlan): Promise<void> {
-    const { gradient_accumulation_steps: count, sum_order: order } = this.#own;
+    const { gradient_accumulation_steps: count, sum_order: order } = this.#planned;
     const accumulates = count > 1 && order === "serial";
     for (const section of loaded.plan.sections.keys()) {
       const isNeeded =
@@ -335,9 +335,11 @@ class Run {
         const state = totals.state(trainer, this.#engine.description, config);
         return publishedRun(state, activitiesAfter(trainer.step, config).length);
       });
-      this.#leader?.isUpdated();
+      this.#leader?.isUpdated(trainer);
       costs.count(result.tokenCount);
       const { step } = trainer;
+      const divided = await this.#leader?.divideAnew(trainer);
+      if (divided !== undefined) this.#emit({ kind: "notice", step, message: divided });
       await this.#checkWeights(trainer);
       this.#progress(step, `step ${step}/${config.max_steps}  loss ${result.loss.toFixed(4)}`, {
         step,
@@ -431,6 +433,11 @@ class Run {
     costs.resume();
   }
 
+  /** The settings of this process's plan. */
+  get #planned(): TrainConfig {
+    return this.#leader?.plannedConfig(this.#config) ?? this.#own;
+  }
+
   get #tokensPerStep(): number {
     const { method, batch_size, max_seq_length, gradient_accumulation_steps } = this.#config;
     const rowCount = method === "dpo" ? 2 * batch_size : batch_size;
@@ -517,11 +524,12 @@ class Run {
     const leader = this.#leader;
     if (leader === undefined) return undefined;
     const config = this.#config;
-    await leader.begin({
+    const order = {
       ...{ config, model: this.#data.model, modelFolder: this.#data.modelFolder },
       isPacked: config.packing,
       start: { step: point?.step ?? 0, lossScale: point?.state.lossScale },
-    });
+    };
+    await leader.begin(order, this.#model, this.#engine.description);
     this.#own = leader.ownConfig(config);
     this.#notices.push(leader.notice);
     return await leader.trainingGroup(this.#own, this.#model);
@@ -542,7 +550,7 @@ class Run {
     const { check_steps: every, max_steps: last } = this.#config;
     if (this.#leader === undefined || every === 0) return;
     if (trainer.step % every !== 0 && trainer.step !== last) return;
-    const { part } = this.#leader.hold(this.#own, this.#model);
+    const { part } = this.#leader.hold(this.#config, this.#model);
     const names = heldWeights(this.#model.parameters, part).flatMap(({ name, trainable }) =>
       trainable ? [name] : [],
     );
@@ -560,6 +568,7 @@ class Run {
       ...{ loaded, batches, engine: this.#engine.description, control: this.#context.control },
       ...(group !== undefined && { group }),
       ...(pipeline !== undefined && { pipeline }),
+      ...(this.#leader !== undefined && { share: this.#leader.share }),
       start: { step: resumed?.step ?? 0, lossScale: resumed?.lossScale },
       onOverflow: (scale) => {
         this.#emit({

@@ -12,6 +12,15 @@ export interface Dropout {
   readonly seed: number;
 }
 
+/** Of what masks are drawn. */
+export interface MaskPlace {
+  readonly step: number;
+  /** Of the whole update, whoever computes it. */
+  readonly microBatch: number;
+  /** Where its rows are divided over processes: which part of them. */
+  readonly part: number;
+}
+
 /** The masks of a plan. Throws `TrainError` for a plan with masks that nobody would fill. */
 export function maskBuffers(loaded: LoadedPlan, dropout: Dropout | undefined): readonly string[] {
   const names = [...loaded.plan.buffers.keys()].filter((name) => name.startsWith(DROPOUT_BUFFER));
@@ -29,13 +38,14 @@ export function drawMasks(
   loaded: LoadedPlan,
   names: readonly string[],
   { share, seed }: Dropout,
-  place: { readonly step: number; readonly microBatch: number },
+  place: MaskPlace,
 ): void {
   const limit = Math.round(share * 2 ** 32);
   const kept = 1 / (1 - share);
   for (const name of names) {
     const random = new Random(seedOf(name, seed, place.step, place.microBatch));
     const mask = loaded.view(name);
+    for (let left = place.part * mask.length; left > 0; left--) random.uint32();
     for (let i = 0; i < mask.length; i++) mask[i] = random.uint32() < limit ? 0 : kept;
   }
 }

@@ -44,6 +44,8 @@ export interface TrainerOptions {
   readonly lookahead?: boolean;
   /** Who else trains this model. Default: nobody. In a group, steps are not begun along with the update before. */
   readonly group?: TrainingGroup;
+  /** Where in an update this process's micro-batches stand. Default: it has all of them. */
+  readonly share?: UpdateShare;
   /**
    * How the gradients of micro-batches are added: one after the other inside the programs, or in a tree (`TreeSums`).
    * Default "serial".
@@ -51,6 +53,15 @@ export interface TrainerOptions {
   readonly sumOrder?: "serial" | "tree";
   /** Where this process holds a part of the model (`group.shards`). */
   readonly pipeline?: Pipeline;
+}
+
+/** Micro-batches, or equal parts of their rows, that one process computes of an update. */
+export interface UpdateShare {
+  readonly count: number;
+  /** Those of others before them. */
+  readonly first: number;
+  /** Parts of a micro-batch: each is one of the above. */
+  readonly partCount: number;
 }
 
 /** What one update did. */
@@ -104,6 +115,7 @@ export class Trainer {
   readonly #group: GroupStep;
   readonly #sums: TreeSums | undefined;
   readonly #masks: readonly string[];
+  #share: UpdateShare;
   #step: number;
   /** Begun along with the last update. */
   #next: StepGradients | undefined;
@@ -117,6 +129,7 @@ export class Trainer {
     this.#sums = isTree ? new TreeSums(options.loaded, options.accumulationSteps) : undefined;
     this.lossScale = options.lossScale ?? LossScale.fixed(1);
     this.#step = step;
+    this.#share = options.share ?? { count: options.accumulationSteps, first: 0, partCount: 1 };
     this.#masks = maskBuffers(options.loaded, options.dropout);
     this.#scalar("weight_decay", options.weightDecay);
   }
@@ -124,6 +137,16 @@ export class Trainer {
   /** Optimizer updates done. */
   get step(): number {
     return this.#step;
+  }
+
+  /** Micro-batches of an update here. */
+  get batchCount(): number {
+    return this.#share.count;
+  }
+
+  /** From the next update on, in a group whose gradients are added one after the other. */
+  take(share: UpdateShare): void {
+    this.#share = share;
   }
 
   /** Where the batch source stands after the last update's batches: what a checkpoint keeps of it. */
@@ -225,7 +248,7 @@ export class Trainer {
     let ownCount = Number.NaN;
     let failure: StepGradients["failure"];
     try {
-      batches = Array.from({ length: this.#options.accumulationSteps }, () => {
+      batches = Array.from({ length: this.#share.count }, () => {
         const batch = this.#batches.next();
         checkBatch(batch);
         return batch;
@@ -340,8 +363,12 @@ export class Trainer {
     const batch = batches[done];
     if (batch !== undefined) writeBatch(this.loaded, batch);
     const { dropout } = this.#options;
-    if (dropout !== undefined)
-      drawMasks(this.loaded, this.#masks, dropout, { step, microBatch: done });
+    if (dropout !== undefined) {
+      const { first, partCount } = this.#share;
+      const part = (first + done) % partCount;
+      const microBatch = (first + done - part) / partCount;
+      drawMasks(this.loaded, this.#masks, dropout, { step, microBatch, part });
+    }
     this.#scalar("loss_scale", scale / lossCount);
     return [
       done === 0 || this.#sums !== undefined ? "forward_backward" : "forward_backward_accumulate",
@@ -390,6 +417,20 @@ export function nothingToJudge(): TrainError {
 }
 
 /**
+ * The sum of the losses of a batch's targets. In a pipeline every process calls it with the batch, and the last one has
+ * the sum.
+ */
+export async function judge(
+  loaded: LoadedPlan,
+  pipeline: Pipeline | undefined,
+  batch: Batch,
+): Promise<number> {
+  writeBatch(loaded, batch);
+  await (pipeline === undefined ? loaded.run("evaluate") : pipeline.evaluate());
+  return pipeline?.isLast === false ? Number.NaN : readScalar(loaded, "loss_sum");
+}
+
+/**
  * Runs a plan's `evaluate` section over batches. `onBatch` hears how many tokens are done and may end it; it is waited for.
  */
 export async function evaluateBatches(
@@ -402,9 +443,7 @@ export async function evaluateBatches(
   let tokenCount = 0;
   const rewards = new RewardSums();
   for (const batch of batches) {
-    writeBatch(loaded, batch);
-    await loaded.run("evaluate");
-    lossSum += readScalar(loaded, "loss_sum");
+    lossSum += await judge(loaded, undefined, batch);
     lossCount += lossCountOf(batch);
     tokenCount += batch.validTargetCount;
     rewards.add(loaded, batch);
