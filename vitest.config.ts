@@ -7,5 +7,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // Tests run side by side over one double: they are no processes that share an engine.
+    env: { ANECDOTE_ANE_MACHINE_PROGRAMS: "1000000" },
   },
 });

@@ -217,7 +217,7 @@ export const SYSTEM_RULES: readonly SystemRule[] = [
 /** Limits that hold for processes and not for a program; `check` tells them beside its findings. */
 export const SYSTEM_NOTES: readonly string[] = [
   `${MODELS} programs a process in memory (${QWEN}); 128 through e5rt (ANEForge); 239 on iOS (ANE-Training-iPhone)`,
-  "compiled programs have a budget that all processes share until a restart after long loops of evaluations (slavko)",
+  "compiled programs have a budget that all processes share until a restart after long loops of evaluations (slavko); processes of Anecdote count theirs together and refuse by name (ANECDOTE_ANE_MACHINE_PROGRAMS)",
   `387 to 392 layers of elementwise ops crash or hang the compiler service for all processes on h18g; keep below ${LONGEST_PROGRAM} (study of M6)`,
 ];
 

@@ -305,12 +305,24 @@ export const ASSUMPTIONS = {
       "the field guide: 226 loaded on macOS 26.3, where releasing programs gave their places back; maderix/ANE issue 54: a leak of _ANEInMemoryModel that compiling through _ANEClient avoids",
     driver: "in-memory",
   },
+  "machine-programs": {
+    says: "programs that all processes hold at once share one budget, as large as a process's",
+    evidence: "contradicted",
+    source:
+      "ANE-Training (M3 Pro): after long loops the budget of compiled programs is gone for all processes until a restart",
+    contradictedBy:
+      "qwen-ane (127) and ANEForge (128) give their limits by process, and tried no second one",
+    driver: "both",
+  },
 } as const satisfies Readonly<Record<string, Assumption>>;
 
 export type AssumptionId = keyof typeof ASSUMPTIONS;
 
 /** Programs loaded at once; below 128, since other users of the process may load some too (`e5rt.program-cap`). */
 export const LOADED_PROGRAM_LIMIT = 120;
+
+/** Programs that all processes of ours hold together on one machine (`machine-programs`). */
+export const MACHINE_PROGRAM_LIMIT = 120;
 
 /** Compilations of one process; others stop at 95 to 115 (`in-memory.compile-budget`). */
 export const COMPILE_BUDGET = 100;

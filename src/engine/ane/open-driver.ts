@@ -5,6 +5,7 @@ import { E5rtDriver } from "./e5rt/driver.ts";
 import { InMemoryDriver } from "./in-memory/driver.ts";
 import type { AneLibrary } from "./library.ts";
 import type { DriverSettings } from "./machine-profile.ts";
+import { MachinePrograms } from "./machine-programs.ts";
 import { programCacheFolder } from "./program-folder.ts";
 
 export interface DriverOptions {
@@ -14,6 +15,8 @@ export interface DriverOptions {
   readonly cacheFolder?: string;
   /** How long one call may take. Default: `ANECDOTE_ANE_TIMEOUT`, or 600 s. */
   readonly timeoutMs?: number;
+  /** Places among the machine's programs. Default: those of the environment; "uncounted" for who asks for limits. */
+  readonly machinePrograms?: MachinePrograms | "uncounted";
 }
 
 const DEFAULT_TIMEOUT_SECONDS = 600;
@@ -24,6 +27,8 @@ export function openDriver(
   library: AneLibrary,
   options: DriverOptions = {},
 ): AneDriver {
+  const counted = options.machinePrograms ?? MachinePrograms.of(library);
+  const machinePrograms = counted === "uncounted" ? undefined : counted;
   switch (name) {
     case "e5rt": {
       const { operationLimit, forceRecompilation } = options.settings?.e5rt ?? {};
@@ -33,12 +38,14 @@ export function openDriver(
         forceRecompilation: forceRecompilation ?? false,
         timeoutMs: options.timeoutMs ?? timeoutFromEnvironment(),
         ...(operationLimit !== undefined && { operationLimit }),
+        machinePrograms,
       });
     }
     case "in-memory":
       return new InMemoryDriver({
         ...options.settings?.["in-memory"],
         ...(library.isNamed && { library: library.path }),
+        machinePrograms,
         timeoutMs: options.timeoutMs ?? timeoutFromEnvironment(),
       });
   }

@@ -32,6 +32,7 @@ async function runTask(task: Task, job: Job): Promise<Outcome> {
       const driver = openDriver(job.driver, job.library, {
         settings: settings ?? {},
         cacheFolder: job.scratch,
+        machinePrograms: "uncounted",
       });
       drivers.push(driver);
       return driver;

@@ -34,6 +34,8 @@ export const PROBES: readonly Probe[] = [
 export const UNPROBED: Partial<Readonly<Record<AssumptionId, string>>> = {
   "in-memory.load-retry":
     "a failure without a reason cannot be brought about; the driver tries twice and tells when both fail",
+  "machine-programs":
+    "asking would load more than a hundred programs in two processes at once, which may leave the machine without an engine until it is started anew; the drivers keep all of Anecdote's processes below the limit of one",
 };
 
 /** Assumptions without a probe and without a reason. */

@@ -15,6 +15,7 @@ import { NEURAL_ENGINE_MASK, PLAIN_BUFFER } from "../ffi/e5rt-functions.ts";
 import type { Handle } from "../ffi/e5rt-functions.ts";
 import { foreign } from "../../../ffi/foreign.ts";
 import { portName, programFiles } from "../program-text.ts";
+import type { MachinePrograms, ProgramPlace } from "../machine-programs.ts";
 import { writeProgramFolder } from "../program-folder.ts";
 import type { ProgramFolder } from "../program-folder.ts";
 import { E5rtCalls } from "./calls.ts";
@@ -28,6 +29,8 @@ export interface E5rtOptions {
   /** How long one call may take before the engine counts as hung. */
   readonly timeoutMs: number;
   readonly operationLimit?: number;
+  /** Absent: programs are not counted. */
+  readonly machinePrograms?: MachinePrograms | undefined;
 }
 
 /** Assumption `e5rt.weights-path`. */
@@ -86,8 +89,15 @@ export class E5rtDriver implements AneDriver {
       return known;
     }
     const folder = writeProgramFolder(this.#options.cacheFolder, files);
-    const compiled = await this.#compileFolder(source.label, folder);
-    const program = new E5rtProgram(source, compiled, this.#calls, () => {
+    const place = await this.#options.machinePrograms?.take(source.label);
+    let compiled: Compiled;
+    try {
+      compiled = await this.#compileFolder(source.label, folder);
+    } catch (error) {
+      place?.leave();
+      throw error;
+    }
+    const program = new E5rtProgram(source, compiled, this.#calls, place, () => {
       this.#programs.delete(files.hash);
     });
     this.#programs.set(files.hash, program);
@@ -271,11 +281,19 @@ class E5rtProgram implements DriverProgram {
   users = 1;
   readonly #calls: E5rtCalls;
   readonly #library: Handle<"program_library">;
+  readonly #place: ProgramPlace | undefined;
   readonly #onRelease: () => void;
   #compiler: CompilerHandles | undefined;
   #isReleased = false;
 
-  constructor(source: EngineSource, compiled: Compiled, calls: E5rtCalls, onRelease: () => void) {
+  constructor(
+    source: EngineSource,
+    compiled: Compiled,
+    calls: E5rtCalls,
+    place: ProgramPlace | undefined,
+    onRelease: () => void,
+  ) {
+    this.#place = place;
     this.label = source.label;
     this.source = source;
     this.fn = compiled.fn;
@@ -304,6 +322,7 @@ class E5rtProgram implements DriverProgram {
     this.operationExists();
     this.#calls.release("e5rt_program_function_release", this.fn);
     this.#calls.release("e5rt_program_library_release", this.#library);
+    this.#place?.leave();
   }
 }
 

@@ -10,6 +10,7 @@ import type {
 } from "../driver.ts";
 import type { ObjectPointer } from "../ffi/objc-functions.ts";
 import { LOADED_PROGRAM_LIMIT } from "../assumptions.ts";
+import type { MachinePrograms, ProgramPlace } from "../machine-programs.ts";
 import { programFiles } from "../program-text.ts";
 import type { ProgramFiles } from "../program-text.ts";
 import { compilationsLeft, spendCompilation } from "./compile-budget.ts";
@@ -19,7 +20,7 @@ import { InMemoryProgram, MODEL_MAKERS, WEIGHTS_KEY } from "./program.ts";
 import type { MadeModel } from "./program.ts";
 import { InMemoryRequest, RequestSequence } from "./request.ts";
 import { COMPILATION_ROUTES, EVALUATION_ROUTES } from "./routes.ts";
-import type { ClientKind, Receivers } from "./routes.ts";
+import type { ClientKind } from "./routes.ts";
 import { chooseRoutes, compileBudgetOf, surfaceRules } from "./settings.ts";
 import type { InMemorySettings, Routes } from "./settings.ts";
 import { SurfaceBuffer } from "./surface.ts";
@@ -29,6 +30,8 @@ export interface InMemoryOptions extends InMemorySettings {
   readonly library?: string;
   /** How long one job of the engine's thread may take before the engine counts as hung. */
   readonly timeoutMs: number;
+  /** Absent: programs are not counted. */
+  readonly machinePrograms?: MachinePrograms | undefined;
 }
 
 /** Requests kept at once: each is a small object over a loaded model (`in-memory.shared-model`). */
@@ -57,6 +60,7 @@ export class InMemoryDriver implements AneDriver {
   readonly #thread: EngineThread;
   readonly #settings: InMemorySettings;
   readonly #compileBudget: number;
+  readonly #machinePrograms: MachinePrograms | undefined;
   readonly compilations: DriverCompilations;
   /** Text and weights of sources that were asked about. */
   readonly #files = new WeakMap<EngineSource, ProgramFiles>();
@@ -68,7 +72,8 @@ export class InMemoryDriver implements AneDriver {
   readonly #clients = new Map<ClientKind, ObjectPointer<"_ANEClient">>();
   readonly #dictionaries = new Map<"none" | "mil", ObjectPointer<"NSDictionary">>();
 
-  constructor({ library, timeoutMs, ...settings }: InMemoryOptions) {
+  constructor({ library, timeoutMs, machinePrograms, ...settings }: InMemoryOptions) {
+    this.#machinePrograms = machinePrograms;
     this.#objc = new ObjcRuntime(library);
     const lacking = this.#objc.missing(["objectWithIOSurface:", REQUEST_SELECTOR]);
     if (lacking.length > 0) throw this.#objc.lacking(lacking);
@@ -185,7 +190,8 @@ export class InMemoryDriver implements AneDriver {
   /** A program has lost its last user. */
   #keep(hash: string, program: InMemoryProgram, weightBytes: number): void {
     this.#idle.set(hash, program);
-    if (weightBytes > KEPT_WEIGHT_BYTES) this.#letGo(hash);
+    const isScarce = this.#machinePrograms?.isScarce ?? false;
+    if (weightBytes > KEPT_WEIGHT_BYTES || isScarce) this.#letGo(hash);
     else this.#makeRoom(LOADED_PROGRAM_LIMIT);
   }
 
@@ -204,8 +210,27 @@ export class InMemoryDriver implements AneDriver {
   }
 
   async #make(label: string, files: ProgramFiles): Promise<InMemoryProgram> {
-    spendCompilation(this.#compileBudget, label);
     this.#makeRoom(LOADED_PROGRAM_LIMIT - 1);
+    // Others may need what this process keeps without a user.
+    const place = await this.#machinePrograms?.take(label, () => this.#makeRoom(0));
+    let program: InMemoryProgram;
+    try {
+      spendCompilation(this.#compileBudget, label);
+      program = this.#describe(label, files, place);
+    } catch (error) {
+      place?.leave();
+      throw error;
+    }
+    try {
+      await program.compileAndLoad();
+    } catch (error) {
+      program.releaseAll();
+      throw error;
+    }
+    return program;
+  }
+
+  #describe(label: string, files: ProgramFiles, place: ProgramPlace | undefined): InMemoryProgram {
     const objc = this.#objc;
     const { compilation } = this.routes;
     const weightBytes = files.weightFiles.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
@@ -221,21 +246,14 @@ export class InMemoryDriver implements AneDriver {
         this.#settings.noWeights ?? "dictionary",
       ),
     );
-    const receivers: Receivers = { model: made.model, client, noOptions, compileOptions };
-    const program = new InMemoryProgram(objc, this.#thread, {
+    return new InMemoryProgram(objc, this.#thread, {
       label,
       route: compilation,
       folder: made.folder,
-      receivers,
+      receivers: { model: made.model, client, noOptions, compileOptions },
+      place,
       onUnused: (unused) => this.#keep(files.hash, unused, weightBytes),
     });
-    try {
-      await program.compileAndLoad();
-    } catch (error) {
-      program.releaseAll();
-      throw error;
-    }
-    return program;
   }
 
   #clientOf(kind: ClientKind): ObjectPointer<"_ANEClient"> | undefined {

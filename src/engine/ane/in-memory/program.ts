@@ -3,6 +3,7 @@ import { makeFolders, writeFileAtomically } from "../../../util/atomic-file.ts";
 import { EngineError } from "../../errors.ts";
 import type { DriverProgram } from "../driver.ts";
 import type { ObjectPointer } from "../ffi/objc-functions.ts";
+import type { ProgramPlace } from "../machine-programs.ts";
 import type { ProgramFiles, WeightFile } from "../program-text.ts";
 import type { Attempt } from "./attempt.ts";
 import type { EngineThread } from "./engine-thread.ts";
@@ -106,6 +107,7 @@ export class InMemoryProgram implements DriverProgram {
   readonly #thread: EngineThread;
   readonly #route: (typeof COMPILATION_ROUTES)[CompilationRoute];
   readonly #folder: SharedFolder;
+  readonly #place: ProgramPlace | undefined;
   readonly #onUnused: (program: InMemoryProgram) => void;
   #isLoaded = false;
   isReleased = false;
@@ -118,6 +120,8 @@ export class InMemoryProgram implements DriverProgram {
       readonly route: CompilationRoute;
       readonly folder: SharedFolder;
       readonly receivers: Receivers;
+      /** Among the machine's programs. */
+      readonly place: ProgramPlace | undefined;
       /** Told when the last user has let go: whether it stays loaded is the driver's choice. */
       readonly onUnused: (program: InMemoryProgram) => void;
     },
@@ -128,6 +132,7 @@ export class InMemoryProgram implements DriverProgram {
     this.receivers = parts.receivers;
     this.#route = COMPILATION_ROUTES[parts.route];
     this.#folder = parts.folder;
+    this.#place = parts.place;
     this.#onUnused = parts.onUnused;
   }
 
@@ -168,6 +173,7 @@ export class InMemoryProgram implements DriverProgram {
     this.#thread.afterwards(() => {
       this.#objc.release(this.receivers.model);
       this.#folder.leave();
+      this.#place?.leave();
     });
   }
 
