@@ -1,41 +1,29 @@
 import { FunctionBuilder, programOf } from "../../mil/builder.ts";
-import { evaluateOperation } from "../../mil/evaluate-operation.ts";
-import { copyNumbers } from "../../mil/host-tensor.ts";
-import { allocateNumbers, boolLiteral, int32Literal, numericLiteral } from "../../mil/literal.ts";
+import { boolLiteral, int32Literal } from "../../mil/literal.ts";
 import type { OpInputs } from "../../mil/op-row.ts";
 import type { OPS, OpName } from "../../mil/ops/index.ts";
-import { isOperandList, isValue, literalOf } from "../../mil/program.ts";
-import type { Block, Literal, Operand, Opset, Program, Value } from "../../mil/program.ts";
-import { isConstexpr, opRow } from "../../mil/ops/index.ts";
-import { isPure } from "../../mil/traverse.ts";
-import { elementCount, formatType, staticShape, tensorType } from "../../mil/types.ts";
-import type { MilType, TensorType } from "../../mil/types.ts";
+import { isOperandList, isValue } from "../../mil/program.ts";
+import type { Block, Literal, Operand, Program, Value } from "../../mil/program.ts";
+import type { MilType } from "../../mil/types.ts";
 import { didYouMean, editDistance } from "../../util/nearest.ts";
 import { OnnxError } from "../errors.ts";
-import type { GraphProto, NodeProto, ValueInfoProto } from "../generated/onnx_pb.ts";
-import { literalOfNumbers, literalOfTensor, portOf } from "../read-model.ts";
+import type { GraphProto, NodeProto } from "../generated/onnx_pb.ts";
+import { literalOfNumbers, literalOfTensor } from "../read-model.ts";
 import type { OnnxFile } from "../read-model.ts";
-import type { TensorNumbers } from "../tensor-numbers.ts";
 import { milTypeOf } from "../type-codes.ts";
 import { NeededConstant } from "./needed-constant.ts";
 import { inOrder, inputsBehind } from "./producers.ts";
 import { IMPORTERS, importerOf } from "./table.ts";
 import { ImportSite } from "./site.ts";
-import type { ImportContext, LoopStart } from "./site.ts";
+import { foldConstants, isOperand } from "./fold-constants.ts";
+import { declaredTypes, inheritedType } from "./element-types.ts";
+import { checkOptions, inputType } from "./graph-inputs.ts";
+import type { ImportOptions } from "./graph-inputs.ts";
 
-export interface ImportOptions {
-  /** Sizes of inputs, by the input's name; needed where the model leaves them open. */
-  readonly shapes?: ReadonlyMap<string, readonly number[]>;
-  /** Sizes by the names that the model gives them ("batch_size"). */
-  readonly dimensions?: ReadonlyMap<string, number>;
-  readonly opset?: Opset;
-  readonly functionName?: string;
-  /**
-   * Numbers of inputs, by the input's name: those that MIL needs as constants (axes, sizes, pads) take them and are no
-   * inputs of the program. The others stay inputs.
-   */
-  readonly bindable?: ReadonlyMap<string, TensorNumbers>;
-}
+export type { ImportOptions } from "./graph-inputs.ts";
+import { identifier, portNames } from "./graph-names.ts";
+import { WideIntegers } from "./wide-integers.ts";
+import type { ImportContext, LoopStart } from "./site.ts";
 
 export interface ImportedModel {
   readonly program: Program;
@@ -47,8 +35,6 @@ export interface ImportedModel {
 
 /** Constants of so many elements get a name and a place in the weight file; smaller ones stand in place. */
 const NAMED_CONSTANT_ELEMENTS = 10;
-/** Larger results of ops over constants are left to the program, so that conversion stays quick. */
-const FOLDED_ELEMENTS = 2 ** 24;
 const NESTING_LIMIT = 32;
 
 /**
@@ -124,8 +110,7 @@ class GraphImporter {
   readonly #results: ReadonlySet<string>;
   readonly #portNames: ReadonlyMap<string, string>;
   readonly #bound: ReadonlySet<string>;
-  /** Constants that hold 64-bit integers cut to 32 bits. */
-  readonly #clamped = new Set<Literal>();
+  readonly #wide: WideIntegers;
   /** ONNX's codes of element types by value, as far as the model tells them. */
   readonly #elementTypes: Map<string, number>;
   #depth = 0;
@@ -134,6 +119,7 @@ class GraphImporter {
     this.#file = file;
     this.#options = options;
     this.#bound = bound;
+    this.#wide = new WideIntegers(file.name, (literal) => this.#names.get(literal));
     this.#builder = new FunctionBuilder(options.functionName ?? "main", options.opset ?? "ios18");
     this.#results = new Set(file.graph.output.map(({ name }) => name));
     this.#portNames = portNames(file.graph);
@@ -153,7 +139,7 @@ class GraphImporter {
         this.#define(info.name, literalOfNumbers(numbers));
         continue;
       }
-      const type = this.#inputType(info);
+      const type = inputType(info, this.#portName(info.name), this.#options);
       this.#values.set(info.name, this.#builder.input(this.#portName(info.name), type));
     }
     this.#graph(graph);
@@ -175,7 +161,7 @@ class GraphImporter {
   }
 
   #define(name: string, { literal, clamped }: ReturnType<typeof literalOfNumbers>): void {
-    if (clamped) this.#clamped.add(literal);
+    if (clamped) this.#wide.note(literal);
     this.#names.set(literal, name);
     this.#values.set(name, literal);
   }
@@ -197,7 +183,7 @@ class GraphImporter {
       emit: (type, inputs, hint) => this.#emit(type, inputs, hint),
       literalOfTensor: (tensor) => {
         const { literal, clamped } = literalOfTensor(tensor, this.#file);
-        if (clamped) this.#clamped.add(literal);
+        if (clamped) this.#wide.note(literal);
         return literal;
       },
       milTypeOf,
@@ -223,11 +209,10 @@ class GraphImporter {
   }
 
   /** Where nothing is said, a result has the element type of its node's first input. */
-  #inheritType({ input: [from = ""], output: [to = ""], opType, attribute }: NodeProto): void {
+  #inheritType(node: NodeProto): void {
+    const [to = ""] = node.output;
     if (to === "" || this.#elementTypes.has(to)) return;
-    const constant = attribute.find(({ name }) => name === "value")?.t?.dataType;
-    const inherited = SAME_TYPE.has(opType) ? this.#elementTypes.get(from) : undefined;
-    const code = opType === "Constant" ? constant : inherited;
+    const code = inheritedType(node, this.#elementTypes);
     if (code !== undefined) this.#elementTypes.set(to, code);
   }
 
@@ -343,65 +328,14 @@ class GraphImporter {
     inputs: OpInputs<(typeof OPS)[Name]>,
     hint: string,
   ): readonly Operand[] {
-    const wide = this.#clampedIn(inputs);
-    if (wide !== undefined && !moves(type)) throw this.#beyondInt32(wide, type);
-    const folded = this.#fold(type, inputs);
-    // A moved constant that still holds the bounds of int32 may hold what was cut.
-    if (wide !== undefined)
-      for (const literal of folded ?? []) if (holdsBounds(literal)) this.#clamped.add(literal);
-    if (folded !== undefined) return folded;
+    const noteResults = this.#wide.follow(type, inputs);
+    const folded = foldConstants(type, inputs);
+    if (folded !== undefined) {
+      noteResults(folded);
+      return folded;
+    }
     const operands = this.#withNamedConstants(inputs);
     return this.#builder.many(type, operands, { name: this.#hint(hint) });
-  }
-
-  #clampedIn(inputs: object): Literal | undefined {
-    return Object.values(inputs)
-      .flat()
-      .filter(isOperand)
-      .map(literalOf)
-      .find((literal) => literal !== undefined && this.#clamped.has(literal));
-  }
-
-  #beyondInt32(literal: Literal, what: string): OnnxError {
-    return new OnnxError(
-      "onnx.import.range",
-      `${this.#file.name}: "${this.#names.get(literal) ?? "a constant"}" holds 64-bit integers beyond int32, which is what MIL computes with, and ${what} would compute with them`,
-      { remedy: "Export the model with 32-bit integers." },
-    );
-  }
-
-  /** The results as literals, where everything that decides them is known. */
-  #fold<Name extends OpName>(
-    type: Name,
-    inputs: OpInputs<(typeof OPS)[Name]>,
-  ): readonly Literal[] | undefined {
-    const isKnown = (argument: unknown): boolean =>
-      !isOperand(argument) || literalOf(argument)?.data.kind === "numbers";
-    const all = Object.values(inputs).flatMap((argument: unknown): unknown =>
-      Array.isArray(argument) ? argument : [argument],
-    );
-    const isData = all.some(isOperand) || type === "fill" || type === "range_1d";
-    if (!isData || !all.every(isKnown)) return undefined;
-    const scratch = new FunctionBuilder("constants");
-    const outputs = scratch.many(type, inputs);
-    const [operation] = scratch.finish({}).operations;
-    if (operation === undefined || !isPure(operation) || isConstexpr(type)) return undefined;
-    const types = outputs.map((output) => output.type);
-    const tensors = types.filter((one): one is TensorType => one.kind === "tensor");
-    const size = tensors.reduce((sum, one) => sum + elementCount(staticShape(one)), 0);
-    if (tensors.length < types.length || size > FOLDED_ELEMENTS) return undefined;
-    const results = evaluateOperation(operation, {
-      resolve: (operand) => {
-        throw new OnnxError("onnx.import.fold", `${formatType(operand.type)} is not a constant`);
-      },
-      runBlock: () => [],
-      writeState: () => undefined,
-    });
-    return results.map((result) => {
-      const numbers = allocateNumbers(result.dataType, result.data.length);
-      copyNumbers(result, numbers);
-      return numericLiteral(tensorType(result.dataType, result.shape), numbers);
-    });
   }
 
   /** The inputs with large literals as `const` ops, each made once. */
@@ -450,118 +384,10 @@ class GraphImporter {
   }
 
   #constantOperand(operand: Operand): Operand {
-    if (operand.kind === "literal" && this.#clamped.has(operand))
-      throw this.#beyondInt32(operand, "a result");
-    return operand.kind === "literal" ? this.#constant(operand) : operand;
+    if (operand.kind !== "literal") return operand;
+    this.#wide.requireNone(operand, "a result");
+    return this.#constant(operand);
   }
-
-  #inputType(info: ValueInfoProto): TensorType {
-    const port = portOf(info);
-    const { shapes, dimensions } = this.#options;
-    const given = shapes?.get(port.name) ?? shapes?.get(this.#portName(port.name));
-    const dataType = milTypeOf(port.elementType, `input "${port.name}"`);
-    if (given !== undefined) {
-      const declared = port.shape;
-      const fits =
-        declared === undefined ||
-        (declared.length === given.length &&
-          declared.every((size, axis) => typeof size === "string" || size === given[axis]));
-      if (!fits) {
-        throw new OnnxError(
-          "onnx.import.shape",
-          `input "${port.name}" is declared [${declared.join(", ")}]; [${given.join(", ")}] does not fit`,
-        );
-      }
-      return tensorType(dataType, given);
-    }
-    const sizes = port.shape?.map((size) =>
-      typeof size === "string" ? (dimensions?.get(size) ?? size) : size,
-    );
-    if (sizes === undefined || sizes.some((size) => typeof size === "string")) {
-      const open = sizes?.map((size) => (typeof size === "number" ? size : 1)) ?? [1];
-      throw new OnnxError(
-        "onnx.import.symbolic",
-        `input "${port.name}" has open sizes: [${sizes?.join(", ") ?? "any rank"}]`,
-        { remedy: `Give them all, as in --shape ${port.name}=${open.join("x")}.` },
-      );
-    }
-    return tensorType(
-      dataType,
-      sizes.map((size) => Number(size)),
-    );
-  }
-}
-
-/** Whether an op moves numbers without computing with them or comparing them. */
-function moves(type: OpName): boolean {
-  const row = opRow(type);
-  return row?.numbersOf !== undefined && (row.kind === "view" || row.kind === "movement");
-}
-
-/** Operators that keep the element type of their first input, among those that move small types. */
-const SAME_TYPE: ReadonlySet<string> = new Set([
-  "Concat",
-  "Expand",
-  "Flatten",
-  "Gather",
-  "GatherElements",
-  "GatherND",
-  "Identity",
-  "Pad",
-  "Reshape",
-  "Slice",
-  "Split",
-  "Squeeze",
-  "Tile",
-  "Transpose",
-  "Unsqueeze",
-]);
-
-function holdsBounds(literal: Literal): boolean {
-  return (
-    literal.data.kind === "numbers" &&
-    literal.data.numbers instanceof Int32Array &&
-    literal.data.numbers.some((number) => number === 2 ** 31 - 1 || number === -(2 ** 31))
-  );
-}
-
-function isOperand(candidate: unknown): candidate is Operand {
-  return (
-    typeof candidate === "object" &&
-    candidate !== null &&
-    "kind" in candidate &&
-    "type" in candidate &&
-    !Array.isArray(candidate)
-  );
-}
-
-/** Letters, digits and underscores, as Core ML wants names. */
-function identifier(name: string): string {
-  const clean = name.replaceAll(/[^A-Za-z0-9_]/g, "_");
-  return /^[A-Za-z_]/.test(clean) ? clean : `_${clean}`;
-}
-
-/** Names of inputs and outputs as MIL can spell them, all different. */
-function portNames(graph: GraphProto): ReadonlyMap<string, string> {
-  const names = new Map<string, string>();
-  const taken = new Set<string>();
-  for (const { name } of [...graph.input, ...graph.output]) {
-    if (names.has(name)) continue;
-    let unique = identifier(name);
-    while (taken.has(unique)) unique = `${unique}_`;
-    taken.add(unique);
-    names.set(name, unique);
-  }
-  return names;
-}
-
-/** Element types that a graph declares: of inputs, constants, results and what stands in its `value_info`. */
-function declaredTypes(graph: GraphProto): Map<string, number> {
-  const types = new Map<string, number>();
-  for (const { name, type } of [...graph.input, ...graph.output, ...graph.valueInfo])
-    if (type?.value.case === "tensorType") types.set(name, type.value.value.elemType);
-  for (const { name, dataType } of graph.initializer) types.set(name, dataType);
-  return types;
 }
 
 function collectReads(graph: GraphProto, reads: Set<string>, depth: number): void {
@@ -570,33 +396,5 @@ function collectReads(graph: GraphProto, reads: Set<string>, depth: number): voi
   for (const node of graph.node) {
     for (const name of node.input) reads.add(name);
     for (const { g } of node.attribute) if (g !== undefined) collectReads(g, reads, depth + 1);
-  }
-}
-
-/** A size for an input or a dimension that the model does not have is a slip of the pen. */
-function checkOptions(
-  graph: GraphProto,
-  initialized: ReadonlySet<string>,
-  { shapes, dimensions }: ImportOptions,
-): void {
-  const ports = graph.input.filter(({ name }) => !initialized.has(name)).map(portOf);
-  const names = ports.flatMap(({ name }) => [name, identifier(name)]);
-  for (const name of shapes?.keys() ?? []) {
-    if (!names.includes(name)) {
-      throw new OnnxError(
-        "onnx.import.shape",
-        `the model has no input "${name}".${didYouMean(name, names)}`,
-        { remedy: `Inputs: ${ports.map((port) => port.name).join(", ")}.` },
-      );
-    }
-  }
-  const open = ports.flatMap(({ shape }) => shape ?? []).filter((size) => typeof size === "string");
-  for (const name of dimensions?.keys() ?? []) {
-    if (!open.includes(name)) {
-      throw new OnnxError(
-        "onnx.import.dimension",
-        `the model has no size "${name}".${didYouMean(name, open)}`,
-      );
-    }
   }
 }
