@@ -53,8 +53,8 @@ export interface PreparedShapes {
  * programs are compiled when it is first needed, or ahead by `prepare`, and kept.
  *
  * A sequence is always computed in the cache it would have alone: those of one bucket share a run, others do not. On the
- * reference engine a batch therefore gives the bits of its sequences alone; elsewhere a product of several rows may round
- * its last bits otherwise than one of a single row.
+ * reference engine a batch therefore gives the bits of its sequences alone, and on the CPU engine where its few rows run
+ * as one program; elsewhere a product of several rows may round its last bits otherwise than one of a single row.
  */
 export class Decoder {
   readonly #options: DecoderOptions;

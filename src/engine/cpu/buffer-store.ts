@@ -4,7 +4,9 @@ import type { BufferView } from "../engine.ts";
 import { EngineError } from "../errors.ts";
 import type { MemoryPlace } from "./graph-step.ts";
 import type { KernelPlace } from "../host/host-kernels.ts";
+import { GuestRoom } from "./guest-room.ts";
 import { elementBytes, layOutPersistent } from "./layout.ts";
+import type { Place } from "./layout.ts";
 import { SharedMemory } from "../host/memory.ts";
 import { TransientArenas, viewIn } from "../host/plan-buffers.ts";
 import type { MemoryBlock } from "../host/plan-buffers.ts";
@@ -35,6 +37,9 @@ export class BufferStore {
   readonly #slots = new Map<string, Slot>();
   readonly #scratch = new Map<string, KernelPlace>();
   #transient = transientArenas([]);
+  /** Where plans that share these buffers may have theirs. */
+  readonly guestRoom: GuestRoom | undefined;
+  readonly #giveBack: () => void;
 
   constructor(plan: Plan, requests: StoreRequests, share?: BufferStore) {
     this.#plan = plan;
@@ -48,17 +53,36 @@ export class BufferStore {
       requests.together,
       requests.scratch,
     );
-    const memories = layout.memories.map((byteLength) => new SharedMemory(byteLength));
-    for (const [name, { memory, byteOffset }] of layout.places) {
+    const [only = 0, ...more] = layout.memories;
+    const guest = only > 0 && more.length === 0 ? share?.guestRoom?.take(only) : undefined;
+    this.#giveBack = () => {
+      if (guest !== undefined) share?.guestRoom?.giveBack(guest.byteOffset, only);
+    };
+    const memories: readonly KernelPlace[] =
+      guest === undefined
+        ? layout.memories.map((size) => ({ memory: new SharedMemory(size), byteOffset: 0 }))
+        : [guest];
+    const placeOf = ({ memory, byteOffset }: Place): KernelPlace | undefined => {
+      const held = memories[memory];
+      return held && { memory: held.memory, byteOffset: held.byteOffset + byteOffset };
+    };
+    for (const [name, place] of layout.places) {
       const spec = plan.buffers.get(name);
-      const held = memories[memory];
-      if (spec !== undefined && held !== undefined)
-        this.#slots.set(name, { spec, memory: held, byteOffset });
+      const held = placeOf(place);
+      if (spec !== undefined && held !== undefined) this.#slots.set(name, { spec, ...held });
     }
-    for (const [name, { memory, byteOffset }] of layout.scratch) {
-      const held = memories[memory];
-      if (held !== undefined) this.#scratch.set(name, { memory: held, byteOffset });
+    for (const [name, place] of layout.scratch) {
+      const held = placeOf(place);
+      if (held !== undefined) this.#scratch.set(name, held);
     }
+    const room = layout.guestRoom && placeOf(layout.guestRoom);
+    this.guestRoom =
+      room && new GuestRoom(room.memory, room.byteOffset, layout.guestRoom?.byteLength ?? 0);
+  }
+
+  /** Lets go of memory that belongs to another plan. Nothing may run or be looked at any more. */
+  close(): void {
+    this.#giveBack();
   }
 
   /** Every memory that a persistent buffer stands in, shared ones included. */
@@ -92,7 +116,7 @@ export class BufferStore {
     const slot = this.#slots.get(buffer);
     if (slot === undefined)
       throw new EngineError("engine.buffer", `buffer "${buffer}" has no memory`);
-    return viewOf(slot.spec, placeOf(slot), byteLengthOf(slot.spec.type));
+    return viewOf(slot.spec, blockOf(slot), byteLengthOf(slot.spec.type));
   }
 
   /** A region's elements, of transient buffers too. */
@@ -137,7 +161,7 @@ const transientArenas = (sections: readonly SectionMemory[]): TransientArenas<Me
     byteOffset: 0,
   }));
 
-const placeOf = ({ memory, byteOffset }: Slot): MemoryBlock => ({
+const blockOf = ({ memory, byteOffset }: Slot): MemoryBlock => ({
   buffer: memory.shared,
   byteOffset,
 });

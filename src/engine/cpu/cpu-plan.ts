@@ -10,12 +10,16 @@ import type {
 } from "../engine.ts";
 import { BufferStore } from "./buffer-store.ts";
 import type { StoreRequests } from "./buffer-store.ts";
+import type { KernelPlace } from "../host/host-kernels.ts";
 import { prepareGraph } from "./graph-step.ts";
 import { buffersTogether, kernelSuits, prepareKernel, scratchBytes } from "../host/host-kernels.ts";
 import type { KernelPool } from "../host/kernel-pool.ts";
 import type { SharedMemory } from "../host/memory.ts";
 import { bindDispatch } from "../../plan/regions.ts";
 import type { BoundDispatch } from "../../plan/regions.ts";
+import { compileRows } from "./rows/row-compiler.ts";
+import type { RowProgram } from "./rows/instructions.ts";
+import { describeRows, prepareRows, roomBytes } from "./rows/row-step.ts";
 import { planSection, regionsOf } from "./section.ts";
 import type { SectionStep } from "./section.ts";
 import { PlanRecord, sharedPlan, turn } from "../host/plan-record.ts";
@@ -32,6 +36,8 @@ export interface CpuPlanContext {
   readonly compilers: readonly FunctionCompiler[];
   /** Made when a plan first has a use for it. */
   readonly kernels: () => KernelPool;
+  /** Of the kernels. */
+  readonly threads: number;
   /** Whether a graph's threads wait busily between its nodes. */
   readonly spins: boolean;
   readonly join: JoinRule;
@@ -74,6 +80,8 @@ export class CpuPlan implements LoadedPlan {
   /** Memories this plan's kernels hold on to. */
   readonly #kernelMemories = new Set<SharedMemory>();
   readonly #reasons = new Map<string, string>();
+  /** Sections that run as one program of the engine's own, and where it stands. */
+  readonly #rows = new Map<string, { readonly program: RowProgram; readonly room: KernelPlace }>();
   readonly #onProgress: LoadOptions["onProgress"];
 
   constructor(context: CpuPlanContext, plan: Plan, options: LoadOptions) {
@@ -82,19 +90,34 @@ export class CpuPlan implements LoadedPlan {
     this.#record = new PlanRecord(plan, options);
     this.#context = context;
     this.#onProgress = options.onProgress;
-    const store = new BufferStore(plan, requestsOf(plan), share?.store);
+    const rows = share?.store.guestRoom === undefined ? undefined : rowPrograms(plan);
+    const requests = requestsOf(plan, rows, context.threads);
+    const store = new BufferStore(plan, requests, share?.store);
     this.#store = store;
     const places = {
       place: store.kernelPlace.bind(store),
       scratch: store.scratch.bind(store),
     };
+    let roomOffset = 0;
     for (const section of plan.sections.keys()) {
       const { isJoined, reason } = joinChoice(plan, section, context.join);
+      const program = rows?.programs.get(section);
+      const whole = rows?.room === undefined ? undefined : store.scratch(rows.room);
+      const room = whole && { ...whole, byteOffset: whole.byteOffset + roomOffset };
+      if (typeof program === "object") roomOffset += roomBytes(program, context.threads);
+      if (typeof program === "object" && room !== undefined && this.#isReached(program, room)) {
+        this.#rows.set(section, { program, room });
+        this.#steps.set(section, []);
+        this.#reasons.set(section, "its few rows run as one program over all dispatches");
+        continue;
+      }
+      const isApart = typeof program === "object" && "its buffers stand in several memories";
+      const why = typeof program === "string" ? program : isApart;
       const steps = planSection(plan, section, isJoined, (dispatch) =>
         kernelSuits(plan, dispatch, places),
       );
       this.#steps.set(section, steps);
-      this.#reasons.set(section, reason);
+      this.#reasons.set(section, why ? `${reason}; no row program: ${why}` : reason);
     }
     store.packTransient(
       [...this.#steps].map(([section, steps]) =>
@@ -114,6 +137,11 @@ export class CpuPlan implements LoadedPlan {
   async prepare(section: string): Promise<void> {
     if (this.#prepared.has(section)) return;
     const steps = this.#record.section(section, this.#steps);
+    const rows = this.#rows.get(section);
+    if (rows !== undefined) {
+      this.#prepared.set(section, [this.#prepareRows(section, rows)]);
+      return;
+    }
     const prepared: PreparedStep[] = [];
     let dispatchCount = 0;
     for (const [index, step] of steps.entries()) {
@@ -172,6 +200,14 @@ export class CpuPlan implements LoadedPlan {
   }
 
   describeExecution(section: string): SectionExecution {
+    const reason = this.#reasons.get(section) ?? "";
+    const rows = this.#rows.get(section);
+    if (rows !== undefined) {
+      const dispatches = this.#record.dispatches(section).map(({ label }) => label);
+      const label = `${dispatches[0]} … ${dispatches.at(-1)}`;
+      const madeOf = describeRows(rows.program);
+      return { section, steps: [{ label, kind: "kernel", madeOf, dispatches }], reason };
+    }
     const steps = this.#record.section(section, this.#steps).map((step) => ({
       label: step.label,
       kind: step.kind,
@@ -182,7 +218,7 @@ export class CpuPlan implements LoadedPlan {
       dispatches:
         step.kind === "graph" ? step.dispatches.map(({ label }) => label) : [step.dispatch.label],
     }));
-    return { section, steps, reason: this.#reasons.get(section) ?? "" };
+    return { section, steps, reason };
   }
 
   async close(): Promise<void> {
@@ -192,16 +228,49 @@ export class CpuPlan implements LoadedPlan {
     for (const compiled of await Promise.allSettled(this.#compiled.values()))
       if (compiled.status === "fulfilled") await compiled.value.release();
     for (const memory of this.#kernelMemories) this.#context.kernels().release(memory);
+    this.#store.close();
+  }
+
+  /** Whether all that a program reads and writes stands in the memory of its room. */
+  #isReached(program: RowProgram, room: KernelPlace): boolean {
+    return program.instructions.every(({ words }) =>
+      words.every((word) => {
+        if (typeof word !== "object" || !("space" in word) || word.space !== "buffer") return true;
+        return this.#placeOf(word.buffer)?.memory === room.memory;
+      }),
+    );
+  }
+
+  #placeOf(buffer: string): KernelPlace | undefined {
+    return this.#store.kernelPlace({ buffer, offset: 0, count: 0 });
+  }
+
+  #prepareRows(
+    section: string,
+    { program, room }: { readonly program: RowProgram; readonly room: KernelPlace },
+  ): PreparedStep {
+    const dispatches = this.#record.dispatches(section);
+    const label = `${dispatches[0]?.label} … ${dispatches.at(-1)?.label}`;
+    this.#retain(room.memory);
+    const run = prepareRows({
+      ...{ program, room, pool: this.#context.kernels() },
+      addressOf: (buffer) => this.#placeOf(buffer)?.byteOffset ?? 0,
+    });
+    const time = this.#record.times.of(section, label);
+    return { run, time, dispatchCount: dispatches.length };
+  }
+
+  /** Says once that this plan's kernels work on a memory. */
+  #retain(memory: SharedMemory): void {
+    if (this.#kernelMemories.has(memory)) return;
+    this.#kernelMemories.add(memory);
+    this.#context.kernels().retain(memory);
   }
 
   #prepareKernel(section: string, dispatch: BoundDispatch): () => void {
     const store = this.#store;
     const pool = this.#context.kernels();
-    for (const memory of store.memories) {
-      if (this.#kernelMemories.has(memory)) continue;
-      this.#kernelMemories.add(memory);
-      pool.retain(memory);
-    }
+    for (const memory of store.memories) this.#retain(memory);
     return prepareKernel(this.plan, dispatch, {
       pool,
       place: store.kernelPlace.bind(store),
@@ -264,8 +333,23 @@ function joinChoice(
   };
 }
 
+interface RowPrograms {
+  /** By section: a program, or why there is none. */
+  readonly programs: ReadonlyMap<string, RowProgram | string>;
+  /** The buffer beside which programs have their room, one after the other. */
+  readonly room: string | undefined;
+}
+
+function rowPrograms(plan: Plan): RowPrograms {
+  const sections = [...plan.sections.keys()];
+  return {
+    programs: new Map(sections.map((section) => [section, compileRows(plan, section)])),
+    room: [...plan.buffers.values()].find(({ role }) => role === "output")?.name,
+  };
+}
+
 /** What the kernels of a plan ask of its buffers' memory. */
-function requestsOf(plan: Plan): StoreRequests {
+function requestsOf(plan: Plan, rows: RowPrograms | undefined, threads: number): StoreRequests {
   const together: (readonly string[])[] = [];
   const scratch = new Map<string, number>();
   for (const dispatches of plan.sections.values()) {
@@ -279,6 +363,12 @@ function requestsOf(plan: Plan): StoreRequests {
         scratch.set(wanted.buffer, Math.max(before, wanted.byteLength));
       }
     }
+  }
+  if (rows?.room !== undefined) {
+    let byteLength = 0;
+    for (const program of rows.programs.values())
+      if (typeof program !== "string") byteLength += roomBytes(program, threads);
+    scratch.set(rows.room, byteLength);
   }
   return { together, scratch };
 }

@@ -64,7 +64,7 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
     load: async (plan: Plan, loadOptions: LoadOptions = {}) => {
       if (isClosed) throw new EngineError("engine.closed", "the CPU engine is closed");
       const loaded = new CpuPlan(
-        { compilers, kernels, spins: !isBusy, join: options.join ?? "auto" },
+        { compilers, kernels, threads, spins: !isBusy, join: options.join ?? "auto" },
         plan,
         loadOptions,
       );

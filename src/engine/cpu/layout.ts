@@ -17,10 +17,20 @@ export interface PersistentLayout {
   readonly scratch: ReadonlyMap<string, Place>;
   /** Bytes of every memory. */
   readonly memories: readonly number[];
+  /** Room behind the buffers for plans that share them. */
+  readonly guestRoom?: Place & { readonly byteLength: number };
 }
 
 /** A new memory is begun beyond this, so that no single one is hard to place in the address space. */
 const PREFERRED_MEMORY_BYTES = 2 ** 31 - 65536;
+
+/**
+ * Room for the caches and values of plans that share another one's weights: kernels read both only in one memory. It is
+ * address space; memory is taken as it is written. Windows counts it when it is asked for.
+ */
+const GUEST_BYTES = process.platform === "win32" ? 2 ** 28 : 2 ** 30;
+/** Weights beyond this leave no such room. */
+const MOST_HOST_BYTES = MAXIMUM_MEMORY_BYTES - GUEST_BYTES;
 
 /** Bytes of an element. Throws `EngineError` for types that have no array class. */
 export function elementBytes(spec: BufferSpec): number {
@@ -38,7 +48,8 @@ export function elementBytes(spec: BufferSpec): number {
  * Places persistent buffers: those of one group in one memory (several where it would grow beyond 2 GiB), those
  * without a group together. What must stand in one memory (a parameter with its gradient and moments) is told
  * in `together`; such sets are never torn apart. `scratch` asks for room in the memory of a buffer; a memory
- * holds the largest such request once.
+ * holds the largest such request once. A plan that only owns weights puts them all into one memory, with room for
+ * guests, where they are few enough.
  */
 export function layOutPersistent(
   plan: Plan,
@@ -69,8 +80,11 @@ export function layOutPersistent(
   }
   const places = new Map<string, Place>();
   const memories: number[] = [];
+  const isHost = hostsGuests(plan);
+  const mostBytes = isHost ? MOST_HOST_BYTES : PREFERRED_MEMORY_BYTES;
   const open = new Map<string, number>();
-  for (const { group, buffers } of sets.values()) {
+  for (const { group: own, buffers } of sets.values()) {
+    const group = isHost ? "" : own;
     const size = buffers.reduce((total, spec) => total + alignUp(byteLengthOf(spec.type)), 0);
     if (size > MAXIMUM_MEMORY_BYTES) {
       throw new EngineError(
@@ -79,7 +93,7 @@ export function layOutPersistent(
       );
     }
     let memory = open.get(group);
-    if (memory === undefined || (memories[memory] ?? 0) + size > PREFERRED_MEMORY_BYTES) {
+    if (memory === undefined || (memories[memory] ?? 0) + size > mostBytes) {
       // The first bytes stay free: address 0 is no address for a kernel.
       memory = memories.push(alignUp(1)) - 1;
       open.set(group, memory);
@@ -111,5 +125,20 @@ export function layOutPersistent(
     const byteOffset = starts.get(memory);
     if (byteOffset !== undefined) scratchPlaces.set(name, { memory, byteOffset });
   }
-  return { places, scratch: scratchPlaces, memories };
+  if (!isHost || memories.length !== 1) return { places, scratch: scratchPlaces, memories };
+  const byteOffset = memories[0] ?? 0;
+  memories[0] = byteOffset + GUEST_BYTES;
+  const guestRoom = { memory: 0, byteOffset, byteLength: GUEST_BYTES };
+  return { places, scratch: scratchPlaces, memories, guestRoom };
+}
+
+/** Whether a plan owns weights that others run on: it runs nothing itself, and its weights fit one memory. */
+function hostsGuests(plan: Plan): boolean {
+  if (plan.sections.size > 0) return false;
+  let byteLength = 0;
+  for (const { type, role } of plan.buffers.values()) {
+    if (role !== "weight") return false;
+    byteLength += alignUp(byteLengthOf(type));
+  }
+  return byteLength > 0 && byteLength <= MOST_HOST_BYTES;
 }

@@ -11,6 +11,7 @@ export const KERNEL_SUM_OF_SQUARES = 2;
 export const KERNEL_EMBEDDING_GRADIENT = 3;
 export const KERNEL_FLOAT32_TO_FLOAT16 = 4;
 export const KERNEL_FLOAT16_TO_FLOAT32 = 5;
+export const KERNEL_ROWS = 6;
 
 /** What every thread of a pool shares. */
 export interface JobArea {
@@ -57,6 +58,7 @@ export interface KernelExports {
   addLost(numbers: number, lost: number, count: number): number;
   roundScaled(...numbers: readonly number[]): void;
   readScaled(source: number, target: number, count: number, factor: number): void;
+  runRows(program: number, state: number, ownByteLength: number, thread: number): void;
 }
 
 /** One item of the job that runs. `kernelsOf` gives the kernels over a memory. */
@@ -111,6 +113,9 @@ export function runItem(
       return;
     case KERNEL_FLOAT16_TO_FLOAT32:
       kernels.float16ToFloat32(word(1), word(2), word(3));
+      return;
+    case KERNEL_ROWS:
+      kernels.runRows(word(1), word(2), word(3), word(4));
       return;
     default:
   }

@@ -7,15 +7,19 @@ import { EngineError } from "../errors.ts";
 import {
   allocateJobBuffers,
   ITEM_WORDS,
+  KERNEL_ROWS,
   MAXIMUM_ITEMS,
   openJobBuffers,
   runItem,
 } from "./kernel-job.ts";
-import type { JobArea, KernelExports } from "./kernel-job.ts";
+import type { JobArea, JobBuffers, KernelExports } from "./kernel-job.ts";
 import type { KernelMessage, KernelWorkerData } from "./kernel-worker.ts";
 import type { SharedMemory } from "./memory.ts";
 import { Instance, Module } from "../../util/webassembly.ts";
 import type { WasmModule } from "../../util/webassembly.ts";
+
+/** Looks for threads that end a token: a few microseconds behind this one. */
+const ROWS_LOOKS = 2000;
 
 interface PoolWorker {
   readonly worker: Worker;
@@ -27,13 +31,16 @@ interface PoolWorker {
  * of its items are done. How items fall to threads never changes a result: each writes places of its own.
  */
 export class KernelPool {
+  readonly threads: number;
   readonly #module: WasmModule;
   readonly #area: JobArea;
+  readonly #buffers: JobBuffers;
   readonly #workers: PoolWorker[] = [];
   readonly #numbers = new Map<SharedMemory, number>();
   readonly #users = new Map<SharedMemory, number>();
   readonly #kernels = new Map<number, KernelExports>();
   #nextNumber = 0;
+  #hasStarted = false;
 
   /** Throws `EngineError` where the compiled kernels are missing. */
   constructor(threads: number) {
@@ -47,11 +54,17 @@ export class KernelPool {
         { remedy: "Build them: npm run build", cause: error },
       );
     }
-    const buffers = allocateJobBuffers();
-    this.#area = openJobBuffers(buffers);
-    for (let thread = 1; thread < threads; thread++) {
+    this.threads = threads;
+    this.#buffers = allocateJobBuffers();
+    this.#area = openJobBuffers(this.#buffers);
+  }
+
+  /** The other threads are started by the first job that has a use for them. */
+  #start(): void {
+    this.#hasStarted = true;
+    for (let thread = 1; thread < this.threads; thread++) {
       const { port1, port2 } = new MessageChannel();
-      const data: KernelWorkerData = { module: this.#module, buffers, port: port2 };
+      const data: KernelWorkerData = { module: this.#module, buffers: this.#buffers, port: port2 };
       const worker = new Worker(compiledUrl("engine/host/kernel-worker.ts"), {
         workerData: data,
         transferList: [port2],
@@ -62,7 +75,13 @@ export class KernelPool {
       port1.unref();
       this.#workers.push({ worker, port: port1 });
     }
+    for (const [{ memory }, number] of this.#numbers)
+      this.#tell({ kind: "memory", number, memory });
   }
+
+  readonly #runItem = (item: number): void => {
+    runItem(this.#area, item, this.#kernelsOf);
+  };
 
   readonly #kernelsOf = (memory: number): KernelExports => {
     const kernels = this.#kernels.get(memory);
@@ -119,11 +138,11 @@ export class KernelPool {
 
   #runPart(kernel: number, items: Uint32Array, scalars: readonly number[]): Float64Array {
     const count = items.length / ITEM_WORDS;
+    if (count > 1 && !this.#hasStarted) this.#start();
     this.#area.items.set(items);
     this.#area.scalars.set(scalars);
-    this.#area.job.run(count, kernel, (item) => {
-      runItem(this.#area, item, this.#kernelsOf);
-    });
+    const looks = kernel === KERNEL_ROWS ? ROWS_LOOKS : 0;
+    this.#area.job.run(count, kernel, this.#runItem, looks);
     return this.#area.results.subarray(0, count);
   }
 

@@ -1,6 +1,6 @@
 import { receiveMessageOnPort, workerData } from "node:worker_threads";
 import type { MessagePort } from "node:worker_threads";
-import { openJobBuffers, runItem } from "./kernel-job.ts";
+import { KERNEL_ROWS, openJobBuffers, runItem } from "./kernel-job.ts";
 import type { JobBuffers, KernelExports } from "./kernel-job.ts";
 import { Instance } from "../../util/webassembly.ts";
 import type { WasmMemory, WasmModule } from "../../util/webassembly.ts";
@@ -57,9 +57,12 @@ const runPart = (item: number): void => {
   runItem(area, item, kernelsOf);
 };
 
+/** Another token mostly follows at once; waking takes longer than what lies between two. */
+const ROWS_LOOK_MS = 0.2;
+
 while (!isStopped) {
   const { generation } = area.job;
   readMessages();
   area.job.take(runPart);
-  if (!isStopped) area.job.sleep(generation);
+  if (!isStopped) area.job.sleep(generation, area.job.kind === KERNEL_ROWS ? ROWS_LOOK_MS : 0);
 }

@@ -1,4 +1,5 @@
 // Kernels over one shared memory; every address is in bytes. None keeps state, so any thread may run any part.
+export { runRows } from "./shared/row-program";
 
 /** One AdamW step over `count` numbers; the arithmetic is that of the MIL function, op by op in fp32. */
 export function adamw(

@@ -1,0 +1,207 @@
+// Runs a row program: a list of instructions that engine/cpu/rows/ writes. Every thread runs all of it. Products and
+// attention are cut into chunks that threads take from each other, and their results are shared; what stands between
+// them is small, so each thread computes it for itself, in memory of its own.
+import { attendHead, AttentionHead } from "./attention";
+import { productByColumns, productByRows } from "./products";
+import {
+  applyBinary,
+  applyScalar,
+  applyUnary,
+  copyRows,
+  layerNorm,
+  rootMeanSquareNorm,
+  rotate,
+  takeRows,
+} from "./row-math";
+
+/** Bytes of an instruction: its code, first chunk and end of its chunks (0 where every thread runs it), arguments. */
+const INSTRUCTION_BYTES: usize = 96;
+
+// As `ROW_CODES` of engine/cpu/rows/instructions.ts.
+const END: u32 = 0;
+const WAIT: u32 = 1;
+const TAKE_ROWS: u32 = 2;
+const RMS_NORM: u32 = 3;
+const LAYER_NORM: u32 = 4;
+const BINARY: u32 = 5;
+const SCALAR: u32 = 6;
+const UNARY: u32 = 7;
+const ROTATE: u32 = 8;
+const COPY: u32 = 9;
+const PRODUCT: u32 = 10;
+const PRODUCT_COLUMNS: u32 = 11;
+const ATTENTION: u32 = 12;
+
+/** Words of the state that threads share, each in a line of its own: the next chunk, chunks done, an error. */
+const NEXT: usize = 0;
+const DONE: usize = 64;
+const ERROR: usize = 128;
+
+/** How often a thread looks for others' chunks before it sleeps; it then sleeps 50 microseconds at a time. */
+const LOOKS: u32 = 20000;
+const SLEEP_NANOSECONDS: i64 = 50000;
+
+let place: usize = 0;
+let ownBytes: usize = 0;
+
+// @ts-ignore: decorator
+@inline
+function word(index: usize): u32 {
+  return load<u32>(place + (index << 2));
+}
+
+/** An address; the lowest bit says that each thread has memory of its own there. */
+// @ts-ignore: decorator
+@inline
+function at(index: usize): usize {
+  const address: usize = word(index);
+  return address & 1 ? (address & ~(<usize>1)) + ownBytes : address;
+}
+
+// @ts-ignore: decorator
+@inline
+function number(index: usize): f32 {
+  return reinterpret<f32>(word(index));
+}
+
+/**
+ * Runs the program at `program` as thread `thread` of several; `ownSize`: bytes of memory that each thread has beside
+ * the others'. Returns early where the other threads have taken all that is left; thread 0 returns once all is done.
+ */
+export function runRows(program: usize, state: usize, ownSize: usize, thread: u32): void {
+  place = program;
+  ownBytes = ownSize * <usize>thread;
+  for (;;) {
+    const code = word(0);
+    const end = word(2);
+    if (end != 0) {
+      const first = word(1);
+      for (;;) {
+        const next = atomic.load<u32>(state + NEXT);
+        if (next >= end) break;
+        if (atomic.cmpxchg<u32>(state + NEXT, next, next + 1) != next) continue;
+        run(code, next - first, state);
+        atomic.add<u32>(state + DONE, 1);
+      }
+    } else if (code == END) {
+      return;
+    } else if (code == WAIT) {
+      // Whoever finds nothing left to take need not look on.
+      if (thread != 0 && atomic.load<u32>(state + NEXT) >= word(4)) return;
+      waitFor(state + DONE, word(3));
+    } else run(code, 0, state);
+    place += INSTRUCTION_BYTES;
+  }
+}
+
+function waitFor(done: usize, wanted: u32): void {
+  for (let look: u32 = 0; look < LOOKS; look++) if (atomic.load<u32>(done) >= wanted) return;
+  for (;;) {
+    const seen = atomic.load<u32>(done);
+    if (seen >= wanted) return;
+    atomic.wait<u32>(done, seen, SLEEP_NANOSECONDS);
+  }
+}
+
+function run(code: u32, chunk: u32, state: usize): void {
+  switch (code) {
+    case TAKE_ROWS:
+      if (!takeRows(at(3), at(4), at(5), word(6), word(7), word(8)))
+        atomic.store<u32>(state + ERROR, word(9));
+      break;
+    case RMS_NORM:
+      rootMeanSquareNorm(at(3), at(4), at(5), word(6), word(7), number(8));
+      break;
+    case LAYER_NORM:
+      layerNorm(at(3), at(4), word(5), word(6), number(7));
+      break;
+    case BINARY:
+      applyBinary(word(3), at(4), at(5), at(6), word(7), word(8), word(9));
+      break;
+    case SCALAR:
+      applyScalar(word(3), at(4), number(5), at(6), word(7));
+      break;
+    case UNARY:
+      applyUnary(word(3), at(4), at(5), word(6));
+      break;
+    case ROTATE:
+      rotate(
+        at(3),
+        at(4),
+        at(5),
+        at(6),
+        word(7),
+        word(8),
+        word(9),
+        word(10),
+        word(11),
+        word(12),
+        word(13),
+        word(14),
+      );
+      break;
+    case COPY:
+      copyRows(
+        at(3),
+        at(4),
+        word(5),
+        word(6),
+        word(7),
+        word(8),
+        word(9),
+        word(10),
+        word(11),
+      );
+      break;
+    case PRODUCT: {
+      const first = chunk * word(9);
+      const last = min(word(8), first + word(9));
+      productByRows(at(3), at(4), at(5), word(6), word(7), word(8), first, last);
+      break;
+    }
+    case PRODUCT_COLUMNS: {
+      const first = chunk * word(9);
+      const last = min(word(8), first + word(9));
+      productByColumns(at(3), at(4), at(5), word(6), word(7), word(8), first, last);
+      break;
+    }
+    case ATTENTION:
+      attend(chunk);
+      break;
+    default:
+      unreachable();
+  }
+}
+
+/** A chunk is a head of keys of a sequence: chunk = sequence * heads + head. */
+function attend(chunk: u32): void {
+  const heads = word(12);
+  const groups = word(13);
+  const rows = word(14);
+  const cached = word(15);
+  const width = word(16);
+  const sequence = chunk / heads;
+  const head = chunk % heads;
+  const room = at(10);
+  const task = changetype<AttentionHead>(room);
+  task.query = at(3) + ((<usize>(chunk * groups * rows * width)) << 2);
+  task.keys = at(4) + ((<usize>(chunk * cached * width)) << 2);
+  task.values = at(5) + ((<usize>(chunk * cached * width)) << 2);
+  task.ownKeys = at(6) + ((<usize>(chunk * rows * width)) << 2);
+  task.ownValues = at(7) + ((<usize>(chunk * rows * width)) << 2);
+  // A window's mask has a row for every new one.
+  const maskRows: u32 = word(18) != 0 ? rows : 1;
+  task.mask = at(8) + ((<usize>(sequence * cached * maskRows)) << 2);
+  task.maskStride = word(18) != 0 ? cached : 0;
+  task.ownMask = at(9);
+  const outStride = heads * groups * width;
+  task.out = at(11) + ((<usize>(sequence * rows * outStride + head * groups * width)) << 2);
+  task.outStride = outStride;
+  task.scores = room + 128;
+  task.groups = groups;
+  task.rows = rows;
+  task.cached = cached;
+  task.width = width;
+  task.cap = number(17);
+  attendHead(task);
+}
