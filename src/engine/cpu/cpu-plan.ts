@@ -256,7 +256,8 @@ export class CpuPlan implements LoadedPlan {
       ...{ program, room, pool: this.#context.kernels() },
       addressOf: (buffer) => this.#placeOf(buffer)?.byteOffset ?? 0,
     });
-    const time = this.#record.times.of(section, label);
+    const places = dispatches.map((_, index) => index);
+    const time = this.#record.times.of(section, label, places);
     return { run, time, dispatchCount: dispatches.length };
   }
 
