@@ -1,9 +1,9 @@
 // Memory and time of training a model of 1.1 billion numbers (microgpt-1.1b, batch 1, context 512): all weights, LoRA,
-// QLoRA with 4 bits. Each row is a process of its own, `anecdote train` or `finetune` as users start it, that is ended
+// QLoRA with 4 bits, and both with the base in its file under a cap on memory. Each row is a process of its own, `anecdote train` as users start it, that is ended
 // after some updates; peak resident memory and its part without mapped files come from /proc, beside what
 // `anecdote plan --memory --measure` says. Rows that the results have already are not run again. Linux only.
 //
-//   npm run bench:finetune-memory -- [--rows full,lora,qlora] [--steps 3] [--results FILE] [--folder DIR] [--again] [--json]
+//   npm run bench:finetune-memory -- [--rows "full,lora,qlora,lora from the file"] [--steps 3] [--results FILE] [--folder DIR] [--again] [--json]
 //
 // `full` needs about 19 GiB of free memory, the base's file 2.2 GB of disk.
 import { spawn } from "node:child_process";
@@ -24,7 +24,7 @@ import { modelPreset } from "../dist/model/presets.js";
 
 const { values } = parseArgs({
   options: {
-    rows: { type: "string", default: "lora,qlora,full" },
+    rows: { type: "string", default: "lora,qlora,lora from the file,qlora from the file,full" },
     preset: { type: "string", default: "microgpt-1.1b" },
     context: { type: "string", default: "512" },
     steps: { type: "string", default: "3" },
@@ -38,14 +38,17 @@ const BIN = fileURLToPath(new URL("../bin/anecdote.mjs", import.meta.url));
 const SIZES = ["--batch-size", "1", "--max-seq-length", values.context];
 const GIBIBYTE = 2 ** 30;
 
+const FROM_FILE = ["--base-weights", "file", "--recompute", "full"];
+
 /** What each row trains. `full` begins from drawn numbers, the others from the base's file. */
 const ROWS = {
   // Kept values of all layers would be 1.4 GiB more.
   full: { method: "full", limitGiB: 24, extra: ["--recompute", "full"] },
   lora: { method: "lora", limitGiB: 8 },
   qlora: { method: "qlora", limitGiB: 3 },
-  "lora from the file": { method: "lora", extra: ["--base-weights", "file"] },
-  "qlora from the file": { method: "qlora", extra: ["--base-weights", "file"] },
+  // The base takes 2.2 GB of file and 4.1 GiB as fp32; the process may have 1.5 GiB of data (prlimit --data).
+  "lora from the file": { method: "lora", extra: FROM_FILE, limitGiB: 1.5, isCapped: true },
+  "qlora from the file": { method: "qlora", extra: FROM_FILE, limitGiB: 1.5, isCapped: true },
 };
 
 const results = existsSync(values.results) ? JSON.parse(readFileSync(values.results, "utf8")) : {};
@@ -71,7 +74,8 @@ function drawn(weight) {
 }
 
 function planned(method, extra) {
-  const given = ["plan", "--preset", values.preset, "--method", method, ...SIZES, ...extra];
+  const model = extra.includes("file") ? ["--model", baseFolder()] : ["--preset", values.preset];
+  const given = ["plan", ...model, "--method", method, ...SIZES, ...extra];
   return new Promise((resolve, reject) => {
     const child = spawn(
       process.execPath,
@@ -88,16 +92,19 @@ function planned(method, extra) {
 }
 
 /** Runs some updates and ends the process; a checkpoint of all weights would be 13 GB of file. */
-function trained(method, extra) {
+function trained(method, extra, dataLimit) {
   const output = join(values.folder, "run");
   rmSync(output, { recursive: true, force: true });
   const given =
-    method === "full"
-      ? ["train", "--preset", values.preset]
-      : ["finetune", "--model", baseFolder(), "--eval-on-start", "false"];
+    method === "full" ? ["train", "--preset", values.preset] : ["train", "--model", baseFolder()];
+  const [command, ...before] =
+    dataLimit === undefined
+      ? [process.execPath]
+      : ["prlimit", `--data=${dataLimit}`, process.execPath];
   const child = spawn(
-    process.execPath,
+    command,
     [
+      ...before,
       ...[BIN, ...given, "--method", method, ...SIZES, ...extra, "--data", "random"],
       ...["--engine", "cpu", "--max-steps", "1000", "--eval-steps", "0", "--save-steps", "0"],
       ...["--logging-steps", "1", "--output-dir", output, "--json"],
@@ -143,14 +150,14 @@ for (const name of values.rows.split(",")) {
   const row = ROWS[name];
   if (row === undefined)
     throw new Error(`no row "${name}"; there are ${Object.keys(ROWS).join(", ")}`);
-  const { method, extra = [], limitGiB } = row;
+  const { method, extra = [], limitGiB, isCapped = false } = row;
   const key = `${values.preset} ${values.context} ${name}`;
   if (!values.again && results[key] !== undefined) continue;
   const { fit, measured } = await planned(method, extra);
   const wanted = fit.asked.residentByteLength;
   if (freemem() < wanted)
     console.error(`${name}: ${gib(wanted)} GiB are wanted, ${gib(freemem())} are free`);
-  const found = await trained(method, extra);
+  const found = await trained(method, extra, isCapped ? limitGiB * GIBIBYTE : undefined);
   results[key] = {
     ...found,
     plannedBytes: wanted,

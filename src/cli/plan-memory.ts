@@ -58,6 +58,16 @@ export async function printMemory(
     fit.fits
       ? `fits ${formatBytes(fit.memoryByteLength)}; most is taken by: ${fit.limit}`
       : `does not fit ${formatBytes(fit.memoryByteLength)}; it is limited by: ${fit.limit}`,
+    ...(asked.inFileByteLength === 0
+      ? []
+      : [
+          `${formatBytes(asked.inFileByteLength)} of the base's numbers stay in its file: they are read once forward and once backward a micro-batch`,
+        ]),
+    ...(fit.fromFile === undefined
+      ? []
+      : [
+          `with the base's matrices in their file (--base-weights file, taken by itself where memory does not do): about ${formatBytes(fit.fromFile.residentByteLength)} resident`,
+        ]),
     fit.fewestMachines === undefined
       ? "with one layer a machine it does not fit either"
       : `fits ${fit.fewestMachines} ${fit.fewestMachines === 1 ? "machine" : "machines"} of that memory with layers split`,

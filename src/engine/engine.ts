@@ -31,6 +31,11 @@ export interface EngineDescription {
 export interface LoadOptions {
   /** Persistent buffers of the same name and type are those of this plan, not new ones. */
   readonly share?: LoadedPlan;
+  /**
+   * Fills all numbers of a weight that stays in a file (`BufferSpec.isInFile`), by the buffer's name; a plan that shares
+   * another's buffers reads as that one does. Engines that cannot read weights so refuse such plans.
+   */
+  readonly readWeight?: (buffer: string, target: Float32Array) => void;
   /** Told about slow work such as compiling programs. */
   readonly onProgress?: (done: number, total: number, what: string) => void;
   /**

@@ -25,7 +25,7 @@ export function planProductRanges(
       const program = plan.programs.get(dispatch.program);
       // What is unpacked has the magnitude its buffer tells, and so have the gradients of preferences.
       const kernel = program?.hostKernel?.kind;
-      if (kernel === "unpack" || kernel === "preference") continue;
+      if (kernel === "unpack" || kernel === "preference" || kernel === "stream") continue;
       if (program === undefined || program.hostKernel !== undefined) {
         for (const { buffer } of dispatch.outputs.values()) buffers.delete(buffer);
         continue;

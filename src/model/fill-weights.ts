@@ -84,7 +84,9 @@ function fill(
   const drawn: FreshWeight[] = [];
   const byFolder = new Map<string, Weight[]>();
   for (const weight of weights) {
-    const { origin } = weight;
+    const { origin, residence } = weight;
+    // It has no memory (`openFileWeights`).
+    if (residence === "file") continue;
     switch (origin.kind) {
       case "shared":
         break;

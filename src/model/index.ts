@@ -23,6 +23,8 @@ export {
 } from "./config-json.ts";
 export { IGNORED_TARGET } from "./cross-entropy.ts";
 export { deriveNorms } from "./adapters/norms.ts";
+export { openFileWeights } from "./file-numbers.ts";
+export type { FileWeights } from "./file-numbers.ts";
 export { fillWeights, loadWeights } from "./fill-weights.ts";
 export { ModelError } from "./errors.ts";
 export type { BatchSizes, CachedSizes, PositionKind, RowSizes } from "./family.ts";
@@ -55,6 +57,7 @@ export { saveTrainedWeights } from "./trained-weights.ts";
 export {
   frozen,
   onlyLastBlocks,
+  inFile,
   quantized,
   withMuon,
   withOrigin,

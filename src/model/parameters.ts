@@ -23,6 +23,8 @@ export interface Weight extends WeightSpec {
   /** What an update does with it. Default: AdamW. */
   readonly updateRule?: "muon";
   readonly origin: Origin;
+  /** "file": it is frozen, has no memory, and is read from its origin before each use. Default: memory. */
+  readonly residence?: "file";
 }
 
 /** A stage with one layer's weights: what a plan dispatches. */

@@ -2,6 +2,7 @@
 import { staticShape } from "../mil/types.ts";
 import { formatStorage, isGrouped, storedTypes } from "../plan/storage.ts";
 import type { Storage } from "../plan/storage.ts";
+import { adapterPart } from "./adapters/adapter.ts";
 import { ModelError } from "./errors.ts";
 import type { Model } from "./model.ts";
 import { parametersOf } from "./parameters.ts";
@@ -69,6 +70,18 @@ export function withOrigin(
   isChosen: WeightChoice = () => true,
 ): Model {
   return withWeights(model, (weight) => (isChosen(weight) ? { ...weight, origin } : weight));
+}
+
+/**
+ * The model whose frozen matrices and tables stay in their file and are read before each use; vectors stand in memory.
+ * Numbers are those that they would have in memory, storage included.
+ */
+export function inFile(model: Model): Model {
+  return withWeights(model, (weight) =>
+    !weight.trainable && weight.decays && adapterPart(weight) === undefined
+      ? { ...weight, residence: "file" }
+      : weight,
+  );
 }
 
 /** Matrices and tables whose rows are made of whole groups of a storage. */

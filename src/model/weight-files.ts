@@ -57,7 +57,8 @@ export function readWeightFiles(
 /** Buffers that older writers stored beside the weights: masks and rotary tables. */
 const NOT_WEIGHTS = /(^|\.)attn\.(bias|masked_bias)$|(^|\.)rotary_emb\.inv_freq$/;
 
-function matchWeights(
+/** The tensors of a source that are a model's weights, or those of `weights`. Throws `ModelError` as `readWeightFiles`. */
+export function matchWeights(
   { where: folder, weights: stored }: WeightSource,
   model: Model,
   weights: readonly Weight[],
@@ -130,17 +131,26 @@ function readWeight(
 ): void {
   memory.write((start, numbers) => {
     read(start, numbers);
-    const bad = firstNotFinite(numbers);
-    if (bad < 0) return;
-    throw new ModelError(
-      "model.weights.finite",
-      `${where}: weight "${name}" has ${numbers[bad]} at element ${start + bad}`,
-      {
-        remedy:
-          "The file is damaged, or training diverged before it was saved; use an earlier one.",
-      },
-    );
+    requireFinite(where, name, start, numbers);
   });
+}
+
+/** Throws `ModelError` for a number of a weight, from element `start` on, that is none. */
+export function requireFinite(
+  where: string,
+  name: string,
+  start: number,
+  numbers: Float32Array,
+): void {
+  const bad = firstNotFinite(numbers);
+  if (bad < 0) return;
+  throw new ModelError(
+    "model.weights.finite",
+    `${where}: weight "${name}" has ${numbers[bad]} at element ${start + bad}`,
+    {
+      remedy: "The file is damaged, or training diverged before it was saved; use an earlier one.",
+    },
+  );
 }
 
 /** How weights are written. */

@@ -54,7 +54,14 @@ export class PlanBuilder {
   }
 
   /** Declares a buffer and returns its name. */
-  buffer(name: string, type: TensorType, role: BufferRole, group?: string, rms?: number): string {
+  buffer(
+    name: string,
+    type: TensorType,
+    role: BufferRole,
+    group?: string,
+    rms?: number,
+    { isInFile }: Pick<BufferSpec, "isInFile"> = {},
+  ): string {
     if (this.#buffers.has(name))
       throw new PlanError("plan.buffer.twice", `buffer "${name}" exists already`);
     staticShape(type, `buffer "${name}"`);
@@ -66,6 +73,7 @@ export class PlanBuilder {
         role,
         ...(group !== undefined && { group }),
         ...(rms !== undefined && { rms }),
+        ...(isInFile === true && { isInFile }),
       }),
     );
     return name;

@@ -37,6 +37,8 @@ export interface PlanMemory {
   /** Bytes of persistent buffers by role. */
   readonly persistent: Readonly<Record<PersistentRole, number>>;
   readonly persistentByteLength: number;
+  /** Bytes of weights that stay in a file, as fp32: no memory of the plan's. */
+  readonly inFileByteLength: number;
   /** Sections run one after the other, so arenas of the largest size serve all. */
   readonly transientByteLength: number;
 }
@@ -153,9 +155,14 @@ export function planMemory(plan: Plan): PlanMemory {
     number
   >;
   let persistentByteLength = 0;
-  for (const { role, type } of plan.buffers.values()) {
+  let inFileByteLength = 0;
+  for (const { role, type, isInFile } of plan.buffers.values()) {
     if (isTransient(role)) continue;
     const bytes = byteLengthOf(type);
+    if (isInFile === true) {
+      inFileByteLength += bytes;
+      continue;
+    }
     persistent[role] += bytes;
     persistentByteLength += bytes;
   }
@@ -163,6 +170,7 @@ export function planMemory(plan: Plan): PlanMemory {
     sections,
     persistent,
     persistentByteLength,
+    inFileByteLength,
     transientByteLength: arenasOf(sections).reduce((total, byteLength) => total + byteLength, 0),
   };
 }

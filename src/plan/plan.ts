@@ -32,6 +32,10 @@ export interface BufferSpec {
    * loss scale. Engines that compute in fp16 choose their scales by it.
    */
   readonly rms?: number;
+  /**
+   * Of a weight: its numbers stay in a file, it has no memory, and nothing but programs of the kernel `stream` reads it.
+   */
+  readonly isInFile?: boolean;
 }
 
 /**
@@ -119,6 +123,11 @@ export type HostKernel =
       /** Stored weights as fp32, bit by bit as the function says; names of its inputs and outputs. */
       readonly kind: "unpack";
       readonly weights: readonly UnpackedWeight[];
+    }
+  | {
+      /** Weights that stay in a file, brought into memory as they are; names of inputs and outputs. */
+      readonly kind: "stream";
+      readonly weights: readonly { readonly source: string; readonly numbers: string }[];
     };
 
 export interface UnpackedWeight {

@@ -201,6 +201,11 @@ function totalLines(
     `plan ${plan.name}`,
     `  memory     ${formatBytes(totalByteLength(memory))}: all buffers, persistent and transient; what a runtime takes inside programs comes on top`,
     `  persistent ${formatBytes(memory.persistentByteLength)}: ${persistent}`,
+    ...(memory.inFileByteLength === 0
+      ? []
+      : [
+          `  in a file  ${formatBytes(memory.inFileByteLength)} of weights as fp32, read before each use`,
+        ]),
     `  transient  ${formatBytes(memory.transientByteLength)}: ${memory.sections
       .filter((section) => section.arenaByteLength > 0)
       .map((section) => `${section.section} ${formatBytes(section.arenaByteLength)}`)
@@ -263,6 +268,7 @@ export function planJson(input: Plan | DescribedPlan): Readonly<Record<string, u
     memory: {
       total_bytes: totalByteLength(memory),
       persistent_bytes: memory.persistentByteLength,
+      in_file_bytes: memory.inFileByteLength,
       persistent_bytes_by_role: memory.persistent,
       transient_bytes: memory.transientByteLength,
     },

@@ -37,8 +37,9 @@ export function hostProgramMs(program: PlanProgram, chip: Chip): number {
     case "embedding_gradient":
       // Rows are added in place: the gradient read, the touched rows read and written.
       return (12 * elementsOf(fn, (name) => name === hostKernel.gradient)) / perMs;
+    case "stream":
     case "unpack": {
-      // What is stored is read, fp32 written.
+      // What is stored is read, fp32 written; of a file as if it stood in memory.
       const read = fn.inputs.reduce((sum, input) => sum + bytesOf(input), 0);
       const written = fn.outputs.reduce((sum, output) => sum + bytesOf(output), 0);
       return (read + written) / perMs;

@@ -49,7 +49,7 @@ export class BufferStore {
     }
     const layout = layOutPersistent(
       plan,
-      (spec) => !this.#slots.has(spec.name),
+      (spec) => !this.#slots.has(spec.name) && spec.isInFile !== true,
       requests.together,
       requests.scratch,
     );

@@ -83,11 +83,13 @@ export class CpuPlan implements LoadedPlan {
   /** Sections that run as one program of the engine's own, and where it stands. */
   readonly #rows = new Map<string, { readonly program: RowProgram; readonly room: KernelPlace }>();
   readonly #onProgress: LoadOptions["onProgress"];
+  readonly #readWeight: LoadOptions["readWeight"];
 
   constructor(context: CpuPlanContext, plan: Plan, options: LoadOptions) {
     const share = sharedPlan(options, (other) => other instanceof CpuPlan);
     this.plan = plan;
-    this.#record = new PlanRecord(plan, options);
+    this.#record = new PlanRecord(plan, { ...options, readsFiles: true });
+    this.#readWeight = options.readWeight ?? share?.readWeight;
     this.#context = context;
     this.#onProgress = options.onProgress;
     const rows = share?.store.guestRoom === undefined ? undefined : rowPrograms(plan);
@@ -128,6 +130,10 @@ export class CpuPlan implements LoadedPlan {
         ),
       ),
     );
+  }
+
+  get readWeight(): LoadOptions["readWeight"] {
+    return this.#readWeight;
   }
 
   get store(): BufferStore {
@@ -277,6 +283,7 @@ export class CpuPlan implements LoadedPlan {
       place: store.kernelPlace.bind(store),
       scratch: store.scratch.bind(store),
       view: (region) => store.viewRegion(section, region),
+      ...(this.#readWeight !== undefined && { readWeight: this.#readWeight }),
     });
   }
 

@@ -5,6 +5,8 @@ import { EngineError } from "../errors.ts";
 import { KERNEL_ADAMW, KERNEL_EMBEDDING_GRADIENT, KERNEL_SUM_OF_SQUARES } from "./kernel-job.ts";
 import type { KernelPool } from "./kernel-pool.ts";
 import type { SharedMemory } from "./memory.ts";
+import { prepareStream } from "./stream.ts";
+import type { FileNumbers } from "./stream.ts";
 import { prepareUnpack } from "./unpack.ts";
 import { sameRegion } from "../../plan/regions.ts";
 import type { BoundDispatch, BoundOutput, Region } from "../../plan/regions.ts";
@@ -35,6 +37,8 @@ export interface KernelHost extends KernelPlaces {
   readonly pool: KernelPool;
   /** A region's elements, wherever they stand. */
   readonly view: (region: Region) => BufferView;
+  /** As in `LoadOptions`. */
+  readonly readWeight?: (buffer: string, target: Float32Array) => void;
 }
 
 /** A kernel bound to buffers: running it is one call. */
@@ -108,8 +112,9 @@ export function scratchBytes(
  */
 export function kernelSuits(plan: Plan, dispatch: BoundDispatch, host: KernelPlaces): boolean {
   const kernel = kernelOf(plan, dispatch);
-  // Unpacking works wherever its buffers stand.
-  if (kernel?.kind === "unpack") return dispatch.outputs.every(({ mode }) => mode === "write");
+  // Unpacking and reading work wherever their buffers stand.
+  if (kernel?.kind === "unpack" || kernel?.kind === "stream")
+    return dispatch.outputs.every(({ mode }) => mode === "write");
   if (kernel === undefined || !isFloat32(dispatch)) return false;
   switch (kernel.kind) {
     case "muon":
@@ -150,12 +155,26 @@ export function prepareKernel(
         (name) => host.view(inputRegion(dispatch, name)),
         (name) => host.view(outputOf(dispatch, name).region),
       );
+    case "stream":
+      return prepareStream(
+        kernel,
+        (name) => numbersInFile(inputRegion(dispatch, name), host),
+        (name) => host.view(outputOf(dispatch, name).region),
+      );
     case "muon":
     case "adapter_norms":
     case "preference":
     case undefined:
       throw new EngineError("engine.cpu.kernels", `${dispatch.program} has no kernel here`);
   }
+}
+
+function numbersInFile({ buffer }: Region, { readWeight }: KernelHost): FileNumbers {
+  if (readWeight !== undefined) return (target) => readWeight(buffer, target);
+  throw new EngineError(
+    "engine.stream",
+    `"${buffer}" stays in its file, and the plan was loaded without a way to read it`,
+  );
 }
 
 /** Kernels compute in fp32; indices are int32. */

@@ -55,9 +55,23 @@ export class PlanRecord {
   readonly #signal: AbortSignal | undefined;
   #isClosed = false;
 
-  /** Throws the reason of a signal that is aborted. */
-  constructor(plan: Plan, { signal }: Pick<LoadOptions, "signal"> = {}) {
+  /**
+   * Throws the reason of a signal that is aborted, and `EngineError` for weights that stay in a file where the engine does
+   * not read them (`readsFiles`).
+   */
+  constructor(
+    plan: Plan,
+    { signal, readsFiles = false }: Pick<LoadOptions, "signal"> & { readsFiles?: boolean } = {},
+  ) {
     signal?.throwIfAborted();
+    const inFile = [...plan.buffers.values()].find(({ isInFile }) => isInFile === true);
+    if (inFile !== undefined && !readsFiles) {
+      throw new EngineError(
+        "engine.stream",
+        `"${inFile.name}" of plan "${plan.name}" stays in its file, which this engine does not read`,
+        { remedy: "Take --engine cpu, or --base-weights memory." },
+      );
+    }
     this.plan = plan;
     this.#signal = signal;
   }

@@ -36,6 +36,7 @@ export function runHostKernel(
     case "muon":
     case "adapter_norms":
     case "preference":
+    case "stream":
       throw new EngineError(
         "engine.sim.kernel",
         `${kernel.kind} has no kernel: its function is run`,

@@ -118,6 +118,11 @@ const RULES: readonly Rule[] = [
       method === "full" && isQuantized ? "all weights are trained, in fp32" : undefined,
     remedy: "Leave --quantize-base out, or train an adapter: --method lora, dora or dpo.",
   },
+  {
+    key: "base_weights",
+    reason: ({ method }) => (method === "full" ? "all weights are trained, in memory" : undefined),
+    remedy: "Leave --base-weights out, or train an adapter: --method lora.",
+  },
   ...(["dpo_beta", "dpo_adapter", "chosen_field", "rejected_field"] as const).map((key) => ({
     key,
     reason: ({ method }: TrainConfig) =>

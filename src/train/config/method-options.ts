@@ -12,6 +12,8 @@ export type Method = (typeof METHODS)[number];
 /** Adapters that learn from pairs of answers. */
 export const PREFERENCE_ADAPTERS = ["lora", "dora"] as const;
 
+export const BASE_WEIGHTS = ["auto", "memory", "file"] as const;
+
 export const QUANTIZED_BITS = ["4", "8"] as const;
 
 /** adamw for all weights, or muon for matrices of blocks and adamw for the rest. */
@@ -72,6 +74,11 @@ export const METHOD_OPTIONS = {
     minimum: 2,
     aliases: ["q_group_size"],
   }),
+  base_weights: choiceOption(
+    "where a frozen base's matrices are: memory, or its file, read layer by layer before each use; auto: the file where memory does not do",
+    BASE_WEIGHTS,
+    METHOD,
+  ),
   optimizer: choiceOption(
     "what updates weights: adamw, or muon for the matrices of blocks and adamw for the rest",
     OPTIMIZERS,
@@ -106,6 +113,7 @@ export const METHOD_DEFAULTS = {
   quantize_base: false,
   base_bits: "4",
   base_group_size: 64,
+  base_weights: "auto",
   optimizer: "adamw",
   muon_momentum: 0.95,
   muon_iterations: 5,
@@ -127,6 +135,7 @@ export interface MethodSettings {
   readonly quantize_base: boolean;
   readonly base_bits: (typeof QUANTIZED_BITS)[number];
   readonly base_group_size: number;
+  readonly base_weights: (typeof BASE_WEIGHTS)[number];
   readonly optimizer: (typeof OPTIMIZERS)[number];
   readonly muon_learning_rate?: number | undefined;
   readonly muon_momentum: number;

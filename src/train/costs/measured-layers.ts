@@ -1,6 +1,8 @@
 import { createEngine, engineOptions } from "../../engine/create.ts";
 import { runSections } from "../../engine/host/run-sections.ts";
-import type { ModelConfig } from "../../model/index.ts";
+import { openFileWeights } from "../../model/index.ts";
+import type { FileWeights, ModelConfig } from "../../model/index.ts";
+import { resolveModelFolder } from "../../runs/model-path.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { TrainError } from "../errors.ts";
 import { restoreWeights } from "../run/checkpoint-contents.ts";
@@ -36,13 +38,14 @@ export async function measureLayers(config: TrainConfig): Promise<StepFromLayers
       { remedy: "Train it: its events tell the time of a step." },
     );
   }
+  const files = openBase(config, whole);
   const engine = await createEngine(config.engine, engineOptions(config));
   try {
     const timed = async (layerCount: number): Promise<number> => {
       const shape: ModelConfig = { ...whole, layerCount };
       const model = trainedModel({ ...config, trained_layers: -1 }, shape);
       const { plan } = planOf(config, model);
-      const loaded = await engine.load(plan);
+      const loaded = await engine.load(plan, files === undefined ? {} : { readWeight: files.read });
       try {
         restoreWeights(model, undefined, (name) => loaded.view(name));
         const rows = config.batch_size * config.max_seq_length;
@@ -73,5 +76,12 @@ export async function measureLayers(config: TrainConfig): Promise<StepFromLayers
     return { engine: engine.description.name, ms, layerMs, layerCount };
   } finally {
     await engine.close();
+    files?.close();
   }
+}
+
+/** The file of a base that stays there: reading it is part of a step. */
+function openBase(config: TrainConfig, whole: ModelConfig): FileWeights | undefined {
+  if (config.base_weights !== "file" || config.model === undefined) return undefined;
+  return openFileWeights(trainedModel(config, whole, resolveModelFolder(config.model)));
 }

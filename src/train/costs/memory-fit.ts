@@ -1,4 +1,5 @@
 // Whether a step fits a memory, on one machine or with its layers split over several.
+import { inFile } from "../../model/index.ts";
 import type { Model } from "../../model/index.ts";
 import { estimatedIntermediateBytes } from "../../onnx/intermediates.ts";
 import { planMemory, totalByteLength } from "../../plan/index.ts";
@@ -24,6 +25,8 @@ export interface MachineMemory {
   readonly residentByteLength: number;
   /** Buffers by what they hold, the largest first: weights, gradients, optimizer, activations and so on. */
   readonly parts: readonly { readonly what: string; readonly byteLength: number }[];
+  /** Of weights that stay in their file, as fp32: each is read once forward and once backward. */
+  readonly inFileByteLength: number;
 }
 
 /** Whether a step fits. */
@@ -33,6 +36,8 @@ export interface MemoryFit {
   readonly fits: boolean;
   /** What takes most. */
   readonly limit: string;
+  /** With the base's matrices in their file, where that can be and was not asked for. */
+  readonly fromFile?: MachineMemory;
   /** Fewest machines on which it fits, with layers split; absent where one layer alone is too much. */
   readonly fewestMachines?: number;
 }
@@ -60,7 +65,16 @@ export function memoryFit(config: TrainConfig, model: Model, memoryByteLength: n
     fits: asked.residentByteLength <= memoryByteLength,
     limit: asked.parts[0]?.what ?? "",
     ...(fewest !== undefined && { fewestMachines: fewest }),
+    ...(asked.residentByteLength > memoryByteLength && fromFile(config, model)),
   };
+}
+
+/** The same step with the base in its file. */
+function fromFile(config: TrainConfig, model: Model): Pick<MemoryFit, "fromFile"> {
+  const { adapter } = model.parameters;
+  if (adapter === undefined || adapter.method === "dora") return {};
+  if (config.base_weights === "file") return {};
+  return { fromFile: fullestMachine({ ...config, base_weights: "file" }, inFile(model), 1) };
 }
 
 /** Blocks are split evenly; the first machine has the embedding as well, the last one the head. */
@@ -94,6 +108,7 @@ function described(machines: number, blocks: readonly [number, number], plan: Pl
   ];
   return {
     ...{ machines, blocks, byteLength },
+    inFileByteLength: memory.inFileByteLength,
     residentByteLength: byteLength + Math.max(0, ...inside) + PROCESS_BYTE_LENGTH,
     parts: parts
       .filter(({ byteLength }) => byteLength > 0)

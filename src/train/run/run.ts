@@ -6,7 +6,8 @@ import type { Engine, LoadedPlan } from "../../engine/engine.ts";
 import { isBudgetSpent } from "../../engine/host/compile-budget.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { TrainError } from "../errors.ts";
-import type { Model } from "../../model/index.ts";
+import { openFileWeights } from "../../model/index.ts";
+import type { FileWeights, Model } from "../../model/index.ts";
 import type { Plan } from "../../plan/index.ts";
 import type { DescribedTokenizer } from "../../text/index.ts";
 import type { Batches } from "../../text/index.ts";
@@ -44,6 +45,7 @@ import { withSavedMeaning } from "./saved-meaning.ts";
 import { startFields } from "./start-event.ts";
 import { claimFolder, finishedNotice, planBytes, requireMemory } from "./start.ts";
 import type { TrainerState } from "../../runs/state.ts";
+import { placeBase } from "./place-base.ts";
 import { expectedRuns, planOf } from "./plan-of.ts";
 import { heldWeights } from "../step/step-part.ts";
 import type { TrainingGroup } from "../step/training-group.ts";
@@ -128,13 +130,14 @@ async function prepareAndRun(
     onChoice: (reason) => notes.push(reason),
   });
   try {
-    const planned = { ...known, engine: engine.description.name };
+    const placed = placeBase(known, leader !== undefined, engine, (text) => notes.push(text));
+    const planned = { ...placed, engine: engine.description.name };
     // In a group each process looks at its own part, once it knows it.
     if (leader === undefined)
-      requireMemory(planOf(planned, trainedModel(known, plannedModel(known))).plan);
-    const data = prepareData(known, context.onProgress);
+      requireMemory(planOf(planned, trainedModel(placed, plannedModel(placed))).plan);
+    const data = prepareData(placed, context.onProgress);
     try {
-      const config = withEpochs({ ...known, data: data.dataPath }, data);
+      const config = withEpochs({ ...placed, data: data.dataPath }, data);
       const ended = found && known.epochs !== undefined ? finishedNotice(config, found) : undefined;
       if (ended !== undefined) return finishedEvent(ended, found, context);
       return await new Run(config, context, data, engine, found, notes, leader).go();
@@ -253,18 +256,15 @@ class Run {
     this.#announce(step, plan);
     this.#progress(step, "compiling");
     this.#runs = expectedRuns(config, config.max_steps - step);
-    const loaded = await this.#engine.load(plan, {
-      expectedRuns: this.#runs,
-      onProgress: (done, total, what) =>
-        this.#progress(step, `compiling ${what}: ${done} of ${total}`),
-    });
+    const files = openFileWeights(this.#model);
+    const loaded = await this.#load(plan, step, files);
     let activities: RunActivities | undefined;
     try {
       this.#progress(step, point === undefined ? "initialising weights" : "loading weights");
       await this.#restore(loaded, point);
       const trainer = this.#trainer(loaded, batches, point?.state, group);
       const { tokenizer } = this.#data;
-      const files: RunFiles = {
+      const runFiles: RunFiles = {
         model: this.#data.model,
         parameters: this.#model.parameters,
         tokenizer: tokenizer && withoutRunner(tokenizer),
@@ -273,13 +273,13 @@ class Run {
       if (left !== undefined) this.#totals.evalLoss = left.evalLoss;
       activities = new RunActivities({
         ...{ config, ownRowCount: this.#own.batch_size },
-        ...{ data: this.#data, model: this.#model, engine: this.#engine, trainer, files },
+        ...{ data: this.#data, model: this.#model, engine: this.#engine, trainer, files: runFiles },
         ...{ totals: this.#totals, control: this.#context.control, left: leftFile },
         emit: (event) => this.#emit(event),
         ...(this.#leader !== undefined && this.#together(this.#leader, loaded)),
       });
       activities.publishFirst(due.length);
-      if (this.#leader?.isWhole !== false) this.#context.onReady?.(loaded, files);
+      if (this.#leader?.isWhole !== false) this.#context.onReady?.(loaded, runFiles);
       if (due.length > 0) {
         // First, so that their programs and the step's need not fit into one process's budget together.
         const stopped = await activities.perform(due);
@@ -299,6 +299,21 @@ class Run {
       this.#trackers?.close();
       this.#log?.close();
       await loaded.close();
+      files?.close();
+    }
+  }
+
+  async #load(plan: Plan, step: number, files: FileWeights | undefined): Promise<LoadedPlan> {
+    try {
+      return await this.#engine.load(plan, {
+        ...(files !== undefined && { readWeight: files.read }),
+        expectedRuns: this.#runs,
+        onProgress: (done, total, what) =>
+          this.#progress(step, `compiling ${what}: ${done} of ${total}`),
+      });
+    } catch (error) {
+      files?.close();
+      throw error;
     }
   }
 

@@ -82,7 +82,7 @@ export function requireMemory(plan: Plan): void {
 }
 
 /** What this process may have at most: the machine's memory, or what a container leaves of it. */
-function machineMemory(): number {
+export function machineMemory(): number {
   const constrained = process.constrainedMemory();
   return constrained > 0 ? Math.min(totalmem(), constrained) : totalmem();
 }

@@ -1,5 +1,6 @@
 import {
   adaptableModules,
+  inFile,
   isAdapterFolder,
   modelOf,
   onlyLastBlocks,
@@ -22,8 +23,22 @@ export function trainedModel(
   config: ModelConfig,
   folder?: string,
 ): Model {
-  const model = modelToTrain(settings, config, folder);
+  const whole = modelToTrain(settings, config, folder);
+  const model = settings.base_weights === "file" ? baseInFile(whole) : whole;
   return settings.optimizer === "muon" ? withMuon(model) : model;
+}
+
+/** Throws `TrainError` for models that need whole matrices in memory. */
+function baseInFile(model: Model): Model {
+  const { adapter } = model.parameters;
+  if (adapter?.method === "dora") {
+    throw new TrainError(
+      "train.base_weights",
+      "dora's lengths are those of whole matrices, which must stand in memory",
+      { remedy: "Take --method lora or qlora, or --base-weights memory." },
+    );
+  }
+  return adapter === undefined ? model : inFile(model);
 }
 
 function modelToTrain(settings: MethodSettings, config: ModelConfig, folder?: string): Model {

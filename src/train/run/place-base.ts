@@ -1,0 +1,44 @@
+import type { Engine } from "../../engine/engine.ts";
+import { formatBytes } from "../../util/format.ts";
+import { memoryFit } from "../costs/memory-fit.ts";
+import type { TrainConfig } from "../config/config.ts";
+import { TrainError } from "../errors.ts";
+import { plannedModel } from "./prepare.ts";
+import { machineMemory } from "./start.ts";
+import { trainedModel } from "./trained-model.ts";
+
+/**
+ * The settings with the place of a frozen base decided: its file where it is asked for, or where the machine's memory does
+ * not hold it and the file can stand in for it. `note` hears why. Throws `TrainError` for a file in a group of processes,
+ * and on engines that do not read one.
+ */
+export function placeBase(
+  config: TrainConfig,
+  isInGroup: boolean,
+  engine: Engine,
+  note: (text: string) => void,
+): TrainConfig {
+  const { base_weights: wanted, method, model: path } = config;
+  if (method === "full") return config;
+  const canRead = engine.description.name === "cpu" && !isInGroup;
+  if (wanted === "file") {
+    if (canRead) return config;
+    throw new TrainError(
+      "train.base_weights",
+      `a base stays in its file on --engine cpu and one process; here it is ${isInGroup ? "several processes" : engine.description.name}`,
+      { remedy: "Leave --base-weights out." },
+    );
+  }
+  if (wanted === "memory") return config;
+  const inMemory = { ...config, base_weights: "memory" as const };
+  const inFile = { ...config, base_weights: "file" as const };
+  const isLora = method !== "dora" && (method !== "dpo" || config.dpo_adapter === "lora");
+  if (!canRead || path === undefined || !isLora) return inMemory;
+  const memory = machineMemory();
+  const fit = memoryFit(config, trainedModel(inMemory, plannedModel(config)), memory);
+  if (fit.fits) return inMemory;
+  note(
+    `with the base in memory a step takes about ${formatBytes(fit.asked.residentByteLength)}, and this machine has ${formatBytes(memory)}: the base's matrices stay in their file and are read before each use (--base-weights memory says otherwise)`,
+  );
+  return inFile;
+}

@@ -1,0 +1,102 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { planMemory } from "../../src/plan/memory.ts";
+import { exportModel } from "../../src/runs/export-model.ts";
+import { readEvents } from "../../src/runs/event-log.ts";
+import { memoryFit, planOf, resolveRun, trainedModel } from "../../src/train/index.ts";
+import { resolveModelFolder, train } from "../../src/train/index.ts";
+import type { TrainConfig, TrainSettings } from "../../src/train/index.ts";
+import { readModelConfig } from "../../src/model/index.ts";
+
+describe("a base whose matrices stay in their file", () => {
+  let folder: string;
+  let base: string;
+  let settings: TrainSettings;
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), "anecdote-base-"));
+    const data = join(folder, "text.txt");
+    writeFileSync(data, "one two three four five six ".repeat(60));
+    const common = { ...{ data, engine: "cpu", threads: 1, max_seq_length: 16, batch_size: 2 } };
+    const run = await train({
+      ...{ ...common, tokenizer: "byte", layers: 2, hidden_size: 16, heads: 2, ffn_size: 32 },
+      ...{ max_steps: 4, eval_steps: 0, save_steps: 0, output_dir: join(folder, "run") },
+    });
+    await run.finished();
+    base = join(folder, "base");
+    exportModel(resolveModelFolder(join(folder, "run")), base, { type: "bfloat16" });
+    settings = {
+      ...{ ...common, model: base, lora_rank: 4, learning_rate: 1e-2, max_steps: 4 },
+      ...{ eval_steps: 0, save_steps: 0, gradient_accumulation_steps: 2 },
+    };
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  const finetune = async (name: string, more: TrainSettings) => {
+    const output = join(folder, name);
+    const run = await train({ ...settings, ...more, output_dir: output });
+    await run.finished();
+    const events = readEvents(join(output, "events.ndjson"));
+    return {
+      adapter: readFileSync(join(output, "checkpoint-4", "adapter_model.safetensors")),
+      eval: events.findLast((event) => event.kind === "eval"),
+      sample: events.find((event) => event.kind === "sample"),
+      memory: events.find((event) => event.kind === "memory"),
+    };
+  };
+
+  it.each([
+    ["lora", { method: "lora" }],
+    ["qlora", { method: "qlora", base_group_size: 16 }],
+  ] as const)("%s gives the bits it gives with the base in memory", async (name, method) => {
+    const samples = name === "lora" ? { final_samples: 1, sample_tokens: 4 } : {};
+    const inMemory = await finetune(`${name}-memory`, {
+      ...{ ...method, ...samples, base_weights: "memory" },
+    });
+    const fromFile = await finetune(`${name}-file`, {
+      ...{ ...method, ...samples, base_weights: "file" },
+    });
+    expect(fromFile.adapter.equals(inMemory.adapter)).toBe(true);
+    const { eval_loss: loss } = fromFile.eval as { eval_loss: number };
+    expect(loss).toBe((inMemory.eval as { eval_loss: number }).eval_loss);
+    expect(fromFile.sample).toMatchObject(
+      inMemory.sample === undefined ? {} : { text: (inMemory.sample as { text: string }).text },
+    );
+    const bytes = ({ memory }: typeof fromFile): number =>
+      (memory as { persistent_bytes: number }).persistent_bytes;
+    expect(bytes(fromFile)).toBeLessThan(bytes(inMemory) - 4000);
+  });
+
+  const configOf = (more: TrainSettings): TrainConfig =>
+    resolveRun([{ origin: "test", values: { ...settings, method: "lora", ...more } }], {}).config;
+
+  it("takes no memory for them, and what memory is too small for fits so", () => {
+    const model = readModelConfig(base);
+    const planned = (where: "memory" | "file") => {
+      const config = configOf({ base_weights: where });
+      return planMemory(planOf(config, trainedModel(config, model, base)).plan);
+    };
+    const [memory, file] = [planned("memory"), planned("file")];
+    expect(memory.inFileByteLength).toBe(0);
+    expect(file.persistent.weight + file.inFileByteLength).toBe(memory.persistent.weight);
+    const config = configOf({});
+    const wanted = memoryFit(config, trainedModel(config, model), 1);
+    expect(wanted.fromFile?.byteLength).toBeLessThan(wanted.asked.byteLength);
+  });
+
+  it("is refused for dora, on engines that hold weights, and for a model without a file", async () => {
+    const refused = async (name: string, more: TrainSettings): Promise<string> => {
+      try {
+        await finetune(name, { base_weights: "file", method: "lora", ...more });
+      } catch (error) {
+        return String(error);
+      }
+      return "nothing was refused";
+    };
+    expect(await refused("dora", { method: "dora" })).toMatch(/must stand in memory/);
+    expect(await refused("sim", { engine: "sim:m4" })).toMatch(/here it is sim:m4/);
+    const own = resolveModelFolder(join(folder, "lora-file"));
+    expect(await refused("again", { model: own })).toMatch(/adapter beside its model/);
+  });
+});
