@@ -1,6 +1,6 @@
 import type { Chip, Driver } from "../chip/chip.ts";
 import { compileMs } from "../chip/cost/compile.ts";
-import { hostBytesPerMs } from "../chip/cost/host.ts";
+import { hostBytesPerMs, hostProgramMs } from "../chip/cost/host.ts";
 import { priceCall, pricingRates } from "../chip/cost/model.ts";
 import { edgeBytesOf, functionWork } from "../chip/cost/work.ts";
 import { LONGEST_PROGRAM, SURFACES } from "../chip/legality/system-rules.ts";
@@ -198,7 +198,7 @@ class PlanJoin {
  */
 class Waits {
   readonly #runs: SectionRuns;
-  /** Milliseconds, by dispatch: on the engine, of updating weights that nothing before it reads, of taking its results. */
+  /** Milliseconds, by dispatch: on the engine, of updating weights that nothing before it reads, of the host's part. */
   readonly #engineMs: readonly number[];
   readonly #updateMs: readonly number[];
   readonly #resultMs: readonly number[];
@@ -236,10 +236,12 @@ class Waits {
       for (const buffer of fresh) read.add(buffer);
       return (UPDATE_PASSES * bytesOf(fresh)) / hostRate;
     });
-    this.#resultMs = dispatches.map(
-      ({ outputs }) =>
-        (RESULT_PASSES * bytesOf([...outputs.values()].map(({ buffer }) => buffer))) / hostRate,
-    );
+    this.#resultMs = dispatches.map(({ program, outputs }, at) => {
+      const own = plan.programs.get(program);
+      if (members[at] === undefined) return own === undefined ? 0 : hostProgramMs(own, chip);
+      const results = [...outputs.values()].map(({ buffer }) => buffer);
+      return (RESULT_PASSES * bytesOf(results)) / hostRate;
+    });
   }
 
   /** Milliseconds a run that dispatches from `start` to before `end` lose as one program. */

@@ -68,6 +68,7 @@ export function planOf(
       ? processorOptions(config.max_seq_length)
       : { optimize: (fn) => optimize(fn) }),
     adamw: { beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: config.adam_epsilon },
+    targetRows: !runsOnProcessor(config.engine) && config.engine !== "reference",
     muon: { momentum: config.muon_momentum, iterations: config.muon_iterations },
     ...(config.tap_bytes !== undefined
       ? { byteBudget: config.tap_bytes }

@@ -3,7 +3,7 @@ import type { StageInstance } from "../../model/parameters.ts";
 import type { WeightUse } from "../../model/plan-weights.ts";
 import type { BindingInput, OutputBindingInput } from "../../plan/builder.ts";
 import { TrainError } from "../errors.ts";
-import { embeddingGradient, scaledRows } from "./gradient-functions.ts";
+import { scaledRows } from "./gradient-functions.ts";
 import { gradientOutputs, inputNames, needed, trained } from "./step-context.ts";
 import type { GradientBinding, StepContext } from "./step-context.ts";
 
@@ -86,20 +86,10 @@ export class EmbedSteps {
   }
 
   #tokenTableGradient(section: string, target: OutputBindingInput): void {
-    const { vocabularySize, channelCount } = this.#step.model.config;
-    const program = "embedding_gradient";
-    if (!this.#step.builder.hasProgram(program)) {
-      const fn = embeddingGradient(vocabularySize, channelCount, this.#step.rowCount);
-      this.#step.builder.program(program, fn, {
-        kind: "embedding_gradient",
-        indices: "indices",
-        gradient: "gradient",
-      });
-    }
     this.#step.builder.dispatch(
       section,
       "backward embed tokens",
-      program,
+      this.#step.addRowsProgram(),
       { indices: "tokens", gradient: this.#embeddedGradient(section) },
       { table_gradient: target },
     );

@@ -1,17 +1,27 @@
 import { valueAndGradient } from "../../grad/value-and-gradient.ts";
+import type { MilFunction } from "../../mil/program.ts";
 import { tensorType } from "../../mil/types.ts";
 import type { StageInstance } from "../../model/parameters.ts";
 import type { BindingInput } from "../../plan/builder.ts";
+import { TrainError } from "../errors.ts";
 import { LossScale } from "./loss-scale.ts";
 import type { PreferencePlan } from "./preference-plan.ts";
 import { gradientOutputs, trained } from "./step-context.ts";
 import type { GradientBinding, StepContext } from "./step-context.ts";
 import { chooseHeadChunkRows } from "./step-sizes.ts";
+import { headByTargetRows, TARGET_ROWS, targetRows } from "./target-rows.ts";
+import type { HeadByRows } from "./target-rows.ts";
+
+/** Buffers of a micro-batch: the rows of the targets' gradients, and which rows they are. */
+const ROW_GRADIENTS = `d_${TARGET_ROWS}`;
+const INDICES = "target_indices";
 
 /** The head's part of a step, in chunks of rows whose logits exist at once. */
 export class HeadSteps {
   readonly #step: StepContext;
   readonly chunkRows: number;
+  /** The parameter whose rows the host looks up for the targets, where the plan wants that and the head allows it. */
+  readonly #matrix: string | undefined;
 
   constructor(step: StepContext) {
     this.#step = step;
@@ -21,6 +31,8 @@ export class HeadSteps {
       rowCount,
       options.headChunkRows ?? chooseHeadChunkRows(rowCount, vocabularySize),
     );
+    const isWanted = options.targetRows === true && options.preference === undefined;
+    this.#matrix = isWanted ? this.#byRows(1)?.matrix : undefined;
   }
 
   /** Each row's own loss, into where the plan of pairs reads it. */
@@ -44,6 +56,43 @@ export class HeadSteps {
     }
   }
 
+  /** The rows that stand for a micro-batch's targets: they depend on nothing that is computed, so they come first. */
+  lookUpTargets(section: string, head: StageInstance): void {
+    const parameter = this.#matrix;
+    if (parameter === undefined) return;
+    const { builder, model, rowCount, hiddenType, weights } = this.#step;
+    const { vocabularySize, channelCount } = model.config;
+    const program = this.#step.program("target_rows", () =>
+      targetRows(vocabularySize, channelCount, rowCount),
+    );
+    const table = weights.inputs(head, { section, use: "head" })[parameter];
+    if (table === undefined)
+      throw new TrainError("train.plan.weights", `the head has no "${parameter}"`);
+    builder.dispatch(
+      section,
+      "target rows",
+      program,
+      { table, targets: "targets" },
+      {
+        target_rows: this.#step.buffer(TARGET_ROWS, hiddenType, "activation"),
+        indices: this.#step.buffer(INDICES, tensorType("int32", [rowCount]), "activation"),
+      },
+    );
+  }
+
+  /** What the targets' rows learn beside all rows of their matrix: added where they were looked up. */
+  rowGradients(section: string, head: StageInstance, gradient: GradientBinding): void {
+    const matrix = trained(head).find(({ parameter }) => parameter === this.#matrix);
+    if (matrix === undefined) return;
+    this.#step.builder.dispatch(
+      section,
+      "backward target rows",
+      this.#step.addRowsProgram(),
+      { indices: INDICES, gradient: ROW_GRADIENTS },
+      { table_gradient: gradient(matrix, matrix.borrowed ? "embed" : "head") },
+    );
+  }
+
   /** With `pairs`, of their loss, which is known once each row's own is. */
   gradients(
     section: string,
@@ -52,8 +101,9 @@ export class HeadSteps {
     isPassedOn: boolean,
     pairs?: PreferencePlan,
   ): void {
-    const { functions, config } = this.#step.model;
+    const { config } = this.#step.model;
     const weights = trained(head);
+    const learnsRows = this.#learnsRows(head);
     const isPerRow = pairs !== undefined;
     if (pairs !== undefined) {
       this.rowLosses(section, head, pairs, "judge");
@@ -61,9 +111,10 @@ export class HeadSteps {
     }
     for (const [first, rowCount] of this.#chunks()) {
       const program = this.#step.program(`head_gradient_${rowCount}`, () =>
-        valueAndGradient(functions.head({ rowCount, dataType: "fp32", isPerRow }), {
+        valueAndGradient(this.#function(rowCount, isPerRow), {
           withRespectTo: [
             ...(isPassedOn ? ["hidden"] : []),
+            ...(learnsRows ? [TARGET_ROWS] : []),
             ...weights.map(({ parameter }) => parameter),
           ],
           gradientOf: [isPerRow ? "losses" : "loss_sum"],
@@ -89,6 +140,12 @@ export class HeadSteps {
               offset: first * config.channelCount,
             },
           }),
+          ...(learnsRows && {
+            [`d_${TARGET_ROWS}`]: {
+              buffer: this.#step.buffer(ROW_GRADIENTS, this.#step.hiddenType, "activation"),
+              offset: first * config.channelCount,
+            },
+          }),
           ...gradientOutputs(weights, "head", gradient),
         },
       );
@@ -103,9 +160,7 @@ export class HeadSteps {
       return;
     }
     for (const [first, rowCount] of this.#chunks()) {
-      const program = this.#step.program(`head_loss_${rowCount}`, () =>
-        this.#step.model.functions.head({ rowCount, dataType: "fp32" }),
-      );
+      const program = this.#step.program(`head_loss_${rowCount}`, () => this.#function(rowCount));
       this.#step.builder.dispatch(
         section,
         `evaluate head rows ${first} to ${first + rowCount - 1}`,
@@ -114,6 +169,19 @@ export class HeadSteps {
         { loss_sum: { buffer: "loss_sum", mode: first === 0 ? "write" : "accumulate" } },
       );
     }
+  }
+
+  #learnsRows(head: StageInstance): boolean {
+    return trained(head).some(({ parameter }) => parameter === this.#matrix);
+  }
+
+  #function(rowCount: number, isPerRow = false): MilFunction {
+    const byRows = this.#matrix === undefined ? undefined : this.#byRows(rowCount)?.function;
+    return byRows ?? this.#step.model.functions.head({ rowCount, dataType: "fp32", isPerRow });
+  }
+
+  #byRows(rowCount: number): HeadByRows | undefined {
+    return headByTargetRows(this.#step.model.functions.head({ rowCount, dataType: "fp32" }));
   }
 
   /** [first row, number of rows] of the head's chunks. */
@@ -133,6 +201,9 @@ export class HeadSteps {
   ): Record<string, BindingInput> {
     const { config } = this.#step.model;
     return {
+      ...(this.#matrix !== undefined && {
+        [TARGET_ROWS]: { buffer: TARGET_ROWS, offset: first * config.channelCount },
+      }),
       hidden: { buffer: this.#step.hidden(config.layerCount), offset: first * config.channelCount },
       targets: { buffer: "targets", offset: first },
       ...this.#step.weights.inputs(head, { section, use }),

@@ -8,6 +8,7 @@ import { optimize } from "../../passes/pipeline.ts";
 import { PlanBuilder } from "../../plan/builder.ts";
 import type { BindingInput, OutputBindingInput } from "../../plan/builder.ts";
 import { TrainError } from "../errors.ts";
+import { embeddingGradient } from "./gradient-functions.ts";
 import { heldStages } from "./step-part.ts";
 import type { HeldStages } from "./step-part.ts";
 import type { TrainingPlanOptions } from "./step-plan-options.ts";
@@ -140,6 +141,18 @@ export class StepContext {
       written.add(name);
       return { buffer: name, mode };
     };
+  }
+
+  /** Adds rows [B * S, C] where a table's rows were looked up. */
+  addRowsProgram(): string {
+    const name = "embedding_gradient";
+    if (!this.builder.hasProgram(name)) {
+      const { vocabularySize, channelCount } = this.model.config;
+      const fn = embeddingGradient(vocabularySize, channelCount, this.rowCount);
+      const ports = { indices: "indices", gradient: "gradient" };
+      this.builder.program(name, fn, { kind: "embedding_gradient", ...ports });
+    }
+    return name;
   }
 
   get #packingFunction(): MilFunction {

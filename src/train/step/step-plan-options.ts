@@ -32,6 +32,11 @@ export interface TrainingPlanOptions {
   readonly isBudgetSoft?: boolean;
   /** Rows of the batch whose logits exist at once. Default: what fits 64 MiB of logits. */
   readonly headChunkRows?: number;
+  /**
+   * The host looks up the rows of the head's matrix that stand for the targets, where the head allows it: what a Neural
+   * Engine would otherwise compare with every column of the vocabulary. Default false.
+   */
+  readonly targetRows?: boolean;
   /** Rows of a sequence that attend together, to the columns that some of them see. Default: all, to all columns. */
   readonly attentionBlockRows?: number;
   readonly adamw?: AdamwSettings;

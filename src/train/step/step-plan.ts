@@ -185,6 +185,8 @@ class StepPlan {
 
   #forward(section: string): void {
     this.#embed.forward(section);
+    const { head } = this.#step.held;
+    if (head !== undefined) this.#head.lookUpTargets(section, head);
     this.#reference(section);
     for (const layer of this.#layers)
       this.#blocks.forward(section, "forward", layer, this.#blocks.derivatives.of(layer));
@@ -200,9 +202,10 @@ class StepPlan {
     }
     for (const layer of this.#layers.toReversed()) {
       const derivative = derivatives.of(layer);
-      if (derivative === undefined) return;
+      if (derivative === undefined) break;
       this.#blocks.backward(section, layer, derivative, gradient);
     }
+    if (held.head !== undefined) this.#head.rowGradients(section, held.head, gradient);
     if (held.embed !== undefined && derivatives.needsInputGradient(0))
       this.#embed.gradients(section, held.embed, gradient);
   }
@@ -220,8 +223,9 @@ class StepPlan {
     const section = "evaluate";
     this.#embed.forward(section);
     this.#reference(section);
-    for (const layer of this.#layers) this.#blocks.forward(section, "evaluate", layer, undefined);
     const { head } = this.#step.held;
+    if (head !== undefined) this.#head.lookUpTargets(section, head);
+    for (const layer of this.#layers) this.#blocks.forward(section, "evaluate", layer, undefined);
     if (head !== undefined) this.#head.evaluate(section, head, this.#pairs);
   }
 }

@@ -26,6 +26,7 @@ export function tinyPlan(json: object = TINY_GPT2): TrainingPlan {
     batchSize: 2,
     sequenceLength: 16,
     headChunkRows: 20,
+    targetRows: true,
     optimize: (fn) => optimize(fn),
   });
 }
