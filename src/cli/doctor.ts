@@ -244,6 +244,7 @@ async function* examine(driver: Driver | undefined): AsyncGenerator<Finding> {
   yield* await machineFindings();
   yield await koffiFinding();
   yield await cpuFinding();
+  yield await gpuFinding();
   yield* await driverFindings();
   yield siliconFinding();
   yield aneFinding();
@@ -349,6 +350,24 @@ async function cpuFinding(): Promise<Finding> {
     };
   } catch (error) {
     return { what: "cpu engine", state: "missing", detail: messageOf(error) };
+  }
+}
+
+/** What the GPU engine would run on: a real device, one in software, or why there is none. */
+async function gpuFinding(): Promise<Finding> {
+  const what = "gpu engine";
+  try {
+    const { createGpuEngine, findGpuDevices, isSoftware } = await import("../engine/gpu/index.ts");
+    const engine = createGpuEngine();
+    const { device, runtime } = engine.description;
+    await engine.close();
+    const note = isSoftware(findGpuDevices())
+      ? "\nit is a processor that plays a GPU: good for tests, slower than --engine cpu"
+      : "\nnot measured here yet: `anecdote bench engine --beside gpu,cpu` holds it against the CPU engine";
+    return { what, state: "note", detail: `${runtime} on ${device}${note}` };
+  } catch (error) {
+    // No engine needs it: its absence is no fault of the machine.
+    return { what, state: "note", detail: messageOf(error) };
   }
 }
 

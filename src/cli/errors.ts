@@ -15,7 +15,12 @@ export const EXIT_CODES = {
 } as const;
 
 /** Of errors that say that this machine lacks what the engine runs on. */
-const UNAVAILABLE: ReadonlySet<string> = new Set(["engine.ane.library", "engine.cpu.runtime"]);
+const UNAVAILABLE: ReadonlySet<string> = new Set([
+  "engine.ane.library",
+  "engine.cpu.runtime",
+  "engine.gpu.build",
+  "engine.gpu.device",
+]);
 
 /** A command line that cannot be understood. */
 export class UsageError extends AnecdoteError {}

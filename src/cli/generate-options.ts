@@ -77,7 +77,7 @@ export const GENERATE_OPTIONS = {
     integer: true,
     minimum: 0,
   }),
-  engine: textOption("cpu, reference, sim:<chip>, ane, or auto", {
+  engine: textOption("cpu, gpu, reference, sim:<chip>, ane, or auto", {
     ...MACHINE,
     placeholder: "NAME",
   }),

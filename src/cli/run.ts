@@ -37,7 +37,7 @@ export function register(program: Command, _exit: Exit): void {
     .option("--input <name=file.npy>", "an input's array (may be given several times)", append, [])
     .option("--output <dir>", "folder for the results, one .npy each")
     .option("--random <seed>", "fill missing inputs: floats normal, integers and bools 0 or 1")
-    .option("--engine <name>", "cpu, reference, sim:<chip>, ane, or auto", "cpu")
+    .option("--engine <name>", "cpu, gpu, reference, sim:<chip>, ane, or auto", "cpu")
     .option("--function <name>", "which function, where the file has several")
     .option("--shape <name=2x3>", "sizes of an input that the file leaves open", append, [])
     .option("--dim <name=4>", "a size that an .onnx file leaves open, by its name", append, [])

@@ -71,6 +71,11 @@ const ENGINES: Readonly<Record<string, CreateEngine>> = {
   reference: async () => (await import("./reference/index.ts")).createReferenceEngine(),
 };
 
+/** Whether threads are a setting of an engine. */
+export function hasThreads(name: string): boolean {
+  return name !== "gpu" && name !== "reference";
+}
+
 /** What `--engine` accepts. */
 export const ENGINE_NAMES: readonly string[] = ["auto", ...Object.keys(ENGINES), "sim:<chip>"];
 
@@ -124,7 +129,10 @@ async function bestEngine(options: EngineOptions): Promise<Engine> {
 }
 
 /** Throws `EngineError` for a setting that the engine does not have. */
-function checkMeaning(name: string, { driver, numerics, arithmetic }: EngineOptions): void {
+function checkMeaning(
+  name: string,
+  { driver, numerics, arithmetic, threads }: EngineOptions,
+): void {
   if (numerics !== undefined && !isSimulated(name)) {
     throw new EngineError("engine.option", `engine "${name}" has no choice of numerics`, {
       remedy: "--numerics is a setting of sim:<chip>, as in --engine sim:m4.",
@@ -133,6 +141,11 @@ function checkMeaning(name: string, { driver, numerics, arithmetic }: EngineOpti
   if (arithmetic !== undefined && !isSimulated(name)) {
     throw new EngineError("engine.option", `engine "${name}" has no choice of arithmetic`, {
       remedy: "--arithmetic is a setting of sim:<chip>, as in --engine sim:m4.",
+    });
+  }
+  if (name === "gpu" && threads !== undefined) {
+    throw new EngineError("engine.option", `engine "gpu" has no threads to choose`, {
+      remedy: "--threads is a setting of cpu and sim:<chip>.",
     });
   }
   if (driver !== undefined && (name === "cpu" || name === "gpu" || name === "reference")) {

@@ -107,7 +107,9 @@ export interface MemoryReport {
  * Compiles programs, owns buffers, runs dispatches. Guarantees that every engine gives:
  * - `run` executes the section's dispatches as if one after the other, in order;
  * - persistent buffers start as zeros and change only by a dispatch or through a view;
- * - between runs a view shows what the last run wrote, and what is written into it the next run reads;
+ * - between runs a view shows what the last run wrote, and what is written into it the next run reads; where buffers
+ *   stand on a device, of weights, gradients, moments and states that holds for a view that was asked for since the last
+ *   run (inputs may be written, and outputs read, through any view);
  * - running a section twice over equal contents gives equal bits.
  */
 export interface LoadedPlan {

@@ -10,6 +10,8 @@ import type { HostRule } from "./programs.ts";
 import { refuseUnbuilt } from "./refusals.ts";
 import { openWebGpu } from "./webgpu-runtime.ts";
 
+export { findGpuDevices, isSoftware } from "./devices.ts";
+
 export interface GpuEngineOptions {
   /** Whether ops that the device has no kernel for run on the processor, counted and named. Default "allow". */
   readonly hostOps?: HostRule;

@@ -308,7 +308,7 @@ export const TRAIN_OPTIONS = {
     ...REPORTING,
     aliases: ["resume_from_checkpoint"],
   }),
-  engine: textOption("cpu, reference, sim:<chip>, ane, or auto", {
+  engine: textOption("cpu, gpu, reference, sim:<chip>, ane, or auto", {
     ...MACHINE,
     placeholder: "NAME",
   }),

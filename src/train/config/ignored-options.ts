@@ -173,7 +173,7 @@ const RULES: readonly Rule[] = [
   {
     key: "scaling",
     reason: ({ engine }) =>
-      engine === "cpu" || engine === "reference"
+      engine === "cpu" || engine === "gpu" || engine === "reference"
         ? `the engine ${engine} computes in fp32, where nothing needs it`
         : undefined,
     remedy: "Leave --scaling out, or take --engine sim:m4 or ane.",
@@ -181,7 +181,11 @@ const RULES: readonly Rule[] = [
   {
     key: "threads",
     reason: ({ engine }) =>
-      engine === "reference" ? "the engine reference has one thread" : undefined,
+      engine === "reference"
+        ? "the engine reference has one thread"
+        : engine === "gpu"
+          ? "the engine gpu has the device's threads"
+          : undefined,
     remedy: "Leave --threads out, or take --engine cpu.",
   },
   ...(

@@ -1,6 +1,6 @@
 import { writeSync } from "node:fs";
 import type { Launched } from "../../cluster/index.ts";
-import { createEngine, engineOptions } from "../../engine/create.ts";
+import { createEngine, engineOptions, hasThreads } from "../../engine/create.ts";
 import type { Engine, LoadedPlan } from "../../engine/engine.ts";
 import { messageOf } from "../../util/errors.ts";
 import type { TrainConfig } from "../config/config.ts";
@@ -51,8 +51,7 @@ async function train(
   launched: Launched,
 ): Promise<void> {
   const { start } = order;
-  const threads =
-    given.threads ?? (given.engine === "reference" ? undefined : threadsBeside(launched));
+  const threads = given.threads ?? (hasThreads(given.engine) ? threadsBeside(launched) : undefined);
   const config = { ...order.config, threads };
   const engine = await createEngine(config.engine, {
     ...engineOptions(config),

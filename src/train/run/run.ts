@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { stringify as stringifyYaml } from "yaml";
-import { createEngine, engineOptions } from "../../engine/create.ts";
+import { createEngine, engineOptions, hasThreads } from "../../engine/create.ts";
 import type { Engine, LoadedPlan } from "../../engine/engine.ts";
 import { isBudgetSpent } from "../../engine/host/compile-budget.ts";
 import { EngineError } from "../../engine/errors.ts";
@@ -95,8 +95,7 @@ export async function runTraining(given: TrainConfig, context: RunContext): Prom
   }
   if (launched === undefined) return await prepareAndRun(given, context);
   const leader = await GroupLeader.form(given);
-  const threads =
-    given.threads ?? (given.engine === "reference" ? undefined : threadsBeside(launched));
+  const threads = given.threads ?? (hasThreads(given.engine) ? threadsBeside(launched) : undefined);
   let last: TrainEvent;
   try {
     // An update that does not go round is refused before anything is prepared.
