@@ -1,7 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { ComparisonView, SettingsView } from "../../src/server/runs/views.ts";
-import { smoothed } from "../../src/util/plot/down-sample.ts";
 import { ask, messageOf, withQuery } from "../api.ts";
 import {
   AXIS_NAMES,
@@ -13,10 +12,11 @@ import {
 } from "../chart-settings.ts";
 import { Chart } from "../parts/chart.tsx";
 import type { Line } from "../parts/chart.tsx";
+import { curveLines } from "../parts/curve-lines.ts";
 import { CurveTools } from "../parts/curve-tools.tsx";
 import { Problem, TableBox, loss } from "../parts/kit.tsx";
 import { linkTo } from "../router.ts";
-import { colourVersion, curveColour } from "../theme.ts";
+import { colourVersion } from "../theme.ts";
 
 const NUMBERS = [
   ["train_loss", "training loss"],
@@ -151,16 +151,15 @@ export function CompareView({ ids }: { readonly ids: readonly string[] }) {
 
 function linesOf(view: ComparisonView, ids: readonly string[]): readonly Line[] {
   void colourVersion.value;
+  // Evaluations are few, and means already.
   const isRaw = view.name === "eval_loss";
-  return view.runs.flatMap(({ id, x, y }): Line[] => {
-    if (x.length === 0) return [];
-    const line = { label: id, colour: curveColour(ids.indexOf(id)), x };
-    if (isRaw || smoothing.value === 0) return [{ ...line, y, hasMarks: isRaw }];
-    return [
-      { ...line, y, isFaint: true },
-      { ...line, y: smoothed(y, smoothing.value) },
-    ];
-  });
+  return view.runs.flatMap(({ id, x, y }) =>
+    curveLines({
+      ...{ label: id, place: ids.indexOf(id), x, y },
+      smoothing: isRaw ? 0 : smoothing.value,
+      marksBelow: isRaw ? Infinity : 0,
+    }),
+  );
 }
 
 /** Losses of each run at its end, and at the last place that all have reached: what may be compared. */

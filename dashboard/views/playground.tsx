@@ -9,7 +9,8 @@ import { Choice, Problem } from "../parts/kit.tsx";
 import { linkTo } from "../router.ts";
 import { loadRuns, runList } from "./runs.tsx";
 
-const prompt = signal("Once upon a time");
+const FIRST_PROMPT = "Once upon a time";
+const prompt = signal(FIRST_PROMPT);
 const maxTokens = signal(80);
 const temperature = signal(0.8);
 const seed = signal(1);
@@ -101,6 +102,9 @@ export function PlaygroundView({ id }: { readonly id: string }) {
           second.value = "";
           slid.value = names.length - 1;
           turns.value = [];
+          mode.value = found.isChat ? "chat" : "text";
+          if (mode.value === "chat" && prompt.value === FIRST_PROMPT) prompt.value = "";
+          else if (mode.value === "text" && prompt.value === "") prompt.value = FIRST_PROMPT;
         });
       },
       (error: unknown) => (problem.value = messageOf(error)),
@@ -108,20 +112,31 @@ export function PlaygroundView({ id }: { readonly id: string }) {
   }, [run]);
   const checkpoints = detail.value?.checkpoints ?? [];
   const modelOf = (name: string): string => `${run}/${name}`;
-  const begin = async (names: readonly string[]): Promise<void> => {
+  const during = async (act: (signalToEnd: AbortSignal) => Promise<void>): Promise<void> => {
     const controller = new AbortController();
     abort.value = controller;
     problem.value = null;
-    for (const name of names) {
-      if (controller.signal.aborted) break;
-      const index = checkpoints.findIndex((checkpoint) => checkpoint.name === name);
-      if (names.length > 2) slid.value = index;
-      const known = answers.value.get(questionKey(modelOf(name), turns.value));
-      if (known?.state === "done" && known.told !== "stopped" && names.length > 2) continue;
-      await writeAnswer(modelOf(name), turns.value, controller.signal);
-    }
+    await act(controller.signal);
     abort.value = null;
   };
+  /** What stands side by side is written at the same time. */
+  const begin = async (names: readonly string[]): Promise<void> =>
+    during(async (signalToEnd) => {
+      await Promise.all(
+        names.map(async (name) => writeAnswer(modelOf(name), turns.value, signalToEnd)),
+      );
+    });
+  /** One checkpoint after the other; answers that are there stay. */
+  const walk = async (names: readonly string[]): Promise<void> =>
+    during(async (signalToEnd) => {
+      for (const [index, name] of names.entries()) {
+        if (signalToEnd.aborted) break;
+        slid.value = index;
+        const known = answers.value.get(questionKey(modelOf(name), turns.value));
+        if (known?.state === "done" && known.told !== "stopped") continue;
+        await writeAnswer(modelOf(name), turns.value, signalToEnd);
+      }
+    });
   const isBusy = abort.value !== null;
   const answerOf = (name: string): Writing =>
     answers.value.get(questionKey(modelOf(name), turns.value)) ?? EMPTY;
@@ -189,6 +204,12 @@ export function PlaygroundView({ id }: { readonly id: string }) {
           <textarea
             rows={3}
             value={prompt.value}
+            onKeyDown={(event) => {
+              // As in every chat: Enter sends, with Shift it is a line.
+              if (mode.value !== "chat" || event.key !== "Enter" || event.shiftKey) return;
+              event.preventDefault();
+              event.currentTarget.form?.requestSubmit();
+            }}
             onInput={(event) => (prompt.value = event.currentTarget.value)}
           />
         </label>
@@ -240,7 +261,7 @@ export function PlaygroundView({ id }: { readonly id: string }) {
             <button
               type="button"
               disabled={isBusy}
-              onClick={() => void begin(checkpoints.map(({ name }) => name))}
+              onClick={() => void walk(checkpoints.map(({ name }) => name))}
             >
               write with each
             </button>

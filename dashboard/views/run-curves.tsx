@@ -1,6 +1,5 @@
 import { PANELS } from "../../src/server/runs/panels.ts";
 import type { Panel } from "../../src/server/runs/panels.ts";
-import { smoothed } from "../../src/util/plot/down-sample.ts";
 import {
   AXIS_NAMES,
   axis,
@@ -12,8 +11,9 @@ import {
 import type { GrowingCurve, LiveRun } from "../live-run.ts";
 import { Chart } from "../parts/chart.tsx";
 import type { Line } from "../parts/chart.tsx";
+import { curveLines } from "../parts/curve-lines.ts";
 import { CurveTools } from "../parts/curve-tools.tsx";
-import { colourVersion, curveColour } from "../theme.ts";
+import { colourVersion } from "../theme.ts";
 
 export function RunCurves({ live }: { readonly live: LiveRun }) {
   void colourVersion.value;
@@ -49,18 +49,15 @@ export function RunCurves({ live }: { readonly live: LiveRun }) {
 }
 
 function panelLines(panel: Panel, curves: ReadonlyMap<string, GrowingCurve>): readonly Line[] {
-  const weight = panel.isSmoothed === true ? smoothing.value : 0;
-  return panel.names.flatMap(([name, label], index): Line[] => {
+  return panel.names.flatMap(([name, label], place) => {
     const curve = curves.get(name);
     if (curve === undefined) return [];
-    const { x, y } = curve;
-    const line = { label, colour: curveColour(index), x };
     // Evaluations are few, and means already.
-    if (name === "eval_loss") return [{ ...line, y, hasMarks: true }];
-    if (weight === 0) return [{ ...line, y, hasMarks: x.length < 40 }];
-    return [
-      { ...line, y, isFaint: true },
-      { ...line, y: smoothed(y, weight) },
-    ];
+    const isRaw = name === "eval_loss";
+    return curveLines({
+      ...{ label, place, x: curve.x, y: curve.y },
+      smoothing: isRaw || panel.isSmoothed !== true ? 0 : smoothing.value,
+      marksBelow: isRaw ? Infinity : 40,
+    });
   });
 }

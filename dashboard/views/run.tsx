@@ -73,28 +73,37 @@ export function RunView({ id, tab }: { readonly id: string; readonly tab: string
 
 /** The run as one HTML file, as `anecdote report` writes it. */
 function ReportButton({ id }: { readonly id: string }) {
-  const told = useSignal("report");
+  const told = useSignal("");
+  const isBusy = useSignal(false);
   const make = async (): Promise<void> => {
+    isBusy.value = true;
     told.value = "making the report …";
     try {
       const response = await fetch(runPath(id, "/report"), { headers: requestHeaders() });
       if (!response.ok) throw new RequestError(response.status, await problemOf(response));
       saveText(`${id}.html`, await response.text());
-      told.value = "report";
+      told.value = "";
     } catch (error) {
       told.value = `no report: ${messageOf(error)}`;
+    } finally {
+      isBusy.value = false;
     }
   };
   return (
-    <button
-      type="button"
-      class="link"
-      title="one HTML file with everything, to send to somebody"
-      disabled={told.value.endsWith("…")}
-      onClick={() => void make()}
-    >
-      <span role="status">{told.value}</span>
-    </button>
+    <>
+      <button
+        type="button"
+        class="link"
+        title="one HTML file with everything, to send to somebody"
+        disabled={isBusy.value}
+        onClick={() => void make()}
+      >
+        report
+      </button>
+      <span class="hint" role="status">
+        {told.value}
+      </span>
+    </>
   );
 }
 

@@ -1,7 +1,6 @@
 import { effect, signal, useComputed } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { formatBytes, formatCount, formatDuration } from "../../src/util/format.ts";
-import { smoothed } from "../../src/util/plot/down-sample.ts";
 import type { ComparisonView, RunList, RunRow } from "../../src/server/runs/views.ts";
 import { ask, messageOf, withQuery } from "../api.ts";
 import {
@@ -14,6 +13,7 @@ import {
 } from "../chart-settings.ts";
 import { Chart } from "../parts/chart.tsx";
 import type { Line, Range } from "../parts/chart.tsx";
+import { curveLines } from "../parts/curve-lines.ts";
 import { CurveTools } from "../parts/curve-tools.tsx";
 import {
   Choice,
@@ -196,20 +196,18 @@ function withFormat() {
   return formatX === undefined ? {} : { formatX };
 }
 
+/** Behind more curves than this nothing else is drawn. */
+const MOST_WITH_TOLD = 6;
+
 function linesOf(view: ComparisonView | null): readonly Line[] {
   void colourVersion.value;
   if (view === null) return [];
-  const weight = smoothing.value;
-  return view.runs.flatMap(({ id, x, y }): Line[] => {
-    if (x.length === 0) return [];
-    const colour = curveColour(placeOfRun(id));
-    const line = { label: id, colour, x };
-    if (weight === 0 || view.runs.length > 6) return [{ ...line, y: smoothed(y, weight) }];
-    return [
-      { ...line, y, isFaint: true },
-      { ...line, y: smoothed(y, weight) },
-    ];
-  });
+  return view.runs.flatMap(({ id, x, y }) =>
+    curveLines({
+      ...{ label: id, place: placeOfRun(id), x, y, smoothing: smoothing.value },
+      showsTold: view.runs.length <= MOST_WITH_TOLD,
+    }),
+  );
 }
 
 function RunTable({ runs }: { readonly runs: readonly RunRow[] }) {

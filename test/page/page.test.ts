@@ -6,8 +6,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { readEvents, eventsPath } from "../../src/runs/event-log.ts";
+import { EventLog, readEvents, eventsPath } from "../../src/runs/event-log.ts";
 import { listCheckpoints } from "../../src/runs/checkpoint.ts";
+import { byteTokenizer, CHAT_TEMPLATES, withChatTemplate } from "../../src/text/index.ts";
+import { buildDouble } from "../engine/ane/double-library.ts";
+import { pathWith } from "../helpers/fake-commands.ts";
+import { tinyModelFolder } from "../helpers/model-folder.ts";
+import { MACMON } from "../track/fake-meters.ts";
 import { finished, startCli, tinyTraining } from "../helpers/cli.ts";
 import { chromiumPath, launchBrowser } from "./browser.ts";
 
@@ -25,6 +30,7 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
   let runs: string;
   let training: ChildProcess;
   let trained: Promise<{ readonly code: number | null }>;
+  let metered: Promise<{ readonly code: number | null; readonly stderr: string }>;
   let server: ChildProcess;
   let address: string;
 
@@ -41,6 +47,24 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
       ]),
     );
     trained = finished(training);
+    mkdirSync(join(root, "bin"));
+    writeFileSync(join(root, "bin", "macmon"), MACMON, { mode: 0o755 });
+    // One through the driver's double, beside a power meter that is none; one that answers chats.
+    metered = finished(
+      startCli(
+        tinyTraining(root, join(runs, "metered"), [
+          ...["--engine", "ane", "--max-steps", "30", "--logging-steps", "5", "--save-steps", "0"],
+        ]),
+        {
+          PATH: pathWith(join(root, "bin")),
+          ANECDOTE_POWER: "macmon",
+          ANECDOTE_ANE_LIBRARY: buildDouble("e5rt"),
+          ANECDOTE_ANE_CHIP: "m4",
+          ANECDOTE_CACHE_DIR: join(root, "cache"),
+        },
+      ),
+    );
+    talkingRun(join(runs, "talker"));
     [server, address] = await dashboardOf(runs);
     browser = await launchBrowser(CHROMIUM ?? "");
   });
@@ -191,6 +215,8 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
       text.replace(/learning_rate: .*/, "learning_rate: 0.125"),
     );
     const page = await opened("/");
+    await page.getByRole("button", { name: "draw none" }).click();
+    for (const name of ["first", "second"]) await page.getByLabel(`draw ${name}`).check();
     await page.getByRole("link", { name: "compare 2 runs" }).click();
     await page
       .getByRole("row", { name: /learning_rate/ })
@@ -230,47 +256,136 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
     await flipped.getByText("stopped at the number of tokens").waitFor();
   }, 90_000);
 
-  it("can be read on a phone: nothing is wider than the screen", async () => {
-    for (const path of [
-      "/",
-      "/run/first",
-      "/run/first/settings",
-      "/compare/first,second",
-      "/playground/first",
-      "/engine",
-    ]) {
-      const page = await opened(path, { width: 390 });
-      await page.locator(".panel").first().waitFor();
-      await delay(200);
-      const width = await page.evaluate("document.documentElement.scrollWidth");
-      expect([path, width]).toEqual([path, 390]);
+  it("shows what a meter and an engine told, and each dispatch as measured and as predicted", async () => {
+    const { code, stderr } = await metered;
+    expect(code, stderr).toBe(0);
+    const page = await opened("/run/metered");
+    for (const name of ["engine share", "TFLOPS", "watts", "joules a token"])
+      await page.getByRole("img", { name: new RegExp(`^${name}: `) }).waitFor();
+    await page.locator(".tile", { hasText: "power" }).getByText("3.5 W").waitFor();
+    await page.getByRole("link", { name: "Plan" }).click();
+    await page.getByRole("region", { name: "Timeline, measured" }).waitFor();
+    const table = page.getByRole("region", { name: "Times measured and predicted" });
+    await page.getByText("each dispatch, measured and predicted").click();
+    const rows = await table.locator("tbody tr").allInnerTexts();
+    const blocks = rows.filter((row) => /\bforward block\.0/.test(row));
+    expect(blocks).toHaveLength(1);
+    expect(blocks[0]).toMatch(/block_forward.*\d ms.*\d ms/s);
+  });
+
+  it("shows a program's MIL when it is clicked on, in the timeline and in the data flow", async () => {
+    const page = await opened("/run/metered/plan");
+    const program = page.locator("#program pre");
+    for (const picture of ["Timeline, measured", "Timeline, predicted", "Data flow"]) {
+      const part = page
+        .getByRole("region", { name: picture })
+        .locator('[data-key="block_forward"]')
+        .first();
+      await part.click();
+      await expect.poll(async () => program.innerText(), PATIENT).toMatch(/^program\(.*fp16/s);
+      expect(await page.locator("#program h2").innerText()).toBe("block_forward");
+      await page.locator("#program").getByLabel("as").selectOption("the plan has it");
+      expect(await program.innerText()).toContain("fp32");
+      await page.getByRole("button", { name: "close" }).click();
     }
   });
 
-  it("has names, contrast and an order that axe finds nothing wrong with, light and dark", async () => {
-    const paths = ["/", "/run/first", "/run/first/samples", "/run/first/checkpoints"];
-    const more = [
-      "/run/first/settings",
-      "/compare/first,second",
-      "/run/first/plan",
-      "/playground/first",
-      "/engine",
-    ];
-    for (const [colorScheme, path] of [
-      ...[...paths, ...more].map((path) => ["light", path] as const),
-      ...["/", "/run/first"].map((path) => ["dark", path] as const),
-    ]) {
-      const page = await opened(path, { colorScheme });
-      await page.locator(".panel").first().waitFor();
-      await delay(200);
+  it("gives a run's report and looks into files, as one file holds it", async () => {
+    const page = await opened("/run/metered");
+    const [report] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("button", { name: "report" }).click(),
+    ]);
+    expect(report.suggestedFilename()).toBe("metered.html");
+    expect(readFileSync(await report.path(), "utf8")).toContain("<h1>Run metered</h1>");
+    await page.getByRole("link", { name: "Files" }).click();
+    await page.getByLabel("files", { exact: true }).setInputFiles({
+      ...{ name: "small.mil", mimeType: "text/plain", buffer: Buffer.from(SMALL_PROGRAM) },
+    });
+    const article = page.getByRole("article", { name: "Report of small.mil" });
+    await article.getByText("Cost of main on M4").waitFor();
+    await page.getByLabel("on", { exact: true }).selectOption("M1");
+    await article.getByText("Cost of main on M1").waitFor();
+    const [saved] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("button", { name: "save as one HTML file" }).click(),
+    ]);
+    const file = readFileSync(await saved.path(), "utf8");
+    // The same drawings, as the browser has read both.
+    const drawn = "[...document.querySelectorAll('article svg')].map((svg) => svg.outerHTML)";
+    const ofFile = `[...new DOMParser().parseFromString(${JSON.stringify(file)}, "text/html").querySelectorAll("svg")].map((svg) => svg.outerHTML)`;
+    expect(await page.evaluate(drawn)).toEqual(await page.evaluate(ofFile));
+    await page.getByText(/in the folder of runs/).click();
+    await page.getByRole("button", { name: "talker/checkpoint-2" }).click();
+    await page.getByText(/one token, with a cache of/).waitFor();
+    await page.getByLabel("files", { exact: true }).setInputFiles({
+      ...{ name: "broken.onnx", mimeType: "", buffer: Buffer.from("nothing") },
+    });
+    await page.getByRole("alert").getByText("broken.onnx").waitFor();
+  }, 60_000);
+
+  it("talks with a model that has a chat template, turn by turn, with two checkpoints at once", async () => {
+    const page = await opened("/playground/talker");
+    await page.getByLabel("you say").fill("Hello");
+    await page.getByLabel("tokens").fill("5");
+    await page.getByLabel("temperature").fill("0");
+    await page.getByLabel("beside").selectOption("checkpoint-1");
+    await page.getByLabel("you say").press("Enter");
+    const answer = (step: number) =>
+      page.locator(".columns").getByRole("article", { name: `Answer of checkpoint-${step}` });
+    for (const step of [2, 1])
+      await answer(step).getByText("stopped at the number of tokens").waitFor({ timeout: 30_000 });
+    const texts = [await answer(2).locator(".output").innerText()];
+    texts.push(await answer(1).locator(".output").innerText());
+    expect(texts[0]).not.toBe(texts[1]);
+    await answer(2).locator(".token").first().hover();
+    expect(await answer(2).locator(".chances").innerText()).toMatch(/\d\.\d %/);
+    await page.getByRole("button", { name: "go on with this answer" }).click();
+    expect(await page.locator(".turns li").count()).toBe(2);
+    await page.getByLabel("you say").fill("And then?");
+    await page.getByRole("button", { name: "write", exact: true }).click();
+    await answer(2).getByText("stopped at the number of tokens").waitFor();
+  }, 60_000);
+
+  const PATHS = [
+    ...["/", "/run/first", "/run/first/samples", "/run/first/checkpoints", "/run/first/settings"],
+    ...["/run/metered/plan", "/compare/first,second", "/playground/talker", "/engine", "/files"],
+  ];
+
+  it("can be read on a phone: nothing is wider than the screen", async () => {
+    const page = await opened("/", { width: 375, colorScheme: "dark" });
+    for (const path of PATHS) {
+      await visit(page, path);
+      const width = await page.evaluate("document.documentElement.scrollWidth");
+      expect([path, width]).toEqual([path, 375]);
+    }
+  });
+
+  it("has names, contrast and an order that axe finds nothing wrong with, light, dark and on a phone", async () => {
+    for (const [colorScheme, width] of [
+      ["light", 1280],
+      ["dark", 375],
+    ] as const) {
+      const page = await opened("/", { colorScheme, width });
       // The policy lets no script in; axe comes by the debugger, which it does not bind.
       await page.evaluate(readFileSync(AXE, "utf8"));
-      const found = await page.evaluate(
-        "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ').slice(0, 300)}`))",
-      );
-      expect([path, colorScheme, found]).toEqual([path, colorScheme, []]);
+      for (const path of PATHS) {
+        await visit(page, path);
+        const found = await page.evaluate(
+          "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ').slice(0, 300)}`))",
+        );
+        expect([path, colorScheme, found]).toEqual([path, colorScheme, []]);
+      }
     }
   }, 120_000);
+
+  /** Goes to another place of a page that is open, and waits until it is drawn. */
+  async function visit(page: Page, path: string): Promise<void> {
+    await page.evaluate(`location.hash = ${JSON.stringify(`#${path}`)}`);
+    await page.locator("main .panel").first().waitFor();
+    // Charts take the size of what is around them once that is there.
+    await delay(150);
+  }
 });
 
 /** A dashboard as a process of its own, and its address. */
@@ -290,3 +405,24 @@ function copyRun(from: string, to: string, change: (config: string) => string): 
   writeFileSync(eventsPath(to), readFileSync(eventsPath(from)));
   writeFileSync(join(to, "config.yaml"), change(readFileSync(join(from, "config.yaml"), "utf8")));
 }
+
+/** Two checkpoints of a model that was not trained, with a template for chats. */
+function talkingRun(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  const described = withChatTemplate(byteTokenizer(), CHAT_TEMPLATES.plain);
+  for (const [index, size] of [32, 64].entries())
+    tinyModelFolder(join(folder, `checkpoint-${index + 1}`), {
+      ...{ described, contextLength: 256, config: { intermediate_size: size } },
+    });
+  const log = new EventLog(eventsPath(folder));
+  log.append({ kind: "notice", step: 2, message: "made" });
+  log.close();
+}
+
+const SMALL_PROGRAM = `program(1.3)
+{
+    func main<ios18>(tensor<fp16, [8, 64]> x) {
+        tensor<fp16, [8, 64]> y = relu(x = x)[name = string("y")];
+    } -> (y);
+}
+`;

@@ -1,4 +1,4 @@
-import { existsSync, realpathSync, statSync } from "node:fs";
+import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, join, sep } from "node:path";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
 import { eventsPath } from "../../runs/event-log.ts";
@@ -29,6 +29,8 @@ const SPARK_COUNT = 60;
 const CURVE_LIMIT = 4000;
 const SIZE_FOR_MS = 10_000;
 const NOTICE_COUNT = 100;
+/** Of a tokenizer_config.json that is looked into. */
+const CONFIG_BYTES = 4 << 20;
 
 /** Part of an axis, and about how many points of it. */
 export interface CurveRequest {
@@ -157,6 +159,7 @@ export class RunStore {
         .slice(-NOTICE_COUNT)
         .map(({ step, message }) => ({ step, message })),
       checkpoints: this.#checkpoints(record),
+      isChat: hasChatFile(listCheckpoints(folder).at(-1)?.folder),
       config: readConfig(folder),
       sampleCount: record.events.filter(({ kind }) => kind === "sample").length,
       predicted: end?.predicted ?? null,
@@ -316,4 +319,13 @@ function isBelow(folder: string, root: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** Whether a model's folder has a chat template, by its files alone: a tokenizer takes long to read. */
+function hasChatFile(folder: string | undefined): boolean {
+  if (folder === undefined) return false;
+  if (existsSync(join(folder, "chat_template.jinja"))) return true;
+  const path = join(folder, "tokenizer_config.json");
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? Infinity;
+  return size <= CONFIG_BYTES && readFileSync(path, "utf8").includes('"chat_template"');
 }

@@ -59,6 +59,8 @@ export interface RunDetail {
   readonly progress: string | null;
   readonly notices: readonly { readonly step: number; readonly message: string }[];
   readonly checkpoints: readonly CheckpointView[];
+  /** Whether the newest checkpoint has a chat template. */
+  readonly isChat: boolean;
   readonly config: Readonly<Record<string, unknown>>;
   readonly sampleCount: number;
   /** Milliseconds an update, by the cost model, for a chip. */
