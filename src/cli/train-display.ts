@@ -108,7 +108,7 @@ export class TrainDisplay {
         break;
       case "save":
         this.#print(
-          `${this.#label(event.step)} saved ${event.checkpoint} (${formatBytes(event.byte_length)}, ${event.elapsed_seconds.toFixed(1)} s)`,
+          `${this.#label(event.step)} saved ${event.checkpoint} (${formatBytes(event.byte_length)}, ${event.elapsed_seconds.toFixed(1)} s${event.waited_seconds === undefined ? "" : `, training waited ${event.waited_seconds.toFixed(2)} s`})`,
         );
         break;
       case "control":

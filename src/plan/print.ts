@@ -189,6 +189,11 @@ function tapLines(block: NonNullable<DescribedPlan["block"]>): readonly string[]
   ];
 }
 
+/** Bytes of the copy from which checkpoints are written: of what has a gradient, and its optimizer's state. */
+function copyByteLength({ persistent }: PlanMemory): number {
+  return persistent.optimizer === 0 ? 0 : persistent.gradient + persistent.optimizer;
+}
+
 function totalLines(
   { plan, headChunkRows, logitsByteLength }: DescribedPlan,
   memory: PlanMemory,
@@ -210,6 +215,11 @@ function totalLines(
       .filter((section) => section.arenaByteLength > 0)
       .map((section) => `${section.section} ${formatBytes(section.arenaByteLength)}`)
       .join(", ")}`,
+    ...(copyByteLength(memory) === 0
+      ? []
+      : [
+          `  checkpoints ${formatBytes(copyByteLength(memory))} more while they are written beside steps, where there is room: a copy of what is trained`,
+        ]),
     ...(logitsByteLength === undefined
       ? []
       : [
@@ -271,6 +281,7 @@ export function planJson(input: Plan | DescribedPlan): Readonly<Record<string, u
       in_file_bytes: memory.inFileByteLength,
       persistent_bytes_by_role: memory.persistent,
       transient_bytes: memory.transientByteLength,
+      checkpoint_copy_bytes: copyByteLength(memory),
     },
     ...(logitsByteLength !== undefined && {
       logits_bytes: logitsByteLength,

@@ -153,6 +153,8 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     checkpoint: z.string(),
     byte_length: z.number(),
     elapsed_seconds: z.number(),
+    /** Of them, those in which training waited; told where it went on while the checkpoint was written. */
+    waited_seconds: z.number().optional(),
   }),
   /** A power meter began, or there is none: why. */
   z.object({

@@ -72,7 +72,11 @@ describe("a run that is killed", () => {
     let insideSaves = 0;
     for (let kill = 0; kill < KILLS; kill++) {
       const inSave = kill % 3 === 1 && insideSaves < KILLS_INSIDE_SAVES;
-      const child = startCli(args(killed), { ANECDOTE_TEST_SAVE_DELAY_MS: inSave ? "150" : "0" });
+      // The undisturbed run waits for its checkpoints; of these every second one writes them beside its steps.
+      const child = startCli(args(killed), {
+        ANECDOTE_TEST_SAVE_DELAY_MS: inSave ? "150" : "0",
+        ...(kill % 2 === 1 && { ANECDOTE_TEST_SAVE_BESIDE_BYTES: "0" }),
+      });
       const end = finished(child);
       const from = stepsLogged(killed);
       await Promise.race([

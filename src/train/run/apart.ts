@@ -6,7 +6,7 @@ import { compiledUrl } from "../../util/source-layout.ts";
 import type { TrainEvent } from "../../runs/events.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { PowerState } from "../costs/energy-block.ts";
-import type { TrainProgress } from "./run.ts";
+import type { TrainProgress } from "./run-context.ts";
 import { revived } from "./session-options.ts";
 import type { SessionOptions, ToldError } from "./session-options.ts";
 

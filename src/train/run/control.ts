@@ -12,7 +12,9 @@ const STATE_LENGTH = 4;
 const PAUSE = 5;
 /** 1 from a request to save until it is taken. */
 const SAVE = 6;
-const HEADER_WORDS = 7;
+/** 1 while a checkpoint is written beside the steps. */
+const BESIDE = 7;
+const HEADER_WORDS = 8;
 
 const IDLE = 0;
 const UPDATING = 1;
@@ -106,6 +108,20 @@ export class ControlBlock {
   /** True while the training thread writes a checkpoint. */
   get isSaving(): boolean {
     return Atomics.load(this.#words, PHASE) === SAVING;
+  }
+
+  /** True while a thread of its own writes a checkpoint from a copy of the weights. */
+  get isSavingBeside(): boolean {
+    return Atomics.load(this.#words, BESIDE) === 1;
+  }
+
+  beginSaveBeside(): void {
+    Atomics.store(this.#words, BESIDE, 1);
+  }
+
+  /** Called by the thread that writes, so that it is told even where the training thread hangs. */
+  endSaveBeside(): void {
+    Atomics.store(this.#words, BESIDE, 0);
   }
 
   /** Weights change from now on. Throws `TrainError` `train.frozen` where another thread has taken the run over. */

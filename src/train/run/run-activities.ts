@@ -4,14 +4,11 @@ import { Generator } from "../../generate/index.ts";
 import type { Model } from "../../model/index.ts";
 import type { Batch, DataSplit } from "../../text/index.ts";
 import { TrainError } from "../errors.ts";
-import { writeBest } from "../../runs/best-checkpoint.ts";
 import { sampleSeed } from "./activities.ts";
 import type { Activity, LeftActivities } from "./activities.ts";
-import { writeCheckpoint } from "../../runs/checkpoint.ts";
 import { beginningsOf } from "../../runs/trained-beginnings.ts";
 import type { ControlBlock } from "./control.ts";
 import type { TrainEvent, UntimedEvent } from "../../runs/events.ts";
-import { runWriters } from "./checkpoint-contents.ts";
 import type { EvaluationResult } from "../step/trainer.ts";
 import type { RunFiles, ViewOf } from "./checkpoint-contents.ts";
 import type { PreparedData } from "./prepare.ts";
@@ -21,7 +18,10 @@ import type { RecordedSettings, RunTotals } from "./run-totals.ts";
 import type { TrainerState } from "../../runs/state.ts";
 import type { Trainer } from "../step/trainer.ts";
 import type { KeptLosses } from "./wire-state.ts";
-import { pruneCheckpoints } from "../../runs/whole-checkpoints.ts";
+import { saveCheckpoint } from "./save-checkpoint.ts";
+import type { SavedCheckpoint, SaveOrder } from "./save-checkpoint.ts";
+import { SavesBeside } from "./saves-beside.ts";
+import { checkpointPath } from "../../runs/checkpoint.ts";
 
 /** What evaluations, samples and checkpoints are set to. */
 export interface ActivitySettings extends RecordedSettings {
@@ -77,27 +77,41 @@ export class RunActivities {
   readonly #parts: ActivityParts;
   #generator: Generator | undefined;
   #savedStep: number | undefined;
+  /** What is written while steps go on. */
+  readonly #beside: SavesBeside;
 
   constructor(parts: ActivityParts) {
     this.#parts = parts;
+    const { files, control, trainer, emit } = parts;
+    this.#beside = new SavesBeside({
+      ...{ files, control },
+      onSaved: ({ order, saved, elapsedMs, waitedMs }) =>
+        this.#tell(order.step, saved, { elapsedMs, waitedMs }),
+      onNoRoom: (message) => void emit({ kind: "notice", step: trainer.step, message }),
+    });
   }
 
   /**
    * Activities in order. Where the process may compile no more, a checkpoint is saved, the rest is noted for the
-   * process that goes on, and the event that says so is returned.
+   * process that goes on, and the event that says so is returned. `isBesideSteps`: steps follow, and a checkpoint may be
+   * written while they do; otherwise it is there when this returns.
    */
-  async perform(activities: readonly Activity[]): Promise<TrainEvent | undefined> {
+  async perform(
+    activities: readonly Activity[],
+    { isBesideSteps = false }: { readonly isBesideSteps?: boolean } = {},
+  ): Promise<TrainEvent | undefined> {
     for (const [index, activity] of activities.entries()) {
       this.publish(activities.length - index);
       try {
-        await this.#do(activity);
+        await this.#do(activity, isBesideSteps);
       } catch (error) {
         if (!isBudgetSpent(error)) throw error;
         return await this.stopForBudget(activities.slice(index));
       }
     }
     const { totals, trainer } = this.#parts;
-    if (totals.best.step === trainer.step && this.#savedStep !== trainer.step) await this.#save();
+    if (totals.best.step === trainer.step && this.#savedStep !== trainer.step)
+      await this.#save(isBesideSteps);
     this.publish(0);
     return undefined;
   }
@@ -135,16 +149,22 @@ export class RunActivities {
     return emit({ kind: "interrupted", step: trainer.step, checkpoint });
   }
 
+  /** Throws what a checkpoint that is written beside steps has failed with. */
+  requireSaves(): void {
+    this.#beside.require();
+  }
+
   async close(): Promise<void> {
+    await this.#beside.close();
     await this.#generator?.close();
   }
 
-  async #do(activity: Activity): Promise<void> {
+  async #do(activity: Activity, isBesideSteps: boolean): Promise<void> {
     const { config, trainer } = this.#parts;
     const isLast = trainer.step >= config.max_steps;
     if (activity === "evaluate") {
       await this.#evaluate(isLast);
-    } else if (activity === "save") await this.#save();
+    } else if (activity === "save") await this.#save(isBesideSteps);
     else {
       const seed = sampleSeed(activity, trainer.step, config.seed);
       await this.#sample(config.sample_prompt ?? "", seed);
@@ -235,11 +255,18 @@ export class RunActivities {
     emit({ kind: "sample", step: trainer.step, prompt, text });
   }
 
-  async #save(): Promise<string> {
-    const { collecting = this.#collectHere, control } = this.#parts;
-    return await collecting((viewOf, losses) =>
-      control.whileSaving(() => this.#write(viewOf, losses)),
-    );
+  async #save(isBesideSteps = false): Promise<string> {
+    const { collecting, config, control, trainer } = this.#parts;
+    const viewOf: ViewOf = (name) => trainer.loaded.view(name);
+    // What other processes hold is gathered in pieces that are gone when the next one comes.
+    if (isBesideSteps && collecting === undefined && this.#beside.suits(viewOf)) {
+      await this.#beside.begin(this.#order(), viewOf);
+      this.#savedStep = trainer.step;
+      return checkpointPath(config.output_dir, trainer.step);
+    }
+    await this.#beside.settle();
+    const gather = collecting ?? this.#collectHere;
+    return await gather((view, losses) => control.whileSaving(() => this.#write(view, losses)));
   }
 
   readonly #collectHere: NonNullable<ActivityParts["collecting"]> = async (work) => {
@@ -248,29 +275,39 @@ export class RunActivities {
   };
 
   #write(viewOf: ViewOf, losses: KeptLosses | undefined): string {
-    const { config, files, trainer, totals, emit } = this.#parts;
-    const startedMs = Date.now();
-    const { folder, byteLength } = writeCheckpoint(
-      config.output_dir,
-      trainer.step,
-      runWriters(files, viewOf, this.#state(), losses),
-    );
+    const { files, trainer } = this.#parts;
+    const startedMs = performance.now();
+    const saved = saveCheckpoint(this.#order(), files, viewOf, losses);
     this.#savedStep = trainer.step;
-    const { best } = totals;
-    if (best.state?.step === trainer.step)
-      writeBest(config.output_dir, best.state.step, best.state.evalLoss);
-    const { save_total_limit: limit } = config;
-    for (const message of pruneCheckpoints(config.output_dir, limit, best.step)) {
-      emit({ kind: "notice", step: trainer.step, message });
-    }
+    this.#tell(trainer.step, saved, { elapsedMs: performance.now() - startedMs });
+    return saved.folder;
+  }
+
+  #order(): SaveOrder {
+    const { config, trainer, totals } = this.#parts;
+    const { state: best, step: keptStep } = totals.best;
+    return {
+      ...{ runFolder: config.output_dir, step: trainer.step, state: this.#state() },
+      ...{ keptStep, limit: config.save_total_limit },
+      ...(best?.step === trainer.step && { best: { step: best.step, evalLoss: best.evalLoss } }),
+    };
+  }
+
+  #tell(
+    step: number,
+    { folder, byteLength, notes }: SavedCheckpoint,
+    { elapsedMs, waitedMs }: { readonly elapsedMs: number; readonly waitedMs?: number },
+  ): void {
+    const { emit } = this.#parts;
+    for (const message of notes) emit({ kind: "notice", step, message });
     emit({
       kind: "save",
-      step: trainer.step,
+      step,
       checkpoint: folder,
       byte_length: byteLength,
-      elapsed_seconds: (Date.now() - startedMs) / 1000,
+      elapsed_seconds: elapsedMs / 1000,
+      ...(waitedMs !== undefined && { waited_seconds: waitedMs / 1000 }),
     });
-    return folder;
   }
 
   #state(): TrainerState {

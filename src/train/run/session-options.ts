@@ -2,7 +2,7 @@ import { AnecdoteError } from "../../util/errors.ts";
 import type { TrainEvent } from "../../runs/events.ts";
 import type { RunLock } from "../../runs/run-lock.ts";
 import type { EnergyBlock } from "../costs/energy-block.ts";
-import type { TrainProgress } from "./run.ts";
+import type { TrainProgress } from "./run-context.ts";
 
 /** What a run in a thread of its own is given beside its settings. */
 export interface SessionOptions {

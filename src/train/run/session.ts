@@ -13,7 +13,7 @@ import { logInterruption } from "../../runs/event-log.ts";
 import type { RunCommand, TrainEvent } from "../../runs/events.ts";
 import { RunControl } from "../../runs/run-control.ts";
 import type { SharedRun } from "./emergency-save.ts";
-import type { TrainProgress } from "./run.ts";
+import type { TrainProgress } from "./run-context.ts";
 import { revived } from "./session-options.ts";
 import type { SessionOptions, ToldError } from "./session-options.ts";
 
@@ -89,7 +89,7 @@ export async function trainLocked(
     stuckTimer ??= setTimeout(rescue, stuckAfterMs);
   };
   const rescue = (): void => {
-    if (control.isSaving) {
+    if (control.isSaving || control.isSavingBeside) {
       // A slow disk is no engine that hangs.
       stuckTimer = setTimeout(rescue, stuckAfterMs);
       return;
