@@ -7,6 +7,7 @@ import type { KernelPlace } from "../host/host-kernels.ts";
 import { GuestRoom } from "./guest-room.ts";
 import { elementBytes, layOutPersistent } from "./layout.ts";
 import type { Place } from "./layout.ts";
+import type { KernelMemory } from "../host/kernel-job.ts";
 import { SharedMemory } from "../host/memory.ts";
 import { TransientArenas, viewIn } from "../host/plan-buffers.ts";
 import type { MemoryBlock } from "../host/plan-buffers.ts";
@@ -17,7 +18,7 @@ import type { Region } from "../../plan/regions.ts";
 /** A persistent buffer's memory; `share` hands it from plan to plan. */
 export interface Slot {
   readonly spec: BufferSpec;
-  readonly memory: SharedMemory;
+  readonly memory: KernelMemory;
   readonly byteOffset: number;
 }
 
@@ -86,7 +87,7 @@ export class BufferStore {
   }
 
   /** Every memory that a persistent buffer stands in, shared ones included. */
-  get memories(): ReadonlySet<SharedMemory> {
+  get memories(): ReadonlySet<KernelMemory> {
     return new Set([...this.#slots.values()].map(({ memory }) => memory));
   }
 

@@ -14,7 +14,7 @@ import type { KernelPlace } from "../host/host-kernels.ts";
 import { prepareGraph } from "./graph-step.ts";
 import { buffersTogether, kernelSuits, prepareKernel, scratchBytes } from "../host/host-kernels.ts";
 import type { KernelPool } from "../host/kernel-pool.ts";
-import type { SharedMemory } from "../host/memory.ts";
+import type { KernelMemory } from "../host/kernel-job.ts";
 import { bindDispatch } from "../../plan/regions.ts";
 import type { BoundDispatch } from "../../plan/regions.ts";
 import { compileRows } from "./rows/row-compiler.ts";
@@ -78,7 +78,7 @@ export class CpuPlan implements LoadedPlan {
   readonly #releases: (() => void)[] = [];
   #asideBytes = 0;
   /** Memories this plan's kernels hold on to. */
-  readonly #kernelMemories = new Set<SharedMemory>();
+  readonly #kernelMemories = new Set<KernelMemory>();
   readonly #reasons = new Map<string, string>();
   /** Sections that run as one program of the engine's own, and where it stands. */
   readonly #rows = new Map<string, { readonly program: RowProgram; readonly room: KernelPlace }>();
@@ -268,7 +268,7 @@ export class CpuPlan implements LoadedPlan {
   }
 
   /** Says once that this plan's kernels work on a memory. */
-  #retain(memory: SharedMemory): void {
+  #retain(memory: KernelMemory): void {
     if (this.#kernelMemories.has(memory)) return;
     this.#kernelMemories.add(memory);
     this.#context.kernels().retain(memory);

@@ -1,5 +1,5 @@
 import type { KernelPlace } from "../host/host-kernels.ts";
-import type { SharedMemory } from "../host/memory.ts";
+import type { KernelMemory } from "../host/kernel-job.ts";
 
 interface Gap {
   readonly byteOffset: number;
@@ -8,13 +8,13 @@ interface Gap {
 
 /** A part of a memory that plans take stretches of, for as long as they are loaded. */
 export class GuestRoom {
-  readonly #memory: SharedMemory;
+  readonly #memory: KernelMemory;
   /** By their offset; no two touch. */
   #gaps: readonly Gap[];
   /** Where the part ends that somebody has had. */
   #usedEnd: number;
 
-  constructor(memory: SharedMemory, byteOffset: number, byteLength: number) {
+  constructor(memory: KernelMemory, byteOffset: number, byteLength: number) {
     this.#memory = memory;
     this.#usedEnd = byteOffset;
     this.#gaps = [{ byteOffset, byteLength }];

@@ -3,8 +3,7 @@ import type { HostKernel, Plan } from "../../plan/plan.ts";
 import type { BufferView } from "../engine.ts";
 import { EngineError } from "../errors.ts";
 import { KERNEL_ADAMW, KERNEL_EMBEDDING_GRADIENT, KERNEL_SUM_OF_SQUARES } from "./kernel-job.ts";
-import type { KernelPool } from "./kernel-pool.ts";
-import type { SharedMemory } from "./memory.ts";
+import type { KernelMemory, KernelRunner } from "./kernel-job.ts";
 import { prepareStream } from "./stream.ts";
 import type { FileNumbers } from "./stream.ts";
 import { prepareUnpack } from "./unpack.ts";
@@ -20,7 +19,7 @@ const TABLE_RANGES = 16;
 
 /** Where a persistent region stands in shared memory. */
 export interface KernelPlace {
-  readonly memory: SharedMemory;
+  readonly memory: KernelMemory;
   readonly byteOffset: number;
 }
 
@@ -34,7 +33,7 @@ export interface KernelPlaces {
 
 /** What a kernel needs of the loaded plan. */
 export interface KernelHost extends KernelPlaces {
-  readonly pool: KernelPool;
+  readonly pool: KernelRunner;
   /** A region's elements, wherever they stand. */
   readonly view: (region: Region) => BufferView;
   /** As in `LoadOptions`. */

@@ -1,3 +1,4 @@
+import type { SharedMemory } from "./memory.ts";
 import { SharedJob } from "./shared-job.ts";
 
 /** Items of one job; longer ones are run in parts. */
@@ -12,6 +13,17 @@ export const KERNEL_EMBEDDING_GRADIENT = 3;
 export const KERNEL_FLOAT32_TO_FLOAT16 = 4;
 export const KERNEL_FLOAT16_TO_FLOAT32 = 5;
 export const KERNEL_ROWS = 6;
+
+/** Memory that kernels work on. */
+export type KernelMemory = Pick<SharedMemory, "memory" | "shared">;
+
+/** Runs kernels over all of some items. */
+export interface KernelRunner {
+  /** The number under which items name a memory. */
+  readonly numberOf: (memory: KernelMemory) => number;
+  /** `ITEM_WORDS` words an item; one number an item, valid until the next job. */
+  readonly run: (kernel: number, items: Uint32Array, scalars: readonly number[]) => Float64Array;
+}
 
 /** What every thread of a pool shares. */
 export interface JobArea {
@@ -61,9 +73,10 @@ export interface KernelExports {
   runRows(program: number, state: number, ownByteLength: number, thread: number): void;
 }
 
-/** One item of the job that runs. `kernelsOf` gives the kernels over a memory. */
+/** One item of a job of that kind. `kernelsOf` gives the kernels over a memory. */
 export function runItem(
-  area: JobArea,
+  kind: number,
+  area: Omit<JobArea, "job">,
   item: number,
   kernelsOf: (memory: number) => KernelExports,
 ): void {
@@ -72,7 +85,7 @@ export function runItem(
   const word = (place: number): number => items[start + place] ?? 0;
   const scalar = (place: number): number => scalars[place] ?? 0;
   const kernels = kernelsOf(word(0));
-  switch (area.job.kind) {
+  switch (kind) {
     case KERNEL_ADAMW:
       kernels.adamw(
         word(1),

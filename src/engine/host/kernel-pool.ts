@@ -12,14 +12,33 @@ import {
   openJobBuffers,
   runItem,
 } from "./kernel-job.ts";
-import type { JobArea, JobBuffers, KernelExports } from "./kernel-job.ts";
+import type {
+  JobArea,
+  JobBuffers,
+  KernelExports,
+  KernelMemory,
+  KernelRunner,
+} from "./kernel-job.ts";
 import type { KernelMessage, KernelWorkerData } from "./kernel-worker.ts";
-import type { SharedMemory } from "./memory.ts";
 import { Instance, Module } from "../../util/webassembly.ts";
 import type { WasmModule } from "../../util/webassembly.ts";
 
 /** Looks for threads that end a token: a few microseconds behind this one. */
 const ROWS_LOOKS = 2000;
+
+/** The compiled kernels. Throws `EngineError` where they are missing. */
+export function hostKernels(): WasmModule {
+  const wasm = compiledUrl("engine/host/kernels.wasm");
+  try {
+    return new Module(readFileSync(wasm));
+  } catch (error) {
+    throw new EngineError(
+      "engine.cpu.kernels",
+      `the engine's kernels cannot be loaded from ${wasm.pathname}: ${messageOf(error)}`,
+      { remedy: "Build them: npm run build", cause: error },
+    );
+  }
+}
 
 interface PoolWorker {
   readonly worker: Worker;
@@ -30,30 +49,21 @@ interface PoolWorker {
  * Runs WebAssembly kernels over shared memories on this thread and `threads - 1` workers. A job returns when all
  * of its items are done. How items fall to threads never changes a result: each writes places of its own.
  */
-export class KernelPool {
+export class KernelPool implements KernelRunner {
   readonly threads: number;
   readonly #module: WasmModule;
   readonly #area: JobArea;
   readonly #buffers: JobBuffers;
   readonly #workers: PoolWorker[] = [];
-  readonly #numbers = new Map<SharedMemory, number>();
-  readonly #users = new Map<SharedMemory, number>();
+  readonly #numbers = new Map<KernelMemory, number>();
+  readonly #users = new Map<KernelMemory, number>();
   readonly #kernels = new Map<number, KernelExports>();
   #nextNumber = 0;
   #hasStarted = false;
 
   /** Throws `EngineError` where the compiled kernels are missing. */
   constructor(threads: number) {
-    const wasm = compiledUrl("engine/host/kernels.wasm");
-    try {
-      this.#module = new Module(readFileSync(wasm));
-    } catch (error) {
-      throw new EngineError(
-        "engine.cpu.kernels",
-        `the engine's kernels cannot be loaded from ${wasm.pathname}: ${messageOf(error)}`,
-        { remedy: "Build them: npm run build", cause: error },
-      );
-    }
+    this.#module = hostKernels();
     this.threads = threads;
     this.#buffers = allocateJobBuffers();
     this.#area = openJobBuffers(this.#buffers);
@@ -80,7 +90,7 @@ export class KernelPool {
   }
 
   readonly #runItem = (item: number): void => {
-    runItem(this.#area, item, this.#kernelsOf);
+    runItem(this.#area.job.kind, this.#area, item, this.#kernelsOf);
   };
 
   readonly #kernelsOf = (memory: number): KernelExports => {
@@ -90,7 +100,7 @@ export class KernelPool {
   };
 
   /** The number under which items name a memory. */
-  numberOf(memory: SharedMemory): number {
+  numberOf(memory: KernelMemory): number {
     const known = this.#numbers.get(memory);
     if (known !== undefined) return known;
     const number = this.#nextNumber++;
@@ -102,12 +112,12 @@ export class KernelPool {
   }
 
   /** Says that a plan's kernels work on a memory; plans may share one. */
-  retain(memory: SharedMemory): void {
+  retain(memory: KernelMemory): void {
     this.#users.set(memory, (this.#users.get(memory) ?? 0) + 1);
   }
 
   /** Says that a plan is done with a memory; after the last one no thread holds on to it. */
-  release(memory: SharedMemory): void {
+  release(memory: KernelMemory): void {
     const users = (this.#users.get(memory) ?? 1) - 1;
     if (users > 0) {
       this.#users.set(memory, users);

@@ -54,7 +54,7 @@ function kernelsOf(memory: number): KernelExports {
 }
 
 const runPart = (item: number): void => {
-  runItem(area, item, kernelsOf);
+  runItem(area.job.kind, area, item, kernelsOf);
 };
 
 /** Another token mostly follows at once; waking takes longer than what lies between two. */

@@ -34,6 +34,10 @@ export class Arena {
     this.#gaps.push({ address: ALIGNMENT, byteLength: this.#pages * PAGE_BYTES - ALIGNMENT });
   }
 
+  get shared(): SharedArrayBuffer {
+    return this.memory.buffer;
+  }
+
   /** A block with whatever stands in it. Throws `EngineError` beyond 4 GiB. */
   allocate(byteLength: number): number {
     const needed = Math.ceil((byteLength + GUARD_BYTES) / ALIGNMENT) * ALIGNMENT;

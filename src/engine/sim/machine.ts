@@ -2,6 +2,7 @@ import type { HostTensor } from "../../mil/host-tensor.ts";
 import { float16Value } from "../../util/float16.ts";
 import { Arena } from "./arena.ts";
 import { GridProducts } from "./grid-products.ts";
+import { ArenaKernels } from "./host-kernels.ts";
 import { HalfTensor } from "./half-tensor.ts";
 import { Pool } from "./pool.ts";
 import type { Simd } from "./pool.ts";
@@ -16,6 +17,7 @@ export const TASK_ELEMENTS = 8192;
 export class Machine {
   readonly arena = new Arena();
   readonly pool: Pool;
+  readonly hostKernels = new ArenaKernels(this.arena);
   readonly products: GridProducts;
   /** Address of the knots of the fitted exponential, doubles. */
   readonly knots: number;

@@ -5,7 +5,7 @@ import { productFlops } from "../../chip/cost/work.ts";
 import { hostTensor } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
 import type { MilFunction } from "../../mil/program.ts";
-import { elementCount, staticShape } from "../../mil/types.ts";
+import { elementCount, staticShape, tensorType } from "../../mil/types.ts";
 import type { DataType } from "../../mil/types.ts";
 import type { OperandScaling } from "../../lower/operand-scaling.ts";
 import type { PlacedProgram } from "../../lower/ports.ts";
@@ -23,7 +23,6 @@ import type {
 import { EngineError } from "../errors.ts";
 import { fillOneHot } from "../host/one-hot.ts";
 import { evaluateFunction } from "../reference/evaluate.ts";
-import { runHostKernel } from "./host-kernels.ts";
 import { HalfTensor } from "./half-tensor.ts";
 import type { SimContext } from "./context.ts";
 import type { Machine } from "./machine.ts";
@@ -212,13 +211,8 @@ export class SimPlan implements LoadedPlan {
 
   #dispatch(section: string, dispatch: Dispatch): void {
     const program = this.#record.program(dispatch);
-    const kind = program.hostKernel?.kind;
-    if (kind === "muon" || kind === "adapter_norms" || kind === "preference") {
-      this.#runOnHost(section, dispatch, program);
-      return;
-    }
     if (program.hostKernel !== undefined) {
-      this.#runKernel(section, dispatch, program);
+      if (!this.#runKernel(section, dispatch)) this.#runOnHost(section, dispatch, program);
       return;
     }
     const placed = this.#placed.get(program.name);
@@ -226,20 +220,14 @@ export class SimPlan implements LoadedPlan {
     else this.#runOnHost(section, dispatch, program);
   }
 
-  #runKernel(section: string, dispatch: Dispatch, { function: fn, hostKernel }: PlanProgram): void {
-    if (hostKernel === undefined) return;
-    const isAdded = [...dispatch.outputs.values()].some(({ mode }) => mode === "accumulate");
-    const inputNames = fn.inputs.map(({ name }) => name);
-    runHostKernel(
-      hostKernel,
-      {
-        input: (name) => this.#elements(section, fn, "inputs", name, dispatch.inputs.get(name)),
-        output: (name) => this.#elements(section, fn, "outputs", name, dispatch.outputs.get(name)),
-        inputNames,
-      },
-      isAdded,
-      this.#settings.context.machine,
-    );
+  /** Whether the host's kernel suits the dispatch. */
+  #runKernel(section: string, dispatch: Dispatch): boolean {
+    const { hostKernels } = this.#settings.context.machine;
+    return hostKernels.runDispatch(this.#running, dispatch, ({ buffer, offset, count }) => {
+      const spec = this.#record.buffer(buffer);
+      const type = tensorType(spec.type.dataType, [count]);
+      return this.#buffers.elements(section, spec, { buffer, offset }, type);
+    });
   }
 
   #runOnHost(section: string, dispatch: Dispatch, program: PlanProgram): void {

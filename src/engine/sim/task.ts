@@ -12,7 +12,6 @@ export const MODULES = {
   elementwise: ["binary", "lookup", "round", "copy", "accumulate"],
   move: ["move"],
   reduce: ["rowSums", "columnSums", "extremes", "softmax", "exponentialSums", "normalize"],
-  update: ["adamw", "squareSum"],
 } as const;
 
 export type ModuleName = keyof typeof MODULES;

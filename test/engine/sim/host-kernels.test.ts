@@ -1,104 +1,86 @@
-import { afterAll, expect, test } from "vitest";
-import { runHostKernel } from "../../../src/engine/sim/host-kernels.ts";
-import type { KernelViews } from "../../../src/engine/sim/host-kernels.ts";
-import { Machine } from "../../../src/engine/sim/machine.ts";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createCpuEngine } from "../../../src/engine/cpu/index.ts";
+import type { Engine } from "../../../src/engine/engine.ts";
+import { createSimEngine } from "../../../src/engine/sim/index.ts";
+import { modelOf } from "../../../src/model/model.ts";
+import { parseModelConfig } from "../../../src/model/config-json.ts";
+import { tensorType } from "../../../src/mil/types.ts";
+import { PlanBuilder } from "../../../src/plan/builder.ts";
+import { buildTrainingPlan } from "../../../src/train/step/step-plan.ts";
+import { embeddingGradient } from "../../../src/train/step/gradient-functions.ts";
 import { Random } from "../../../src/util/random.ts";
+import { QWEN3_JSON } from "../../model/configs.ts";
 
-const machine = new Machine(2);
-afterAll(() => machine.close());
+let engines: readonly Engine[] = [];
+beforeAll(async () => {
+  engines = [
+    createSimEngine("m4", { threads: 1, driver: "e5rt" }),
+    await createCpuEngine({ threads: 2 }),
+  ];
+});
+afterAll(async () => {
+  for (const engine of engines) await engine.close();
+});
 
-const random = new Random(4);
-
-function buffer(numbers: readonly number[]): Float32Array {
-  const address = machine.arena.keep(4 * numbers.length);
-  const view = machine.arena.floats(address, numbers.length);
-  view.set(numbers);
-  return view;
-}
-
-function normals(count: number): Float32Array {
-  return buffer(Array.from({ length: count }, () => random.normal()));
-}
-
-function viewsOf(
-  inputs: Readonly<Record<string, Float32Array>>,
-  outputs: Readonly<Record<string, Float32Array>>,
-): KernelViews {
-  const find = (views: Readonly<Record<string, Float32Array>>, name: string): Float32Array => {
-    const view = views[name];
-    if (view === undefined) throw new Error(name);
-    return view;
-  };
-  return {
-    input: (name) => find(inputs, name),
-    output: (name) => find(outputs, name),
-    inputNames: Object.keys(inputs),
-  };
-}
-
-test.each([true, false])(
-  "AdamW is computed in doubles and rounded to fp32 once, decay %s",
-  (decay) => {
-    for (const count of [1, 7, 20_001]) {
-      const scalars = {
-        learning_rate: buffer([3e-3]),
-        weight_decay: buffer([0.1]),
-        bias_correction1: buffer([0.1]),
-        bias_correction2: buffer([0.01]),
-        gradient_scale: buffer([1 / 1024]),
-      };
-      const [weight, gradient, m, v] = [
-        normals(count),
-        normals(count),
-        normals(count),
-        normals(count),
-      ];
-      for (let i = 0; i < count; i++) v[i] = (v[i] ?? 0) ** 2;
-      const [newWeight, newM, newV] = [normals(count), normals(count), normals(count)];
-      const rate = scalars.learning_rate[0] ?? 0;
-      const keep = decay ? 1 - rate * (scalars.weight_decay[0] ?? 0) : 1;
-      const [c1, c2] = [
-        1 / (scalars.bias_correction1[0] ?? 1),
-        1 / (scalars.bias_correction2[0] ?? 1),
-      ];
-      const wanted = Array.from({ length: count }, (_, i) => {
-        const g = (gradient[i] ?? 0) * (scalars.gradient_scale[0] ?? 0);
-        const first = (m[i] ?? 0) * 0.9 + g * (1 - 0.9);
-        const second = (v[i] ?? 0) * 0.95 + g * g * (1 - 0.95);
-        const direction = (first * c1) / (Math.sqrt(second * c2) + 1e-8);
-        return [(weight[i] ?? 0) * keep - direction * rate, first, second].map(Math.fround);
-      });
-      runHostKernel(
-        {
-          kind: "adamw",
-          beta1: 0.9,
-          beta2: 0.95,
-          epsilon: 1e-8,
-          parameters: [{ weight: "w", gradient: "g", m: "m", v: "v", decay }],
-        },
-        viewsOf(
-          { ...scalars, w: weight, g: gradient, m, v },
-          { new_w: newWeight, new_m: newM, new_v: newV },
-        ),
-        false,
-        machine,
-      );
-      const got = Array.from(newWeight, (value, i) => [value, newM[i], newV[i]]);
-      expect(got).toEqual(wanted);
-      machine.arena.reset();
+test("the update and the gradients' norm have the bits of the CPU engine", async () => {
+  const model = modelOf(parseModelConfig(QWEN3_JSON));
+  const { plan } = buildTrainingPlan({ model, batchSize: 1, sequenceLength: 4 });
+  const states: (readonly number[])[][] = [];
+  for (const engine of engines) {
+    const loaded = await engine.load(plan);
+    const random = new Random(4);
+    for (const { name, role } of plan.buffers.values()) {
+      if (role !== "weight" && role !== "gradient" && role !== "optimizer") continue;
+      const view = loaded.view(name);
+      const isSquare = name.startsWith("v:");
+      for (let i = 0; i < view.length; i++) view[i] = random.normal();
+      if (isSquare) for (let i = 0; i < view.length; i++) view[i] = (view[i] ?? 0) ** 2;
     }
-  },
-);
+    const scalars = {
+      ...{ learning_rate: 3e-3, weight_decay: 0.1, gradient_scale: 1 / 1024 },
+      ...{ bias_correction1: 0.1, bias_correction2: 0.01 },
+    };
+    for (const [name, value] of Object.entries(scalars)) loaded.view(name)[0] = value;
+    await loaded.run("gradient_norm");
+    await loaded.run("update");
+    states.push(
+      [...plan.buffers.values()].flatMap(({ name, role }) =>
+        role === "weight" || role === "optimizer" || name === "gradient_square_sum"
+          ? [[...loaded.view(name)]]
+          : [],
+      ),
+    );
+    await loaded.close();
+  }
+  expect(states[0]).toEqual(states[1]);
+  expect(states[0]?.flat().every(Number.isFinite)).toBe(true);
+});
 
-test("the sum of squares goes tensor by tensor, one after the other, in doubles", () => {
-  const inputs = { a: normals(5), b: normals(3001), c: normals(1) };
-  const sum = buffer([2]);
-  const total = Object.values(inputs).reduce(
-    (all, view) => all + view.reduce((part, value) => part + value * value, 0),
-    0,
-  );
-  runHostKernel({ kind: "sum_of_squares" }, viewsOf(inputs, { sum }), false, machine);
-  expect(sum[0]).toBe(Math.fround(total));
-  runHostKernel({ kind: "sum_of_squares" }, viewsOf(inputs, { sum }), true, machine);
-  expect(sum[0]).toBe(Math.fround(Math.fround(total) + total));
+test("rows are added to a table as on the CPU engine; a row outside it is told", async () => {
+  const builder = new PlanBuilder("rows");
+  builder.buffer("indices", tensorType("int32", [5]), "input");
+  builder.buffer("rows", tensorType("fp32", [5, 3]), "input");
+  builder.buffer("table", tensorType("fp32", [7, 3]), "gradient");
+  const ports = { indices: "indices", gradient: "gradient" };
+  const kernel = { kind: "embedding_gradient", ...ports } as const;
+  builder.program("add", embeddingGradient(7, 3, 5), kernel);
+  const inputs = { indices: "indices", gradient: "rows" };
+  for (const mode of ["write", "accumulate"] as const)
+    builder.dispatch(mode, mode, "add", inputs, { table_gradient: { buffer: "table", mode } });
+  const plan = builder.finish();
+  const tables: (readonly number[])[] = [];
+  for (const engine of engines) {
+    const loaded = await engine.load(plan);
+    loaded.view("indices").set([6, 0, 6, 6, 2]);
+    loaded.view("rows").set(Array.from({ length: 15 }, (_, i) => Math.fround(Math.sin(i))));
+    loaded.view("table").fill(9);
+    await loaded.run("write");
+    await loaded.run("accumulate");
+    tables.push([...loaded.view("table")]);
+    loaded.view("indices")[1] = 7;
+    await expect(loaded.run("write")).rejects.toThrow("index 7 is outside the 7 rows");
+    await loaded.close();
+  }
+  expect(tables[0]).toEqual(tables[1]);
+  expect(tables[0]?.slice(3, 6)).toEqual([0, 0, 0]);
 });
