@@ -18,7 +18,7 @@ export type {
 } from "./inspect/program-diff.ts";
 export { programGraph } from "./inspect/program-graph.ts";
 export { summarizeProgram } from "./inspect/program-summary.ts";
-export type { ProgramSummary } from "./inspect/program-summary.ts";
+export type { PortSummary, ProgramSummary } from "./inspect/program-summary.ts";
 export type {
   SummarizedFunction,
   SummarizedPort,

@@ -24,5 +24,7 @@ export type { SelfTestOptions } from "./measure/self-test/self-test.ts";
 export { measureStep } from "./train/index.ts";
 export type { MeasuredStep } from "./train/index.ts";
 export type { BenchCase, PowerProbe } from "./measure/engine-bench/index.ts";
-export type { Roofline } from "./measure/published/roofline.ts";
+export type { Roof, Roofline, Slope } from "./measure/published/roofline.ts";
 export type { StepPrediction } from "./train/index.ts";
+export type { BuildOptions, CasePlan, RowShape } from "./measure/engine-bench/index.ts";
+export type { Progress } from "./measure/self-test/self-test.ts";

@@ -5,6 +5,7 @@ export { ChipError } from "./errors.ts";
 export { estimateFunction, estimateJson, estimatePlan, trainingRuns } from "./estimate.ts";
 export type {
   Estimate,
+  EstimateOptions,
   EstimatedDispatch,
   EstimatedOp,
   Placement,
@@ -15,7 +16,7 @@ export { formatFigure } from "./figure.ts";
 export type { Figure, FigureKind } from "./figure.ts";
 export { allRules, checkFunction, checkPlan, isLegal } from "./legality/check.ts";
 export type { Finding } from "./legality/check.ts";
-export type { Severity, Symptom } from "./legality/rule.ts";
+export type { FunctionRule, OpRule, PlanRule, Severity, Symptom } from "./legality/rule.ts";
 export { chipJson, formatChip, formatChips, formatEstimate, formatFindings } from "./print.ts";
 export { COMPILE_TARGETS, compileTarget } from "./targets.ts";
 export type { CompileTarget } from "./targets.ts";
@@ -23,3 +24,4 @@ export type { Bound } from "./cost/model.ts";
 export type { Breakdown } from "./estimate.ts";
 export type { AnyRule } from "./legality/rule.ts";
 export type { ChipRates } from "./rates.ts";
+export type { OpRoof } from "./cost/roof.ts";

@@ -6,7 +6,14 @@ export { decodeElements, encodeElements } from "./element-bytes.ts";
 export { CoreMlError } from "./errors.ts";
 export { readFlexibleShapes, withFlexibleShapes } from "./flexible-shapes.ts";
 export type { FlexibleShape } from "./flexible-shapes.ts";
-export type { FeatureDescription, Model, ModelDescription } from "./generated/model_pb.ts";
+export type {
+  FeatureDescription,
+  FeatureType,
+  FunctionDescription,
+  Metadata,
+  Model,
+  ModelDescription,
+} from "./generated/model_pb.ts";
 export { mapLiterals } from "./map-literals.ts";
 export { buildModel, parseModel, serializeModel } from "./model-message.ts";
 export type { ModelContents, ModelOptions } from "./model-message.ts";
@@ -28,3 +35,4 @@ export {
 export type { WeightLocation, WeightProblem } from "./weights.ts";
 export type { LiteralPlace } from "./map-literals.ts";
 export type { MovedWeights } from "./weights.ts";
+export type { WriteProgramOptions } from "./program-writer.ts";

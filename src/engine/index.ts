@@ -2,18 +2,24 @@
 export { ENGINE_NAMES, createEngine } from "./create.ts";
 export type {
   BufferView,
+  CompilationCost,
   DispatchTiming,
   Engine,
   EngineDescription,
+  EngineUsage,
   LoadOptions,
   LoadedPlan,
   MemoryReport,
+  SectionExecution,
+  SectionsOfPlan,
 } from "./engine.ts";
 export { ALONE } from "./collective.ts";
-export type { Collective, Exchange, ExchangedArray } from "./collective.ts";
+export type { Collective, Exchange, ExchangedArray, WireFormat } from "./collective.ts";
 export { EngineError } from "./errors.ts";
 export { evaluateFunction } from "./reference/evaluate.ts";
 export { FunctionResult } from "./function-values.ts";
 export type { FunctionInput, StoredElements } from "./function-values.ts";
 export { runFunction } from "./run-function.ts";
 export type { RunFunctionOptions } from "./run-function.ts";
+export type { EngineOptions } from "./create.ts";
+export type { EvaluateOptions } from "./reference/evaluate.ts";

@@ -1,6 +1,6 @@
 /** Files of any format: what they are, programs in them, arrays, and what can be done with a whole file. */
 export { checkFile } from "./check-file.ts";
-export type { CheckOptions, CheckReport, ChipReport } from "./check-file.ts";
+export type { CheckOptions, CheckReport, ChipReport, SystemReport } from "./check-file.ts";
 export { CONVERT_TARGETS, convertProgramFile } from "./convert-file.ts";
 export type { ConvertOptions, ConvertReport, ConvertTarget } from "./convert-file.ts";
 export { FilesError } from "./errors.ts";

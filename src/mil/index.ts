@@ -17,12 +17,17 @@ export { OPS, isOpName, opRow } from "./ops/index.ts";
 export type { OpName } from "./ops/index.ts";
 export type {
   Argument,
+  BlobReference,
   Block,
   Literal,
+  LiteralItems,
+  LiteralPairs,
   MilFunction,
+  NumericLiteralData,
   Operand,
   Operation,
   Program,
+  StringLiteralData,
   Value,
 } from "./program.ts";
 export { withInputShapes } from "./specialize.ts";
@@ -40,8 +45,8 @@ export {
   verifyFunction,
   verifyProgram,
 } from "./verify.ts";
-export type { OpRow } from "./op-row.ts";
-export type { OpSignature, PublicOpName } from "./op-signature.ts";
+export type { OpInputs, OpKind, OpRow, ProductTrait } from "./op-row.ts";
+export type { OpSignature, PublicOpName, SignatureParameter } from "./op-signature.ts";
 export type { LiteralData, NumericData, Opset } from "./program.ts";
 export type {
   DictionaryType,
@@ -52,3 +57,8 @@ export type {
   TupleType,
 } from "./types.ts";
 export type { MilCheck, MilProblem, Verification } from "./verify.ts";
+export type { OpCall } from "./op-call.ts";
+export type { ParameterSpec } from "./op-parameters.ts";
+export type { TensorList } from "./ops/lists.ts";
+export type { ParseOptions } from "./text/parser.ts";
+export type { PrintOptions } from "./text/printer.ts";

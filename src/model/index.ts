@@ -1,7 +1,7 @@
 export type { Adapter, PlacedAdapter } from "./adapters/adapter.ts";
 export { adapterScale } from "./adapters/adapter.ts";
 export { ADAPTER_LAYOUTS, isAdapterFolder, readAdapter } from "./adapters/adapter-files.ts";
-export type { AdapterLayout, StoredAdapter } from "./adapters/adapter-files.ts";
+export type { AdapterLayout, AdapterMatrices, StoredAdapter } from "./adapters/adapter-files.ts";
 export { fusedWeights } from "./adapters/fuse.ts";
 export type { FusedWeights } from "./adapters/fuse.ts";
 export { adaptableModules, withAdapter } from "./adapters/with-adapter.ts";
@@ -9,11 +9,15 @@ export { FAMILY_NAMES } from "./config.ts";
 export type {
   CommonConfig,
   FamilyName,
+  GemmaConfig,
   Gpt2Config,
   LlamaConfig,
+  MistralConfig,
   ModelConfig,
+  Qwen2Config,
   Qwen3Config,
   RopeScaling,
+  SlidingWindow,
 } from "./config.ts";
 export {
   modelConfigJson,
@@ -27,7 +31,7 @@ export { openFileWeights } from "./file-numbers.ts";
 export type { FileWeights } from "./file-numbers.ts";
 export { fillWeights, loadWeights } from "./fill-weights.ts";
 export { ModelError } from "./errors.ts";
-export type { BatchSizes, CachedSizes, PositionKind, RowSizes } from "./family.ts";
+export type { BatchSizes, CachedSizes, HeadSizes, PositionKind, RowSizes } from "./family.ts";
 export type { StoredFloat } from "./float-conversion.ts";
 export { readGenerationConfig, writeGenerationConfig } from "./generation-config.ts";
 export type { GenerationConfig } from "./generation-config.ts";
@@ -44,7 +48,7 @@ export { readModelConfig } from "./read-config.ts";
 export { isModelFile, modelLayout } from "./model-files.ts";
 export type { ModelLayout } from "./model-files.ts";
 export { ropeTables } from "./rope.ts";
-export type { RopeSettings, RopeTables } from "./rope.ts";
+export type { NamedRope, RopeRows, RopeSettings, RopeTables } from "./rope.ts";
 export { openSafetensors, SAFETENSORS_BYTES, writeSafetensors } from "./safetensors.ts";
 export type {
   SafetensorsEntry,
@@ -72,3 +76,5 @@ export type { WeightView } from "./weight-memory.ts";
 export { wholeForward } from "./whole-forward.ts";
 export { initialRms } from "./weights.ts";
 export type { Initialisation, StageKind, WeightSpec } from "./weights.ts";
+export type { WeightUse } from "./plan-weights.ts";
+export type { NumbersOf } from "./whole-forward.ts";

@@ -2,6 +2,21 @@
 export { PlanBuilder } from "./builder.ts";
 export { PlanError } from "./errors.ts";
 export { planMemory, totalByteLength } from "./memory.ts";
-export type { PlanMemory } from "./memory.ts";
-export type { Binding, BufferSpec, Dispatch, HostKernel, Plan, PlanProgram } from "./plan.ts";
+export type { PlanMemory, SectionMemory } from "./memory.ts";
+export type {
+  Binding,
+  BufferRole,
+  BufferSpec,
+  Dispatch,
+  HostKernel,
+  OutputBinding,
+  PersistentRole,
+  Plan,
+  PlanProgram,
+  UnpackedWeight,
+} from "./plan.ts";
 export { planJson, printPlan } from "./print.ts";
+export type { BindingInput, OutputBindingInput } from "./builder.ts";
+export type { DescribedPlan } from "./print.ts";
+export type { GroupedStorage, ScaleType } from "./storage.ts";
+export type { StoredArray } from "./stored-numbers.ts";

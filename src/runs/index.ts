@@ -15,4 +15,4 @@ export { findRun, listRuns, readRun } from "./run-summary.ts";
 export type { RunCheckpoint, RunState, RunSummary, SeriesPoint } from "./run-summary.ts";
 export { RunLock } from "./run-lock.ts";
 export { newestWholeCheckpoint } from "./whole-checkpoints.ts";
-export type { FoundCheckpoint } from "./whole-checkpoints.ts";
+export type { DamagedCheckpoint, FoundCheckpoint } from "./whole-checkpoints.ts";

@@ -4,12 +4,22 @@ export { TextError } from "./errors.ts";
 export type {
   DecodeOptions,
   EncodeOptions,
+  Place,
   SpecialTokenIds,
   StreamDecoder,
+  StreamEncoder,
+  StreamOptions,
   Template,
   Tokenizer,
+  TokenizerSource,
 } from "./tokenizer.ts";
-export type { TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.ts";
+export type {
+  AddedTokenJson,
+  ComponentJson,
+  ModelJson,
+  TokenizerConfigJson,
+  TokenizerJson,
+} from "./tokenizer-json.ts";
 export { trainBpe } from "./bpe-trainer.ts";
 export type { BpeTrainingOptions } from "./bpe-trainer.ts";
 export {
@@ -35,6 +45,7 @@ export type {
   ChatSpan,
   RenderedChat,
   RenderedTurns,
+  TemplateOwner,
   TurnEnd,
 } from "./chat-template.ts";
 export type { ChatMessage, ChatPart, ChatTool } from "./chat-messages.ts";
@@ -49,6 +60,7 @@ export {
 export type {
   BeginTokens,
   DocumentFrame,
+  DocumentMark,
   DocumentMarks,
   TrainedBeginnings,
 } from "./document-frame.ts";
@@ -61,7 +73,7 @@ export type { Dataset, DatasetFileReport, OpenDatasetOptions } from "./dataset.t
 export { cachedTokens } from "./token-cache.ts";
 export type { CachedTokens, TokenFileFacts, TokenizeOptions } from "./token-cache.ts";
 export { openTokenFile } from "./token-file.ts";
-export type { TokenFile, TokenWidth } from "./token-file.ts";
+export type { OpenTokenFileOptions, TokenFile, TokenWidth } from "./token-file.ts";
 export { joinTokens, memoryTokens, scanTokens, sliceTokens } from "./token-view.ts";
 export type { TokenView } from "./token-view.ts";
 
@@ -82,7 +94,11 @@ export type { DataSplit, EpochBatches, WindowSplitOptions } from "./data-split.t
 
 export { PairBatches } from "./examples/pair-batches.ts";
 export { ExampleBatches, exampleEvaluationBatches } from "./examples/example-batches.ts";
-export type { ExampleBatchOptions, ExampleRowOptions } from "./examples/example-batches.ts";
+export type {
+  ExampleBatchOptions,
+  ExampleRowOptions,
+  ExampleState,
+} from "./examples/example-batches.ts";
 export { checkExamples } from "./examples/check-examples.ts";
 export type {
   CheckOptions,
@@ -96,7 +112,14 @@ export type {
 export { encodeExample } from "./examples/example-encoder.ts";
 export type { EncodedExample, ExampleEncoderOptions } from "./examples/example-encoder.ts";
 export { DATA_FORMATS, EXAMPLE_FORMS } from "./examples/example.ts";
-export type { DataFormat, Example, ExampleForm, FieldNames, Message } from "./examples/example.ts";
+export type {
+  DataFormat,
+  Example,
+  ExampleForm,
+  FieldNames,
+  Message,
+  Side,
+} from "./examples/example.ts";
 export { examplesDigest, ExampleStore } from "./examples/example-set.ts";
 export type { ExampleSet } from "./examples/example-set.ts";
 export {
@@ -108,15 +131,17 @@ export {
   readExamples,
 } from "./examples/open-examples.ts";
 export type {
+  DropReason,
   DroppedRow,
   ExampleData,
   ExampleDataOptions,
   ExampleReport,
   Fate,
+  ReadExample,
 } from "./examples/open-examples.ts";
 
 export { COMBINATION_COUNT, combinationCount, isHeldOut } from "./stories/combinations.ts";
-export type { StorySplit } from "./stories/combinations.ts";
+export type { Combination, StorySplit } from "./stories/combinations.ts";
 export { judgeStory } from "./stories/consistency.ts";
 export type { StoryCast, StoryJudgement } from "./stories/consistency.ts";
 export { storyEntropy } from "./stories/entropy.ts";
@@ -131,3 +156,4 @@ export { downloadHubFile } from "../hub/hub-download.ts";
 export type { DownloadedFile, DownloadOptions, DownloadProgress } from "../hub/hub-download.ts";
 export type { HubEnvironment, HubFile } from "../hub/hub-environment.ts";
 export { downloadTinyStories, TINY_STORIES } from "./tiny-stories.ts";
+export type { PairRowOptions, PairState } from "./examples/pair-batches.ts";

@@ -22,6 +22,8 @@ export { planCluster, priceMachines, whatIsLost, whatLimits } from "./costs/clus
 export type {
   ClusterParts,
   ClusterPlan,
+  ClusterPlanOptions,
+  LayoutKind,
   MachineGroup,
   PlannedLayout,
 } from "./costs/cluster-plan.ts";
@@ -46,7 +48,7 @@ export type { MeasuredStep } from "./costs/measured-step.ts";
 export type { StepPrediction } from "./costs/prediction.ts";
 export { plannedModel, prepareData } from "./run/prepare.ts";
 export { trainedModel } from "./run/trained-model.ts";
-export type { PreparedData } from "./run/prepare.ts";
+export type { PreparedData, Report } from "./run/prepare.ts";
 export { planOf } from "./run/plan-of.ts";
 export { runTraining } from "./run/run.ts";
 export type { RunContext, TrainProgress } from "./run/run.ts";
@@ -60,7 +62,12 @@ export type { SessionOptions } from "./run/session.ts";
 export { TrainRun, train } from "./run/train.ts";
 export type { TrainRunOptions } from "./run/train.ts";
 export { Trainer } from "./step/trainer.ts";
-export type { EvaluationResult, TrainerOptions, UpdateResult } from "./step/trainer.ts";
+export type {
+  EvaluationResult,
+  TrainerOptions,
+  UpdateResult,
+  UpdateShare,
+} from "./step/trainer.ts";
 export { buildEvaluationPlan, buildTrainingPlan } from "./step/step-plan.ts";
 export type { TrainingPlan, TrainingPlanOptions } from "./step/step-plan.ts";
 export { checkpointProblem, listCheckpoints, verifyCheckpoint } from "../runs/checkpoint.ts";
@@ -71,3 +78,18 @@ export { resolveModelFolder, resolveTokenizer } from "../runs/model-path.ts";
 export { RunLock } from "../runs/run-lock.ts";
 export { newestWholeCheckpoint } from "../runs/whole-checkpoints.ts";
 export type { FoundCheckpoint } from "../runs/whole-checkpoints.ts";
+export type { MethodSettings } from "./config/method-options.ts";
+export type { PricedParts } from "./costs/part-prices.ts";
+export type { RunFiles } from "./run/checkpoint-contents.ts";
+export type { FreezeResult, PublishedState } from "./run/control.ts";
+export type { DataSettings } from "./run/splits.ts";
+export type { AdamwSettings } from "./step/adamw.ts";
+export type { Recompute } from "./step/block-derivatives.ts";
+export type { Dropout } from "./step/dropout.ts";
+export type { LossScale } from "./step/loss-scale.ts";
+export type { MuonSettings } from "./step/muon.ts";
+export type { Pipeline } from "./step/pipeline.ts";
+export type { PreferenceSettings } from "./step/preference.ts";
+export type { RewardTotals, Rewards } from "./step/reward-sums.ts";
+export type { StepPart, UpdateShard } from "./step/step-part.ts";
+export type { TrainingGroup } from "./step/training-group.ts";

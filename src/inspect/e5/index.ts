@@ -10,3 +10,5 @@ export {
 export { e5BundleToJson } from "./json.ts";
 export { e5AnalyticsListing, e5BundleListing, e5ManifestListing } from "./listing.ts";
 export { decodeE5Manifest, type E5Manifest } from "./manifest.ts";
+export type { FlatField } from "./flatbuffer.ts";
+export type { E5SymbolDescription } from "./manifest.ts";

@@ -18,3 +18,5 @@ export {
   type ExtractedWeights,
   type WeightTile,
 } from "./weights.ts";
+export type { HwxTarget } from "./chips.ts";
+export type { Provenance } from "./map/types.ts";

@@ -9,3 +9,4 @@ export type { CaseResult, EngineReport } from "./report.ts";
 export { runBench, selectCases } from "./run-bench.ts";
 export type { BenchOptions } from "./run-bench.ts";
 export { writeReport } from "./write-report.ts";
+export type { BuildOptions, CasePlan, RowShape } from "./case.ts";

@@ -173,3 +173,4 @@ function settingsFrom(
   }
   return settings;
 }
+export type { Progress } from "./run-items.ts";
