@@ -32,6 +32,7 @@ export interface EstimatedOp {
   readonly roof?: OpRoof;
 }
 
+/** Milliseconds by what they go into. */
 export interface Breakdown {
   readonly dispatch: number;
   readonly compute: number;

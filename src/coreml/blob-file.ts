@@ -189,6 +189,7 @@ export class BlobFile {
     return numbers;
   }
 
+  /** Closes the file; reads throw after it. */
   close(): void {
     this.source.close();
   }

@@ -25,6 +25,7 @@ export interface OpenedModel {
   /** The message around the program, where the file has one: description, version, parts that are not understood. */
   readonly model: Model | undefined;
   readonly metadata: ModelMetadata;
+  /** Closes the file behind the weights. */
   close(): void;
 }
 

@@ -87,6 +87,7 @@ export class Weights {
     return loaded;
   }
 
+  /** Closes the weight files. */
   close(): void {
     for (const file of this.#files.values()) file.close();
     this.#files.clear();
@@ -181,6 +182,7 @@ export function loadWeights(program: Program, weights: Weights): Program {
   });
 }
 
+/** A program whose large constants stand in a weight file. */
 export interface MovedWeights {
   /** The program with references where the large tensors were. */
   readonly program: Program;

@@ -52,6 +52,7 @@ export interface Collective {
   broadcast(buffers: readonly BufferView[], from: number): Exchange;
   /** Arrays with one tag arrive in the order in which they were sent. */
   send(buffers: readonly BufferView[], to: number, tag?: number): Exchange;
+  /** Fills the arrays with what the member `from` sent under this tag. */
   receive(buffers: readonly BufferView[], from: number, tag?: number): Exchange;
   /** Done when every member has called it. */
   barrier(): Exchange;

@@ -132,7 +132,9 @@ export interface LoadedPlan {
    * so that another thread may read it. Throws `EngineError` for unknown and transient buffers.
    */
   view(buffer: string): BufferView;
+  /** Bytes that the loaded plan holds. */
   memory(): MemoryReport;
+  /** Times of the last run of each section's dispatches, milliseconds. */
   timings(): readonly DispatchTiming[];
   /** For engines with a Neural Engine, real or simulated. */
   usage?(): EngineUsage;

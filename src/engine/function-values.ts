@@ -49,6 +49,7 @@ export class FunctionResult implements StoredElements {
     return Float64Array.from(this);
   }
 
+  /** The numbers in row-major order. */
   *[Symbol.iterator](): IterableIterator<number> {
     const valueOf = VALUES[this.type.dataType];
     if (valueOf === undefined) yield* this.stored;

@@ -31,6 +31,7 @@ export interface OpenedProgram {
   readonly bound: readonly string[];
   /** How MIL spells the names of an .onnx file's inputs and results, by the file's. */
   readonly portNames: ReadonlyMap<string, string>;
+  /** Closes the file behind the program's weights. */
   close(): void;
 }
 

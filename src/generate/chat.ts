@@ -182,6 +182,7 @@ export class Chat {
     this.#session = this.#answering.generator.session();
   }
 
+  /** Frees the engine. Further turns throw. */
   async close(): Promise<void> {
     await closeAnswering(this.#answering);
     await this.#engine.close();

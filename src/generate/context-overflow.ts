@@ -6,6 +6,7 @@ import type { ModelConfig } from "../model/index.ts";
  * stop: the text ends. auto: slide for learned positions, reread for rotary ones.
  */
 export const CONTEXT_OVERFLOWS = ["auto", "slide", "reread", "stop"] as const;
+/** What happens where a text reaches the end of the context. */
 export type ContextOverflow = (typeof CONTEXT_OVERFLOWS)[number];
 
 /** What a model does whose positions are learned, or not. */

@@ -24,6 +24,7 @@ export interface DecoderOptions {
   readonly maximumBatch?: number;
   /** Most bytes of caches that stay loaded while nobody uses them. Default 1 GiB. */
   readonly cacheByteLimit?: number;
+  /** Rewrites a stage's function before it is planned. Default: the passes of every engine. */
   readonly optimize?: (fn: MilFunction) => MilFunction;
 }
 
@@ -240,6 +241,7 @@ export class Decoder {
     this.#breathedMs = performance.now();
   }
 
+  /** Frees the engine. Throws nothing. */
   async close(): Promise<void> {
     for (const shape of this.#shapes.values()) await shape.close();
     this.#shapes.clear();

@@ -53,6 +53,7 @@ export class Sequence {
     return this.#keys[layer] ?? new Float32Array();
   }
 
+  /** [Hkv, capacity, D]. */
   values(layer: number): Float32Array {
     return this.#values[layer] ?? new Float32Array();
   }
@@ -89,6 +90,7 @@ export class Sequence {
     this.#copyHeads(heads, rows, 0, target, this.#capacity, this.#length, count);
   }
 
+  /** Counts `count` positions that were written as part of the text. */
   advance(count: number): void {
     this.#length += count;
   }

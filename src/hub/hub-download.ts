@@ -34,6 +34,7 @@ export interface DownloadProgress {
 export interface DownloadOptions {
   /** Default: the process's environment. */
   readonly environment?: HubEnvironment;
+  /** Hears of each file's bytes. */
   readonly onProgress?: (progress: DownloadProgress) => void;
   /** Attempts in a row that bring no byte before giving up. Default 4. */
   readonly attempts?: number;

@@ -14,6 +14,7 @@ export interface PortSummary {
   readonly flexible?: FlexibleShape;
 }
 
+/** What a function takes and gives, and of what it is made. */
 export interface FunctionSummary {
   readonly name: string;
   readonly opset: string;

@@ -67,6 +67,7 @@ export class FunctionBuilder {
     this.opset = opset;
   }
 
+  /** Adds an input and gives its value. Throws `MilError` for a name that is taken. */
   input(name: string, type: MilType): Value {
     if (this.#names.has(name))
       throw new MilError("mil.builder.name", `input "${name}" exists already`);

@@ -15,6 +15,7 @@ export interface SignatureParameter {
   readonly domain?: string;
 }
 
+/** Parameters of an op as Apple's documentation gives them. */
 export interface OpSignature {
   /** The opset that introduced this form of the op. */
   readonly since: Opset;

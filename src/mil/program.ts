@@ -46,6 +46,7 @@ export interface StringLiteralData {
   readonly shape?: readonly number[];
 }
 
+/** What a literal holds. */
 export type LiteralData =
   | NumericLiteralData
   | StringLiteralData

@@ -42,17 +42,20 @@ export interface TensorType {
   readonly shape: readonly Dimension[];
 }
 
+/** `list<element, length>`. */
 export interface ListType {
   readonly kind: "list";
   readonly element: MilType;
   readonly length: Dimension;
 }
 
+/** `tuple<items…>`. */
 export interface TupleType {
   readonly kind: "tuple";
   readonly items: readonly MilType[];
 }
 
+/** `dict<key, value>`. */
 export interface DictionaryType {
   readonly kind: "dict";
   readonly key: MilType;

@@ -20,12 +20,14 @@ export interface MilProblem {
   readonly message: string;
 }
 
+/** What the verifier found. */
 export interface MilCheck {
   readonly problems: readonly MilProblem[];
   /** Ops outside the table, carried through unchecked; each name once, in order of appearance. */
   readonly unknownOps: readonly string[];
 }
 
+/** What a program that is right still has to be told of. */
 export interface Verification {
   readonly unknownOps: readonly string[];
 }

@@ -98,6 +98,7 @@ export interface SlidingWindow {
   readonly layerKinds: readonly LayerKind[];
 }
 
+/** Llama 1 to 3, TinyLlama, SmolLM. */
 export interface LlamaConfig extends RotaryConfig {
   readonly family: "llama";
   /**
@@ -109,14 +110,17 @@ export interface LlamaConfig extends RotaryConfig {
   readonly feedForwardBias: boolean;
 }
 
+/** Mistral: llama with a sliding window. */
 export interface MistralConfig extends RotaryConfig {
   readonly family: "mistral";
 }
 
+/** Qwen2 and 2.5: biases of q, k and v. */
 export interface Qwen2Config extends RotaryConfig {
   readonly family: "qwen2";
 }
 
+/** Qwen3: norms of q and k. */
 export interface Qwen3Config extends RotaryConfig {
   readonly family: "qwen3";
 }

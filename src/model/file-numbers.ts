@@ -16,6 +16,7 @@ import type { StoredWeight, WeightSource } from "./weight-source.ts";
 export interface FileWeights {
   /** Fills all numbers of the weight of that name, as they would stand in memory. Throws `ModelError` for another one. */
   readonly read: (name: string, target: Float32Array) => void;
+  /** Closes the weight files. */
   readonly close: () => void;
 }
 

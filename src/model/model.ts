@@ -17,13 +17,21 @@ import type { NamedRope } from "./rope.ts";
 
 /** The stage functions of a model; `Family` says what goes in and out. */
 export interface StageFunctions {
+  /** What packed blocks share, once a step: documents int32 [B, S] to attention_mask [B, S, S] and rotary tables. */
   readonly packing: (sizes: BatchSizes) => MilFunction;
+  /** tokens int32 [B, S] to hidden [N, C]. */
   readonly embed: (sizes: BatchSizes) => MilFunction;
+  /** hidden [N, C] to hidden_out [N, C]. */
   readonly block: (sizes: BatchSizes) => MilFunction;
+  /** hidden [R, C], targets int32 [R] to loss_sum fp32 [], or to losses fp32 [R]. */
   readonly head: (sizes: HeadSizes) => MilFunction;
+  /** hidden [R, C], row int32 [1] to logits [1, V] of that row. */
   readonly logits: (sizes: RowSizes) => MilFunction;
+  /** hidden [R, C] to logits [R, V]. */
   readonly everyLogits: (sizes: RowSizes) => MilFunction;
+  /** tokens int32 [R] to hidden [R, C]. */
   readonly cachedEmbed: (sizes: RowSizes) => MilFunction;
+  /** hidden [B*S, C], key_cache and value_cache [B, Hkv, T, D], mask to hidden_out, new_keys and new_values [B, Hkv, S, D]. */
   readonly cachedBlock: (sizes: CachedSizes) => MilFunction;
 }
 

@@ -244,6 +244,7 @@ export interface SafetensorsOutput {
   readonly name: string;
   readonly dataType: SafetensorsType;
   readonly shape: readonly number[];
+  /** Its bytes, piece by piece, in order. */
   readonly chunks: () => Iterable<Uint8Array>;
 }
 

@@ -49,6 +49,7 @@ export class PlanBuilder {
     );
   }
 
+  /** Whether a program of this name was added. */
   hasProgram(name: string): boolean {
     return this.#programs.has(name);
   }
@@ -79,6 +80,7 @@ export class PlanBuilder {
     return name;
   }
 
+  /** Whether a buffer of this name was added. */
   hasBuffer(name: string): boolean {
     return this.#buffers.has(name);
   }
@@ -148,6 +150,7 @@ export class PlanBuilder {
     this.#sections.set(section, dispatches);
   }
 
+  /** The plan. Throws `PlanError` for what does not hold together. */
   finish(): Plan {
     return Object.freeze({
       name: this.#name,

@@ -55,6 +55,7 @@ export class EventLog {
     return numbered;
   }
 
+  /** Closes the file; what was written is on disk. */
   close(): void {
     closeSync(this.#handle);
   }

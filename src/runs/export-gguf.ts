@@ -9,6 +9,7 @@ import { writeGguf } from "../model/gguf/gguf-writer.ts";
 import { hasTokenizer, loadTokenizer } from "../text/index.ts";
 import { ggufVocabulary } from "../text/gguf-vocabulary.ts";
 
+/** How a GGUF file is written. */
 export interface GgufExportOptions {
   /** Of matrices; vectors are F32. */
   readonly type: GgufTypeName;
@@ -18,6 +19,7 @@ export interface GgufExportOptions {
   readonly adapters?: readonly AdapterSource[];
 }
 
+/** What a GGUF file holds. */
 export interface GgufExport {
   readonly output: string;
   readonly type: GgufTypeName;

@@ -34,6 +34,7 @@ const STORED: Readonly<Record<WeightType, StoredFloat>> = {
 };
 const LARGEST_FLOAT16 = 65504;
 
+/** How a model's folder is written. */
 export interface ExportOptions {
   readonly type: WeightType;
   /** Replaces files that exist. Default false. */
@@ -47,6 +48,7 @@ export interface ExportOptions {
   readonly resizeEmbeddings?: boolean;
 }
 
+/** What was written. */
 export interface ExportedModel {
   readonly type: WeightType;
   readonly parameterCount: number;

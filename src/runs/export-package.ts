@@ -9,6 +9,7 @@ import { packageWeights } from "../model/compressed-weights.ts";
 import type { PackageType } from "../model/compressed-weights.ts";
 import { statefulForward } from "../model/stateful-forward.ts";
 
+/** How a stateful package is written. */
 export interface PackageExportOptions {
   /** Default: float16. */
   readonly type?: PackageType;
@@ -22,6 +23,7 @@ export interface PackageExportOptions {
   readonly adapters?: readonly AdapterSource[];
 }
 
+/** What a stateful package holds. */
 export interface PackageExport {
   readonly output: string;
   readonly type: PackageType;

@@ -16,11 +16,13 @@ const CONFIG_BYTES = 1 << 20;
 /** "stopped": it can be resumed; "died": it was, without saying so; "empty": it has no step yet. */
 export type RunState = "running" | "finished" | "stopped" | "died" | "empty";
 
+/** A number of a step. */
 export interface SeriesPoint {
   readonly step: number;
   readonly value: number;
 }
 
+/** A checkpoint of a run. */
 export interface RunCheckpoint {
   readonly folder: string;
   readonly step: number;

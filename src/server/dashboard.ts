@@ -18,6 +18,7 @@ import { isLoopback } from "./safety.ts";
 /** Of the page where nobody chooses another. */
 export const DEFAULT_PAGE_PORT = 7007;
 
+/** Where a page of runs is served, and of which. */
 export interface DashboardOptions {
   /** The folder of runs, as `runs`. */
   readonly runsFolder: string;
@@ -27,6 +28,7 @@ export interface DashboardOptions {
   readonly port?: number | undefined;
   /** Further names that the machine is reached by. */
   readonly allowedHosts?: readonly string[];
+  /** Hears of faults of ours; who asked is told that there was one. */
   readonly onInternalError?: (error: unknown) => void;
 }
 

@@ -49,6 +49,7 @@ export interface Batches {
   readonly isPacked: boolean;
   /** Where the next batch begins: plain JSON, which a checkpoint keeps and the implementation takes back. */
   readonly state: unknown;
+  /** The next batch; there always is one. */
   next(): Batch;
 }
 

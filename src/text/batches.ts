@@ -47,6 +47,7 @@ export class WindowBatches implements Batches {
     return this.#sampler.windowsPerEpoch;
   }
 
+  /** The next batch of windows. */
   next(): Batch {
     const length = this.#sequenceLength;
     const inputs = new Int32Array(this.#batchSize * length);

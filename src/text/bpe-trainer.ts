@@ -18,6 +18,7 @@ export interface BpeTrainingOptions {
   readonly specialTokens?: readonly string[];
   /** A pair seen less often is not merged, so the vocabulary may stay smaller. Default 2. */
   readonly minimumFrequency?: number;
+  /** Hears how many merges are found. */
   readonly onProgress?: (mergeCount: number, mergeTotal: number) => void;
 }
 

@@ -79,6 +79,7 @@ export interface Dataset {
   readonly validation: TokenView | undefined;
   readonly test: TokenView | undefined;
   readonly files: readonly DatasetFileReport[];
+  /** Closes the token files. */
   close(): void;
 }
 

@@ -5,6 +5,7 @@ import type { Tokenizer } from "./tokenizer.ts";
  * token, documents only end, as versions before 0.2 trained.
  */
 export const BEGIN_TOKENS = ["template", "none"] as const;
+/** What documents begin with: the template's tokens or nothing. */
 export type BeginTokens = (typeof BEGIN_TOKENS)[number];
 
 /** Ids around documents in a stream of tokens. */
@@ -76,6 +77,7 @@ export interface DocumentMarks {
   readonly beginOfText?: number;
 }
 
+/** The ids by which documents of this frame begin. */
 export function marksOf({ mark }: DocumentFrame): DocumentMarks {
   if (mark === undefined) return {};
   return mark.isEnd ? { endOfText: mark.token } : { beginOfText: mark.token };

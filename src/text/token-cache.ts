@@ -30,6 +30,7 @@ export interface TokenizeOptions {
   readonly threads?: number;
   /** Field of a `.jsonl` row that holds the text. Default "text". */
   readonly textField?: string;
+  /** Hears how far a file is encoded, in bytes. */
   readonly onProgress?: (progress: {
     readonly path: string;
     readonly byteCount: number;

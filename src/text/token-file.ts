@@ -19,6 +19,7 @@ export interface OpenTokenFileOptions {
 /** A file of token ids, little-endian, read by position. Close it when done. */
 export interface TokenFile extends TokenView {
   readonly width: TokenWidth;
+  /** Closes the file. */
   close(): void;
 }
 

@@ -86,6 +86,7 @@ export interface Tokenizer {
   encode(text: string, options?: EncodeOptions): Uint32Array;
   /** Text of ids. Throws `TextError` `text.id` for an id outside the vocabulary. */
   decode(ids: Iterable<number>, options?: DecodeOptions): string;
+  /** Decodes ids as they come; bytes of a character that is not whole wait for the next. */
   streamDecoder(options?: StreamOptions): StreamDecoder;
   /**
    * Encodes a stretch without special tokens that has no safe place to cut; undefined where the tokenizer needs such
@@ -96,6 +97,7 @@ export interface Tokenizer {
   specialLengthAt(text: string, index: number): number;
   /** How the vocabulary spells an id, byte-level alphabet included; undefined for an unused id. */
   tokenOf(id: number): string | undefined;
+  /** The id of a token by its spelling in the vocabulary. */
   idOf(token: string): number | undefined;
   /**
    * The bytes that an id adds to a text that goes on; undefined for special tokens, unused ids, and where a token's text

@@ -12,6 +12,7 @@ export interface ByteSource {
   read(offset: number, length: number): Uint8Array;
   /** Fills `target` from `offset` on. Throws `FileError` outside the source. */
   readInto(offset: number, target: Uint8Array): void;
+  /** Closes the file; reads throw after it. */
   close(): void;
 }
 

@@ -18,7 +18,9 @@ export interface OptionSpec<Value = unknown> {
   readonly choices?: readonly string[];
 }
 
+/** Settings by name. */
 export type OptionTable = Readonly<Record<string, OptionSpec>>;
+/** Values of a table's settings, none of which need be given. */
 export type OptionValues<Table extends OptionTable> = {
   readonly [Name in keyof Table]: Table[Name] extends OptionSpec<infer Value> ? Value : never;
 };

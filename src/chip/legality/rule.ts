@@ -54,4 +54,5 @@ export interface PlanRule extends RuleText {
   readonly applies: (plan: Plan, context: RuleContext) => string | undefined;
 }
 
+/** A rule about an op, a function or a plan. */
 export type AnyRule = OpRule | FunctionRule | PlanRule;

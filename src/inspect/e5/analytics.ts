@@ -15,6 +15,7 @@ export interface E5Operation {
   readonly isMemoryOperation: boolean;
 }
 
+/** A bundle's prediction of costs, as Apple's compiler writes it. */
 export interface E5Analytics {
   readonly format: "e5-analytics";
   readonly name: string;

@@ -8,11 +8,13 @@ import type { HwxFile } from "../hwx/model.ts";
 import { decodeE5Analytics, type E5Analytics } from "./analytics.ts";
 import { decodeE5Manifest, type E5Manifest } from "./manifest.ts";
 
+/** Hashes of what was compiled, in hexadecimal. */
 export interface E5Hashes {
   readonly program: string;
   readonly weights: string;
 }
 
+/** What a file of a bundle is, by its name. */
 export type E5FileKind =
   | "manifest"
   | "anehash"
@@ -24,12 +26,14 @@ export type E5FileKind =
   | "mps-graph"
   | "other";
 
+/** A file of a bundle. */
 export interface E5File {
   readonly path: string;
   readonly kind: E5FileKind;
   readonly byteLength: number;
 }
 
+/** A folder that Apple's compiler left behind, read. */
 export interface E5Bundle {
   readonly format: "e5-bundle";
   readonly name: string;

@@ -5,6 +5,7 @@ import { walkFlatBuffer, type FlatNode, type FlatTable } from "./flatbuffer.ts";
 /** The four root fields that are known; every other table is shown without a name. */
 export const ROOT_FIELDS = ["symbol_names", "build_info", "sections", "format_version"] as const;
 
+/** A bundle's `manifest.plist` or `.json`, read. */
 export interface E5Manifest {
   readonly format: "e5";
   readonly name: string;

@@ -1,12 +1,14 @@
 import { extentText, operationText } from "./listing.ts";
 import type { BufferRole, HwxFile, HwxTask } from "./model.ts";
 
+/** A task, a buffer, or what stands for those left out. */
 export interface GraphNode {
   readonly id: string;
   readonly kind: "task" | BufferRole | "more";
   readonly lines: readonly string[];
 }
 
+/** What a task reads or writes. */
 export interface GraphEdge {
   readonly from: string;
   readonly to: string;

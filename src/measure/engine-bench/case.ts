@@ -17,6 +17,7 @@ export const SUITES = {
   ops: "Elementwise ops, softmax and norms",
 } as const;
 export type SuiteName = keyof typeof SUITES;
+/** Names of all suites. */
 export const SUITE_NAMES = Object.keys(SUITES) as readonly SuiteName[];
 
 type WithoutResult<Row> = Row extends ProgramRow
@@ -75,5 +76,6 @@ export interface BenchCase {
   readonly isQuick: boolean;
   /** Bytes of memory that measuring needs, roughly. */
   readonly memoryBytes: number;
+  /** The plan that is run, for an engine. */
   readonly build: (options: BuildOptions) => CasePlan;
 }

@@ -35,9 +35,11 @@ const METERED_BUDGET_MS = 3000;
 /** Reads power while something runs. */
 export interface PowerProbe {
   readonly source: string;
+  /** Begins a span. */
   start(): void;
   /** Mean watts of the engine's rail since `start`; nothing where the meter gave no sample. */
   stop(): number | undefined;
+  /** Ends the meter's process. */
   close(): void;
 }
 

@@ -48,9 +48,11 @@ export interface BenchOptions {
   readonly overwrite: boolean;
   /** Default: what openPowerProbe finds, for a Neural Engine. */
   readonly power?: PowerProbe | undefined;
+  /** Asked between runs; true ends the measurement with what there is. */
   readonly isCancelled: () => boolean;
   /** Cases done, cases in all, what is going on. */
   readonly onProgress: (done: number, total: number, text: string) => void;
+  /** Hears each case as soon as it is measured. */
   readonly onResult: (result: CaseResult) => void;
   /** This process may compile no more programs: a new one goes on with what is left. Default: those cases fail. */
   readonly onBudgetSpent?: () => void;

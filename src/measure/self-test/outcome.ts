@@ -32,6 +32,7 @@ export const GROUPS = {
 } as const;
 /** Groups of questions that the self-test asks. */
 export type Group = keyof typeof GROUPS;
+/** Names of all groups of questions. */
 export const GROUP_NAMES = Object.keys(GROUPS) as readonly Group[];
 
 export const resultSchema = z.object({

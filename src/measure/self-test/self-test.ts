@@ -38,7 +38,9 @@ export interface SelfTestOptions {
   /** Of those groups, only these probes and ops, by id. */
   readonly only?: (id: string) => boolean;
   readonly signal?: AbortSignal;
+  /** Hears what is asked now, and how much is left. */
   readonly onProgress?: (progress: Progress) => void;
+  /** Hears each answer; `isKept`: from a report that was begun before. */
   readonly onResult?: (result: ProbeResult, isKept: boolean) => void;
 }
 

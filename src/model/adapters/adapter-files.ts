@@ -21,7 +21,9 @@ const MLX_FILE = "adapters.safetensors";
 const CONFIG_BYTE_LIMIT = 1 << 20;
 const PEFT_PREFIX = "base_model.model.";
 
+/** Whose file layout an adapter has: PEFT's or mlx-lm's. */
 export const ADAPTER_LAYOUTS = ["peft", "mlx"] as const;
+/** PEFT's or mlx-lm's. */
 export type AdapterLayout = (typeof ADAPTER_LAYOUTS)[number];
 
 /** The two matrices beside one weight. */

@@ -61,12 +61,14 @@ export interface SplitCheck {
   readonly lengths: readonly LengthBucket[];
 }
 
+/** What a model would see of data. */
 export interface DataCheck {
   readonly form: ExampleForm;
   readonly splits: readonly SplitCheck[];
   readonly shown: readonly ShownExample[];
 }
 
+/** How data are checked. */
 export interface CheckOptions extends ExampleEncoderOptions {
   readonly form: ExampleForm;
   readonly names: FieldNames;
@@ -74,6 +76,7 @@ export interface CheckOptions extends ExampleEncoderOptions {
   readonly contextLength: number;
   /** Examples to show, the first ones. */
   readonly showCount: number;
+  /** Hears how far a file is read, in bytes. */
   readonly onProgress?: (path: string, byteCount: number, byteTotal: number) => void;
 }
 

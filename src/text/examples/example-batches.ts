@@ -81,6 +81,7 @@ export class ExampleBatches implements Batches {
     };
   }
 
+  /** The next batch of examples. */
   next(): Batch {
     const rows = Array.from({ length: this.#options.batchSize }, () => this.#nextRow());
     return batchOf(this.#set, rows, this.#options);

@@ -14,6 +14,7 @@ export interface EncodedExample {
   readonly isLearned: readonly boolean[];
 }
 
+/** How examples become tokens. */
 export interface ExampleEncoderOptions {
   readonly tokenizer: Tokenizer;
   /** What stands around a text, or a prompt with its completion. */

@@ -7,6 +7,7 @@ import { TextError } from "../errors.ts";
  * named first.
  */
 export const EXAMPLE_FORMS = ["text", "completions", "chat", "alpaca", "preferences"] as const;
+/** What rows hold. */
 export type ExampleForm = (typeof EXAMPLE_FORMS)[number];
 
 /**
@@ -14,6 +15,7 @@ export type ExampleForm = (typeof EXAMPLE_FORMS)[number];
  * itself. stream: text, whatever other fields there are. Others: rows of that form.
  */
 export const DATA_FORMATS = ["auto", "examples", "stream", ...EXAMPLE_FORMS] as const;
+/** How rows are read. */
 export type DataFormat = (typeof DATA_FORMATS)[number];
 
 /** Names of a row's fields where they are not the usual ones. */

@@ -102,6 +102,7 @@ export interface ExampleReport {
   readonly dividedCount: number;
 }
 
+/** How examples are opened. */
 export interface ExampleDataOptions extends ExampleEncoderOptions {
   readonly form: ExampleForm;
   readonly names: FieldNames;
@@ -109,6 +110,7 @@ export interface ExampleDataOptions extends ExampleEncoderOptions {
   readonly contextLength: number;
   /** Last part of the training examples that is set aside where there is no validation file. */
   readonly validationFraction: number;
+  /** Hears how far a file is read, in bytes. */
   readonly onProgress?: (path: string, byteCount: number, byteTotal: number) => void;
 }
 

@@ -66,6 +66,7 @@ export class PairBatches implements Batches {
     return { kind: "pairs", ...this.#identity, epoch: this.#epoch, position: this.#position };
   }
 
+  /** The next batch of pairs. */
   next(): Batch {
     const pairs = Array.from({ length: this.#options.batchSize }, () => this.#nextPair());
     return batchOfPairs(this.#set, pairs, this.#options);

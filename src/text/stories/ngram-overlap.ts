@@ -32,6 +32,7 @@ export class NgramIndex {
     return this.#size;
   }
 
+  /** Adds a text's n-grams. */
   add(text: string): void {
     for (const [low, high] of this.#hashes(text)) {
       if (this.#size * 2 >= this.#low.length) this.#grow();

@@ -69,6 +69,7 @@ export interface PlannedLayout {
   readonly step: SimulatedStep;
 }
 
+/** Every layout of the machines, and the best. */
 export interface ClusterPlan {
   readonly layouts: readonly PlannedLayout[];
   /** The fastest that fits; the one that needs the least memory where none does. */

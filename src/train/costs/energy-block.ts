@@ -20,6 +20,7 @@ const NUMBERS_AT = WORDS * 4;
 const TEXT_AT = NUMBERS_AT + NUMBERS * 8;
 const TEXT_CAPACITY = 2048;
 
+/** What a power meter read, in memory that two threads share. */
 export class EnergyBlock {
   readonly buffer: SharedArrayBuffer;
   readonly #words: Int32Array;

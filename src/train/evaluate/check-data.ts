@@ -30,7 +30,9 @@ export interface CheckDataOptions {
   readonly chatTemplate?: string;
   /** Examples to show. Default 3. */
   readonly showCount?: number;
+  /** Hears what is odd and no error. */
   readonly onNote?: (message: string) => void;
+  /** Hears how far a file is read, in bytes. */
   readonly onProgress?: (path: string, byteCount: number, byteTotal: number) => void;
 }
 

@@ -56,6 +56,7 @@ export interface EvaluateOptions extends EngineSettings {
   /** Judge each document with nothing but itself as context, as stories are trained; default: windows anywhere. */
   readonly byDocument?: boolean;
   readonly engine?: string;
+  /** Hears how many tokens are judged. */
   readonly onProgress?: (tokenCount: number, tokenTotal: number) => void;
   /** Aborting ends it between two batches: it rejects with the signal's reason. */
   readonly signal?: AbortSignal;

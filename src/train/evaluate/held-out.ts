@@ -10,6 +10,7 @@ export interface HeldOut {
   readonly data: DataSplit;
   readonly batchSize: number;
   readonly sequenceLength: number;
+  /** Closes the data's files. */
   readonly close: () => void;
 }
 

@@ -57,6 +57,7 @@ export class ControlBlock {
     this.#words = new Int32Array(buffer);
   }
 
+  /** The training thread saves and ends after its step. */
   requestInterrupt(): void {
     Atomics.store(this.#words, INTERRUPT, 1);
   }
@@ -70,6 +71,7 @@ export class ControlBlock {
     Atomics.store(this.#words, PAUSE, 1);
   }
 
+  /** The training thread goes on. */
   endPause(): void {
     Atomics.store(this.#words, PAUSE, 0);
     Atomics.notify(this.#words, PAUSE);

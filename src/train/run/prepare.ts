@@ -65,6 +65,7 @@ export interface PreparedData {
   readonly dataDigest: string | undefined;
   /** What a user should know: a vocabulary larger than the tokenizer, a cache made, ... */
   readonly notices: readonly string[];
+  /** Closes the data's files. */
   close(): void;
 }
 

@@ -13,6 +13,7 @@ export interface TrainProgress {
 
 /** Who hears what a run does while it goes on. */
 export interface RunListener {
+  /** Hears every event of the run, in order. */
   readonly onEvent: (event: TrainEvent) => void;
   /** What is being done; `at` while it trains. */
   readonly onProgress: (text: string, at?: TrainProgress) => void;

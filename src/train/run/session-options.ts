@@ -6,6 +6,7 @@ import type { TrainProgress } from "./run-context.ts";
 
 /** What a run in a thread of its own is given beside its settings. */
 export interface SessionOptions {
+  /** Hears every event of the run, in order. */
   readonly onEvent?: (event: TrainEvent) => void;
   /** What is being done: tokenizing, compiling, or training `at` a step. */
   readonly onProgress?: (text: string, at?: TrainProgress) => void;
