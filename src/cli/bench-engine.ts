@@ -5,14 +5,19 @@ import { join } from "node:path";
 import { Option } from "commander";
 import type { Command } from "commander";
 import {
+  BESIDE_FILE,
+  besideText,
   formatReport,
   runBench,
   selectCases,
   SUITE_NAMES,
   SUITES,
+  writeBeside,
   writeReport,
 } from "../measure/engine-bench/index.ts";
 import type { CaseResult, EngineReport } from "../measure/engine-bench/index.ts";
+import { ENGINE_NAMES } from "../engine/create.ts";
+import { didYouMean } from "../util/nearest.ts";
 import type { Exit } from "./exit.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
@@ -26,6 +31,7 @@ import { isSimulated } from "../chip/simulated.ts";
 
 interface EngineFlags extends DriverFlags {
   readonly engine: string;
+  readonly beside?: string;
   readonly chip?: string;
   readonly threads?: string;
   readonly suite: readonly string[];
@@ -39,6 +45,8 @@ interface EngineFlags extends DriverFlags {
   readonly overwrite?: boolean;
   readonly list?: boolean;
   readonly json?: boolean;
+  /** One of several engines: what is printed comes at the end. */
+  readonly isPart?: boolean;
 }
 
 export function registerBenchEngine(bench: Command, exit: Exit): void {
@@ -46,6 +54,7 @@ export function registerBenchEngine(bench: Command, exit: Exit): void {
     .command("engine")
     .description("the published measurements on this machine's engine, beside the cost model")
     .option("--engine <name>", "auto, ane, cpu; sim:m4 predicts and runs nothing", "auto")
+    .option("--beside <names>", "the same cases on other engines too, side by side: gpu,cpu")
     .option("--chip <name>", "whose published rows stand beside an engine of another kind")
     .option("--threads <count>", "threads of the CPU")
     .option("--suite <name>", `${SUITE_NAMES.join(", ")} (repeatable; default all)`, append, [])
@@ -69,7 +78,8 @@ ${SUITE_NAMES.map((name) => `  ${name.padEnd(9)} ${SUITES[name]}`).join("\n")}
 Examples:
   anecdote bench engine --quick --output-dir bench-m4
   anecdote bench engine --suite latency --suite peak
-  anecdote bench engine --engine sim:m4 --output-dir predicted-m4`,
+  anecdote bench engine --engine sim:m4 --output-dir predicted-m4
+  anecdote bench engine --quick --beside gpu,cpu --output-dir beside   # rates, and rates a watt, on one page`,
     );
   addDriverOption(command).action(async (flags: EngineFlags) => {
     const selection = {
@@ -79,15 +89,16 @@ Examples:
     };
     refuseIdleFlags(flags);
     if (flags.list === true) printCases(selection, flags.json === true);
-    else exit(await measure(flags, selection));
+    else if (flags.beside === undefined) exit((await measure(flags, selection)).code);
+    else exit(await measureBeside(flags, flags.beside, selection));
   });
 }
 
 /** Throws `UsageError` for flags that would do nothing. */
 function refuseIdleFlags(flags: EngineFlags): void {
-  const { list, resume, overwrite, outputDir, threads, budget, chip } = flags;
+  const { list, resume, overwrite, outputDir, threads, budget, chip, beside } = flags;
   if (list === true) {
-    const given = { resume, overwrite, "output-dir": outputDir, threads, budget, chip };
+    const given = { resume, overwrite, "output-dir": outputDir, threads, budget, chip, beside };
     const idle = Object.entries(given).find(([, value]) => value !== undefined);
     if (idle === undefined) return;
     throw new UsageError("cli.bench.flags", `--${idle[0]} does nothing beside --list`);
@@ -111,7 +122,67 @@ function printCases(selection: Selection, isJson: boolean): void {
   );
 }
 
-async function measure(flags: EngineFlags, selection: Selection): Promise<number> {
+/** The chosen engine and others, one after the other, and a table of all; each report in a folder of its own. */
+async function measureBeside(
+  flags: EngineFlags,
+  beside: string,
+  selection: Selection,
+): Promise<number> {
+  const names = besideNames(flags.engine, beside);
+  const reports: EngineReport[] = [];
+  for (const [index, engine] of names.entries()) {
+    const { outputDir, threads, carriedIn, aneDriver, driver, ...rest } = flags;
+    const { code, report } = await measure(
+      {
+        ...rest,
+        engine,
+        ...(index === 0 && aneDriver !== undefined && { aneDriver }),
+        ...(index === 0 && driver !== undefined && { driver }),
+        ...(index === 0 && carriedIn !== undefined && { carriedIn }),
+        ...(engine !== "gpu" && threads !== undefined && { threads }),
+        ...(outputDir !== undefined && { outputDir: join(outputDir, engine) }),
+        isPart: true,
+      },
+      selection,
+    );
+    if (report === undefined || code !== EXIT_CODES.ok) return code;
+    // "auto" may have chosen an engine that is named, too.
+    if (!reports.some(({ engine: { name } }) => name === report.engine.name)) reports.push(report);
+  }
+  if (flags.json === true) process.stdout.write(`${JSON.stringify(reports)}\n`);
+  else process.stdout.write(besideText(reports));
+  if (flags.outputDir !== undefined) {
+    writeBeside(flags.outputDir, reports);
+    if (flags.json !== true)
+      process.stdout.write(`\n${join(flags.outputDir, BESIDE_FILE)}: the same as a page\n`);
+  }
+  return EXIT_CODES.ok;
+}
+
+/** Throws `UsageError` for engines that nothing measures, and for a name that stands twice. */
+function besideNames(engine: string, beside: string): readonly string[] {
+  const others = beside.split(",").map((name) => name.trim());
+  const known = ENGINE_NAMES.filter((name) => name !== "auto" && !name.startsWith("sim:"));
+  for (const [index, name] of others.entries()) {
+    if (!known.includes(name)) {
+      throw new UsageError(
+        "cli.bench.beside",
+        `--beside takes engines that run, not "${name}".${didYouMean(name, known)}`,
+        { remedy: `Engines: ${known.join(", ")}.` },
+      );
+    }
+    if (name === engine || others.indexOf(name) < index)
+      throw new UsageError("cli.bench.beside", `engine "${name}" stands beside itself`);
+  }
+  if (isSimulated(engine))
+    throw new UsageError("cli.bench.beside", "--beside measures, and sim:<chip> predicts");
+  return [engine, ...others];
+}
+
+async function measure(
+  flags: EngineFlags,
+  selection: Selection,
+): Promise<{ readonly code: number; readonly report?: EngineReport }> {
   if (flags.resume === true && flags.outputDir === undefined)
     throw new UsageError(
       "cli.bench.resume",
@@ -133,10 +204,10 @@ async function measure(flags: EngineFlags, selection: Selection): Promise<number
         flags: flags.carriedIn === undefined ? ["--carried-in", folder ?? temporary ?? ""] : [],
       });
       isFollowed = end.kind === "followed";
-      if (end.kind !== "interrupted") return end.code;
+      if (end.kind !== "interrupted") return { code: end.code };
     }
-    print(report, flags);
-    return report.complete ? EXIT_CODES.ok : EXIT_CODES.interrupted;
+    if (flags.isPart !== true) print(report, flags);
+    return { code: report.complete ? EXIT_CODES.ok : EXIT_CODES.interrupted, report };
   } finally {
     if (temporary !== undefined) rmSync(temporary, { recursive: true, force: true });
     // A process that is followed listens to its end: what it hears now is for the one that follows.

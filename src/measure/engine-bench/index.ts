@@ -1,3 +1,4 @@
+export { BESIDE_FILE, besideText, writeBeside } from "./beside.ts";
 export { SUITE_NAMES, SUITES } from "./case.ts";
 export type { BenchCase, SuiteName } from "./case.ts";
 export { MeasureError } from "../errors.ts";

@@ -1,5 +1,5 @@
 import { openPowerMeter } from "../../track/power/index.ts";
-import type { EnergyReading } from "../../util/energy.ts";
+import type { EnergyReading, Rail } from "../../util/energy.ts";
 import type { PowerProbe } from "./measure-case.ts";
 
 /** Between readings: a case of seconds gets ten or more. */
@@ -10,9 +10,9 @@ export type OpenedProbe =
   | { readonly probe: MeterProbe; readonly reason?: undefined }
   | { readonly probe?: undefined; readonly reason: string };
 
-/** Opens the first meter that reads (track/power). Nothing is guessed where there is none. */
-export async function openPowerProbe(): Promise<OpenedProbe> {
-  const window = new PowerWindow();
+/** Opens the first meter that reads (track/power), for one rail. Nothing is guessed where there is none. */
+export async function openPowerProbe(rail: Rail): Promise<OpenedProbe> {
+  const window = new PowerWindow(rail);
   const opened = await openPowerMeter({
     intervalMs: INTERVAL_MS,
     listener: { onReading: (energy) => window.read(energy) },
@@ -22,11 +22,16 @@ export async function openPowerProbe(): Promise<OpenedProbe> {
     : { probe: new MeterProbe(opened.meter, window) };
 }
 
-/** The mean power of the engine's rail between readings that lie wholly inside a span of time. */
+/** The mean power of a rail between readings that lie wholly inside a span of time. */
 export class PowerWindow {
+  readonly #rail: Rail;
   #first: EnergyReading | undefined;
   #last: EnergyReading | undefined;
   #isOpen = false;
+
+  constructor(rail: Rail = "ane") {
+    this.#rail = rail;
+  }
 
   open(): void {
     this.#isOpen = true;
@@ -47,7 +52,7 @@ export class PowerWindow {
     const [before, after] = [this.#first, this.#last];
     if (before === undefined || after === undefined) return undefined;
     const seconds = after.seconds - before.seconds;
-    const [from, to] = [before.joules.ane, after.joules.ane];
+    const [from, to] = [before.joules[this.#rail], after.joules[this.#rail]];
     if (from === undefined || to === undefined || !(seconds > 0)) return undefined;
     return (to - from) / seconds;
   }

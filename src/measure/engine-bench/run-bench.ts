@@ -8,7 +8,9 @@ import { findLibrary, identifyMachine } from "../../engine/ane/probe.ts";
 import { chooseDriver } from "../../chip/choose-driver.ts";
 import { createEngine, engineOptions } from "../../engine/create.ts";
 import type { Engine } from "../../engine/engine.ts";
+import { findGpuDevices, isSoftware } from "../../engine/gpu/index.ts";
 import { isBudgetSpent } from "../../engine/host/compile-budget.ts";
+import type { Rail } from "../../util/energy.ts";
 import { messageOf } from "../../util/errors.ts";
 import { didYouMean } from "../../util/nearest.ts";
 import { VERSION } from "../../util/version.ts";
@@ -46,7 +48,7 @@ export interface BenchOptions {
   /** Of an earlier run, what failed or was wrong is kept too, not tried again. */
   readonly keepsFailures?: boolean;
   readonly overwrite: boolean;
-  /** Default: what openPowerProbe finds, for a Neural Engine. */
+  /** Default: what openPowerProbe finds, for an engine with a rail of its own. */
   readonly power?: PowerProbe | undefined;
   /** Asked between runs; true ends the measurement with what there is. */
   readonly isCancelled: () => boolean;
@@ -61,9 +63,12 @@ export interface BenchOptions {
 /** Products that an engine gets in one call at most: above, ten warm-up runs take minutes. */
 const FLOP_LIMITS: Readonly<Record<string, number>> = {
   cpu: 2e10,
+  "gpu in software": 2e8,
   reference: 2e6,
   "test-double": 4e7,
 };
+/** Whose power is whose. */
+const RAIL_OF: Readonly<Record<string, Rail>> = { ane: "ane", cpu: "cpu", gpu: "gpu" };
 /** Bytes of a case without products on a test double, whose arithmetic is the simulator's: seconds a call above. */
 const DOUBLE_BYTE_LIMIT = 16 << 20;
 const QUICK_FRACTION = 0.25;
@@ -143,11 +148,14 @@ async function openSession(options: BenchOptions): Promise<Session> {
   const driver = isEngine ? chooseDriver(options.driver) : undefined;
   const kind = isEngine && isDouble() ? "test-double" : "measured";
   const ownChip = isEngine ? findChip(device.replace(/ \(.*$/, "")) : undefined;
+  const rail = RAIL_OF[name];
   const metered =
-    kind === "measured" && isEngine && options.power === undefined
-      ? await openPowerProbe()
-      : { probe: options.power, reason: "only read for a Neural Engine" };
-  const limit = FLOP_LIMITS[kind === "test-double" ? kind : name] ?? Infinity;
+    kind === "measured" && rail !== undefined && options.power === undefined
+      ? await openPowerProbe(rail)
+      : { probe: options.power, reason: "only read for engines with a rail of their own" };
+  const isPlayed = name === "gpu" && isSoftware(findGpuDevices());
+  const limit =
+    FLOP_LIMITS[kind === "test-double" ? kind : isPlayed ? "gpu in software" : name] ?? Infinity;
   return {
     kind,
     power: metered.probe,
