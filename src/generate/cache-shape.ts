@@ -4,6 +4,7 @@ import type { Model } from "../model/index.ts";
 import { decodeBuffers } from "./decode-plan.ts";
 import type { DecodeSection } from "./decode-plan.ts";
 import { GenerateError } from "./errors.ts";
+import { copyNumbers } from "./sequence.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** What is added to the score of a cache position without a row. */
@@ -41,6 +42,8 @@ export class CacheShape {
   readonly #model: Model;
   readonly #seats: (Seat | undefined)[];
   readonly #layers: readonly LayerViews[];
+  /** What the last run of a section wrote, by layer. */
+  readonly #rows = new Map<DecodeSection, readonly LayerViews[]>();
   /** Rows that a row sees in layers with a sliding window. */
   readonly #windowLength: number | undefined;
   readonly #givesEveryRow: boolean;
@@ -160,15 +163,12 @@ export class CacheShape {
     const copy = (rows: Float32Array, cache: Float32Array): void => {
       for (let head = 0; head < keyValueHeadCount; head++) {
         const from = start + head * rowCount * headSize;
-        cache.set(
-          rows.subarray(from, from + count * headSize),
-          slotStart + (head * this.bucket + length) * headSize,
-        );
+        const to = slotStart + (head * this.bucket + length) * headSize;
+        copyNumbers(rows, from, cache, to, count * headSize);
       }
     };
     for (const [layer, { keys, values }] of this.#layers.entries()) {
-      const newKeys = this.#floats(decodeBuffers.newKeys(section, layer));
-      const newValues = this.#floats(decodeBuffers.newValues(section, layer));
+      const { keys: newKeys, values: newValues } = this.#newRows(section, layer);
       copy(newKeys, keys);
       copy(newValues, values);
       sequence.write("keys", layer, newKeys, start, rowCount, count);
@@ -178,6 +178,17 @@ export class CacheShape {
     sequence.advance(count);
     const { id, revision } = sequence;
     this.#seats[slot] = { id, revision, length: sequence.length };
+  }
+
+  #newRows(section: DecodeSection, layer: number): LayerViews {
+    const known = this.#rows.get(section)?.[layer];
+    if (known !== undefined) return known;
+    const rows = this.#layers.map((_, index) => ({
+      keys: this.#floats(decodeBuffers.newKeys(section, index)),
+      values: this.#floats(decodeBuffers.newValues(section, index)),
+    }));
+    this.#rows.set(section, rows);
+    return rows[layer] ?? { keys: new Float32Array(), values: new Float32Array() };
   }
 
   #writePositions(section: DecodeSection, slot: number, rowCount: number, first: number): void {

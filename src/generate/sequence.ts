@@ -3,6 +3,21 @@ import { GenerateError } from "./errors.ts";
 
 let nextId = 1;
 
+/** Fewer numbers than this are copied sooner one by one than through views of both. */
+const FEW_NUMBERS = 128;
+
+/** `count` numbers from a place of one array to a place of another. */
+export function copyNumbers(
+  source: Float32Array,
+  from: number,
+  target: Float32Array,
+  to: number,
+  count: number,
+): void {
+  if (count > FEW_NUMBERS) target.set(source.subarray(from, from + count), to);
+  else for (let i = 0; i < count; i++) target[to + i] = source[from + i] ?? 0;
+}
+
 /** Sizes of one sequence's keys or values in a layer. */
 type CacheSizes = Pick<ModelConfig, "layerCount" | "keyValueHeadCount" | "headSize">;
 
@@ -86,8 +101,12 @@ export class Sequence {
     count: number,
   ): void {
     const target = kind === "keys" ? this.keys(layer) : this.values(layer);
-    const heads = source.subarray(start);
-    this.#copyHeads(heads, rows, 0, target, this.#capacity, this.#length, count);
+    const { keyValueHeadCount, headSize } = this.#sizes;
+    for (let head = 0; head < keyValueHeadCount; head++) {
+      const from = start + head * rows * headSize;
+      const to = (head * this.#capacity + this.#length) * headSize;
+      copyNumbers(source, from, target, to, count * headSize);
+    }
   }
 
   /** Counts `count` positions that were written as part of the text. */

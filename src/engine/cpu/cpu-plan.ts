@@ -82,6 +82,7 @@ export class CpuPlan implements LoadedPlan {
   readonly #reasons = new Map<string, string>();
   /** Sections that run as one program of the engine's own, and where it stands. */
   readonly #rows = new Map<string, { readonly program: RowProgram; readonly room: KernelPlace }>();
+  readonly #views = new Map<string, BufferView>();
   readonly #onProgress: LoadOptions["onProgress"];
   readonly #readWeight: LoadOptions["readWeight"];
 
@@ -187,7 +188,14 @@ export class CpuPlan implements LoadedPlan {
   }
 
   view(buffer: string): BufferView {
-    return this.#store.view(this.#record.persistent(buffer).name);
+    const known = this.#views.get(buffer);
+    if (known !== undefined) {
+      this.#record.checkOpen();
+      return known;
+    }
+    const view = this.#store.view(this.#record.persistent(buffer).name);
+    this.#views.set(buffer, view);
+    return view;
   }
 
   memory(): MemoryReport {

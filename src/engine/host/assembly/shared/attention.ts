@@ -1,5 +1,5 @@
 // Attention of new rows over a cache and over themselves. Only positions that a mask leaves are read.
-import { exponentials, hyperbolicTangents, laneSum, laneSums } from "./vectors";
+import { hyperbolicTangents, laneSum, laneSums, powersBelowOne } from "./vectors";
 
 /** A mask below this hides a position: e to this power is 0 beside any score. */
 const HIDDEN: f32 = -1e8;
@@ -71,17 +71,22 @@ function scoresOf(query: usize, keys: usize, count: u32, width: u32, scores: usi
 // @ts-ignore: decorator
 @inline
 function ruled(scores: usize, count: u32, cap: f32, mask: usize): void {
+  const bytes: usize = (<usize>count) << 2;
   if (cap != 0) {
     const inverse = f32x4.splat(1 / cap);
-    for (let t: u32 = 0; t < count; t++) {
-      const place = scores + ((<usize>t) << 2);
-      const curve = hyperbolicTangents(f32x4.mul(f32x4.splat(load<f32>(place)), inverse));
-      store<f32>(place, f32x4.extract_lane(curve, 0) * cap);
+    for (let at: usize = 0; at < bytes; at += 4) {
+      const score = f32x4.splat(load<f32>(scores + at));
+      const curve = hyperbolicTangents(f32x4.mul(score, inverse));
+      store<f32>(scores + at, f32x4.extract_lane(curve, 0) * cap);
     }
   }
   if (mask == 0) return;
-  for (let t: usize = 0; t < <usize>count << 2; t += 4)
-    store<f32>(scores + t, load<f32>(scores + t) + load<f32>(mask + t));
+  const whole: usize = bytes & ~(<usize>15);
+  let at: usize = 0;
+  for (; at < whole; at += 16)
+    v128.store(scores + at, f32x4.add(v128.load(scores + at), v128.load(mask + at)));
+  for (; at < bytes; at += 4)
+    store<f32>(scores + at, load<f32>(scores + at) + load<f32>(mask + at));
 }
 
 /** Sum of `weights` times rows of `values`, added to `out` [width]. */
@@ -109,15 +114,33 @@ function mix(weights: usize, values: usize, count: u32, width: u32, out: usize):
     v128.store(out + at, s2, 32);
     v128.store(out + at, s3, 48);
   }
+  // Four sums in turn: each alone would wait for the one before.
+  const fours = count & ~3;
   for (; at < rowBytes; at += 16) {
-    let sum = v128.load(out + at);
+    let s0 = v128.load(out + at);
+    let s1 = f32x4.splat(0);
+    let s2 = f32x4.splat(0);
+    let s3 = f32x4.splat(0);
     let row = values + at;
-    for (let t: u32 = 0; t < count; t++) {
-      const weight = v128.load32_splat(weights + ((<usize>t) << 2));
-      sum = f32x4.add(sum, f32x4.mul(weight, v128.load(row)));
+    let weight = weights;
+    let t: u32 = 0;
+    for (; t < fours; t += 4) {
+      s0 = f32x4.add(s0, f32x4.mul(v128.load32_splat(weight), v128.load(row)));
       row += rowBytes;
+      s1 = f32x4.add(s1, f32x4.mul(v128.load32_splat(weight, 4), v128.load(row)));
+      row += rowBytes;
+      s2 = f32x4.add(s2, f32x4.mul(v128.load32_splat(weight, 8), v128.load(row)));
+      row += rowBytes;
+      s3 = f32x4.add(s3, f32x4.mul(v128.load32_splat(weight, 12), v128.load(row)));
+      row += rowBytes;
+      weight += 16;
     }
-    v128.store(out + at, sum);
+    for (; t < count; t++) {
+      s0 = f32x4.add(s0, f32x4.mul(v128.load32_splat(weight), v128.load(row)));
+      row += rowBytes;
+      weight += 4;
+    }
+    v128.store(out + at, f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)));
   }
 }
 
@@ -142,23 +165,29 @@ export function attendHead(head: AttentionHead): void {
       ruled(scores, cached, head.cap, mask + ((<usize>first) << 2));
       scoresOf(query, head.ownKeys, head.rows, head.width, own);
       ruled(own, head.rows, head.cap, ownMask);
-      let highest: f32 = load<f32>(scores);
-      for (let t: usize = 4; t < <usize>count << 2; t += 4)
-        highest = max(highest, load<f32>(scores + t));
-      let t: u32 = 0;
+      const fours: usize = (<usize>count << 2) & ~(<usize>15);
+      const bytes: usize = <usize>count << 2;
+      // A score that is no number is left out here, and comes out of its own power.
+      let peaks = f32x4.splat(load<f32>(scores));
+      for (let at: usize = 0; at < fours; at += 16)
+        peaks = f32x4.pmax(peaks, v128.load(scores + at));
+      let highest = max(
+        max(f32x4.extract_lane(peaks, 0), f32x4.extract_lane(peaks, 1)),
+        max(f32x4.extract_lane(peaks, 2), f32x4.extract_lane(peaks, 3)),
+      );
+      for (let at = fours; at < bytes; at += 4) highest = max(highest, load<f32>(scores + at));
       const highests = f32x4.splat(highest);
       let sums = f32x4.splat(0);
-      for (; t + 4 <= count; t += 4) {
-        const place = scores + ((<usize>t) << 2);
-        const powers = exponentials(f32x4.sub(v128.load(place), highests));
+      let at: usize = 0;
+      for (; at < fours; at += 16) {
+        const powers = powersBelowOne(f32x4.sub(v128.load(scores + at), highests));
         sums = f32x4.add(sums, powers);
-        v128.store(place, powers);
+        v128.store(scores + at, powers);
       }
       let sum = laneSum(sums);
-      for (; t < count; t++) {
-        const place = scores + ((<usize>t) << 2);
-        const power = exponentials(f32x4.sub(f32x4.splat(load<f32>(place)), highests));
-        store<f32>(place, f32x4.extract_lane(power, 0));
+      for (; at < bytes; at += 4) {
+        const power = powersBelowOne(f32x4.sub(f32x4.splat(load<f32>(scores + at)), highests));
+        store<f32>(scores + at, f32x4.extract_lane(power, 0));
         sum += f32x4.extract_lane(power, 0);
       }
       const out = head.out + ((<usize>(s * head.outStride)) << 2) + <usize>g * rowBytes;

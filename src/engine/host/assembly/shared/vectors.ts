@@ -28,28 +28,59 @@ export function laneSums(a: v128, b: v128, c: v128, d: v128): v128 {
   );
 }
 
-/** e^x to 2 units in the last place; 0 below -87.3, infinite above 88.7, NaN for NaN. */
-export function exponentials(x: v128): v128 {
-  const limited = f32x4.max(f32x4.min(x, f32x4.splat(88.72283)), f32x4.splat(-87.33654));
-  const n = f32x4.nearest(f32x4.mul(limited, f32x4.splat(1.44269504)));
-  // ln 2 in two parts, so that the rest is exact.
-  let r = f32x4.sub(limited, f32x4.mul(n, f32x4.splat(0.693359375)));
-  r = f32x4.add(r, f32x4.mul(n, f32x4.splat(2.12194440e-4)));
+/** e^r for r within half of ln 2. */
+// @ts-ignore: decorator
+@inline
+function powerOfRest(r: v128): v128 {
   let p = f32x4.splat(1.9875691500e-4);
   p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.3981999507e-3));
   p = f32x4.add(f32x4.mul(p, r), f32x4.splat(8.3334519073e-3));
   p = f32x4.add(f32x4.mul(p, r), f32x4.splat(4.1665795894e-2));
   p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.6666665459e-1));
   p = f32x4.add(f32x4.mul(p, r), f32x4.splat(5.0000001201e-1));
-  p = f32x4.add(f32x4.add(f32x4.mul(p, f32x4.mul(r, r)), r), f32x4.splat(1));
+  return f32x4.add(f32x4.add(f32x4.mul(p, f32x4.mul(r, r)), r), f32x4.splat(1));
+}
+
+/** What is left of x beside n times ln 2, which stands in two parts so that this is exact. */
+// @ts-ignore: decorator
+@inline
+function restOf(x: v128, n: v128): v128 {
+  const r = f32x4.sub(x, f32x4.mul(n, f32x4.splat(0.693359375)));
+  return f32x4.add(r, f32x4.mul(n, f32x4.splat(2.12194440e-4)));
+}
+
+const LEAST_EXPONENT: f32 = -87.33654;
+const LARGEST_EXPONENT: f32 = 88.72283;
+
+/** e^x for x of at most 0, as `exponentials`; NaN for NaN. */
+// @ts-ignore: decorator
+@inline
+export function powersBelowOne(x: v128): v128 {
+  const isSeen = f32x4.ge(x, f32x4.splat(LEAST_EXPONENT));
+  const n = f32x4.nearest(f32x4.mul(x, f32x4.splat(1.44269504)));
+  const power = powerOfRest(restOf(x, n));
+  const whole = i32x4.add(i32x4.trunc_sat_f32x4_s(n), i32x4.splat(127));
+  const result = v128.and(f32x4.mul(power, i32x4.shl(whole, 23)), isSeen);
+  // What is no number is neither.
+  return v128.or(result, f32x4.ne(x, x));
+}
+
+/** e^x to 2 units in the last place; 0 below -87.3, infinite above 88.7, NaN for NaN. */
+export function exponentials(x: v128): v128 {
+  const limited = f32x4.max(
+    f32x4.min(x, f32x4.splat(LARGEST_EXPONENT)),
+    f32x4.splat(LEAST_EXPONENT),
+  );
+  const n = f32x4.nearest(f32x4.mul(limited, f32x4.splat(1.44269504)));
+  const p = powerOfRest(restOf(limited, n));
   // 2^n in two factors, since 2^128 is no fp32.
   const whole = i32x4.trunc_sat_f32x4_s(n);
   const half = i32x4.shr_s(whole, 1);
   const low = i32x4.shl(i32x4.add(half, i32x4.splat(127)), 23);
   const high = i32x4.shl(i32x4.add(i32x4.sub(whole, half), i32x4.splat(127)), 23);
   const power = f32x4.mul(f32x4.mul(p, low), high);
-  const isTiny = f32x4.lt(x, f32x4.splat(-87.33654));
-  const isHuge = f32x4.gt(x, f32x4.splat(88.72283));
+  const isTiny = f32x4.lt(x, f32x4.splat(LEAST_EXPONENT));
+  const isHuge = f32x4.gt(x, f32x4.splat(LARGEST_EXPONENT));
   const bounded = v128.bitselect(f32x4.splat(f32.MAX_VALUE * f32.MAX_VALUE), power, isHuge);
   const known = v128.bitselect(f32x4.splat(0), bounded, isTiny);
   return v128.bitselect(x, known, f32x4.ne(x, x));
