@@ -1,3 +1,4 @@
+import { FIRST_SET } from "../../chip/arithmetic/arithmetic.ts";
 import { mayBeNeuralEngine } from "../../engine/auto.ts";
 import type { Model } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
@@ -44,6 +45,11 @@ function runsOnProcessor(engine: string): boolean {
   return engine === "cpu" || (engine === "auto" && !mayBeNeuralEngine());
 }
 
+/** Where a Neural Engine trains; but a run of the first rules of its arithmetic goes on with the bits it would have had. */
+function looksUpTargets({ engine, arithmetic }: TrainConfig): boolean {
+  return !runsOnProcessor(engine) && engine !== "reference" && arithmetic !== FIRST_SET;
+}
+
 /**
  * The plan of a run's steps, as `--show plan` prints it and the engine runs it. `held`: in a group, what this process
  * holds.
@@ -68,7 +74,7 @@ export function planOf(
       ? processorOptions(config.max_seq_length)
       : { optimize: (fn) => optimize(fn) }),
     adamw: { beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: config.adam_epsilon },
-    targetRows: !runsOnProcessor(config.engine) && config.engine !== "reference",
+    targetRows: looksUpTargets(config),
     muon: { momentum: config.muon_momentum, iterations: config.muon_iterations },
     ...(config.tap_bytes !== undefined
       ? { byteBudget: config.tap_bytes }
