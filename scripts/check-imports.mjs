@@ -32,6 +32,7 @@ const PRIVATE = new Map(
     "engine/gpu": ["index.ts"],
     "engine/host": ["compile-budget.ts", "run-sections.ts", "scaled-halves.ts"],
     "engine/reference": ["index.ts", "evaluate.ts"],
+    "engine/sim": ["index.ts", "numerics.ts", "probe.ts"],
     "grad/rules": [],
     "inspect/e5": ["index.ts"],
     "inspect/hwx": ["index.ts"],

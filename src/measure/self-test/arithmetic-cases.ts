@@ -1,4 +1,4 @@
-import { narrowSum } from "../../engine/sim/arithmetic.ts";
+import { narrowSum } from "../../engine/sim/probe.ts";
 import { roundToFloat16 } from "../../util/float16.ts";
 import { given, integerProduct, matmulOf } from "./arithmetic-programs.ts";
 import { padded, program } from "./number-case.ts";

@@ -2,7 +2,7 @@ import { familyIndex } from "../../chip/chip.ts";
 import type { Chip, Family } from "../../chip/chip.ts";
 import { ARITHMETIC_RULES } from "../../chip/arithmetic/rules.ts";
 import type { Rule, RuleName } from "../../chip/arithmetic/rules.ts";
-import { roundToHalfBy } from "../../engine/sim/rounding.ts";
+import { roundToHalfBy } from "../../engine/sim/probe.ts";
 import type { NumberCase, Outcomes } from "./number-case.ts";
 
 /** To fp16, ties away from zero: how the engine rounds its results. */

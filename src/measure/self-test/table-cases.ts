@@ -2,13 +2,6 @@ import type { RuleName } from "../../chip/arithmetic/rules.ts";
 import {
   erf,
   FUNCTION_TABLES,
-  sigmoid,
-  tabulate,
-  tableExp,
-  tableLog,
-  tableRsqrt,
-} from "../../engine/sim/fitted-tables.ts";
-import {
   gridErf,
   gridExp,
   gridGelu,
@@ -18,7 +11,12 @@ import {
   gridSigmoid,
   gridSilu,
   gridTanh,
-} from "../../engine/sim/grid-tables.ts";
+  sigmoid,
+  tableExp,
+  tableLog,
+  tableRsqrt,
+  tabulate,
+} from "../../engine/sim/probe.ts";
 import type { OpName } from "../../mil/ops/index.ts";
 import { float16Value, roundToFloat16 } from "../../util/float16.ts";
 import { given } from "./arithmetic-programs.ts";
