@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { stringify as stringifyYaml } from "yaml";
 import { CONFIG_FILE, withConfigVersion } from "../../runs/config-file.ts";
@@ -24,7 +23,11 @@ export class RunLog {
   #trackers: Trackers | undefined;
   #lastEventMs = 0;
 
-  constructor(config: TrainConfig, listener: RunListener) {
+  readonly #isFollowed: boolean;
+
+  /** `isFollowed`: the folder had a log before this process. */
+  constructor(config: TrainConfig, listener: RunListener, isFollowed: boolean) {
+    this.#isFollowed = isFollowed;
     this.#config = config;
     this.#listener = listener;
   }
@@ -35,11 +38,10 @@ export class RunLog {
     const settings = withConfigVersion(savedSettings(this.#config));
     writeWholeFile(join(output_dir, CONFIG_FILE), stringifyYaml(settings));
     const path = eventsPath(output_dir);
-    const isFollowed = existsSync(path);
     this.#log = new EventLog(path);
     // For the log's readers alone: this process has told nothing that it could take back.
     if (step > 0) this.#log.append(rewindTo(step, doneEvents(step, due, this.#config)));
-    else if (isFollowed) this.#log.append({ kind: "rewind", step, anew: true });
+    else if (this.#isFollowed) this.#log.append({ kind: "rewind", step, anew: true });
     this.#trackers = new Trackers(
       trackerNames(this.#config.report_to ?? ""),
       { runFolder: output_dir, before: readEvents(path), step },

@@ -9,6 +9,7 @@ import { TrainError } from "../errors.ts";
 import { GroupLeader } from "./group-leader.ts";
 import { placeBase } from "./place-base.ts";
 import { planOf } from "./plan-of.ts";
+import { PreparationLog } from "./preparation-log.ts";
 import { plannedModel, prepareData } from "./prepare.ts";
 import type { PreparedData } from "./prepare.ts";
 import type { RunContext } from "./run-context.ts";
@@ -74,14 +75,25 @@ async function prepareAndRun(
     // In a group each process looks at its own part, once it knows it.
     if (leader === undefined)
       requireMemory(planOf(planned, trainedModel(placed, plannedModel(placed))).plan);
-    const data = prepareData(placed, context.onProgress);
+    const preparation = new PreparationLog(given.output_dir, found?.checkpoint?.step ?? 0);
+    let data: PreparedData | undefined;
     try {
+      data = prepareData(placed, (text) => {
+        context.onProgress(text);
+        preparation.tell(text);
+      });
+      preparation.close();
       const config = withEpochs({ ...placed, data: data.dataPath }, data);
       const ended = found && known.epochs !== undefined ? finishedNotice(config, found) : undefined;
       if (ended !== undefined) return finishedEvent(ended, found, context);
-      return await new TrainingRun(config, context, data, engine, found, notes, leader).go();
+      const { wasThere: isFollowed } = preparation;
+      const parts = { data, engine, found, notes, leader, isFollowed };
+      return await new TrainingRun(config, context, parts).go();
+    } catch (error) {
+      preparation.discard();
+      throw error;
     } finally {
-      data.close();
+      data?.close();
     }
   } finally {
     await engine.close();

@@ -48,6 +48,18 @@ function stepNeedsTooMany(cause: EngineError): EngineError {
   );
 }
 
+/** What a run is made of. */
+export interface TrainingRunParts {
+  readonly data: PreparedData;
+  readonly engine: Engine;
+  /** Where it is resumed. */
+  readonly found: FoundCheckpoint | undefined;
+  readonly notes: readonly string[];
+  readonly leader: GroupLeader | undefined;
+  /** Whether its folder had a log before this process. */
+  readonly isFollowed: boolean;
+}
+
 /** A run whose data and engine are there. */
 export class TrainingRun {
   readonly #config: TrainConfig;
@@ -70,18 +82,14 @@ export class TrainingRun {
   constructor(
     config: TrainConfig,
     context: RunContext,
-    data: PreparedData,
-    engine: Engine,
-    found: FoundCheckpoint | undefined,
-    notes: readonly string[],
-    leader: GroupLeader | undefined,
+    { data, engine, found, notes, leader, isFollowed }: TrainingRunParts,
   ) {
     this.#found = found;
     this.#leader = leader;
     this.#config = config;
     this.#own = config;
     this.#context = context;
-    this.#log = new RunLog(config, context);
+    this.#log = new RunLog(config, context, isFollowed);
     this.#data = data;
     this.#model = trainedModel(config, data.model, data.modelFolder);
     this.#engine = engine;
