@@ -292,7 +292,7 @@ export class ProgramJoiner {
 
 /** Whether a result is what the buffer holds afterwards: as it is, in fp16. */
 function isPassedOn({ conversion, mode }: MemberOutput): boolean {
-  return conversion.kind === "write" && mode === "write";
+  return conversion.kind === "write" && conversion.factor === undefined && mode === "write";
 }
 
 function externalKey({ own, conversion, type }: MemberInput): string {

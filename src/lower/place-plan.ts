@@ -13,6 +13,7 @@ import type { ExpectedRuns } from "./join-dispatches.ts";
 import { NotLowered } from "./lowering.ts";
 import { applyScales, chooseScales } from "./operand-scaling.ts";
 import { planProductRanges } from "./plan-magnitudes.ts";
+import { factorsAtPorts, hostsResults } from "./port-factors.ts";
 import type { PlacedProgram } from "./ports.ts";
 
 /** Every program of a plan for a chip: rewritten for the engine where that is possible. */
@@ -44,9 +45,10 @@ function scalePlaced(
     const scales = chooseScales(found.program.function, ranges.get(name) ?? new Map());
     if (scales.length === 0) continue;
     const fn = applyScales(found.program.function, scales);
+    const program = Object.freeze({ ...found.program, function: fn, scales });
     scaled.set(name, {
       place: "engine",
-      program: Object.freeze({ ...found.program, function: fn, scales }),
+      program: factorsAtPorts(program, hostsResults(plan, name)),
     });
   }
   return scaled;

@@ -33,9 +33,9 @@ export interface EngineOutput {
   readonly name: string;
   /** Output of the plan's function. */
   readonly to: string;
-  /** `write`: its elements from `start` on. `sum`: the sum of all elements, in fp32 or wider. */
+  /** `write`: its elements from `start` on, times `factor` in fp32 where there is one. `sum`: the sum of all elements, in fp32 or wider. */
   readonly conversion:
-    | { readonly kind: "write"; readonly start: number }
+    | { readonly kind: "write"; readonly start: number; readonly factor?: number }
     | { readonly kind: "sum" };
 }
 

@@ -14,7 +14,9 @@ export type ConversionItem = {
   /** First half on the engine's side. */
   readonly start: number;
 } & (
-  | { readonly kind: "to-halves" | "to-singles" | "add" }
+  | { readonly kind: "to-halves" }
+  /** `factor`: what the engine's numbers are multiplied with. */
+  | { readonly kind: "to-singles" | "add"; readonly factor: number }
   /** int32 indices into rows of `depth` halves. */
   | OneHotConversion
 );
@@ -41,12 +43,12 @@ export class ItemConverter {
       }
       case "to-singles": {
         const target = new Float32Array(host, hostByteOffset, count);
-        this.#converter.toSingles(device.subarray(start, start + count), target);
+        this.#converter.toSingles(device.subarray(start, start + count), target, item.factor);
         return;
       }
       case "add": {
         const target = new Float32Array(host, hostByteOffset, count);
-        this.#converter.add(device.subarray(start, start + count), target);
+        this.#converter.add(device.subarray(start, start + count), target, item.factor);
         return;
       }
       case "one-hot": {

@@ -38,29 +38,31 @@ function toHalves(
   else for (let i = 0; i < source.length; i++) port[i] = float16Bits(source[i] ?? 0);
 }
 
-/** Writes a result into a plan's buffer, or adds it. */
+/** Writes a result, times `factor`, into a plan's buffer, or adds it. */
 export function takeResult(
   port: Uint16Array,
-  how: "write" | "add",
+  { how, factor }: { readonly how: "write" | "add"; readonly factor: number },
   target: BufferView,
   dataType: DataType,
   converter: HalfConverter,
 ): void {
   if (dataType === "fp16") {
-    if (how === "write") {
+    if (how === "write" && factor === 1) {
       target.set(port);
       return;
     }
-    for (let i = 0; i < target.length; i++)
-      target[i] = float16Bits(float16Value(target[i] ?? 0) + float16Value(port[i] ?? 0));
+    for (let i = 0; i < target.length; i++) {
+      const before = how === "add" ? float16Value(target[i] ?? 0) : 0;
+      target[i] = float16Bits(before + factor * float16Value(port[i] ?? 0));
+    }
   } else if (target instanceof Float32Array) {
-    if (how === "add") converter.add(port, target);
-    else converter.toSingles(port, target);
+    if (how === "add") converter.add(port, target, factor);
+    else converter.toSingles(port, target, factor);
   } else if (how === "add") {
     for (let i = 0; i < target.length; i++)
-      target[i] = (target[i] ?? 0) + float16Value(port[i] ?? 0);
+      target[i] = (target[i] ?? 0) + factor * float16Value(port[i] ?? 0);
   } else {
-    for (let i = 0; i < target.length; i++) target[i] = float16Value(port[i] ?? 0);
+    for (let i = 0; i < target.length; i++) target[i] = factor * float16Value(port[i] ?? 0);
   }
 }
 

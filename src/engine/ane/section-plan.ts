@@ -32,6 +32,8 @@ export interface Download {
   /** Halves of the port: for sums more than the region has. */
   readonly count: number;
   readonly how: "write" | "add" | "sum" | "add-sum";
+  /** What the host multiplies them with. */
+  readonly factor?: number;
 }
 
 export interface EngineCall {
@@ -214,7 +216,12 @@ class SectionPlanner {
         } as const;
       }
       const region = part(whole, conversion.start, outputCounts[index] ?? 0);
-      return { region, capacity, count: region.count, how: isAdded ? "add" : "write" } as const;
+      const { factor } = conversion;
+      const how = isAdded ? "add" : "write";
+      return {
+        ...({ region, capacity, count: region.count, how } as const),
+        ...(factor !== undefined && { factor }),
+      };
     });
     // What the host must have before a result is added to it, or beside what is overwritten.
     for (const { region, how } of results) this.#settle(region, how === "write" || how === "sum");
@@ -237,29 +244,33 @@ class SectionPlanner {
       capacity,
       count,
       how,
-    }: Pick<Download, "how" | "count"> & Pick<Image, "region" | "capacity">,
+      factor,
+    }: Pick<Download, "how" | "count" | "factor"> & Pick<Image, "region" | "capacity">,
     after: (() => void)[],
   ): DeviceId {
     const isPersistent = this.#isPersistent(region.buffer);
     const image = { what: "half", region, capacity };
+    const scaled = factor === undefined ? {} : { factor };
     if (how === "write" && isPersistent) {
       const device = this.#pool.kept(`${regionKey(region)} half ${capacity}`, capacity);
       // One call must not read and write the same buffer.
       if (!inputs.includes(device)) {
         this.#avoidPending(device);
         after.push(() => {
-          this.#download({ label, from: device, to: region, count, how });
-          this.#hold({ ...image, device, isPooled: false, isAhead: false });
+          this.#download({ label, from: device, to: region, count, how, ...scaled });
+          // What stands on the engine is not what the host holds.
+          if (factor === undefined)
+            this.#hold({ ...image, device, isPooled: false, isAhead: false });
         });
         return device;
       }
     }
     const device = this.#take(capacity);
     after.push(() => {
-      if (how === "write" && !isPersistent) {
+      if (how === "write" && !isPersistent && factor === undefined) {
         this.#hold({ ...image, device, isPooled: true, isAhead: true });
       } else {
-        this.#download({ label, from: device, to: region, count, how });
+        this.#download({ label, from: device, to: region, count, how, ...scaled });
         this.#scratch.push(device);
       }
     });

@@ -101,11 +101,11 @@ export class Transfers {
     return undefined;
   }
 
-  #downloadItem({ from, to, how }: Download): ConversionItem | undefined {
+  #downloadItem({ from, to, how, factor = 1 }: Download): ConversionItem | undefined {
     if (how !== "write" && how !== "add") return undefined;
     const places = this.#places(to, from);
     if (!(places?.view instanceof Float32Array)) return undefined;
-    return { kind: how === "write" ? "to-singles" : "add", ...places.item };
+    return { kind: how === "write" ? "to-singles" : "add", factor, ...places.item };
   }
 
   #uploadHere({ from, conversion, to }: Upload): void {
@@ -118,13 +118,13 @@ export class Transfers {
       );
   }
 
-  #downloadHere({ from, to, how, count }: Download): void {
+  #downloadHere({ from, to, how, count, factor = 1 }: Download): void {
     const { dataType } = this.#host.specOf(to.buffer).type;
     const target = this.#host.elements(to);
     this.#memory.bufferOf(from).access("read", (halves) => {
       const port = halves.subarray(0, count);
       if (how === "write" || how === "add")
-        takeResult(port, how, target, dataType, this.#pool.converter);
+        takeResult(port, { how, factor }, target, dataType, this.#pool.converter);
       else takeSum(port, how, target, dataType);
     });
   }

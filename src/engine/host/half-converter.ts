@@ -39,23 +39,24 @@ export class HalfConverter {
     }
   }
 
-  /** Exact; `source` has at least as many elements. */
-  toSingles(source: Uint16Array, target: Float32Array): void {
+  /** Exact, times `factor`, a power of two; `source` has at least as many elements. */
+  toSingles(source: Uint16Array, target: Float32Array, factor = 1): void {
     for (let start = 0; start < target.length; start += CHUNK) {
       const count = Math.min(CHUNK, target.length - start);
       this.#halves.set(source.subarray(start, start + count));
-      this.#kernels.float16ToFloat32(HALVES_AT, SINGLES_AT, count);
+      if (factor === 1) this.#kernels.float16ToFloat32(HALVES_AT, SINGLES_AT, count);
+      else this.#kernels.readScaled(HALVES_AT, SINGLES_AT, count, factor);
       target.set(this.#singles.subarray(0, count), start);
     }
   }
 
-  /** `target` += `source`, in fp32. */
-  add(source: Uint16Array, target: Float32Array): void {
+  /** `target` += `source` times `factor`, a power of two, in fp32. */
+  add(source: Uint16Array, target: Float32Array, factor = 1): void {
     for (let start = 0; start < target.length; start += CHUNK) {
       const count = Math.min(CHUNK, target.length - start);
       this.#halves.set(source.subarray(start, start + count));
       this.#singles.set(target.subarray(start, start + count));
-      this.#kernels.addFloat16(HALVES_AT, SINGLES_AT, count);
+      this.#kernels.addFloat16(HALVES_AT, SINGLES_AT, count, factor);
       target.set(this.#singles.subarray(0, count), start);
     }
   }

@@ -66,7 +66,7 @@ export interface KernelExports {
   embeddingGradient(...numbers: readonly number[]): void;
   float32ToFloat16(source: number, target: number, count: number): void;
   float16ToFloat32(source: number, target: number, count: number): void;
-  addFloat16(source: number, target: number, count: number): void;
+  addFloat16(source: number, target: number, count: number, factor: number): void;
   addLost(numbers: number, lost: number, count: number): number;
   roundScaled(...numbers: readonly number[]): void;
   readScaled(source: number, target: number, count: number, factor: number): void;

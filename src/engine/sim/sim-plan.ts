@@ -275,7 +275,12 @@ export class SimPlan implements LoadedPlan {
     }
     const results = this.#functionOf(program).run(inputs, context);
     for (const { name, to, conversion } of engine.outputs) {
-      const result = results.get(name);
+      const given = results.get(name);
+      const factor = conversion.kind === "write" ? conversion.factor : undefined;
+      const result =
+        given instanceof HalfTensor && factor !== undefined
+          ? given.times(factor, machine.arena)
+          : given;
       const binding = dispatch.outputs.get(to);
       const type = fn.outputs.find((output) => output.name === to)?.type;
       if (result === undefined || binding === undefined || type?.kind !== "tensor") continue;

@@ -46,8 +46,23 @@ describe.each([
     for (let i = 0; i < COUNT; i++) device[i] = i;
     const wanted = new Float32Array(COUNT);
     float16ToFloat32(device, wanted);
-    await pool.convert([{ kind: "to-singles", ...item }]);
+    await pool.convert([{ kind: "to-singles", factor: 1, ...item }]);
     expect(differences(singles, wanted)).toBe(0);
+  });
+
+  test("multiply with a power of two beyond what fp16 holds", async () => {
+    const factor = 2 ** -21;
+    for (let i = 0; i < COUNT; i++) device[i] = i % 0x7c00;
+    await pool.convert([{ kind: "to-singles", factor, ...item }]);
+    const wanted = Float32Array.from(device, (bits) => float16Value(bits) * factor);
+    expect(differences(singles, wanted)).toBe(0);
+    await pool.convert([{ kind: "add", factor, ...item }]);
+    expect(
+      differences(
+        singles,
+        wanted.map((value) => value + value),
+      ),
+    ).toBe(0);
   });
 
   test("add as fp32 does, and leave what is beside alone", async () => {
@@ -56,7 +71,7 @@ describe.each([
     for (let i = 0; i < COUNT; i++) device[i] = i % 0x7c00;
     const [first, count] = [1000, COUNT - 3000];
     await pool.convert([
-      { kind: "add", ...item, hostByteOffset: 8 + 4 * first, start: first, count },
+      { kind: "add", factor: 1, ...item, hostByteOffset: 8 + 4 * first, start: first, count },
     ]);
     const wanted = before.map((value, i) =>
       i < first || i >= first + count ? value : value + float16Value(device[i] ?? 0),

@@ -198,19 +198,20 @@ function singles(bits: v128): v128 {
 }
 
 /** fp16 bits added to fp32 numbers. */
-export function addFloat16(source: usize, target: usize, count: u32): void {
+export function addFloat16(source: usize, target: usize, count: u32, factor: f32): void {
+  const factors = f32x4.splat(factor);
   const whole: u32 = count & ~3;
   let i: u32 = 0;
   while (i < whole) {
     const at = target + ((<usize>i) << 2);
     const added = singles(v128.load_ext<u16>(source + ((<usize>i) << 1)));
-    v128.store(at, f32x4.add(v128.load(at), added));
+    v128.store(at, f32x4.add(v128.load(at), f32x4.mul(added, factors)));
     i += 4;
   }
   while (i < count) {
     const at = target + ((<usize>i) << 2);
     const word = singles(i32x4.splat(<i32>load<u16>(source + ((<usize>i) << 1))));
-    store<f32>(at, load<f32>(at) + f32x4.extract_lane(word, 0));
+    store<f32>(at, load<f32>(at) + f32x4.extract_lane(word, 0) * factor);
     i++;
   }
 }
