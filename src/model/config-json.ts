@@ -17,6 +17,7 @@ import {
 import { FAMILY_NAMES } from "./config.ts";
 import type { FamilyName, ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
+import { textConfigOf } from "./multimodal.ts";
 import { refuseForeignQuantization } from "./mlx-quantization.ts";
 import { activationNamed, readRotary, rotaryJson } from "./rotary-json.ts";
 
@@ -72,10 +73,11 @@ function isFamilyName(name: string): name is FamilyName {
  * A model's configuration from the contents of a Hugging Face `config.json`.
  * Throws `ModelError` for another family, wrong types and sizes that cannot be.
  */
-export function parseModelConfig(json: unknown, where = "config.json"): ModelConfig {
-  if (typeof json !== "object" || json === null || Array.isArray(json))
+export function parseModelConfig(given: unknown, where = "config.json"): ModelConfig {
+  if (typeof given !== "object" || given === null || Array.isArray(given))
     throw new ModelError("model.config.invalid", `${where}: a JSON object is needed`);
-  refuseForeignQuantization(json, where);
+  refuseForeignQuantization(given, where);
+  const json = textConfigOf(given);
   const family: unknown = "model_type" in json ? json.model_type : undefined;
   const supported = FAMILY_NAMES.join(", ");
   if (typeof family !== "string")

@@ -8,6 +8,7 @@ import { encodeFloats } from "./float-conversion.ts";
 import type { StoredFloat } from "./float-conversion.ts";
 import type { Model } from "./model.ts";
 import { modelLayout, openWeightSource } from "./model-files.ts";
+import { textTensorName } from "./multimodal.ts";
 import type { Parameters, Weight } from "./parameters.ts";
 import { INDEX_FILE, SINGLE_FILE, TRAINED_FILE } from "./safetensors-source.ts";
 import { SAFETENSORS_BYTES, writeSafetensors } from "./safetensors.ts";
@@ -67,7 +68,10 @@ export function matchWeights(
   const known = new Set(model.parameters.weights.map(({ name }) => name));
   const present = new Map<string, StoredWeight>();
   const unexpected: string[] = [];
-  for (const [name, tensor] of stored) {
+  const arePictures = model.config.family === "gemma3_text";
+  for (const [storedName, tensor] of stored) {
+    const name = arePictures ? textTensorName(storedName) : storedName;
+    if (name === undefined) continue;
     // The first gpt2 checkpoints were saved without the head around them, hence without its prefix.
     const full = known.has(name) ? name : `transformer.${name}`;
     if (known.has(full)) {
