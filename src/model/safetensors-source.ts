@@ -143,6 +143,14 @@ function weightsOf(
   return weights;
 }
 
+/** Bytes that were read last, for the next tensor to be read into: a layer that is read every step makes no garbage. */
+let window = new Uint8Array(0);
+
+function windowOf(byteLength: number): Uint8Array {
+  if (window.byteLength < byteLength) window = new Uint8Array(byteLength);
+  return window.subarray(0, byteLength);
+}
+
 function plainWeight(folder: string, { file, entry }: StoredTensor): StoredWeight {
   const { name, shape, dataType } = entry;
   return {
@@ -157,7 +165,14 @@ function plainWeight(folder: string, { file, entry }: StoredTensor): StoredWeigh
         );
       }
       const width = SAFETENSORS_BYTES[dataType];
-      const bytes = file.source.read(entry.offset + start * width, numbers.length * width);
+      const offset = entry.offset + start * width;
+      if (dataType === "F32") {
+        const { buffer, byteOffset, byteLength } = numbers;
+        file.source.readInto(offset, new Uint8Array(buffer, byteOffset, byteLength));
+        return;
+      }
+      const bytes = windowOf(numbers.length * width);
+      file.source.readInto(offset, bytes);
       decodeFloats(bytes, dataType, numbers);
     },
   };

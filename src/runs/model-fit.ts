@@ -8,7 +8,7 @@ export function requireRows(tokenCount: number, rowCount: number): void {
     `the tokenizer has ${tokenCount} tokens, the model's embedding ${rowCount} rows`,
     {
       remedy:
-        "Use the model's own tokenizer, or write the model with a row for each token: anecdote export --model DIR --output DIR --resize-embeddings. A new model gets its rows by itself (--vocab-size).",
+        "Use the model's own tokenizer, or write the model with a row for each token: --resize-embeddings with anecdote finetune, or anecdote export --model DIR --output DIR --resize-embeddings. A new model gets its rows by itself (--vocab-size).",
     },
   );
 }

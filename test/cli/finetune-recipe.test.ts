@@ -37,6 +37,11 @@ it("docs/finetune.md: its recipe runs as it stands, word for word", { timeout: 3
   expect(losses.at(-1)).toBeLessThan(0.5 * (losses[0] ?? 0));
   expect(talk?.stdout).toContain("The dog says woof.");
   expect(fused?.stdout).toContain("The dog says woof.");
-  for (const name of ["animals/model.safetensors", "animals.mlpackage", "animals.onnx"])
+  for (const name of [
+    "animals/model.safetensors",
+    "animals.gguf",
+    "animals.mlpackage",
+    "animals.onnx",
+  ])
     expect(existsSync(join(folder, name)), name).toBe(true);
 });

@@ -6,7 +6,8 @@ const SIZES = ["--preset", "stories15M", "--batch-size", "1", "--max-seq-length"
 interface Fit {
   readonly fits: boolean;
   readonly fewestMachines?: number;
-  readonly asked: { readonly byteLength: number };
+  readonly asked: { readonly byteLength: number; readonly residentByteLength: number };
+  readonly fromFile?: { readonly residentByteLength: number };
 }
 
 it("plan --memory says what a step takes, whether it fits, and on how many machines", async () => {
@@ -18,10 +19,20 @@ it("plan --memory says what a step takes, whether it fits, and on how many machi
   const qlora = await fitOf("--method", "qlora", "--base-group-size", "32", "--memory", "64GiB");
   expect(lora.asked.byteLength).toBeLessThan(0.6 * whole.asked.byteLength);
   expect(qlora.asked.byteLength).toBeLessThan(lora.asked.byteLength);
-  const small = await fitOf("--memory", `${Math.floor(whole.asked.byteLength * 0.8)}`);
+  // Programs and the process take what they take on any machine.
+  const { byteLength, residentByteLength } = whole.asked;
+  expect(residentByteLength - byteLength).toBeGreaterThan(2e8);
+  const four = residentByteLength - Math.floor(byteLength * 0.2);
+  const small = await fitOf("--memory", `${four}`);
   expect(small.fits).toBe(false);
   expect(small.fewestMachines).toBeGreaterThan(1);
   expect((await fitOf("--memory", "1MB")).fewestMachines).toBeUndefined();
+  const { stdout: cramped } = await run("plan", ...SIZES, "--method", "lora", "--memory", "290MB");
+  expect(cramped).toMatch(/does not fit 277 MiB; it is limited by: weight/);
+  expect(cramped).toMatch(/with the base's matrices in their file .* about \d+ MiB resident/);
+  const { stdout: timed } = await run("plan", ...SIZES, "--memory", "16GB", "--measure");
+  expect(timed).toMatch(/about [\d.]+ m?s a step here on cpu: one to three layers were timed/);
+  expect(await run("plan", ...SIZES, "--measure")).toMatchObject({ code: 2 });
   const { stdout } = await run("plan", ...SIZES, "--memory", "16GB", "--chip", "m4");
   expect(stdout).toMatch(/fits 14\.9 GiB; most is taken by: optimizer/);
   expect(stdout).toMatch(/predicted on m4: [\d.]+ ms a step of 64 tokens/);

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,6 +7,7 @@ import { readModelConfig } from "../../src/model/index.ts";
 import { exportModel } from "../../src/runs/export-model.ts";
 import { describeModelFolder } from "../../src/runs/describe-model-folder.ts";
 import { byteTokenizer, saveTokenizer } from "../../src/text/index.ts";
+import { resolveModelFolder, train } from "../../src/train/index.ts";
 import { runCli } from "../helpers/cli.ts";
 import { forwardLogits } from "./forward-logits.ts";
 
@@ -43,6 +44,28 @@ describe("a tokenizer with more tokens than the embedding has rows", () => {
       }
     },
   );
+});
+
+describe("finetune --resize-embeddings", () => {
+  it("trains beside a base of its own with rows for all tokens, which the adapter finds again", async () => {
+    const model = join(folder, "own");
+    cpSync(join(FIXTURES, "families", "llama-plain"), model, { recursive: true });
+    saveTokenizer(model, byteTokenizer());
+    const data = join(folder, "text.txt");
+    writeFileSync(data, "abc ".repeat(200));
+    const output = join(folder, "run");
+    const settings = { model, data, output_dir: output, method: "lora", lora_rank: 2 } as const;
+    const common = { max_steps: 2, batch_size: 1, max_seq_length: 8, engine: "cpu", threads: 1 };
+    await expect(train({ ...settings, ...common })).rejects.toThrow(
+      /257 tokens, the model's embedding 40 rows/,
+    );
+    const run = await train({ ...settings, ...common, resize_embeddings: true });
+    await run.finished();
+    expect(readModelConfig(join(output, "base")).vocabularySize).toBe(257);
+    const fused = join(folder, "fused");
+    exportModel(resolveModelFolder(output), fused, { type: "float32" });
+    expect(forwardLogits(fused, [3, 1])[0]?.length).toBe(257);
+  });
 });
 
 describe("a model of one file", () => {

@@ -44,6 +44,10 @@ export const TRAIN_OPTIONS = {
       aliases: ["model_name_or_path", "init_from"],
     },
   ),
+  resize_embeddings: flagOption(
+    "add rows to the model's embedding for tokens of its tokenizer that have none, the mean of the others; the model is written into the run's folder",
+    MODEL,
+  ),
   model_config: textOption("a Hugging Face config.json: the shape of a new model", {
     ...MODEL,
     placeholder: "FILE",
@@ -355,6 +359,7 @@ export type ResolvedTrainOptions = ResolvedOptions<typeof TRAIN_OPTIONS>;
 
 /** The values a run needs and that have a default. */
 export const TRAIN_DEFAULTS = {
+  resize_embeddings: false,
   data: "stories",
   text_field: "text",
   ...EXAMPLE_DEFAULTS,

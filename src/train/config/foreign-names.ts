@@ -1,5 +1,8 @@
 import type { ForeignNames } from "../../util/foreign-names.ts";
 
+const UPLOAD =
+  "Nothing is published by itself: write the model with anecdote fuse or export, look at it, and upload the folder with Hugging Face's own program: hf upload NAME DIR.";
+
 /**
  * Settings of mlx-lm, Hugging Face's trainer, nanoGPT and llama2.c that have another form here: what to write instead.
  * Names that mean the same thing are aliases in the table of options.
@@ -29,6 +32,9 @@ export const FOREIGN_NAMES: ForeignNames = {
   compile: "Programs are always compiled, once for each repeated part.",
   dropout: "An adapter's is --lora-dropout; there is no other dropout here.",
   logging_dir: "Events and checkpoints stand in --output-dir.",
+  upload_repo: UPLOAD,
+  push_to_hub: UPLOAD,
+  hub_model_id: UPLOAD,
   train: "The subcommand is the verb: anecdote train.",
   train_file: "Write --data FILE.",
   num_workers: "Write --threads N.",

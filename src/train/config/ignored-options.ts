@@ -81,6 +81,12 @@ const RULES: readonly Rule[] = [
     remedy: "Leave --model-config out, or train a new model without --model.",
   },
   {
+    key: "resize_embeddings",
+    reason: ({ model, resize_embeddings: isWanted }) =>
+      isWanted && model === undefined ? "a new model has a row for each token" : undefined,
+    remedy: "Leave --resize-embeddings out, or begin from a model: --model DIR.",
+  },
+  {
     key: "text_field",
     reason: ({ data }) =>
       (typeof data === "string" ? [data] : data).every((path) =>

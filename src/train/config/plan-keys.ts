@@ -22,6 +22,7 @@ export const CHANGES_PLAN = {
   ...each(CLUSTER_OPTIONS, false),
   preset: true,
   model: true,
+  resize_embeddings: true,
   model_config: true,
   family: true,
   layers: true,

@@ -8,6 +8,7 @@ import type { TrainConfig } from "../config/config.ts";
 import { TrainError } from "../errors.ts";
 import { GroupLeader } from "./group-leader.ts";
 import { placeBase } from "./place-base.ts";
+import { withResizedBase } from "./resized-base.ts";
 import { planOf } from "./plan-of.ts";
 import { PreparationLog } from "./preparation-log.ts";
 import { plannedModel, prepareData } from "./prepare.ts";
@@ -70,7 +71,8 @@ async function prepareAndRun(
     onChoice: (reason) => notes.push(reason),
   });
   try {
-    const placed = placeBase(known, leader !== undefined, engine, (text) => notes.push(text));
+    const based = withResizedBase(known, (text) => notes.push(text));
+    const placed = placeBase(based, leader !== undefined, engine, (text) => notes.push(text));
     const planned = { ...placed, engine: engine.description.name };
     // In a group each process looks at its own part, once it knows it.
     if (leader === undefined)
