@@ -16,6 +16,10 @@ export const ROW_CODES = {
   product: 10,
   productByColumns: 11,
   attention: 12,
+  wholeNumbers: 13,
+  productOf16: 14,
+  productOfCodes: 15,
+  takeStoredRows: 16,
 } as const;
 export type RowCode = keyof typeof ROW_CODES;
 

@@ -85,9 +85,9 @@ export class RowBuilder {
     return dense(address, shape, this.#chunked(code, chunkCount, words(address)));
   }
 
-  /** Columns of a product in one chunk, a multiple of `step`. */
-  static columnsOfChunk(depth: number, columns: number, step: number): number {
-    const wanted = Math.ceil(CHUNK_BYTES / (4 * depth) / step) * step;
+  /** Columns of a product in one chunk, a multiple of `step`; `rowBytes`: of the weights of a column. */
+  static columnsOfChunk(rowBytes: number, columns: number, step: number): number {
+    const wanted = Math.ceil(CHUNK_BYTES / rowBytes / step) * step;
     return Math.min(Math.max(step, wanted), columns);
   }
 

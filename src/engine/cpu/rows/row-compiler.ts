@@ -4,7 +4,7 @@ import type { Operand, Operation, Value } from "../../../mil/program.ts";
 import { staticShape } from "../../../mil/types.ts";
 import { bothWays, knownShape, operandOf, scalarConstant } from "../../../passes/match.ts";
 import { isTransient } from "../../../plan/plan.ts";
-import type { Plan } from "../../../plan/plan.ts";
+import type { Plan, UnpackedWeight } from "../../../plan/plan.ts";
 import { bindDispatch, regionKey } from "../../../plan/regions.ts";
 import type { BoundDispatch, Region } from "../../../plan/regions.ts";
 import { BINARY_KINDS, HEAD_BYTES, UNARY_KINDS } from "./instructions.ts";
@@ -25,11 +25,16 @@ import {
   transposed,
 } from "./strided.ts";
 import type { Strided } from "./strided.ts";
+import { storedWeight, StoredProducts, takeStored, unsuited } from "./stored.ts";
+import type { StoredWeight } from "./stored.ts";
 
 /** Rows of all sequences that a program takes at once. */
 const MOST_ROWS = 64;
 /** More new rows of one sequence than this are what a runtime for products does better. */
 const MOST_NEW_ROWS = 16;
+
+/** Bytes of a number. */
+const STORED_BYTES = { fp32: 4, fp16: 2, bf16: 2, int8: 1, int4: 0.5 } as const;
 
 /** Why a section is no row program. */
 class Refusal extends Error {}
@@ -44,12 +49,18 @@ function refuse(reason: string): never {
  */
 export function compileRows(plan: Plan, section: string): RowProgram | string {
   const builder = new RowBuilder();
-  const held = new Map<string, Strided>();
+  const state: SectionState = {
+    ...{ plan, builder, held: new Map(), stored: new Map() },
+    products: new StoredProducts(builder),
+  };
   try {
     for (const dispatch of plan.sections.get(section) ?? []) {
       if (plan.programs.get(dispatch.program)?.asWritten === true)
         refuse(`${dispatch.label} is to run as it is written`);
-      new FunctionRows(plan, builder, held, bindDispatch(plan, dispatch)).run();
+      const bound = bindDispatch(plan, dispatch);
+      const kernel = plan.programs.get(dispatch.program)?.hostKernel;
+      if (kernel?.kind === "unpack") holdStored(state, bound, kernel.weights);
+      else new FunctionRows(state, bound).run();
     }
   } catch (error) {
     if (error instanceof Refusal) return error.message;
@@ -58,32 +69,73 @@ export function compileRows(plan: Plan, section: string): RowProgram | string {
   return builder.finish();
 }
 
+/** What the dispatches of a section share. */
+interface SectionState {
+  readonly plan: Plan;
+  readonly builder: RowBuilder;
+  /** Transient regions by their key. */
+  readonly held: Map<string, Strided>;
+  /** Those that would hold unpacked weights. */
+  readonly stored: Map<string, StoredWeight>;
+  readonly products: StoredProducts;
+}
+
+/** Weights that a dispatch would unpack: whoever reads them takes them as they are stored. */
+function holdStored(
+  { stored }: SectionState,
+  { inputs, outputs }: BoundDispatch,
+  weights: readonly UnpackedWeight[],
+): void {
+  for (const weight of weights) {
+    const addressOf = (name: string | undefined): Address | undefined => {
+      const port = inputs.find(({ value }) => value.name === name);
+      if (port === undefined) return undefined;
+      const { buffer, offset } = port.region;
+      if (offset !== 0) refuse(`a part of "${buffer}"`);
+      return { space: "buffer", buffer, byteOffset: 0 };
+    };
+    const result = outputs.find(({ value }) => value.name === weight.numbers);
+    const codes = addressOf(weight.codes);
+    const shape = knownShape(result?.value);
+    const unsuitable = unsuited(weight.storage);
+    if (unsuitable !== undefined) refuse(unsuitable);
+    if (result === undefined || codes === undefined || shape === undefined)
+      return refuse(`the storage of "${weight.numbers}"`);
+    const addresses = {
+      codes,
+      scales: addressOf(weight.scales),
+      biases: addressOf(weight.biases),
+    };
+    stored.set(regionKey(result.region), storedWeight(weight, shape, addresses));
+  }
+}
+
 /** One dispatch. */
 class FunctionRows {
   readonly #plan: Plan;
   readonly #builder: RowBuilder;
-  /** Transient regions by their key. */
-  readonly #held: Map<string, Strided>;
+  readonly #state: SectionState;
   readonly #dispatch: BoundDispatch;
   readonly #values = new Map<Value, Strided>();
+  /** Weights that stand otherwise than as fp32. */
+  readonly #stored = new Map<Value, StoredWeight>();
   /** Where results of the function belong that stand in persistent buffers. */
   readonly #targets = new Map<Value, Address>();
 
-  constructor(
-    plan: Plan,
-    builder: RowBuilder,
-    held: Map<string, Strided>,
-    dispatch: BoundDispatch,
-  ) {
-    this.#plan = plan;
-    this.#builder = builder;
-    this.#held = held;
+  constructor(state: SectionState, dispatch: BoundDispatch) {
+    this.#plan = state.plan;
+    this.#builder = state.builder;
+    this.#state = state;
     this.#dispatch = dispatch;
   }
 
   run(): void {
     const { fn, inputs, outputs, label } = this.#dispatch;
-    for (const { value, region } of inputs) this.#values.set(value, this.#input(value, region));
+    for (const { value, region } of inputs) {
+      const stored = this.#state.stored.get(regionKey(region));
+      if (stored !== undefined) this.#stored.set(value, stored);
+      else this.#values.set(value, this.#input(value, region));
+    }
     for (const { value, region, mode } of outputs) {
       if (mode !== "write") refuse(`${label} adds to "${region.buffer}"`);
       if (!this.#isTransient(region)) this.#targets.set(value, this.#bufferAddress(region));
@@ -114,7 +166,7 @@ class FunctionRows {
   #deliver(value: Value, region: Region): void {
     const result = this.#of(value);
     if (this.#isTransient(region)) {
-      this.#held.set(regionKey(region), result);
+      this.#state.held.set(regionKey(region), result);
       return;
     }
     const target = this.#bufferAddress(region);
@@ -138,7 +190,7 @@ class FunctionRows {
       return refuse(`"${value.name}" is ${dataType}`);
     const shape = staticShape(value.type);
     if (!this.#isTransient(region)) return dense(this.#bufferAddress(region), shape, 0);
-    const held = this.#held.get(regionKey(region));
+    const held = this.#state.held.get(regionKey(region));
     if (held === undefined) return refuse(`"${value.name}" reads a part of "${region.buffer}"`);
     return reshaped(held, shape);
   }
@@ -147,6 +199,10 @@ class FunctionRows {
     if (operand === undefined || !isValue(operand)) return refuse(`${what} is a constant`);
     const value = this.#values.get(operand);
     return value ?? refuse(`"${operand.name}" is made by what is not run in rows`);
+  }
+
+  #storedOf(operand: Operand | undefined): StoredWeight | undefined {
+    return operand !== undefined && isValue(operand) ? this.#stored.get(operand) : undefined;
   }
 
   #targetOf(value: Value): Target {
@@ -244,22 +300,28 @@ class FunctionRows {
   }
 
   #gathered(operation: Operation, output: Value, shape: readonly number[]): Strided {
-    const table = this.#dense(this.#of(operandOf(operation, "x")));
     const indices = this.#dense(this.#of(operandOf(operation, "indices"), "an index"));
-    const [count = 0, ...rest] = table.shape;
     const axis = scalarConstant(operandOf(operation, "axis")) ?? 0;
     const batchDimensions = scalarConstant(operandOf(operation, "batch_dims")) ?? 0;
     if (axis !== 0 || batchDimensions !== 0) refuse(`a gather along axis ${axis}`);
     const rows = countOf(indices.shape);
     this.#checkRows(rows);
     const error = this.#builder.lookup(this.#dispatch.label);
-    return this.#builder.small(
-      "takeRows",
-      shape,
-      [table, indices],
-      this.#targetOf(output),
-      (result) => [indices.address, table.address, result, rows, countOf(rest), count, error],
-    );
+    const target = this.#targetOf(output);
+    const stored = this.#storedOf(operandOf(operation, "x"));
+    if (stored !== undefined)
+      return takeStored(this.#builder, stored, indices, shape, error, target);
+    const table = this.#dense(this.#of(operandOf(operation, "x")));
+    const [count = 0, ...rest] = table.shape;
+    return this.#builder.small("takeRows", shape, [table, indices], target, (result) => [
+      indices.address,
+      table.address,
+      result,
+      rows,
+      countOf(rest),
+      count,
+      error,
+    ]);
   }
 
   #checkRows(rows: number): void {
@@ -268,16 +330,25 @@ class FunctionRows {
 
   #product(operation: Operation, output: Value, shape: readonly number[]): Strided {
     const x = this.#dense(this.#of(operandOf(operation, "x")));
-    const y = this.#dense(this.#of(operandOf(operation, "y")));
+    const stored = this.#storedOf(operandOf(operation, "y"));
     const isTransposed = booleanOf(operation, "transpose_y");
-    if (y.shape.length !== 2 || booleanOf(operation, "transpose_x"))
-      return refuse(`a product with ${y.shape.join(" x ")}`);
     const depth = x.shape.at(-1) ?? 1;
     const rows = countOf(x.shape) / depth;
     const columns = shape.at(-1) ?? 1;
     this.#checkRows(rows);
     this.#builder.countWork(rows * depth * columns);
-    const perChunk = RowBuilder.columnsOfChunk(depth, columns, isTransposed ? 4 : 1024);
+    if (stored !== undefined) {
+      if (!isTransposed || stored.shape.length !== 2 || booleanOf(operation, "transpose_x"))
+        return refuse(`a product with columns of ${stored.storage.kind}`);
+      const rowBytes = depth * STORED_BYTES[stored.storage.kind];
+      const perChunk = RowBuilder.columnsOfChunk(rowBytes, columns, 4);
+      const target = this.#targetOf(output);
+      return this.#state.products.product(x, stored, shape, perChunk, target);
+    }
+    const y = this.#dense(this.#of(operandOf(operation, "y")));
+    if (y.shape.length !== 2 || booleanOf(operation, "transpose_x"))
+      return refuse(`a product with ${y.shape.join(" x ")}`);
+    const perChunk = RowBuilder.columnsOfChunk(4 * depth, columns, isTransposed ? 4 : 1024);
     return this.#builder.large(
       isTransposed ? "product" : "productByColumns",
       shape,

@@ -10,7 +10,7 @@ import {
   STATE_BYTES,
   STATE_WORDS,
 } from "./instructions.ts";
-import type { Address, InstructionWord, RowProgram } from "./instructions.ts";
+import type { Address, InstructionWord, RowCode, RowProgram } from "./instructions.ts";
 
 /**
  * Fewer multiply-adds than this a run are done by one thread: waking another one, and waiting for it between products,
@@ -103,8 +103,15 @@ function writeProgram(
 
 /** What a program is made of, in a few words. */
 export function describeRows({ instructions }: RowProgram): string {
-  const products = instructions.filter(
-    ({ code }) => code === "product" || code === "productByColumns",
-  ).length;
-  return `WebAssembly, one program of ${instructions.length} instructions, ${products} products`;
+  const count = (...codes: readonly RowCode[]): number =>
+    instructions.filter(({ code }) => codes.includes(code)).length;
+  const whole = count("product", "productByColumns");
+  const of16 = count("productOf16");
+  const ofCodes = count("productOfCodes");
+  return [
+    `WebAssembly, one program of ${instructions.length} instructions`,
+    ...(whole > 0 ? [`${whole} products`] : []),
+    ...(of16 > 0 ? [`${of16} products of 16-bit weights`] : []),
+    ...(ofCodes > 0 ? [`${ofCodes} products of codes with rows in 16 bits a group`] : []),
+  ].join(", ");
 }

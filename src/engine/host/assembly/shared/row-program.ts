@@ -3,6 +3,7 @@
 // them is small, so each thread computes it for itself, in memory of its own.
 import { attendHead, AttentionHead } from "./attention";
 import { productByColumns, productByRows } from "./products";
+import { productOf16, productOfCodes, takeStoredRows, wholeNumbers } from "./stored-products";
 import {
   applyBinary,
   applyScalar,
@@ -31,6 +32,10 @@ const COPY: u32 = 9;
 const PRODUCT: u32 = 10;
 const PRODUCT_COLUMNS: u32 = 11;
 const ATTENTION: u32 = 12;
+const WHOLE_NUMBERS: u32 = 13;
+const PRODUCT_OF_16: u32 = 14;
+const PRODUCT_OF_CODES: u32 = 15;
+const TAKE_STORED_ROWS: u32 = 16;
 
 /** Words of the state that threads share, each in a line of its own: the next chunk, chunks done, an error. */
 const NEXT: usize = 0;
@@ -167,6 +172,55 @@ function run(code: u32, chunk: u32, state: usize): void {
     }
     case ATTENTION:
       attend(chunk);
+      break;
+    case WHOLE_NUMBERS:
+      wholeNumbers(at(3), at(4), word(5), word(6), word(7), number(8), word(9));
+      break;
+    case PRODUCT_OF_16: {
+      const first = chunk * word(9);
+      const last = min(word(8), first + word(9));
+      productOf16(at(3), at(4), at(5), word(6), word(7), word(8), first, last, word(10));
+      break;
+    }
+    case PRODUCT_OF_CODES: {
+      const first = chunk * word(9);
+      const last = min(word(8), first + word(9));
+      productOfCodes(
+        at(3),
+        at(4),
+        at(10),
+        at(11),
+        at(5),
+        word(6),
+        word(7),
+        word(8),
+        first,
+        last,
+        word(12),
+        word(13),
+        number(14),
+        word(15),
+      );
+      break;
+    }
+    case TAKE_STORED_ROWS:
+      if (
+        !takeStoredRows(
+          at(3),
+          at(4),
+          at(10),
+          at(11),
+          at(5),
+          word(6),
+          word(7),
+          word(8),
+          word(15),
+          word(12),
+          word(13),
+          number(14),
+        )
+      )
+        atomic.store<u32>(state + ERROR, word(9));
       break;
     default:
       unreachable();

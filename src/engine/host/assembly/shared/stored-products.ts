@@ -1,0 +1,279 @@
+// Rows times a matrix that stands as 16-bit floats or as codes in groups, read as it stands.
+import { laneSum } from "./vectors";
+
+/** Types of 16-bit patterns and of scales, as engine/cpu/rows/stored.ts numbers them. */
+const FP32: u32 = 0;
+const FP16: u32 = 1;
+
+/** Four fp16 patterns in 32-bit lanes as fp32. */
+// @ts-ignore: decorator
+@inline
+function singles(bits: v128): v128 {
+  const sign = i32x4.shl(v128.and(bits, i32x4.splat(0x8000)), 16);
+  const magnitude = v128.and(bits, i32x4.splat(0x7fff));
+  const scaled = f32x4.mul(i32x4.shl(magnitude, 13), f32x4.splat(5.192296858534828e33));
+  const isSpecial = i32x4.ge_u(magnitude, i32x4.splat(0x7c00));
+  const special = v128.or(scaled, i32x4.splat(0x7f800000));
+  return v128.or(sign, v128.bitselect(special, scaled, isSpecial));
+}
+
+/** Four 16-bit patterns at an address as fp32. */
+// @ts-ignore: decorator
+@inline
+function fourOf(type: u32, at: usize): v128 {
+  const bits = v128.load_ext<u16>(at);
+  return type == FP16 ? singles(bits) : i32x4.shl(bits, 16);
+}
+
+/** One number of a type. */
+// @ts-ignore: decorator
+@inline
+function numberAt(type: u32, start: usize, index: u32): f32 {
+  if (type == FP32) return load<f32>(start + ((<usize>index) << 2));
+  const bits: u32 = load<u16>(start + ((<usize>index) << 1));
+  if (type == FP16) return f32x4.extract_lane(singles(i32x4.splat(bits)), 0);
+  return reinterpret<f32>(bits << 16);
+}
+
+/** As `productByRows` of what the 16-bit patterns w [columns, depth] stand for, to the same bits. */
+export function productOf16(
+  x: usize,
+  w: usize,
+  y: usize,
+  rows: u32,
+  depth: u32,
+  stride: u32,
+  first: u32,
+  last: u32,
+  type: u32,
+): void {
+  const rowBytes: usize = (<usize>depth) << 2;
+  const steps: usize = rowBytes & ~(<usize>31);
+  const whole: usize = rowBytes & ~(<usize>15);
+  for (let n = first; n < last; n++) {
+    const weights = w + <usize>n * (rowBytes >> 1);
+    for (let r: u32 = 0; r < rows; r++) {
+      const row = x + <usize>r * rowBytes;
+      let even = f32x4.splat(0);
+      let odd = f32x4.splat(0);
+      let at: usize = 0;
+      if (type == FP16) {
+        for (; at < steps; at += 32) {
+          const low = fourOf(FP16, weights + (at >> 1));
+          const high = fourOf(FP16, weights + (at >> 1) + 8);
+          even = f32x4.add(even, f32x4.mul(v128.load(row + at), low));
+          odd = f32x4.add(odd, f32x4.mul(v128.load(row + at, 16), high));
+        }
+      } else {
+        for (; at < steps; at += 32) {
+          const bits = v128.load(weights + (at >> 1));
+          const low = i32x4.shl(i32x4.extend_low_i16x8_u(bits), 16);
+          const high = i32x4.shl(i32x4.extend_high_i16x8_u(bits), 16);
+          even = f32x4.add(even, f32x4.mul(v128.load(row + at), low));
+          odd = f32x4.add(odd, f32x4.mul(v128.load(row + at, 16), high));
+        }
+      }
+      if (at < whole)
+        even = f32x4.add(
+          even,
+          f32x4.mul(v128.load(row + at), fourOf(type, weights + (at >> 1))),
+        );
+      let sum = laneSum(f32x4.add(even, odd));
+      for (at = whole; at < rowBytes; at += 4)
+        sum += load<f32>(row + at) * numberAt(type, weights, <u32>(at >> 2));
+      store<f32>(y + ((<usize>(r * stride + n)) << 2), sum);
+    }
+  }
+}
+
+/** The whole numbers nearest to four numbers times `inverse`, within +-`largest`; 0 for what is no number. */
+// @ts-ignore: decorator
+@inline
+function wholesOf(from: usize, inverse: f32, largest: f32): v128 {
+  const near = f32x4.nearest(f32x4.mul(v128.load(from), f32x4.splat(inverse)));
+  const limited = f32x4.pmin(f32x4.pmax(near, f32x4.splat(-largest)), f32x4.splat(largest));
+  return i32x4.trunc_sat_f32x4_s(limited);
+}
+
+/**
+ * Rows as whole numbers of 16 bits a group: x = number * step, steps fp32 [rows, groups], then the sums of each group's
+ * numbers, fp32 [rows, groups], then numbers int16 [rows, depth]. With `inHalves` every 32 numbers stand as their even
+ * ones and their odd ones, as codes of 4 bits share bytes.
+ */
+export function wholeNumbers(
+  x: usize,
+  out: usize,
+  rows: u32,
+  depth: u32,
+  groupSize: u32,
+  largest: f32,
+  inHalves: u32,
+): void {
+  const groups = depth / groupSize;
+  const steps = out;
+  const sums = steps + ((<usize>(rows * groups)) << 2);
+  const numbers = sums + ((<usize>(rows * groups)) << 2);
+  for (let g: u32 = 0; g < rows * groups; g++) {
+    const source = x + ((<usize>(g * groupSize)) << 2);
+    const target = numbers + ((<usize>(g * groupSize)) << 1);
+    let peaks = f32x4.splat(0);
+    for (let at: usize = 0; at < (<usize>groupSize) << 2; at += 16)
+      peaks = f32x4.max(peaks, f32x4.abs(v128.load(source + at)));
+    const peak = max(
+      max(f32x4.extract_lane(peaks, 0), f32x4.extract_lane(peaks, 1)),
+      max(f32x4.extract_lane(peaks, 2), f32x4.extract_lane(peaks, 3)),
+    );
+    const step = peak / largest;
+    store<f32>(steps + ((<usize>g) << 2), step);
+    const inverse: f32 = step > 0 ? 1 / step : 0;
+    let whole = i32x4.splat(0);
+    for (let i: u32 = 0; i < groupSize; i += 16) {
+      const from = source + ((<usize>i) << 2);
+      const a = wholesOf(from, inverse, largest);
+      const b = wholesOf(from + 16, inverse, largest);
+      const c = wholesOf(from + 32, inverse, largest);
+      const d = wholesOf(from + 48, inverse, largest);
+      whole = i32x4.add(whole, i32x4.add(i32x4.add(a, b), i32x4.add(c, d)));
+      const first = i16x8.narrow_i32x4_s(a, b);
+      const second = i16x8.narrow_i32x4_s(c, d);
+      if (inHalves) {
+        const to = target + ((<usize>(i & ~31)) << 1) + (i & 16);
+        v128.store(to, v128.shuffle<i16>(first, second, 0, 2, 4, 6, 8, 10, 12, 14));
+        v128.store(to, v128.shuffle<i16>(first, second, 1, 3, 5, 7, 9, 11, 13, 15), 32);
+      } else {
+        v128.store(target + ((<usize>i) << 1), first);
+        v128.store(target + ((<usize>i) << 1), second, 16);
+      }
+    }
+    const sum =
+      i32x4.extract_lane(whole, 0) +
+      i32x4.extract_lane(whole, 1) +
+      i32x4.extract_lane(whole, 2) +
+      i32x4.extract_lane(whole, 3);
+    store<f32>(sums + ((<usize>g) << 2), <f32>sum);
+  }
+}
+
+/**
+ * y[r, n] = sum over groups of step (scale (codes . numbers - zeroPoint sum) + bias sum), where rows stand as
+ * `wholeNumbers` writes them. Sums of a group are exact.
+ */
+export function productOfCodes(
+  x: usize,
+  codes: usize,
+  scales: usize,
+  biases: usize,
+  y: usize,
+  rows: u32,
+  depth: u32,
+  stride: u32,
+  first: u32,
+  last: u32,
+  groupSize: u32,
+  scaleType: u32,
+  zeroPoint: f32,
+  bits: u32,
+): void {
+  const groups = depth / groupSize;
+  const sumsAt = x + ((<usize>(rows * groups)) << 2);
+  const numbersAt = sumsAt + ((<usize>(rows * groups)) << 2);
+  const groupBytes: usize = <usize>groupSize * bits / 8;
+  const rowBytes: usize = groupBytes * groups;
+  const nibbles = i8x16.splat(15);
+  for (let n = first; n < last; n++) {
+    for (let r: u32 = 0; r < rows; r++) {
+      let code = codes + <usize>n * rowBytes;
+      let number = numbersAt + ((<usize>(r * depth)) << 1);
+      let total = f32x4.splat(0);
+      let rest: f32 = 0;
+      for (let g: u32 = 0; g < groups; g++) {
+        let a = i32x4.splat(0);
+        let b = i32x4.splat(0);
+        const end = code + groupBytes;
+        if (bits == 8) {
+          for (; code < end; code += 16) {
+            const bytes = v128.load(code);
+            a = i32x4.add(
+              a,
+              i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_u(bytes), v128.load(number)),
+            );
+            b = i32x4.add(
+              b,
+              i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_u(bytes), v128.load(number, 16)),
+            );
+            number += 32;
+          }
+        } else {
+          for (; code < end; code += 16) {
+            const bytes = v128.load(code);
+            const low = v128.and(bytes, nibbles);
+            const high = v128.and(i16x8.shr_u(bytes, 4), nibbles);
+            a = i32x4.add(
+              a,
+              i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_u(low), v128.load(number)),
+            );
+            b = i32x4.add(
+              b,
+              i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_u(low), v128.load(number, 16)),
+            );
+            a = i32x4.add(
+              a,
+              i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_u(high), v128.load(number, 32)),
+            );
+            b = i32x4.add(
+              b,
+              i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_u(high), v128.load(number, 48)),
+            );
+            number += 64;
+          }
+        }
+        const scale = numberAt(scaleType, scales, n * groups + g);
+        const step = load<f32>(x + ((<usize>(r * groups + g)) << 2));
+        const sum = load<f32>(sumsAt + ((<usize>(r * groups + g)) << 2));
+        const bias: f32 = biases != 0 ? numberAt(scaleType, biases, n * groups + g) : 0;
+        rest += step * sum * (bias - scale * zeroPoint);
+        total = f32x4.add(
+          total,
+          f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(a, b)), f32x4.splat(step * scale)),
+        );
+      }
+      store<f32>(y + ((<usize>(r * stride + n)) << 2), laneSum(total) + rest);
+    }
+  }
+}
+
+/** As `takeRows` from a table that stands as 16-bit floats (`bits` 16) or codes, each step rounded to fp32. */
+export function takeStoredRows(
+  indices: usize,
+  codes: usize,
+  scales: usize,
+  biases: usize,
+  y: usize,
+  rows: u32,
+  width: u32,
+  count: i32,
+  bits: u32,
+  groupSize: u32,
+  type: u32,
+  zeroPoint: f32,
+): bool {
+  for (let r: u32 = 0; r < rows; r++) {
+    let index = load<i32>(indices + ((<usize>r) << 2));
+    if (index < 0) index += count;
+    if (index < 0 || index >= count) return false;
+    const target = y + ((<usize>(r * width)) << 2);
+    for (let i: u32 = 0; i < width; i++) {
+      const place = <u32>index * width + i;
+      let value: f32;
+      if (bits == 16) value = numberAt(type, codes, place);
+      else {
+        let code: u32 = load<u8>(codes + <usize>(bits == 8 ? place : place >> 1));
+        if (bits == 4) code = place & 1 ? code >> 4 : code & 15;
+        value = (<f32>code - zeroPoint) * numberAt(type, scales, place / groupSize);
+        if (biases != 0) value += numberAt(type, biases, place / groupSize);
+      }
+      store<f32>(target + ((<usize>i) << 2), value);
+    }
+  }
+  return true;
+}
