@@ -219,6 +219,8 @@ async function compileKernel(module) {
     ...[source, "-o", aside, "-O3", "--noAssert", "--runtime", "stub"],
     ...features.flatMap((feature) => ["--enable", feature]),
     ...["--importMemory", "--sharedMemory", "--maximumMemory", "65536", "--use", "abort="],
+    // Vectors cross between our own modules only.
+    ...["--disableWarning", "112"],
   ]);
   rmSync(digestPath(module), { force: true });
   renameSync(join(root, aside), join(root, output));
