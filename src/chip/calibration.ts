@@ -77,8 +77,15 @@ export function readCalibration(path: string): Calibration {
   } catch (error) {
     if (error instanceof z.ZodError)
       throw refused(path, z.prettifyError(error).replaceAll(/\s*\n\s*/g, " "), error);
-    throw refused(path, messageOf(error), error);
+    throw refused(path, sentenceOf(error), error);
   }
+}
+
+/** What an error says with its remedy, as a part of a sentence. */
+function sentenceOf(error: unknown): string {
+  return messageOf(error)
+    .replaceAll(/\s*\n\s*/g, " ")
+    .replace(/\.$/, "");
 }
 
 function refused(path: string, why: string, cause: unknown): ChipError {

@@ -193,10 +193,18 @@ function seconds(text: string): number {
 }
 
 function describePaced(estimate: Estimate, everyMs: number): string {
-  const { ms, addedMs, pauseMs, watts } = paced(estimate.ms, estimate.joules, everyMs);
+  const { ms, addedMs, pauseMs, watts, coldMs, lowClock } = paced(
+    estimate.ms,
+    estimate.joules,
+    everyMs,
+  );
   return (
     `begun every ${formatNumber(everyMs / 1e3)} s: ${formatNumber(ms)} ms each, ${formatNumber(addedMs)} of it after a pause of ` +
-    `${formatNumber(pauseMs)} ms; ${formatNumber(watts)} W on average, none in the pauses (measured on M6 alone)\n`
+    `${formatNumber(pauseMs)} ms; ${formatNumber(watts)} W on average, none in the pauses (measured on M6 alone)\n` +
+    (lowClock === undefined
+      ? ""
+      : `if the clock stays low, as one study saw with such pauses: ${formatNumber(lowClock.ms)} ms and ${formatNumber(lowClock.joules * 1e3)} mJ each\n`) +
+    `the first one, with the engine switched off: ${formatNumber(coldMs)} ms\n`
   );
 }
 

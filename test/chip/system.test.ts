@@ -41,6 +41,13 @@ describe("what a version of macOS refuses or changes", () => {
   test("a version that is not known lists the nearest", () => {
     expect(() => macosVersion("25")).toThrow(/nothing is known of macOS "25".*nearest is 26/);
     expect(() => macosVersion("13.4")).toThrow(/nearest is 14/);
-    expect(() => macosVersion("sonoma")).toThrow(/nothing is known of macOS "sonoma"/);
+    expect(() => macosVersion("sonama")).toThrow(/nothing is known.*Did you mean "sonoma"/);
+    expect(() => macosVersion("")).toThrow(/nothing is known/);
+  });
+
+  test("a version may be told by its name", () => {
+    expect(macosVersion("Sonoma")).toBe(14);
+    expect(macosVersion("macOS Sequoia")).toBe(15);
+    expect(macosVersion(" tahoe ")).toBe(26);
   });
 });

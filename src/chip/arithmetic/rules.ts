@@ -410,7 +410,7 @@ export const ARITHMETIC_RULES = {
   ),
   "table.log": tableRule(
     "log",
-    "log2 of the mantissa by 32 lines, plus the exponent, fp16, times fp16(ln 2)",
+    "log2 of the mantissa by 32 lines, fp16, plus the exponent, fp16, times fp16(ln 2)",
     ["table.log"],
   ),
   "table.root": tableRule(
@@ -425,7 +425,11 @@ export const ARITHMETIC_RULES = {
     ["table.inverse"],
     "exact",
   ),
-  "table.erf": tableRule("erf", "33 values over [0, 2], odd", ["table.erf"]),
+  "table.erf": tableRule(
+    "erf",
+    "33 values over [0, 2], odd; beyond 2 exact, by the size of its errors",
+    ["table.erf"],
+  ),
   "table.tanh": tableRule("tanh", "33 values over [0, 4], odd; 1 beyond", ["table.tanh"]),
   "table.gelu": tableRule(
     "gelu",
