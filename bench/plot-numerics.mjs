@@ -21,8 +21,28 @@ const LEFT = 64;
 const RIGHT = 16;
 const TOP = 36;
 const BOTTOM = 48;
-const COLOURS = { cpu: "#1b6ca8", sim: "#d95f02", unscaled: "#7f7f7f" };
-const LABELS = { cpu: "CPU engine, fp32", sim: "sim:m4", unscaled: "sim:m4, --scaling off" };
+const COLOURS = {
+  cpu: "#1b6ca8",
+  sim: "#d95f02",
+  unscaled: "#7f7f7f",
+  august: "#8f7500",
+  "any-order": "#2b8a4b",
+  "two-units": "#8b5cb8",
+  even: "#c2387f",
+  "wide-sums": "#3c3f45",
+  "exact-tables": "#17a2a8",
+};
+const LABELS = {
+  cpu: "CPU engine, fp32",
+  sim: "sim:m4",
+  unscaled: "sim:m4, --scaling off",
+  august: "sim:m4, 2026-08",
+  "any-order": "sim:m4, any-order",
+  "two-units": "sim:m4, two-units",
+  even: "sim:m4, half to even",
+  "wide-sums": "sim:m4, wide sums",
+  "exact-tables": "sim:m4, exact tables",
+};
 
 function ticksOf(low, high, count = 6) {
   const step = roundStep((high - low) / count);
