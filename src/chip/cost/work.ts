@@ -48,10 +48,21 @@ export function edgeBytesOf(work: FunctionWork): number {
   return work.inputBytes - (work.weightInputBytes ?? 0) + work.outputBytes;
 }
 
+/** Layers share functions, and plans are priced several times over: what is known is kept with the function. */
+const knownWork = new WeakMap<MilFunction, FunctionWork>();
+
 /**
  * The work of a function, op by op. Throws `ChipError` `chip.symbolic` where a size is not known.
  */
 export function functionWork(fn: MilFunction): FunctionWork {
+  const known = knownWork.get(fn);
+  if (known !== undefined) return known;
+  const work = workOf(fn);
+  knownWork.set(fn, work);
+  return work;
+}
+
+function workOf(fn: MilFunction): FunctionWork {
   const context: WorkContext = {
     inputs: new Set<Operand>(fn.inputs),
     stored: new Map<Operand, StoredWeight>(),

@@ -22,6 +22,8 @@ export type SaveAnswer =
 
 /** Below this a checkpoint is written sooner than a thread is ready to do it. */
 const LEAST_BYTES = 64 << 20;
+/** A larger copy is let go of once it is written: others may want the memory until the next checkpoint. */
+const KEPT_BYTES = 512 << 20;
 /** What is to stay free beside the copy. */
 const ROOM_BYTES = 256 << 20;
 
@@ -53,7 +55,8 @@ interface Pending {
 /**
  * Checkpoints written by a thread of their own from a copy of weights and optimizer state: only the copy stands in the
  * way of the next step. A checkpoint is written aside and renamed as any other, so a kill at any moment leaves the one
- * before. One is written at a time; the copy's memory is kept for the next.
+ * before. One is written at a time; the memory of a copy that is not large
+ * is kept for the next.
  */
 export class SavesBeside {
   readonly #parts: SavesBesideParts;
@@ -92,22 +95,31 @@ export class SavesBeside {
     await this.settle();
     const copies = this.#copy(viewOf);
     const worker = this.#thread(copies);
-    const { control, onSaved } = this.#parts;
-    control.beginSaveBeside();
+    this.#parts.control.beginSaveBeside();
     const waitedMs = performance.now() - startedMs;
     const answer = nextAnswer(worker);
-    this.#pending = {
-      done: answer.then((told) => {
-        this.#pending = undefined;
-        control.endSaveBeside();
-        if (told.kind === "failed") this.#failure = revived(told.error);
-        else {
-          const elapsedMs = performance.now() - startedMs;
-          onSaved({ order, saved: told.saved, elapsedMs, waitedMs });
-        }
-      }),
-    };
     worker.postMessage(order);
+    const done = this.#finish(order, answer, { startedMs, waitedMs });
+    this.#pending = { done };
+  }
+
+  /** Never rejects: what failed is thrown by whoever asks next. */
+  async #finish(
+    order: SaveOrder,
+    answer: Promise<SaveAnswer>,
+    { startedMs, waitedMs }: { readonly startedMs: number; readonly waitedMs: number },
+  ): Promise<void> {
+    const told = await answer;
+    try {
+      if (told.kind === "failed") throw revived(told.error);
+      const elapsedMs = performance.now() - startedMs;
+      this.#parts.onSaved({ order, saved: told.saved, elapsedMs, waitedMs });
+    } catch (error) {
+      this.#failure = error instanceof Error ? error : new Error(String(error));
+    }
+    await this.#letGo(KEPT_BYTES);
+    this.#parts.control.endSaveBeside();
+    this.#pending = undefined;
   }
 
   /** Throws what a checkpoint that was begun has failed with. */
@@ -126,9 +138,17 @@ export class SavesBeside {
   /** Ends the thread once what it writes is whole. */
   async close(): Promise<void> {
     await this.#pending?.done;
-    await this.#worker?.terminate();
-    this.#worker = undefined;
+    await this.#letGo(0);
+  }
+
+  /** Gives a copy of more than so many bytes back, with the thread that reads it. */
+  async #letGo(mostBytes: number): Promise<void> {
+    const copies = [...(this.#copies?.values() ?? [])];
+    if (copies.reduce((sum, { byteLength }) => sum + byteLength, 0) <= mostBytes) return;
+    const worker = this.#worker;
     this.#copies = undefined;
+    this.#worker = undefined;
+    await worker?.terminate();
   }
 
   #copy(viewOf: ViewOf): ReadonlyMap<string, Float32Array> {
