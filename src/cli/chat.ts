@@ -1,3 +1,4 @@
+import { wrapped } from "../util/format.ts";
 import { createInterface } from "node:readline/promises";
 import { randomInt } from "node:crypto";
 import type { Command } from "commander";
@@ -164,7 +165,7 @@ class Talk {
     switch (name) {
       case "/help":
         for (const [words, help] of Object.entries(COMMANDS))
-          process.stderr.write(`${words.padEnd(28)} ${help}\n`);
+          process.stderr.write(`${wrapped(`${words.padEnd(28)} `, help)}\n`);
         break;
       case "/system":
         this.#chat.system = rest;

@@ -217,7 +217,9 @@ export class Chat {
       furtherEnds: this.#turnEnd.tokenIds,
     });
     this.#messages = [...messages, { role: "assistant", content: written.text }];
-    return written;
+    // Where no text was asked to end it, it was the template's, and that is how a turn ends by itself.
+    const isTurnEnd = written.stopReason === "stop string" && (options.stop ?? []).length === 0;
+    return isTurnEnd ? { ...written, stopReason: "end of text" } : written;
   }
 
   /** The conversation as the model reads it, without its oldest turns where they leave no room for an answer. */
