@@ -2,12 +2,14 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createCpuEngine } from "../../src/engine/cpu/index.ts";
+import { createGpuEngine } from "../../src/engine/gpu/index.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { createReferenceEngine } from "../../src/engine/reference/index.ts";
 import type { MilFunction } from "../../src/mil/program.ts";
 import { parseProgram } from "../../src/mil/text/index.ts";
 import { verifyProgram } from "../../src/mil/verify.ts";
 import { optimize } from "../../src/passes/pipeline.ts";
+import { openSoftwareDevice, RUNS_ALL_ON_GPU } from "../engine/gpu/software-device.ts";
 import { fixtureDataType, fixtureHostTensor, fixtureNumbers } from "../mil/op-fixtures.ts";
 import type { FixtureTensor } from "../mil/op-fixtures.ts";
 import { difference, runCase } from "./run-case.ts";
@@ -71,6 +73,13 @@ describe("small networks give what PyTorch and NumPy give", () => {
       expect(verifyProgram(program).unknownOps).toEqual([]);
       await check(reference, fn, fixture);
     });
+    if (RUNS_ALL_ON_GPU && openSoftwareDevice() === undefined) {
+      it(`${fixture.name} on the GPU engine`, async () => {
+        const gpu = createGpuEngine();
+        await check(gpu, fn, fixture);
+        await gpu.close();
+      });
+    }
     it(`${fixture.name} on the CPU engine, as it is and optimized`, async () => {
       await check(cpu, fn, fixture);
       await check(cpu, optimize(fn), fixture);

@@ -31,8 +31,11 @@ import type { GroupedStorage, Storage } from "../../src/plan/storage.ts";
 import { unpackNames, unpackProgram } from "../../src/plan/unpack.ts";
 import { buildTrainingPlan } from "../../src/train/step/step-plan.ts";
 import { Random } from "../../src/util/random.ts";
+import { openSoftwareDevice, strictEngine } from "../engine/gpu/software-device.ts";
 import { openDouble } from "../engine/ane/double-library.ts";
 import { GPT2_JSON, LLAMA_JSON } from "../model/configs.ts";
+
+const noGpu = openSoftwareDevice();
 
 const MLX: GroupedStorage = {
   ...{ kind: "int4", groupSize: 64, scaleType: "fp16", zeroPoint: 0, hasBiases: true },
@@ -166,6 +169,24 @@ describe("stored weights", () => {
     cpu.z.forEach((value, i) => expect(value).toBeCloseTo(expected.z[i] ?? NaN, 4));
     sim.z.forEach((value, i) => expect(value).toBeCloseTo(expected.z[i] ?? NaN, 1));
   });
+
+  it.skipIf(noGpu !== undefined)(
+    `are unpacked on the GPU, by the program${noGpu === undefined ? "" : `, skipped: ${noGpu}`}`,
+    async () => {
+      const gpu = strictEngine();
+      for (const storage of STORAGES) {
+        const plan = unpackingPlan(storage);
+        const expected = await unpackedOn(engineNamed("reference"), plan, storage);
+        const actual = await unpackedOn(gpu, plan, storage);
+        // A device may round a product and a sum at once.
+        actual.numbers.forEach((value, i) =>
+          expect(value, formatStorage(storage)).toBeCloseTo(expected.numbers[i] ?? NaN, 6),
+        );
+        actual.z.forEach((value, i) => expect(value).toBeCloseTo(expected.z[i] ?? NaN, 4));
+      }
+      await gpu.close();
+    },
+  );
 
   it(`are unpacked to the simulator's bits through both drivers`, async () => {
     await throughDoubles(async (engine, simulator) => {

@@ -5,6 +5,11 @@ import type { Engine, LoadedPlan } from "../../src/engine/engine.ts";
 import { frozen, modelOf, parseModelConfig } from "../../src/model/index.ts";
 import type { Model } from "../../src/model/index.ts";
 import { buildTrainingPlan, gradientName } from "../../src/train/step/step-plan.ts";
+import {
+  openSoftwareDevice,
+  RUNS_ALL_ON_GPU,
+  strictEngine,
+} from "../engine/gpu/software-device.ts";
 
 /** What fixtures/make_model_fixtures.py computed with PyTorch in double precision. */
 interface Golden {
@@ -148,8 +153,18 @@ function relative(actual: number, expected: number): number {
   return Math.abs(actual - expected) / Math.abs(expected);
 }
 
-describe.each(["reference", "cpu"])("on the %s engine", (engineName) => {
-  const opened: Promise<Engine> = createEngine(engineName, { threads: 1 });
+function openEngine(name: string): Promise<Engine> {
+  return name === "gpu" ? Promise.resolve(strictEngine()) : createEngine(name, { threads: 1 });
+}
+
+/** `npm run conformance:gpu` has them on the GPU too: a device in software takes minutes. */
+const ENGINES = [
+  ...["reference", "cpu"],
+  ...(RUNS_ALL_ON_GPU && openSoftwareDevice() === undefined ? ["gpu"] : []),
+];
+
+describe.each(ENGINES)("on the %s engine", (engineName) => {
+  const opened: Promise<Engine> = openEngine(engineName);
   afterAll(async () => (await opened).close());
 
   it.each(GOLDENS)("$name has the loss and the gradients that PyTorch gives", async (golden) => {

@@ -19,6 +19,9 @@ export function softwareDeviceVariables(): Readonly<Record<string, string>> {
   };
 }
 
+/** Whether what takes a device in software minutes is to run too: `npm run conformance:gpu`. */
+export const RUNS_ALL_ON_GPU = process.env["ANECDOTE_TEST_GPU_ALL"] === "1";
+
 let asked: { readonly reason: string | undefined } | undefined;
 
 /**
