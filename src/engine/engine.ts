@@ -109,7 +109,7 @@ export interface MemoryReport {
  * - persistent buffers start as zeros and change only by a dispatch or through a view;
  * - between runs a view shows what the last run wrote, and what is written into it the next run reads; where buffers
  *   stand on a device, of weights, gradients, moments and states that holds for a view that was asked for since the last
- *   run (inputs may be written, and outputs read, through any view);
+ *   run (inputs and states that no program writes may be written, and outputs read, through any view);
  * - running a section twice over equal contents gives equal bits.
  */
 export interface LoadedPlan {

@@ -62,12 +62,19 @@ export class DeviceBuffers {
   readonly #plan: Plan;
   readonly #slots = new Map<string, Slot>();
   readonly #transient = new Map<string, DeviceBlock>();
+  /** Buffers that some dispatch writes. */
+  readonly #results: ReadonlySet<string>;
   readonly persistentBytes: number;
 
   constructor(runtime: DeviceRuntime, plan: Plan, share?: DeviceBuffers) {
     this.#runtime = runtime;
     this.#pool = new BlockPool(runtime);
     this.#plan = plan;
+    this.#results = new Set(
+      [...plan.sections.values()].flatMap((dispatches) =>
+        dispatches.flatMap(({ outputs }) => [...outputs.values()].map(({ buffer }) => buffer)),
+      ),
+    );
     let persistentBytes = 0;
     try {
       for (const spec of plan.buffers.values()) {
@@ -109,12 +116,12 @@ export class DeviceBuffers {
     return names.flatMap((name) => this.#slots.get(name) ?? []);
   }
 
-  /** Sends what the host may have changed. Inputs are the host's to write at any time. */
+  /** Sends what the host may have changed. */
   send(slots: readonly Slot[]): void {
     const copies: Copy[] = [];
     for (const slot of slots) {
       const { spec, host, block, isTouched } = slot;
-      if (host === undefined || !(isTouched || spec.role === "input")) continue;
+      if (host === undefined || !(isTouched || this.#isHosts(slot))) continue;
       copies.push({
         bytes: isPlain(spec) ? bytesOf(host) : toDevice(spec.type.dataType, host),
         block,
@@ -192,6 +199,11 @@ export class DeviceBuffers {
     for (const slot of this.#slots.values()) if (--slot.users === 0) this.#runtime.free(slot.block);
     this.#slots.clear();
     this.#pool.close();
+  }
+
+  /** Inputs, and caches whose rows the host writes, are the host's to write at any time, through any view. */
+  #isHosts({ spec: { name, role }, isBehind }: Slot): boolean {
+    return role === "input" || (role === "state" && !isBehind && !this.#results.has(name));
   }
 
   #transientBlock(name: string): DeviceBlock {

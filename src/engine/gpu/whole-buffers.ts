@@ -135,13 +135,22 @@ class WholeBuffers {
     return this.#emit("reshape", { x, shape: int32sLiteral(shape) }, type);
   }
 
+  /** Elements from `begin` on: one of the pieces of a split, for which the device has kernels of more types. */
   #slice(x: Value, begin: number, size: number): Value {
-    const dataType = x.type.kind === "tensor" ? x.type.dataType : "fp32";
-    return this.#emit(
-      "slice_by_size",
-      { x, begin: int32sLiteral([begin]), size: int32sLiteral([size]) },
-      tensorType(dataType, [size]),
+    if (x.type.kind !== "tensor") return x;
+    const { dataType } = x.type;
+    const rest = elementCount(staticShape(x.type)) - begin - size;
+    const sizes = [begin, size, rest].filter((count) => count > 0);
+    const place = begin > 0 ? 1 : 0;
+    const pieces = sizes.map((count): Value =>
+      Object.freeze({
+        kind: "value",
+        name: `w${this.#counter++}`,
+        type: tensorType(dataType, [count]),
+      }),
     );
+    this.#append("split", { x, split_sizes: int32sLiteral(sizes), axis: int32Literal(0) }, pieces);
+    return pieces[place] ?? x;
   }
 
   #flatType(buffer: string): MilType {
@@ -158,15 +167,23 @@ class WholeBuffers {
       name: `w${this.#counter++}`,
       type: result,
     });
+    this.#append(type, inputs, [output]);
+    return output;
+  }
+
+  #append(
+    type: string,
+    inputs: Readonly<Record<string, Argument>>,
+    outputs: readonly Value[],
+  ): void {
     this.#operations.push(
       Object.freeze({
         type,
         inputs: new Map(Object.entries(inputs)),
-        outputs: [output],
+        outputs,
         blocks: [],
         attributes: new Map(),
       }),
     );
-    return output;
   }
 }

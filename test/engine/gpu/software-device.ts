@@ -22,6 +22,9 @@ export function softwareDeviceVariables(): Readonly<Record<string, string>> {
 /** Whether what takes a device in software minutes is to run too: `npm run conformance:gpu`. */
 export const RUNS_ALL_ON_GPU = process.env["ANECDOTE_TEST_GPU_ALL"] === "1";
 
+/** koffi unloads a library that nothing refers to. */
+const kept: unknown[] = [];
+
 let asked: { readonly reason: string | undefined } | undefined;
 
 /**
@@ -40,7 +43,7 @@ function tryDevice(): string | undefined {
       return "Chromium's SwiftShader is not installed: apt-get install chromium";
     Object.assign(process.env, variables);
     // The provider asks for the loader by its name, and finds the one that is loaded already.
-    openLibrary(join(CHROMIUM, "libvulkan.so.1"), undefined, { isGlobal: true });
+    kept.push(openLibrary(join(CHROMIUM, "libvulkan.so.1"), undefined, { isGlobal: true }));
   }
   try {
     void createGpuEngine().close();
