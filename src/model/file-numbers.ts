@@ -1,7 +1,7 @@
 import { elementCount, staticShape } from "../mil/types.ts";
 import { packNumbers, unpackNumbers } from "../plan/stored-numbers.ts";
 import type { StoredNumbers } from "../plan/stored-numbers.ts";
-import { isGrouped, storedTypes } from "../plan/storage.ts";
+import { isGrouped, isSameStorage, storedTypes } from "../plan/storage.ts";
 import type { Storage } from "../plan/storage.ts";
 import { ModelError } from "./errors.ts";
 import type { Model } from "./model.ts";
@@ -78,7 +78,8 @@ function readerOf(where: string, { name, type, storage }: Weight, stored: Stored
   const count = elementCount(staticShape(type));
   const group = isGrouped(storage) ? storage.groupSize : 1;
   const window = Math.max(group, WINDOW_ELEMENTS - (WINDOW_ELEMENTS % group));
-  const requantize = storage.kind === "fp32" ? undefined : roundTrip(name, storage);
+  const isAsStored = stored.packed !== undefined && isSameStorage(stored.packed.storage, storage);
+  const requantize = storage.kind === "fp32" || isAsStored ? undefined : roundTrip(name, storage);
   let isChecked = false;
   return (target) => {
     if (target.length !== count) {

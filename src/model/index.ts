@@ -27,6 +27,7 @@ export {
 } from "./config-json.ts";
 export { IGNORED_TARGET } from "./cross-entropy.ts";
 export { deriveNorms } from "./adapters/norms.ts";
+export { packedStorages } from "./packed-storages.ts";
 export { openFileWeights } from "./file-numbers.ts";
 export type { FileWeights } from "./file-numbers.ts";
 export { fillWeights, loadWeights } from "./fill-weights.ts";

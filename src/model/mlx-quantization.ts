@@ -120,7 +120,7 @@ export function mlxWeight(
   name: string,
   { file, weight, scales, biases }: MlxTensors,
   { bits, groupSize }: MlxGroups,
-): StoredWeight & { readonly storage: GroupedStorage } {
+): StoredWeight {
   const where = file.source.name;
   const [rows = 0, wordCount = 0] = weight.shape;
   const columns = (wordCount * 32) / bits;
@@ -155,7 +155,16 @@ export function mlxWeight(
     name,
     shape: [rows, columns],
     type: `${bits} bits in groups of ${groupSize}`,
-    storage,
+    packed: {
+      storage,
+      read: (start, count, target) => {
+        const codes = file.source.read(weight.offset + start / perByte, count / perByte);
+        target.codes.set(codes);
+        const first = start / groupSize;
+        target.scales?.set(part(scales, first, count / groupSize));
+        target.biases?.set(part(biases, first, count / groupSize));
+      },
+    },
     read: (start, numbers) => {
       const groups = numbers.length / groupSize;
       const codes = file.source.read(weight.offset + start / perByte, numbers.length / perByte);

@@ -2,6 +2,7 @@ import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { sameShape, staticShape } from "../mil/types.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
+import { isSameStorage } from "../plan/storage.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { ModelError } from "./errors.ts";
 import { encodeFloats } from "./float-conversion.ts";
@@ -47,7 +48,7 @@ export function readWeightFiles(
   try {
     const matched = matchWeights(source, model, weights);
     for (const [weight, stored] of matched)
-      readWeight(source, stored, new WeightMemory(weight, viewOf));
+      readWeight(source, stored, weight, new WeightMemory(weight, viewOf));
     const types = new Set([...matched.values()].map(({ type }) => type));
     return { files: source.files, types: [...types] };
   } finally {
@@ -130,9 +131,14 @@ function firstNotFinite(numbers: Float32Array): number {
 
 function readWeight(
   { where }: WeightSource,
-  { name, read }: StoredWeight,
+  { name, read, packed }: StoredWeight,
+  { storage }: Weight,
   memory: WeightMemory,
 ): void {
+  if (packed !== undefined && isSameStorage(packed.storage, storage)) {
+    memory.writePacked(packed.read, (start, numbers) => requireFinite(where, name, start, numbers));
+    return;
+  }
   memory.write((start, numbers) => {
     read(start, numbers);
     requireFinite(where, name, start, numbers);

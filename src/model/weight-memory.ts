@@ -64,6 +64,21 @@ export class WeightMemory {
     }
   }
 
+  /** Has the stored form of every window written by `fill`, and gives the numbers it means to `check`. */
+  writePacked(
+    fill: (start: number, count: number, target: StoredNumbers) => void,
+    check: (start: number, numbers: Float32Array) => void,
+  ): void {
+    const { storage } = this.#weight;
+    for (const { start, count } of this.#windows()) {
+      const part = storedPart(this.#stored, storage, start, count);
+      fill(start, count, part);
+      const numbers = new Float32Array(count);
+      unpackNumbers(storage, part, numbers);
+      check(start, numbers);
+    }
+  }
+
   /** All numbers, in windows that follow one another; each is valid until the next. */
   *read(): Generator<Float32Array> {
     const { storage } = this.#weight;

@@ -1,3 +1,5 @@
+import type { StoredNumbers } from "../plan/stored-numbers.ts";
+import type { GroupedStorage } from "../plan/storage.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 
 /** A tensor as a file has it, under the name that Hugging Face gives it. */
@@ -11,6 +13,15 @@ export interface StoredWeight {
    * Throws `ModelError` for a type that is not read.
    */
   readonly read: (start: number, numbers: Float32Array) => void;
+  /** Of a quantized tensor that memory can hold as it is. */
+  readonly packed?: PackedTensor;
+}
+
+/** Codes and scales of a tensor as a file has them. */
+export interface PackedTensor {
+  readonly storage: GroupedStorage;
+  /** Fills `target` with the stored form of `count` numbers from `start` on; both are whole groups. */
+  readonly read: (start: number, count: number, target: StoredNumbers) => void;
 }
 
 /** A model's weights where they are stored, whatever the layout. Nothing is read before it is asked for. */

@@ -74,3 +74,15 @@ const PATTERN_TYPES = { fp32: "fp32", fp16: "fp16", bf16: "uint16" } as const;
 export function largestCode({ kind }: GroupedStorage): number {
   return kind === "int4" ? 15 : 255;
 }
+
+/** Whether two storages hold numbers in the same bits. */
+export function isSameStorage(a: Storage, b: Storage): boolean {
+  if (!isGrouped(a) || !isGrouped(b)) return a.kind === b.kind;
+  return (
+    a.kind === b.kind &&
+    a.groupSize === b.groupSize &&
+    a.scaleType === b.scaleType &&
+    a.zeroPoint === b.zeroPoint &&
+    a.hasBiases === b.hasBiases
+  );
+}

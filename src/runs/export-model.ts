@@ -19,6 +19,7 @@ import type {
   WeightView,
 } from "../model/index.ts";
 import { hasTokenizer, loadTokenizer, saveTokenizer, withTemplateOf } from "../text/index.ts";
+import type { DescribedTokenizer } from "../text/index.ts";
 import { staticShape } from "../mil/types.ts";
 import { RunError } from "./errors.ts";
 import { requireRows } from "./model-fit.ts";
@@ -90,7 +91,7 @@ export function exportModel(
   writeGenerationConfig(output, generation);
   if (tokenizer !== undefined) {
     const folders = adapters.map((adapter) => adapter.folder);
-    saveTokenizer(output, withTemplateOf(tokenizer, folders).described);
+    saveTokenizer(output, withTemplateInConfig(withTemplateOf(tokenizer, folders).described));
   }
   // Last: a folder with a configuration is a whole model.
   writeModelConfig(output, config, type);
@@ -102,6 +103,13 @@ export function exportModel(
       0,
     ),
   };
+}
+
+/** The chat template stands in tokenizer_config.json too: readers in JavaScript know no other place. */
+function withTemplateInConfig(described: DescribedTokenizer): DescribedTokenizer {
+  const template = described.companions?.["chat_template.jinja"];
+  if (template === undefined) return described;
+  return { ...described, config: { ...described.config, chat_template: template } };
 }
 
 /** Weights with rows added to tables that have fewer than the configuration says. */

@@ -37,6 +37,12 @@ it("docs/finetune.md: its recipe runs as it stands, word for word", { timeout: 3
   expect(losses.at(-1)).toBeLessThan(0.5 * (losses[0] ?? 0));
   expect(talk?.stdout).toContain("The dog says woof.");
   expect(fused?.stdout).toContain("The dog says woof.");
+  const config = JSON.parse(
+    readFileSync(join(folder, "animals", "tokenizer_config.json"), "utf8"),
+  ) as { chat_template?: string };
+  expect(config.chat_template).toBe(
+    readFileSync(join(folder, "animals", "chat_template.jinja"), "utf8"),
+  );
   for (const name of [
     "animals/model.safetensors",
     "animals.gguf",

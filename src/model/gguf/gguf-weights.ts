@@ -2,7 +2,9 @@ import { openFileSource } from "../../util/byte-source.ts";
 import { ModelError } from "../errors.ts";
 import type { ModelConfig } from "../config.ts";
 import { readRows } from "../weight-source.ts";
-import type { StoredWeight, WeightSource } from "../weight-source.ts";
+import type { PackedTensor, StoredWeight, WeightSource } from "../weight-source.ts";
+import { packedStorage, unpackBlocks } from "./packed-blocks.ts";
+import { storedPart } from "../../plan/stored-numbers.ts";
 import { READ_TYPES } from "./ggml-types.ts";
 import { readGguf } from "./gguf-file.ts";
 import type { GgufFile, GgufTensor } from "./gguf-file.ts";
@@ -46,7 +48,7 @@ function storedWeight(
   const stored = { name, shape: tensor.shape, type: tensor.type.name };
   switch (change.kind) {
     case "none":
-      return { ...stored, read: plain };
+      return { ...stored, read: plain, ...packedOf(file, tensor, (row) => row) };
     case "plus_one":
       return {
         ...stored,
@@ -59,6 +61,7 @@ function storedWeight(
       const width = tensor.shape.length === 1 ? 1 : columns;
       return {
         ...stored,
+        ...packedOf(file, tensor, (row) => pairedRow(row, rows, change.headCount)),
         read: (start, numbers) =>
           readRows(start, numbers, width, (row, from, part) =>
             plain(pairedRow(row, rows, change.headCount) * width + from, part),
@@ -84,6 +87,30 @@ function storedWeight(
       };
     }
   }
+}
+
+/** Blocks as they are; `rowOf`: where a row of the weight stands in the file. */
+function packedOf(
+  { source }: GgufFile,
+  { type, offset, shape }: GgufTensor,
+  rowOf: (row: number) => number,
+): Pick<StoredWeight, "packed"> {
+  const storage = packedStorage(type.name);
+  const [, columns = 1] = shape;
+  if (storage === undefined || shape.length !== 2) return {};
+  const { blockBytes, blockSize } = type;
+  const read: PackedTensor["read"] = (start, count, target) => {
+    for (let done = 0; done < count;) {
+      const row = Math.floor((start + done) / columns);
+      const from = (start + done) % columns;
+      const length = Math.min(columns - from, count - done);
+      const at = (rowOf(row) * columns + from) / blockSize;
+      const bytes = source.read(offset + at * blockBytes, (length / blockSize) * blockBytes);
+      unpackBlocks(storage, bytes, storedPart(target, storage, done, length));
+      done += length;
+    }
+  };
+  return { packed: { storage, read } };
 }
 
 function readNumbers(

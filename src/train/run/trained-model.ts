@@ -4,12 +4,15 @@ import {
   isAdapterFolder,
   modelOf,
   onlyLastBlocks,
+  packedStorages,
   quantized,
   withAdapter,
   withMuon,
   withOrigin,
+  withWeights,
 } from "../../model/index.ts";
-import type { Model, ModelConfig, Origin } from "../../model/index.ts";
+import type { Model, ModelConfig, Origin, Weight } from "../../model/index.ts";
+import type { Storage } from "../../plan/storage.ts";
 import { TrainError } from "../errors.ts";
 import { hasQuantizedBase } from "../config/method-options.ts";
 import type { MethodSettings } from "../config/method-options.ts";
@@ -59,7 +62,10 @@ function modelToTrain(settings: MethodSettings, config: ModelConfig, folder?: st
     case "dora":
     case "qlora":
     case "dpo":
-      return adapted(hasQuantizedBase(settings) ? quantizedBase(whole, settings) : whole, settings);
+      return adapted(
+        hasQuantizedBase(settings) ? quantizedBase(whole, settings, folder) : whole,
+        settings,
+      );
   }
 }
 
@@ -96,22 +102,36 @@ function adapterMethod({ method, dpo_adapter }: MethodSettings): "lora" | "dora"
   return method === "dora" ? "dora" : "lora";
 }
 
-/** Matrices of the blocks in MLX's affine form; norms, tables and the head stay as they are. */
-function quantizedBase(whole: Model, { base_bits, base_group_size }: MethodSettings): Model {
+/**
+ * Matrices of the blocks in MLX's affine form, or as the model's file has them where it is quantized to as many bits; norms,
+ * tables and the head stay as they are.
+ */
+function quantizedBase(
+  whole: Model,
+  { base_bits, base_group_size }: MethodSettings,
+  folder: string | undefined,
+): Model {
+  const kind = base_bits === "4" ? "int4" : "int8";
+  const own: ReadonlyMap<string, Storage> =
+    folder === undefined ? new Map<string, Storage>() : packedStorages(folder, whole.config);
   const matrices = new Set(
     whole.parameters.blocks.flatMap(({ weights }) =>
       weights.filter(({ decays }) => decays).map(({ name }) => name),
     ),
   );
+  const isKept = ({ name }: Weight): boolean => matrices.has(name) && own.get(name)?.kind === kind;
+  const kept = withWeights(whole, (weight) => {
+    const storage = own.get(weight.name);
+    return isKept(weight) && storage !== undefined ? { ...weight, storage } : weight;
+  });
+  if (kept.parameters.weights.every((weight) => !matrices.has(weight.name) || isKept(weight)))
+    return kept;
   return quantized(
-    whole,
+    kept,
     {
-      kind: base_bits === "4" ? "int4" : "int8",
-      groupSize: base_group_size,
-      scaleType: "fp16",
-      zeroPoint: 0,
-      hasBiases: true,
+      ...{ kind, groupSize: base_group_size, scaleType: "fp16" },
+      ...{ zeroPoint: 0, hasBiases: true },
     },
-    ({ name }) => matrices.has(name),
+    (weight) => matrices.has(weight.name) && !isKept(weight),
   );
 }
