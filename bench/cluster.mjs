@@ -1,44 +1,27 @@
 // Several processes on this machine: what exchanges take and how much of it stands beside the backward pass, the ratio
-// of 2 and 4 processes to 1 at an equal global batch, and transfers between network namespaces whose links are limited,
-// against what the planner predicts. The processes share this machine's cores: only ratios and shares count, no speed-up.
+// of 2 and 4 processes to 1 at an equal global batch, and training steps and transfers between network namespaces whose
+// links are limited, against what the planner predicts. The processes share this machine's cores: only ratios and shares count, no speed-up.
 //
-//   node bench/cluster.mjs [--quick] [--no-namespaces] [--no-drift] [--no-ratios]
-import { spawn, spawnSync } from "node:child_process";
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+//   node bench/cluster.mjs [--quick] [--no-steps] [--no-namespaces] [--no-drift] [--no-ratios]
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { exchangeMs, linkNamed } from "../dist/cluster/index.js";
+import { exchangeMs, linkNamed, simulateStep } from "../dist/cluster/index.js";
+import { Namespaces, run, withoutNamespaces } from "./cluster-namespaces.mjs";
 import { HOST_NS_PER_NUMBER } from "../dist/train/costs/cluster-plan.js";
+import { stageOperations } from "../dist/train/costs/stage-costs.js";
+import {
+  plannedModel,
+  priceMachines,
+  resolveTrainConfig,
+  trainedModel,
+} from "../dist/train/index.js";
 
 const BIN = fileURLToPath(new URL("../bin/anecdote.mjs", import.meta.url));
 const EXCHANGE = fileURLToPath(new URL("cluster-exchange.mjs", import.meta.url));
 const isQuick = process.argv.includes("--quick");
 const folder = mkdtempSync(join(tmpdir(), "anecdote-bench-cluster-"));
-const environment = {
-  ...process.env,
-  OMPI_ALLOW_RUN_AS_ROOT: "1",
-  OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: "1",
-  OMPI_MCA_rmaps_base_oversubscribe: "1",
-};
-
-function run(command, words, env = {}) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, words, {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...environment, ...env },
-    });
-    let stdout = "";
-    let stderr = "";
-    child.stdout.on("data", (chunk) => (stdout += chunk));
-    child.stderr.on("data", (chunk) => (stderr += chunk));
-    child.on("close", (code) => {
-      if (code === 0) resolve(stdout);
-      else reject(new Error(`${command} ${words.join(" ")} ended with ${code}: ${stderr}`));
-    });
-  });
-}
-
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
 /** Ratios of several processes to one, at one global batch. */
@@ -146,83 +129,9 @@ async function drifts() {
   return rows;
 }
 
-/** Namespaces joined by a bridge, each with an address of its own and a link limited by a token bucket. */
-class Namespaces {
-  constructor(count, megabits) {
-    this.names = Array.from({ length: count }, (_, index) => `anecdote-${process.pid}-${index}`);
-    this.bridge = `ab${process.pid % 100000}`;
-    const ip = (...words) => this.must("ip", words);
-    ip("link", "add", this.bridge, "type", "bridge");
-    ip("addr", "add", "10.213.7.254/24", "dev", this.bridge);
-    ip("link", "set", this.bridge, "up");
-    this.names.forEach((name, index) => {
-      const [outer, inner] = [
-        `ao${process.pid % 10000}${index}`,
-        `ai${process.pid % 10000}${index}`,
-      ];
-      ip("netns", "add", name);
-      ip("link", "add", outer, "type", "veth", "peer", "name", inner);
-      ip("link", "set", inner, "netns", name);
-      ip("link", "set", outer, "master", this.bridge);
-      ip("link", "set", outer, "up");
-      ip("-n", name, "addr", "add", `10.213.7.${index + 1}/24`, "dev", inner);
-      ip("-n", name, "link", "set", inner, "up");
-      ip("-n", name, "link", "set", "lo", "up");
-      const limit = [
-        "root",
-        "tbf",
-        "rate",
-        `${megabits}mbit`,
-        "burst",
-        "256kb",
-        "latency",
-        "200ms",
-      ];
-      this.must("tc", ["-n", name, "qdisc", "add", "dev", inner, ...limit]);
-      this.must("tc", ["qdisc", "add", "dev", outer, ...limit]);
-    });
-  }
-
-  must(command, words) {
-    const { status, stderr, error } = spawnSync(command, words, { encoding: "utf8" });
-    if (status !== 0) throw new Error(`${command} ${words.join(" ")}: ${error?.message ?? stderr}`);
-  }
-
-  /** Host file, and the agent by which mpirun's daemon is started inside a namespace. */
-  mpirunWords() {
-    const hosts = join(folder, "hosts");
-    writeFileSync(hosts, this.names.map((_, index) => `10.213.7.${index + 1} slots=1\n`).join(""));
-    const agent = join(folder, "agent.sh");
-    writeFileSync(
-      agent,
-      `#!/bin/sh\n# Called as ssh is: options, a host, a command.\nwhile [ "\${1#-}" != "$1" ]; do shift; done\nhost=$1; shift\nindex=$((\${host##*.} - 1))\nexec ip netns exec anecdote-${process.pid}-$index sh -c "$*"\n`,
-    );
-    chmodSync(agent, 0o755);
-    return [
-      ...[
-        "--hostfile",
-        hosts,
-        "--mca",
-        "plm_rsh_agent",
-        agent,
-        "--mca",
-        "plm_rsh_no_tree_spawn",
-        "1",
-      ],
-      ...["--mca", "btl", "tcp,self", "--mca", "btl_tcp_if_include", "10.213.7.0/24"],
-      ...["--mca", "oob_tcp_if_include", "10.213.7.0/24"],
-    ];
-  }
-
-  remove() {
-    for (const name of this.names) spawnSync("ip", ["netns", "del", name]);
-    spawnSync("ip", ["link", "del", this.bridge]);
-  }
-}
-
 async function namespaceRuns() {
-  if (process.getuid?.() !== 0) return "skipped: only root makes network namespaces";
-  if (spawnSync("tc", ["-V"]).error !== undefined) return "skipped: there is no tc";
+  const without = withoutNamespaces();
+  if (without !== undefined) return without;
   const rows = [];
   for (const { count, megabits } of [
     { count: 2, megabits: 200 },
@@ -231,7 +140,7 @@ async function namespaceRuns() {
   ]) {
     let spaces;
     try {
-      spaces = new Namespaces(count, megabits);
+      spaces = new Namespaces(count, megabits, folder);
       const elements = Math.round((megabits * 1e6 * 2.5) / 8 / 4 / ((2 * (count - 1)) / count));
       const stdout = await run("mpirun", [
         ...[...spaces.mpirunWords(), "-np", String(count)],
@@ -252,7 +161,104 @@ async function namespaceRuns() {
   return rows;
 }
 
+/** Sizes of the step that is trained between namespaces. */
+const STEP_SIZES = {
+  ...{ layers: 4, hidden_size: 256, heads: 4, max_seq_length: 128, batch_size: 2 },
+  ...{ data: "random", vocab_size: 512 },
+};
+const STEP_BATCHES = 4;
+
+const stepFlags = (output, batches) => [
+  ...[BIN, "train", "--data", "random", "--vocab-size", "512", "--layers", "4"],
+  ...["--hidden-size", "256", "--heads", "4", "--max-seq-length", "128", "--batch-size", "2"],
+  ...["--gradient-accumulation-steps", String(batches), "--max-steps", isQuick ? "5" : "9"],
+  ...["--logging-steps", "1", "--eval-steps", "0", "--save-steps", "0", "--final-samples", "0"],
+  ...["--sample-steps", "0", "--threads", "1", "--engine", "cpu", "--json"],
+  ...["--output-dir", join(folder, output)],
+];
+
+/** Median milliseconds of a step, without the first two. */
+function stepMsOf(stdout) {
+  const times = stdout
+    .split("\n")
+    .filter((line) => line.includes('"kind":"step"'))
+    .map((line) => JSON.parse(line).t * 1000);
+  return median(times.slice(3).map((t, i) => t - times[i + 2]));
+}
+
+/** What a step's parts take here: of whole steps with one and with three micro-batches, divided by operations. */
+async function measuredParts(number) {
+  const alone = async (batches) =>
+    stepMsOf(
+      await run(process.execPath, [
+        ...stepFlags(`alone-${number}-${batches}`, batches),
+        // Dispatches run apart, as they do in a group.
+        ...["--sum-order", "tree"],
+      ]),
+    );
+  const [one, three] = [await alone(1), await alone(3)];
+  const batchMs = Math.max(1, (three - one) / 2);
+  const updateMs = Math.max(0, one - batchMs);
+  const { config } = resolveTrainConfig({}, [{ origin: "bench", values: STEP_SIZES }]);
+  const model = trainedModel(config, plannedModel(config));
+  const { blocks, head } = stageOperations(model, { batchSize: 2, sequenceLength: 128 });
+  const unit = batchMs / (3 * (blocks.reduce((sum, flops) => sum + flops, 0) + head));
+  const block = (blocks[0] ?? 0) * unit;
+  return {
+    ...{ batchMs, updateMs, parts: priceMachines(config, [{ chip: "m4", count: 1 }]).parts },
+    times: {
+      ...{ embedForward: 0, embedBackward: 0, head: 3 * head * unit },
+      ...{ blockForward: block, blockBackward: 2 * block },
+      ...{ blockUpdate: updateMs / blocks.length, embedUpdate: 0, headUpdate: 0 },
+    },
+  };
+}
+
+/** Steps of a training between hosts of their own, against what the plan's simulation says of them. */
+async function steps() {
+  const without = withoutNamespaces();
+  if (without !== undefined) return without;
+  const rows = [];
+  for (const { name, count, megabits, stages = 1, more = [], wire = "fp32" } of [
+    { name: "data", count: 2, megabits: 100 },
+    { name: "data, fp16", count: 2, megabits: 100, wire: "fp16", more: ["--wire", "fp16"] },
+    { name: "sharded", count: 2, megabits: 100, more: ["--shard-optimizer"] },
+    { name: "data", count: 4, megabits: 100 },
+    { name: "pipeline", count: 2, megabits: 100, stages: 2, more: ["--pipeline-stages", "2"] },
+    { name: "data", count: 2, megabits: 800 },
+  ]) {
+    const { parts, times, batchMs, updateMs } = await measuredParts(rows.length);
+    let spaces;
+    try {
+      spaces = new Namespaces(count, megabits, folder);
+      const stdout = await run("mpirun", [
+        ...[...spaces.mpirunWords(), "-np", String(count), process.execPath],
+        ...[...stepFlags(`step-${rows.length}`, STEP_BATCHES), "--check-steps", "0", ...more],
+      ]);
+      const measuredMs = stepMsOf(stdout);
+      const { stepMs, linkMs, computeMs } = simulateStep({
+        ...{ blockCount: parts.blockCount, times, bytes: parts.bytes, wire },
+        ...{ stageCount: stages, replicaCount: count / stages },
+        isSharded: more.includes("--shard-optimizer"),
+        batchCount: STEP_BATCHES,
+        link: linkNamed(`${(megabits * 1448) / 1538}mbit:0.1ms`),
+        hostNsPerNumber: HOST_NS_PER_NUMBER,
+      });
+      rows.push({
+        ...{ name, count, megabits, batchMs, updateMs },
+        ...{ measuredMs, predictedMs: stepMs, ratio: measuredMs / stepMs },
+        linkShare: linkMs / stepMs,
+        computeShare: computeMs / stepMs,
+      });
+    } finally {
+      spaces?.remove();
+    }
+  }
+  return rows;
+}
+
 try {
+  const step = process.argv.includes("--no-steps") ? "not asked for" : await steps();
   const namespaces = process.argv.includes("--no-namespaces")
     ? "not asked for"
     : await namespaceRuns();
@@ -261,7 +267,7 @@ try {
   const rows = process.argv.includes("--no-ratios") ? "not asked for" : await ratios();
   const drift = process.argv.includes("--no-drift") ? "not asked for" : await drifts();
   process.stdout.write(
-    `${JSON.stringify({ namespaces, drift, nsPerNumberOverSharedMemory: (exchange.ms * 1e6) / 4e6, ratios: rows }, null, 2)}\n`,
+    `${JSON.stringify({ step, namespaces, drift, nsPerNumberOverSharedMemory: (exchange.ms * 1e6) / 4e6, ratios: rows }, null, 2)}\n`,
   );
 } finally {
   rmSync(folder, { recursive: true, force: true });

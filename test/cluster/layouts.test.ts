@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, vi } from "vitest";
 import { readEvents } from "../../src/runs/event-log.ts";
@@ -45,60 +45,42 @@ function weights(run: string, step: number, file = "model.safetensors"): string 
 }
 
 describe.skipIf(WITHOUT_MPI !== undefined)(needsMpi("several processes hold one model"), () => {
-  it("as a pipeline, with the bits of one process but for the norm, and its checkpoints are anybody's", async () => {
+  it("as a pipeline, with the bits of one process but for the norm; with each a part of the optimizer's state; and checkpoints are anybody's", async () => {
     const folder = temporaryFolder();
     const config = join(folder, "untied.json");
     writeFileSync(config, JSON.stringify(UNTIED));
     const run = (name: string): string => join(folder, name);
-    const args = (name: string, more: readonly string[] = []): string[] =>
-      tinyTraining(folder, run(name), [...FOUR, "--model-config", config, ...more]);
     // The norm clips, and is a sum over stages: where nothing is clipped the weights have the same bits.
-    const loose = ["--max-grad-norm", "1000"];
-    expect((await runCli(args("one", loose))).code).toBe(0);
-    for (const [name, size, stages] of [
-      ["three", 3, 3],
-      ["two-by-two", 4, 2],
-    ] as const) {
-      const flags = [...loose, "--pipeline-stages", String(stages), "--check-steps", "2"];
-      const { code, stderr } = await runCluster(size, args(name, flags));
-      expect({ code, stderr }).toMatchObject({ code: 0 });
-      expect(drift(run(name), run("one"))).toBeLessThan(1e-6);
-    }
-    expect(weights(run("three"), 6)).toBe(weights(run("one"), 6));
-    const on = [...loose, "--max-steps", "8", "--resume"];
-    const sharded = await runCluster(
-      2,
-      args("three", [...on, "--pipeline-stages", "1", "--shard-optimizer"]),
+    const args = (name: string, more: readonly string[] = []): string[] =>
+      tinyTraining(folder, run(name), [
+        ...[...FOUR, "--model-config", config, "--max-grad-norm", "1000"],
+        ...["--save-steps", "3", ...more],
+      ]);
+    expect((await runCli(args("one"))).code).toBe(0);
+    const three = await runCluster(3, args("three", ["--pipeline-stages", "3"]));
+    expect(three).toMatchObject({ code: 0 });
+    expect(three.stdout + three.stderr).toContain(
+      "1 pipeline of 3 stages with 1, 1, 1 blocks (by floating-point operations)",
     );
+    expect(drift(run("three"), run("one"))).toBeLessThan(1e-6);
+    expect(weights(run("three"), 6)).toBe(weights(run("one"), 6));
+    // From the middle on with two that share unevenly what three have begun.
+    rmSync(join(run("three"), "checkpoint-6"), { recursive: true });
+    const uneven = ["--resume", "--pipeline-stages", "1", "--shard-optimizer", "--shares", "1,3"];
+    const sharded = await runCluster(2, args("three", uneven));
     expect(sharded).toMatchObject({ code: 0 });
-    expect((await runCli(args("one", on))).code).toBe(0);
+    expect(sharded.stdout + sharded.stderr).toContain("1, 3 micro-batches of 2 rows");
     expect(drift(run("three"), run("one"))).toBeLessThan(1e-6);
   });
 
-  it("with each a part of the optimizer's state, near to one process, and again with the same bits", async () => {
-    const folder = temporaryFolder();
-    const run = (name: string): string => join(folder, name);
-    const args = (name: string, more: readonly string[] = []): string[] =>
-      tinyTraining(folder, run(name), [...FOUR, "--sum-order", "tree", ...more]);
-    expect((await runCli(args("one"))).code).toBe(0);
-    for (const name of ["a", "b"])
-      expect((await runCluster(4, args(name, ["--shard-optimizer"]))).code).toBe(0);
-    expect(drift(run("a"), run("one"))).toBeLessThan(1e-6);
-    expect(weights(run("a"), 6)).toBe(weights(run("b"), 6));
-    expect(weights(run("a"), 6, "optimizer.safetensors")).toBe(
-      weights(run("b"), 6, "optimizer.safetensors"),
-    );
-  });
-
-  it("adapters and quantized bases too, to the bit; a tied table is summed over both ends", async () => {
+  it("of a tied table too, which both ends sum; adapters on quantized bases to the bit", async () => {
     const folder = temporaryFolder();
     const run = (name: string): string => join(folder, name);
     expect((await runCli(tinyTraining(folder, run("base"), FOUR))).code).toBe(0);
-    const piped = await runCluster(
-      2,
-      tinyTraining(folder, run("tied"), [...FOUR, "--pipeline-stages", "2"]),
-    );
-    expect(piped).toMatchObject({ code: 0 });
+    // Two pipelines, each process with its part of the optimizer's state.
+    const both = ["--pipeline-stages", "2", "--shard-optimizer", "--check-steps", "2"];
+    const tied = await runCluster(4, tinyTraining(folder, run("tied"), [...FOUR, ...both]));
+    expect(tied).toMatchObject({ code: 0 });
     expect(drift(run("tied"), run("base"))).toBeLessThan(1e-5);
     const args = (name: string, more: readonly string[] = []): string[] => {
       const words = tinyTraining(folder, run(name), [...FOUR, "--model", run("base"), ...more]);
@@ -123,8 +105,10 @@ describe.skipIf(WITHOUT_MPI !== undefined)(needsMpi("several processes hold one 
       tinyTraining(folder, join(folder, "run"), [...FOUR, ...more]);
     const samples = await runCluster(2, args(["--pipeline-stages", "2", "--final-samples", "1"]));
     expect(samples.stderr).toContain("--final-samples needs the whole model in one process");
-    const long = await runCluster(3, args(["--pipeline-stages", "3"]));
-    expect(long.stderr).toContain("3 processes are to hold 2 blocks");
+    const short = join(folder, "short.json");
+    writeFileSync(short, JSON.stringify({ ...UNTIED, num_hidden_layers: 1 }));
+    const long = await runCluster(2, args(["--pipeline-stages", "2", "--model-config", short]));
+    expect(long.stderr).toContain("2 processes are to hold 1 blocks");
     expect([samples.code, long.code]).not.toContain(0);
   });
 });

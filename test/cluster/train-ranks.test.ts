@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -40,6 +41,24 @@ function wireOf(run: string, step: number): string {
   return readFileSync(join(run, `checkpoint-${step}`, "wire.safetensors")).toString("base64");
 }
 
+/** A copy of a run as it was in the middle. */
+function half(run: string, copy: string): void {
+  cpSync(run, copy, { recursive: true });
+  rmSync(join(copy, "checkpoint-8"), { recursive: true });
+}
+
+/** The package as another version, which runs as it stands. */
+function otherVersion(folder: string): string {
+  const copy = join(folder, "other");
+  const root = join(BIN, "..", "..");
+  for (const part of ["bin", "dist/bundle"])
+    cpSync(join(root, part), join(copy, part), { recursive: true });
+  const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as object;
+  writeFileSync(join(copy, "package.json"), JSON.stringify({ ...manifest, version: "9.9.9" }));
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  return join(copy, "bin", "anecdote.mjs");
+}
+
 describe.skipIf(WITHOUT_MPI !== undefined)(needsMpi("several processes train one model"), () => {
   it("to the bit as one does on all of their batches, and a checkpoint of any goes on under any", async () => {
     const folder = temporaryFolder();
@@ -47,150 +66,105 @@ describe.skipIf(WITHOUT_MPI !== undefined)(needsMpi("several processes train one
     const args = (name: string, more: readonly string[] = []): string[] =>
       tinyTraining(folder, run(name), [...FOUR, "--sum-order", "tree", ...more]);
     expect((await runCli(args("one"))).code).toBe(0);
-    for (const size of [2, 4]) {
-      const name = `of-${size}`;
-      const { code, stderr } = await runCluster(size, args(name, ["--check-steps", "2"]));
-      expect({ code, stderr }).toMatchObject({ code: 0 });
-      expect(numbers(run(name))).toEqual(numbers(run("one")));
-      expect(bytes(run(name), 8)).toEqual(bytes(run("one"), 8));
-    }
-    // Half with two, the rest with four and alone.
-    const half = args("half", ["--max-steps", "4", "--lr-decay-steps", "8"]);
-    expect((await runCluster(2, half)).code).toBe(0);
-    const whole = args("whole", ["--lr-decay-steps", "8"]);
-    expect((await runCli(whole)).code).toBe(0);
-    const on = args("half", ["--max-steps", "8", "--lr-decay-steps", "8", "--resume"]);
-    const { code, stderr } = await runCluster(4, on);
-    expect({ code, stderr }).toMatchObject({ code: 0 });
-    expect(bytes(run("half"), 8)).toEqual(bytes(run("whole"), 8));
+    const two = await runCluster(2, args("two", ["--check-steps", "2"]));
+    expect(two).toMatchObject({ code: 0 });
+    expect(numbers(run("two"))).toEqual(numbers(run("one")));
+    expect(bytes(run("two"), 8)).toEqual(bytes(run("one"), 8));
+    // Half of it with two, the rest with four.
+    half(run("two"), run("four"));
+    const four = await runCluster(4, args("four", ["--resume", "--check-steps", "2"]));
+    expect(four).toMatchObject({ code: 0 });
+    expect(numbers(run("four")).slice(-6)).toEqual(numbers(run("one")).slice(-6));
+    expect(bytes(run("four"), 8)).toEqual(bytes(run("one"), 8));
   });
 
-  it("with rows of a batch apart where there are fewer micro-batches than processes", async () => {
-    const folder = temporaryFolder();
-    const run = (name: string): string => join(folder, name);
-    const args = (name: string): string[] =>
-      tinyTraining(folder, run(name), [...FOUR, "--gradient-accumulation-steps", "1"]);
-    expect((await runCli(args("one"))).code).toBe(0);
-    expect((await runCluster(2, args("two"))).code).toBe(0);
-    const [alone, two] = [numbers(run("one")), numbers(run("two"))].map((rows) =>
-      (rows as number[][]).flat(),
-    );
-    expect(two).toHaveLength(alone?.length ?? 0);
-    two?.forEach((value, i) => {
-      const wanted = alone?.[i] ?? NaN;
-      expect(Math.abs(value - wanted)).toBeLessThanOrEqual(1e-5 * Math.abs(wanted));
-    });
-    const { code, stderr } = await runCluster(3, args("three"));
-    expect(code).not.toBe(0);
-    expect(stderr).toContain("1 micro-batches of 2 rows, which 3 processes cannot share evenly");
-    expect(existsSync(run("three"))).toBe(false);
-  });
-
-  it("with fp16 on the wire near to fp32; what rounding lost is in checkpoints, so that a run goes on with its bits", async () => {
+  it("near to one where rows of a batch are apart, where each has as many micro-batches as it was measured to be fast, and with fp16 on the wire", async () => {
     const folder = temporaryFolder();
     const run = (name: string): string => join(folder, name);
     const args = (name: string, more: readonly string[]): string[] =>
       tinyTraining(folder, run(name), [...FOUR, ...more]);
-    const half = ["--wire", "fp16"];
-    expect((await runCluster(2, args("a", half))).code).toBe(0);
-    expect((await runCluster(2, args("exact", []))).code).toBe(0);
-    const [halves, exact] = ["a", "exact"].map((name) => (numbers(run(name)) as number[][]).flat());
-    halves?.forEach((value, i) => {
-      const wanted = exact?.[i] ?? NaN;
-      expect(Math.abs(value - wanted)).toBeLessThanOrEqual(2e-3 * Math.abs(wanted));
-    });
-    expect(halves).not.toEqual(exact);
-    // From the checkpoint in the middle, as it was, with another layout, and without those who lost something.
-    const names = ["again", "sharded", "alone"];
-    for (const name of names) {
-      cpSync(run("a"), run(name), { recursive: true });
-      rmSync(join(run(name), "checkpoint-8"), { recursive: true });
-    }
-    const again = await runCluster(2, args("again", [...half, "--resume"]));
+    const near = (name: string, limit: number): void => {
+      const [found, wanted] = [name, "one"].map((one) => (numbers(run(one)) as number[][]).flat());
+      expect(found).toHaveLength(wanted?.length ?? 0);
+      found?.forEach((value, i) => {
+        const exact = wanted?.[i] ?? NaN;
+        expect(Math.abs(value - exact)).toBeLessThanOrEqual(limit * Math.abs(exact));
+      });
+      expect(found).not.toEqual(wanted);
+    };
+    expect((await runCli(args("one", []))).code).toBe(0);
+    // The same rows as one batch, half of it each.
+    const rows = ["--gradient-accumulation-steps", "1", "--batch-size", "8", "--eval-batches"];
+    expect((await runCluster(2, args("rows", [...rows, "1"]))).code).toBe(0);
+    expect(numbers(run("rows"))).not.toEqual([]);
+    expect((await runCluster(2, args("auto", ["--shares", "auto"]))).code).toBe(0);
+    near("auto", 1e-5);
+    const notices = readEvents(join(run("auto"), "events.ndjson")).flatMap((event) =>
+      event.kind === "notice" && event.step === 4 ? [event.message] : [],
+    );
+    const [, first, second] = /they take (\d), (\d) of an update/.exec(notices.join()) ?? [];
+    expect(Number(first) + Number(second)).toBe(4);
+    const wire = ["--wire", "fp16"];
+    expect((await runCluster(2, args("fp16", wire))).code).toBe(0);
+    near("fp16", 2e-3);
+    // What rounding lost is in checkpoints: from the one in the middle as it was, and with another layout.
+    for (const name of ["again", "sharded"]) half(run("fp16"), run(name));
+    const again = await runCluster(2, args("again", [...wire, "--resume"]));
     expect(again.code).toBe(0);
     expect(again.stdout + again.stderr).not.toContain("what rounding");
-    expect(bytes(run("again"), 8)).toEqual(bytes(run("a"), 8));
-    expect(wireOf(run("again"), 8)).toBe(wireOf(run("a"), 8));
+    expect(bytes(run("again"), 8)).toEqual(bytes(run("fp16"), 8));
+    expect(wireOf(run("again"), 8)).toBe(wireOf(run("fp16"), 8));
     const sharded = await runCluster(
       2,
-      args("sharded", [...half, "--resume", "--shard-optimizer"]),
+      args("sharded", [...wire, "--resume", "--shard-optimizer"]),
     );
     expect(sharded.code).toBe(0);
     expect(sharded.stdout + sharded.stderr).toContain(
       "was kept by 2 data-parallel processes: its sum goes on with 2 data-parallel processes with sharded",
     );
-    const alone = await runCli(args("alone", ["--resume"]));
-    expect(alone.stdout + alone.stderr).toContain(
-      "what rounding to fp16 on the wire had lost is dropped",
-    );
   });
 
-  it("with as many micro-batches each as it was measured to be fast, near to one process", async () => {
-    const folder = temporaryFolder();
-    const run = (name: string): string => join(folder, name);
-    const args = (name: string, more: readonly string[] = []): string[] =>
-      tinyTraining(folder, run(name), [...FOUR, "--gradient-accumulation-steps", "6", ...more]);
-    expect((await runCli(args("one"))).code).toBe(0);
-    expect((await runCluster(2, args("auto", ["--shares", "auto"]))).code).toBe(0);
-    const notices = readEvents(join(run("auto"), "events.ndjson")).flatMap((event) =>
-      event.kind === "notice" && event.step === 4 ? [event.message] : [],
-    );
-    const [, first, second] = /they take (\d), (\d) of an update/.exec(notices.join()) ?? [];
-    expect(Number(first) + Number(second)).toBe(6);
-    const [one, auto] = [numbers(run("one")), numbers(run("auto"))].map((rows) =>
-      (rows as number[][]).flat(),
-    );
-    expect(auto).toHaveLength(one?.length ?? 0);
-    auto?.forEach((value, i) =>
-      expect(Math.abs(value / (one?.[i] ?? NaN) - 1) || 0).toBeLessThan(1e-5),
-    );
-    const uneven = await runCluster(2, args("uneven", ["--shares", "1,5"]));
-    expect(uneven.stdout + uneven.stderr).toContain("1, 5 micro-batches of 2 rows");
-    const found = (numbers(run("uneven")) as number[][]).flat();
-    found.forEach((value, i) =>
-      expect(Math.abs(value / (one?.[i] ?? NaN) - 1) || 0).toBeLessThan(1e-5),
-    );
-  });
-
-  it("refuse at the start what differs between them, and write nothing", async () => {
-    const folder = temporaryFolder();
-    const run = join(folder, "run");
-    const args = tinyTraining(folder, run, FOUR);
-    const { code, stderr } = await finished(
-      startMpi([
-        ...["-np", "1", process.execPath, BIN, ...args],
-        ...[":", "-np", "1", process.execPath, BIN, ...args, "--learning-rate", "0.5"],
-      ]),
-    );
-    expect(code).not.toBe(0);
-    expect(stderr).toMatch(
-      /rank 1 on .* differs from rank 0 on .*: learning_rate is 0.5 there and 0.001 here/,
-    );
-    expect(existsSync(run)).toBe(false);
-  });
-});
-
-describe.skipIf(WITHOUT_MPI !== undefined)(needsMpi("processes with data of one name"), () => {
-  it("and other contents are refused; one without them takes them from rank 0", async () => {
+  it("refuse at the start what differs between them, and write nothing; one without data takes them from rank 0", async () => {
     const folder = temporaryFolder();
     const run = join(folder, "run");
     const words = tinyTraining(folder, run, FOUR);
     const relative = words.map((word, i) => (words[i - 1] === "--data" ? "text.txt" : word));
-    const places = ["first", "second", "third"].map((name) => join(folder, name));
-    for (const place of places) mkdirSync(place);
-    const [first = "", second = "", third = ""] = places;
+    const [first = "", second = "", third = ""] = ["first", "second", "third"].map((name) => {
+      mkdirSync(join(folder, name));
+      return join(folder, name);
+    });
     copyFileSync(join(folder, "text.txt"), join(first, "text.txt"));
     writeFileSync(join(second, "text.txt"), "something else entirely ".repeat(400));
-    const inFolders = (other: string): string[] => [
-      ...["-np", "1", "-wdir", first, process.execPath, BIN, ...relative],
-      ...[":", "-np", "1", "-wdir", other, process.execPath, BIN, ...relative],
-    ];
-    const refused = await finished(startMpi(inFolders(second)));
+    const both = async (at: string, bin: string, more: readonly string[] = []) =>
+      await finished(
+        startMpi([
+          ...["-np", "1", "-wdir", first, process.execPath, BIN, ...relative],
+          ...[":", "-np", "1", "-wdir", at, process.execPath, bin, ...relative, ...more],
+        ]),
+      );
+    const refused = await both(second, otherVersion(folder), ["--learning-rate", "0.5"]);
     expect(refused.code).not.toBe(0);
-    expect(refused.stderr).toMatch(/rank 1 on .* differs from rank 0 on .*: contents of --data is/);
+    for (const difference of [
+      'version is "9.9.9" there and',
+      "learning_rate is 0.5 there and 0.001 here",
+      "contents of --data is",
+    ])
+      expect(refused.stderr).toMatch(
+        new RegExp(`rank 1 on .* differs from rank 0 on .*${difference}`),
+      );
+    const swapped = await finished(
+      startMpi([
+        ...["-np", "1", process.execPath, BIN, ...words],
+        ...[":", "-np", "1", "-x", "ANECDOTE_TEST_BYTE_ORDER=other"],
+        ...[process.execPath, BIN, ...words],
+      ]),
+    );
+    expect(swapped.code).not.toBe(0);
+    expect(swapped.stderr).toContain(
+      "rank 1 has another byte order: 0x01020304 arrives as 0x04030201",
+    );
     expect(existsSync(run)).toBe(false);
-    const taken = await finished(startMpi(inFolders(third)));
-    expect(taken).toMatchObject({ code: 0 });
+    expect(await both(third, BIN)).toMatchObject({ code: 0 });
     expect(numbers(run)).not.toEqual([]);
   });
 });

@@ -4,10 +4,18 @@ import { Cluster } from "../../../dist/cluster/cluster.js";
 const cluster = await Cluster.open({ stallSeconds: 0 });
 const { rank, size, world } = cluster;
 const found = {};
+const POWERS = [1, 10, 100, 1000, 1e4, 1e5, 1e6];
 
 /** Numbers whose sums depend on the order of addition. */
-const numbers = (member, length) =>
-  Float32Array.from({ length }, (_, i) => Math.sin(i * 12.9898 + member * 78.233) * 10 ** (i % 7));
+const numbers = (member, length) => {
+  const values = new Float32Array(length);
+  let state = (member + 1) * 2654435761;
+  for (let i = 0; i < length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    values[i] = (state / 2 ** 31) * POWERS[i % POWERS.length];
+  }
+  return values;
+};
 const onShared = (array) => {
   const copy = new array.constructor(new SharedArrayBuffer(array.byteLength));
   copy.set(array);
