@@ -27,9 +27,12 @@ export function run(command, words, { env = {}, limitMs = 900_000 } = {}) {
     child.stdout.on("data", (chunk) => (stdout += chunk));
     child.stderr.on("data", (chunk) => (stderr += chunk));
     const timer = setTimeout(() => {
-      places = placesOf(child.pid);
-      process.kill(-child.pid, "SIGTERM");
-      setTimeout(() => child.exitCode ?? process.kill(-child.pid, "SIGKILL"), 3000).unref();
+      const { pid = 0 } = child;
+      places = placesOf(pid);
+      process.kill(-pid, "SIGTERM");
+      setTimeout(() => {
+        if (child.exitCode === null) process.kill(-pid, "SIGKILL");
+      }, 3000).unref();
     }, limitMs);
     child.on("close", (code) => {
       clearTimeout(timer);

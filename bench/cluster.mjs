@@ -11,12 +11,7 @@ import { exchangeMs, linkNamed, simulateStep } from "../dist/cluster/index.js";
 import { Namespaces, run, withoutNamespaces } from "./cluster-namespaces.mjs";
 import { HOST_NS_PER_NUMBER } from "../dist/train/costs/cluster-plan.js";
 import { stageOperations } from "../dist/train/costs/stage-costs.js";
-import {
-  plannedModel,
-  priceMachines,
-  resolveTrainConfig,
-  trainedModel,
-} from "../dist/train/index.js";
+import { plannedModel, priceMachines, resolveRun, trainedModel } from "../dist/train/index.js";
 
 const BIN = fileURLToPath(new URL("../bin/anecdote.mjs", import.meta.url));
 const EXCHANGE = fileURLToPath(new URL("cluster-exchange.mjs", import.meta.url));
@@ -164,12 +159,12 @@ async function namespaceRuns() {
 /** Sizes of the step that is trained between namespaces. */
 const STEP_SIZES = {
   ...{ layers: 4, hidden_size: 256, heads: 4, max_seq_length: 128, batch_size: 2 },
-  ...{ data: "random", vocab_size: 512 },
+  data: "random",
 };
 const STEP_BATCHES = 4;
 
 const stepFlags = (output, batches) => [
-  ...[BIN, "train", "--data", "random", "--vocab-size", "512", "--layers", "4"],
+  ...[BIN, "train", "--data", "random", "--layers", "4"],
   ...["--hidden-size", "256", "--heads", "4", "--max-seq-length", "128", "--batch-size", "2"],
   ...["--gradient-accumulation-steps", String(batches), "--max-steps", isQuick ? "5" : "9"],
   ...["--logging-steps", "1", "--eval-steps", "0", "--save-steps", "0", "--final-samples", "0"],
@@ -199,7 +194,7 @@ async function measuredParts(number) {
   const [one, three] = [await alone(1), await alone(3)];
   const batchMs = Math.max(1, (three - one) / 2);
   const updateMs = Math.max(0, one - batchMs);
-  const { config } = resolveTrainConfig({}, [{ origin: "bench", values: STEP_SIZES }]);
+  const { config } = resolveRun([{ origin: "bench", values: STEP_SIZES }]);
   const model = trainedModel(config, plannedModel(config));
   const { blocks, head } = stageOperations(model, { batchSize: 2, sequenceLength: 128 });
   const unit = batchMs / (3 * (blocks.reduce((sum, flops) => sum + flops, 0) + head));

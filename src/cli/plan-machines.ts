@@ -118,7 +118,7 @@ function layoutJson(layout: PlannedLayout): object {
 }
 
 /** Widths of a table that fits 80 columns. */
-const COLUMNS = [25, 10, 9, 7, 7, 7, 11] as const;
+const COLUMNS = [31, 9, 8, 7, 6, 6, 11] as const;
 
 function row(name: string, cells: readonly string[]): string {
   const [first, ...others] = COLUMNS;
@@ -130,13 +130,18 @@ function rowOf(name: string, layout: PlannedLayout, tokenCount: number): string 
   const { step, efficiency, fits } = layout;
   const share = (ms: number): string => percent(ms / step.stepMs);
   return row(name, [
-    formatMs(step.stepMs),
+    timeOf(step.stepMs),
     compact((1000 * tokenCount) / step.stepMs),
     percent(efficiency),
     share(step.bubbleMs),
     share(step.exposedMs),
     `${formatBytes(step.memoryBytes)}${fits ? " " : "!"}`,
   ]);
+}
+
+/** "840 ms", "27.1 s". */
+function timeOf(ms: number): string {
+  return ms < 10_000 ? formatMs(ms) : `${Number((ms / 1000).toPrecision(3))} s`;
 }
 
 const percent = (share: number): string => `${Math.round(100 * share)} %`;
@@ -148,10 +153,10 @@ function compact(value: number): string {
   return `${Number((value / 1e6).toPrecision(3))}M`;
 }
 
-const HEADER = ["step", "tokens/s", "effic.", "wait", "exch.", "memory"];
+const HEADER = ["step", "tok/s", "effic.", "wait", "exch.", "memory"];
 const LEGEND = [
-  "effic.: of what the machines compute without each other; wait: for other stages;",
-  "exch.: for sums and weights; !: more than a machine has",
+  "tok/s: tokens a second; effic.: of what the machines compute on their own;",
+  "wait: for other stages; exch.: for sums and weights; !: more than there is",
 ];
 
 function nameOf({ kind, stageCount, replicaCount }: PlannedLayout): string {
@@ -176,7 +181,7 @@ function printed(
   const lines = [
     `${machineNames(flags.machines)}, ${flags.machineMemory} GiB each; predicted, nothing of it measured`,
     `${flags.link}: ${linkSource}; gradients travel as ${parts.wire}`,
-    `an update of ${batchCount} micro-batches, ${tokenCount} tokens; ${times.size > 1 ? "the fastest machine" : "one machine"} alone: ${formatMs(aloneMs)}`,
+    `an update of ${batchCount} micro-batches, ${tokenCount} tokens; ${times.size > 1 ? "the fastest machine" : "one machine"} alone: ${timeOf(aloneMs)}`,
     `${parts.blockCount} blocks, gradients of one ${formatBytes(parts.bytes.blockGradient)}`,
     ...[...times].map(
       ([chip, { blockForward, blockBackward }]) =>
@@ -275,7 +280,7 @@ function timeline({ best }: ClusterPlan, { machines, link }: MachineFlags): stri
       lane(name, `compute ${resource}`),
       lane("its link", `link ${resource}`),
     ]),
-    marks: [{ at: best.step.stepMs, label: formatMs(best.step.stepMs) }],
+    marks: [{ at: best.step.stepMs, label: timeOf(best.step.stepMs) }],
     kinds: TASK_KINDS.map((kind) => kind),
   });
 }

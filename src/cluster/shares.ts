@@ -25,6 +25,12 @@ export function proportionalShares(count: number, weights: readonly number[]): r
  * what one takes, by member.
  */
 export function fastestShares(count: number, eachMs: readonly number[]): readonly number[] {
+  const [first = 0] = eachMs;
+  if (eachMs.every((ms) => ms === first))
+    return proportionalShares(
+      Math.max(count, eachMs.length),
+      eachMs.map(() => 1),
+    );
   const shares = eachMs.map(() => 1);
   for (let left = count - shares.length; left > 0; left--) {
     let best = 0;

@@ -223,10 +223,15 @@ function sumUp(
     const update = own.find(({ kind }) => kind === "update");
     const before = own.filter(({ kind }) => kind !== "update");
     const backwardEnd = before.reduce((latest, { endMs }) => Math.max(latest, endMs), 0);
-    const exposedMs =
-      (update?.startMs ?? backwardEnd) - backwardEnd + stepMs - (update?.endMs ?? stepMs);
-    const computeMs = sum(own);
-    return { computeMs, exposedMs, bubbleMs: backwardEnd - sum(before), linkMs: sum(wires) };
+    const updateEnd = update?.endMs ?? backwardEnd;
+    const ownEnd = wires.reduce(
+      (latest, { kind, endMs }) => (kind === "exchange" ? Math.max(latest, endMs) : latest),
+      updateEnd,
+    );
+    const exposedMs = (update?.startMs ?? backwardEnd) - backwardEnd + ownEnd - updateEnd;
+    // Also at the end, until the last stage has done its update.
+    const bubbleMs = backwardEnd - sum(before) + stepMs - ownEnd;
+    return { computeMs: sum(own), exposedMs, bubbleMs, linkMs: sum(wires) };
   });
   const busiest = machines.reduce((a, b) => (b.computeMs > a.computeMs ? b : a));
   return { stepMs, ...busiest };
