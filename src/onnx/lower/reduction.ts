@@ -66,8 +66,7 @@ const logSumExp: Lowering = (site) => {
   const maximum = site.node("ReduceMax", [x, over], { keepdims });
   const sum = site.node("Sub", [maximum, site.node("Log", [largest])]);
   // Where the largest number is infinite the softmax is NaN, and the largest number is the result.
-  const infinity = site.graph.constant("fp32", [], Float32Array.of(Infinity));
-  const isInfinite = site.node("Equal", [site.node("Abs", [maximum]), infinity]);
+  const isInfinite = site.node("Equal", [site.node("Abs", [maximum]), site.scalar(Infinity)]);
   return site.node("Where", [isInfinite, maximum, sum]);
 };
 
