@@ -1,4 +1,4 @@
-import { createEngine } from "../../engine/create.ts";
+import { createEngine, hasThreads } from "../../engine/create.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { runFunction } from "../../engine/run-function.ts";
 import { prepareRun } from "../../files/prepare-run.ts";
@@ -118,7 +118,8 @@ export class TestRunner {
     { fn, inputs }: PreparedRun,
     onFallback: (reason: string) => void,
   ): Promise<ReadonlyMap<string, ActualTensor>> {
-    const engine = this.#engines.get(name) ?? (await createEngine(name, { threads: 1 }));
+    const engine =
+      this.#engines.get(name) ?? (await createEngine(name, hasThreads(name) ? { threads: 1 } : {}));
     this.#engines.set(name, engine);
     const results = await runFunction(engine, fn, inputs, { onFallback });
     return new Map(
