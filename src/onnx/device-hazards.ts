@@ -4,16 +4,16 @@ import type { GraphWriter } from "./graph-writer.ts";
 
 /** Names of nodes that not every device gets right. */
 export interface DeviceHazards {
-  /** Scatters that add or multiply: a device's threads come in any order, so that bits change from run to run. */
-  readonly unrepeatable: readonly string[];
+  /**
+   * Scatters that may name a place twice: a device's threads come in any order, so that bits change from run to run,
+   * or the wrong one of two stays. Einsum, of which the WebGPU provider (1.30) gets some equations wrong.
+   */
+  readonly kept: readonly string[];
   /** Casts to fp16 and back: not every device has it. */
   readonly halves: readonly string[];
 }
 
 const HALF = BigInt(TensorProto_DataType.FLOAT16);
-
-/** Reductions whose result does not depend on the order. */
-const ORDERLESS: ReadonlySet<string> = new Set(["none", "max", "min"]);
 
 export function hazardsOf(graph: GraphWriter): DeviceHazards {
   const halves = new Set<string>();
@@ -26,13 +26,7 @@ export function hazardsOf(graph: GraphWriter): DeviceHazards {
     return input.some((value) => halves.has(value));
   };
   return {
-    unrepeatable: graph.nodeNames(
-      ({ opType, attribute }) =>
-        opType === "ScatterElements" &&
-        attribute.some(
-          ({ name, s }) => name === "reduction" && !ORDERLESS.has(new TextDecoder().decode(s)),
-        ),
-    ),
+    kept: graph.nodeNames(({ output }) => output.some((value) => graph.isKeptFromDevice(value))),
     halves: graph.nodeNames(isHalf),
   };
 }

@@ -58,6 +58,7 @@ export class GraphWriter {
   readonly #constants = new Map<string, string>();
   readonly #makers = new Map<string, NodeProto>();
   readonly #renamed = new Map<string, string>();
+  readonly #notForDevices = new Set<string>();
   /** What a graph and the graphs inside its nodes have in common. */
   readonly #model: { counter: number; nodeCount: number; usesMicrosoft: boolean };
   readonly #outer: GraphWriter | undefined;
@@ -171,6 +172,16 @@ export class GraphWriter {
       return;
     }
     this.#renamed.set(from, to);
+  }
+
+  /** A value that devices compute wrongly or in any order: the node that makes it is for the processor. */
+  keepFromDevice(value: string): string {
+    this.#notForDevices.add(value);
+    return value;
+  }
+
+  isKeptFromDevice(value: string): boolean {
+    return this.#notForDevices.has(value);
   }
 
   /** Names of this graph's nodes of which `isWanted` says so. */

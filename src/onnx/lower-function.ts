@@ -54,11 +54,13 @@ export function functionToOnnx(fn: MilFunction, options: ToOnnxOptions = {}): On
   const lowered = new FunctionLowering(fn, graph, options);
   const fusions = findFusions(fn);
   lowered.run(fusions);
+  // Before values get their names outside.
+  const hazards = hazardsOf(graph);
   return {
     bytes: graph.finish(fn.name),
     nodeCount: graph.nodeCount,
     intermediateBytes: intermediateBytes(fn, fusions),
-    hazards: hazardsOf(graph),
+    hazards,
   };
 }
 

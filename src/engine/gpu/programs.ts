@@ -90,10 +90,10 @@ export class Programs {
     this.#entryOf.clear();
   }
 
-  #graph({ bytes, hazards: { unrepeatable, halves } }: OnnxModel, label: string): DeviceGraph {
+  #graph({ bytes, hazards: { kept, halves } }: OnnxModel, label: string): DeviceGraph {
     try {
       const lacksHalf = halves.length > 0 && !this.#runtime.hasHalf;
-      const onHost = [...unrepeatable, ...(lacksHalf ? halves : [])];
+      const onHost = [...kept, ...(lacksHalf ? halves : [])];
       try {
         return this.#runtime.compile(bytes, { onHost, isStrict: this.#rule === "refuse" });
       } catch (error) {

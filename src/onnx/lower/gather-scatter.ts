@@ -16,6 +16,12 @@ const REDUCTIONS: Readonly<Record<string, string>> = {
   min: "min",
 };
 
+/** Whatever the order, the largest or smallest of several numbers for a place stays. */
+function ordered(site: LoweringSite, scattered: string, reduction: string): string {
+  const isOrderless = reduction === "max" || reduction === "min";
+  return isOrderless ? scattered : site.graph.keepFromDevice(scattered);
+}
+
 /** Updates and reduction of a scatter; differences and quotients become sums and products. */
 function reductionOf(site: LoweringSite): { reduction: string; updates: string } {
   const mode = site.call.string("mode");
@@ -80,7 +86,7 @@ function scatterSlices(
     ],
     { axis: 0n, reduction },
   );
-  return site.reshape(scattered, site.resultShape());
+  return site.reshape(ordered(site, scattered, reduction), site.resultShape());
 }
 
 /** Flat positions of index tuples that stand in the last axis. */
@@ -166,8 +172,9 @@ export const LOWER_GATHER_SCATTER = {
         reduction: how,
       });
     // No place is named twice: nothing is to be added inside the scatter, which a device does in any order.
-    const isSingle = site.shape("indices")[axis] === 1 && reduction === "add";
-    if (!site.isForDevice || !isSingle) return scattered(site.value("data"), reduction);
+    const isSingle = site.shape("indices")[axis] === 1;
+    if (!isSingle) return ordered(site, scattered(site.value("data"), reduction), reduction);
+    if (!site.isForDevice || reduction !== "add") return scattered(site.value("data"), reduction);
     const zeros = site.expand(site.scalar(0, site.type("data")), shape);
     return site.node("Add", [site.value("data"), scattered(zeros, "none")]);
   },

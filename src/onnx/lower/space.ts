@@ -52,7 +52,9 @@ export const LOWER_SPACE = {
     return slice(site, spread, [top, left], [outputHeight, outputWidth]);
   },
   einsum: (site) =>
-    site.node("Einsum", site.values("values"), {
-      equation: site.call.string("equation").replaceAll(" ", ""),
-    }),
+    site.graph.keepFromDevice(
+      site.node("Einsum", site.values("values"), {
+        equation: site.call.string("equation").replaceAll(" ", ""),
+      }),
+    ),
 } as const satisfies Record<string, Lowering>;
