@@ -1,6 +1,6 @@
 import { DRIVERS } from "../chip/chip.ts";
 import { NUMERICS } from "../engine/sim/numerics.ts";
-import { CONTEXT_OVERFLOWS } from "../generate/index.ts";
+import { CONTEXT_OVERFLOWS, WEIGHT_FORMATS } from "../generate/index.ts";
 import { TRAIN_OPTIONS } from "../train/index.ts";
 import {
   OPTIONS_GROUP,
@@ -77,6 +77,11 @@ export const GENERATE_OPTIONS = {
     integer: true,
     minimum: 0,
   }),
+  weights: choiceOption(
+    "how matrices and tables stand in memory: 16-bit floats, or whole numbers in groups; default: as the model's files say",
+    WEIGHT_FORMATS,
+    MACHINE,
+  ),
   engine: textOption("cpu, gpu, reference, sim:<chip>, ane, or auto", {
     ...MACHINE,
     placeholder: "NAME",

@@ -76,6 +76,7 @@ Examples:
     const settings = {
       adapters: adapterSources(flags.adapter),
       ...(values.engine !== undefined && { engine: values.engine }),
+      ...(values.weights !== undefined && { weights: values.weights }),
       ...engineOptions(values),
     };
     await withGenerator(folder, settings, async (generator) => {

@@ -7,6 +7,8 @@ import { trainedBeginnings } from "../runs/trained-beginnings.ts";
 import { loadTokenizer } from "../text/index.ts";
 import { loadWeightPlan } from "./weight-plan.ts";
 import { Generator } from "./generator.ts";
+import { inFormat } from "./weight-format.ts";
+import type { WeightFormat } from "./weight-format.ts";
 import { GREEDY } from "./sampling.ts";
 import type { SamplingOptions } from "./sampling.ts";
 import { samplingOf } from "./writing.ts";
@@ -17,18 +19,21 @@ export interface FolderOptions extends EngineSettings {
   readonly engine?: string;
   /** Adapters beside the folder's model, each by its weight. */
   readonly adapters?: readonly AdapterSource[];
+  /** How matrices and tables stand in memory. Default: as the folder says. */
+  readonly weights?: WeightFormat;
 }
 
 /**
  * Opens a model folder for writing text and hands the generator to `use`; everything is closed afterwards.
- * Throws `ModelError` or `TextError` for what is wrong in the folder.
+ * Throws `ModelError` or `TextError` for what is wrong in the folder, and for a model that the asked format does not suit.
  */
 export async function withGenerator<Result>(
   folder: string,
   options: FolderOptions,
   use: (generator: Generator) => Promise<Result>,
 ): Promise<Result> {
-  const opened = openModel(folder, options.adapters);
+  const asStored = openModel(folder, options.adapters);
+  const opened = options.weights === undefined ? asStored : inFormat(asStored, options.weights);
   const { model } = opened;
   const { tokenizer } = loadTokenizer(folder);
   requireRows(tokenizer.vocabularySize, model.config.vocabularySize);

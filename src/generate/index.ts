@@ -1,6 +1,8 @@
 export { GenerateError } from "./errors.ts";
 export { folderSampling, generateFromFolder, withGenerator } from "./from-folder.ts";
 export type { FolderOptions } from "./from-folder.ts";
+export { inFormat, WEIGHT_FORMATS } from "./weight-format.ts";
+export type { WeightFormat } from "./weight-format.ts";
 export { Chat } from "./chat.ts";
 export type { ChatOptions } from "./chat.ts";
 export { CONTEXT_OVERFLOWS } from "./context-overflow.ts";

@@ -94,9 +94,10 @@ export class StoredProducts {
       ]);
     }
     const numbers = this.#wholeNumbers(x, storage);
+    const factors = this.#builder.own((4 * depth) / storage.groupSize + 16);
     return this.#builder.large("productOfCodes", shape, [numbers], target, chunkCount, (out) => [
       ...[numbers.address, weight.codes, out, rows, depth, columns, perChunk],
-      ...[weight.scales, weight.biases, ...groupWords(storage)],
+      ...[weight.scales, weight.biases, ...groupWords(storage), factors],
     ]);
   }
 

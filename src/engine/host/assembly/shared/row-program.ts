@@ -200,6 +200,7 @@ function run(code: u32, chunk: u32, state: usize): void {
         word(13),
         number(14),
         word(15),
+        at(16),
       );
       break;
     }

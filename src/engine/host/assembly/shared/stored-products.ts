@@ -97,7 +97,7 @@ function wholesOf(from: usize, inverse: f32, largest: f32): v128 {
 
 /**
  * Rows as whole numbers of 16 bits a group: x = number * step, steps fp32 [rows, groups], then the sums of each group's
- * numbers, fp32 [rows, groups], then numbers int16 [rows, depth]. With `inHalves` every 32 numbers stand as their even
+ * numbers times its step, fp32 [rows, groups], then numbers int16 [rows, depth]. With `inHalves` every 32 numbers stand as their even
  * ones and their odd ones, as codes of 4 bits share bytes.
  */
 export function wholeNumbers(
@@ -150,13 +150,69 @@ export function wholeNumbers(
       i32x4.extract_lane(whole, 1) +
       i32x4.extract_lane(whole, 2) +
       i32x4.extract_lane(whole, 3);
-    store<f32>(sums + ((<usize>g) << 2), <f32>sum);
+    store<f32>(sums + ((<usize>g) << 2), <f32>sum * step);
   }
+}
+
+/** Four numbers of a type as fp32. */
+// @ts-ignore: decorator
+@inline
+function vectorAt(type: u32, start: usize, index: u32): v128 {
+  if (type == FP32) return v128.load(start + ((<usize>index) << 2));
+  return fourOf(type, start + ((<usize>index) << 1));
+}
+
+/** Scales of one row of codes times steps of one row of numbers, into `factors`; gives what biases and zero points add. */
+// @ts-ignore: decorator
+@inline
+function groupFactors(
+  type: u32,
+  scales: usize,
+  biases: usize,
+  steps: usize,
+  sums: usize,
+  factors: usize,
+  start: u32,
+  groups: u32,
+  zeroPoint: f32,
+): f32 {
+  const fours = groups & ~3;
+  let added = f32x4.splat(0);
+  const zero = f32x4.splat(zeroPoint);
+  let g: u32 = 0;
+  for (; g < fours; g += 4) {
+    const at: usize = (<usize>g) << 2;
+    const scale = vectorAt(type, scales, start + g);
+    v128.store(factors + at, f32x4.mul(scale, v128.load(steps + at)));
+    let addend = f32x4.neg(f32x4.mul(scale, zero));
+    if (biases != 0) addend = f32x4.add(addend, vectorAt(type, biases, start + g));
+    added = f32x4.add(added, f32x4.mul(addend, v128.load(sums + at)));
+  }
+  let total = laneSum(added);
+  for (; g < groups; g++) {
+    const at: usize = (<usize>g) << 2;
+    const scale = numberAt(type, scales, start + g);
+    store<f32>(factors + at, scale * load<f32>(steps + at));
+    let addend: f32 = -(scale * zeroPoint);
+    if (biases != 0) addend += numberAt(type, biases, start + g);
+    total += addend * load<f32>(sums + at);
+  }
+  return total;
+}
+
+/** Adds the products of 16 bytes of 8-bit codes. */
+// @ts-ignore: decorator
+@inline
+function dot8(bytes: v128, number: usize): v128 {
+  return i32x4.add(
+    i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_u(bytes), v128.load(number)),
+    i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_u(bytes), v128.load(number, 16)),
+  );
 }
 
 /**
  * y[r, n] = sum over groups of step (scale (codes . numbers - zeroPoint sum) + bias sum), where rows stand as
- * `wholeNumbers` writes them. Sums of a group are exact.
+ * `wholeNumbers` writes them. Sums of a group are exact. `factors`: room for a number of each group.
  */
 export function productOfCodes(
   x: usize,
@@ -173,69 +229,65 @@ export function productOfCodes(
   scaleType: u32,
   zeroPoint: f32,
   bits: u32,
+  factors: usize,
 ): void {
   const groups = depth / groupSize;
-  const sumsAt = x + ((<usize>(rows * groups)) << 2);
-  const numbersAt = sumsAt + ((<usize>(rows * groups)) << 2);
+  const ofRows: usize = (<usize>(rows * groups)) << 2;
+  const numbersAt = x + 2 * ofRows;
   const groupBytes: usize = <usize>groupSize * bits / 8;
   const rowBytes: usize = groupBytes * groups;
   const nibbles = i8x16.splat(15);
   for (let n = first; n < last; n++) {
     for (let r: u32 = 0; r < rows; r++) {
+      const steps = x + ((<usize>(r * groups)) << 2);
+      const start = n * groups;
+      const rest = groupFactors(
+        scaleType,
+        scales,
+        biases,
+        steps,
+        steps + ofRows,
+        factors,
+        start,
+        groups,
+        zeroPoint,
+      );
       let code = codes + <usize>n * rowBytes;
       let number = numbersAt + ((<usize>(r * depth)) << 1);
       let total = f32x4.splat(0);
-      let rest: f32 = 0;
-      for (let g: u32 = 0; g < groups; g++) {
-        let a = i32x4.splat(0);
-        let b = i32x4.splat(0);
-        const end = code + groupBytes;
-        if (bits == 8) {
-          for (; code < end; code += 16) {
-            const bytes = v128.load(code);
-            a = i32x4.add(
-              a,
-              i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_u(bytes), v128.load(number)),
-            );
-            b = i32x4.add(
-              b,
-              i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_u(bytes), v128.load(number, 16)),
-            );
-            number += 32;
-          }
-        } else {
-          for (; code < end; code += 16) {
-            const bytes = v128.load(code);
-            const low = v128.and(bytes, nibbles);
-            const high = v128.and(i16x8.shr_u(bytes, 4), nibbles);
-            a = i32x4.add(
-              a,
-              i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_u(low), v128.load(number)),
-            );
-            b = i32x4.add(
-              b,
-              i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_u(low), v128.load(number, 16)),
-            );
-            a = i32x4.add(
-              a,
-              i32x4.dot_i16x8_s(i16x8.extend_low_i8x16_u(high), v128.load(number, 32)),
-            );
-            b = i32x4.add(
-              b,
-              i32x4.dot_i16x8_s(i16x8.extend_high_i8x16_u(high), v128.load(number, 48)),
-            );
-            number += 64;
-          }
+      let factor = factors;
+      const end = code + rowBytes;
+      if (bits == 8) {
+        while (code < end) {
+          let sum = dot8(v128.load(code), number);
+          for (let at: usize = 16; at < groupBytes; at += 16)
+            sum = i32x4.add(sum, dot8(v128.load(code + at), number + 2 * at));
+          code += groupBytes;
+          number += 2 * groupBytes;
+          total = f32x4.add(
+            total,
+            f32x4.mul(f32x4.convert_i32x4_s(sum), v128.load32_splat(factor)),
+          );
+          factor += 4;
         }
-        const scale = numberAt(scaleType, scales, n * groups + g);
-        const step = load<f32>(x + ((<usize>(r * groups + g)) << 2));
-        const sum = load<f32>(sumsAt + ((<usize>(r * groups + g)) << 2));
-        const bias: f32 = biases != 0 ? numberAt(scaleType, biases, n * groups + g) : 0;
-        rest += step * sum * (bias - scale * zeroPoint);
-        total = f32x4.add(
-          total,
-          f32x4.mul(f32x4.convert_i32x4_s(i32x4.add(a, b)), f32x4.splat(step * scale)),
-        );
+      } else {
+        while (code < end) {
+          let sum = i32x4.splat(0);
+          for (let at: usize = 0; at < groupBytes; at += 16) {
+            const bytes = v128.load(code + at);
+            const from = number + 4 * at;
+            const low = dot8(v128.and(bytes, nibbles), from);
+            const high = dot8(v128.and(i16x8.shr_u(bytes, 4), nibbles), from + 32);
+            sum = i32x4.add(sum, i32x4.add(low, high));
+          }
+          code += groupBytes;
+          number += 4 * groupBytes;
+          total = f32x4.add(
+            total,
+            f32x4.mul(f32x4.convert_i32x4_s(sum), v128.load32_splat(factor)),
+          );
+          factor += 4;
+        }
       }
       store<f32>(y + ((<usize>(r * stride + n)) << 2), laneSum(total) + rest);
     }

@@ -1,0 +1,35 @@
+import { staticShape } from "../mil/types.ts";
+import { quantized } from "../model/index.ts";
+import type { Model, OpenModel } from "../model/index.ts";
+import type { Storage } from "../plan/storage.ts";
+
+/** How a model's matrices and tables may stand in memory while texts are written. */
+export const WEIGHT_FORMATS = ["bf16", "fp16", "int8", "int4"] as const;
+export type WeightFormat = (typeof WEIGHT_FORMATS)[number];
+
+/** Numbers that share a scale: as many as MLX takes, or half of them where rows are not made of those. */
+const GROUP_SIZES = [64, 32] as const;
+
+/**
+ * A model that was opened with its matrices and tables in another format; adapters and vectors stay as they are. Groups
+ * are MLX's affine ones, with fp16 scales and biases. Throws `ModelError` where no matrix suits.
+ */
+export function inFormat({ model, load }: OpenModel, format: WeightFormat): OpenModel {
+  const packed = quantized(model, storageOf(model, format));
+  return {
+    model: packed,
+    load: (viewOf, weights = packed.parameters.weights) => {
+      load(viewOf, weights);
+    },
+  };
+}
+
+function storageOf(model: Model, format: WeightFormat): Storage {
+  if (format === "bf16" || format === "fp16") return { kind: format };
+  const widths = model.parameters.weights
+    .filter(({ decays, type }) => decays && type.shape.length === 2)
+    .map(({ type }) => staticShape(type)[1] ?? 0);
+  const groupSize =
+    GROUP_SIZES.find((size) => widths.every((width) => width % size === 0)) ?? GROUP_SIZES[1];
+  return { kind: format, groupSize, scaleType: "fp16", zeroPoint: 0, hasBiases: true };
+}
