@@ -10,6 +10,14 @@ export const MPI_ENVIRONMENT = {
   OMPI_MCA_rmaps_base_oversubscribe: "1",
 };
 
+/** What runs now, by the groups of its processes: Ctrl-C ends them too. */
+const groups = new Set();
+for (const signal of ["SIGINT", "SIGTERM"])
+  process.once(signal, () => {
+    for (const pid of groups) process.kill(-pid, "SIGKILL");
+    process.exitCode = 130;
+  });
+
 /**
  * Runs a command to its end and resolves to what it printed. One that is not done after `limitMs` is asked where its
  * processes are, ended, and rejects with that.
@@ -21,13 +29,14 @@ export function run(command, words, { env = {}, limitMs = 900_000 } = {}) {
       detached: true,
       env: { ...process.env, ...MPI_ENVIRONMENT, ...env },
     });
+    const { pid = 0 } = child;
+    groups.add(pid);
     let stdout = "";
     let stderr = "";
     let places;
     child.stdout.on("data", (chunk) => (stdout += chunk));
     child.stderr.on("data", (chunk) => (stderr += chunk));
     const timer = setTimeout(() => {
-      const { pid = 0 } = child;
       places = placesOf(pid);
       process.kill(-pid, "SIGTERM");
       setTimeout(() => {
@@ -36,6 +45,7 @@ export function run(command, words, { env = {}, limitMs = 900_000 } = {}) {
     }, limitMs);
     child.on("close", (code) => {
       clearTimeout(timer);
+      groups.delete(pid);
       if (code === 0 && places === undefined) resolve(stdout);
       else {
         const why = places === undefined ? `ended with ${code}` : `did not end:\n${places}`;
