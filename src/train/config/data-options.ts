@@ -1,7 +1,14 @@
-import { DATA_FORMATS } from "../../text/index.ts";
+import { BEGIN_TOKENS, DATA_FORMATS, SAMPLINGS } from "../../text/index.ts";
 import type { FieldNames } from "../../text/index.ts";
-import { choiceOption, flagOption, textOption } from "../../util/options.ts";
+import {
+  choiceOption,
+  dataOption,
+  flagOption,
+  numberOption,
+  textOption,
+} from "../../util/options.ts";
 
+const DATA = { group: "Data" };
 const EXAMPLES = { group: "Examples" };
 
 /** How pairs of texts are written. */
@@ -71,6 +78,79 @@ export const EXAMPLE_DEFAULTS = {
   mask_prompt: false,
   pair_style: "auto",
   packing: false,
+} as const;
+
+/** What is read, how it becomes tokens, and which of it is kept for evaluation. Rows become examples by EXAMPLE_OPTIONS. */
+export const DATA_OPTIONS = {
+  data: dataOption(
+    "text and rows (.txt, .jsonl, .json, .csv, each also .gz, .parquet), token ids (.bin): files, patterns, a folder, or `-` for standard input; `stories` for the built-in corpus, `random` for random token ids",
+    {
+      ...DATA,
+      placeholder: "FILE_OR_DIR",
+      aliases: ["dataset"],
+    },
+  ),
+  text_field: textOption("field of rows, or column of .csv, that holds the text; default: text", {
+    ...DATA,
+    placeholder: "NAME",
+    aliases: ["text_column", "text_column_name", "dataset_text_field", "text_feature", "text_key"],
+  }),
+  ...EXAMPLE_OPTIONS,
+  tokenizer: textOption(
+    "`bpe` (trained on the data), `char`, `byte`, or a tokenizer.json, or the folder of a model or run",
+    {
+      ...DATA,
+      placeholder: "KIND_OR_PATH",
+    },
+  ),
+  vocab_size: numberOption("tokens of a tokenizer trained on the data", {
+    ...DATA,
+    integer: true,
+    minimum: 257,
+  }),
+  story_count: numberOption("stories of the built-in corpus to train on", {
+    ...DATA,
+    integer: true,
+    minimum: 100,
+  }),
+  max_seq_length: numberOption("tokens of context", {
+    ...DATA,
+    integer: true,
+    minimum: 2,
+    aliases: ["max_length", "block_size", "sequence_len"],
+  }),
+  eval_data: dataOption("data to judge the run on, in the forms that --data takes", {
+    ...DATA,
+    placeholder: "FILE",
+    aliases: ["validation_file", "eval_dataset"],
+  }),
+  validation_fraction: numberOption("share of the tokens, from the end, kept for evaluation", {
+    ...DATA,
+    minimum: 0,
+    maximum: 0.9,
+  }),
+  sampling: choiceOption(
+    "windows at random places, epochs of all windows shuffled, or windows at document starts",
+    SAMPLINGS,
+    DATA,
+  ),
+  begin_tokens: choiceOption(
+    "what documents begin with: the tokens of the tokenizer's template, or nothing",
+    BEGIN_TOKENS,
+    DATA,
+  ),
+} as const;
+
+export const DATA_DEFAULTS = {
+  data: "stories",
+  text_field: "text",
+  ...EXAMPLE_DEFAULTS,
+  tokenizer: "bpe",
+  vocab_size: 4096,
+  max_seq_length: 256,
+  validation_fraction: 0.1,
+  sampling: "random",
+  begin_tokens: "template",
 } as const;
 
 /** Names of rows' fields, as a run's settings give them. */

@@ -1,7 +1,10 @@
 import { CLUSTER_OPTIONS } from "./cluster-options.ts";
 import type { TrainConfig } from "./config.ts";
 import { EXAMPLE_OPTIONS } from "./data-options.ts";
+import { MACHINE_OPTIONS } from "./machine-options.ts";
 import { METHOD_OPTIONS } from "./method-options.ts";
+import { MODEL_OPTIONS } from "./model-options.ts";
+import { REPORTING_OPTIONS } from "./reporting-options.ts";
 
 function each<Key extends string>(
   options: Readonly<Record<Key, unknown>>,
@@ -16,20 +19,13 @@ function each<Key extends string>(
  * only says which data come, how fast the weights move, how long and what is reported does not.
  */
 export const CHANGES_PLAN = {
+  ...each(MODEL_OPTIONS, true),
+  ...each(MACHINE_OPTIONS, true),
   ...each(METHOD_OPTIONS, true),
   muon_learning_rate: false,
   ...each(EXAMPLE_OPTIONS, false),
+  ...each(REPORTING_OPTIONS, false),
   ...each(CLUSTER_OPTIONS, false),
-  preset: true,
-  model: true,
-  resize_embeddings: true,
-  model_config: true,
-  family: true,
-  layers: true,
-  hidden_size: true,
-  heads: true,
-  kv_heads: true,
-  ffn_size: true,
   data: false,
   text_field: false,
   packing: true,
@@ -58,28 +54,4 @@ export const CHANGES_PLAN = {
   loss_scale: false,
   scaling: true,
   seed: false,
-  output_dir: false,
-  logging_steps: false,
-  eval_steps: false,
-  eval_batches: false,
-  eval_on_start: false,
-  keep_best: false,
-  patience: false,
-  save_steps: false,
-  save_total_limit: false,
-  sample_steps: false,
-  report_to: false,
-  sample_prompt: false,
-  sample_tokens: false,
-  sample_temperature: false,
-  final_samples: false,
-  resume: false,
-  engine: true,
-  threads: true,
-  ane_driver: true,
-  numerics: true,
-  arithmetic: true,
-  recompute: true,
-  tap_bytes: true,
-  head_chunk_rows: true,
 } as const satisfies Readonly<Record<keyof TrainConfig, boolean>>;

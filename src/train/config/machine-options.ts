@@ -1,0 +1,52 @@
+import { NUMERICS } from "../../engine/sim/numerics.ts";
+import { DRIVERS } from "../../chip/chip.ts";
+import { choiceOption, numberOption, textOption } from "../../util/options.ts";
+
+const MACHINE = { group: "Machine" };
+
+/** What computes, and what of a step it holds in memory. */
+export const MACHINE_OPTIONS = {
+  engine: textOption("cpu, gpu, reference, sim:<chip>, ane, or auto", {
+    ...MACHINE,
+    placeholder: "NAME",
+  }),
+  threads: numberOption("threads of the CPU engine; default: the machine's cores", {
+    ...MACHINE,
+    integer: true,
+    minimum: 1,
+    maximum: 256,
+  }),
+  ane_driver: choiceOption("the way into the Neural Engine, for ane and sim:<chip>", DRIVERS, {
+    ...MACHINE,
+    aliases: ["driver"],
+  }),
+  numerics: choiceOption(
+    "arithmetic of sim:<chip>: the engine's, or a faster approximation of it",
+    NUMERICS,
+    MACHINE,
+  ),
+  arithmetic: textOption(
+    "rules of sim:<chip>'s arithmetic: 2026-11, 2026-08, or rule=variant of anecdote chips --arithmetic",
+    { ...MACHINE, placeholder: "SET" },
+  ),
+  recompute: choiceOption(
+    "forward values the backward keeps: all, the cheapest choice in the budget, none",
+    ["none", "auto", "full"],
+    MACHINE,
+  ),
+  tap_bytes: numberOption("byte budget of kept forward values, for --recompute auto", {
+    ...MACHINE,
+    integer: true,
+    minimum: 0,
+  }),
+  head_chunk_rows: numberOption("positions whose logits exist at once", {
+    ...MACHINE,
+    integer: true,
+    minimum: 1,
+  }),
+} as const;
+
+export const MACHINE_DEFAULTS = {
+  engine: "auto",
+  recompute: "auto",
+} as const;
