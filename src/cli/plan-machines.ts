@@ -5,7 +5,7 @@ import type {
   ClusterPlan,
   MachineGroup,
   PlannedLayout,
-  TrainConfig,
+  PricedSettings,
 } from "../train/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { formatBytes, formatMs } from "../util/format.ts";
@@ -56,7 +56,7 @@ export function machineGroups(text: string, chip: string | undefined): readonly 
 }
 
 /** Predicts a training step of several machines, prints the layouts and picks the best. */
-export function planMachines(config: TrainConfig, flags: MachineFlags): void {
+export function planMachines(config: PricedSettings, flags: MachineFlags): void {
   const { machines, batchCount } = flags;
   const link = linkNamed(flags.link);
   const chips = [...new Set(machines.map(({ chip }) => chip))];

@@ -10,7 +10,7 @@ import type { Model } from "../model/index.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import type { Plan } from "../plan/plan.ts";
 import { LINKS } from "../cluster/index.ts";
-import type { TrainConfig } from "../train/index.ts";
+import type { RunCounts } from "../train/index.ts";
 import type { MachineFlags } from "./plan-machines.ts";
 import {
   TRAIN_DEFAULTS,
@@ -133,7 +133,7 @@ const MACHINE_SETTINGS = ["gradient_accumulation_steps", "wire"] as const;
 function machineFlags(
   flags: PlanFlags,
   origins: ReadonlyMap<string, string>,
-  { gradient_accumulation_steps: batchCount }: TrainConfig,
+  { gradient_accumulation_steps: batchCount }: Pick<RunCounts, "gradient_accumulation_steps">,
 ): (Omit<MachineFlags, "machines"> & { readonly machines: string }) | undefined {
   const { machines, chip, link, machineMemory, growth, svg, json = false } = flags;
   if (machines === undefined) {

@@ -1,5 +1,5 @@
 import { planOf, plannedModel, trainedModel } from "../train/index.ts";
-import type { TrainConfig } from "../train/index.ts";
+import type { PlanSettings } from "../train/index.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import { UsageError } from "./errors.ts";
 import { showPrograms } from "./show-programs.ts";
@@ -12,7 +12,7 @@ interface ShowFlags {
 
 /** What `train --show` prints instead of training. Throws `UsageError` for anything but `plan` and `mil`. */
 export async function showBeforeRun(
-  config: TrainConfig,
+  config: PlanSettings,
   what: string,
   { json = false, output, overwrite = false }: ShowFlags,
 ): Promise<void> {

@@ -82,7 +82,12 @@ export type { MethodSettings } from "./config/method-options.ts";
 export type { PricedParts } from "./costs/part-prices.ts";
 export type { RunFiles } from "./run/checkpoint-contents.ts";
 export type { FreezeResult, PublishedState } from "./run/control.ts";
-export type { DataSettings } from "./run/splits.ts";
+export type {
+  DataSettings,
+  PlanSettings,
+  PricedSettings,
+  RunCounts,
+} from "./config/part-settings.ts";
 export type { AdamwSettings } from "./step/adamw.ts";
 export type { Recompute } from "./step/block-derivatives.ts";
 export type { Dropout } from "./step/dropout.ts";

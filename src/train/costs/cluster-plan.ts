@@ -3,7 +3,7 @@ import { chooseDriver } from "../../chip/choose-driver.ts";
 import { chipByName } from "../../chip/index.ts";
 import { simulateStep } from "../../cluster/index.ts";
 import type { ClusterStep, Link, PartTimes, SimulatedStep } from "../../cluster/index.ts";
-import type { TrainConfig } from "../config/config.ts";
+import type { PricedSettings } from "../config/part-settings.ts";
 import { priceParts } from "./part-prices.ts";
 import type { PricedParts } from "./part-prices.ts";
 
@@ -30,7 +30,7 @@ export interface ClusterParts {
 
 /** Prices a model's parts on each chip. Throws `ChipError` for an unknown one. */
 export function priceMachines(
-  config: TrainConfig,
+  config: PricedSettings,
   machines: readonly MachineGroup[],
   driver?: Driver,
 ): ClusterParts {

@@ -4,7 +4,7 @@ import { runSections } from "../../engine/host/run-sections.ts";
 import { openFileWeights } from "../../model/index.ts";
 import type { FileWeights, ModelConfig } from "../../model/index.ts";
 import { resolveModelFolder } from "../../runs/model-path.ts";
-import type { TrainConfig } from "../config/config.ts";
+import type { TimedSettings } from "../config/part-settings.ts";
 import { TrainError } from "../errors.ts";
 import { restoreWeights } from "../run/checkpoint-contents.ts";
 import { planOf } from "../run/plan-of.ts";
@@ -30,7 +30,7 @@ const RUNS = 4;
  * Times updates of a run's model with few of its layers and says what all of them would take. Weights are drawn, nothing
  * is written. Throws `TrainError` for a model of fewer layers than are timed.
  */
-export async function measureLayers(config: TrainConfig): Promise<StepFromLayers> {
+export async function measureLayers(config: TimedSettings): Promise<StepFromLayers> {
   const whole = plannedModel(config);
   if (whole.layerCount < MORE) {
     throw new TrainError(
@@ -71,7 +71,7 @@ export async function measureLayers(config: TrainConfig): Promise<StepFromLayers
 
 /** A model of so many layers, ready to be stepped over made-up tokens. */
 async function loadedStep(
-  config: TrainConfig,
+  config: TimedSettings,
   engine: Engine,
   whole: ModelConfig,
   layerCount: number,
@@ -95,7 +95,7 @@ async function loadedStep(
 }
 
 /** The file of a base that stays there: reading it is part of a step. */
-function openBase(config: TrainConfig, whole: ModelConfig): FileWeights | undefined {
+function openBase(config: TimedSettings, whole: ModelConfig): FileWeights | undefined {
   if (config.base_weights !== "file" || config.model === undefined) return undefined;
   return openFileWeights(trainedModel(config, whole, resolveModelFolder(config.model)));
 }

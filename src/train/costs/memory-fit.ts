@@ -4,7 +4,7 @@ import type { Model } from "../../model/index.ts";
 import { estimatedIntermediateBytes } from "../../onnx/intermediates.ts";
 import { planMemory, totalByteLength } from "../../plan/index.ts";
 import type { Plan } from "../../plan/index.ts";
-import type { TrainConfig } from "../config/config.ts";
+import type { StepSettings } from "../config/part-settings.ts";
 import { planOf } from "../run/plan-of.ts";
 import type { StepPart } from "../step/step-part.ts";
 
@@ -43,7 +43,7 @@ export interface MemoryFit {
 }
 
 /** Holds the memory that a step's process is expected to take against what a machine has. */
-export function memoryFit(config: TrainConfig, model: Model, memoryByteLength: number): MemoryFit {
+export function memoryFit(config: StepSettings, model: Model, memoryByteLength: number): MemoryFit {
   const asked = fullestMachine(config, model, 1);
   const layers = model.config.layerCount;
   // Pairs of answers are trained on one machine.
@@ -70,7 +70,7 @@ export function memoryFit(config: TrainConfig, model: Model, memoryByteLength: n
 }
 
 /** The same step with the base in its file. */
-function fromFile(config: TrainConfig, model: Model): Pick<MemoryFit, "fromFile"> {
+function fromFile(config: StepSettings, model: Model): Pick<MemoryFit, "fromFile"> {
   const { adapter } = model.parameters;
   if (adapter === undefined || adapter.method === "dora") return {};
   if (config.base_weights === "file") return {};
@@ -78,7 +78,7 @@ function fromFile(config: TrainConfig, model: Model): Pick<MemoryFit, "fromFile"
 }
 
 /** Blocks are split evenly; the first machine has the embedding as well, the last one the head. */
-function fullestMachine(config: TrainConfig, model: Model, machines: number): MachineMemory {
+function fullestMachine(config: StepSettings, model: Model, machines: number): MachineMemory {
   const layers = model.config.layerCount;
   if (machines === 1) return described(1, [0, layers], planOf(config, model).plan);
   const start = (machine: number): number => Math.floor((machine * layers) / machines);

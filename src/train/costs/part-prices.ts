@@ -4,7 +4,7 @@ import { placedPrices } from "../../lower/index.ts";
 import { byteLengthOf } from "../../mil/types.ts";
 import { planMemory } from "../../plan/index.ts";
 import type { Plan } from "../../plan/index.ts";
-import type { TrainConfig } from "../config/config.ts";
+import type { PricedSettings } from "../config/part-settings.ts";
 import { planOf } from "../run/plan-of.ts";
 import { plannedModel } from "../run/prepare.ts";
 import { trainedModel } from "../run/trained-model.ts";
@@ -20,7 +20,7 @@ export interface PricedParts {
 
 /** Prices the parts of a training step by the cost model: a model of one block is priced, the others are like it. */
 export function priceParts(
-  config: TrainConfig,
+  config: PricedSettings,
   { chip, driver }: { readonly chip: Chip; readonly driver: Driver },
 ): PricedParts {
   const whole = plannedModel(config);
@@ -49,7 +49,7 @@ export function priceParts(
   };
 }
 
-function bytesOf(plan: Plan, config: TrainConfig, channelCount: number): PartBytes {
+function bytesOf(plan: Plan, config: PricedSettings, channelCount: number): PartBytes {
   const sum = (role: string, belongs: (group: string) => boolean): number =>
     [...plan.buffers.values()].reduce(
       (bytes, buffer) =>

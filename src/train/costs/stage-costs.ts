@@ -5,7 +5,7 @@ import { simulatedChip } from "../../chip/simulated.ts";
 import type { EngineDescription } from "../../engine/engine.ts";
 import type { Model } from "../../model/model.ts";
 import { functionCost } from "../../plan/function-cost.ts";
-import type { TrainConfig } from "../config/config.ts";
+import type { PricedSettings } from "../config/part-settings.ts";
 import { priceParts } from "./part-prices.ts";
 
 /** What a model's stages cost, and by what that is known. */
@@ -42,7 +42,7 @@ export function stageOperations(
  * backward; else by floating-point operations. Blocks of other kinds than the first are to it as their operations are.
  */
 export function stageCosts(
-  config: TrainConfig,
+  config: PricedSettings,
   model: Model,
   engine: Pick<EngineDescription, "name" | "device">,
 ): KnownCosts {

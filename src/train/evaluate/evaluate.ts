@@ -26,7 +26,7 @@ import { weightViews } from "../../engine/weight-views.ts";
 import { fetchNamedModel, resolveModelFolder } from "../../runs/model-path.ts";
 import { EXAMPLE_DEFAULTS } from "../config/data-options.ts";
 import { encoderOptions, exampleSplits, formOf } from "../run/splits.ts";
-import type { DataSettings } from "../run/splits.ts";
+import type { DataSettings } from "../config/part-settings.ts";
 import { buildEvaluationPlan } from "../step/step-plan.ts";
 import { evaluateBatches } from "../step/trainer.ts";
 

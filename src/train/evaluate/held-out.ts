@@ -1,5 +1,5 @@
 import type { DataSplit } from "../../text/index.ts";
-import type { TrainConfig } from "../config/config.ts";
+import type { HeldOutSettings } from "../config/part-settings.ts";
 import { TrainError } from "../errors.ts";
 import { newestWholeCheckpoint } from "../../runs/whole-checkpoints.ts";
 import { prepareData } from "../run/prepare.ts";
@@ -15,7 +15,7 @@ export interface HeldOut {
 }
 
 /** The part of a run's data that it is not trained on. Throws `TrainError` for a run that holds nothing out. */
-export function heldOutOf(config: TrainConfig, report: (text: string) => void): HeldOut {
+export function heldOutOf(config: HeldOutSettings, report: (text: string) => void): HeldOut {
   const found = newestWholeCheckpoint(config.output_dir);
   const prepared = prepareData({ ...withSavedMeaning(config, found), resume: true }, report);
   const { validation } = prepared;

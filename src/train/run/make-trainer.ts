@@ -1,6 +1,6 @@
 import type { EngineDescription, LoadedPlan } from "../../engine/engine.ts";
 import type { Batches } from "../../text/index.ts";
-import type { TrainConfig } from "../config/config.ts";
+import type { TrainerSettings } from "../config/part-settings.ts";
 import { LossScale } from "../step/loss-scale.ts";
 import { resolveWarmupSteps } from "../step/schedule.ts";
 import { Trainer } from "../step/trainer.ts";
@@ -24,7 +24,7 @@ export interface TrainerParts extends Pick<
 }
 
 /** The trainer of a run, at its first step or at a checkpoint's. */
-export function makeTrainer(config: TrainConfig, parts: TrainerParts): Trainer {
+export function makeTrainer(config: TrainerSettings, parts: TrainerParts): Trainer {
   const { engine, start, ...others } = parts;
   return new Trainer(
     {
@@ -55,7 +55,7 @@ export function makeTrainer(config: TrainConfig, parts: TrainerParts): Trainer {
 }
 
 function lossScaleOf(
-  { loss_scale: fixed, scaling }: TrainConfig,
+  { loss_scale: fixed, scaling }: TrainerSettings,
   { arithmetic }: EngineDescription,
   { lossScale }: TrainerStart,
 ): LossScale {

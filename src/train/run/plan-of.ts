@@ -3,8 +3,8 @@ import { mayBeNeuralEngine } from "../../engine/auto.ts";
 import type { Model } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import type { ExpectedRuns } from "../../lower/join-dispatches.ts";
-import type { TrainConfig } from "../config/config.ts";
 import { hasQuantizedBase } from "../config/method-options.ts";
+import type { RunCounts, StepSettings } from "../config/part-settings.ts";
 import { processorOptions } from "../step/processor-options.ts";
 import { buildTrainingPlan } from "../step/step-plan.ts";
 import type { TrainingPlan, TrainingPlanOptions, TrainingSection } from "../step/step-plan.ts";
@@ -28,8 +28,6 @@ export function expectedRuns(
   };
 }
 
-type RunCounts = Pick<TrainConfig, "gradient_accumulation_steps" | "sum_order">;
-
 /**
  * What a quantized base's backward pass may read of the forward one where nobody says: whoever packs the base wants memory
  * more than time. Of a billion numbers, 512 tokens, it is two thirds of what `--recompute auto` would keep.
@@ -46,7 +44,7 @@ function runsOnProcessor(engine: string): boolean {
 }
 
 /** Where a Neural Engine trains; but a run of the first rules of its arithmetic goes on with the bits it would have had. */
-function looksUpTargets({ engine, arithmetic }: TrainConfig): boolean {
+function looksUpTargets({ engine, arithmetic }: StepSettings): boolean {
   return !runsOnProcessor(engine) && engine !== "reference" && arithmetic !== FIRST_SET;
 }
 
@@ -55,7 +53,7 @@ function looksUpTargets({ engine, arithmetic }: TrainConfig): boolean {
  * holds.
  */
 export function planOf(
-  config: TrainConfig,
+  config: StepSettings,
   model: Model,
   { part, shard }: HeldParts = {},
 ): TrainingPlan {

@@ -30,7 +30,7 @@ import type {
   ExampleForm,
 } from "../../text/index.ts";
 import { Random } from "../../util/random.ts";
-import type { TrainConfig } from "../config/config.ts";
+import type { ModelSettings, PreparationSettings } from "../config/part-settings.ts";
 import { requireRows } from "../../runs/model-fit.ts";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
 import { TrainError } from "../errors.ts";
@@ -75,7 +75,7 @@ export type Report = (text: string) => void;
  * Everything of a run that is not the engine: tokenizer, tokens, and the model's configuration with the sizes
  * that follow from them. Reads what an earlier start of the same run left in its folder.
  */
-export function prepareData(config: TrainConfig, report: Report): PreparedData {
+export function prepareData(config: PreparationSettings, report: Report): PreparedData {
   const notices: string[] = [];
   const cacheFolder = join(config.output_dir, "data");
   const note = (message: string): void => void notices.push(message);
@@ -146,7 +146,7 @@ function withGivenTemplate(
 
 /** What data are opened with. */
 interface DataParts {
-  readonly config: TrainConfig;
+  readonly config: PreparationSettings;
   readonly tokenizer: DescribedTokenizer;
   /** The tokenizer was made for these data. */
   readonly isOwn: boolean;
@@ -210,7 +210,7 @@ function datasetOf(
 }
 
 /** Where the data are; what comes from standard input is kept in the run's folder. */
-function dataPathOf(config: TrainConfig, cacheFolder: string): CorpusPaths {
+function dataPathOf(config: PreparationSettings, cacheFolder: string): CorpusPaths {
   const { data } = config;
   if (data === STANDARD_INPUT) return keepStandardInput(join(cacheFolder, "standard-input.txt"));
   return config.resume ? located(data, config.output_dir) : data;
@@ -253,7 +253,7 @@ function evaluationData(described: DescribedTokenizer, parts: DataParts): Splits
  * begins each of them, and texts that are generated.
  */
 function withBeginnings(
-  config: TrainConfig,
+  config: PreparationSettings,
   tokenizer: DescribedTokenizer,
   dataset: Dataset,
 ): Pick<Dataset, "train" | "validation"> & { readonly tokenizer: DescribedTokenizer } {
@@ -278,7 +278,7 @@ function withBeginnings(
   };
 }
 
-function isMadeHere({ tokenizer }: TrainConfig): boolean {
+function isMadeHere({ tokenizer }: PreparationSettings): boolean {
   return TOKENIZER_KINDS.some((kind) => kind === tokenizer);
 }
 
@@ -286,12 +286,15 @@ function isMadeHere({ tokenizer }: TrainConfig): boolean {
  * The model of a run without its data, for plans: where the vocabulary would follow from the tokenizer,
  * `vocab_size` stands in, or the preset's own for tokenizers that are not trained to a size.
  */
-export function plannedModel(config: TrainConfig): ModelConfig {
+export function plannedModel(config: ModelSettings): ModelConfig {
   return sizedModel(config, modelFolderOf(config), undefined);
 }
 
 /** A run that goes on has all it needs of the folder it began from. */
-function modelFolderOf(config: TrainConfig, note?: (message: string) => void): string | undefined {
+function modelFolderOf(
+  config: ModelSettings,
+  note?: (message: string) => void,
+): string | undefined {
   const { model, resume, output_dir: run } = config;
   if (model === undefined) return undefined;
   const isGone = resume && !existsSync(model) && listCheckpoints(run).length > 0;
@@ -302,7 +305,7 @@ function modelFolderOf(config: TrainConfig, note?: (message: string) => void): s
  * The model that a run goes on with where a preset names it: presets may have changed since the run began, its
  * checkpoints have not. Nothing for runs whose sizes are given.
  */
-function resumedPreset(config: TrainConfig): ModelConfig | undefined {
+function resumedPreset(config: ModelSettings): ModelConfig | undefined {
   if (!config.resume || shapeSource(config).kind !== "preset") return undefined;
   if (SIZE_KEYS.some((key) => config[key] !== undefined)) return undefined;
   const newest = listCheckpoints(config.output_dir).at(-1)?.folder;
@@ -316,7 +319,7 @@ function resumedPreset(config: TrainConfig): ModelConfig | undefined {
  * that is planned. Throws `TrainError` where the tokenizer or the sequence length does not fit.
  */
 function sizedModel(
-  config: TrainConfig,
+  config: ModelSettings,
   modelFolder: string | undefined,
   tokenCount: number | undefined,
 ): ModelConfig {
@@ -336,7 +339,7 @@ function sizedModel(
 }
 
 /** Tokens of a tokenizer that is not made yet: `vocab_size` of one that is trained to it. */
-function plannedVocabulary(config: TrainConfig): number {
+function plannedVocabulary(config: ModelSettings): number {
   switch (config.tokenizer) {
     case "bpe":
       return config.vocab_size;
@@ -352,7 +355,7 @@ function plannedVocabulary(config: TrainConfig): number {
 }
 
 function makeTokenizer(
-  config: TrainConfig,
+  config: PreparationSettings,
   modelFolder: string | undefined,
   data: { readonly path: CorpusPaths; readonly form: ExampleForm | undefined },
   report: Report,
@@ -378,7 +381,7 @@ function makeTokenizer(
 
 /** Texts that a tokenizer is trained on. */
 function* textsOf(
-  config: TrainConfig,
+  config: PreparationSettings,
   { path, form }: { readonly path: CorpusPaths; readonly form: ExampleForm | undefined },
   byteLimit: number,
 ): Generator<string> {
@@ -402,7 +405,7 @@ function ownTokenizer(modelFolder: string | undefined): string | undefined {
 
 /** Token ids drawn at random: for measuring speed and memory of any vocabulary without a corpus. */
 function randomData(
-  config: TrainConfig,
+  config: PreparationSettings,
   modelFolder: string | undefined,
   notices: readonly string[],
 ): PreparedData {

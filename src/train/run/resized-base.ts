@@ -3,7 +3,7 @@ import { readModelConfig } from "../../model/index.ts";
 import { exportModel } from "../../runs/export-model.ts";
 import { resolveModelFolder } from "../../runs/model-path.ts";
 import { hasTokenizer, loadTokenizer } from "../../text/index.ts";
-import type { TrainConfig } from "../config/config.ts";
+import type { BaseSettings } from "../config/part-settings.ts";
 
 /** Of a run whose base got rows for all tokens: the base as it is trained. */
 const BASE_FOLDER = "base";
@@ -13,7 +13,10 @@ const BASE_FOLDER = "base";
  * model has fewer: it is written into the run's folder, since adapters need it afterwards. `note` hears of it. Throws what
  * `exportModel` throws.
  */
-export function withResizedBase(config: TrainConfig, note: (text: string) => void): TrainConfig {
+export function withResizedBase<Settings extends BaseSettings>(
+  config: Settings,
+  note: (text: string) => void,
+): Settings {
   const { model, resize_embeddings: isWanted, resume, output_dir: run } = config;
   if (!isWanted || model === undefined || resume) return config;
   const folder = resolveModelFolder(model, note);

@@ -24,28 +24,9 @@ import type {
   ExampleForm,
   Tokenizer,
 } from "../../text/index.ts";
-import type { TrainConfig } from "../config/config.ts";
 import { fieldNames } from "../config/data-options.ts";
+import type { DataSettings } from "../config/part-settings.ts";
 import { TrainError } from "../errors.ts";
-
-/** The settings that say how data are read. */
-export type DataSettings = Pick<
-  TrainConfig,
-  | "text_field"
-  | "data_format"
-  | "prompt_field"
-  | "completion_field"
-  | "input_field"
-  | "messages_field"
-  | "chosen_field"
-  | "rejected_field"
-  | "mask_prompt"
-  | "pair_style"
-  | "packing"
-  | "max_seq_length"
-  | "begin_tokens"
-  | "sampling"
-> & { readonly method?: TrainConfig["method"] };
 
 /** The form of data whose rows are examples; nothing for a stream. Throws `TrainError` for a stream to be packed. */
 export function formOf(path: CorpusPaths, settings: DataSettings): ExampleForm | undefined {
