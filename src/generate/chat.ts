@@ -17,6 +17,7 @@ import {
 import type { ChatMessage, DescribedTokenizer, TurnEnd } from "../text/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { readSmallFile } from "../util/byte-source.ts";
+import { AnecdoteError } from "../util/errors.ts";
 import { GenerateError } from "./errors.ts";
 import { Generator } from "./generator.ts";
 import type { GenerationSession } from "./generator.ts";
@@ -61,6 +62,7 @@ export class Chat {
   #turnEnd: TurnEnd;
   #answering: Answering;
   #session: GenerationSession;
+  #adapters: readonly AdapterSource[];
   #system: string | undefined;
   /** Questions and answers. */
   #messages: readonly ChatMessage[] = [];
@@ -80,6 +82,7 @@ export class Chat {
     this.#turnEnd = template.turnEnd();
     this.#answering = parts.answering;
     this.#session = parts.answering.generator.session();
+    this.#adapters = options.adapters ?? [];
     this.#system = options.system;
   }
 
@@ -162,30 +165,65 @@ export class Chat {
     this.#messages = hasSystem ? others : saved.messages;
   }
 
+  /** What is beside the model. */
+  get adapters(): readonly AdapterSource[] {
+    return this.#adapters;
+  }
+
   /**
    * Answers with other adapters from here on, or with none. Adapters of the ranks and modules that are loaded replace
-   * each other's numbers, and nothing is compiled; the cache begins anew. Throws `ModelError` for adapters of another
-   * model; the ones before stay then.
+   * each other's numbers, and nothing is compiled; the cache begins anew. Throws `GenerateError`
+   * `generate.chat.adapters` for adapters of another model and where no chat template is left; model, template and
+   * conversation stay as they were then.
    */
   async setAdapters(adapters: readonly AdapterSource[]): Promise<void> {
     const before = this.#answering;
-    const view = weightViews((name) => before.weights.view(name));
-    const template = templateOf(this.#folder, this.#described, { ...this.#options, adapters });
-    if (holdsAdapter(before.model, adapters)) refillAdapter(before.model, view, adapters);
-    else if (before.model.parameters.adapter !== undefined || adapters.length > 0) {
-      const next = await answeringWith(this.#folder, adapters, this.#engine, this.#described);
-      this.#answering = next;
-      await closeAnswering(before);
+    const notes: string[] = [];
+    try {
+      // All that can be refused comes before the first change.
+      const onNote = (note: string): void => void notes.push(note);
+      const template = templateOf(this.#folder, this.#described, {
+        ...this.#options,
+        ...{ adapters, onNote },
+      });
+      const turnEnd = template.turnEnd();
+      if (holdsAdapter(before.model, adapters)) {
+        const view = weightViews((name) => before.weights.view(name));
+        refillAdapter(before.model, view, adapters);
+      } else if (before.model.parameters.adapter !== undefined || adapters.length > 0) {
+        this.#answering = await answeringWith(
+          ...([this.#folder, adapters, this.#engine, this.#described] as const),
+        );
+      }
+      this.#template = template;
+      this.#turnEnd = turnEnd;
+    } catch (error) {
+      if (error instanceof AnecdoteError) throw this.#unchanged(error);
+      throw error;
     }
-    this.#template = template;
-    this.#turnEnd = template.turnEnd();
+    this.#adapters = adapters;
     this.#session = this.#answering.generator.session();
+    for (const note of notes) this.#options.onNote?.(note);
+    if (this.#answering !== before) await closeAnswering(before);
   }
 
   /** Frees the engine. Further turns throw. */
   async close(): Promise<void> {
     await closeAnswering(this.#answering);
     await this.#engine.close();
+  }
+
+  /** A refusal to exchange adapters, with what goes on answering. */
+  #unchanged(error: AnecdoteError): GenerateError {
+    const { message, remedy } = error;
+    const problem = remedy === undefined ? message : message.slice(0, -remedy.length).trimEnd();
+    const names = this.#adapters.map(({ folder }) => folder).join(", ");
+    const answering = names === "" ? "the model alone" : `the model with ${names}`;
+    return new GenerateError(
+      "generate.chat.adapters",
+      `${problem}. Nothing was changed: answers go on from ${answering}`,
+      { ...(remedy !== undefined && { remedy }), cause: error },
+    );
   }
 
   get #systemMessages(): readonly ChatMessage[] {

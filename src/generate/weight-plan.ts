@@ -9,6 +9,11 @@ export async function loadWeightPlan(
   { model, load }: OpenModel,
 ): Promise<LoadedPlan> {
   const loaded = await engine.load(buildWeightsPlan(model));
-  load(weightViews((name) => loaded.view(name)));
-  return loaded;
+  try {
+    load(weightViews((name) => loaded.view(name)));
+    return loaded;
+  } catch (error) {
+    await loaded.close();
+    throw error;
+  }
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -140,6 +140,58 @@ describe("a conversation", () => {
     }
     expect(answers).toEqual([alone[1], alone[2], alone[0], alone[1]]);
     await chat.close();
+  });
+
+  it("keeps adapter, template and words where adapters are refused, and says what goes on answering", async () => {
+    const [one = "", two = ""] = adapters;
+    const beside = (place: string) => [{ folder: place, weight: 1 }];
+    const bare = join(folder, "bare");
+    cpSync(base, bare, { recursive: true });
+    rmSync(join(bare, "chat_template.jinja"), { force: true });
+    const config = join(bare, "tokenizer_config.json");
+    const { chat_template: _, ...others } = JSON.parse(readFileSync(config, "utf8")) as {
+      chat_template?: string;
+    };
+    writeFileSync(config, JSON.stringify(others));
+    await expect(Chat.open(bare, SETTINGS)).rejects.toMatchObject({ code: "text.chat.none" });
+
+    const chat = await Chat.open(bare, { ...SETTINGS, adapters: beside(one) });
+    const first = await chat.say("cat?", GREEDY);
+    const refused = (reason: string) => ({
+      code: "generate.chat.adapters",
+      message: expect.stringMatching(
+        new RegExp(`${reason}.*Nothing was changed: answers go on from the model with ${one}`, "s"),
+      ),
+    });
+    await expect(chat.setAdapters([])).rejects.toMatchObject({
+      ...refused("bare has no chat template"),
+      remedy: expect.stringContaining("--chat-template"),
+    });
+    await expect(chat.setAdapters(beside(bare))).rejects.toMatchObject(
+      refused("has no adapter_config.json|has no chat template"),
+    );
+    expect(chat.adapters).toEqual(beside(one));
+    // The cache is still that of the same model: all but the last token was read before.
+    const again = await chat.retry(GREEDY);
+    expect(again).toMatchObject({ text: first.text, promptTokenCount: first.promptTokenCount });
+    expect(again.reusedTokenCount).toBeGreaterThan(0);
+
+    await chat.setAdapters(beside(two));
+    expect(chat.adapters).toEqual(beside(two));
+    const other = await open({ adapters: beside(two) });
+    expect((await chat.retry(GREEDY)).text).toBe((await other.say("cat?", GREEDY)).text);
+    await chat.close();
+    await other.close();
+
+    // A template that is given outlives every adapter.
+    const given = await Chat.open(bare, {
+      ...{ ...SETTINGS, adapters: beside(one), chatTemplate: "plain" },
+    });
+    await given.setAdapters([]);
+    const alone = await open();
+    expect((await given.say("cat?", GREEDY)).text).toBe((await alone.say("cat?", GREEDY)).text);
+    await given.close();
+    await alone.close();
   });
 
   it("is held line by line where the input is no terminal, as a command", async () => {
