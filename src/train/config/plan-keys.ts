@@ -17,6 +17,7 @@ function each<Key extends string>(
 /**
  * Whether a setting changes the plan of a training step or how an engine runs it: programs, buffers, dispatches. What
  * only says which data come, how fast the weights move, how long and what is reported does not.
+ * A group whose settings agree has one line; a setting that differs stands below it.
  */
 export const CHANGES_PLAN = {
   ...each(MODEL_OPTIONS, true),
