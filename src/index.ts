@@ -61,9 +61,8 @@ export type { PackageExport, PackageExportOptions } from "./runs/export-package.
 // anecdote serve, dashboard, report
 export { serveModel } from "./server/serve-model.ts";
 export type { ServedModel, ServeOptions } from "./server/serve-model.ts";
-export { startDashboard } from "./server/dashboard.ts";
 export type { DashboardOptions, RunningDashboard } from "./server/dashboard.ts";
-export { runReport } from "./server/report/run-report.ts";
+export { runReport, startDashboard } from "./server/on-demand.ts";
 
 export { Chat, generateFromFolder, withGenerator } from "./generate/index.ts";
 export type {

@@ -32,6 +32,8 @@ export interface Answer {
   readonly published?: StepEstimate["published"];
   /** The run that a training step's programs are joined for. */
   readonly longRun?: StepEstimate["longRun"];
+  /** Where a frozen base's matrices stand. */
+  readonly base?: StepEstimate["base"];
 }
 
 export interface Target {

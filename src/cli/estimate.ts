@@ -16,6 +16,7 @@ import {
   SIZE_KEYS,
   TRAIN_DEFAULTS,
   TRAIN_OPTIONS,
+  describeBase,
   readTrainLayer,
 } from "../train/index.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
@@ -129,7 +130,7 @@ Examples:
         `${flagName(methodKey)} says what a step trains; a token has no step: leave out one of it and --token`,
       );
     }
-    const { estimate, what, model, ofFile, published, longRun } =
+    const { estimate, what, model, ofFile, published, longRun, base } =
       file === undefined
         ? (await import("./estimate-model.ts")).estimateModel(
             resolveFromCommandLine(command, undefined).config,
@@ -166,6 +167,7 @@ Examples:
             compile_ms: longRun.ms,
           },
         }),
+        ...(base !== undefined && { base_weights: baseJson(base) }),
       };
       process.stdout.write(`${JSON.stringify(report)}\n`);
       return;
@@ -181,9 +183,23 @@ Examples:
           : "") +
         (ofFile === undefined ? "" : describeFile(ofFile)) +
         (published === undefined ? "" : describePublished(published)) +
-        (longRun === undefined ? "" : describeLongRun(longRun)),
+        (longRun === undefined ? "" : describeLongRun(longRun)) +
+        (base === undefined ? "" : `${describeBase(base)}\n`),
     );
   });
+}
+
+function baseJson(choice: NonNullable<Answer["base"]>) {
+  const { constantCount, weightCount, programCount, reason, inputsMs, constantsMs } = choice;
+  return {
+    constants: constantCount,
+    of: weightCount,
+    engine_programs: programCount,
+    reason,
+    inputs_ms: inputsMs,
+    constants_ms: constantsMs,
+    compile_ms: choice.compileMs,
+  };
 }
 
 function seconds(text: string): number {

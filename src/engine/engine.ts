@@ -21,6 +21,8 @@ export interface EngineDescription {
   readonly device: string;
   readonly runtime: string;
   readonly threads: number;
+  /** Id of the chip whose Neural Engine it is; one that is simulated has it in its name. */
+  readonly chip?: string;
   /** What values between ops are. "fp16": training scales its loss. Default "fp32". */
   readonly arithmetic?: "fp32" | "fp16";
   /** Where its settings come from, for a Neural Engine: a saved machine profile, or defaults. */

@@ -98,3 +98,4 @@ export type { PreferenceSettings } from "./step/preference.ts";
 export type { RewardTotals, Rewards } from "./step/reward-sums.ts";
 export type { StepPart, UpdateShard } from "./step/step-part.ts";
 export type { TrainingGroup } from "./step/training-group.ts";
+export { describeBase } from "./run/frozen-base.ts";

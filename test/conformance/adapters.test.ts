@@ -27,8 +27,10 @@ import {
   writeModelConfig,
 } from "../../src/model/index.ts";
 import type { Model } from "../../src/model/index.ts";
+import type { Plan } from "../../src/plan/plan.ts";
 import type { Storage } from "../../src/plan/storage.ts";
 import { exportModel } from "../../src/runs/export-model.ts";
+import { chooseBase, describeBase, withBaseConstants } from "../../src/train/run/frozen-base.ts";
 import { buildTrainingPlan } from "../../src/train/step/step-plan.ts";
 import { openDouble } from "../engine/ane/double-library.ts";
 import { trainerOf } from "../engine/ane/training.ts";
@@ -107,15 +109,38 @@ function adapted(base: string, json: object, kind: Kind = {}): Model {
   return withOrigin(model, { kind: "drawn", seed: 7 }, ({ trainable }) => trainable);
 }
 
+interface Training {
+  readonly steps?: number;
+  readonly save?: string;
+  /** The base's matrices are constants of programs. */
+  readonly isBaseConstant?: boolean;
+  /** Another adapter for a last step, and what is called before it is put in. */
+  readonly swapped?: { readonly adapter: string; readonly before: () => void };
+}
+
+function baseAsConstants(plan: Plan, model: Model, engine: Engine): Plan {
+  const choice = chooseBase(
+    plan,
+    model,
+    { method: "lora", base_weights: "constants", gradient_accumulation_steps: 2 },
+    { engine: engine.description, updateCount: 3 },
+  );
+  if (choice === undefined) throw new Error("a Neural Engine has constants");
+  expect(choice.constantCount).toBeGreaterThan(0);
+  expect(describeBase(choice)).toMatch(/are constants, \d+ programs \(asked for\)/);
+  return withBaseConstants(plan, model, choice);
+}
+
 /** Trains some steps; losses and gradient norms, and the adapter where a folder is given. */
 async function trained(
   engine: Engine,
   model: Model,
-  { steps = 3, save }: { readonly steps?: number; readonly save?: string } = {},
+  { steps = 3, save, isBaseConstant = false, swapped }: Training = {},
 ): Promise<readonly (readonly number[])[]> {
-  const { plan } = buildTrainingPlan({
+  const { plan: planned } = buildTrainingPlan({
     ...{ model, batchSize: 2, sequenceLength: 16, recompute: "full" },
   });
+  const plan = isBaseConstant ? baseAsConstants(planned, model, engine) : planned;
   const loaded = await engine.load(plan);
   fillWeights(
     model,
@@ -125,6 +150,18 @@ async function trained(
   const told: (readonly number[])[] = [];
   for (let step = 0; step < steps; step++) {
     const { loss, gradientNorm } = await trainer.update(() => undefined);
+    told.push([loss, gradientNorm]);
+  }
+  if (swapped !== undefined) {
+    swapped.before();
+    refillAdapter(
+      model,
+      weightViews((name) => loaded.view(name)),
+      [{ folder: swapped.adapter, weight: 1 }],
+    );
+    // Another trainer: the first one has begun its next step beside the update, by the weights of then.
+    const other = trainerOf(loaded, 2, { weightDecay: 0 });
+    const { loss, gradientNorm } = await other.update(() => undefined);
     told.push([loss, gradientNorm]);
   }
   if (save !== undefined) {
@@ -248,6 +285,46 @@ describe("lengths of matrices", () => {
 });
 
 describe("adapters through the drivers", () => {
+  it.each([
+    ["e5rt", "e5rt", FAMILIES[0][1]],
+    ["in-memory", "objc", FAMILIES[1][1]],
+  ] as const)(
+    "%s: a base as constants of programs gives the simulator's bits, and another adapter compiles nothing",
+    async (driver, library, json) => {
+      const base = baseFolder(`constants-${driver}`, json);
+      const model = adapted(base, json);
+      const double = openDouble(library);
+      double.violations();
+      const sim = createSimEngine("m4", { threads: 1, driver });
+      const other = join(folder, `constants-${driver}-other`);
+      const asInputs = await trained(sim, model, { save: other });
+      let compiled = 0;
+      const swapped = {
+        adapter: other,
+        before: () => void (compiled = double.count("compilations")),
+      };
+      const options = { isBaseConstant: true, swapped };
+      const wanted = await trained(sim, model, options);
+      const engine = await createAneEngine({
+        ...{ driver, library: double.path, chip: "m4", host: sim, timeoutMs: 30_000 },
+        cacheFolder: join(folder, "constants-cache"),
+      });
+      const got = await trained(engine, model, options);
+      expect(double.count("compilations")).toBe(compiled);
+      expect(compiled).toBeGreaterThan(0);
+      await engine.close();
+      await sim.close();
+      expect(got).toEqual(wanted);
+      // Loss and norm; scales at products come from the numbers themselves here, and from what is expected of them there.
+      for (const [step, [loss = NaN, norm = NaN]] of asInputs.entries()) {
+        const [constantLoss = NaN, constantNorm = NaN] = wanted[step] ?? [];
+        expect(Math.abs(constantLoss - loss)).toBeLessThan(2e-3);
+        expect(Math.abs(constantNorm / norm - 1)).toBeLessThan(0.03);
+      }
+      expect(double.violations()).toEqual({ count: 0, first: "" });
+    },
+  );
+
   it.each([
     ["e5rt", "e5rt", "m4", FAMILIES[0][1], {}],
     ["e5rt", "e5rt", "m4", FAMILIES[1][1], { isQuantized: true }],

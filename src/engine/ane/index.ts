@@ -116,6 +116,7 @@ export async function createAneEngine(options: AneEngineOptions = {}): Promise<E
     device: library.isNamed ? `${chip.name} (${library.path})` : chip.name,
     runtime: `${driver.runtime}; host: ${host.description.runtime}`,
     threads: host.description.threads,
+    chip: chip.id,
     arithmetic: "fp16",
     ...(profile !== undefined && { profile: describeProfile(profile) }),
   });

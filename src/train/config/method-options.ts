@@ -12,7 +12,8 @@ export type Method = (typeof METHODS)[number];
 /** Adapters that learn from pairs of answers. */
 export const PREFERENCE_ADAPTERS = ["lora", "dora"] as const;
 
-export const BASE_WEIGHTS = ["auto", "memory", "file"] as const;
+/** constants: of the Neural Engine's programs, one a layer. */
+export const BASE_WEIGHTS = ["auto", "memory", "file", "constants"] as const;
 
 export const QUANTIZED_BITS = ["4", "8"] as const;
 
@@ -75,7 +76,7 @@ export const METHOD_OPTIONS = {
     aliases: ["q_group_size"],
   }),
   base_weights: choiceOption(
-    "where a frozen base's matrices are: memory, or its file, read layer by layer before each use; auto: the file where memory does not do",
+    "where a frozen base's matrices are: memory; its file, read layer by layer before each use; or constants of a Neural Engine's programs, one a layer; auto: the file where memory does not do, constants where they are cheaper",
     BASE_WEIGHTS,
     METHOD,
   ),

@@ -10,6 +10,8 @@ import type { TrainConfig } from "../config/config.ts";
 import { plannedModel } from "../run/prepare.ts";
 import { expectedRuns, planOf } from "../run/plan-of.ts";
 import { trainedModel } from "../run/trained-model.ts";
+import { chooseBase } from "../run/frozen-base.ts";
+import type { FrozenChoice } from "../../lower/frozen-constants.ts";
 import type { TrainingSection } from "../step/step-plan.ts";
 
 /** Micro-batches between two updates of the published trainers. */
@@ -36,6 +38,8 @@ export interface StepEstimate {
     readonly ms: number;
     readonly overlappedMs: number;
   };
+  /** Whether a frozen base's matrices are constants of programs, and the price of both ways; nothing where none is frozen. */
+  readonly base?: FrozenChoice;
   /** The run that programs are joined for, and what compiling them takes at every start of it: a guess (`compileMs`). */
   readonly longRun: {
     readonly updateCount: number;
@@ -45,7 +49,7 @@ export interface StepEstimate {
 }
 
 /**
- * Updates of the run whose step is priced, an engine joins programs where that pays for
+ * Updates of the run whose step is priced; an engine joins programs where that pays for
  * compiling them.
  */
 const LONG_RUN = 10_000;
@@ -84,7 +88,14 @@ export function estimateStep(
   const isOne = microBatches === 1;
   const runs = expectedRuns(config, LONG_RUN);
   const own = pricesFor(runs);
+  const base = chooseBase(
+    plan,
+    model,
+    { ...config, base_weights: "auto" },
+    { engine: { name: "ane", chip: chip.id }, updateCount: LONG_RUN },
+  );
   return {
+    ...(base !== undefined && { base }),
     estimate: own.priceOf({
       runs: trainingRuns(plan, microBatches),
       ...(isOne && { without: "forward_backward_accumulate" satisfies TrainingSection }),

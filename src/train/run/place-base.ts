@@ -3,6 +3,8 @@ import { formatBytes } from "../../util/format.ts";
 import { memoryFit } from "../costs/memory-fit.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { TrainError } from "../errors.ts";
+import { hasQuantizedBase } from "../config/method-options.ts";
+import { isOnNeuralEngine } from "./frozen-base.ts";
 import { plannedModel } from "./prepare.ts";
 import { machineMemory } from "./start.ts";
 import { trainedModel } from "./trained-model.ts";
@@ -20,6 +22,10 @@ export function placeBase(
 ): TrainConfig {
   const { base_weights: wanted, method, model: path } = config;
   if (method === "full") return config;
+  if (wanted === "constants") {
+    requireConstants(config, isInGroup, engine);
+    return config;
+  }
   const canRead = engine.description.name === "cpu" && !isInGroup;
   if (wanted === "file") {
     if (canRead) return config;
@@ -41,4 +47,20 @@ export function placeBase(
     `with the base in memory a step takes about ${formatBytes(fit.asked.residentByteLength)}, and this machine has ${formatBytes(memory)}: the base's matrices stay in their file and are read before each use (--base-weights memory says otherwise)`,
   );
   return inFile;
+}
+
+/** Throws `TrainError` where there are no programs that constants could stand in, or where they would be unpacked. */
+function requireConstants(config: TrainConfig, isInGroup: boolean, engine: Engine): void {
+  const { name } = engine.description;
+  const reason = !isOnNeuralEngine(name)
+    ? `programs with weights as constants are a Neural Engine's, and this is ${name}`
+    : isInGroup
+      ? "several processes train here, and each has programs of its own"
+      : hasQuantizedBase(config)
+        ? "a packed base is unpacked before each use"
+        : undefined;
+  if (reason === undefined) return;
+  throw new TrainError("train.base_weights", reason, {
+    remedy: "Leave --base-weights constants out.",
+  });
 }

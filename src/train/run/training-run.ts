@@ -31,6 +31,7 @@ import { RunLog } from "./run-log.ts";
 import { RunTotals } from "./run-totals.ts";
 import { startFields } from "./start-event.ts";
 import { planBytes, requireMemory } from "./start.ts";
+import { chooseBase, describeBase, withBaseConstants } from "./frozen-base.ts";
 import { trainedModel } from "./trained-model.ts";
 import { tokensPerStep, TrainingLoop } from "./training-loop.ts";
 import { lossesNotice } from "./wire-state.ts";
@@ -117,9 +118,10 @@ export class TrainingRun {
     const group = await this.#beginGroup(point);
     const held = this.#leader?.hold(config, this.#model);
     const { name: engine } = this.#engine.description;
-    const { plan } = planOf({ ...this.#planned, engine }, this.#model, held);
-    requireMemory(plan);
+    const { plan: planned } = planOf({ ...this.#planned, engine }, this.#model, held);
+    requireMemory(planned);
     const step = point?.step ?? 0;
+    const plan = this.#leader === undefined ? this.#withConstants(planned) : planned;
     const leftFile = new LeftActivities(config.output_dir);
     const left = config.resume ? leftFile.read(step, config) : undefined;
     const isTrained = step >= config.max_steps;
@@ -188,6 +190,22 @@ export class TrainingRun {
       files?.close();
       throw error;
     }
+  }
+
+  /**
+   * The plan as it is loaded: matrices of a frozen base as constants of a Neural Engine's programs, where they are cheaper
+   * over the whole run. Wherever the run goes on, it is decided alike.
+   */
+  #withConstants(plan: Plan): Plan {
+    const { description } = this.#engine;
+    const choice = chooseBase(plan, this.#model, this.#config, {
+      engine: description,
+      updateCount: this.#config.max_steps,
+      compilations: this.#engine.compilationCost?.([]),
+    });
+    if (choice === undefined) return plan;
+    this.#notices.push(describeBase(choice));
+    return withBaseConstants(plan, this.#model, choice);
   }
 
   /** Compiles all that a step needs. */
