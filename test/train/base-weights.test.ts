@@ -68,6 +68,30 @@ describe("a base whose matrices stay in their file", () => {
     expect(bytes(fromFile)).toBeLessThan(bytes(inMemory) - 4000);
   });
 
+  it("stands in constants of a Neural Engine's programs where that is asked for, and goes on with the same bits", async () => {
+    const constants = { engine: "sim:m4", method: "lora", base_weights: "constants" } as const;
+    const whole = await finetune("constants", constants);
+    const notices = readEvents(join(folder, "constants", "events.ndjson")).flatMap((event) =>
+      event.kind === "notice" ? [event.message] : [],
+    );
+    expect(notices.join("\n")).toMatch(
+      /\d+ of the base's \d+ uses of matrices are constants, \d+ programs \(asked for\); .* ms with inputs, .* ms with constants/,
+    );
+    await finetune("in-two", { ...constants, save_steps: 2, save_total_limit: 0 });
+    rmSync(join(folder, "in-two", "checkpoint-4"), { recursive: true });
+    writeFileSync(join(folder, "in-two", "latest"), "checkpoint-2\n");
+    const resumed = await finetune("in-two", { ...constants, save_steps: 2, resume: true });
+    expect(resumed.adapter.equals(whole.adapter)).toBe(true);
+  });
+
+  it.each([
+    [{ engine: "cpu" }, /a Neural Engine's, and this is cpu/],
+    [{ engine: "sim:m4", method: "qlora", base_group_size: 16 }, /packed base is unpacked/],
+  ] as const)("is refused as constants where it cannot be, by name: %o", async (more, message) => {
+    const refused = finetune("refused", { method: "lora", base_weights: "constants", ...more });
+    await expect(refused).rejects.toThrow(message);
+  });
+
   const configOf = (more: TrainSettings): TrainConfig =>
     resolveRun([{ origin: "test", values: { ...settings, method: "lora", ...more } }], {}).config;
 
