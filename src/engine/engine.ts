@@ -163,9 +163,22 @@ export interface CompilationCost {
   readonly budget: number;
 }
 
+/** Rows of a section by the model's weights. */
+export interface FewRowCounts {
+  /** All are fp32. */
+  readonly whole: number;
+  /** Some are stored in fewer bits, which a section of many rows unpacks first. */
+  readonly stored: number;
+}
+
 /** What compiles programs and runs plans: a processor, or something that stands for one. */
 export interface Engine {
   readonly description: EngineDescription;
+  /**
+   * Up to so many new rows of a sequence are better given to a section of their own than to one of many rows. Missing: such
+   * a section would only be one more to compile.
+   */
+  readonly fewRowCounts?: FewRowCounts;
   /** Nothing where programs are compiled without a limit. Throws `EngineError` for a program that is refused. */
   compilationCost?(needs: readonly SectionsOfPlan[]): CompilationCost | undefined;
   /** Throws `EngineError` for a program the engine refuses, naming program, op and rule. */

@@ -1,11 +1,11 @@
 import { overCompileBudget } from "../engine/host/compile-budget.ts";
 import type { CompilationCost, Engine, SectionsOfPlan } from "../engine/engine.ts";
 import type { Plan } from "../plan/plan.ts";
-import { bucketFor, cacheBuckets, DECODE_SECTIONS } from "./decode-plan.ts";
+import { bucketFor, cacheBuckets } from "./decode-plan.ts";
 import type { DecodeSection } from "./decode-plan.ts";
 
-/** Programs of a section of a decoding plan: embedding, block, logits. */
-const PROGRAMS_PER_SECTION = 3;
+/** Programs of a decoding plan where compiling is limited: embedding, block, logits of `prefill` and of `decode`. */
+const PROGRAMS_PER_PLAN = 6;
 
 /** A sequence that is going to be written. */
 export interface PlannedSequence {
@@ -38,7 +38,7 @@ export function firstCacheLength(sequence: PlannedSequence, parts: GrowthParts):
   const last = bucketFor(length, contextLength);
   const buckets = cacheBuckets(contextLength).filter((size) => size >= first && size <= last);
   // Building plans takes time, and mostly there is room.
-  if (buckets.length * DECODE_SECTIONS.length * PROGRAMS_PER_SECTION <= idle.left) return 0;
+  if (buckets.length * PROGRAMS_PER_PLAN <= idle.left) return 0;
   const costOf = (sizes: readonly number[]): CompilationCost => {
     const needs = sizes.map((size, index) => needsOf(size, index === 0, sequence, parts));
     return engine.compilationCost?.(needs) ?? idle;

@@ -26,9 +26,8 @@ export function bucketFor(length: number, contextLength: number): number {
   return cacheBuckets(contextLength).find((bucket) => bucket >= length) ?? contextLength;
 }
 
-/** Sections of a decoding plan: many rows of a prompt at once, or one row. */
-export const DECODE_SECTIONS = ["prefill", "decode"] as const;
-export type DecodeSection = (typeof DECODE_SECTIONS)[number];
+/** Sections of a decoding plan: many rows of a prompt at once, few of them (not in every plan), or one row. */
+export type DecodeSection = "prefill" | "short_prefill" | "decode";
 
 export interface DecodePlanOptions {
   readonly model: Model;
@@ -38,6 +37,8 @@ export interface DecodePlanOptions {
   readonly batchSize?: number;
   /** Rows that a run of `prefill` takes, R. Plans of several sequences have no such section. */
   readonly prefillRowCount: number;
+  /** Rows that a run of `short_prefill` takes. Without it there is no such section, nor with `everyRow`. */
+  readonly shortRowCount?: number;
   /** Gives the logits of every row of `prefill`, [R, V], of a single sequence; then there is no other section. */
   readonly everyRow?: boolean;
   /** Default: the passes of passes/pipeline.ts. */
@@ -76,6 +77,7 @@ export const decodeBuffers = {
  */
 export function buildDecodePlan(options: DecodePlanOptions): Plan {
   const { model, bucket, batchSize = 1, prefillRowCount, everyRow = false } = options;
+  const { shortRowCount } = options;
   const { config, parameters } = model;
   const isSingle = batchSize === 1;
   const plan = new PlanBuilder(
@@ -93,6 +95,8 @@ export function buildDecodePlan(options: DecodePlanOptions): Plan {
     plan.buffer(decodeBuffers.valueCache(layer), cache, "state");
   });
   if (isSingle) addSection(plan, weights, options, "prefill", prefillRowCount);
+  if (isSingle && !everyRow && shortRowCount !== undefined)
+    addSection(plan, weights, options, "short_prefill", shortRowCount);
   if (!everyRow) addSection(plan, weights, options, "decode", 1);
   return plan.finish();
 }

@@ -40,6 +40,8 @@ const BREATHE_EVERY_MS = 20;
 interface SectionRun {
   readonly section: DecodeSection;
   readonly count: number;
+  /** Rows that the section takes, used or not. */
+  readonly rowCount: number;
 }
 
 /** Which sizes were compiled ahead, and which are run one sequence at a time because the process may compile no more. */
@@ -60,6 +62,8 @@ export interface PreparedShapes {
 export class Decoder {
   readonly #options: DecoderOptions;
   readonly #prefillRowCount: number;
+  /** Rows of the section that takes short prompts and the ends of long ones, where the engine has use for one. */
+  readonly #shortRowCount: number | undefined;
   readonly #maximumBatch: number;
   /** By `<batch>x<bucket>`, least recently used first. */
   readonly #shapes = new Map<string, CacheShape>();
@@ -69,11 +73,16 @@ export class Decoder {
 
   constructor(options: DecoderOptions) {
     this.#options = options;
-    const { contextLength } = options.model.config;
+    const { config, parameters } = options.model;
+    const { contextLength } = config;
+    const isWhole = parameters.weights.every(({ storage }) => storage.kind === "fp32");
+    const fewRowCount = options.engine.fewRowCounts?.[isWhole ? "whole" : "stored"];
     this.#prefillRowCount = Math.min(
       options.prefillRowCount ?? DEFAULT_PREFILL_ROWS,
       contextLength,
     );
+    const isShorter = fewRowCount !== undefined && fewRowCount < this.#prefillRowCount;
+    this.#shortRowCount = isShorter ? fewRowCount : undefined;
     this.#maximumBatch = options.maximumBatch ?? DEFAULT_MAXIMUM_BATCH;
     if (!Number.isInteger(this.#maximumBatch) || this.#maximumBatch < 1)
       throw new GenerateError(
@@ -225,8 +234,7 @@ export class Decoder {
           continue;
         }
         const { plan } = await this.#shape({ batchSize, bucket });
-        for (const section of batchSize === 1 ? ["prefill", "decode"] : ["decode"])
-          await plan.prepare(section);
+        for (const section of plan.plan.sections.keys()) await plan.prepare(section);
         prepared.push({ batchSize, bucket });
         await this.breathe();
       }
@@ -275,9 +283,8 @@ export class Decoder {
     sequence: Sequence,
     tokens: readonly number[],
   ): Promise<{ readonly count: number; readonly logits: Float32Array }> {
-    const { section, count } = this.#nextRun(tokens.length);
+    const { section, count, rowCount } = this.#nextRun(tokens.length);
     const shape = await this.#shape({ batchSize: 1, bucket: sequence.capacity });
-    const rowCount = section === "decode" ? 1 : this.#prefillRowCount;
     const logits = await shape.append(section, rowCount, sequence, tokens.slice(0, count));
     return { count, logits };
   }
@@ -315,9 +322,12 @@ export class Decoder {
 
   /** How so many tokens begin to be appended. */
   #nextRun(tokenCount: number): SectionRun {
-    return tokenCount < PREFILL_WORTHWHILE
-      ? { section: "decode", count: 1 }
-      : { section: "prefill", count: Math.min(tokenCount, this.#prefillRowCount) };
+    if (tokenCount < PREFILL_WORTHWHILE) return { section: "decode", count: 1, rowCount: 1 };
+    const short = this.#shortRowCount;
+    if (short !== undefined && tokenCount <= short)
+      return { section: "short_prefill", count: tokenCount, rowCount: short };
+    const rowCount = this.#prefillRowCount;
+    return { section: "prefill", count: Math.min(tokenCount, rowCount), rowCount };
   }
 
   #sectionsOf(tokenCount: number): readonly DecodeSection[] {
@@ -341,8 +351,10 @@ export class Decoder {
 
   #planOf(size: ShapeSize): Plan {
     const { model, optimize } = this.#options;
+    const shortRowCount = this.#shortRowCount;
     return buildDecodePlan({
       ...{ model, ...size, prefillRowCount: this.#prefillRowCount },
+      ...(shortRowCount !== undefined && { shortRowCount }),
       ...(optimize !== undefined && { optimize }),
     });
   }

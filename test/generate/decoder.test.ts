@@ -1,12 +1,21 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createEngine } from "../../src/engine/create.ts";
 import type { CompilationCost, Engine, LoadedPlan } from "../../src/engine/engine.ts";
+import { weightViews } from "../../src/engine/weight-views.ts";
+import { buildWeightsPlan } from "../../src/generate/decode-plan.ts";
 import { Decoder } from "../../src/generate/decoder.ts";
 import type { DecoderOptions } from "../../src/generate/decoder.ts";
 import type { Sequence } from "../../src/generate/sequence.ts";
-import { modelOf, parseModelConfig } from "../../src/model/index.ts";
+import {
+  fillWeights,
+  modelOf,
+  parseModelConfig,
+  quantized,
+  withOrigin,
+} from "../../src/model/index.ts";
+import type { Model } from "../../src/model/index.ts";
 import { Random } from "../../src/util/random.ts";
-import { FAMILY_JSON } from "../model/configs.ts";
+import { FAMILY_JSON, LLAMA_JSON } from "../model/configs.ts";
 import { freshWeights } from "./fresh-weights.ts";
 
 /** What each of these sequences does: its prompt, when it joins, and how many tokens it writes before it leaves. */
@@ -92,7 +101,7 @@ describe.each(["reference", "cpu", "sim:m4"])("a running batch on the %s engine"
     async (json) => {
       const model = modelOf(parseModelConfig(json));
       const weights = await freshWeights(engine, model);
-      const options = { engine, model, weights, prefillRowCount: 16 };
+      const options = { engine, model, weights, prefillRowCount: 24 };
       const together = await writeTogether(options);
       for (const [index, { tokens, logits }] of together.entries()) {
         const alone = await writeAlone(options, index);
@@ -112,6 +121,96 @@ describe.each(["reference", "cpu", "sim:m4"])("a running batch on the %s engine"
     },
     60_000,
   );
+});
+
+describe("a prompt of few tokens on the CPU engine", () => {
+  let engine: Engine;
+  beforeAll(async () => {
+    engine = await createEngine("cpu", { threads: 1 });
+  });
+  afterAll(() => engine.close());
+
+  /** Appends pieces, each to be run by the sections named, and holds the logits against those of single rows. */
+  async function expectPieces(
+    model: Model,
+    weights: LoadedPlan,
+    pieces: readonly { readonly count: number; readonly sections: readonly string[] }[],
+  ): Promise<void> {
+    const plans: LoadedPlan[] = [];
+    const ran: string[] = [];
+    const watching: Engine = {
+      ...engine,
+      load: async (plan, options) => {
+        const loaded = await engine.load(plan, options);
+        const run = loaded.run.bind(loaded);
+        plans.push(loaded);
+        return Object.assign(loaded, {
+          run: (section: string) => {
+            ran.push(section);
+            return run(section);
+          },
+        });
+      },
+    };
+    const decoder = new Decoder({ engine: watching, model, weights });
+    const random = new Random(4);
+    const tokens = Array.from({ length: 70 }, () => random.below(model.config.vocabularySize));
+    const single = decoder.sequence();
+    const oneByOne: Float32Array[] = [];
+    for (const token of tokens) {
+      const [logits] = await decoder.step([{ sequence: single, token }]);
+      oneByOne.push(Float32Array.from(logits ?? []));
+    }
+    const sequence = decoder.sequence();
+    for (const { count, sections } of pieces) {
+      ran.length = 0;
+      const from = sequence.length;
+      const logits = await decoder.append(sequence, tokens.slice(from, from + count));
+      expect(ran).toEqual(sections);
+      const wanted = oneByOne[sequence.length - 1] ?? new Float32Array();
+      const size = Math.max(...wanted.map(Math.abs));
+      for (const [token, score] of logits.entries())
+        expect(Math.abs(score - (wanted[token] ?? NaN)) / size).toBeLessThan(5e-5);
+    }
+    for (const plan of plans) {
+      const { steps, reason } = plan.describeExecution?.("short_prefill") ?? {};
+      expect(steps, reason).toHaveLength(1);
+      expect(steps?.[0]?.madeOf).toMatch(/^WebAssembly, one program/);
+    }
+    await decoder.close();
+  }
+
+  it.each(FAMILY_JSON)(
+    "of $model_type is one program of few rows, and so is the end of a long one",
+    async (json) => {
+      const model = modelOf(parseModelConfig(json));
+      const weights = await freshWeights(engine, model);
+      await expectPieces(model, weights, [
+        { count: 3, sections: ["short_prefill"] },
+        { count: 2, sections: ["decode", "decode"] },
+        { count: 8, sections: ["short_prefill"] },
+        { count: 9, sections: ["prefill"] },
+        { count: 38, sections: ["prefill", "short_prefill"] },
+      ]);
+      await weights.close();
+    },
+  );
+
+  it("may have twice as many where a section of many rows would unpack weights first", async () => {
+    const drawn = withOrigin(modelOf(parseModelConfig(LLAMA_JSON)), { kind: "drawn", seed: 3 });
+    const model = quantized(drawn, { kind: "bf16" });
+    const weights = await engine.load(buildWeightsPlan(model));
+    fillWeights(
+      model,
+      weightViews((name) => weights.view(name)),
+    );
+    await expectPieces(model, weights, [
+      { count: 16, sections: ["short_prefill"] },
+      { count: 17, sections: ["prefill"] },
+      { count: 36, sections: ["prefill", "short_prefill"] },
+    ]);
+    await weights.close();
+  });
 });
 
 describe("a decoder", () => {

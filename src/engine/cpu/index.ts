@@ -1,6 +1,6 @@
 import { availableParallelism, cpus, loadavg } from "node:os";
 import type { Plan } from "../../plan/plan.ts";
-import type { Engine, EngineDescription, LoadOptions } from "../engine.ts";
+import type { Engine, EngineDescription, FewRowCounts, LoadOptions } from "../engine.ts";
 import { EngineError } from "../errors.ts";
 import { OpenPlans } from "../host/open-plans.ts";
 import { CpuPlan } from "./cpu-plan.ts";
@@ -23,6 +23,9 @@ export interface CpuEngineOptions {
   /** Writes ONNX Runtime's own profile of every session to files with this prefix. */
   readonly profilePrefix?: string;
 }
+
+/** Where row programs took less processor time than a section of 32 rows (bench/decode-prompt.mjs). */
+const FEW_ROW_COUNTS: FewRowCounts = { whole: 8, stored: 16 };
 
 /** Load of the machine per core above which threads that wait busily do more harm than good. */
 const BUSY_LOAD = 1.25;
@@ -61,6 +64,7 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
   let isClosed = false;
   return {
     description,
+    fewRowCounts: FEW_ROW_COUNTS,
     load: async (plan: Plan, loadOptions: LoadOptions = {}) => {
       if (isClosed) throw new EngineError("engine.closed", "the CPU engine is closed");
       const loaded = new CpuPlan(
