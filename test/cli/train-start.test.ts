@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import {
   finished,
   parseEvents,
@@ -44,7 +44,7 @@ describe("a run that is finished", () => {
 describe("a run that cannot begin", () => {
   it.each([
     [["--engine", "sim:m7"], 2, /no chip "m7"/],
-    [["--engine", "gpu"], 2, /no engine "gpu"[\s\S]*sim:<chip>/],
+    [["--engine", "gpuu"], 2, /no engine "gpuu"\. Did you mean "gpu"[\s\S]*sim:<chip>/],
     [["--engine", "cpu", "--ane-driver", "e5rt"], 2, /engine "cpu" has no drivers/],
     [
       ["--preset", "gpt2", "--data", "random", "--batch-size", "1000"],
@@ -70,6 +70,21 @@ describe.skipIf(process.platform === "darwin")("a run on an engine that is not t
     const { code } = await runHere("train", "--engine", "ane", "--output-dir", join(folder, "run"));
     expect(code).toBe(3);
     expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it("such as a GPU whose driver no loader finds, ends with 3, names Vulkan and leaves nothing", async () => {
+    const folder = temporaryFolder();
+    for (const name of ["VK_ICD_FILENAMES", "VK_DRIVER_FILES"])
+      vi.stubEnv(name, join(folder, "no-driver.json"));
+    try {
+      const args = ["--engine", "gpu", "--output-dir", join(folder, "run")];
+      const { code, stderr } = await runHere("train", ...args);
+      expect(code, stderr).toBe(3);
+      expect(stderr).toMatch(/no GPU[\s\S]*Vulkan[\s\S]*--engine cpu/);
+      expect(readdirSync(folder)).toEqual([]);
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 });
 
