@@ -3,6 +3,7 @@ export { ENGINE_NAMES, createEngine } from "./create.ts";
 export type {
   BufferView,
   CompilationCost,
+  FewRowCounts,
   DispatchTiming,
   Engine,
   EngineDescription,
