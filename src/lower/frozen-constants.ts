@@ -106,7 +106,7 @@ function boundProgram(
         ? [
             [
               input.name,
-              hostTensor("fp32", staticShape(input.type), Float64Array.from(read(input.name))),
+              hostTensor("fp32", staticShape(input.type), new Float64Array(read(input.name))),
             ] as const,
           ]
         : [],
@@ -157,7 +157,8 @@ export function chooseConstants(plan: Plan, question: FrozenQuestion): FrozenCho
   const runs = Object.fromEntries(Object.entries(question.runs).filter(([, count]) => count > 0));
   const sections = new Map([...plan.sections].filter(([name]) => (runs[name] ?? 0) > 0));
   const asked = { ...plan, sections };
-  const candidates = frozenInputs(asked, question.isFrozen);
+  const all = frozenInputs(asked, question.isFrozen);
+  const candidates = wanted === "constants" ? all : smallEnough(asked, all);
   const dispatches = [...sections.values()].flat();
   const countOf = (program: string): number =>
     dispatches.filter((dispatch) => dispatch.program === program).length;
@@ -170,7 +171,12 @@ export function chooseConstants(plan: Plan, question: FrozenQuestion): FrozenCho
   const price = (priced: Plan): number =>
     placedPrices(priced, chip, driver)({}).priceOf({ runs }).ms;
   const inputsMs = price(asked);
-  const weightCount = countWeights(candidates, countOf);
+  const weightCount = countWeights(all, countOf);
+  const unpriced = weightCount - countWeights(candidates, countOf);
+  const rest =
+    unpriced === 0
+      ? ""
+      : `, and ${unpriced} of more than ${PRICED_ELEMENTS} numbers are not priced`;
   const inputsProgramCount = new Set(dispatches.map(({ program }) => program)).size;
   const stay = (reason: string, constantsMs = inputsMs): FrozenChoice => ({
     inputs: new Map(),
@@ -190,7 +196,7 @@ export function chooseConstants(plan: Plan, question: FrozenQuestion): FrozenCho
     if (error instanceof PassError) return stay(`the chip takes no such program: ${error.message}`);
     throw error;
   }
-  if (chosen.size === 0) return stay("no matrix is cheaper as a constant", constantsMs);
+  if (chosen.size === 0) return stay(`no matrix is cheaper as a constant${rest}`, constantsMs);
   const sets = distinctSets(dispatches, chosen);
   const more = sets.length;
   const compiling = sets.reduce(
@@ -218,8 +224,27 @@ export function chooseConstants(plan: Plan, question: FrozenQuestion): FrozenCho
     compileMs: compiling,
     inputsMs,
     constantsMs,
-    reason: wanted === "constants" ? "asked for" : "cheaper by the cost model",
+    reason: wanted === "constants" ? "asked for" : `cheaper by the cost model${rest}`,
   };
+}
+
+/** Larger matrices, as heads have, stay inputs unless they are asked for: pricing them as constants takes half a minute. */
+const PRICED_ELEMENTS = 2 ** 22;
+
+function smallEnough(plan: Plan, inputs: ConstantInputs): ConstantInputs {
+  const small = new Map<string, ReadonlySet<string>>();
+  for (const [program, names] of inputs) {
+    const types = plan.programs.get(program)?.function.inputs ?? [];
+    const fitting = types.flatMap(({ name, type }) =>
+      names.has(name) &&
+      type.kind === "tensor" &&
+      elementCount(staticShape(type)) <= PRICED_ELEMENTS
+        ? [name]
+        : [],
+    );
+    if (fitting.length > 0) small.set(program, new Set(fitting));
+  }
+  return small;
 }
 
 function countWeights(inputs: ConstantInputs, countOf: (program: string) => number): number {
@@ -300,7 +325,8 @@ function withSampleConstants(plan: Plan, inputs: ConstantInputs): Plan {
         const length = type?.kind === "tensor" ? elementCount(staticShape(type)) : 0;
         const known = samples.get(length);
         if (known !== undefined) return known;
-        const numbers = Float32Array.from({ length }, () => 0.05 * (random.uniform() - 0.5));
+        const numbers = new Float32Array(length);
+        for (let at = 0; at < length; at++) numbers[at] = 0.05 * (random.uniform() - 0.5);
         samples.set(length, numbers);
         return numbers;
       }),

@@ -119,7 +119,7 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
     const step = async (): Promise<string> => page.locator(".run-head .progress").innerText();
     const [before, stepBefore] = [await picture(), await step()];
     await expect.poll(picture, PATIENT).not.toBe(before);
-    expect(await step()).not.toBe(stepBefore);
+    await expect.poll(step, PATIENT).not.toBe(stepBefore);
     expect(await page.getByRole("img", { name: /^loss: training \d/ }).count()).toBe(1);
     expect([...hosts]).toEqual([new URL(address).host]);
   });
