@@ -197,16 +197,18 @@ export class ProgramJoiner {
         label: labelOf(this.#members),
         program,
         inputs: new Map(
-          inputs.regions.map(({ buffer, offset }, index): [string, Binding] => [
+          inputs.ports.map(({ whole: { buffer, offset } }, index): [string, Binding] => [
             `input_${index}`,
             { buffer, offset },
           ]),
         ),
         outputs: new Map(
-          outputs.regions.map(({ buffer, offset }, index): [string, OutputBinding] => {
-            const mode = kept.find(({ output }) => output.whole.buffer === buffer)?.output.mode;
-            return [`output_${index}`, { buffer, offset, mode: mode ?? "write" }];
-          }),
+          outputs.ports.map(
+            ({ whole: { buffer, offset }, mode }, index): [string, OutputBinding] => [
+              `output_${index}`,
+              { buffer, offset, mode },
+            ],
+          ),
         ),
       }),
       build: (name) => this.#build(name, { kept, externals, inputs, outputs }),
@@ -222,8 +224,8 @@ export class ProgramJoiner {
     ports: {
       readonly kept: readonly Result[];
       readonly externals: readonly ExternalInput[];
-      readonly inputs: Places;
-      readonly outputs: Places;
+      readonly inputs: Places<MemberInput>;
+      readonly outputs: Places<MemberOutput>;
     },
   ): { readonly plan: PlanProgram; readonly engine: EngineProgram } {
     const { kept, externals, inputs, outputs } = ports;
@@ -305,24 +307,20 @@ function externalKey({ own, conversion, type }: MemberInput): string {
 }
 
 /** The plan's runs behind ports, each once, in the order in which ports come. */
-class Places {
-  readonly regions: readonly Region[];
-  readonly #types: readonly TensorType[];
+class Places<Port extends MemberPort> {
+  /** The first port of each run. A run belongs to one port of one dispatch, or is only read: all its ports say the same of it. */
+  readonly ports: readonly Port[];
   readonly #numbers = new Map<string, number>();
   /** Which port is of which run. */
   readonly pattern: string;
 
-  constructor(ports: readonly MemberPort[]) {
-    const regions: Region[] = [];
-    const types: TensorType[] = [];
-    for (const { whole, planType } of ports) {
-      const key = regionKey(whole);
-      if (this.#numbers.has(key)) continue;
-      this.#numbers.set(key, regions.push(whole) - 1);
-      types.push(planType);
+  constructor(ports: readonly Port[]) {
+    const firsts: Port[] = [];
+    for (const port of ports) {
+      const key = regionKey(port.whole);
+      if (!this.#numbers.has(key)) this.#numbers.set(key, firsts.push(port) - 1);
     }
-    this.regions = regions;
-    this.#types = types;
+    this.ports = firsts;
     this.pattern = ports.map((port) => this.numberOf(port)).join(",");
   }
 
@@ -331,7 +329,7 @@ class Places {
   }
 
   values(name: string): readonly Value[] {
-    return this.#types.map((type, index) => named(`${name}_${index}`, type));
+    return this.ports.map(({ planType }, index) => named(`${name}_${index}`, planType));
   }
 }
 
