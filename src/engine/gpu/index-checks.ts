@@ -1,6 +1,7 @@
 import type { Operand, Value } from "../../mil/program.ts";
 import { isOperandList, isValue } from "../../mil/program.ts";
 import { literalNumbers } from "../../mil/literal.ts";
+import { opRow } from "../../mil/ops/index.ts";
 import { staticShape } from "../../mil/types.ts";
 import type { BoundDispatch } from "../../plan/regions.ts";
 import type { BufferView } from "../engine.ts";
@@ -16,22 +17,14 @@ export interface IndexCheck {
   readonly size: number;
 }
 
-/** Ops that take elements of `x` along an axis, or put them there. */
-const INDEXED: ReadonlySet<string> = new Set([
-  "gather",
-  "gather_along_axis",
-  "scatter",
-  "scatter_along_axis",
-]);
+/** Whether an op takes elements along an axis by indices, or puts them there. */
+function isIndexed(type: string): boolean {
+  const parameters = opRow(type)?.parameters ?? {};
+  return "indices" in parameters && "axis" in parameters;
+}
 
-/** Ops whose result has the numbers of their operand. */
-const SAME_NUMBERS: ReadonlySet<string> = new Set([
-  "cast",
-  "expand_dims",
-  "identity",
-  "reshape",
-  "squeeze",
-]);
+/** Whether an op's result has the numbers of its operand, in their order. */
+const keepsNumbers = (type: string): boolean => type === "cast" || opRow(type)?.kind === "view";
 
 /**
  * A device clamps an index outside its axis and says nothing. Those that come from the host are looked at when they are
@@ -44,13 +37,13 @@ export function indexChecks({ label, fn, inputs }: BoundDispatch): readonly Inde
   for (const operation of fn.operations) {
     const x = operation.inputs.get("x") ?? operation.inputs.get("data");
     if (x === undefined || isOperandList(x)) continue;
-    if (SAME_NUMBERS.has(operation.type)) {
+    if (keepsNumbers(operation.type)) {
       const source = sources.get(x);
       const [output] = operation.outputs;
       if (source !== undefined && output !== undefined) sources.set(output, source);
     }
     const indices = operation.inputs.get("indices");
-    if (!INDEXED.has(operation.type) || indices === undefined || isOperandList(indices)) continue;
+    if (!isIndexed(operation.type) || indices === undefined || isOperandList(indices)) continue;
     const source = sources.get(indices);
     const port = inputs.find(({ value }) => value === source);
     const size = axisSize(x, operation.inputs.get("axis"));
