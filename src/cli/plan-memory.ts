@@ -7,7 +7,7 @@ import {
   plannedModel,
   trainedModel,
 } from "../train/index.ts";
-import type { TrainConfig } from "../train/index.ts";
+import type { MemoryFit, TrainConfig } from "../train/index.ts";
 import { formatBytes, formatMs } from "../util/format.ts";
 import { UsageError } from "./errors.ts";
 
@@ -68,9 +68,7 @@ export async function printMemory(
       : [
           `with the base's matrices in their file (--base-weights file, taken by itself where memory does not do): about ${formatBytes(fit.fromFile.residentByteLength)} resident`,
         ]),
-    fit.fewestMachines === undefined
-      ? "with one layer a machine it does not fit either"
-      : `fits ${fit.fewestMachines} ${fit.fewestMachines === 1 ? "machine" : "machines"} of that memory with layers split`,
+    onMachines(fit),
     ...(measured === undefined
       ? []
       : [
@@ -83,4 +81,11 @@ export async function printMemory(
         ]),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+function onMachines({ canBeSplit, fewestMachines: fewest }: MemoryFit): string {
+  if (!canBeSplit)
+    return "its layers cannot be split over machines: pairs of answers and --lora-dropout need all of them in one";
+  if (fewest === undefined) return "with one layer a machine it does not fit either";
+  return `fits ${fewest} ${fewest === 1 ? "machine" : "machines"} of that memory with layers split`;
 }

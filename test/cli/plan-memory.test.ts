@@ -27,6 +27,13 @@ it("plan --memory says what a step takes, whether it fits, and on how many machi
   expect(small.fits).toBe(false);
   expect(small.fewestMachines).toBeGreaterThan(1);
   expect((await fitOf("--memory", "1MB")).fewestMachines).toBeUndefined();
+  // Masks of dropout are for one process that has every layer.
+  const dropout = ["--method", "lora", "--lora-dropout", "0.1"];
+  expect(await fitOf(...dropout, "--memory", "64GiB")).toMatchObject({ fewestMachines: 1 });
+  const { stdout: undivided } = await run("plan", ...SIZES, ...dropout, "--memory", "290MB");
+  expect(undivided).toMatch(/does not fit 277 MiB[\s\S]*layers cannot be split over machines/);
+  const { layouts } = await runJson("plan", ...SIZES, ...dropout, "--machines", "4");
+  expect(layouts).toMatchObject([{ layout: "data" }, { layout: "sharded" }]);
   const { stdout: cramped } = await run("plan", ...SIZES, "--method", "lora", "--memory", "290MB");
   expect(cramped).toMatch(/does not fit 277 MiB; it is limited by: weight/);
   expect(cramped).toMatch(/with the base's matrices in their file .* about \d+ MiB resident/);

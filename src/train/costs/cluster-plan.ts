@@ -106,7 +106,7 @@ export function planCluster(
     ]),
   );
   const rate = machines.reduce((sum, own) => sum + 1 / (alone.get(own)?.computeMs ?? Infinity), 0);
-  const layouts = arrangements(machineCount, parts.blockCount).map(
+  const layouts = arrangements(machineCount, parts.stageLimit).map(
     ({ stageCount, isSharded }): PlannedLayout => {
       const replicaCount = machineCount / stageCount;
       const step = simulateStep({
@@ -151,9 +151,9 @@ export function planCluster(
 
 function arrangements(
   machineCount: number,
-  blockCount: number,
+  stageLimit: number,
 ): readonly { readonly stageCount: number; readonly isSharded: boolean }[] {
-  const stages = Array.from({ length: Math.min(machineCount, blockCount) }, (_, i) => i + 1).filter(
+  const stages = Array.from({ length: Math.min(machineCount, stageLimit) }, (_, i) => i + 1).filter(
     (count) => machineCount % count === 0,
   );
   return stages.flatMap((stageCount) =>

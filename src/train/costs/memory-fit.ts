@@ -5,7 +5,7 @@ import { estimatedIntermediateBytes } from "../../onnx/intermediates.ts";
 import { planMemory, totalByteLength } from "../../plan/index.ts";
 import type { Plan } from "../../plan/index.ts";
 import type { StepSettings } from "../config/part-settings.ts";
-import { planOf } from "../run/plan-of.ts";
+import { canBeSplit, planOf } from "../run/plan-of.ts";
 import type { StepPart } from "../step/step-part.ts";
 
 /**
@@ -38,16 +38,17 @@ export interface MemoryFit {
   readonly limit: string;
   /** With the base's matrices in their file, where that can be and was not asked for. */
   readonly fromFile?: MachineMemory;
-  /** Fewest machines on which it fits, with layers split; absent where one layer alone is too much. */
+  /** Pairs of answers and masks of dropout are for one machine that has every layer. */
+  readonly canBeSplit: boolean;
+  /** Fewest machines on which it fits, with layers split; absent where one layer alone is too much, or nothing can be split. */
   readonly fewestMachines?: number;
 }
 
 /** Holds the memory that a step's process is expected to take against what a machine has. */
 export function memoryFit(config: StepSettings, model: Model, memoryByteLength: number): MemoryFit {
   const asked = fullestMachine(config, model, 1);
-  const layers = model.config.layerCount;
-  // Pairs of answers are trained on one machine.
-  const most = config.method === "dpo" ? 1 : layers;
+  const isDivisible = canBeSplit(config, model);
+  const most = isDivisible ? model.config.layerCount : 1;
   const fitsOn = (count: number): boolean =>
     fullestMachine(config, model, count).residentByteLength <= memoryByteLength;
   let fewest: number | undefined;
@@ -64,6 +65,7 @@ export function memoryFit(config: StepSettings, model: Model, memoryByteLength: 
     ...{ memoryByteLength, asked },
     fits: asked.residentByteLength <= memoryByteLength,
     limit: asked.parts[0]?.what ?? "",
+    canBeSplit: isDivisible,
     ...(fewest !== undefined && { fewestMachines: fewest }),
     ...(asked.residentByteLength > memoryByteLength && fromFile(config, model)),
   };

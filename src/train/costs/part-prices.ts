@@ -5,13 +5,15 @@ import { byteLengthOf } from "../../mil/types.ts";
 import { planMemory } from "../../plan/index.ts";
 import type { Plan } from "../../plan/index.ts";
 import type { PricedSettings } from "../config/part-settings.ts";
-import { planOf } from "../run/plan-of.ts";
+import { canBeSplit, planOf } from "../run/plan-of.ts";
 import { plannedModel } from "../run/prepare.ts";
 import { trainedModel } from "../run/trained-model.ts";
 
 /** A model's parts on a chip: priced once, simulated in any number. */
 export interface PricedParts {
   readonly blockCount: number;
+  /** Machines over which the blocks can be split, at most. */
+  readonly stageLimit: number;
   readonly times: PartTimes;
   readonly bytes: PartBytes;
   readonly wire: "fp32" | "fp16";
@@ -42,6 +44,7 @@ export function priceParts(
   };
   return {
     blockCount: whole.layerCount,
+    stageLimit: canBeSplit(config, single) ? whole.layerCount : 1,
     times,
     bytes: bytesOf(plan, config, whole.channelCount),
     wire: config.wire,

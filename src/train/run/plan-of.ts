@@ -48,6 +48,11 @@ function looksUpTargets({ engine, arithmetic }: StepSettings): boolean {
   return !runsOnProcessor(engine) && engine !== "reference" && arithmetic !== FIRST_SET;
 }
 
+/** Whether a model's layers can be split over machines: pairs of answers, and dropout's masks, are for one that has all. */
+export function canBeSplit({ method }: Pick<StepSettings, "method">, model: Model): boolean {
+  return method !== "dpo" && (model.parameters.adapter?.dropout ?? 0) === 0;
+}
+
 /**
  * The plan of a run's steps, as `--show plan` prints it and the engine runs it. `held`: in a group, what this process
  * holds.
