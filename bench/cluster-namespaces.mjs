@@ -86,22 +86,41 @@ export function placesOf(root) {
   return lines.join("\n");
 }
 
+/** Of this process: the system removes a namespace and its links some time after it was asked to. */
+let namespaceSets = 0;
+
 /** Namespaces joined by a bridge, each with an address of its own and a link limited by a token bucket. */
 export class Namespaces {
   /** `megabits`: of each link, both ways; `folder`: for the host file and the agent. */
   constructor(count, megabits, folder) {
     this.folder = folder;
-    this.names = Array.from({ length: count }, (_, index) => `anecdote-${process.pid}-${index}`);
-    this.bridge = `ab${process.pid % 100000}`;
+    this.id = `${process.pid % 100000}${String.fromCharCode(97 + (namespaceSets++ % 26))}`;
+    this.prefix = `anecdote-${this.id}`;
+    this.names = Array.from({ length: count }, (_, index) => `${this.prefix}-${index}`);
+    this.bridge = `ab${this.id}`;
+    const { stdout } = spawnSync("ip", ["-o", "addr", "show", "to", "10.213.7.0/24"], {
+      encoding: "utf8",
+    });
+    const [, taken] = /^\d+: (\S+)/.exec(stdout ?? "") ?? [];
+    if (taken !== undefined)
+      throw new Error(
+        `${taken} has an address of 10.213.7.0/24 already, perhaps of a run that was killed: ip link del ${taken}`,
+      );
+    try {
+      this.#make(megabits);
+    } catch (error) {
+      this.remove();
+      throw error;
+    }
+  }
+
+  #make(megabits) {
     const ip = (...words) => this.must("ip", words);
     ip("link", "add", this.bridge, "type", "bridge");
     ip("addr", "add", "10.213.7.254/24", "dev", this.bridge);
     ip("link", "set", this.bridge, "up");
     this.names.forEach((name, index) => {
-      const [outer, inner] = [
-        `ao${process.pid % 10000}${index}`,
-        `ai${process.pid % 10000}${index}`,
-      ];
+      const [outer, inner] = [`ao${this.id}${index}`, `ai${this.id}${index}`];
       ip("netns", "add", name);
       ip("link", "add", outer, "type", "veth", "peer", "name", inner);
       ip("link", "set", inner, "netns", name);
@@ -137,7 +156,7 @@ export class Namespaces {
     const agent = join(this.folder, "agent.sh");
     writeFileSync(
       agent,
-      `#!/bin/sh\n# Called as ssh is: options, a host, a command.\nwhile [ "\${1#-}" != "$1" ]; do shift; done\nhost=$1; shift\nindex=$((\${host##*.} - 1))\n# Hosts have folders of their own: daemons of one host name that share one race for it, and then wait for ever.\nexport TMPDIR=${this.folder}/host-$index\nmkdir -p "$TMPDIR"\nexec ip netns exec anecdote-${process.pid}-$index sh -c "$*"\n`,
+      `#!/bin/sh\n# Called as ssh is: options, a host, a command.\nwhile [ "\${1#-}" != "$1" ]; do shift; done\nhost=$1; shift\nindex=$((\${host##*.} - 1))\n# Hosts have folders of their own: daemons of one host name that share one race for it, and then wait for ever.\nexport TMPDIR=${this.folder}/host-$index\nmkdir -p "$TMPDIR"\nexec ip netns exec ${this.prefix}-$index sh -c "$*"\n`,
     );
     chmodSync(agent, 0o755);
     return [
