@@ -22,6 +22,7 @@ import {
   sgemmTurns,
 } from "./suite/contenders.mjs";
 import { shapeArguments, stepFlops } from "./suite/shape.mjs";
+import { median } from "./median.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -70,7 +71,6 @@ const words = values.only.split(",").filter((word) => word !== "");
 const isWanted = (name) => words.length === 0 || words.some((word) => name.includes(word));
 
 const sorted = (numbers) => numbers.toSorted((a, b) => a - b);
-const median = (numbers) => sorted(numbers)[Math.floor(numbers.length / 2)];
 /** The middle half of the times over their median: above a tenth something else ran. */
 const spread = (numbers) => {
   const list = sorted(numbers);

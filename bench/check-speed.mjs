@@ -3,6 +3,7 @@
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { median } from "./median.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -95,8 +96,6 @@ function measure(api, fn, step) {
   const { user, system } = process.cpuUsage(cpu);
   return { elapsedMs, processorMs: (user + system) / 1000 };
 }
-
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
 const here = await buildAt(new URL("..", import.meta.url).pathname);
 const there = values.root === undefined ? undefined : await buildAt(values.root);

@@ -12,12 +12,12 @@ import { Namespaces, run, withoutNamespaces } from "./cluster-namespaces.mjs";
 import { HOST_NS_PER_NUMBER } from "../dist/train/costs/cluster-plan.js";
 import { stageOperations } from "../dist/train/costs/stage-costs.js";
 import { plannedModel, priceMachines, resolveRun, trainedModel } from "../dist/train/index.js";
+import { median } from "./median.mjs";
 
 const BIN = fileURLToPath(new URL("../bin/anecdote.mjs", import.meta.url));
 const EXCHANGE = fileURLToPath(new URL("cluster-exchange.mjs", import.meta.url));
 const isQuick = process.argv.includes("--quick");
 const folder = mkdtempSync(join(tmpdir(), "anecdote-bench-cluster-"));
-const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
 /** Ratios of several processes to one, at one global batch. */
 async function ratios() {

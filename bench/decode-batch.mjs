@@ -6,6 +6,7 @@ import { buildWeightsPlan } from "../dist/generate/decode-plan.js";
 import { Decoder } from "../dist/generate/decoder.js";
 import { initialiseWeight, modelOf } from "../dist/model/index.js";
 import { presetOf } from "../dist/train/config/presets.js";
+import { median } from "./median.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -42,7 +43,6 @@ for (let round = 0; round <= Number(values.rounds); round++) {
   }
 }
 
-const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1];
 const one = median(results.get(1).cpuMs);
 for (const [size, { perSecond, cpuMs }] of results) {
   const share = one / median(cpuMs);

@@ -9,6 +9,7 @@ import { Decoder } from "../dist/generate/decoder.js";
 import { inFormat } from "../dist/generate/weight-format.js";
 import { fillWeights, modelOf, withOrigin } from "../dist/model/index.js";
 import { presetOf } from "../dist/train/config/presets.js";
+import { median } from "./median.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -31,7 +32,6 @@ load(weightViews((name) => weights.view(name)));
 
 /** Rows of the section for short prompts; 0: there is none. */
 const kinds = [0, 8, 16];
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
 const processorMs = async (work) => {
   const before = process.cpuUsage();
   await work();

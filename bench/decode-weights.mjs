@@ -12,6 +12,7 @@ import { inFormat, WEIGHT_FORMATS } from "../dist/generate/weight-format.js";
 import { fillWeights, modelOf, openModel, withOrigin } from "../dist/model/index.js";
 import { loadTokenizer } from "../dist/text/index.js";
 import { presetOf } from "../dist/train/config/presets.js";
+import { median } from "./median.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -77,7 +78,6 @@ for (let turn = 0; turn <= Number(values.turns); turn++) {
   }
 }
 
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
 const whole = formats.get("fp32");
 for (const [format, one] of formats) {
   const loss =

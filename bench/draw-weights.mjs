@@ -6,6 +6,7 @@ import { availableParallelism, loadavg } from "node:os";
 import { parseArgs } from "node:util";
 import { drawNormals } from "../dist/model/draw-weights.js";
 import { Random } from "../dist/util/random.js";
+import { median } from "./median.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -57,7 +58,6 @@ for (let round = 0; round < Number(values.rounds); round += 1) {
     rows[name].processor.push((1e3 * (user + system)) / count);
   }
 }
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 const told = Object.entries(rows).map(([name, { wall, processor }]) => ({
   name,
   wallNs: median(wall),

@@ -9,6 +9,7 @@ import os from "node:os";
 import { parseArgs } from "node:util";
 import { machineLimits, ourStep, pytorchMissing, pytorchStep } from "./suite/contenders.mjs";
 import { shapeArguments } from "./suite/shape.mjs";
+import { median } from "./median.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -31,7 +32,6 @@ const SHAPE = {
 const LOOP =
   'process.stdin.on("end", () => process.exit()).resume();' +
   "const turn = () => { const end = Date.now() + 20; while (Date.now() < end); setImmediate(turn); }; turn();";
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
 /** Runs `work` beside busy processes. */
 async function beside(count, work) {

@@ -19,6 +19,7 @@ import { placePlan } from "../dist/lower/place-plan.js";
 import { optimize } from "../dist/passes/pipeline.js";
 import { buildTrainingPlan } from "../dist/train/step/step-plan.js";
 import { randomTrainer } from "./random-trainer.mjs";
+import { median } from "./median.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -102,7 +103,6 @@ for (let round = -1; round < size.rounds; round++) {
     if (round >= 0) way.times.push(performance.now() - started);
   }
 }
-const median = (times) => times.toSorted((a, b) => a - b)[times.length >> 1];
 console.log(`predicted for the engine alone (${chip.name}): ${predictedMs.toFixed(1)} ms a step`);
 for (const [name, { loaded, times, before }] of Object.entries(ways)) {
   const usage = loaded.usage();

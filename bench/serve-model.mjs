@@ -117,5 +117,3 @@ export async function complete(url, body) {
   if (!isDone || reason === null) throw new Error("an answer that did not end");
   return { text, firstMs: firstMs ?? NaN, elapsedMs: performance.now() - startedMs };
 }
-
-export const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];

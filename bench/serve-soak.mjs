@@ -5,7 +5,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { complete, drawnModelFolder, median, startServer } from "./serve-model.mjs";
+import { median } from "./median.mjs";
+import { complete, drawnModelFolder, startServer } from "./serve-model.mjs";
 
 const { values } = parseArgs({
   options: {

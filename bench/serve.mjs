@@ -10,7 +10,8 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
-import { complete, drawnModelFolder, median, processOf, startServer } from "./serve-model.mjs";
+import { median } from "./median.mjs";
+import { complete, drawnModelFolder, processOf, startServer } from "./serve-model.mjs";
 
 const { values } = parseArgs({
   options: {

@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { build, isStale } from "../scripts/build.mjs";
+import { median } from "./median.mjs";
 
 if (isStale()) await build();
 const { arithmeticOf } = await import("../dist/chip/arithmetic/arithmetic.js");
@@ -45,8 +46,6 @@ if (values.against !== undefined) {
     settings: ["nearest", "exact"],
   });
 }
-
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
 
 for (const [rows, depth, columns] of [
   [208, 32, 208],

@@ -4,6 +4,7 @@
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { build, isStale } from "../scripts/build.mjs";
+import { median } from "./median.mjs";
 
 if (isStale()) await build();
 const { createSimEngine } = await import("../dist/engine/sim/index.js");
@@ -72,7 +73,6 @@ for (const [preset, batchSize, sequenceLength] of [
       cpuMs.push((user + system) / 1e3);
     }
   }
-  const median = (numbers) => numbers.toSorted((x, y) => x - y)[numbers.length >> 1];
   const base = median(contenders.find(({ arithmetic }) => arithmetic === "2026-08").cpuMs);
   for (const { arithmetic, engine, counts, elapsed, cpuMs } of contenders) {
     const after = engine.products();

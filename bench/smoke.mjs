@@ -9,6 +9,7 @@ import { drawNormals } from "../dist/model/draw-weights.js";
 import { Random } from "../dist/util/random.js";
 import { ourStep, ourTokens } from "./suite/contenders.mjs";
 import { shapeArguments } from "./suite/shape.mjs";
+import { median } from "./median.mjs";
 
 const { values } = parseArgs({ options: { update: { type: "boolean", default: false } } });
 const here = (name) => fileURLToPath(new URL(name, import.meta.url));
@@ -17,7 +18,6 @@ const SMALL = {
   ...{ family: "llama", layers: 4, heads: 4, kv_heads: 4, channels: 128, ffn: 384, vocab: 2048 },
   ...{ batch: 4, context: 64, tied: true, lora: 0, threads: 1 },
 };
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 const processorMs = (before) => {
   const { user, system } = process.cpuUsage(before);
   return (user + system) / 1000;

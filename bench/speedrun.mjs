@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { training } from "../dist/index.js";
 import { ControlBlock } from "../dist/train/run/control.js";
+import { median } from "./median.mjs";
 
 const TARGET_LOSS = 1.92;
 const EVALUATE_EVERY = 50;
@@ -127,24 +128,21 @@ const readResults = () =>
         .map((line) => JSON.parse(line))
     : [];
 
-const median = (numbers) => {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Infinity;
-};
+const medianOrNever = (numbers) => median(numbers) ?? Infinity;
 
 function printTable() {
   const results = readResults();
   const names = Object.keys(RECIPES).filter((name) => results.some((row) => row.recipe === name));
   const time = (row) => row.crossed?.processorMs ?? Infinity;
-  const base = median(results.filter(({ recipe }) => recipe === "published").map(time));
+  const base = medianOrNever(results.filter(({ recipe }) => recipe === "published").map(time));
   console.log(
     "recipe              seeds  crossed at (median)  processor s  of published   ms a step",
   );
   for (const name of names) {
     const rows = results.filter(({ recipe }) => recipe === name);
-    const at = median(rows.map((row) => row.crossed?.step ?? Infinity));
-    const ms = median(rows.map(time));
-    const aStep = median(rows.map((row) => row.spent.processorMs / row.steps));
+    const at = medianOrNever(rows.map((row) => row.crossed?.step ?? Infinity));
+    const ms = medianOrNever(rows.map(time));
+    const aStep = medianOrNever(rows.map((row) => row.spent.processorMs / row.steps));
     console.log(
       `${name.padEnd(20)}${String(rows.length).padStart(5)}${String(at).padStart(21)}${(ms / 1000).toFixed(1).padStart(13)}${(ms / base).toFixed(3).padStart(14)}${aStep.toFixed(1).padStart(12)}`,
     );

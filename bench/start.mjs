@@ -12,6 +12,7 @@ import { loadavg, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { median } from "./median.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -96,8 +97,6 @@ async function firstStep(root, preset) {
   }
   return time;
 }
-
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
 const roots = [join(here, ".."), ...(values.root === undefined ? [] : [resolve(values.root)])];
 if (values["first-step"] !== undefined) {

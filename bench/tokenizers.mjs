@@ -14,6 +14,7 @@ import { encodeDocuments } from "../dist/text/piece-encoder.js";
 import { generateStories } from "../dist/text/stories/generate.js";
 import { checkTokenizerJson } from "../dist/text/tokenizer-json.js";
 import { runTokenizer } from "../dist/text/tokenizer-runner.js";
+import { median } from "./median.mjs";
 
 const { Tokenizer } = createRequire(import.meta.url)("@anush008/tokenizers");
 
@@ -102,7 +103,6 @@ function chosen() {
   ];
 }
 
-const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1];
 async function cpuMsOf(work) {
   const before = process.cpuUsage();
   const result = await work();
