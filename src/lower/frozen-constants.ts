@@ -60,14 +60,18 @@ export function frozenInputs(
  * several sections share theirs. The weights' buffers stay, for other plans that share them.
  */
 export function withConstants(plan: Plan, inputs: ConstantInputs, read: ReadFrozen): Plan {
+  return bound(plan, inputs, setOf, read);
+}
+
+/** `keyOf`: dispatches of one key share a program, with the constants of the first of them. */
+function bound(plan: Plan, inputs: ConstantInputs, keyOf: typeof setOf, read: ReadFrozen): Plan {
   const programs = new Map(plan.programs);
   const names = new Map<string, string>();
   const constant = (dispatch: Dispatch): Dispatch => {
     const chosen = inputs.get(dispatch.program);
     const program = plan.programs.get(dispatch.program);
     if (chosen === undefined || chosen.size === 0 || program === undefined) return dispatch;
-    const buffers = [...chosen].map((name) => dispatch.inputs.get(name)?.buffer ?? "");
-    const key = JSON.stringify([dispatch.program, ...buffers]);
+    const key = keyOf(dispatch, chosen);
     const name = names.get(key) ?? `${dispatch.program}_of_${names.size}`;
     if (!names.has(key)) {
       names.set(key, name);
@@ -88,6 +92,11 @@ export function withConstants(plan: Plan, inputs: ConstantInputs, read: ReadFroz
     sections,
     programs: new Map([...programs].filter(([name]) => used.has(name))),
   };
+}
+
+/** What tells a program with its set of weights from others. */
+function setOf(dispatch: Dispatch, chosen: ReadonlySet<string>): string {
+  return JSON.stringify([dispatch.program, ...[...chosen].map((name) => bufferOf(dispatch, name))]);
 }
 
 function bufferOf({ inputs }: Dispatch, input: string): string {
@@ -162,15 +171,16 @@ export function chooseConstants(plan: Plan, question: FrozenQuestion): FrozenCho
   const dispatches = [...sections.values()].flat();
   const countOf = (program: string): number =>
     dispatches.filter((dispatch) => dispatch.program === program).length;
+  const samples = samplesOf(plan);
+  const price = (priced: Plan, counts: FrozenQuestion["runs"]): number =>
+    placedPrices(priced, chip, driver)({}).priceOf({ runs: counts }).ms;
   const chosen = new Map<string, ReadonlySet<string>>();
   for (const [program, inputs] of candidates) {
-    const pricing = new ProgramPricing(asked, program, chip, driver);
+    const pricing = new ProgramPricing(asked, program, samples, price);
     const cheaper = [...inputs].filter((input) => wanted === "constants" || pricing.saves(input));
     if (cheaper.length > 0) chosen.set(program, new Set(cheaper));
   }
-  const price = (priced: Plan): number =>
-    placedPrices(priced, chip, driver)({}).priceOf({ runs }).ms;
-  const inputsMs = price(asked);
+  const inputsMs = price(asked, runs);
   const weightCount = countWeights(all, countOf);
   const unpriced = weightCount - countWeights(candidates, countOf);
   const rest =
@@ -191,19 +201,19 @@ export function chooseConstants(plan: Plan, question: FrozenQuestion): FrozenCho
   if (candidates.size === 0) return stay("no frozen matrix is an input of a program of the engine");
   let constantsMs: number;
   try {
-    constantsMs = price(withSampleConstants(asked, chosen.size === 0 ? candidates : chosen));
+    const priced = chosen.size === 0 ? candidates : chosen;
+    constantsMs = price(withSamples(asked, priced, samples), runs);
   } catch (error) {
     if (error instanceof PassError) return stay(`the chip takes no such program: ${error.message}`);
     throw error;
   }
   if (chosen.size === 0) return stay(`no matrix is cheaper as a constant${rest}`, constantsMs);
   const sets = distinctSets(dispatches, chosen);
-  const more = sets.length;
   const compiling = sets.reduce(
     (sum, program) => sum + compileMs(plan.programs.get(program)?.function.operations.length ?? 0),
     0,
   );
-  const programCount = inputsProgramCount - chosen.size + more;
+  const programCount = inputsProgramCount - chosen.size + sets.length;
   const savedMs = (inputsMs - constantsMs) * updateCount;
   const { budget } = question;
   if (budget !== undefined && programCount > budget)
@@ -259,8 +269,7 @@ function distinctSets(dispatches: readonly Dispatch[], inputs: ConstantInputs): 
   for (const dispatch of dispatches) {
     const chosen = inputs.get(dispatch.program);
     if (chosen === undefined) continue;
-    const buffers = [...chosen].map((input) => bufferOf(dispatch, input));
-    sets.set(JSON.stringify([dispatch.program, ...buffers]), dispatch.program);
+    sets.set(setOf(dispatch, chosen), dispatch.program);
   }
   return [...sets.values()];
 }
@@ -269,21 +278,28 @@ function distinctSets(dispatches: readonly Dispatch[], inputs: ConstantInputs): 
 class ProgramPricing {
   readonly #plan: Plan | undefined;
   readonly #program: string;
+  readonly #samples: ReadFrozen;
   readonly #price: (plan: Plan) => number | undefined;
   readonly #known = new Map<string, boolean>();
   #inputsMs: number | undefined;
 
-  constructor(plan: Plan, program: string, chip: Chip, driver: Driver) {
+  constructor(
+    plan: Plan,
+    program: string,
+    samples: ReadFrozen,
+    price: (plan: Plan, runs: FrozenQuestion["runs"]) => number,
+  ) {
     const [dispatch] = [...plan.sections.values()].flat().filter((one) => one.program === program);
     const own = plan.programs.get(program);
     this.#program = program;
+    this.#samples = samples;
     if (dispatch !== undefined && own !== undefined) {
       const [programs, sections] = [new Map([[program, own]]), new Map([["once", [dispatch]]])];
       this.#plan = { ...plan, programs, sections };
     }
     this.#price = (priced) => {
       try {
-        return placedPrices(priced, chip, driver)({}).priceOf({ runs: { once: 1 } }).ms;
+        return price(priced, { once: 1 });
       } catch (error) {
         // The chip takes no such program.
         if (error instanceof PassError) return undefined;
@@ -302,7 +318,7 @@ class ProgramPricing {
     if (known !== undefined) return known;
     this.#inputsMs ??= this.#price(this.#plan);
     const inputs = new Map([[this.#program, new Set([input])]]);
-    const constantMs = this.#price(withSampleConstants(this.#plan, inputs));
+    const constantMs = this.#price(withSamples(this.#plan, inputs, this.#samples));
     const saves =
       constantMs !== undefined && this.#inputsMs !== undefined && constantMs < this.#inputsMs;
     this.#known.set(key, saves);
@@ -311,35 +327,22 @@ class ProgramPricing {
 }
 
 /** For prices alone: one program with drawn numbers serves all layers. */
-function withSampleConstants(plan: Plan, inputs: ConstantInputs): Plan {
-  const samples = new Map<number, Float32Array>();
+function withSamples(plan: Plan, inputs: ConstantInputs, samples: ReadFrozen): Plan {
+  return bound(plan, inputs, ({ program }) => program, samples);
+}
+
+/** Drawn numbers of a weight's size; weights of one size share them. */
+function samplesOf(plan: Plan): ReadFrozen {
+  const drawn = new Map<number, Float32Array>();
   const random = new Random(1);
-  const programs = new Map(plan.programs);
-  for (const [name, chosen] of inputs) {
-    const program = plan.programs.get(name);
-    if (program === undefined) continue;
-    programs.set(
-      name,
-      boundProgram(program, name, chosen, (input) => {
-        const type = program.function.inputs.find((one) => one.name === input)?.type;
-        const length = type?.kind === "tensor" ? elementCount(staticShape(type)) : 0;
-        const known = samples.get(length);
-        if (known !== undefined) return known;
-        const numbers = new Float32Array(length);
-        for (let at = 0; at < length; at++) numbers[at] = 0.05 * (random.uniform() - 0.5);
-        samples.set(length, numbers);
-        return numbers;
-      }),
-    );
-  }
-  const bound = (dispatch: Dispatch): Dispatch => {
-    const chosen = inputs.get(dispatch.program);
-    if (chosen === undefined) return dispatch;
-    const rest = new Map([...dispatch.inputs].filter(([input]) => !chosen.has(input)));
-    return { ...dispatch, inputs: rest };
+  return (buffer) => {
+    const type = plan.buffers.get(buffer)?.type;
+    const length = type === undefined ? 0 : elementCount(staticShape(type));
+    const known = drawn.get(length);
+    if (known !== undefined) return known;
+    const numbers = new Float32Array(length);
+    for (let at = 0; at < length; at++) numbers[at] = 0.05 * (random.uniform() - 0.5);
+    drawn.set(length, numbers);
+    return numbers;
   };
-  const sections = [...plan.sections].map(
-    ([name, dispatches]) => [name, dispatches.map(bound)] as const,
-  );
-  return { ...plan, programs, sections: new Map(sections) };
 }
