@@ -29,6 +29,8 @@ const CASES: Readonly<Partial<Record<string, DrawCase>>> = {
 /** The constants of a program are fp32 and so good to 6e-8; a wrong factor or sign is a million times as far off. */
 const LARGEST_ERROR = 1e-6;
 const RUNS = 10;
+/** Seeds that once found a fault: a matrix shared by a stack, with axes of 1 before it. */
+const KNOWN: Readonly<Record<string, readonly [number][]>> = { matmul: [[1957143446]] };
 
 const worst = new Map<string, { error: number; elements: number; redrawn: number }>();
 
@@ -63,7 +65,7 @@ describe("the gradient by finite differences of", () => {
       property(integer({ min: 0, max: 2 ** 31 }), (seed) => {
         expect(checkRule(name, draw, seed)).toBeLessThan(LARGEST_ERROR);
       }),
-      { numRuns: RUNS, endOnFailure: true },
+      { numRuns: RUNS, endOnFailure: true, examples: [...(KNOWN[name] ?? [])] },
     );
   });
 

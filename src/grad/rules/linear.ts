@@ -62,7 +62,9 @@ export const LINEAR_RULES = {
     const xGradient = (): Value =>
       transposeX ? product(emit, y, g, transposeY, true) : product(emit, g, y, false, !transposeY);
     const yGradient = (): Value => {
-      if (yIsShared && !transposeX) return sharedMatrixGradient(emit, x, g, transposeY);
+      // Axes of 1 before the matrix count for nothing in the sum.
+      if (yIsShared && !transposeX)
+        return reshapeTo(emit, sharedMatrixGradient(emit, x, g, transposeY), yMatrix);
       return transposeY
         ? product(emit, g, x, true, transposeX)
         : product(emit, x, g, !transposeX, false);
