@@ -97,6 +97,7 @@ export interface PlanEstimateOptions {
   readonly place?: (program: PlanProgram) => Placement;
 }
 
+/** What counts as part of a call. */
 export interface EstimateOptions {
   /** Count the conversion and the copies of inputs and outputs, as a caller without shared buffers pays them. */
   readonly hostCopies?: boolean;

@@ -16,7 +16,14 @@ export { formatFigure } from "./figure.ts";
 export type { Figure, FigureKind } from "./figure.ts";
 export { allRules, checkFunction, checkPlan, isLegal } from "./legality/check.ts";
 export type { Finding } from "./legality/check.ts";
-export type { FunctionRule, OpRule, PlanRule, Severity, Symptom } from "./legality/rule.ts";
+export type {
+  FunctionRule,
+  OpRule,
+  PlanRule,
+  RuleContext,
+  Severity,
+  Symptom,
+} from "./legality/rule.ts";
 export { chipJson, formatChip, formatChips, formatEstimate, formatFindings } from "./print.ts";
 export { COMPILE_TARGETS, compileTarget } from "./targets.ts";
 export type { CompileTarget } from "./targets.ts";
@@ -24,4 +31,4 @@ export type { Bound } from "./cost/model.ts";
 export type { Breakdown } from "./estimate.ts";
 export type { AnyRule } from "./legality/rule.ts";
 export type { ChipRates } from "./rates.ts";
-export type { OpRoof } from "./cost/roof.ts";
+export type { OpRoof, RoofKind, RoofMemory } from "./cost/roof.ts";

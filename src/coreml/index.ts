@@ -33,6 +33,6 @@ export {
   Weights,
 } from "./weights.ts";
 export type { WeightLocation, WeightProblem } from "./weights.ts";
-export type { LiteralPlace } from "./map-literals.ts";
+export type { LiteralPlace, Replace } from "./map-literals.ts";
 export type { MovedWeights } from "./weights.ts";
 export type { WriteProgramOptions } from "./program-writer.ts";

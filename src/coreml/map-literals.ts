@@ -19,7 +19,8 @@ export interface LiteralPlace {
   readonly parameter: string;
 }
 
-type Replace = (literal: Literal, place: LiteralPlace) => Literal;
+/** What stands in a literal's place; the same literal where nothing changes. */
+export type Replace = (literal: Literal, place: LiteralPlace) => Literal;
 
 /**
  * A program in which every literal of an op's parameters and attributes is replaced by what `replace` returns for it.

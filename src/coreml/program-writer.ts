@@ -32,6 +32,7 @@ import { opsetToModel } from "./opset-names.ts";
 import { writeType } from "./type-message.ts";
 import { writeValue } from "./value-message.ts";
 
+/** How closely the message keeps to what exporters write. */
 export interface WriteProgramOptions {
   /**
    * Tensors written in place become `const` ops (but for `constexpr_*`) and every op gets its `name`, as exporters

@@ -8,6 +8,7 @@ import type { Scaling } from "./scaling.ts";
 import type { Numerics } from "./sim/numerics.ts";
 import { isSimulated, simulatedChip } from "../chip/simulated.ts";
 
+/** What an engine is made with; each engine takes what concerns it. */
 export interface EngineOptions {
   /** Default: what the system offers. */
   readonly threads?: number;

@@ -88,6 +88,7 @@ export interface ExecutionStep {
   readonly beside?: readonly string[];
 }
 
+/** How an engine runs a section: its steps in order. */
 export interface SectionExecution {
   readonly section: string;
   readonly steps: readonly ExecutionStep[];
@@ -142,6 +143,7 @@ export interface LoadedPlan {
   usage?(): EngineUsage;
   /** What a section's dispatches become here, for engines that join or replace them. */
   describeExecution?(section: string): SectionExecution;
+  /** Lets go of buffers and programs; running one afterwards throws. */
   close(): Promise<void>;
 }
 
@@ -183,6 +185,7 @@ export interface Engine {
   compilationCost?(needs: readonly SectionsOfPlan[]): CompilationCost | undefined;
   /** Throws `EngineError` for a program the engine refuses, naming program, op and rule. */
   load(plan: Plan, options?: LoadOptions): Promise<LoadedPlan>;
+  /** Lets go of threads, devices and every plan that is still loaded. */
   close(): Promise<void>;
 }
 

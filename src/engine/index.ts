@@ -3,11 +3,12 @@ export { ENGINE_NAMES, createEngine } from "./create.ts";
 export type {
   BufferView,
   CompilationCost,
-  FewRowCounts,
   DispatchTiming,
   Engine,
   EngineDescription,
   EngineUsage,
+  ExecutionStep,
+  FewRowCounts,
   LoadOptions,
   LoadedPlan,
   MemoryReport,
@@ -24,3 +25,4 @@ export { runFunction } from "./run-function.ts";
 export type { RunFunctionOptions } from "./run-function.ts";
 export type { EngineOptions } from "./create.ts";
 export type { EvaluateOptions } from "./reference/evaluate.ts";
+export type { AneEngineOptions } from "./ane/index.ts";

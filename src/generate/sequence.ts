@@ -19,7 +19,7 @@ export function copyNumbers(
 }
 
 /** Sizes of one sequence's keys or values in a layer. */
-type CacheSizes = Pick<ModelConfig, "layerCount" | "keyValueHeadCount" | "headSize">;
+export type CacheSizes = Pick<ModelConfig, "layerCount" | "keyValueHeadCount" | "headSize">;
 
 /**
  * One sequence under a model: the keys and values of its positions, in host memory. A decoder (decoder.ts) appends to

@@ -5,6 +5,7 @@ import type { Storage } from "../plan/storage.ts";
 
 /** How a model's matrices and tables may stand in memory while texts are written. */
 export const WEIGHT_FORMATS = ["bf16", "fp16", "int8", "int4"] as const;
+/** How weights are stored while tokens are made. */
 export type WeightFormat = (typeof WEIGHT_FORMATS)[number];
 
 /** Numbers that share a scale: as many as MLX takes, or half of them where rows are not made of those. */

@@ -14,7 +14,7 @@ export {
   tensorLiteral,
 } from "./literal.ts";
 export { OPS, isOpName, opRow } from "./ops/index.ts";
-export type { OpName } from "./ops/index.ts";
+export type { OpName, OpRowOf } from "./ops/index.ts";
 export type {
   Argument,
   BlobReference,
@@ -57,8 +57,9 @@ export type {
   TupleType,
 } from "./types.ts";
 export type { MilCheck, MilProblem, Verification } from "./verify.ts";
-export type { OpCall } from "./op-call.ts";
-export type { ParameterSpec } from "./op-parameters.ts";
+export type { CallEnvironment, OpCall } from "./op-call.ts";
+export type { ParameterKind, ParameterSpec } from "./op-parameters.ts";
 export type { TensorList } from "./ops/lists.ts";
 export type { ParseOptions } from "./text/parser.ts";
 export type { PrintOptions } from "./text/printer.ts";
+export type { Precision } from "./evaluate-operation.ts";

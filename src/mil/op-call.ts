@@ -50,6 +50,7 @@ export class OpCall {
     this.#parameters = parameters;
   }
 
+  /** The error of a broken rule, with the op, its inputs' types and the remedy; the caller throws it. */
   fail(rule: string, remedy?: string): MilError {
     return new MilError(
       "mil.op",
@@ -58,10 +59,12 @@ export class OpCall {
     );
   }
 
+  /** Whether the program gives a parameter. */
   has(name: string): boolean {
     return this.#inputs.has(name);
   }
 
+  /** The one value of a parameter. Throws where it is missing or a list. */
   operand(name: string): Operand {
     const argument = this.#inputs.get(name);
     if (argument === undefined) throw this.fail(`parameter "${name}" is missing`);
@@ -81,6 +84,7 @@ export class OpCall {
     return this.tensorTypeOf(this.operand(name), name);
   }
 
+  /** The tensor type of any operand; `name` is what messages call it. */
   tensorTypeOf(operand: Operand, name = "x"): TensorType {
     const { type } = operand;
     const declared = type.kind === "state" ? type.wrapped : type;
@@ -94,10 +98,12 @@ export class OpCall {
     return declared;
   }
 
+  /** Element type of a parameter. */
   dataType(name: string): DataType {
     return this.tensorType(name).dataType;
   }
 
+  /** Sizes of a parameter; "?" or a name where the program leaves one open. */
   shape(name: string): readonly Dimension[] {
     return this.tensorType(name).shape;
   }
@@ -112,6 +118,7 @@ export class OpCall {
     return this.tensorOf(this.operand(name), name);
   }
 
+  /** Numbers of any operand, as `tensor`; `name` is what messages call it. */
   tensorOf(operand: Operand, name = "x"): HostTensor {
     const literal = literalOf(operand);
     if (literal !== undefined && literal.data.kind === "numbers")
@@ -135,6 +142,7 @@ export class OpCall {
     return numbers;
   }
 
+  /** One whole number. */
   int(name: string): number {
     const value = this.float(name);
     if (!Number.isInteger(value)) {
@@ -143,6 +151,7 @@ export class OpCall {
     return value;
   }
 
+  /** One number. */
   float(name: string): number {
     const [value, ...rest] = this.numbers(name);
     if (value === undefined || rest.length > 0) {
@@ -156,6 +165,7 @@ export class OpCall {
     return this.has(name) ? this.float(name) : roundTo(dataType, this.float(name));
   }
 
+  /** All numbers of a setting, or its fallback's. */
   numbers(name: string): readonly number[] {
     if (this.has(name)) return Array.from(this.tensor(name).data);
     const fallback = this.#fallback(name);
@@ -164,16 +174,19 @@ export class OpCall {
     throw this.fail(`parameter "${name}" is missing`);
   }
 
+  /** One truth value; false where neither program nor table gives one. */
   bool(name: string): boolean {
     if (!this.has(name)) return this.#fallback(name) === true;
     return this.float(name) !== 0;
   }
 
+  /** Truth values; none where the parameter is absent. */
   bools(name: string): readonly boolean[] {
     if (!this.has(name)) return [];
     return this.ints(name).map((value) => value !== 0);
   }
 
+  /** A constant string, or the fallback. */
   string(name: string): string {
     if (!this.has(name)) {
       const fallback = this.#fallback(name);
@@ -198,6 +211,7 @@ export class OpCall {
     return axes;
   }
 
+  /** An axis counted from the front. Throws where it is outside `rank`. */
   normalizeAxis(axis: number, rank: number, name = "axis"): number {
     const positive = axis < 0 ? axis + rank : axis;
     if (!Number.isInteger(axis) || positive < 0 || positive >= rank) {

@@ -14,6 +14,7 @@ export type ParameterKind =
   | "bools"
   | "string";
 
+/** What the op table says about a parameter. */
 export interface ParameterSpec {
   readonly kind: ParameterKind;
   readonly optional: boolean;

@@ -34,11 +34,13 @@ interface OpTraits {
   readonly domain?: "positive";
 }
 
+/** What an op multiplies and sums. */
 export interface ProductTrait {
   /** The operand that goes through, and the one that counts as weights. */
   readonly operands: readonly [string, string];
   /** A convolution slides its weights over places. */
   readonly slides?: true;
+  /** How many products each number of the result sums. */
   readonly terms: (call: OpCall) => Dimension;
 }
 

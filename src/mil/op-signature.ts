@@ -34,6 +34,7 @@ export function signaturesOf(op: string): readonly OpSignature[] {
   return signatures;
 }
 
+/** Names of the public ops but `const`. */
 export type PublicOpName = keyof typeof OP_SIGNATURES;
 
 /** The 166 public ops beside `const`, which the program itself holds. */

@@ -2,6 +2,7 @@ import type { MilType, TensorType } from "./types.ts";
 
 /** Opsets by the name their functions carry in text. */
 export const OPSETS = ["ios13", "ios14", "ios15", "ios16", "ios17", "ios18"] as const;
+/** A version of MIL's op set, by the name that programs carry. */
 export type Opset = (typeof OPSETS)[number];
 
 /** Numbers of a literal: fp16, bf16 and fp8 stand in a Float32Array, bool and sub-byte types in the byte arrays. */
@@ -29,6 +30,7 @@ export interface LiteralItems {
   readonly kind: "items";
   readonly items: readonly Literal[];
 }
+/** Keys and values of a dictionary literal. */
 export interface LiteralPairs {
   readonly kind: "pairs";
   readonly pairs: readonly (readonly [Literal, Literal])[];
@@ -40,6 +42,7 @@ export interface NumericLiteralData {
   readonly numbers: NumericData;
   readonly shape?: readonly number[];
 }
+/** Strings of a literal, in row-major order; `shape` as in `NumericLiteralData`. */
 export interface StringLiteralData {
   readonly kind: "strings";
   readonly strings: readonly string[];

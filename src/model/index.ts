@@ -11,6 +11,7 @@ export type {
   FamilyName,
   GemmaConfig,
   Gpt2Config,
+  LayerKind,
   LlamaConfig,
   MistralConfig,
   ModelConfig,

@@ -14,6 +14,7 @@ interface Bringing {
 
 /** Names of the buffers beside a grouped weight's codes, which stand under the weight's own name. */
 export const scalesName = (weight: string): string => `scales:${weight}`;
+/** Name of the buffer of a grouped weight's offsets. */
 export const biasesName = (weight: string): string => `biases:${weight}`;
 
 /** What a stage's weights are read for. */

@@ -15,6 +15,7 @@ import type {
 
 /** A buffer name, or a run of elements inside a buffer. */
 export type BindingInput = string | { readonly buffer: string; readonly offset: number };
+/** Where a result goes: a buffer or a run inside one, written or added. */
 export type OutputBindingInput =
   | BindingInput
   | { readonly buffer: string; readonly offset?: number; readonly mode: OutputBinding["mode"] };
@@ -30,6 +31,7 @@ export class PlanBuilder {
     this.#name = name;
   }
 
+  /** Adds a program. Throws `PlanError` for a name that is taken. */
   program(
     name: string,
     fn: MilFunction,

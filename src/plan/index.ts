@@ -2,7 +2,7 @@
 export { PlanBuilder } from "./builder.ts";
 export { PlanError } from "./errors.ts";
 export { planMemory, totalByteLength } from "./memory.ts";
-export type { PlanMemory, SectionMemory } from "./memory.ts";
+export type { Placement, PlanMemory, SectionMemory } from "./memory.ts";
 export type {
   Binding,
   BufferRole,
@@ -13,10 +13,11 @@ export type {
   PersistentRole,
   Plan,
   PlanProgram,
+  TransientRole,
   UnpackedWeight,
 } from "./plan.ts";
 export { planJson, printPlan } from "./print.ts";
 export type { BindingInput, OutputBindingInput } from "./builder.ts";
-export type { DescribedPlan } from "./print.ts";
+export type { DescribedPlan, TapLine } from "./print.ts";
 export type { GroupedStorage, ScaleType } from "./storage.ts";
-export type { StoredArray } from "./stored-numbers.ts";
+export type { StoredArray, StoredNumbers } from "./stored-numbers.ts";

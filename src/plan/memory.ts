@@ -18,6 +18,7 @@ export interface Lifetime {
 /** A transient buffer's place in its section's arenas. */
 export type Placement = Lifetime & PackedPlace;
 
+/** Where the transient buffers of a section stand, and how many bytes that takes. */
 export interface SectionMemory {
   readonly section: string;
   readonly placements: readonly Placement[];

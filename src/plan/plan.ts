@@ -15,8 +15,11 @@ export const PERSISTENT_ROLES = [
   "output",
 ] as const;
 export const TRANSIENT_ROLES = ["activation", "tap", "scratch"] as const;
+/** Roles of buffers that keep their numbers between runs. */
 export type PersistentRole = (typeof PERSISTENT_ROLES)[number];
+/** Roles of buffers that live within one run of a section and share memory. */
 export type TransientRole = (typeof TRANSIENT_ROLES)[number];
+/** What a buffer is for: decides its lifetime and who may write it. */
 export type BufferRole = PersistentRole | TransientRole;
 
 /** A buffer of a plan: its type, role and lifetime. */
@@ -130,6 +133,7 @@ export type HostKernel =
       readonly weights: readonly { readonly source: string; readonly numbers: string }[];
     };
 
+/** Buffers of a stored weight: codes, scales and offsets, and the numbers that they become. */
 export interface UnpackedWeight {
   readonly storage: Storage;
   readonly codes: string;

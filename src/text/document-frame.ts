@@ -20,6 +20,7 @@ export interface DocumentFrame {
   readonly mark: DocumentMark | undefined;
 }
 
+/** The token that stands between documents. */
 export interface DocumentMark {
   readonly token: number;
   /** Whether it is the end of the document before it as well. */

@@ -157,3 +157,4 @@ export type { DownloadedFile, DownloadOptions, DownloadProgress } from "../hub/h
 export type { HubEnvironment, HubFile } from "../hub/hub-environment.ts";
 export { downloadTinyStories, TINY_STORIES } from "./tiny-stories.ts";
 export type { PairRowOptions, PairState } from "./examples/pair-batches.ts";
+export type { Bindings } from "./stories/grammar.ts";

@@ -10,6 +10,7 @@ import type { TokenView } from "./token-view.ts";
 /** Bytes of one token id in a file. */
 export type TokenWidth = 2 | 4;
 
+/** What a file of token ids must hold. */
 export interface OpenTokenFileOptions {
   /** Ids must be below it; also decides the width where nothing else does. */
   readonly vocabularySize: number;

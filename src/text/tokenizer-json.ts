@@ -19,6 +19,7 @@ export interface ComponentJson {
   readonly [field: string]: unknown;
 }
 
+/** The `model` of a `tokenizer.json`: kind, vocabulary with ids or scores, merges. */
 export interface ModelJson {
   readonly type: string;
   readonly vocab: Readonly<Record<string, number>> | readonly (readonly [string, number])[];

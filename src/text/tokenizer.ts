@@ -58,6 +58,7 @@ export interface StreamDecoder {
 export interface StreamEncoder {
   /** Ids that became certain with this text. */
   push(text: string): Uint32Array;
+  /** Ids of what is left. The encoder starts afresh. */
   end(): Uint32Array;
 }
 

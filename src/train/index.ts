@@ -84,18 +84,24 @@ export type { RunFiles } from "./run/checkpoint-contents.ts";
 export type { FreezeResult, PublishedState } from "./run/control.ts";
 export type {
   DataSettings,
+  HeldOutSettings,
+  ModelSettings,
   PlanSettings,
+  PreparationSettings,
   PricedSettings,
   RunCounts,
+  StepSettings,
+  TimedSettings,
 } from "./config/part-settings.ts";
 export type { AdamwSettings } from "./step/adamw.ts";
 export type { Recompute } from "./step/block-derivatives.ts";
 export type { Dropout } from "./step/dropout.ts";
-export type { LossScale } from "./step/loss-scale.ts";
+export type { LossScale, LossScaleState } from "./step/loss-scale.ts";
 export type { MuonSettings } from "./step/muon.ts";
-export type { Pipeline } from "./step/pipeline.ts";
+export type { Pipeline, PipelineHooks } from "./step/pipeline.ts";
 export type { PreferenceSettings } from "./step/preference.ts";
 export type { RewardTotals, Rewards } from "./step/reward-sums.ts";
 export type { StepPart, UpdateShard } from "./step/step-part.ts";
 export type { TrainingGroup } from "./step/training-group.ts";
 export { describeBase } from "./run/frozen-base.ts";
+export type { WireLosses } from "./step/wire-losses.ts";

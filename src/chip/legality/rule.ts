@@ -34,6 +34,7 @@ interface RuleText {
   readonly contradictedBy?: string;
 }
 
+/** For which chip and driver a rule is asked. */
 export interface RuleContext {
   readonly chip: Chip;
   readonly driver: Driver;
@@ -43,14 +44,19 @@ export interface RuleContext {
 export interface OpRule extends RuleText {
   /** Ops it looks at; "all" for every op but constants. */
   readonly ops: readonly string[] | "all";
+  /** What of this call breaks the rule, with both numbers; nothing where it holds. */
   readonly applies: (call: OpView, context: RuleContext) => string | undefined;
 }
 
+/** A rule about a whole function: its inputs, results and ops together. */
 export interface FunctionRule extends RuleText {
+  /** What of the function breaks the rule, with both numbers; nothing where it holds. */
   readonly applies: (fn: MilFunction, context: RuleContext) => string | undefined;
 }
 
+/** A rule about a plan: its programs, buffers and how often they run. */
 export interface PlanRule extends RuleText {
+  /** What of the plan breaks the rule, with both numbers; nothing where it holds. */
   readonly applies: (plan: Plan, context: RuleContext) => string | undefined;
 }
 

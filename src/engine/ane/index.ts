@@ -23,6 +23,7 @@ import { PIECE } from "./section-plan.ts";
 import { LoadedSegments } from "./segments.ts";
 import type { TaskEvent } from "./task-runner.ts";
 
+/** How the Neural Engine's driver is reached and watched. */
 export interface AneEngineOptions {
   /** Default "e5rt", or what `ANECDOTE_ANE_DRIVER` names. */
   readonly driver?: Driver;

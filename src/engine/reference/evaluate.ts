@@ -19,6 +19,7 @@ import { formatType, staticShape } from "../../mil/types.ts";
 import type { TensorType } from "../../mil/types.ts";
 import { didYouMean } from "../../util/nearest.ts";
 
+/** What random and endless ops need beyond their inputs. */
 export interface EvaluateOptions {
   /** "declared" (the default) rounds every result to its declared type, "float64" only integers. */
   readonly precision?: Precision;

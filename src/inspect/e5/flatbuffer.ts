@@ -29,6 +29,7 @@ export type FlatNode =
   /** A place that was already shown, or that lies deeper than is followed. */
   | { readonly kind: "reference"; readonly offset: number };
 
+/** A field of a flatbuffer's table: its slot in the vtable, where its value stands in bytes, and what that is. */
 export interface FlatField {
   readonly slot: number;
   readonly offset: number;

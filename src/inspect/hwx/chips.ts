@@ -6,6 +6,7 @@ import type { Family } from "./map/types.ts";
  */
 export type Encoding = "byte-records" | "word-records";
 
+/** A compiler target of HWX files: whose it is and how its task descriptors are written. */
 export interface HwxTarget {
   readonly subtype: number;
   /** Apple's name of the target, as the compiler's `-t` option writes it in upper case. */

@@ -30,6 +30,7 @@ export type RowShape = WithoutResult<ProgramRow>;
 /** How constants are written. `placeholder` gives them a type without numbers: enough to check and to price. */
 export type ConstantMode = "numbers" | "placeholder";
 
+/** How a case's plan is built for the engine that runs or prices it. */
 export interface BuildOptions {
   /** Element type of buffers and constants: fp16 for a prediction, fp32 where an engine converts. */
   readonly dataType: Extract<DataType, "fp16" | "fp32">;

@@ -30,6 +30,7 @@ const SERVICE_IS_GONE =
 const isDeath = (result: ProbeResult | undefined): boolean =>
   result?.ended === "signal" || result?.ended === "exit" || result?.ended === "time limit";
 
+/** How far a self-test is. */
 export interface Progress {
   readonly done: number;
   readonly total: number;

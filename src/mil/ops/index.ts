@@ -27,8 +27,8 @@ import { SPACE_DEPTH } from "./space-depth.ts";
 import { TENSOR_OPERATION } from "./tensor-operation.ts";
 import { TENSOR_TRANSFORMATION } from "./tensor-transformation.ts";
 
-/** The op table: one row an op, grouped by family, keyed by MIL's own names. */
-export const OPS = {
+/** The rows as they are written, each with the names and kinds of its own parameters in its type. */
+const ROWS = {
   ...ELEMENTWISE_BINARY,
   ...ELEMENTWISE_UNARY,
   ...ACTIVATION,
@@ -59,7 +59,14 @@ export const OPS = {
 } as const satisfies Record<string, OpRow>;
 
 /** Names of the op table. */
-export type OpName = keyof typeof OPS;
+export type OpName = keyof typeof ROWS;
+
+/** The row of one op: an `OpRow` that knows the names and kinds of its parameters. */
+export type OpRowOf<Name extends OpName> = Omit<OpRow, "parameters"> &
+  Pick<(typeof ROWS)[Name], "parameters">;
+
+/** The op table: one row an op, grouped by family, keyed by MIL's own names. */
+export const OPS: { readonly [Name in OpName]: OpRowOf<Name> } = ROWS;
 
 const NAMES: ReadonlySet<string> = new Set(Object.keys(OPS));
 

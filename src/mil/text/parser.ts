@@ -13,6 +13,7 @@ import { CHARACTER, Scanner } from "./scanner.ts";
 import { isTypeWord } from "./type-parser.ts";
 import { ValueParser } from "./value-parser.ts";
 
+/** How text is read. */
 export interface ParseOptions {
   /** What the text is called in messages. */
   readonly fileName?: string;

@@ -15,6 +15,7 @@ import type { MilType } from "../types.ts";
 import { LiteralPrinter } from "./literal-printer.ts";
 import { escapeString } from "./literal-printer.ts";
 
+/** How a program is printed. */
 export interface PrintOptions {
   /** Dialect to print in; the program's own when left out. From 1.3 on scalars are written `int32(1)`. */
   readonly version?: string;

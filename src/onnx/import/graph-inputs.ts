@@ -9,6 +9,7 @@ import type { TensorNumbers } from "../tensor-numbers.ts";
 import { milTypeOf } from "../type-codes.ts";
 import { identifier } from "./graph-names.ts";
 
+/** What an ONNX model does not say itself, and how its program is written. */
 export interface ImportOptions {
   /** Sizes of inputs, by the input's name; needed where the model leaves them open. */
   readonly shapes?: ReadonlyMap<string, readonly number[]>;

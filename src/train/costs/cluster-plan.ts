@@ -56,6 +56,7 @@ export interface ClusterPlanOptions {
   readonly batchCount?: number;
 }
 
+/** How a model and its batches are spread over machines. */
 export type LayoutKind = "data" | "sharded" | "pipeline" | "pipeline, sharded";
 
 /** One way to arrange the machines, with what it is predicted to take. */

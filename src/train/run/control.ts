@@ -117,6 +117,7 @@ export class ControlBlock {
     return Atomics.load(this.#words, BESIDE) === 1;
   }
 
+  /** Called when a checkpoint begins to be written beside the steps. */
   beginSaveBeside(): void {
     Atomics.store(this.#words, BESIDE, 1);
   }

@@ -69,6 +69,7 @@ export interface PreparedData {
   close(): void;
 }
 
+/** Hears what preparation is doing, as one sentence. */
 export type Report = (text: string) => void;
 
 /**

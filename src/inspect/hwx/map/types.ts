@@ -1,5 +1,6 @@
 /** How a register's name or a field's place is known. `inferred` is this project's own reading. */
 export const PROVENANCES = ["sample", "documented", "inferred"] as const;
+/** How a register's name or a field's place is known; one of `PROVENANCES`. */
 export type Provenance = (typeof PROVENANCES)[number];
 
 export const FAMILIES = ["h11", "h13", "h14", "h15", "h16", "h17", "h18", "h18g"] as const;
