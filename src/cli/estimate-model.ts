@@ -1,5 +1,5 @@
 import { estimateStep, estimateToken, plannedModel, trainedModel } from "../train/index.ts";
-import type { TrainConfig } from "../train/index.ts";
+import type { PricedSettings } from "../train/index.ts";
 import { UsageError } from "./errors.ts";
 import type { Answer, EstimateFlags, Target } from "./estimate-answer.ts";
 
@@ -8,7 +8,7 @@ const FILE_FLAGS = ["function", "shape", "dim", "hostCopies", "asWritten"] as co
 
 /** What `estimate --preset` or `--model` predicts: a training step, or a token. */
 export function estimateModel(
-  config: TrainConfig,
+  config: PricedSettings,
   { chip, driver, calibrated }: Target,
   flags: EstimateFlags,
 ): Answer {

@@ -12,7 +12,7 @@ import {
   resolveTrainConfig,
 } from "../train/index.ts";
 import type { CorpusPaths } from "../text/index.ts";
-import type { RowReading, TrainConfig } from "../train/index.ts";
+import type { HeldOutSettings, RowReading } from "../train/index.ts";
 import { resolveOptions } from "../util/options.ts";
 import type { OptionValues } from "../util/options.ts";
 import { append } from "./append.ts";
@@ -129,7 +129,7 @@ interface EvalFlags {
 }
 
 /** What a run's folder, or a checkpoint in it, was trained with. */
-function configOfRun(model: string): TrainConfig | undefined {
+function configOfRun(model: string): HeldOutSettings | undefined {
   const folder = [model, dirname(model)].find((path) => existsSync(join(path, CONFIG_FILE)));
   if (folder === undefined) return undefined;
   const { config } = resolveTrainConfig({}, [readTrainLayer(fileLayer(join(folder, CONFIG_FILE)))]);

@@ -7,7 +7,7 @@ import {
   plannedModel,
   trainedModel,
 } from "../train/index.ts";
-import type { MemoryFit, TrainConfig } from "../train/index.ts";
+import type { MemoryFit, PricedSettings, TimedSettings } from "../train/index.ts";
 import { formatBytes, formatMs } from "../util/format.ts";
 import { UsageError } from "./errors.ts";
 
@@ -33,7 +33,7 @@ export function memorySize(text: string): number {
 
 /** What a step takes, whether it fits, what limits it, and how long it is predicted to be. */
 export async function printMemory(
-  config: TrainConfig,
+  config: PricedSettings & TimedSettings,
   memory: string,
   flags: { readonly chip?: string; readonly json?: boolean; readonly measure?: boolean },
 ): Promise<void> {

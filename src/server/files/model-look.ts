@@ -11,7 +11,7 @@ import {
   resolveRun,
   trainedModel,
 } from "../../train/index.ts";
-import type { TrainConfig } from "../../train/index.ts";
+import type { PricedSettings } from "../../train/index.ts";
 import { formatBytes, formatCount, formatJoules } from "../../util/format.ts";
 import { costBars, programsTable, stepTimeline, briefMs } from "../plan/pictures.ts";
 import { planOfSettings, runSettings } from "../plan/run-plan.ts";
@@ -43,7 +43,7 @@ export function modelParts(path: string, context: LookContext): LookParts {
 }
 
 /** Settings of a training that would begin with a model. */
-function settingsOf({ model }: ModelFolderReport): TrainConfig | undefined {
+function settingsOf({ model }: ModelFolderReport): PricedSettings | undefined {
   if (model === undefined) return undefined;
   const { folder, config } = model;
   const values = {
@@ -68,7 +68,7 @@ function checkpointsSection({ checkpoints }: ModelFolderReport): string {
   );
 }
 
-function costSections(config: TrainConfig, { chip, target }: LookContext): readonly string[] {
+function costSections(config: PricedSettings, { chip, target }: LookContext): readonly string[] {
   const model = trainedModel(config, plannedModel(config));
   const token = estimateToken(config, { chip: target.id });
   const { view } = planOfSettings(config, target.id);

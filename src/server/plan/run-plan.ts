@@ -27,7 +27,7 @@ import {
   resolveRun,
   trainedModel,
 } from "../../train/index.ts";
-import type { TrainConfig } from "../../train/index.ts";
+import type { PricedSettings } from "../../train/index.ts";
 import type {
   DispatchView,
   PlanView,
@@ -58,7 +58,7 @@ export function runPlan(folder: string, chipName?: string): RunPlan {
 }
 
 /** The same of settings that no run has yet. */
-export function planOfSettings(config: TrainConfig, chipName?: string): RunPlan {
+export function planOfSettings(config: PricedSettings, chipName?: string): RunPlan {
   const own = simulatedChip(config.engine);
   const chip = chipName === undefined ? (own ?? chipByName(COMPARED)) : chipByName(chipName);
   const driver = chooseDriver(config.ane_driver);
@@ -108,7 +108,7 @@ export function planOfSettings(config: TrainConfig, chipName?: string): RunPlan 
 }
 
 /** A run's settings as its next process would take them. */
-export function runSettings(folder: string): TrainConfig {
+export function runSettings(folder: string): PricedSettings {
   const path = join(folder, CONFIG_FILE);
   if (!existsSync(path))
     throw new RunError("run.config.none", `${folder} has no config.yaml to make its step from`);

@@ -2,15 +2,11 @@ import { parseModelConfig, readJsonFile, readModelConfig } from "../../model/ind
 import { fittingModel } from "../../model/fitting-sizes.ts";
 import type { ModelSizes } from "../../model/fitting-sizes.ts";
 import type { ModelConfig } from "../../model/index.ts";
-import type { TrainConfig } from "./config.ts";
+import type { ShapeSettings } from "./part-settings.ts";
 import { DEFAULT_PRESET, presetOf } from "./presets.ts";
 import { SIZE_KEYS } from "./size-keys.ts";
 
 const CONFIG_BYTE_LIMIT = 1 << 20;
-
-export type ShapeSettings = Partial<
-  Pick<TrainConfig, "preset" | "model" | "model_config" | (typeof SIZE_KEYS)[number]>
->;
 
 /** Where the shape of a run's model comes from. */
 export type ShapeSource =

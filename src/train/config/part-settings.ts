@@ -1,8 +1,13 @@
 import type { TrainConfig } from "./config.ts";
 import type { MethodSettings } from "./method-options.ts";
-import type { ShapeSettings } from "./model-shape.ts";
+import type { SIZE_KEYS } from "./size-keys.ts";
 
 // What parts of a run read of its settings. A whole `TrainConfig` is each of these.
+
+/** Where the shape of a run's model comes from, and what changes it. */
+export type ShapeSettings = Partial<
+  Pick<TrainConfig, "preset" | "model" | "model_config" | (typeof SIZE_KEYS)[number]>
+>;
 
 /** What the shape of a run's model follows from before its data are read. */
 export type ModelSettings = ShapeSettings &
@@ -33,7 +38,13 @@ export type PlanSettings = ModelSettings & StepSettings;
 export type RunCounts = Pick<TrainConfig, "gradient_accumulation_steps" | "sum_order">;
 
 /** What a step is priced by, for one machine and for several. */
-export type PricedSettings = PlanSettings & Pick<TrainConfig, "wire" | "ane_driver">;
+export type PricedSettings = PlanSettings & RunCounts & Pick<TrainConfig, "wire" | "ane_driver">;
+
+/** What decides where a frozen base's matrices stand on a Neural Engine. */
+export type FrozenBaseSettings = Pick<
+  TrainConfig,
+  "method" | "base_weights" | "gradient_accumulation_steps" | "ane_driver"
+>;
 
 /** What a step is timed by on an engine of this machine. */
 export type TimedSettings = PlanSettings & Pick<TrainConfig, "threads" | "ane_driver" | "numerics">;

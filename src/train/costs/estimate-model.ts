@@ -6,7 +6,7 @@ import type { PlanEstimate } from "../../chip/estimate.ts";
 import { bucketFor, buildDecodePlan } from "../../generate/decode-plan.ts";
 import { estimatePlacedPlan, placedPrices } from "../../lower/index.ts";
 import type { ExpectedRuns } from "../../lower/index.ts";
-import type { TrainConfig } from "../config/config.ts";
+import type { PlanSettings, PricedSettings } from "../config/part-settings.ts";
 import { plannedModel } from "../run/prepare.ts";
 import { expectedRuns, planOf } from "../run/plan-of.ts";
 import { trainedModel } from "../run/trained-model.ts";
@@ -66,7 +66,7 @@ export interface TokenEstimate {
  * Throws `ChipError` for an unknown chip.
  */
 export function estimateStep(
-  config: TrainConfig,
+  config: PricedSettings,
   options: EstimateModelOptions = {},
 ): StepEstimate {
   const chip = chipWith(options.chip ?? "m4", options.calibrated);
@@ -112,7 +112,7 @@ export function estimateStep(
 
 /** Predicts time and energy of one generated token of a run's model on a chip. Throws `ChipError`. */
 export function estimateToken(
-  config: TrainConfig,
+  config: PlanSettings,
   options: EstimateModelOptions = {},
 ): TokenEstimate {
   const chip = chipWith(options.chip ?? "m4", options.calibrated);

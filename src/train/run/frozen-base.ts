@@ -11,13 +11,7 @@ import type { Model } from "../../model/index.ts";
 import { elementCount, staticShape } from "../../mil/types.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { formatNumber } from "../../chip/figure.ts";
-import type { TrainConfig } from "../config/config.ts";
-
-/** What decides where a frozen base's matrices stand on a Neural Engine. */
-export type BaseSettings = Pick<
-  TrainConfig,
-  "method" | "base_weights" | "gradient_accumulation_steps" | "ane_driver"
->;
+import type { FrozenBaseSettings } from "../config/part-settings.ts";
 
 export interface BaseQuestion {
   /** `ane` with its chip, or `sim:<chip>`. */
@@ -39,7 +33,7 @@ export function isOnNeuralEngine(engine: string): boolean {
 export function chooseBase(
   plan: Plan,
   model: Model,
-  settings: BaseSettings,
+  settings: FrozenBaseSettings,
   { engine, updateCount, compilations }: BaseQuestion,
 ): FrozenChoice | undefined {
   const { method, base_weights: wanted, gradient_accumulation_steps: microBatches } = settings;

@@ -2,6 +2,11 @@ import { Worker } from "node:worker_threads";
 import { compiledUrl } from "../../util/source-layout.ts";
 import type { TrainConfig } from "../config/config.ts";
 
+/** What the training thread of such a process is given. */
+export interface MemberWorkerData {
+  readonly config: TrainConfig;
+}
+
 /** How long a process that was asked to end waits for rank 0 to end the run. */
 const PATIENCE_MS = 6000;
 
@@ -11,7 +16,7 @@ const PATIENCE_MS = 6000;
  */
 export async function followInWorker(config: TrainConfig, signal?: AbortSignal): Promise<boolean> {
   const worker = new Worker(compiledUrl("train/run/member-worker.ts"), {
-    workerData: { config },
+    workerData: { config } satisfies MemberWorkerData,
   });
   return await new Promise<boolean>((resolve, reject) => {
     signal?.addEventListener("abort", () => {

@@ -3,10 +3,10 @@ import { writeSync } from "node:fs";
 import { workerData } from "node:worker_threads";
 import { launchedProcess } from "../../cluster/index.ts";
 import { messageOf } from "../../util/errors.ts";
-import type { TrainConfig } from "../config/config.ts";
 import { followTraining } from "./group-member.ts";
+import type { MemberWorkerData } from "./member-session.ts";
 
-const { config } = workerData as { readonly config: TrainConfig };
+const { config } = workerData as MemberWorkerData;
 const launched = launchedProcess();
 try {
   if (launched !== undefined) await followTraining(config, launched);

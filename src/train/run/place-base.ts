@@ -1,7 +1,7 @@
 import type { Engine } from "../../engine/engine.ts";
 import { formatBytes } from "../../util/format.ts";
 import { memoryFit } from "../costs/memory-fit.ts";
-import type { TrainConfig } from "../config/config.ts";
+import type { PlanSettings } from "../config/part-settings.ts";
 import { TrainError } from "../errors.ts";
 import { hasQuantizedBase } from "../config/method-options.ts";
 import { isOnNeuralEngine } from "./frozen-base.ts";
@@ -14,12 +14,12 @@ import { trainedModel } from "./trained-model.ts";
  * not hold it and the file can stand in for it. `note` hears why. Throws `TrainError` for a file in a group of processes,
  * and on engines that do not read one.
  */
-export function placeBase(
-  config: TrainConfig,
+export function placeBase<Settings extends PlanSettings>(
+  config: Settings,
   isInGroup: boolean,
   engine: Engine,
   note: (text: string) => void,
-): TrainConfig {
+): Settings {
   const { base_weights: wanted, method, model: path } = config;
   if (method === "full") return config;
   if (wanted === "constants") {
@@ -50,7 +50,7 @@ export function placeBase(
 }
 
 /** Throws `TrainError` where there are no programs that constants could stand in, or where they would be unpacked. */
-function requireConstants(config: TrainConfig, isInGroup: boolean, engine: Engine): void {
+function requireConstants(config: PlanSettings, isInGroup: boolean, engine: Engine): void {
   const { name } = engine.description;
   const reason = !isOnNeuralEngine(name)
     ? `programs with weights as constants are a Neural Engine's, and this is ${name}`

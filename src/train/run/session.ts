@@ -29,6 +29,13 @@ const STUCK_IN_GROUP_MS = 5000;
 /** What saves for a thread that hangs: loaded beside the first steps, so that nobody waits for it. */
 const loadSaver = async () => import("./emergency-save.ts");
 
+/** What the training thread is given. */
+export interface WorkerData {
+  readonly config: TrainConfig;
+  readonly control: SharedArrayBuffer;
+  readonly energy?: SharedArrayBuffer;
+}
+
 /** Messages from the training thread. */
 export type WorkerMessage =
   | { readonly kind: "event"; readonly event: TrainEvent }
@@ -65,7 +72,10 @@ export async function trainLocked(
   const { stuckAfterMs = 30_000 } = options;
   const control = new ControlBlock();
   const worker = new Worker(compiledUrl("train/run/worker.ts"), {
-    workerData: { config, control: control.buffer, energy: options.energy?.buffer },
+    workerData: {
+      ...{ config, control: control.buffer },
+      ...(options.energy !== undefined && { energy: options.energy.buffer }),
+    } satisfies WorkerData,
   });
   let last: TrainEvent | undefined;
   let shared: SharedRun | undefined;

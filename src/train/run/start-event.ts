@@ -5,7 +5,7 @@ import { EVENTS_VERSION } from "../../runs/events.ts";
 import type { TrainEvent } from "../../runs/events.ts";
 import type { PreparedData } from "./prepare.ts";
 import { shapeSource } from "../config/model-shape.ts";
-import type { ShapeSettings } from "../config/model-shape.ts";
+import type { ShapeSettings } from "../config/part-settings.ts";
 
 type StartEvent = Extract<TrainEvent, { kind: "start" }>;
 

@@ -1,19 +1,14 @@
 // The training thread. It posts events; what stops it comes through the control block's shared memory,
 // since the thread does not turn its event loop while the runtime computes.
 import { parentPort, workerData } from "node:worker_threads";
-import type { TrainConfig } from "../config/config.ts";
 import { ControlBlock } from "./control.ts";
 import { EnergyBlock } from "../costs/energy-block.ts";
 import { sharedRun } from "./emergency-save.ts";
 import { runTraining } from "./run.ts";
 import { toldError } from "./session-options.ts";
-import type { WorkerMessage } from "./session.ts";
+import type { WorkerData, WorkerMessage } from "./session.ts";
 
-const { config, control, energy } = workerData as {
-  readonly config: TrainConfig;
-  readonly control: SharedArrayBuffer;
-  readonly energy?: SharedArrayBuffer;
-};
+const { config, control, energy } = workerData as WorkerData;
 
 function post(message: WorkerMessage): void {
   parentPort?.postMessage(message);
