@@ -50,6 +50,7 @@ const STEP_OPTIONS = {
   max_seq_length: TRAIN_OPTIONS.max_seq_length,
   batch_size: TRAIN_OPTIONS.batch_size,
   gradient_accumulation_steps: TRAIN_OPTIONS.gradient_accumulation_steps,
+  moment_dtype: TRAIN_OPTIONS.moment_dtype,
   recompute: TRAIN_OPTIONS.recompute,
   method: TRAIN_OPTIONS.method,
   lora_rank: TRAIN_OPTIONS.lora_rank,

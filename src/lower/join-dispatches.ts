@@ -1,6 +1,6 @@
 import type { Chip, Driver } from "../chip/chip.ts";
 import { compileMs } from "../chip/cost/compile.ts";
-import { hostBytesPerMs, hostProgramMs } from "../chip/cost/host.ts";
+import { adamwBytes, hostBytesPerMs, hostProgramMs } from "../chip/cost/host.ts";
 import { priceCall, pricingRates } from "../chip/cost/model.ts";
 import { edgeBytesOf, functionWork } from "../chip/cost/work.ts";
 import { LONGEST_PROGRAM, SURFACES } from "../chip/legality/system-rules.ts";
@@ -229,12 +229,13 @@ class Waits {
         const spec = plan.buffers.get(name);
         return spec === undefined || isTransient(spec.role) ? sum : sum + byteLengthOf(spec.type);
       }, 0);
+    const updatePasses = updatePassesOf(plan);
     this.#updateMs = dispatches.map(({ inputs }) => {
       const fresh = [...inputs.values()].flatMap(({ buffer }) =>
         written.has(buffer) && !read.has(buffer) ? [buffer] : [],
       );
       for (const buffer of fresh) read.add(buffer);
-      return (UPDATE_PASSES * bytesOf(fresh)) / hostRate;
+      return (updatePasses * bytesOf(fresh)) / hostRate;
     });
     this.#resultMs = dispatches.map(({ program, outputs }, at) => {
       const own = plan.programs.get(program);
@@ -265,8 +266,14 @@ class Waits {
   }
 }
 
-/** Bytes that an update moves for each byte of a weight, and what taking a result and counting its norm do. */
-const UPDATE_PASSES = 7.5;
+/** Bytes that an update moves for each byte of a weight. */
+function updatePassesOf(plan: Plan): number {
+  for (const { hostKernel } of plan.programs.values())
+    if (hostKernel?.kind === "adamw") return adamwBytes(hostKernel.momentType) / 4;
+  return adamwBytes("fp32") / 4;
+}
+
+/** What taking a result and counting its norm move for each byte of it. */
 const RESULT_PASSES = 2.5;
 
 /** Buffers that other sections write. */

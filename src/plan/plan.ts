@@ -65,6 +65,10 @@ export interface Dispatch {
   readonly outputs: ReadonlyMap<string, OutputBinding>;
 }
 
+/** How an optimizer's moments stand in memory. */
+export const MOMENT_TYPES = ["fp32", "bf16"] as const;
+export type MomentType = (typeof MOMENT_TYPES)[number];
+
 /**
  * What a program computes, told by name, where an engine may have a faster kernel than the program's ops.
  * The MIL function is the definition; conformance compares the two.
@@ -79,6 +83,8 @@ export type HostKernel =
       readonly beta1: number;
       readonly beta2: number;
       readonly epsilon: number;
+      /** How m and v stand in memory; bf16 as uint16 patterns. */
+      readonly momentType: MomentType;
       /** Names of the function's inputs; its outputs are `new_<name>` of weight, m and v. */
       readonly parameters: readonly {
         readonly weight: string;

@@ -73,17 +73,27 @@ function floats(f: FunctionBuilder, x: Value, kind: ScaleType): Value {
     case "fp16":
       return f.op("cast", { x, dtype: "fp32" });
     case "bf16":
-      return f.op("gather", {
-        x: f.constant(tensorLiteral("fp32", [BFLOAT16_COUNT], bfloat16Numbers()), "bf16_numbers"),
-        indices: f.op("cast", { x, dtype: "int32" }),
-        axis: 0,
-      });
+      return bfloat16Numbers(f, x, bfloat16Table(f));
   }
+}
+
+/** The number of every bf16 pattern, fp32 [65536]. */
+export function bfloat16Table(f: FunctionBuilder): Value {
+  return f.constant(tensorLiteral("fp32", [BFLOAT16_COUNT], tableOfNumbers()), "bf16_numbers");
+}
+
+/** fp32 of bf16 patterns, uint16. */
+export function bfloat16Numbers(f: FunctionBuilder, patterns: Value, table: Value): Value {
+  return f.op("gather", {
+    x: table,
+    indices: f.op("cast", { x: patterns, dtype: "int32" }),
+    axis: 0,
+  });
 }
 
 const BFLOAT16_COUNT = 65536;
 
-function bfloat16Numbers(): Float32Array {
+function tableOfNumbers(): Float32Array {
   const numbers = new Float32Array(BFLOAT16_COUNT);
   bfloat16ToFloat32(
     Uint16Array.from({ length: BFLOAT16_COUNT }, (_, bits) => bits),

@@ -3,7 +3,7 @@ import { OpCall } from "../../mil/op-call.ts";
 import { operandsOf, tensorTypeOf } from "../../mil/program.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { byteLengthOf, elementCount, staticShape } from "../../mil/types.ts";
-import type { PlanProgram } from "../../plan/plan.ts";
+import type { MomentType, PlanProgram } from "../../plan/plan.ts";
 import type { Chip } from "../chip.ts";
 
 /** Share of the package's bandwidth that kernels on the CPU's cores reach, and their ceiling in GB/s. */
@@ -17,6 +17,14 @@ export function hostBytesPerMs(chip: Chip): number {
   return Math.min(chip.memoryBandwidth.value * HOST_SHARE, HOST_CEILING) * 1e6;
 }
 
+/**
+ * Bytes that AdamW moves for a number: the weight, m and v read and written, the gradient read, and the engine's fp16 copy
+ * written.
+ */
+export function adamwBytes(momentType: MomentType): number {
+  return 8 + 4 + 2 + 4 * (momentType === "bf16" ? 2 : 4);
+}
+
 /** Milliseconds of a program that stays on the CPU: its traffic, or its products at the CPU's rate. */
 export function hostProgramMs(program: PlanProgram, chip: Chip): number {
   const { hostKernel, function: fn } = program;
@@ -24,9 +32,9 @@ export function hostProgramMs(program: PlanProgram, chip: Chip): number {
   if (hostKernel === undefined) return hostFunctionMs(fn, chip);
   switch (hostKernel.kind) {
     case "adamw": {
-      // Weight, m and v read and written, the gradient read, and the engine's fp16 copy written.
       const weights = new Set(hostKernel.parameters.map(({ weight }) => weight));
-      return (30 * elementsOf(fn, (name) => weights.has(name))) / perMs;
+      const bytes = adamwBytes(hostKernel.momentType);
+      return (bytes * elementsOf(fn, (name) => weights.has(name))) / perMs;
     }
     case "muon":
     case "adapter_norms":

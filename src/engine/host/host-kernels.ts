@@ -2,7 +2,12 @@ import { elementCount, staticShape } from "../../mil/types.ts";
 import type { HostKernel, Plan } from "../../plan/plan.ts";
 import type { BufferView } from "../engine.ts";
 import { EngineError } from "../errors.ts";
-import { KERNEL_ADAMW, KERNEL_EMBEDDING_GRADIENT, KERNEL_SUM_OF_SQUARES } from "./kernel-job.ts";
+import {
+  KERNEL_ADAMW,
+  KERNEL_ADAMW_SHORT_MOMENTS,
+  KERNEL_EMBEDDING_GRADIENT,
+  KERNEL_SUM_OF_SQUARES,
+} from "./kernel-job.ts";
 import type { KernelMemory, KernelRunner } from "./kernel-job.ts";
 import { prepareStream } from "./stream.ts";
 import type { FileNumbers } from "./stream.ts";
@@ -114,7 +119,7 @@ export function kernelSuits(plan: Plan, dispatch: BoundDispatch, host: KernelPla
   // Unpacking and reading work wherever their buffers stand.
   if (kernel?.kind === "unpack" || kernel?.kind === "stream")
     return dispatch.outputs.every(({ mode }) => mode === "write");
-  if (kernel === undefined || !isFloat32(dispatch)) return false;
+  if (kernel === undefined || !suitsTypes(dispatch, kernel)) return false;
   switch (kernel.kind) {
     case "muon":
     case "adapter_norms":
@@ -176,12 +181,20 @@ function numbersInFile({ buffer }: Region, { readWeight }: KernelHost): FileNumb
   );
 }
 
-/** Kernels compute in fp32; indices are int32. */
-function isFloat32(dispatch: BoundDispatch): boolean {
-  return [...dispatch.inputs, ...dispatch.outputs].every(
-    ({ value: { type } }) =>
-      type.kind === "tensor" && (type.dataType === "fp32" || type.dataType === "int32"),
-  );
+/** Kernels compute in fp32; indices are int32, short moments bf16 patterns. */
+function suitsTypes(dispatch: BoundDispatch, kernel: HostKernel): boolean {
+  const short = new Set(kernel.kind === "adamw" ? shortMoments(kernel) : []);
+  return [...dispatch.inputs, ...dispatch.outputs].every(({ value: { name, type } }) => {
+    if (type.kind !== "tensor") return false;
+    if (short.has(name)) return type.dataType === "uint16";
+    return type.dataType === "fp32" || type.dataType === "int32";
+  });
+}
+
+/** Names of inputs and outputs that are bf16 patterns. */
+function shortMoments({ momentType, parameters }: AdamwKernel): readonly string[] {
+  if (momentType === "fp32") return [];
+  return parameters.flatMap(({ m, v }) => [m, v, `new_${m}`, `new_${v}`]);
 }
 
 function unsuitable(dispatch: BoundDispatch): EngineError {
@@ -217,6 +230,8 @@ function prepareAdamw(
   host: KernelHost,
 ): PreparedKernel {
   const words: number[] = [];
+  const isShort = kernel.momentType === "bf16";
+  const widths = isShort ? [4, 4, 2, 2] : [4, 4, 4, 4];
   for (const parameter of kernel.parameters) {
     const places = adamwPlaces(parameter, dispatch, host) ?? [];
     const [first] = places;
@@ -226,7 +241,7 @@ function prepareAdamw(
     for (let start = 0; start < count; start += ADAMW_CHUNK) {
       words.push(
         memory,
-        ...places.map(({ byteOffset }) => byteOffset + 4 * start),
+        ...places.map(({ byteOffset }, index) => byteOffset + (widths[index] ?? 4) * start),
         Math.min(ADAMW_CHUNK, count - start),
         parameter.decay ? 1 : 0,
         0,
@@ -240,7 +255,7 @@ function prepareAdamw(
     const [rate = 0, decay = 0, correction1 = 1, correction2 = 1, scale = 1] = views.map(
       (view) => view[0] ?? 0,
     );
-    host.pool.run(KERNEL_ADAMW, items, [
+    host.pool.run(isShort ? KERNEL_ADAMW_SHORT_MOMENTS : KERNEL_ADAMW, items, [
       scale,
       beta1,
       1 - beta1,

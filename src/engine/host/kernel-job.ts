@@ -13,6 +13,7 @@ export const KERNEL_EMBEDDING_GRADIENT = 3;
 export const KERNEL_FLOAT32_TO_FLOAT16 = 4;
 export const KERNEL_FLOAT16_TO_FLOAT32 = 5;
 export const KERNEL_ROWS = 6;
+export const KERNEL_ADAMW_SHORT_MOMENTS = 7;
 
 /** Memory that kernels work on. */
 export type KernelMemory = Pick<SharedMemory, "memory" | "shared">;
@@ -62,6 +63,7 @@ export function openJobBuffers(buffers: JobBuffers): JobArea {
 /** The exports of assembly/kernels.ts. */
 export interface KernelExports {
   adamw(...numbers: readonly number[]): void;
+  adamwShortMoments(...numbers: readonly number[]): void;
   sumOfSquares(x: number, count: number): number;
   embeddingGradient(...numbers: readonly number[]): void;
   float32ToFloat16(source: number, target: number, count: number): void;
@@ -87,7 +89,8 @@ export function runItem(
   const kernels = kernelsOf(word(0));
   switch (kind) {
     case KERNEL_ADAMW:
-      kernels.adamw(
+    case KERNEL_ADAMW_SHORT_MOMENTS:
+      kernels[kind === KERNEL_ADAMW ? "adamw" : "adamwShortMoments"](
         word(1),
         word(2),
         word(3),

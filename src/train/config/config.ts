@@ -144,7 +144,30 @@ export function resolveTrainConfig(
       `warmup_steps ${whole.warmup_steps} is neither a whole number of steps nor a share below 1`,
     );
   }
+  checkMoments(whole);
   return { config: whole, origins };
+}
+
+/** Throws `TrainError` where moments cannot stand in the type that is asked for. */
+function checkMoments({ moment_dtype: type, optimizer, engine }: TrainConfig): void {
+  if (type === "fp32") return;
+  const refuse = (problem: string, remedy: string): never => {
+    throw new TrainError("train.config.moment_dtype", `moment_dtype ${type}: ${problem}`, {
+      remedy,
+    });
+  };
+  if (optimizer === "muon") {
+    refuse(
+      "muon's running mean of gradients stands in fp32",
+      "Leave --moment-dtype out, or take --optimizer adamw.",
+    );
+  }
+  if (engine === "gpu") {
+    refuse(
+      "the engine gpu holds numbers of 16 bits as 32, so that nothing would be saved",
+      "Leave --moment-dtype out, or take --engine cpu, ane or sim:m4.",
+    );
+  }
 }
 
 /** The learning rate at the last step where nobody gave it for this peak: a tenth, or the preset's proportion. */

@@ -233,6 +233,7 @@ const KEPT: readonly Key[] = [
   "rslora",
   "target_modules",
   "trained_layers",
+  "moment_dtype",
   "dpo_beta",
   "dpo_adapter",
   "quantize_base",

@@ -1,4 +1,5 @@
 import { SCALINGS } from "../../engine/scaling.ts";
+import { MOMENT_TYPES } from "../../plan/plan.ts";
 import { choiceOption, numberOption } from "../../util/options.ts";
 import { SCHEDULES } from "../step/schedule.ts";
 
@@ -69,6 +70,11 @@ export const OPTIMIZATION_OPTIONS = {
     aliases: ["beta2"],
   }),
   adam_epsilon: numberOption("AdamW's epsilon", { ...OPTIMIZATION, minimum: 0 }),
+  moment_dtype: choiceOption(
+    "what AdamW's moments are kept in between updates: bf16 takes half the memory and time of fp32, and is rounded so that means stay right",
+    MOMENT_TYPES,
+    { ...OPTIMIZATION, aliases: ["exp_avg_dtype"] },
+  ),
   max_grad_norm: numberOption("clip gradients to this global norm; 0 = off", {
     ...OPTIMIZATION,
     minimum: 0,
@@ -105,6 +111,7 @@ export const OPTIMIZATION_DEFAULTS = {
   adam_beta1: 0.9,
   adam_beta2: 0.95,
   adam_epsilon: 1e-8,
+  moment_dtype: "fp32",
   max_grad_norm: 1,
   loss_scale: 0,
   scaling: "auto",

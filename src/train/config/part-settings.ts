@@ -24,6 +24,7 @@ export type StepSettings = MethodSettings &
     | "adam_beta1"
     | "adam_beta2"
     | "adam_epsilon"
+    | "moment_dtype"
     | "engine"
     | "arithmetic"
     | "recompute"

@@ -51,6 +51,7 @@ export const CHANGES_PLAN = {
   adam_beta1: true,
   adam_beta2: true,
   adam_epsilon: true,
+  moment_dtype: true,
   max_grad_norm: false,
   loss_scale: false,
   scaling: true,

@@ -93,7 +93,7 @@ export function runWriters(
       if (files.tokenizer !== undefined) saveTokenizer(folder, files.tokenizer);
     },
     (folder) => saveTrainedWeights(folder, parameters, view),
-    (folder) => saveOptimizer(folder, parameters, view),
+    (folder) => saveOptimizer(folder, parameters, viewOf),
     ...(losses === undefined ? [] : [(folder: string) => saveLosses(folder, losses)]),
     (folder) => writeWholeFile(join(folder, TRAINER_STATE), `${JSON.stringify(state, null, 2)}\n`),
   ];
@@ -127,20 +127,16 @@ export function restoreWeights(
   loadWeights(checkpoint, model, view, trained);
   const unread = new Set(others);
   deriveNorms(model, view, (weight) => unread.has(weight));
-  loadOptimizer(checkpoint, trained, floats(viewOf));
+  loadOptimizer(checkpoint, trained, viewOf);
 }
 
-function saveOptimizer(
-  folder: string,
-  parameters: Parameters,
-  viewOf: (name: string) => Float32Array,
-): void {
+function saveOptimizer(folder: string, parameters: Parameters, viewOf: ViewOf): void {
   writeSafetensors(
     join(folder, OPTIMIZER_FILE),
     trainableWeights(parameters).flatMap((weight) =>
       keptBeside(weight).map((buffer) => ({
         name: buffer,
-        dataType: "F32" as const,
+        dataType: storedType(buffer, viewOf(buffer)),
         shape: staticShape(weight.type),
         chunks: () => [bytesOf(viewOf(buffer))],
       })),
@@ -148,15 +144,19 @@ function saveOptimizer(
   );
 }
 
-function bytesOf(view: Float32Array): Uint8Array {
+/** Moments of 16 bits are bf16 patterns. */
+function storedType(buffer: string, view: BufferView): "F32" | "BF16" {
+  if (view instanceof Float32Array) return "F32";
+  if (view instanceof Uint16Array) return "BF16";
+  throw new TrainError("train.buffer", `buffer ${buffer} holds neither fp32 nor bf16 numbers`);
+}
+
+function bytesOf(view: BufferView): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
-function loadOptimizer(
-  folder: string,
-  weights: readonly Weight[],
-  viewOf: (name: string) => Float32Array,
-): void {
+/** Throws `TrainError` where a moment is missing, or of another size or type than the plan has. */
+function loadOptimizer(folder: string, weights: readonly Weight[], viewOf: ViewOf): void {
   const source = openFileSource(join(folder, OPTIMIZER_FILE));
   try {
     const file = openSafetensors(source);
@@ -164,14 +164,18 @@ function loadOptimizer(
       for (const buffer of keptBeside(weight)) {
         const target = viewOf(buffer);
         const entry = file.entries.get(buffer);
+        const wanted = storedType(buffer, target);
         if (
           entry === undefined ||
-          entry.dataType !== "F32" ||
+          entry.dataType !== wanted ||
           entry.byteLength !== target.byteLength
         ) {
           throw new TrainError(
             "train.optimizer",
-            `${source.name}: ${buffer} ${entry === undefined ? "is missing" : `has ${entry.byteLength} bytes of ${entry.dataType}, not ${target.byteLength} of F32`}`,
+            `${source.name}: ${buffer} ${entry === undefined ? "is missing" : `has ${entry.byteLength} bytes of ${entry.dataType}, not ${target.byteLength} of ${wanted}`}`,
+            entry !== undefined && entry.dataType !== wanted
+              ? { remedy: "Go on with the --moment-dtype that the run was begun with." }
+              : {},
           );
         }
         source.readInto(entry.offset, bytesOf(target));

@@ -8,6 +8,7 @@ import type { TensorType } from "../../mil/types.ts";
 import { biasesName, scalesName, trainableWeights } from "../../model/index.ts";
 import type { Model, Weight } from "../../model/index.ts";
 import { storedTypes } from "../../plan/storage.ts";
+import { momentTensor } from "../step/adamw.ts";
 import { momentNames } from "../step/step-plan.ts";
 import { restoreWeights, runBuffers } from "./checkpoint-contents.ts";
 import { gradientName } from "../step/update-plan.ts";
@@ -291,7 +292,8 @@ export class GroupState {
   #buffersOf(weight: Weight, withMoments: boolean): readonly StateBuffer[] {
     const { name, type, storage } = weight;
     const { codes, scales, biases } = storedTypes(name, staticShape(type), storage);
-    const moment = (buffer: string): StateBuffer => ({ name: buffer, type, isMoment: true });
+    const momentType = momentTensor(type, this.#held.momentType);
+    const moment = (name: string): StateBuffer => ({ name, type: momentType, isMoment: true });
     return [
       { name, type: codes, isMoment: false },
       ...(scales ? [{ name: scalesName(name), type: scales, isMoment: false }] : []),

@@ -76,7 +76,12 @@ export function planOf(
     ...(runsOnProcessor(config.engine)
       ? processorOptions(config.max_seq_length)
       : { optimize: (fn) => optimize(fn) }),
-    adamw: { beta1: config.adam_beta1, beta2: config.adam_beta2, epsilon: config.adam_epsilon },
+    adamw: {
+      beta1: config.adam_beta1,
+      beta2: config.adam_beta2,
+      epsilon: config.adam_epsilon,
+      momentType: config.moment_dtype,
+    },
     targetRows: looksUpTargets(config),
     muon: { momentum: config.muon_momentum, iterations: config.muon_iterations },
     ...(config.tap_bytes !== undefined

@@ -15,6 +15,7 @@ import type { Collective } from "../../engine/collective.ts";
 import type { Model, ModelConfig } from "../../model/index.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { KnownCosts } from "../costs/stage-costs.ts";
+import type { MomentType } from "../../plan/plan.ts";
 import type { StepPart, UpdateShard } from "../step/step-part.ts";
 import type { TrainingGroup } from "../step/training-group.ts";
 import { WireLosses } from "../step/wire-losses.ts";
@@ -70,6 +71,7 @@ export interface Held {
   readonly shard: UpdateShard | undefined;
   /** First block of each stage of a pipeline. */
   readonly firsts: readonly number[];
+  readonly momentType: MomentType;
 }
 
 /** The processes of a run that mpirun started, seen from one of them. */
@@ -177,14 +179,15 @@ export class RunGroup {
       planned.shard_optimizer && replicaCount > 1
         ? { rank: this.replicas.rank, size: replicaCount }
         : undefined;
-    if (stageCount === 1) return { shard, part: undefined, firsts: [0] };
+    const { moment_dtype: momentType } = planned;
+    if (stageCount === 1) return { shard, part: undefined, firsts: [0], momentType };
     const { stage } = this.place;
     const part: StepPart = {
       firstBlock: firsts[stage] ?? 0,
       endBlock: firsts[stage + 1] ?? model.parameters.blocks.length,
       slotCount: slotCountOf(stage, stageCount, planned.gradient_accumulation_steps),
     };
-    return { shard, part, firsts };
+    return { shard, part, firsts, momentType };
   }
 
   /** Everybody calls it: the two ends of each pipeline form a group where they share a table. */

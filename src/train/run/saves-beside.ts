@@ -1,4 +1,5 @@
 import { Worker } from "node:worker_threads";
+import type { BufferView } from "../../engine/engine.ts";
 import { compiledUrl } from "../../util/source-layout.ts";
 import { formatBytes } from "../../util/format.ts";
 import { TrainError } from "../errors.ts";
@@ -9,10 +10,18 @@ import type { SavedCheckpoint, SaveOrder } from "./save-checkpoint.ts";
 import { revived } from "./session-options.ts";
 import type { ToldError } from "./session-options.ts";
 
+/** Numbers that a checkpoint holds: fp32, or moments as patterns of 16 bits. */
+type KeptArray = Float32Array | Uint16Array;
+
+function kept(name: string, view: BufferView): KeptArray {
+  if (view instanceof Float32Array || view instanceof Uint16Array) return view;
+  throw new TrainError("train.buffer", `buffer ${name} holds neither fp32 nor bf16 numbers`);
+}
+
 /** What the saving thread begins with. Copies stand in shared memory. */
 export interface SaveWorkerData {
   readonly files: RunFiles;
-  readonly copies: ReadonlyMap<string, Float32Array>;
+  readonly copies: ReadonlyMap<string, KeptArray>;
   readonly control: SharedArrayBuffer;
 }
 
@@ -61,7 +70,7 @@ interface Pending {
 export class SavesBeside {
   readonly #parts: SavesBesideParts;
   readonly #names: readonly string[];
-  #copies: ReadonlyMap<string, Float32Array> | undefined;
+  #copies: ReadonlyMap<string, KeptArray> | undefined;
   #worker: Worker | undefined;
   #pending: Pending | undefined;
   #failure: Error | undefined;
@@ -151,26 +160,25 @@ export class SavesBeside {
     await worker?.terminate();
   }
 
-  #copy(viewOf: ViewOf): ReadonlyMap<string, Float32Array> {
+  #copy(viewOf: ViewOf): ReadonlyMap<string, KeptArray> {
     const copies =
       this.#copies ??
       new Map(
         this.#names.map((name) => {
-          const memory = new SharedArrayBuffer(viewOf(name).byteLength);
-          return [name, new Float32Array(memory)];
+          const view = kept(name, viewOf(name));
+          const memory = new SharedArrayBuffer(view.byteLength);
+          return [
+            name,
+            view instanceof Float32Array ? new Float32Array(memory) : new Uint16Array(memory),
+          ];
         }),
       );
     this.#copies = copies;
-    for (const [name, copy] of copies) {
-      const view = viewOf(name);
-      if (!(view instanceof Float32Array))
-        throw new TrainError("train.buffer", `buffer ${name} does not hold fp32 numbers`);
-      copy.set(view);
-    }
+    for (const [name, copy] of copies) copy.set(kept(name, viewOf(name)));
     return copies;
   }
 
-  #thread(copies: ReadonlyMap<string, Float32Array>): Worker {
+  #thread(copies: ReadonlyMap<string, KeptArray>): Worker {
     const { files, control } = this.#parts;
     const data: SaveWorkerData = { files, copies, control: control.buffer };
     if (this.#worker !== undefined) return this.#worker;

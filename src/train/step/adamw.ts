@@ -1,14 +1,19 @@
 import { FunctionBuilder } from "../../mil/builder.ts";
 import type { MilFunction, Value } from "../../mil/program.ts";
-import { scalarType } from "../../mil/types.ts";
+import { scalarType, staticShape, tensorType } from "../../mil/types.ts";
+import type { TensorType } from "../../mil/types.ts";
 import type { WeightSpec } from "../../model/weights.ts";
-import type { HostKernel } from "../../plan/plan.ts";
+import type { HostKernel, MomentType } from "../../plan/plan.ts";
+import { bfloat16Numbers, bfloat16Table } from "../../plan/unpack.ts";
+import { ditherOf, momentPatterns } from "./moment-patterns.ts";
 
 /** Settings of AdamW that stand in the program; the others are inputs. */
 export interface AdamwSettings {
   readonly beta1: number;
   readonly beta2: number;
   readonly epsilon: number;
+  /** How m and v are kept from one update to the next. Default "fp32". */
+  readonly momentType?: MomentType | undefined;
 }
 
 /** Scalar inputs of every AdamW program, fp32 []. */
@@ -36,15 +41,21 @@ export function adamwNames({ parameter }: WeightSpec) {
   };
 }
 
+/** The type of a weight's moments: bf16 stands as patterns. */
+export function momentTensor(type: TensorType, momentType: MomentType = "fp32"): TensorType {
+  return momentType === "fp32" ? type : tensorType("uint16", staticShape(type));
+}
+
 /**
  * AdamW with decoupled decay (Loshchilov and Hutter, 2019) for weights of a stage:
  * w -= rate * (decay * w + (m / c1) / (sqrt(v / c2) + epsilon)), where m and v are running means of the
- * scaled gradient and of its square and c1, c2 correct their start at zero.
+ * scaled gradient and of its square and c1, c2 correct their start at zero. Moments of 16 bits are computed with in fp32,
+ * and the new ones move the weight before they are rounded.
  */
 export function adamwProgram(
   name: string,
   weights: readonly WeightSpec[],
-  { beta1, beta2, epsilon }: AdamwSettings,
+  { beta1, beta2, epsilon, momentType = "fp32" }: AdamwSettings,
 ): AdamwProgram {
   const f = new FunctionBuilder(name);
   const scalars = Object.fromEntries(
@@ -57,12 +68,15 @@ export function adamwProgram(
     x: 1,
     y: f.op("mul", { x: scalars.learning_rate, y: scalars.weight_decay }),
   });
+  const table = momentType === "fp32" ? undefined : bfloat16Table(f);
   for (const spec of weights) {
     const names = adamwNames(spec);
     const weight = f.input(names.weight, spec.type);
     const gradient = f.input(names.gradient, spec.type);
-    const oldM = f.input(names.m, spec.type);
-    const oldV = f.input(names.v, spec.type);
+    const [oldM, oldV] = [names.m, names.v].map((name) => {
+      const kept = f.input(name, momentTensor(spec.type, momentType));
+      return table === undefined ? kept : bfloat16Numbers(f, kept, table);
+    }) as [Value, Value];
     const scaled = f.op("mul", { x: gradient, y: scalars.gradient_scale });
     const m = f.op("add", {
       x: f.op("mul", { x: oldM, y: beta1 }),
@@ -77,13 +91,16 @@ export function adamwProgram(
       x: f.op("mul", { x: m, y: inverse1 }),
       y: f.op("add", { x: root, y: epsilon }),
     });
-    const kept = spec.decays ? f.op("mul", { x: weight, y: shrink }) : weight;
+    const shrunk = spec.decays ? f.op("mul", { x: weight, y: shrink }) : weight;
     outputs[`new_${names.weight}`] = f.op("sub", {
-      x: kept,
+      x: shrunk,
       y: f.op("mul", { x: direction, y: scalars.learning_rate }),
     });
-    outputs[`new_${names.m}`] = m;
-    outputs[`new_${names.v}`] = v;
+    const dither = table === undefined ? undefined : ditherOf(f, weight);
+    const kept = (moment: Value): Value =>
+      dither === undefined ? moment : momentPatterns(f, moment, dither);
+    outputs[`new_${names.m}`] = kept(m);
+    outputs[`new_${names.v}`] = kept(v);
   }
   return {
     function: f.finish(outputs),
@@ -92,6 +109,7 @@ export function adamwProgram(
       beta1,
       beta2,
       epsilon,
+      momentType,
       parameters: weights.map((spec) => ({ ...adamwNames(spec), decay: spec.decays })),
     },
   };

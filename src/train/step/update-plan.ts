@@ -4,7 +4,8 @@ import type { StageInstance, Weight } from "../../model/parameters.ts";
 import type { PlanWeights } from "../../model/plan-weights.ts";
 import { tensorType } from "../../mil/types.ts";
 import type { BindingInput, OutputBindingInput, PlanBuilder } from "../../plan/builder.ts";
-import { ADAMW_SCALARS, adamwNames, adamwProgram } from "./adamw.ts";
+import type { MomentType } from "../../plan/plan.ts";
+import { ADAMW_SCALARS, adamwNames, adamwProgram, momentTensor } from "./adamw.ts";
 import type { AdamwSettings } from "./adamw.ts";
 import { TrainError } from "../errors.ts";
 import { MUON_SCALARS, muonNames, muonProgram } from "./muon.ts";
@@ -97,7 +98,7 @@ function addUpdates(builder: PlanBuilder, plan: UpdatePlan): void {
         builder.program(name, fn, kernel);
       }
       const rows = byAdamw.map((row) => ({ ...row, names: adamwNames(row.weight) }));
-      dispatchUpdate(builder, stage.group, name, ADAMW_SCALARS, rows);
+      dispatchUpdate(builder, stage.group, name, ADAMW_SCALARS, rows, plan.adamw.momentType);
     }
     if (byMuon.length > 0) {
       const name = `muon_${suffix}`;
@@ -176,6 +177,7 @@ function dispatchUpdate(
   program: string,
   scalars: readonly string[],
   rows: readonly (UpdatedWeight & { readonly names: UpdateNames })[],
+  momentType?: MomentType,
 ): void {
   const inputs: Record<string, BindingInput> = {};
   const outputs: Record<string, OutputBindingInput> = {};
@@ -189,7 +191,7 @@ function dispatchUpdate(
     for (const [index, name] of [names.m, names.v].entries()) {
       const buffer = moments[index];
       if (name === undefined || buffer === undefined) continue;
-      builder.buffer(buffer, weight.type, "optimizer", group);
+      builder.buffer(buffer, momentTensor(weight.type, momentType), "optimizer", group);
       inputs[name] = buffer;
       outputs[`new_${name}`] = buffer;
     }

@@ -60,6 +60,100 @@ export function adamw(
   }
 }
 
+/**
+ * As `adamw`, with moments as bf16 patterns: rounded up where the lower half of the pattern and that of the weight's old
+ * pattern carry (train/step/moment-patterns.ts is the definition).
+ */
+export function adamwShortMoments(
+  weight: usize,
+  gradient: usize,
+  m: usize,
+  v: usize,
+  count: u32,
+  scale: f32,
+  beta1: f32,
+  beta1Rest: f32,
+  beta2: f32,
+  beta2Rest: f32,
+  inverse1: f32,
+  inverse2: f32,
+  epsilon: f32,
+  keep: f32,
+  rate: f32,
+): void {
+  const scales = f32x4.splat(scale);
+  const beta1s = f32x4.splat(beta1);
+  const beta1Rests = f32x4.splat(beta1Rest);
+  const beta2s = f32x4.splat(beta2);
+  const beta2Rests = f32x4.splat(beta2Rest);
+  const inverse1s = f32x4.splat(inverse1);
+  const inverse2s = f32x4.splat(inverse2);
+  const epsilons = f32x4.splat(epsilon);
+  const keeps = f32x4.splat(keep);
+  const rates = f32x4.splat(rate);
+  const whole: u32 = count & ~3;
+  let i: u32 = 0;
+  while (i < whole) {
+    const at = (<usize>i) << 2;
+    const short = (<usize>i) << 1;
+    const old = v128.load(weight + at);
+    const dither = ditherOf(old);
+    const g = f32x4.mul(v128.load(gradient + at), scales);
+    const newM = f32x4.add(f32x4.mul(longer(m + short), beta1s), f32x4.mul(g, beta1Rests));
+    const newV = f32x4.add(
+      f32x4.mul(longer(v + short), beta2s),
+      f32x4.mul(f32x4.mul(g, g), beta2Rests),
+    );
+    const shortM = shorter(newM, dither);
+    const shortV = shorter(newV, dither);
+    v128.store_lane<u64>(m + short, i16x8.narrow_i32x4_u(shortM, shortM), 0);
+    v128.store_lane<u64>(v + short, i16x8.narrow_i32x4_u(shortV, shortV), 0);
+    const root = f32x4.sqrt(f32x4.mul(newV, inverse2s));
+    const direction = f32x4.div(f32x4.mul(newM, inverse1s), f32x4.add(root, epsilons));
+    const kept = f32x4.mul(old, keeps);
+    v128.store(weight + at, f32x4.sub(kept, f32x4.mul(direction, rates)));
+    i += 4;
+  }
+  while (i < count) {
+    const at = (<usize>i) << 2;
+    const short = (<usize>i) << 1;
+    const old = load<f32>(weight + at);
+    const dither = ditherOf(f32x4.splat(old));
+    const g: f32 = load<f32>(gradient + at) * scale;
+    const oldM = reinterpret<f32>((<u32>load<u16>(m + short)) << 16);
+    const oldV = reinterpret<f32>((<u32>load<u16>(v + short)) << 16);
+    const newM: f32 = oldM * beta1 + g * beta1Rest;
+    const newV: f32 = oldV * beta2 + g * g * beta2Rest;
+    store<u16>(m + short, <u16>i32x4.extract_lane(shorter(f32x4.splat(newM), dither), 0));
+    store<u16>(v + short, <u16>i32x4.extract_lane(shorter(f32x4.splat(newV), dither), 0));
+    const root: f32 = sqrt<f32>(newV * inverse2);
+    const direction: f32 = (newM * inverse1) / (root + epsilon);
+    store<f32>(weight + at, old * keep - direction * rate);
+    i++;
+  }
+}
+
+/** Four bf16 patterns as fp32. */
+@inline
+function longer(source: usize): v128 {
+  return i32x4.shl(v128.load_ext<u16>(source), 16);
+}
+
+/** The lower halves of fp32 patterns, 0 of numbers that are not finite. */
+@inline
+function ditherOf(numbers: v128): v128 {
+  const isFinite = i32x4.lt_u(v128.and(numbers, i32x4.splat(0x7fffffff)), i32x4.splat(0x7f800000));
+  return v128.and(v128.and(numbers, i32x4.splat(0xffff)), isFinite);
+}
+
+/** fp32 numbers as bf16 patterns, one in each 32-bit lane. */
+@inline
+function shorter(numbers: v128, dither: v128): v128 {
+  const isNan = i32x4.gt_u(v128.and(numbers, i32x4.splat(0x7fffffff)), i32x4.splat(0x7f800000));
+  const rounded = i32x4.shr_u(i32x4.add(numbers, dither), 16);
+  return v128.bitselect(i32x4.splat(0x7fc0), rounded, isNan);
+}
+
 /** The sum of squares of `count` fp32 numbers in double precision, always added in the same order. */
 export function sumOfSquares(x: usize, count: u32): f64 {
   let sum0 = f64x2.splat(0);
