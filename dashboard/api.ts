@@ -14,18 +14,41 @@ export class RequestError extends Error {
 const KEY_NAME = "anecdote.key";
 
 /** The page's key, from the address that the command printed; kept for this tab. */
-export const pageKey = signal(takeKey());
+export const pageKey = signal(sessionStorage.getItem(KEY_NAME) ?? "");
+/** Whether the server refused a request for want of a key, or of another one. */
+export const wantsKey = signal(false);
+/** Grows with each key that is given: what was refused is asked for again. */
+export const keyCount = signal(0);
+
+takeKey();
+// The address of a server that was started anew, in a tab that has the page already.
+window.addEventListener("hashchange", takeKey);
 
 /** Whether the last request reached the server. */
 export const isReachable = signal(true);
 
-function takeKey(): string {
+function takeKey(): void {
   const [, given] = /[#&]key=([\w-]+)/.exec(location.hash) ?? [];
-  if (given === undefined) return sessionStorage.getItem(KEY_NAME) ?? "";
-  sessionStorage.setItem(KEY_NAME, given);
+  if (given === undefined) return;
   // The address in the bar may be shown to others.
   history.replaceState(null, "", location.pathname + location.hash.replace(/[#&]?key=[\w-]+/, ""));
-  return given;
+  useKey(given);
+}
+
+/** Takes a key, or an address that ends with one, as it is pasted. */
+export function useKey(text: string): void {
+  const key = (/key=([\w-]+)/.exec(text)?.[1] ?? text).trim();
+  sessionStorage.setItem(KEY_NAME, key);
+  pageKey.value = key;
+  wantsKey.value = false;
+  keyCount.value++;
+}
+
+/** A key that the server does not know: it is another server's, or an older one's. */
+function forgetKey(): void {
+  sessionStorage.removeItem(KEY_NAME);
+  pageKey.value = "";
+  wantsKey.value = true;
 }
 
 export function requestHeaders(more: Readonly<Record<string, string>> = {}): HeadersInit {
@@ -60,6 +83,7 @@ export async function post<Answer>(
 
 /** What the server says is wrong. */
 export async function problemOf(response: Response): Promise<string> {
+  if (response.status === 401) forgetKey();
   try {
     const { error } = (await response.json()) as { readonly error?: { readonly message?: string } };
     return error?.message ?? response.statusText;
@@ -72,13 +96,18 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** A path with a query; what is undefined is left out. */
+type QueryValue = string | number | undefined;
+
+/** A path with a query; what is undefined is left out, and each of a list stands by itself. */
 export function withQuery(
   path: string,
-  query: Readonly<Record<string, string | number | undefined>>,
+  query: Readonly<Record<string, QueryValue | readonly string[]>>,
 ): string {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined);
-  const text = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
+  const text = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value === undefined) continue;
+    for (const one of typeof value === "object" ? value : [value]) text.append(name, String(one));
+  }
   return `${path}?${text.toString()}`;
 }
 

@@ -1,10 +1,11 @@
 // One run, followed: what it was until now from the server's answer, what comes from its stream of events.
 import { batch, effect, signal } from "@preact/signals";
-import type { TrainEvent } from "../src/runs/events.ts";
+import type { NumberedEvent, TrainEvent } from "../src/runs/events.ts";
 import type { RunAxis } from "../src/runs/run-record.ts";
+import { TrainingClock } from "../src/runs/training-clock.ts";
 import { DRAWN_NAMES } from "../src/server/runs/panels.ts";
 import type { RunDetail, SampleView, SeriesView } from "../src/server/runs/views.ts";
-import { ask, messageOf, runPath, withQuery } from "./api.ts";
+import { RequestError, ask, messageOf, runPath, withQuery } from "./api.ts";
 import { axis, shownRange } from "./chart-settings.ts";
 import { follow } from "./event-stream.ts";
 import type { Range } from "./parts/chart.tsx";
@@ -18,6 +19,8 @@ const POINTS = 1500;
 /** Points that are added to a curve before it is sampled down anew. */
 const MOST_ADDED = 3000;
 const ZOOM_WAIT_MS = 120;
+/** Between two looks for a run that is not there, or does not answer. */
+const RETRY_MS = 3000;
 
 type Timings = Extract<TrainEvent, { readonly kind: "timings" }>;
 
@@ -32,14 +35,20 @@ export class LiveRun {
   } | null>(null);
   readonly samples = signal<readonly SampleView[] | null>(null);
   readonly timings = signal<Timings | null>(null);
-  readonly connection = signal<"connecting" | "live" | "lost">("connecting");
+  readonly connection = signal<"connecting" | "live" | "lost" | "gone">("connecting");
   readonly problem = signal<string | null>(null);
   readonly #ends: (() => void)[] = [];
   #axis: RunAxis = axis.peek();
   #added = 0;
-  #lastTime = 0;
-  #lastTokens = 0;
-  #waiting: TrainEvent[] = [];
+  #clock = new TrainingClock();
+  #tokens = 0;
+  /** Number of the last event that the curves hold. */
+  #sequence = 0;
+  /** What was heard since the curves were last asked for. */
+  #sinceAsked: NumberedEvent[] = [];
+  #askedCount = 0;
+  #isAsking = false;
+  #waiting: NumberedEvent[] = [];
   #reload = 0;
   #isOpen = true;
 
@@ -50,32 +59,44 @@ export class LiveRun {
 
   close(): void {
     this.#isOpen = false;
+    this.#stop();
+  }
+
+  #stop(): void {
     clearTimeout(this.#reload);
-    for (const end of this.#ends) end();
+    for (const end of this.#ends.splice(0)) end();
   }
 
   async #begin(): Promise<void> {
     try {
       const detail = await ask<RunDetail>(runPath(this.id));
       if (!this.#isOpen) return;
-      this.#lastTime = detail.run.updatedAt ?? 0;
+      this.#axis = axis.peek();
       await this.#loadCurves();
       this.detail.value = detail;
       this.timings.value = detail.timings;
       if (!this.#isOpen) return;
+      this.problem.value = null;
       this.#ends.push(
-        follow(() => runPath(this.id, "/events"), detail.sequence, {
-          onMessage: ({ data }) => this.#hear(JSON.parse(data) as TrainEvent),
-          onState: (state) => (this.connection.value = state),
+        follow(runPath(this.id, "/events"), detail.sequence, {
+          onMessage: ({ data }) => this.#hear(JSON.parse(data) as NumberedEvent),
+          onState: (state) => this.#heardState(state),
         }),
       );
       this.#watchSettings();
     } catch (error) {
-      this.problem.value = messageOf(error);
-      if (this.#isOpen) this.#reload = window.setTimeout(() => void this.#begin(), 3000);
-      return;
+      const isGone = error instanceof RequestError && error.status === 404;
+      if (this.detail.peek() === null || !isGone) this.problem.value = messageOf(error);
+      if (this.#isOpen) this.#reload = window.setTimeout(() => void this.#begin(), RETRY_MS);
     }
-    this.problem.value = null;
+  }
+
+  /** A run that is gone may come back, as another one: it is begun with anew. */
+  #heardState(state: "live" | "lost" | "gone"): void {
+    this.connection.value = state;
+    if (state !== "gone") return;
+    this.#stop();
+    if (this.#isOpen) this.#reload = window.setTimeout(() => void this.#begin(), RETRY_MS);
   }
 
   /** Loads again what depends on the axis and on the part that is shown. */
@@ -98,28 +119,47 @@ export class LiveRun {
     );
   }
 
-  async #ask(range: Range | undefined): Promise<ReadonlyMap<string, GrowingCurve>> {
-    const { curves } = await ask<SeriesView>(
+  async #ask(range?: Range): Promise<SeriesView> {
+    return await ask<SeriesView>(
       withQuery(runPath(this.id, "/series"), {
         names: DRAWN_NAMES.join(","),
         ...{ axis: this.#axis, points: POINTS, from: range?.from, to: range?.to },
       }),
     );
-    return new Map(curves.map(({ name, x, y }) => [name, { x: [...x], y: [...y] }]));
   }
 
+  /** Curves as the server has them, and on them what was heard while they were asked for. */
   async #loadCurves(): Promise<void> {
+    const count = ++this.#askedCount;
+    this.#sinceAsked = [];
+    this.#isAsking = true;
+    this.#added = 0;
     try {
-      this.curves.value = await this.#ask(undefined);
-      this.#added = 0;
+      const view = await this.#ask();
+      if (count !== this.#askedCount) return;
+      this.#sequence = view.sequence;
+      this.#clock = new TrainingClock(view.clock);
+      this.#tokens = view.tokens;
+      const heard = this.#sinceAsked;
+      this.#isAsking = false;
+      batch(() => {
+        this.curves.value = curvesOf(view);
+        for (const event of heard) this.#addNumbers(event);
+        this.curves.value = new Map(this.curves.value);
+      });
+      // Something was taken back that these curves may hold still.
+      if (heard.some(({ kind }) => kind === "rewind")) await this.#loadCurves();
     } catch (error) {
-      this.problem.value = messageOf(error);
+      if (count === this.#askedCount) this.#isAsking = false;
+      // Of a run that is gone the stream tells.
+      if (!(error instanceof RequestError && error.status === 404))
+        this.problem.value = messageOf(error);
     }
   }
 
   async #loadZoomed(range: Range): Promise<void> {
     try {
-      const curves = await this.#ask(range);
+      const curves = curvesOf(await this.#ask(range));
       if (shownRange.peek() === range) this.zoomed.value = { range, curves };
     } catch {
       // The points that are there stay.
@@ -135,7 +175,7 @@ export class LiveRun {
   }
 
   /** Events come in bursts; the page is drawn once for each. */
-  #hear(event: TrainEvent): void {
+  #hear(event: NumberedEvent): void {
     this.#waiting.push(event);
     if (this.#waiting.length > 1) return;
     setTimeout(() => {
@@ -145,19 +185,13 @@ export class LiveRun {
     }, 60);
   }
 
-  #take(events: readonly TrainEvent[]): void {
+  #take(events: readonly NumberedEvent[]): void {
     let isAnew = false;
     for (const event of events) {
+      if (this.#isAsking) this.#sinceAsked.push(event);
+      this.#addNumbers(event);
       switch (event.kind) {
         case "step":
-          this.#lastTokens = event.trained_tokens;
-          this.#add(event, {
-            ...{ train_loss: event.train_loss, learning_rate: event.learning_rate },
-            ...{ gradient_norm: event.gradient_norm, loss_scale: event.loss_scale },
-            ...{ tokens_per_second: event.tokens_per_second, engine_share: event.engine_share },
-            ...{ tflops: event.tflops, watts: event.watts, ane_watts: event.ane_watts },
-            joules_per_token: event.joules_per_token,
-          });
           this.#change({
             step: event.step,
             trainLoss: event.train_loss,
@@ -169,14 +203,9 @@ export class LiveRun {
           });
           break;
         case "eval":
-          this.#add(event, { eval_loss: event.eval_loss });
           this.#change({ evalLoss: event.eval_loss });
           break;
         case "memory":
-          this.#add(event, {
-            resident_bytes: event.resident_bytes,
-            transient_bytes: event.transient_bytes,
-          });
           break;
         case "sample":
           if (this.samples.value !== null)
@@ -229,28 +258,62 @@ export class LiveRun {
     if (detail !== null) this.detail.value = { ...detail, run: { ...detail.run, ...change } };
   }
 
+  /** An event's numbers at the ends of the curves, unless these hold it already. */
+  #addNumbers(event: NumberedEvent): void {
+    if (event.kind === "rewind") {
+      // Until the curves come anew, those that are there stay.
+      this.#sequence = event.anew === true ? 0 : this.#sequence;
+      return;
+    }
+    if (event.sequence <= this.#sequence) return;
+    this.#sequence = event.sequence;
+    switch (event.kind) {
+      case "start":
+        this.#clock.start(event.t);
+        break;
+      case "control":
+        this.#clock.control(event.command, event.t);
+        break;
+      case "step":
+        this.#tokens = event.trained_tokens;
+        this.#add(event, {
+          ...{ train_loss: event.train_loss, learning_rate: event.learning_rate },
+          ...{ gradient_norm: event.gradient_norm, loss_scale: event.loss_scale },
+          ...{ tokens_per_second: event.tokens_per_second, engine_share: event.engine_share },
+          ...{ tflops: event.tflops, watts: event.watts, ane_watts: event.ane_watts },
+          joules_per_token: event.joules_per_token,
+        });
+        break;
+      case "eval":
+        this.#add(event, { eval_loss: event.eval_loss });
+        break;
+      case "memory":
+        this.#add(event, {
+          resident_bytes: event.resident_bytes,
+          transient_bytes: event.transient_bytes,
+        });
+        break;
+      default:
+    }
+  }
+
   #add(event: TrainEvent, values: Readonly<Record<string, number | undefined>>): void {
-    const seconds = this.#lastSeconds() + Math.max(0, event.t - (this.#lastTime || event.t));
-    this.#lastTime = event.t;
-    const x =
-      this.#axis === "step" ? event.step : this.#axis === "tokens" ? this.#lastTokens : seconds;
+    const seconds = this.#clock.at(event.t);
+    const x = this.#axis === "step" ? event.step : this.#axis === "tokens" ? this.#tokens : seconds;
     const curves = this.curves.value as Map<string, GrowingCurve>;
     for (const [name, value] of Object.entries(values)) {
       if (value === undefined) continue;
       const curve = curves.get(name) ?? { x: [], y: [] };
       curves.set(name, curve);
-      // What a snapshot held already comes again where both were asked for at once.
-      if (x < (curve.x.at(-1) ?? -1)) continue;
+      // After a rewind, until the curves come anew.
+      if (x < (curve.x.at(-1) ?? 0)) continue;
       curve.x.push(x);
       curve.y.push(value);
     }
     this.#added++;
   }
+}
 
-  #lastSeconds(): number {
-    let last = 0;
-    if (this.#axis === "seconds")
-      for (const { x } of this.curves.value.values()) last = Math.max(last, x.at(-1) ?? 0);
-    return last;
-  }
+function curvesOf({ curves }: SeriesView): ReadonlyMap<string, GrowingCurve> {
+  return new Map(curves.map(({ name, x, y }) => [name, { x: [...x], y: [...y] }]));
 }

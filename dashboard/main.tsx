@@ -1,8 +1,9 @@
 import { render } from "preact";
 import "uplot/dist/uPlot.min.css";
 import "./page.css";
-import { isReachable } from "./api.ts";
-import { linkTo, place } from "./router.ts";
+import { isReachable, keyCount, wantsKey } from "./api.ts";
+import { KeyForm } from "./parts/kit.tsx";
+import { comparedRuns, linkTo, place } from "./router.ts";
 import { nextTheme, theme } from "./theme.ts";
 import { CompareView } from "./views/compare.tsx";
 import { EngineView } from "./views/engine.tsx";
@@ -25,7 +26,7 @@ function View() {
     case "playground":
       return <PlaygroundView id={id} />;
     case "compare":
-      return <CompareView ids={id.split(",").filter((name) => name !== "")} />;
+      return <CompareView key={id} ids={comparedRuns(id)} />;
     default:
       return (
         <p class="empty">
@@ -81,8 +82,13 @@ function Page() {
           The server does not answer. This page tries again by itself.
         </p>
       )}
+      {wantsKey.value && (
+        <div class="panel" role="alert">
+          <KeyForm what="the server wants a key that this page has not" />
+        </div>
+      )}
       <main id="main" tabIndex={-1}>
-        <View />
+        <View key={keyCount.value} />
       </main>
     </>
   );

@@ -30,6 +30,16 @@ export function linkTo(view: string, id = "", tab = ""): string {
     .join("/")}`;
 }
 
+/** Some runs side by side, whatever their names hold. */
+export function linkToComparison(ids: readonly string[]): string {
+  return linkTo("compare", ids.map(encodeURIComponent).join(","));
+}
+
+/** The runs that a comparison's address names. */
+export function comparedRuns(id: string): readonly string[] {
+  return id.split(",").flatMap((name) => (name === "" ? [] : [decoded(name)]));
+}
+
 window.addEventListener("hashchange", () => {
   place.value = placeOf(location.hash);
 });

@@ -2,7 +2,7 @@ import { useSignal, useSignalEffect } from "@preact/signals";
 import type { Signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import uPlot from "uplot";
-import { lowerBound } from "../../src/util/plot/down-sample.ts";
+import { lonelyPoints, lowerBound } from "../../src/util/plot/down-sample.ts";
 import type { NumberList } from "../../src/util/plot/down-sample.ts";
 import { roomAround, shortNumber } from "../../src/util/plot/scale.ts";
 import { colour, colourVersion } from "../theme.ts";
@@ -282,14 +282,14 @@ function drawLines(plot: uPlot, lines: readonly Line[], { from, to }: Range, isL
       isDown = true;
     }
     ctx.stroke();
-    if (hasMarks && end - first <= 80) {
-      for (let at = first; at < end; at++) {
-        const value = y[at] ?? null;
-        if (value === null || (isLog && value <= 0)) continue;
-        ctx.beginPath();
-        ctx.arc(bbox.left + ((x[at] ?? 0) - from) * scaleX, height(value), 2.6 * pixel, 0, 7);
-        ctx.fill();
-      }
+    const marked = hasMarks && end - first <= 80 ? null : new Set(lonelyPoints(y, isLog));
+    if (marked?.size === 0) continue;
+    for (let at = first; at < end; at++) {
+      const value = y[at] ?? null;
+      if (value === null || (isLog && value <= 0) || marked?.has(at) === false) continue;
+      ctx.beginPath();
+      ctx.arc(bbox.left + ((x[at] ?? 0) - from) * scaleX, height(value), 2.6 * pixel, 0, 7);
+      ctx.fill();
     }
   }
   ctx.restore();

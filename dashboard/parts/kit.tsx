@@ -1,7 +1,7 @@
 // Small parts that every view uses.
 import type { ComponentChildren } from "preact";
 import type { RunRow } from "../../src/server/runs/views.ts";
-import { pageKey } from "../api.ts";
+import { useKey } from "../api.ts";
 
 /** A row of blocks would not be read out; a curve of a run in a table is decoration beside its numbers. */
 export function Sparkline({ values }: { readonly values: readonly number[] }) {
@@ -9,9 +9,9 @@ export function Sparkline({ values }: { readonly values: readonly number[] }) {
   if (finite.length < 2) return null;
   const low = Math.min(...finite);
   const span = Math.max(...finite) - low || 1;
-  const points = values.map(
+  const points = finite.map(
     (value, index) =>
-      `${((index / (values.length - 1)) * 98 + 1).toFixed(1)},${(22 - ((value - low) / span) * 20).toFixed(1)}`,
+      `${((index / (finite.length - 1)) * 98 + 1).toFixed(1)},${(22 - ((value - low) / span) * 20).toFixed(1)}`,
   );
   return (
     <svg class="spark" viewBox="0 0 100 24" preserveAspectRatio="none" aria-hidden="true">
@@ -76,11 +76,11 @@ export function KeyForm({ what }: { readonly what: string }) {
       onSubmit={(event) => {
         event.preventDefault();
         const text = new FormData(event.currentTarget).get("key");
-        if (typeof text === "string" && text !== "") pageKey.value = text.trim();
+        if (typeof text === "string" && text.trim() !== "") useKey(text);
       }}
     >
       <label class="choice">
-        <span>{what}, the key at the end of the printed address:</span>
+        <span>{what}: the key at the end of the printed address</span>
         <input name="key" autocomplete="off" />
       </label>
       <button type="submit">use it</button>
@@ -143,7 +143,8 @@ export function ago(seconds: number | null): string {
   if (past < 60) return "now";
   if (past < 3600) return `${Math.floor(past / 60)} min ago`;
   if (past < 172_800) return `${Math.floor(past / 3600)} h ago`;
-  return new Date(seconds * 1000).toISOString().slice(0, 10);
+  const date = new Date(seconds * 1000);
+  return Number.isNaN(date.getTime()) ? "" : date.toISOString().slice(0, 10);
 }
 
 export function loss(value: number | null | undefined): string {

@@ -15,6 +15,7 @@ import type { Line } from "../parts/chart.tsx";
 import { curveLines } from "../parts/curve-lines.ts";
 import { CurveTools } from "../parts/curve-tools.tsx";
 import { Problem, TableBox, loss } from "../parts/kit.tsx";
+import { SettingsTable } from "../parts/settings-table.tsx";
 import { linkTo } from "../router.ts";
 import { colourVersion } from "../theme.ts";
 
@@ -37,7 +38,7 @@ export function CompareView({ ids }: { readonly ids: readonly string[] }) {
   const showsAll = useSignal(false);
   const name = axis.value;
   const range = shownRange.value;
-  const runs = ids.join(",");
+  const key = ids.join("\n");
   useEffect(() => {
     let isOpen = true;
     let timer = 0;
@@ -47,7 +48,7 @@ export function CompareView({ ids }: { readonly ids: readonly string[] }) {
           NUMBERS.map(([number]) =>
             ask<ComparisonView>(
               withQuery("/api/comparison", {
-                ...{ runs, name: number, axis: name, points: POINTS },
+                ...{ run: ids, name: number, axis: name, points: POINTS },
                 ...{ from: range?.from, to: range?.to },
               }),
             ),
@@ -55,7 +56,7 @@ export function CompareView({ ids }: { readonly ids: readonly string[] }) {
         );
         if (!isOpen) return;
         views.value = found;
-        settings.value = await ask<SettingsView>(withQuery("/api/settings", { runs }));
+        settings.value = await ask<SettingsView>(withQuery("/api/settings", { run: ids }));
         problem.value = null;
       } catch (error) {
         problem.value = messageOf(error);
@@ -68,7 +69,7 @@ export function CompareView({ ids }: { readonly ids: readonly string[] }) {
       isOpen = false;
       clearTimeout(timer);
     };
-  }, [runs, name, range]);
+  }, [key, name, range]);
   const formatX = formatAxis(name);
   const rows = settings.value?.rows.filter((row) => showsAll.value || row.isDifferent) ?? [];
   return (
@@ -111,38 +112,7 @@ export function CompareView({ ids }: { readonly ids: readonly string[] }) {
         {rows.length === 0 ? (
           <p>All settings are the same.</p>
         ) : (
-          <TableBox label="Settings of these runs">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">setting</th>
-                  {ids.map((id) => (
-                    <th scope="col" key={id}>
-                      <a href={linkTo("run", id)}>{id}</a>
-                    </th>
-                  ))}
-                </tr>
-              </thead>
-              <tbody>
-                {rows.map((row) => (
-                  <tr key={row.name} class={row.isDifferent ? "different" : ""}>
-                    <th scope="row">
-                      <code>{row.name}</code>
-                    </th>
-                    {row.values.map((value, index) => (
-                      <td key={ids[index]} class="value">
-                        {value === undefined || value === null
-                          ? "–"
-                          : typeof value === "string"
-                            ? value
-                            : JSON.stringify(value)}
-                      </td>
-                    ))}
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </TableBox>
+          <SettingsTable ids={ids} rows={rows} />
         )}
       </section>
     </>

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { RunCommand } from "../../src/runs/events.ts";
-import { ask, messageOf, pageKey, post, runPath } from "../api.ts";
+import { ask, messageOf, pageKey, post, runPath, wantsKey } from "../api.ts";
 import { KeyForm } from "../parts/kit.tsx";
 import type { LiveRun } from "../live-run.ts";
 
@@ -22,6 +22,7 @@ export function RunActions({ live }: { readonly live: LiveRun }) {
       isAsking.value = false;
     }
   };
+  if (wantsKey.value) return null;
   if (pageKey.value === "") return <KeyForm what="to pause, save or stop this run" />;
   return (
     <div class="actions" role="group" aria-label="Actions">

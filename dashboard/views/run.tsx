@@ -1,4 +1,4 @@
-import { signal, useSignal } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { formatBytes, formatCount, formatDuration, formatJoules } from "../../src/util/format.ts";
 import type { RunDetail } from "../../src/server/runs/views.ts";
@@ -11,6 +11,7 @@ import { linkTo } from "../router.ts";
 import { RunActions } from "./run-actions.tsx";
 import { RunPlan } from "./run-plan.tsx";
 import { RunCurves } from "./run-curves.tsx";
+import { RunSettings } from "./run-settings.tsx";
 
 const TABS = [
   ["", "Curves"],
@@ -19,8 +20,6 @@ const TABS = [
   ["checkpoints", "Checkpoints"],
   ["settings", "Settings"],
 ] as const;
-
-const search = signal("");
 
 export function RunView({ id, tab }: { readonly id: string; readonly tab: string }) {
   const live = useMemo(() => new LiveRun(id), [id]);
@@ -45,12 +44,15 @@ export function RunView({ id, tab }: { readonly id: string; readonly tab: string
         <span class={`live ${live.connection.value}`} role="status">
           {live.connection.value === "lost"
             ? "connection lost, trying again"
-            : detail.run.state === "running"
+            : detail.run.state === "running" && live.connection.value === "live"
               ? "live"
               : ""}
         </span>
       </header>
-      <RunActions live={live} />
+      {live.connection.value !== "gone" && <RunActions live={live} />}
+      {live.connection.value === "gone" && (
+        <Problem text="This run's folder is gone. What stands here is what was last heard of it." />
+      )}
       {live.problem.value !== null && <Problem text={live.problem.value} />}
       <Tiles detail={detail} />
       <nav class="tabs" aria-label="Parts of the run">
@@ -121,7 +123,7 @@ function RunPart({ live, detail, tab }: PartProps & { readonly tab: string }) {
     case "checkpoints":
       return <Checkpoints detail={detail} />;
     case "settings":
-      return <Settings detail={detail} />;
+      return <RunSettings detail={detail} />;
     default:
       return (
         <>
@@ -245,43 +247,6 @@ function Checkpoints({ detail }: { readonly detail: RunDetail }) {
                   {loss(evalLoss)}
                   {evalLoss === best && losses.length > 1 && <span class="badge best">best</span>}
                 </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </TableBox>
-    </section>
-  );
-}
-
-function Settings({ detail }: { readonly detail: RunDetail }) {
-  const wanted = search.value.toLowerCase();
-  const rows = Object.entries(detail.config).filter(([name]) => name.includes(wanted));
-  return (
-    <section class="panel">
-      <label class="choice">
-        <span>find</span>
-        <input
-          type="search"
-          value={search.value}
-          onInput={(event) => (search.value = event.currentTarget.value)}
-        />
-      </label>
-      <TableBox label="Settings">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">setting</th>
-              <th scope="col">value</th>
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map(([name, value]) => (
-              <tr key={name}>
-                <th scope="row">
-                  <code>{name}</code>
-                </th>
-                <td class="value">{typeof value === "string" ? value : JSON.stringify(value)}</td>
               </tr>
             ))}
           </tbody>

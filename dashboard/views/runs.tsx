@@ -25,7 +25,7 @@ import {
   ago,
   loss,
 } from "../parts/kit.tsx";
-import { linkTo } from "../router.ts";
+import { linkTo, linkToComparison } from "../router.ts";
 import { colourVersion, curveColour } from "../theme.ts";
 
 const POLL_MS = 2000;
@@ -33,6 +33,8 @@ const HIDDEN_POLL_MS = 15_000;
 /** Points of a curve where there are few curves, and at least. */
 const POINTS = 1200;
 const FEWEST_POINTS = 160;
+/** Characters of names in one request. */
+const LONGEST_QUERY = 4000;
 
 export const runList = signal<RunList | null>(null);
 const problem = signal<string | null>(null);
@@ -100,15 +102,36 @@ async function loadComparison(range: Range | null): Promise<void> {
     return;
   }
   const points = Math.max(FEWEST_POINTS, Math.round(POINTS / Math.max(1, ids.length / 2)));
-  const view = await ask<ComparisonView>(
-    withQuery("/api/comparison", {
-      ...{ runs: ids.join(","), name: compared.value, axis: axis.value, points },
-      ...{ from: range?.from, to: range?.to },
-    }),
+  const settings = { name: compared.value, axis: axis.value };
+  const parts = await Promise.all(
+    inParts(ids).map(async (run) =>
+      ask<ComparisonView>(
+        withQuery("/api/comparison", {
+          ...{ run, points, ...settings },
+          ...{ from: range?.from, to: range?.to },
+        }),
+      ),
+    ),
   );
+  const view = { ...settings, runs: parts.flatMap(({ runs }) => runs) };
   // A later zoom has its own answer under way.
   const isNew = JSON.stringify(view) !== JSON.stringify(comparison.peek());
   if (shownRange.peek() === range && isNew) comparison.value = view;
+}
+
+/** Names that fit into an address together. */
+function inParts(ids: readonly string[]): readonly (readonly string[])[] {
+  const parts: string[][] = [];
+  let length = LONGEST_QUERY;
+  for (const id of ids) {
+    length += encodeURIComponent(id).length + 5;
+    if (length > LONGEST_QUERY) {
+      parts.push([]);
+      length = 0;
+    }
+    parts.at(-1)?.push(id);
+  }
+  return parts;
 }
 
 export function RunsView() {
@@ -234,7 +257,7 @@ function RunTable({ runs }: { readonly runs: readonly RunRow[] }) {
           draw none
         </button>
         {shown.length >= 2 && shown.length <= 12 && (
-          <a class="button" href={linkTo("compare", shown.map(({ id }) => id).join(","))}>
+          <a class="button" href={linkToComparison(shown.map(({ id }) => id))}>
             compare {shown.length} runs
           </a>
         )}
@@ -308,6 +331,7 @@ function lineOf(run: RunRow, isDrawn: boolean) {
       </th>
       <td>
         <StateBadge run={run} />
+        {run.problem !== null && <small class="why"> {run.problem}</small>}
         {run.etaSeconds !== null && run.state === "running" && !run.isPaused && (
           <small> {formatDuration(run.etaSeconds)} left</small>
         )}

@@ -1,18 +1,23 @@
 import { existsSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { eventsPath, readEvents } from "../runs/event-log.ts";
+import { RunError } from "../runs/errors.ts";
+import { runRow } from "../runs/run-row.ts";
 import { findRun, isRunning, listRuns, readRun } from "../runs/run-summary.ts";
 import type { RunSummary } from "../runs/run-summary.ts";
 import { CsvTracker } from "../track/csv.ts";
 import { TensorBoardTracker } from "../track/tensorboard.ts";
 import type { Tracker } from "../track/tracker.ts";
 import { formatBytes } from "../util/format.ts";
+import { printable } from "../util/printable.ts";
 import type { Exit } from "./exit.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { comparisonText, listText, showText } from "./runs-text.ts";
 
+/** A terminal that is narrower gets lines that it breaks. */
+const LEAST_COLUMNS = 36;
 const FORMATS = ["csv", "tensorboard", "json"] as const;
 
 interface RunsFlags {
@@ -50,10 +55,13 @@ Examples:
       .option("--runs-dir <dir>", "the folder of runs", "runs")
       .option("--json", "JSON instead of text");
   command("list", "every run of the folder, the newest last").action((flags: RunsFlags) => {
-    const found = listRuns(flags.runsDir)
-      .map(readRun)
-      .sort((a, b) => (a.updatedAt ?? 0) - (b.updatedAt ?? 0));
-    print(flags, found, () => listText(found, flags.runsDir, columns()));
+    const folders = listRuns(flags.runsDir);
+    if (flags.json === true) print(flags, oldestFirst(folders.map(readable)), () => "");
+    else
+      print(flags, undefined, () => {
+        const rows = oldestFirst(folders.map((folder) => runRow(folder)));
+        return listText(rows, flags.runsDir, columns());
+      });
   });
   command("show <run>", "one run: model, losses, checkpoints, settings").action(
     (name: string, flags: RunsFlags) => {
@@ -81,12 +89,28 @@ Examples:
     });
 }
 
+function oldestFirst<Run extends { readonly updatedAt?: number | null | undefined }>(
+  runs: readonly Run[],
+): readonly Run[] {
+  return runs.toSorted((a, b) => (a.updatedAt ?? 0) - (b.updatedAt ?? 0));
+}
+
+/** A run whole; of one that cannot be read what is wrong, since the others of the folder can be. */
+function readable(folder: string): Partial<RunSummary> & { readonly problem?: string } {
+  try {
+    return readRun(folder);
+  } catch (error) {
+    if (!(error instanceof RunError)) throw error;
+    return { name: basename(folder), folder, state: "unreadable", problem: error.message };
+  }
+}
+
 function columns(): number {
-  return process.stdout.isTTY ? Math.max(60, process.stdout.columns) : 80;
+  return process.stdout.isTTY ? Math.max(LEAST_COLUMNS, process.stdout.columns) : 80;
 }
 
 function print(flags: RunsFlags, value: unknown, text: () => string): void {
-  process.stdout.write(flags.json === true ? `${JSON.stringify(value)}\n` : text());
+  process.stdout.write(flags.json === true ? `${JSON.stringify(value)}\n` : printable(text()));
 }
 
 function exportRun(folder: string, flags: ExportFlags): void {

@@ -8,6 +8,7 @@ import {
   formatTeraflops,
 } from "../util/format.ts";
 import type { TrainEvent, TrainProgress } from "../train/index.ts";
+import { printable } from "../util/printable.ts";
 import { sparkline } from "../util/plot/sparkline.ts";
 import type { ReportStreams } from "./report-streams.ts";
 import { PhaseLines } from "./phase-lines.ts";
@@ -28,11 +29,13 @@ const NARROW_BAR_CELLS = 10;
 /** Below this a terminal gets the narrow bar. */
 const WIDE_COLUMNS = 110;
 
-/** Reports that the curve of the loss remembers, the columns it takes, and those of a terminal that has room for it. */
+/** Reports that the curve of the loss remembers, and the columns it takes. */
 const MOST_LOSSES = 512;
 const LEAST_CURVE_COLUMNS = 12;
+const NARROW_CURVE_COLUMNS = 6;
 const MOST_CURVE_COLUMNS = 32;
-const CURVE_FROM_COLUMNS = 60;
+/** A narrower terminal has no room for a bar beside the curve. */
+const BAR_FROM_COLUMNS = 60;
 
 /** A number of a progress line; those with a higher rank go first where a line is too long. */
 interface Part {
@@ -103,7 +106,7 @@ export class TrainDisplay {
         break;
       case "sample":
         this.#print(
-          `${this.#label(event.step)} ${styled(this.#stream, "dim", `sample: ${event.prompt}${event.text}`.replaceAll("\n", "\n    "))}`,
+          `${this.#label(event.step)} ${styled(this.#stream, "dim", printable(`sample: ${event.prompt}${event.text}`).replaceAll("\n", "\n    "))}`,
         );
         break;
       case "save":
@@ -118,7 +121,7 @@ export class TrainDisplay {
         this.#power(event);
         break;
       case "notice":
-        this.#print(`${styled(this.#stream, "yellow", "note:")} ${event.message}`);
+        this.#print(`${styled(this.#stream, "yellow", "note:")} ${printable(event.message)}`);
         break;
       case "interrupted":
         this.#status.clear();
@@ -139,8 +142,14 @@ export class TrainDisplay {
     this.#maxSteps = event.max_steps;
     this.#startStep = event.step;
     this.#engine = event.engine;
+    const columns = this.#status.isLive
+      ? Math.min(HEADER_COLUMNS, this.#stream.columns)
+      : HEADER_COLUMNS;
     for (const [name, parts] of headerRows(event)) {
-      for (const [index, line] of wrapParts(parts, HEADER_COLUMNS - LABEL_COLUMNS).entries()) {
+      for (const [index, line] of wrapParts(
+        parts.map(printable),
+        columns - LABEL_COLUMNS,
+      ).entries()) {
         const label = index === 0 ? name : "";
         this.#print(`${styled(this.#stream, "bold", label.padEnd(LABEL_COLUMNS - 1))} ${line}`);
       }
@@ -175,16 +184,24 @@ export class TrainDisplay {
   /** The line that is rewritten in place: a bar, and what fits beside it. */
   #live(parts: readonly Part[], step: number): string {
     const { columns } = this.#stream;
-    const cells = columns < WIDE_COLUMNS ? NARROW_BAR_CELLS : BAR_CELLS;
-    const filled = this.#maxSteps === 0 ? 0 : Math.round((step / this.#maxSteps) * cells);
-    const bar = `${"█".repeat(filled)}${"░".repeat(cells - filled)} ${step}/${this.#maxSteps}  `;
+    const hasCurve = this.#losses.length > 1;
+    // Where there is no room for both, the curve of the loss tells more than a bar beside its own numbers.
+    const hasBar = !hasCurve || columns >= BAR_FROM_COLUMNS;
+    const bar = `${hasBar ? this.#bar(step, columns) : ""}${step}/${this.#maxSteps}  `;
     const width = columns - 1 - bar.length;
-    const hasCurve = this.#losses.length > 1 && columns >= CURVE_FROM_COLUMNS;
-    const numbers = fitParts(parts, hasCurve ? width - LEAST_CURVE_COLUMNS - 2 : width);
+    const least = hasBar ? LEAST_CURVE_COLUMNS : NARROW_CURVE_COLUMNS;
+    const numbers = fitParts(parts, hasCurve ? width - least - 2 : width);
     const room = Math.min(width - numbers.length - 2, MOST_CURVE_COLUMNS);
-    return hasCurve && room >= LEAST_CURVE_COLUMNS
+    return hasCurve && room >= least
       ? `${bar}${numbers}  ${sparkline(this.#losses, room)}`
       : `${bar}${numbers}`;
+  }
+
+  #bar(step: number, columns: number): string {
+    const cells = columns < WIDE_COLUMNS ? NARROW_BAR_CELLS : BAR_CELLS;
+    const share = this.#maxSteps === 0 ? 0 : Math.min(1, step / this.#maxSteps);
+    const filled = Math.round(share * cells);
+    return `${"█".repeat(filled)}${"░".repeat(cells - filled)} `;
   }
 
   #end(event: Extract<TrainEvent, { kind: "end" }>): void {

@@ -44,7 +44,7 @@ export class EventLog {
     const sequence = this.#sequence + 1;
     const numbered = { sequence, t: Date.now() / 1000, ...event };
     try {
-      writeSync(this.#handle, `${JSON.stringify(numbered)}\n`);
+      writeSync(this.#handle, `${JSON.stringify(numbered, withoutNonFinite)}\n`);
     } catch (error) {
       throw new FileError("file.write", `cannot write ${this.path}: ${messageOf(error)}`, {
         remedy: "Free some space and continue with --resume; earlier checkpoints are intact.",
@@ -59,6 +59,11 @@ export class EventLog {
   close(): void {
     closeSync(this.#handle);
   }
+}
+
+/** JSON has no word for what is no number: as what is not known, it is left out. */
+function withoutNonFinite(_: string, value: unknown): unknown {
+  return typeof value === "number" && !Number.isFinite(value) ? undefined : value;
 }
 
 /** Where a run's log stands. */

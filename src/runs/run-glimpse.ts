@@ -9,6 +9,9 @@ const EDGE_BYTES = 1 << 15;
 const SAMPLE_BYTES = 2048;
 const NEWLINE = 0x0a;
 const REPORT = '"kind":"step"';
+const EVALUATION = '"kind":"eval"';
+/** Evaluations are rare: the last one is looked for in so many bytes before the end. */
+const EVALUATION_BYTES = 1 << 21;
 
 /** What a look at parts of a log tells: a long run in a millisecond, where reading it takes a second. */
 export interface RunGlimpse {
@@ -18,7 +21,8 @@ export interface RunGlimpse {
   /** The last event that is no notice. */
   readonly last: NumberedEvent | undefined;
   readonly lastReport: Extract<NumberedEvent, { readonly kind: "step" }> | undefined;
-  readonly lastEvaluation: Extract<NumberedEvent, { readonly kind: "eval" }> | undefined;
+  /** Nothing as well where a long log has none near its end. */
+  readonly lastEvaluation: Evaluation | undefined;
   /** Whether it waits, as somebody asked. */
   readonly isPaused: boolean;
   readonly updatedAt: number | undefined;
@@ -62,13 +66,41 @@ export function glimpseRun(runFolder: string, sampleCount: number): RunGlimpse {
       const line = firstReport(wholeLines(read(from, SAMPLE_BYTES)));
       events.push(...new EventLines(path).push(line));
     }
-    events.push(
-      ...new EventLines(path).push(wholeLines(read(byteLength - EDGE_BYTES, EDGE_BYTES))),
-    );
-    return glimpseOf(events, false, byteLength);
+    const tail = new EventLines(path).push(wholeLines(read(byteLength - EDGE_BYTES, EDGE_BYTES)));
+    events.push(...tail);
+    const found = glimpseOf(events, false, byteLength);
+    if (tail.some(({ kind }) => kind === "eval")) return found;
+    const evaluation = lastEvaluation(read, path, byteLength - EDGE_BYTES);
+    // What a rewind took back is told again, or not yet.
+    const holds = evaluation !== undefined && evaluation.step <= (found.last?.step ?? 0);
+    return { ...found, lastEvaluation: holds ? evaluation : undefined };
   } finally {
     closeSync(handle);
   }
+}
+
+type Evaluation = Extract<NumberedEvent, { readonly kind: "eval" }>;
+
+/** The last evaluation of a log in the bytes before `to`, if it stands near. */
+function lastEvaluation(
+  read: (from: number, length: number) => Uint8Array,
+  path: string,
+  to: number,
+): Evaluation | undefined {
+  for (const length of [EVALUATION_BYTES >> 4, EVALUATION_BYTES]) {
+    const from = Math.max(0, to - length);
+    const bytes = read(from, to - from);
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    for (let at = text.lastIndexOf(EVALUATION); at >= 0;) {
+      const start = text.lastIndexOf(NEWLINE, at) + 1;
+      const end = text.indexOf(NEWLINE, at);
+      const [event] = new EventLines(path).push(text.subarray(start, end < 0 ? start : end + 1));
+      if (event?.kind === "eval") return event;
+      at = start === 0 ? -1 : text.lastIndexOf(EVALUATION, start - 1);
+    }
+    if (from === 0) return undefined;
+  }
+  return undefined;
 }
 
 /** Whether a run waits after these events, if it runs at all. */
@@ -108,8 +140,14 @@ function glimpseOf(
   const take = (to: number): void => {
     while ((reports.at(-1)?.step ?? -1) > to) reports.pop();
   };
+  let evaluation: Evaluation | undefined;
   for (const event of events) {
-    if (event.kind === "rewind") take(event.anew === true ? -1 : event.step);
+    if (event.kind === "eval") evaluation = event;
+    if (event.kind === "rewind") {
+      const to = event.anew === true ? -1 : event.step;
+      take(to);
+      if ((evaluation?.step ?? 0) > to) evaluation = undefined;
+    }
     if (event.kind !== "step") continue;
     // Between two samples there may be a rewind that was not met: what stands later holds.
     take(event.step - 1);
@@ -120,7 +158,7 @@ function glimpseOf(
     start: events.findLast((event) => event.kind === "start"),
     last: events.findLast(({ kind }) => kind !== "notice"),
     lastReport: reports.at(-1),
-    lastEvaluation: events.findLast((event) => event.kind === "eval"),
+    lastEvaluation: evaluation,
     isPaused: isPausedAfter(events),
     updatedAt: events.at(-1)?.t,
     reports,

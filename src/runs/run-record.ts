@@ -3,8 +3,10 @@ import type { NumberList } from "../util/plot/down-sample.ts";
 import { EventLines } from "./event-lines.ts";
 import { eventsPath } from "./event-log.ts";
 import { afterRewind } from "./events.ts";
-import type { NumberedEvent, RewindEvent, RunCommand } from "./events.ts";
+import type { NumberedEvent, RewindEvent } from "./events.ts";
 import { NumberTable } from "./number-table.ts";
+import { TrainingClock } from "./training-clock.ts";
+import type { ClockState } from "./training-clock.ts";
 
 const WINDOW = 1 << 20;
 /** The oldest are forgotten beyond: a run may tell of every overflow. */
@@ -14,7 +16,7 @@ const NOTICE_LIMIT = 500;
 export const AXES = ["step", "seconds", "tokens"] as const;
 export type RunAxis = (typeof AXES)[number];
 
-/** One number of a run over one axis, all of it; x grows. */
+/** One number of a run over one axis, of all events that tell it; x grows. */
 export interface RunSeries {
   readonly x: NumberList;
   readonly y: NumberList;
@@ -86,6 +88,15 @@ export class RunRecord {
     return this.#progress;
   }
 
+  /** Where the time of training stands, and the tokens of the last report: what comes is counted from there. */
+  get clock(): ClockState {
+    return this.#clock.state;
+  }
+
+  get tokens(): number {
+    return this.#reports.column("tokens")?.[this.#reports.rowCount - 1] ?? 0;
+  }
+
   /** About what it takes in memory. */
   get byteLength(): number {
     return (
@@ -114,7 +125,9 @@ export class RunRecord {
     for (const table of [this.#reports, this.#evaluations, this.#memory]) {
       const y = table.column(name);
       const x = axis === "step" ? table.steps : table.column(axis);
-      if (y !== undefined && x !== undefined && table.rowCount > 0) return { x, y };
+      if (y === undefined || x === undefined) continue;
+      const told = whereTold({ x, y });
+      if (told.x.length > 0) return told;
     }
     return undefined;
   }
@@ -168,7 +181,7 @@ export class RunRecord {
         break;
       case "eval": {
         const { eval_loss, perplexity, reward_margin, reward_accuracy } = event;
-        const tokens = this.#tokens();
+        const { tokens } = this;
         this.#evaluations.add(step, {
           ...{ eval_loss, tokens, seconds: this.#clock.at(t) },
           ...(perplexity !== undefined && { perplexity }),
@@ -179,7 +192,7 @@ export class RunRecord {
       }
       case "memory": {
         const { resident_bytes, peak_bytes, persistent_bytes, transient_bytes } = event;
-        const tokens = this.#tokens();
+        const { tokens } = this;
         this.#memory.add(step, {
           ...{ resident_bytes, peak_bytes, persistent_bytes, transient_bytes, tokens },
           seconds: this.#clock.at(t),
@@ -198,10 +211,6 @@ export class RunRecord {
         this.#kept.push(event);
         if (event.kind === "notice") this.#forgetNotices();
     }
-  }
-
-  #tokens(): number {
-    return this.#reports.column("tokens")?.[this.#reports.rowCount - 1] ?? 0;
   }
 
   #rewind(event: RewindEvent): void {
@@ -245,6 +254,22 @@ export class RunRecord {
   }
 }
 
+/** Without the rows that lack the number: an event that does not tell it is no gap in a curve. */
+function whereTold({ x, y }: RunSeries): RunSeries {
+  let count = 0;
+  for (let row = 0; row < y.length; row++) if (!Number.isNaN(y[row])) count++;
+  if (count === y.length) return { x, y };
+  const told = { x: new Float64Array(count), y: new Float64Array(count) };
+  let at = 0;
+  for (let row = 0; row < y.length; row++) {
+    const value = y[row] ?? Number.NaN;
+    if (Number.isNaN(value)) continue;
+    told.x[at] = x[row] ?? 0;
+    told.y[at++] = value;
+  }
+  return told;
+}
+
 function numbersOfStep(event: StepEvent): Readonly<Record<string, number | undefined>> {
   return {
     train_loss: event.train_loss,
@@ -261,37 +286,4 @@ function numbersOfStep(event: StepEvent): Readonly<Record<string, number | undef
     reward_accuracy: event.reward_accuracy,
     tokens: event.trained_tokens,
   };
-}
-
-/** Seconds of training: the time between a process's end and the next one's start, and pauses, do not count. */
-class TrainingClock {
-  /** Seconds since 1970 at which the clock would have stood at 0. */
-  #zero: number | undefined;
-  #last = 0;
-  #pausedAt: number | undefined;
-
-  start(t: number): void {
-    this.#pausedAt = undefined;
-    this.#zero = t - this.#last;
-  }
-
-  control(command: RunCommand, t: number): void {
-    if (command === "pause") this.#pausedAt ??= t;
-    if (command !== "resume" || this.#pausedAt === undefined) return;
-    this.#zero = (this.#zero ?? t) + t - this.#pausedAt;
-    this.#pausedAt = undefined;
-  }
-
-  /** Never falls, whatever the system's clock does. */
-  at(t: number): number {
-    this.#zero ??= t;
-    this.#last = Math.max(this.#last, t - this.#zero);
-    return this.#last;
-  }
-
-  /** What follows is told from there. */
-  goBack(seconds: number): void {
-    this.#last = seconds;
-    this.#zero = undefined;
-  }
 }

@@ -2,6 +2,7 @@ import { existsSync, lstatSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parse as parseYaml } from "yaml";
 import { readSmallFile } from "../util/byte-source.ts";
+import { AnecdoteError, messageOf } from "../util/errors.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { lockHolder } from "../util/process-lock.ts";
 import { listCheckpoints } from "./checkpoint.ts";
@@ -13,8 +14,11 @@ import { LOCK_FILE } from "./run-lock.ts";
 
 const CONFIG_BYTES = 1 << 20;
 
-/** "stopped": it can be resumed; "died": it was, without saying so; "empty": it has no step yet. */
-export type RunState = "running" | "finished" | "stopped" | "died" | "empty";
+/**
+ * "stopped": it can be resumed; "died": it was, without saying so; "empty": it has no step yet; "unreadable": its log is
+ * of a later version.
+ */
+export type RunState = "running" | "finished" | "stopped" | "died" | "empty" | "unreadable";
 
 /** A number of a step. */
 export interface SeriesPoint {
@@ -56,6 +60,8 @@ export interface RunSummary {
   readonly byteLength: number;
   /** Settings as config.yaml has them; empty where there is none. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** Why there are none, where there is a file of them that cannot be read. */
+  readonly configProblem?: string;
 }
 
 /** Whether a folder is a run's. */
@@ -120,8 +126,18 @@ export function readRun(folder: string): RunSummary {
       evalLoss: evaluations.findLast((event) => event.step === checkpoint.step)?.eval_loss,
     })),
     byteLength: folderByteLength(folder),
-    config: readConfig(folder),
+    ...settingsOf(folder),
   };
+}
+
+/** A run's settings, or why they cannot be read: what else its folder says is told all the same. */
+export function settingsOf(folder: string): Pick<RunSummary, "config" | "configProblem"> {
+  try {
+    return { config: readConfig(folder) };
+  } catch (error) {
+    if (!(error instanceof AnecdoteError)) throw error;
+    return { config: {}, configProblem: error.message };
+  }
 }
 
 function lastOf<Kind extends TrainEvent["kind"]>(
@@ -159,24 +175,42 @@ export function isRunning(folder: string): boolean {
   return lockHolder(join(folder, LOCK_FILE)) !== undefined;
 }
 
-/** Settings as config.yaml has them; empty where there is none. Throws `RunError` for those of a later version. */
+/**
+ * Settings as config.yaml has them; empty where there is none. Throws `RunError` for those of a later version, and for a
+ * file that is no YAML; `FileError` for one that is too large.
+ */
 export function readConfig(folder: string): Readonly<Record<string, unknown>> {
   const path = join(folder, CONFIG_FILE);
   if (!existsSync(path)) return {};
-  const content: unknown = parseYaml(
-    Buffer.from(readSmallFile(path, CONFIG_BYTES)).toString("utf8"),
-  );
+  const text = Buffer.from(readSmallFile(path, CONFIG_BYTES)).toString("utf8");
+  let content: unknown;
+  try {
+    content = parseYaml(text);
+  } catch (error) {
+    throw new RunError("run.config", `${path} cannot be read: ${messageOf(error).trim()}`, {
+      remedy: "Mend it, or remove it: what the run told stands in its log.",
+      cause: error,
+    });
+  }
   return typeof content === "object" && content !== null ? withoutConfigVersion(path, content) : {};
 }
 
 /** Bytes of all files below a folder; links are not followed, and what vanishes meanwhile does not count. */
 export function folderByteLength(folder: string): number {
   let byteLength = 0;
-  for (const name of readdirSync(folder)) {
+  for (const name of namesIn(folder)) {
     const path = join(folder, name);
     const status = lstatSync(path, { throwIfNoEntry: false });
     if (status === undefined) continue;
     byteLength += status.isDirectory() ? folderByteLength(path) : status.size;
   }
   return byteLength;
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return []; // gone meanwhile, or of somebody who lets nobody look
+  }
 }

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { EventLog, eventsPath } from "../../src/runs/event-log.ts";
+import { eventsPath } from "../../src/runs/event-log.ts";
 import type { UntimedEvent } from "../../src/runs/events.ts";
 import { RunControl } from "../../src/runs/run-control.ts";
 import { RunLock } from "../../src/runs/run-lock.ts";
@@ -18,6 +18,7 @@ import type {
   SeriesView,
   SettingsView,
 } from "../../src/server/runs/views.ts";
+import { START, appendRun, report } from "../helpers/run-logs.ts";
 
 let root: string;
 let dashboard: RunningDashboard;
@@ -31,25 +32,8 @@ afterEach(async () => {
   rmSync(root, { recursive: true, force: true });
 });
 
-const START: UntimedEvent = {
-  ...{ kind: "start", version: 2, step: 0, max_steps: 100, run: "r", engine: "cpu", device: "d" },
-  ...{ runtime: "r", threads: 1, parameters: 7, tokens_per_step: 1, train_tokens: 1 },
-  ...{ eval_tokens: 1, plan_bytes: 1, preset: "storyteller" },
-};
-const report = (step: number, loss = 1 / step): UntimedEvent => ({
-  ...{ kind: "step", step, train_loss: loss, learning_rate: 1e-3, gradient_norm: 1 },
-  ...{ tokens_per_second: 100, iterations_per_second: 1, trained_tokens: step * 10 },
-  eta_seconds: 1,
-});
-
-function append(id: string, events: readonly UntimedEvent[]): string {
-  const folder = join(root, "runs", id);
-  mkdirSync(folder, { recursive: true });
-  const log = new EventLog(eventsPath(folder));
-  for (const event of events) log.append(event);
-  log.close();
-  return folder;
-}
+const append = (id: string, events: readonly UntimedEvent[]): string =>
+  appendRun(join(root, "runs"), id, events);
 
 /** A log too long to be read at a glance. */
 function longRun(id: string, count: number): void {

@@ -91,7 +91,10 @@ function subtitle({ state, step, maxSteps, startedAt, updatedAt }: RunSummary): 
 }
 
 function dateOf(seconds: number): string {
-  return `${new Date(seconds * 1000).toISOString().slice(0, 16).replace("T", " ")} UTC`;
+  const date = new Date(seconds * 1000);
+  // A log may hold any number.
+  if (Number.isNaN(date.getTime())) return "at no time";
+  return `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
 }
 
 function factsSection(run: RunSummary, record: RunRecord): string {
@@ -257,7 +260,9 @@ function hardwareSection(record: RunRecord): string {
   );
 }
 
-function settingsSection({ config }: RunSummary): string {
+function settingsSection({ config, configProblem }: RunSummary): string {
+  if (configProblem !== undefined)
+    return section("Settings", `<p>${escapeText(configProblem)}</p>`);
   const rows = Object.entries(config).map(
     ([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)] as const,
   );

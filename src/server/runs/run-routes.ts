@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import type { Context } from "hono";
 import { streamSSE } from "hono/streaming";
 import { z } from "zod";
@@ -8,7 +9,7 @@ import { COMMANDS } from "../../runs/events.ts";
 import { followEvents } from "../../runs/follow-events.ts";
 import { askRun, runToken } from "../../runs/run-control.ts";
 import { AXES } from "../../runs/run-record.ts";
-import { readConfig } from "../../runs/run-summary.ts";
+import { settingsOf } from "../../runs/run-summary.ts";
 import { jsonBody } from "../application.ts";
 import type { Application, ApplicationContext } from "../application.ts";
 import { Refusal } from "../errors.ts";
@@ -31,11 +32,7 @@ const curveSchema = z.object({
 });
 const names = z.string().transform((text) => text.split(",").filter((name) => name !== ""));
 const seriesSchema = curveSchema.extend({ names });
-const comparisonSchema = curveSchema.extend({
-  runs: names,
-  name: z.string().default("train_loss"),
-});
-const settingsSchema = z.object({ runs: names });
+const comparisonSchema = curveSchema.extend({ name: z.string().default("train_loss") });
 const samplesSchema = z.object({ limit: z.coerce.number().int().min(1).max(10_000).default(200) });
 const eventsSchema = z.object({ after: z.coerce.number().int().nonnegative().optional() });
 const actionSchema = z.strictObject({ command: z.enum(COMMANDS) });
@@ -57,14 +54,21 @@ export function addRunRoutes(application: Application, { store, key }: RunRoutes
     json(context, { root: store.root, runs: store.list() } satisfies RunList),
   );
   application.get("/api/comparison", (context) => {
-    const { runs, name, ...request } = queryOf(context, comparisonSchema);
+    const { name, ...request } = queryOf(context, comparisonSchema);
+    const runs = runsOf(context);
     if (runs.length > MOST_RUNS)
       throw new Refusal(400, `at most ${MOST_RUNS} runs are compared at once`);
     return json(context, store.comparison(runs, name, requestOf(request)));
   });
   application.get("/api/settings", (context) => {
-    const { runs } = queryOf(context, settingsSchema);
-    const rows = compareSettings(runs.map((id) => readConfig(store.folder(id))));
+    const runs = runsOf(context);
+    const rows = compareSettings(
+      runs.map((id) => {
+        const { config, configProblem } = settingsOf(store.folder(id));
+        if (configProblem === undefined) return config;
+        throw new Refusal(422, configProblem, { param: "run", code: "run_config" });
+      }),
+    );
     return json(context, { ids: runs, rows } satisfies SettingsView);
   });
   application.get("/api/runs/:id", async (context) =>
@@ -127,6 +131,14 @@ function requestOf({ points, axis, from, to }: z.infer<typeof curveSchema>): Cur
   return { axis, limit: points, from, to };
 }
 
+/** The runs that are meant: `run=A&run=B`, or `runs=A,B` where no name has a comma. */
+function runsOf(context: Context): readonly string[] {
+  return [
+    ...(context.req.queries("run") ?? []),
+    ...(context.req.query("runs") ?? "").split(",").filter((name) => name !== ""),
+  ];
+}
+
 function queryOf<Schema extends z.ZodType>(context: Context, schema: Schema): z.output<Schema> {
   const query = schema.safeParse(context.req.query());
   if (query.success) return query.data;
@@ -167,7 +179,11 @@ function eventStream(context: ApplicationContext, store: RunStore): Response {
           id: "0",
           data: JSON.stringify({ kind: "rewind", sequence: 0, t: 0, step: 0, anew: true }),
         });
-      const options = { after: isAhead ? 0 : given, signal: abort.signal, pollMs: POLL_MS };
+      const options = {
+        ...{ after: isAhead ? 0 : given, signal: abort.signal, pollMs: POLL_MS },
+        // Whoever comes back is told that there is no such run any more.
+        isOver: () => !existsSync(folder),
+      };
       for await (const event of followEvents(folder, options))
         await stream.writeSSE({ id: String(event.sequence), data: JSON.stringify(event) });
     } finally {

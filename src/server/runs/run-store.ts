@@ -1,20 +1,21 @@
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, join, sep } from "node:path";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
+import { RunError } from "../../runs/errors.ts";
 import { eventsPath } from "../../runs/event-log.ts";
 import { glimpseRun, isPausedAfter } from "../../runs/run-glimpse.ts";
 import type { RunGlimpse } from "../../runs/run-glimpse.ts";
 import { RunRecord } from "../../runs/run-record.ts";
 import type { RunAxis } from "../../runs/run-record.ts";
+import { GLIMPSE_COUNT, runRow } from "../../runs/run-row.ts";
 import {
   folderByteLength,
   isRun,
   isRunning,
   listRuns,
-  readConfig,
-  stateAfter,
+  settingsOf,
 } from "../../runs/run-summary.ts";
-import { downSample, lowerBound } from "../../util/plot/down-sample.ts";
+import { downSample } from "../../util/plot/down-sample.ts";
 import type { Curve } from "../../util/plot/down-sample.ts";
 import { nearestName } from "../../util/nearest.ts";
 import { Refusal } from "../errors.ts";
@@ -22,9 +23,6 @@ import type { CheckpointView, ComparisonView, RunDetail, RunRow, SeriesView } fr
 
 /** Bytes of columns that are kept for runs that were looked at. */
 const RECORD_BYTES = 192 * 2 ** 20;
-/** Places at which a long log is glimpsed. */
-const GLIMPSE_COUNT = 100;
-const SPARK_COUNT = 60;
 /** Curves of runs that are kept when their columns are gone. */
 const CURVE_LIMIT = 4000;
 const SIZE_FOR_MS = 10_000;
@@ -74,14 +72,7 @@ export class RunStore {
   folder(id: string): string {
     const folder = join(this.root, id);
     const isName = id !== "" && id === basename(id) && id !== "." && id !== "..";
-    if (
-      isName &&
-      !id.includes("\\") &&
-      existsSync(folder) &&
-      isBelow(folder, this.root) &&
-      isRun(folder)
-    )
-      return folder;
+    if (isName && existsSync(folder) && isBelow(folder, this.root) && isRun(folder)) return folder;
     const near = nearestName(id, this.ids);
     throw new Refusal(
       404,
@@ -98,28 +89,10 @@ export class RunStore {
 
   row(id: string): RunRow {
     const folder = join(this.root, id);
-    const glimpse = this.#glimpse(id);
-    const { first, start, last, lastReport, lastEvaluation, reports } = glimpse;
-    const state = stateAfter(folder, last?.kind, lastReport !== undefined);
-    return {
-      id,
-      state,
-      isPaused: state === "running" && glimpse.isPaused,
-      step: last?.step ?? listCheckpoints(folder).at(-1)?.step ?? 0,
-      maxSteps: start?.max_steps ?? first?.max_steps ?? null,
-      model: start?.preset ?? start?.model ?? first?.preset ?? first?.model ?? null,
-      parameterCount: (start ?? first)?.parameters ?? null,
-      engine: (start ?? first)?.engine ?? null,
-      trainLoss: lastReport?.train_loss ?? null,
-      evalLoss: lastEvaluation?.eval_loss ?? null,
-      tokensPerSecond: lastReport?.tokens_per_second ?? null,
-      joulesPerToken: lastReport?.joules_per_token ?? null,
-      etaSeconds: state === "running" ? (lastReport?.eta_seconds ?? null) : null,
-      startedAt: first?.t ?? null,
-      updatedAt: glimpse.updatedAt ?? null,
-      byteLength: this.#byteLength(folder),
-      losses: evenly(reports),
-    };
+    return runRow(folder, {
+      glimpse: () => this.#glimpse(id),
+      byteLength: () => this.#byteLength(folder),
+    });
   }
 
   /** A run's log, read to its end. */
@@ -140,6 +113,7 @@ export class RunStore {
     const row = this.row(id);
     const start = record.last("start") ?? null;
     const lastReport = record.series("train_loss", "step");
+    const { config, configProblem } = settingsOf(folder);
     return {
       run: {
         ...row,
@@ -160,7 +134,8 @@ export class RunStore {
         .map(({ step, message }) => ({ step, message })),
       checkpoints: this.#checkpoints(record),
       isChat: hasChatFile(listCheckpoints(folder).at(-1)?.folder),
-      config: readConfig(folder),
+      config,
+      configProblem: configProblem ?? null,
       sampleCount: record.events.filter(({ kind }) => kind === "sample").length,
       predicted: end?.predicted ?? null,
     };
@@ -185,6 +160,8 @@ export class RunStore {
     return {
       axis: request.axis,
       sequence: record.sequence,
+      clock: record.clock,
+      tokens: record.tokens,
       curves: names.flatMap((name) => {
         const curve = curveOf(record, name, request);
         return curve === undefined ? [] : [{ name, ...curve }];
@@ -198,9 +175,11 @@ export class RunStore {
   comparison(ids: readonly string[], name: string, request: CurveRequest): ComparisonView {
     const runs = ids.map((id) => {
       this.folder(id);
-      const key = [id, name, request.axis, request.from, request.to, request.limit].join("\n");
-      const { byteLength, isWhole } = this.#glimpse(id);
-      const glimpsed = this.#glimpsed(id, name, request);
+      const key = JSON.stringify([id, name, request]);
+      const glimpse = this.#readable(id);
+      if (glimpse === undefined) return { id, x: [], y: [], isWhole: true };
+      const { byteLength, isWhole } = glimpse;
+      const glimpsed = curveOfGlimpse(glimpse, name, request);
       if (isWhole && glimpsed.x.length > 0) return { id, ...glimpsed, isWhole };
       const known = this.#curves.get(key);
       if (known?.byteLength !== byteLength) this.#want(key, id, name, request);
@@ -210,25 +189,27 @@ export class RunStore {
     return { axis: request.axis, name, runs };
   }
 
-  /** What a glimpse tells of a number: of training losses alone, and over steps and tokens. */
-  #glimpsed(id: string, name: string, { axis, from, to, limit }: CurveRequest): Curve {
-    const { reports } = this.#glimpse(id);
-    if (axis === "seconds" || reports.length === 0) return { x: [], y: [] };
-    const values = reports.map((event) => (event as Record<string, unknown>)[name]);
-    if (values.every((value) => typeof value !== "number")) return { x: [], y: [] };
-    return downSample(
-      reports.map((event) => (axis === "step" ? event.step : event.trained_tokens)),
-      values.map((value) => (typeof value === "number" ? value : Number.NaN)),
-      { limit, ...(from !== undefined && { from }), ...(to !== undefined && { to }) },
-    );
+  /** Nothing for a log that cannot be read: the list says why, and a chart of the others goes on without it. */
+  #readable(id: string): RunGlimpse | undefined {
+    try {
+      return this.#glimpse(id);
+    } catch (error) {
+      if (!(error instanceof RunError)) throw error;
+      return undefined;
+    }
   }
 
   /** Reads a log in the background, one at a time. */
   #want(key: string, id: string, name: string, request: CurveRequest): void {
     this.#wanted.set(key, async () => {
       const { byteLength } = this.#glimpse(id);
-      const record = await this.record(id);
-      const curve = curveOf(record, name, request) ?? { x: [], y: [] };
+      let curve: Curve = { x: [], y: [] };
+      try {
+        curve = curveOf(await this.record(id), name, request) ?? curve;
+      } catch (error) {
+        // Of a later version from some resume on: whoever asks for that run is told.
+        if (!(error instanceof RunError)) throw error;
+      }
       this.#curves.delete(key);
       this.#curves.set(key, { byteLength, curve });
       for (const old of this.#curves.keys()) {
@@ -248,7 +229,7 @@ export class RunStore {
       try {
         await read();
       } catch {
-        // A log of a later version, or a folder that is gone: whoever asks for that run is told.
+        // A folder that is gone: whoever asks for that run is told.
       }
       this.#wanted.delete(key);
     }
@@ -284,17 +265,23 @@ export class RunStore {
   }
 }
 
-/** Losses at places that lie evenly over the steps: a glimpse knows more of a log's ends than of its middle. */
-function evenly(reports: RunGlimpse["reports"]): readonly number[] {
-  const steps = reports.map(({ step }) => step);
-  const [first = 0] = steps;
-  const span = (steps.at(-1) ?? 0) - first;
-  const count = Math.min(SPARK_COUNT, reports.length);
-  return Array.from({ length: count }, (_, index) => {
-    const wanted = first + (span * index) / Math.max(1, count - 1);
-    const at = Math.min(steps.length - 1, lowerBound(steps, wanted));
-    return Number((reports[at]?.train_loss ?? Number.NaN).toPrecision(4));
+/** What a glimpse tells of a number: of reports alone, and over steps and tokens. */
+function curveOfGlimpse(
+  { reports }: RunGlimpse,
+  name: string,
+  { axis, from, to, limit }: CurveRequest,
+): Curve {
+  if (axis === "seconds") return { x: [], y: [] };
+  const points = reports.flatMap((event) => {
+    const value = (event as Record<string, unknown>)[name];
+    const x = axis === "step" ? event.step : event.trained_tokens;
+    return typeof value === "number" ? [{ x, value }] : [];
   });
+  return downSample(
+    points.map(({ x }) => x),
+    points.map(({ value }) => value),
+    { limit, ...(from !== undefined && { from }), ...(to !== undefined && { to }) },
+  );
 }
 
 function curveOf(record: RunRecord, name: string, request: CurveRequest): Curve | undefined {

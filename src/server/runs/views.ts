@@ -1,34 +1,12 @@
 // What the server tells a page of runs, as JSON has it. Types alone, so that the page can import them.
 import type { RunAxis } from "../../runs/run-record.ts";
-import type { RunState } from "../../runs/run-summary.ts";
+import type { RunRow } from "../../runs/run-row.ts";
+import type { ClockState } from "../../runs/training-clock.ts";
 import type { TrainEvent } from "../../runs/events.ts";
 
-type EventOf<Kind extends TrainEvent["kind"]> = Extract<TrainEvent, { readonly kind: Kind }>;
+export type { RunRow } from "../../runs/run-row.ts";
 
-/** A run in the list. */
-export interface RunRow {
-  /** Its folder's name. */
-  readonly id: string;
-  readonly state: RunState;
-  readonly isPaused: boolean;
-  readonly step: number;
-  readonly maxSteps: number | null;
-  readonly model: string | null;
-  readonly parameterCount: number | null;
-  readonly engine: string | null;
-  readonly trainLoss: number | null;
-  readonly evalLoss: number | null;
-  readonly tokensPerSecond: number | null;
-  readonly joulesPerToken: number | null;
-  readonly etaSeconds: number | null;
-  /** Seconds since 1970. */
-  readonly startedAt: number | null;
-  readonly updatedAt: number | null;
-  /** Of the whole folder. */
-  readonly byteLength: number;
-  /** Some training losses, evenly over the run. */
-  readonly losses: readonly number[];
-}
+type EventOf<Kind extends TrainEvent["kind"]> = Extract<TrainEvent, { readonly kind: Kind }>;
 
 export interface RunList {
   /** The folder of runs, as it was given. */
@@ -62,6 +40,8 @@ export interface RunDetail {
   /** Whether the newest checkpoint has a chat template. */
   readonly isChat: boolean;
   readonly config: Readonly<Record<string, unknown>>;
+  /** Why there are no settings, where there is a file of them that cannot be read. */
+  readonly configProblem: string | null;
   readonly sampleCount: number;
   /** Milliseconds an update, by the cost model, for a chip. */
   readonly predicted: NonNullable<EventOf<"end">["predicted"]> | null;
@@ -82,7 +62,11 @@ export interface CurveView {
 /** Numbers of one run over one axis. */
 export interface SeriesView {
   readonly axis: RunAxis;
+  /** Of the last event that these hold. */
   readonly sequence: number;
+  /** Where time and tokens stood then. */
+  readonly clock: ClockState;
+  readonly tokens: number;
   readonly curves: readonly CurveView[];
 }
 

@@ -96,3 +96,18 @@ export function smoothed(
     return mean / (1 - weight ** count);
   });
 }
+
+/** Places of numbers that no line leads to or from, which a curve of lines alone would hide. */
+export function lonelyPoints(
+  y: { readonly length: number; readonly [index: number]: number | null },
+  isLog = false,
+): readonly number[] {
+  const isDrawn = (index: number): boolean => {
+    const value = y[index] ?? null;
+    return value !== null && !(isLog && value <= 0);
+  };
+  const places: number[] = [];
+  for (let index = 0; index < y.length; index++)
+    if (isDrawn(index) && !isDrawn(index - 1) && !isDrawn(index + 1)) places.push(index);
+  return places;
+}

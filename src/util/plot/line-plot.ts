@@ -1,3 +1,4 @@
+import { lonelyPoints } from "./down-sample.ts";
 import type { Curve } from "./down-sample.ts";
 import { logScale, roomAround, shortNumber, ticksBetween } from "./scale.ts";
 import { FAINT, fixed, hue, INK, lineAt, MUTED, picture, textAt } from "./svg.ts";
@@ -50,6 +51,10 @@ export function linePlot(plot: LinePlot): string {
     parts.push(
       `<path d="${pathOf(line, placeX, placeY, isLog)}" fill="none" stroke="${hue(line.hue)}" stroke-width="${line.isFaint === true ? 1 : 1.8}" stroke-opacity="${opacity}" stroke-linejoin="round"/>`,
     );
+    for (const index of lonelyPoints(line.y, isLog))
+      parts.push(
+        `<circle cx="${fixed(placeX(line.x[index] ?? 0))}" cy="${fixed(placeY(line.y[index] ?? 0))}" r="2.6" fill="${hue(line.hue)}" fill-opacity="${opacity}"/>`,
+      );
   }
   let left = MARGIN.left;
   for (const { name, hue: index, isFaint, y } of plot.lines) {
