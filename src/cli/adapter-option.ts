@@ -1,8 +1,20 @@
+import { Option } from "commander";
 import { isAdapterFolder } from "../model/index.ts";
 import type { AdapterSource } from "../model/index.ts";
 import { resolveModelFolder } from "../train/index.ts";
+import { append } from "./append.ts";
 import { UsageError } from "./errors.ts";
 import { printNote } from "./terminal.ts";
+
+/** `--adapter`, which may be given several times. `where`: what adapters stand beside. */
+export function adapterOption(where = ""): Option {
+  return new Option(
+    "--adapter <dir>",
+    `adapter folder or finetune run${where}; DIR=0.5 takes half of it (may be given several times)`,
+  )
+    .argParser(append)
+    .default([]);
+}
 
 /**
  * Adapters as a command line names them: DIR, or DIR=WEIGHT. A run's folder means its newest checkpoint. Throws

@@ -26,7 +26,7 @@ import { Interruptions } from "./interruptions.ts";
 import { goOnInNewProcess, shareWithProcessBefore } from "./new-process.ts";
 import { append } from "./append.ts";
 import { exitAtOnce } from "../util/stuck-thread.ts";
-import { StatusLine } from "./terminal.ts";
+import { StatusLine, answer, printJson } from "./terminal.ts";
 import { isSimulated } from "../chip/simulated.ts";
 
 interface EngineFlags extends DriverFlags {
@@ -115,11 +115,10 @@ type Selection = Parameters<typeof selectCases>[0];
 
 function printCases(selection: Selection, isJson: boolean): void {
   const cases = selectCases(selection);
-  process.stdout.write(
-    isJson
-      ? `${JSON.stringify(cases.map(({ id, suite, title, flops, isQuick }) => ({ id, suite, title, flops, quick: isQuick })))}\n`
-      : cases.map(({ id }) => `${id}\n`).join(""),
-  );
+  const rows = cases.map(({ id, suite, title, flops, isQuick: quick }) => {
+    return { id, suite, title, flops, quick };
+  });
+  answer({ json: isJson }, rows, () => cases.map(({ id }) => `${id}\n`).join(""));
 }
 
 /** The chosen engine and others, one after the other, and a table of all; each report in a folder of its own. */
@@ -149,8 +148,7 @@ async function measureBeside(
     // "auto" may have chosen an engine that is named, too.
     if (!reports.some(({ engine: { name } }) => name === report.engine.name)) reports.push(report);
   }
-  if (flags.json === true) process.stdout.write(`${JSON.stringify(reports)}\n`);
-  else process.stdout.write(besideText(reports));
+  answer(flags, reports, () => besideText(reports));
   if (flags.outputDir !== undefined) {
     writeBeside(flags.outputDir, reports);
     if (flags.json !== true)
@@ -273,7 +271,7 @@ function resultLine({ title, status, timing, reason }: CaseResult): string {
 
 function print(report: EngineReport, { json, outputDir }: EngineFlags): void {
   if (json === true) {
-    process.stdout.write(`${JSON.stringify(report)}\n`);
+    printJson(report);
     return;
   }
   process.stdout.write(formatReport(report));

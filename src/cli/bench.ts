@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { formatPaper, paperJson } from "../measure/published/paper.ts";
 import { registerBenchEngine } from "./bench-engine.ts";
 import type { Exit } from "./exit.ts";
+import { printJson } from "./terminal.ts";
 
 export function register(program: Command, exit: Exit): void {
   const bench = program.command("bench");
@@ -11,9 +12,8 @@ export function register(program: Command, exit: Exit): void {
     .option("--json", "one JSON object")
     .addHelpText("after", "\nExample:\n  anecdote bench paper --json")
     .action((flags: { readonly json?: boolean }) => {
-      process.stdout.write(
-        flags.json === true ? `${JSON.stringify(paperJson())}\n` : formatPaper(),
-      );
+      if (flags.json === true) printJson(paperJson());
+      else process.stdout.write(formatPaper());
     });
   registerBenchEngine(bench, exit);
 }

@@ -8,15 +8,20 @@ import type { GeneratedText, GenerateOptions } from "../generate/index.ts";
 import { resolveModelFolder, TRAIN_OPTIONS } from "../train/index.ts";
 import { AnecdoteError } from "../util/errors.ts";
 import { didYouMean } from "../util/nearest.ts";
-import { resolveOptions, textOption } from "../util/options.ts";
+import { textOption } from "../util/options.ts";
 import type { OptionValues } from "../util/options.ts";
-import { adapterSources } from "./adapter-option.ts";
+import { adapterOption, adapterSources } from "./adapter-option.ts";
 import { append } from "./append.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
-import { GENERATE_OPTIONS } from "./generate-options.ts";
-import { addOptions, commandLineLayer } from "./options.ts";
-import { printNote, styled } from "./terminal.ts";
+import {
+  GENERATE_OPTIONS,
+  SAMPLING_OPTIONS,
+  ENGINE_OPTIONS,
+  samplingOf,
+} from "./generate-options.ts";
+import { addOptions, optionValues, requiredModel } from "./options.ts";
+import { printNote, styled, printJson } from "./terminal.ts";
 
 const CHAT_OPTIONS = {
   model: GENERATE_OPTIONS.model,
@@ -26,18 +31,9 @@ const CHAT_OPTIONS = {
   }),
   load: textOption("a conversation that /save wrote, to go on with", { placeholder: "FILE" }),
   chat_template: { ...TRAIN_OPTIONS.chat_template, group: "Sampling" },
-  max_tokens: GENERATE_OPTIONS.max_tokens,
-  temperature: GENERATE_OPTIONS.temperature,
-  top_k: GENERATE_OPTIONS.top_k,
-  top_p: GENERATE_OPTIONS.top_p,
-  min_p: GENERATE_OPTIONS.min_p,
-  repetition_penalty: GENERATE_OPTIONS.repetition_penalty,
+  ...SAMPLING_OPTIONS,
   seed: GENERATE_OPTIONS.seed,
-  engine: GENERATE_OPTIONS.engine,
-  threads: GENERATE_OPTIONS.threads,
-  ane_driver: GENERATE_OPTIONS.ane_driver,
-  arithmetic: GENERATE_OPTIONS.arithmetic,
-  numerics: GENERATE_OPTIONS.numerics,
+  ...ENGINE_OPTIONS,
 } as const;
 
 type Values = OptionValues<typeof CHAT_OPTIONS>;
@@ -68,12 +64,7 @@ export function register(program: Command, _exit: Exit): void {
   const command = program
     .command("chat")
     .option("--stop <text>", "end where this text appears (may be given several times)", append, [])
-    .option(
-      "--adapter <dir>",
-      "adapter folder or finetune run beside the model; DIR=0.5 takes half of it (may be given several times)",
-      append,
-      [],
-    )
+    .addOption(adapterOption(" beside the model"))
     .option("--json", "a JSON object for each answer, one a line")
     .addHelpText(
       "after",
@@ -88,10 +79,9 @@ Examples:
     );
   addOptions(command, CHAT_OPTIONS);
   command.action(async (flags: ChatFlags) => {
-    const { values } = resolveOptions(CHAT_OPTIONS, [commandLineLayer(command, CHAT_OPTIONS)]);
-    if (values.model === undefined)
-      throw new UsageError("cli.model", "chat needs a model: --model DIR");
-    const chat = await Chat.open(resolveModelFolder(values.model, printNote), {
+    const values = optionValues(command, CHAT_OPTIONS);
+    const model = requiredModel("chat", values.model);
+    const chat = await Chat.open(resolveModelFolder(model, printNote), {
       adapters: adapterSources(flags.adapter),
       ...{ system: values.system, chatTemplate: values.chat_template, onNote: printNote },
       ...(values.engine !== undefined && { engine: values.engine }),
@@ -212,18 +202,13 @@ class Talk {
 
   /** Writes an answer as it comes. One that is ended by Ctrl-C is not part of the conversation. */
   async #answer(write: (options: GenerateOptions) => Promise<GeneratedText>): Promise<void> {
-    const { temperature, top_k, top_p, min_p, repetition_penalty } = this.#values;
     const isJson = this.#flags.json === true;
     this.#abort = new AbortController();
     try {
       const written = await write({
         maxTokens: this.#values.max_tokens ?? ANSWER_TOKENS,
         seed: (this.#values.seed ?? randomInt(SEED_LIMIT)) + this.#answerCount++,
-        ...(temperature !== undefined && { temperature }),
-        ...(top_k !== undefined && { topK: top_k }),
-        ...(top_p !== undefined && { topP: top_p }),
-        ...(min_p !== undefined && { minP: min_p }),
-        ...(repetition_penalty !== undefined && { repetitionPenalty: repetition_penalty }),
+        ...samplingOf(this.#values),
         ...{ stop: this.#flags.stop, signal: this.#abort.signal },
         ...(!isJson && { onText: (piece: string) => void process.stdout.write(piece) }),
       });
@@ -239,9 +224,10 @@ class Talk {
   #tell({ text, tokenCount, promptTokenCount, reusedTokenCount, ...rest }: GeneratedText): void {
     if (this.#flags.json === true) {
       const counts = { tokens: tokenCount, prompt_tokens: promptTokenCount };
-      process.stdout.write(
-        `${JSON.stringify({ role: "assistant", content: text, ...counts, reused_tokens: reusedTokenCount, tokens_per_second: rest.tokensPerSecond, stop_reason: rest.stopReason })}\n`,
-      );
+      printJson({
+        ...{ role: "assistant", content: text, ...counts, reused_tokens: reusedTokenCount },
+        ...{ tokens_per_second: rest.tokensPerSecond, stop_reason: rest.stopReason },
+      });
       return;
     }
     process.stdout.write("\n");

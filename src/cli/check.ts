@@ -14,8 +14,9 @@ import type { Exit } from "./exit.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { DriverFlags } from "./driver-option.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
-import { styled } from "./terminal.ts";
+import { styled, answer } from "./terminal.ts";
 import { printable } from "../util/printable.ts";
+import { defined } from "../util/defined.ts";
 
 interface CheckFlags extends DriverFlags {
   readonly chip?: string;
@@ -66,16 +67,10 @@ function check(path: string, flags: CheckFlags, exit: Exit): void {
   const { chip, rewritten, overwrite } = flags;
   const report = checkFile(path, {
     ...parseShapes(flags.shape, flags.dim),
-    ...(chip !== undefined && { chip }),
-    ...(flags.macos !== undefined && { macos: flags.macos }),
-    ...(driver !== undefined && { driver }),
-    ...(rewritten !== undefined && { rewritten }),
-    ...(overwrite !== undefined && { overwrite }),
+    ...defined({ chip, macos: flags.macos, driver, rewritten, overwrite }),
   });
   exit(report.ok ? EXIT_CODES.ok : EXIT_CODES.failure);
-  process.stdout.write(
-    flags.json === true ? `${JSON.stringify(checkJson(report, rewritten))}\n` : printed(report),
-  );
+  answer(flags, checkJson(report, rewritten), () => printed(report));
 }
 
 function checkJson(report: CheckReport, rewritten: string | undefined): object {
@@ -196,8 +191,7 @@ function hostPorts({ inputs, outputs }: EngineProgram): readonly string[] {
 function rewrittenJson({ functions, unread }: ChipReport, file: string | undefined): object {
   return {
     ok: functions.every(({ placed, remaining }) => placed.place === "engine" && isLegal(remaining)),
-    ...(file !== undefined && { file }),
-    ...(unread !== undefined && { weights_not_read: unread }),
+    ...defined({ file, weights_not_read: unread }),
     functions: functions.map(({ name, placed, remaining }) =>
       placed.place === "host"
         ? { function: name, place: "host", reason: placed.reason }

@@ -7,6 +7,7 @@ import { rooflineOf, rooflineSvg, rooflineText } from "../measure/published/roof
 import { writeWholeFile } from "../util/atomic-file.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
+import { answer } from "./terminal.ts";
 
 interface ChipsFlags {
   readonly svg?: string;
@@ -42,20 +43,14 @@ export function register(program: Command, _exit: Exit): void {
             "--arithmetic prints the rules of one chip: anecdote chips m4 --arithmetic",
           );
         }
-        process.stdout.write(
-          flags.json === true
-            ? `${JSON.stringify({ chips: CHIPS.map(chipJson) })}\n`
-            : formatChips(),
-        );
+        answer(flags, { chips: CHIPS.map(chipJson) }, () => formatChips());
         return;
       }
       const chip = chipByName(name);
       if (flags.arithmetic !== undefined) {
         const choice = flags.arithmetic === true ? CURRENT_SET : String(flags.arithmetic);
-        process.stdout.write(
-          flags.json === true
-            ? `${JSON.stringify({ chip: chip.id, arithmetic: arithmeticJson(chip, choice) })}\n`
-            : formatArithmeticRules(chip, choice),
+        answer(flags, { chip: chip.id, arithmetic: arithmeticJson(chip, choice) }, () =>
+          formatArithmeticRules(chip, choice),
         );
         return;
       }
@@ -63,10 +58,10 @@ export function register(program: Command, _exit: Exit): void {
         writeWholeFile(flags.svg, rooflineSvg(chip));
         process.stderr.write(`${flags.svg} written\n`);
       }
-      process.stdout.write(
-        flags.json === true
-          ? `${JSON.stringify({ ...chipJson(chip), roofline: rooflineOf(chip) })}\n`
-          : `${formatChip(chip)}\n${rooflineText(chip)}`,
+      answer(
+        flags,
+        { ...chipJson(chip), roofline: rooflineOf(chip) },
+        () => `${formatChip(chip)}\n${rooflineText(chip)}`,
       );
     });
 }

@@ -3,12 +3,12 @@ import { fileURLToPath } from "node:url";
 import { supervise } from "../cluster/supervise.ts";
 import { listCheckpoints } from "../runs/checkpoint.ts";
 import { TRAIN_DEFAULTS } from "../train/index.ts";
-import { numberOption, resolveOptions, textOption } from "../util/options.ts";
+import { numberOption, textOption } from "../util/options.ts";
 import { packageUrl } from "../util/source-layout.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import type { Exit } from "./exit.ts";
 import { Interruptions } from "./interruptions.ts";
-import { addOptions, commandLineLayer } from "./options.ts";
+import { addOptions, optionValues } from "./options.ts";
 
 const RUN_OPTIONS = {
   np: numberOption("processes to start; default: as many as the host file has slots", {
@@ -66,10 +66,7 @@ Examples:
         },
       );
     }
-    const { values } = resolveOptions(RUN_OPTIONS, [
-      { origin: "default", values: RUN_DEFAULTS },
-      commandLineLayer(run, RUN_OPTIONS),
-    ]);
+    const values = optionValues(run, RUN_OPTIONS, RUN_DEFAULTS);
     const interruptions = new Interruptions();
     try {
       const folder = outputFolder(words);

@@ -20,6 +20,7 @@ import { namedFile } from "./named-file.ts";
 import { wholeNumber } from "./options.ts";
 import { printNote } from "./terminal.ts";
 import { printable } from "../util/printable.ts";
+import { defined } from "../util/defined.ts";
 
 interface ConvertFlags {
   readonly function?: string;
@@ -176,8 +177,7 @@ function convertToStateful(from: string, to: string, flags: ConvertFlags): void 
   const rowCount = sizeOf("--rows", flags.rows);
   const written = exportPackage(resolveModelFolder(from, printNote), to, {
     type,
-    ...(cacheLength !== undefined && { cacheLength }),
-    ...(rowCount !== undefined && { rowCount }),
+    ...defined({ cacheLength, rowCount }),
     overwrite: flags.overwrite === true,
   });
   if (flags.json === true) {
@@ -214,8 +214,7 @@ function convert(from: string, to: string, flags: ConvertFlags): void {
     ...parseShapes(flags.shape, flags.dim),
     ...(flags.function !== undefined && { function: flags.function }),
     ...(flags.opset !== undefined && { opset: opsetOf(flags.opset) }),
-    ...(batchSize !== undefined && { batchSize }),
-    ...(sequenceLength !== undefined && { sequenceLength }),
+    ...defined({ batchSize, sequenceLength }),
     ...boundInputs(flags),
     ...(flags.overwrite !== undefined && { overwrite: flags.overwrite }),
     modelFolderOf: (path) => resolveModelFolder(path, printNote),

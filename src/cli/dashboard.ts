@@ -6,7 +6,7 @@ import type { Exit } from "./exit.ts";
 import { EXIT_CODES } from "./errors.ts";
 import { Interruptions } from "./interruptions.ts";
 import { wholeNumber } from "./options.ts";
-import { printNote } from "./terminal.ts";
+import { printNote, answer } from "./terminal.ts";
 
 interface DashboardFlags {
   readonly runsDir: string;
@@ -53,9 +53,7 @@ async function serveDashboard(flags: DashboardFlags): Promise<number> {
       onInternalError: (error) => process.stderr.write(`${String(error)}\n`),
     });
     const { address, url, host, port } = dashboard;
-    if (flags.json === true)
-      process.stdout.write(`${JSON.stringify({ address, url, host, port })}\n`);
-    else process.stdout.write(`${address}\n`);
+    answer(flags, { address, url, host, port }, () => `${address}\n`);
     if (!existsSync(flags.runsDir)) printNote(`${flags.runsDir} has no runs yet`);
     if (!isLoopback(host))
       printNote("other machines can reach this port; everything but the page takes the key");

@@ -1,12 +1,14 @@
 import type { Command } from "commander";
 import { checkData, TRAIN_OPTIONS } from "../train/index.ts";
 import type { DataCheckReport } from "../train/index.ts";
-import { numberOption, OPTIONS_GROUP, resolveOptions, textOption } from "../util/options.ts";
+import { numberOption, OPTIONS_GROUP, textOption } from "../util/options.ts";
 import type { Exit } from "./exit.ts";
-import { EXIT_CODES, UsageError } from "./errors.ts";
+import { EXIT_CODES } from "./errors.ts";
 import { rowsOf } from "./eval.ts";
-import { addOptions, commandLineLayer } from "./options.ts";
-import { printNote, StatusLine, styled, wantsColor } from "./terminal.ts";
+import { addOptions, optionValues, requiredModel } from "./options.ts";
+import { printNote, StatusLine, styled, wantsColor, answer } from "./terminal.ts";
+import { defined } from "../util/defined.ts";
+import { ROW_OPTIONS } from "./generate-options.ts";
 
 const CHECK_OPTIONS = {
   model: textOption("the model it is for: its folder, or a run's", {
@@ -20,11 +22,7 @@ const CHECK_OPTIONS = {
   }),
   show: numberOption("examples to show; default: 3", { integer: true, minimum: 0 }),
   text_field: { ...TRAIN_OPTIONS.text_field, group: OPTIONS_GROUP },
-  data_format: TRAIN_OPTIONS.data_format,
-  prompt_field: TRAIN_OPTIONS.prompt_field,
-  completion_field: TRAIN_OPTIONS.completion_field,
-  input_field: TRAIN_OPTIONS.input_field,
-  messages_field: TRAIN_OPTIONS.messages_field,
+  ...ROW_OPTIONS,
   chosen_field: TRAIN_OPTIONS.chosen_field,
   rejected_field: TRAIN_OPTIONS.rejected_field,
   mask_prompt: TRAIN_OPTIONS.mask_prompt,
@@ -54,24 +52,21 @@ Examples:
     );
   addOptions(command, CHECK_OPTIONS);
   command.action((paths: readonly string[], flags: { readonly json?: boolean }) => {
-    const { values } = resolveOptions(CHECK_OPTIONS, [commandLineLayer(command, CHECK_OPTIONS)]);
-    if (values.model === undefined)
-      throw new UsageError("cli.model", "data check needs a model: --model DIR");
+    const values = optionValues(command, CHECK_OPTIONS);
+    const model = requiredModel("data check", values.model);
     const status = new StatusLine();
     const report = checkData({
       data: paths,
-      model: values.model,
+      model,
       rows: rowsOf(values),
-      ...(values.text_field !== undefined && { textField: values.text_field }),
-      ...(values.max_seq_length !== undefined && { sequenceLength: values.max_seq_length }),
-      ...(values.chat_template !== undefined && { chatTemplate: values.chat_template }),
-      ...(values.show !== undefined && { showCount: values.show }),
+      ...defined({ textField: values.text_field, sequenceLength: values.max_seq_length }),
+      ...defined({ chatTemplate: values.chat_template, showCount: values.show }),
       onNote: printNote,
       onProgress: (path, done, total) =>
         status.show(`${path}: ${Math.round((100 * done) / Math.max(1, total))} %`),
     });
     status.clear();
-    process.stdout.write(flags.json === true ? `${JSON.stringify(report)}\n` : textOf(report));
+    answer(flags, report, () => textOf(report));
     const isBad = report.splits.some(({ errors, examples }) => errors.length > 0 || examples === 0);
     exit(isBad ? EXIT_CODES.failure : EXIT_CODES.ok);
   });

@@ -9,7 +9,8 @@ import { register as registerCheck } from "./data-check.ts";
 import { STOP_SIGNALS } from "./interruptions.ts";
 import { EXIT_CODES } from "./errors.ts";
 import { wholeNumber } from "./options.ts";
-import { StatusLine } from "./terminal.ts";
+import { StatusLine, answer } from "./terminal.ts";
+import type { DownloadedFile } from "../hub/hub-download.ts";
 
 interface StoriesFlags {
   readonly count: string;
@@ -86,12 +87,9 @@ function writeStories(flags: StoriesFlags): void {
     ),
   );
   status.clear();
-  if (flags.json === true) process.stdout.write(`${JSON.stringify({ files })}\n`);
-  else {
-    for (const { path, stories, bytes } of files) {
-      process.stdout.write(`${path}: ${stories} stories, ${formatBytes(bytes)}\n`);
-    }
-  }
+  const line = ({ path, stories, bytes }: Written): string =>
+    `${path}: ${stories} stories, ${formatBytes(bytes)}\n`;
+  answer(flags, { files }, () => files.map(line).join(""));
 }
 
 function writeSplit(
@@ -125,12 +123,9 @@ async function fetchTinyStories(flags: TinyStoriesFlags): Promise<number> {
       onProgress: progressOn(status),
     });
     status.clear();
-    if (flags.json === true) process.stdout.write(`${JSON.stringify({ files })}\n`);
-    else {
-      for (const { path, byteLength, origin } of files) {
-        process.stdout.write(`${path}: ${formatBytes(byteLength)} (${origin})\n`);
-      }
-    }
+    const line = ({ path, byteLength, origin }: DownloadedFile): string =>
+      `${path}: ${formatBytes(byteLength)} (${origin})\n`;
+    answer(flags, { files }, () => files.map(line).join(""));
     return EXIT_CODES.ok;
   } catch (error) {
     status.clear();

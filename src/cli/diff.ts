@@ -7,6 +7,7 @@ import { programDiffText } from "../inspect/program-diff.ts";
 import type { Exit } from "./exit.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { printable } from "../util/printable.ts";
+import { answer } from "./terminal.ts";
 
 interface DiffFlags {
   readonly registers?: boolean;
@@ -32,17 +33,12 @@ export function register(program: Command, exit: Exit): void {
 }
 
 /** Prints what differs; true where nothing does. */
-function diff(
-  a: string,
-  b: string,
-  { shape, registers = false, json = false }: DiffFlags,
-): boolean {
+function diff(a: string, b: string, flags: DiffFlags): boolean {
+  const { shape, registers = false } = flags;
   const found = diffFiles(a, b, parseShapes(shape));
   if (found.format === "hwx") {
-    process.stdout.write(
-      json
-        ? `${JSON.stringify({ format: "hwx", ...found.diff })}\n`
-        : printable(hwxDiffText(found.diff, { registers })),
+    answer(flags, { format: "hwx", ...found.diff }, () =>
+      printable(hwxDiffText(found.diff, { registers })),
     );
     return found.equal;
   }
@@ -50,10 +46,8 @@ function diff(
     throw new UsageError("cli.diff.registers", "--registers is for engine programs (.hwx)");
   }
   const [left, right] = found.formats;
-  process.stdout.write(
-    json
-      ? `${JSON.stringify({ format: "program", a, b, ...found.diff })}\n`
-      : printable(`a: ${a} (${left})\nb: ${b} (${right})\n${programDiffText(found.diff)}`),
+  answer(flags, { format: "program", a, b, ...found.diff }, () =>
+    printable(`a: ${a} (${left})\nb: ${b} (${right})\n${programDiffText(found.diff)}`),
   );
   return found.equal;
 }

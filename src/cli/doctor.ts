@@ -32,7 +32,7 @@ import type { DriverFlags } from "./driver-option.ts";
 import { EXIT_CODES, exitCodeOf, reportError, UsageError } from "./errors.ts";
 import { STOP_SIGNALS } from "./interruptions.ts";
 import { formatSelfTest } from "./self-test-table.ts";
-import { StatusLine, styled } from "./terminal.ts";
+import { StatusLine, styled, printJson } from "./terminal.ts";
 
 interface Finding {
   readonly what: string;
@@ -103,13 +103,8 @@ export function register(program: Command, exit: Exit): void {
         saveReport(report);
         save({ ...report, findings });
       }
-      if (isJson) {
-        process.stdout.write(
-          `${JSON.stringify({ ...known, ...(report && { self_test: report }) })}\n`,
-        );
-      } else if (report !== undefined) {
-        process.stdout.write(formatSelfTest(report, process.stdout));
-      }
+      if (isJson) printJson({ ...known, ...(report && { self_test: report }) });
+      else if (report !== undefined) process.stdout.write(formatSelfTest(report, process.stdout));
     });
 }
 

@@ -2,7 +2,7 @@ import { FilesError } from "../files/errors.ts";
 import { AnecdoteError } from "../util/errors.ts";
 import { printable } from "../util/printable.ts";
 import { OptionError } from "../util/option-error.ts";
-import { styled } from "./terminal.ts";
+import { styled, printJson } from "./terminal.ts";
 import { asTyped } from "./typed-command.ts";
 
 /** What the process ends with. */
@@ -58,9 +58,8 @@ export function exitCodeOf(error: unknown): number {
 export function reportError(error: unknown, json: boolean): void {
   if (json) {
     const known = error instanceof AnecdoteError;
-    process.stdout.write(
-      `${JSON.stringify({ kind: "error", code: known ? error.code : "internal", message: asTyped(error instanceof Error ? error.message : String(error)) })}\n`,
-    );
+    const message = asTyped(error instanceof Error ? error.message : String(error));
+    printJson({ kind: "error", code: known ? error.code : "internal", message });
     return;
   }
   const label = styled(process.stderr, "red", "error:");

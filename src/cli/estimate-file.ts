@@ -2,6 +2,7 @@ import { estimateFile } from "../files/estimate-file.ts";
 import { parseShapes } from "../files/open-program.ts";
 import { UsageError } from "./errors.ts";
 import type { Answer, EstimateFlags, Target } from "./estimate-answer.ts";
+import { defined } from "../util/defined.ts";
 
 /** What `estimate FILE` predicts. */
 export function estimateOfFile(
@@ -18,9 +19,7 @@ export function estimateOfFile(
   const ofFile = estimateFile(path, {
     ...parseShapes(flags.shape, flags.dim),
     chip,
-    ...(driver !== undefined && { driver }),
-    ...(calibrated !== undefined && { calibrated }),
-    ...(flags.function !== undefined && { function: flags.function }),
+    ...defined({ driver, calibrated, function: flags.function }),
     hostCopies: flags.hostCopies === true,
     asWritten: flags.asWritten === true,
   });

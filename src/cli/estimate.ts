@@ -28,6 +28,7 @@ import { UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
 import { printable } from "../util/printable.ts";
+import { printJson } from "./terminal.ts";
 
 /** Settings of what of a model is trained. */
 const METHOD_KEYS = [
@@ -170,7 +171,7 @@ Examples:
         }),
         ...(base !== undefined && { base_weights: baseJson(base) }),
       };
-      process.stdout.write(`${JSON.stringify(report)}\n`);
+      printJson(report);
       return;
     }
     process.stdout.write(

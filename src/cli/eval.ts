@@ -13,28 +13,23 @@ import {
 } from "../train/index.ts";
 import type { CorpusPaths } from "../text/index.ts";
 import type { HeldOutSettings, RowReading } from "../train/index.ts";
-import { resolveOptions } from "../util/options.ts";
 import type { OptionValues } from "../util/options.ts";
-import { append } from "./append.ts";
-import { adapterSources } from "./adapter-option.ts";
+import { adapterOption, adapterSources } from "./adapter-option.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { EVAL_OPTIONS } from "./generate-options.ts";
-import { addOptions, commandLineLayer } from "./options.ts";
+import type { ROW_OPTIONS } from "./generate-options.ts";
+import { addOptions, optionValues } from "./options.ts";
 import { WorkPower, tokenCosts, tokenCostsText } from "./power.ts";
 import type { MeanPower } from "./power.ts";
-import { StatusLine, printNote } from "./terminal.ts";
+import { StatusLine, printNote, answer } from "./terminal.ts";
 import { CONFIG_FILE } from "../runs/config-file.ts";
+import { defined } from "../util/defined.ts";
 
 export function register(program: Command, _exit: Exit): void {
   const command = program
     .command("eval")
-    .option(
-      "--adapter <dir>",
-      "adapter folder or finetune run beside the model; DIR=0.5 takes half of it (may be given several times)",
-      append,
-      [],
-    )
+    .addOption(adapterOption(" beside the model"))
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
@@ -42,7 +37,7 @@ export function register(program: Command, _exit: Exit): void {
     );
   addOptions(command, EVAL_OPTIONS);
   command.action(async (flags: EvalFlags) => {
-    const { values } = resolveOptions(EVAL_OPTIONS, [commandLineLayer(command, EVAL_OPTIONS)]);
+    const values = optionValues(command, EVAL_OPTIONS);
     const { model } = values;
     if (model === undefined) throw new UsageError("cli.eval", "eval needs a model: --model DIR");
     const config = configOfRun(model);
@@ -74,10 +69,8 @@ export function register(program: Command, _exit: Exit): void {
       ...(held ?? { data: values.data ?? "" }),
       ...(values.text_field !== undefined && { textField: values.text_field }),
       rows: rowsOf(values),
-      ...(values.batch_size !== undefined && { batchSize: values.batch_size }),
-      ...(values.max_seq_length !== undefined && { sequenceLength: values.max_seq_length }),
-      ...(values.by_document !== undefined && { byDocument: values.by_document }),
-      ...(values.engine !== undefined && { engine: values.engine }),
+      ...defined({ batchSize: values.batch_size, sequenceLength: values.max_seq_length }),
+      ...defined({ byDocument: values.by_document, engine: values.engine }),
       ...engineOptions(values),
       onNote: printNote,
       onProgress: (done, total) => {
@@ -92,23 +85,19 @@ export function register(program: Command, _exit: Exit): void {
     });
     status.clear();
     const speed = speedBetween(first, last);
-    process.stdout.write(
-      flags.json === true
-        ? `${JSON.stringify({ ...report, ...(speed > 0 && { tokens_per_second: speed }), ...tokenCosts(mean, speed) })}\n`
-        : `loss ${report.loss.toFixed(4)} nats/token  perplexity ${report.perplexity.toFixed(3)}  over ${report.tokens} tokens${speed > 0 ? `, ${speed.toFixed(1)} tokens/s` : ""}${tokenCostsText(mean, speed)}\n`,
+    const costs = { ...(speed > 0 && { tokens_per_second: speed }), ...tokenCosts(mean, speed) };
+    answer(
+      flags,
+      { ...report, ...costs },
+      () =>
+        `loss ${report.loss.toFixed(4)} nats/token  perplexity ${report.perplexity.toFixed(3)}  over ${report.tokens} tokens${speed > 0 ? `, ${speed.toFixed(1)} tokens/s` : ""}${tokenCostsText(mean, speed)}\n`,
     );
   });
 }
 
 type RowValues = Pick<
   OptionValues<typeof EVAL_OPTIONS>,
-  | "data_format"
-  | "prompt_field"
-  | "completion_field"
-  | "input_field"
-  | "messages_field"
-  | "mask_prompt"
-  | "pair_style"
+  keyof typeof ROW_OPTIONS | "mask_prompt" | "pair_style"
 >;
 
 /** How rows are read, as far as somebody said. */
@@ -116,9 +105,7 @@ export function rowsOf(values: RowValues): RowReading {
   const { data_format, prompt_field, completion_field, input_field, messages_field } = values;
   const { mask_prompt, pair_style } = values;
   return {
-    ...(data_format !== undefined && { data_format }),
-    ...(mask_prompt !== undefined && { mask_prompt }),
-    ...(pair_style !== undefined && { pair_style }),
+    ...defined({ data_format, mask_prompt, pair_style }),
     ...{ prompt_field, completion_field, input_field, messages_field },
   };
 }

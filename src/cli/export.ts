@@ -1,12 +1,17 @@
 import type { Command } from "commander";
 import { exportModel, WEIGHT_TYPES } from "../runs/export-model.ts";
+import type { ExportedModel } from "../runs/export-model.ts";
 import { resolveModelFolder } from "../train/index.ts";
 import { formatBytes } from "../util/format.ts";
-import { choiceOption, resolveOptions, textOption } from "../util/options.ts";
+import { choiceOption, textOption } from "../util/options.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
-import { addOptions, commandLineLayer } from "./options.ts";
-import { printNote } from "./terminal.ts";
+import { addOptions, optionValues } from "./options.ts";
+import { printNote, answer } from "./terminal.ts";
+
+export const DTYPE_OPTION = choiceOption("how weights are stored; default: float32", WEIGHT_TYPES, {
+  aliases: ["torch_dtype"],
+});
 
 const EXPORT_OPTIONS = {
   model: textOption("a model folder, or a run's folder (its newest checkpoint)", {
@@ -14,9 +19,7 @@ const EXPORT_OPTIONS = {
     aliases: ["model_name_or_path"],
   }),
   output: textOption("folder to write the model into", { placeholder: "DIR" }),
-  dtype: choiceOption("how weights are stored; default: float32", WEIGHT_TYPES, {
-    aliases: ["torch_dtype"],
-  }),
+  dtype: DTYPE_OPTION,
 } as const;
 
 interface ExportFlags {
@@ -40,7 +43,7 @@ export function register(program: Command, _exit: Exit): void {
     );
   addOptions(command, EXPORT_OPTIONS);
   command.action((flags: ExportFlags) => {
-    const { values } = resolveOptions(EXPORT_OPTIONS, [commandLineLayer(command, EXPORT_OPTIONS)]);
+    const values = optionValues(command, EXPORT_OPTIONS);
     const { model, output } = values;
     if (model === undefined || output === undefined) {
       throw new UsageError(
@@ -54,10 +57,19 @@ export function register(program: Command, _exit: Exit): void {
       overwrite: flags.overwrite === true,
       resizeEmbeddings: flags.resizeEmbeddings === true,
     });
-    process.stdout.write(
-      flags.json === true
-        ? `${JSON.stringify({ output, dtype: written.type, parameters: written.parameterCount, bytes: written.byteLength })}\n`
-        : `${output}: ${written.parameterCount} parameters as ${written.type}, ${formatBytes(written.byteLength)}\n`,
-    );
+    tellExported(flags, output, written);
   });
+}
+
+/** Tells of a model that was written as a folder. */
+export function tellExported(
+  flags: { readonly json?: boolean },
+  output: string,
+  { type, parameterCount, byteLength }: ExportedModel,
+): void {
+  answer(
+    flags,
+    { output, dtype: type, parameters: parameterCount, bytes: byteLength },
+    () => `${output}: ${parameterCount} parameters as ${type}, ${formatBytes(byteLength)}\n`,
+  );
 }

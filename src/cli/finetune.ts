@@ -14,26 +14,17 @@ import { checkedLayer } from "../util/options.ts";
 import type { OptionLayer } from "../util/options.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
-import { addOptions, commandLineLayer } from "./options.ts";
+import { addOptions, commandLineLayer, requiredModel } from "./options.ts";
 import { printNote } from "./terminal.ts";
 import { printConfig, runTrainCommand } from "./train.ts";
 
+/** Options of a new model's shape and tokenizer have no place here, so `--num-layers` is free for mlx-lm's meaning. */
+const OF_NEW_MODELS = ["preset", "model_config", "story_count", "tokenizer", "vocab_size"] as const;
+const LEFT_OUT: ReadonlySet<string> = new Set([...SIZE_KEYS, ...OF_NEW_MODELS]);
 type FinetuneKey = Exclude<
   keyof typeof TRAIN_OPTIONS,
-  | (typeof SIZE_KEYS)[number]
-  | "preset"
-  | "model_config"
-  | "story_count"
-  | "tokenizer"
-  | "vocab_size"
-  | "trained_layers"
+  (typeof SIZE_KEYS)[number] | (typeof OF_NEW_MODELS)[number] | "trained_layers"
 >;
-
-/** Options of a new model's shape and tokenizer have no place here, so `--num-layers` is free for mlx-lm's meaning. */
-const LEFT_OUT: ReadonlySet<string> = new Set([
-  ...SIZE_KEYS,
-  ...["preset", "model_config", "story_count", "tokenizer", "vocab_size"],
-]);
 
 const FINETUNE_OPTIONS = {
   ...(Object.fromEntries(
@@ -100,9 +91,7 @@ anecdote generate --model MODEL --adapter runs/mine, or make one model of both w
     );
     for (const note of resolved.notes) printNote(note);
     const { config } = resolved;
-    if (config.model === undefined) {
-      throw new UsageError("cli.model", "finetune needs a model: --model DIR");
-    }
+    requiredModel("finetune", config.model);
     if (config.data === "stories") {
       throw new UsageError("cli.data", "finetune needs data: --data FILE_OR_DIR");
     }

@@ -1,15 +1,14 @@
 import type { Command } from "commander";
 import { isAdapterFolder } from "../model/index.ts";
-import { exportModel, WEIGHT_TYPES } from "../runs/export-model.ts";
+import { exportModel } from "../runs/export-model.ts";
 import { resolveModelFolder } from "../train/index.ts";
-import { formatBytes } from "../util/format.ts";
-import { choiceOption, resolveOptions, textOption } from "../util/options.ts";
-import { append } from "./append.ts";
-import { adapterSources } from "./adapter-option.ts";
+import { textOption } from "../util/options.ts";
+import { adapterOption, adapterSources } from "./adapter-option.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
-import { addOptions, commandLineLayer } from "./options.ts";
+import { addOptions, optionValues } from "./options.ts";
 import { printNote } from "./terminal.ts";
+import { DTYPE_OPTION, tellExported } from "./export.ts";
 
 const FUSE_OPTIONS = {
   model: textOption("the model, or a finetune run, whose adapter needs no --adapter", {
@@ -20,9 +19,7 @@ const FUSE_OPTIONS = {
     placeholder: "DIR",
     aliases: ["save_path"],
   }),
-  dtype: choiceOption("how weights are stored; default: float32", WEIGHT_TYPES, {
-    aliases: ["torch_dtype"],
-  }),
+  dtype: DTYPE_OPTION,
 } as const;
 
 interface FuseFlags {
@@ -34,12 +31,7 @@ interface FuseFlags {
 export function register(program: Command, _exit: Exit): void {
   const command = program
     .command("fuse")
-    .option(
-      "--adapter <dir>",
-      "adapter folder or finetune run; DIR=0.5 takes half of it (may be given several times)",
-      append,
-      [],
-    )
+    .addOption(adapterOption())
     .option("--overwrite", "replace files that exist")
     .option("--json", "one JSON object")
     .addHelpText(
@@ -51,7 +43,7 @@ Examples:
     );
   addOptions(command, FUSE_OPTIONS);
   command.action((flags: FuseFlags) => {
-    const { values } = resolveOptions(FUSE_OPTIONS, [commandLineLayer(command, FUSE_OPTIONS)]);
+    const values = optionValues(command, FUSE_OPTIONS);
     const { model, output } = values;
     if (model === undefined || output === undefined) {
       throw new UsageError("cli.fuse", "fuse needs a model and a folder: --model DIR --output DIR");
@@ -68,10 +60,6 @@ Examples:
       overwrite: flags.overwrite === true,
       adapters,
     });
-    process.stdout.write(
-      flags.json === true
-        ? `${JSON.stringify({ output, dtype: written.type, parameters: written.parameterCount, bytes: written.byteLength })}\n`
-        : `${output}: ${written.parameterCount} parameters as ${written.type}, ${formatBytes(written.byteLength)}\n`,
-    );
+    tellExported(flags, output, written);
   });
 }

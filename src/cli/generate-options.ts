@@ -1,5 +1,3 @@
-import { DRIVERS } from "../chip/chip.ts";
-import { NUMERICS } from "../engine/sim/numerics.ts";
 import { CONTEXT_OVERFLOWS, WEIGHT_FORMATS } from "../generate/index.ts";
 import { TRAIN_OPTIONS } from "../train/index.ts";
 import {
@@ -10,33 +8,24 @@ import {
   numberOption,
   textOption,
 } from "../util/options.ts";
+import type { OptionValues } from "../util/options.ts";
+import type { SamplingOptions } from "../generate/index.ts";
+import { defined } from "../util/defined.ts";
 
 const SAMPLING = { group: "Sampling" };
 const MACHINE = { group: "Machine" };
 
-/** Settings of `anecdote generate`; names follow mlx-lm and Hugging Face. */
-export const GENERATE_OPTIONS = {
-  model: textOption("a model folder, or a run's folder (its newest checkpoint)", {
-    placeholder: "DIR",
-    aliases: ["model_name_or_path"],
-  }),
-  prompt: textOption(
-    "text to continue, `-` for standard input; without it the model begins a document",
-    { placeholder: "TEXT", mayBeEmpty: true },
-  ),
-  prompt_file: textOption("a file that is continued, all of it; `-` for standard input", {
-    placeholder: "FILE",
-  }),
-  prompts: textOption(
-    "a file of prompts, one a line (.jsonl: a field `prompt`); `-` for standard input",
-    { placeholder: "FILE" },
-  ),
-  num_samples: numberOption("texts for each prompt", {
-    ...SAMPLING,
-    integer: true,
-    minimum: 1,
-    maximum: 100_000,
-  }),
+/** What runs a model. Words as those of a training, but that threads have no default here. */
+export const ENGINE_OPTIONS = {
+  engine: TRAIN_OPTIONS.engine,
+  threads: { ...TRAIN_OPTIONS.threads, description: "threads of the CPU engine" },
+  ane_driver: TRAIN_OPTIONS.ane_driver,
+  arithmetic: TRAIN_OPTIONS.arithmetic,
+  numerics: TRAIN_OPTIONS.numerics,
+} as const;
+
+/** How tokens are chosen. */
+export const SAMPLING_OPTIONS = {
   max_tokens: numberOption("most tokens to write", {
     ...SAMPLING,
     integer: true,
@@ -67,6 +56,49 @@ export const GENERATE_OPTIONS = {
     ...SAMPLING,
     minimum: 0,
   }),
+} as const;
+
+/** The same for a generator, as far as it was said. */
+export function samplingOf(
+  values: OptionValues<typeof SAMPLING_OPTIONS>,
+): Partial<SamplingOptions> {
+  const { temperature, top_k: topK, top_p: topP, min_p: minP } = values;
+  return defined({ temperature, topK, topP, minP, repetitionPenalty: values.repetition_penalty });
+}
+
+/** How rows of examples are read. */
+export const ROW_OPTIONS = {
+  data_format: TRAIN_OPTIONS.data_format,
+  prompt_field: TRAIN_OPTIONS.prompt_field,
+  completion_field: TRAIN_OPTIONS.completion_field,
+  input_field: TRAIN_OPTIONS.input_field,
+  messages_field: TRAIN_OPTIONS.messages_field,
+} as const;
+
+/** Settings of `anecdote generate`; names follow mlx-lm and Hugging Face. */
+export const GENERATE_OPTIONS = {
+  model: textOption("a model folder, or a run's folder (its newest checkpoint)", {
+    placeholder: "DIR",
+    aliases: ["model_name_or_path"],
+  }),
+  prompt: textOption(
+    "text to continue, `-` for standard input; without it the model begins a document",
+    { placeholder: "TEXT", mayBeEmpty: true },
+  ),
+  prompt_file: textOption("a file that is continued, all of it; `-` for standard input", {
+    placeholder: "FILE",
+  }),
+  prompts: textOption(
+    "a file of prompts, one a line (.jsonl: a field `prompt`); `-` for standard input",
+    { placeholder: "FILE" },
+  ),
+  num_samples: numberOption("texts for each prompt", {
+    ...SAMPLING,
+    integer: true,
+    minimum: 1,
+    maximum: 100_000,
+  }),
+  ...SAMPLING_OPTIONS,
   context_overflow: choiceOption(
     "what follows where the model's context is full: a window that slides token by token, half of the context read again, or the end; auto: slide for gpt2, reread for rotary models",
     CONTEXT_OVERFLOWS,
@@ -82,29 +114,7 @@ export const GENERATE_OPTIONS = {
     WEIGHT_FORMATS,
     MACHINE,
   ),
-  engine: textOption("cpu, gpu, reference, sim:<chip>, ane, or auto", {
-    ...MACHINE,
-    placeholder: "NAME",
-  }),
-  threads: numberOption("threads of the CPU engine", {
-    ...MACHINE,
-    integer: true,
-    minimum: 1,
-    maximum: 256,
-  }),
-  ane_driver: choiceOption("the way into the Neural Engine, for ane and sim:<chip>", DRIVERS, {
-    ...MACHINE,
-    aliases: ["driver"],
-  }),
-  arithmetic: textOption(
-    "rules of sim:<chip>'s arithmetic: 2026-11, 2026-08, or rule=variant of anecdote chips --arithmetic",
-    { ...MACHINE, placeholder: "SET" },
-  ),
-  numerics: choiceOption(
-    "arithmetic of sim:<chip>: the engine's, or a faster approximation of it",
-    NUMERICS,
-    MACHINE,
-  ),
+  ...ENGINE_OPTIONS,
 } as const;
 
 /** Settings of `anecdote eval`. */
@@ -115,11 +125,7 @@ export const EVAL_OPTIONS = {
     { placeholder: "FILE_OR_DIR" },
   ),
   text_field: { ...TRAIN_OPTIONS.text_field, group: OPTIONS_GROUP },
-  data_format: TRAIN_OPTIONS.data_format,
-  prompt_field: TRAIN_OPTIONS.prompt_field,
-  completion_field: TRAIN_OPTIONS.completion_field,
-  input_field: TRAIN_OPTIONS.input_field,
-  messages_field: TRAIN_OPTIONS.messages_field,
+  ...ROW_OPTIONS,
   mask_prompt: TRAIN_OPTIONS.mask_prompt,
   pair_style: TRAIN_OPTIONS.pair_style,
   batch_size: numberOption("windows at once", { integer: true, minimum: 1 }),

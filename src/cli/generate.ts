@@ -8,14 +8,15 @@ import { resolveModelFolder } from "../train/index.ts";
 import { flagName, resolveOptions } from "../util/options.ts";
 import type { OptionValues } from "../util/options.ts";
 import { append } from "./append.ts";
-import { adapterSources } from "./adapter-option.ts";
+import { adapterOption, adapterSources } from "./adapter-option.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
-import { GENERATE_OPTIONS } from "./generate-options.ts";
-import { addOptions, commandLineLayer } from "./options.ts";
+import { GENERATE_OPTIONS, samplingOf } from "./generate-options.ts";
+import { addOptions, commandLineLayer, requiredModel } from "./options.ts";
 import { WorkPower, tokenCosts, tokenCostsText } from "./power.ts";
 import { readPrompts } from "./prompts.ts";
-import { printNote, styled } from "./terminal.ts";
+import { printNote, styled, printJson } from "./terminal.ts";
+import { defined } from "../util/defined.ts";
 
 interface GenerateFlags {
   readonly stop: readonly string[];
@@ -36,12 +37,7 @@ export function register(program: Command, _exit: Exit): void {
   const command = program
     .command("generate")
     .option("--stop <text>", "end where this text appears (may be given several times)", append, [])
-    .option(
-      "--adapter <dir>",
-      "adapter folder or finetune run beside the model; DIR=0.5 takes half of it (may be given several times)",
-      append,
-      [],
-    )
+    .addOption(adapterOption(" beside the model"))
     .option("--json", "a JSON object for each text, one a line")
     .addHelpText(
       "after",
@@ -58,12 +54,10 @@ Examples:
     const { values } = resolveOptions(GENERATE_OPTIONS, [
       { ...layer, values: withShortCount(command, layer.values) },
     ]);
-    if (values.model === undefined) {
-      throw new UsageError("cli.model", "generate needs a model: --model DIR");
-    }
+    const model = requiredModel("generate", values.model);
     if (values.temperature === 0) refuseIdleSampling(values);
     const tasks = tasksOf(values);
-    const folder = resolveModelFolder(values.model, printNote);
+    const folder = resolveModelFolder(model, printNote);
     const isGreedy = (values.temperature ?? folderSampling(folder).temperature) === 0;
     if (isGreedy) {
       refuseIdleSampling(values);
@@ -75,8 +69,7 @@ Examples:
     }
     const settings = {
       adapters: adapterSources(flags.adapter),
-      ...(values.engine !== undefined && { engine: values.engine }),
-      ...(values.weights !== undefined && { weights: values.weights }),
+      ...defined({ engine: values.engine, weights: values.weights }),
       ...engineOptions(values),
     };
     await withGenerator(folder, settings, async (generator) => {
@@ -146,13 +139,7 @@ async function write(
   return generator.generate(prompt, {
     maxTokens: values.max_tokens ?? 100,
     contextOverflow: values.context_overflow ?? "auto",
-    ...(values.temperature !== undefined && { temperature: values.temperature }),
-    ...(values.top_k !== undefined && { topK: values.top_k }),
-    ...(values.top_p !== undefined && { topP: values.top_p }),
-    ...(values.min_p !== undefined && { minP: values.min_p }),
-    ...(values.repetition_penalty !== undefined && {
-      repetitionPenalty: values.repetition_penalty,
-    }),
+    ...samplingOf(values),
     ...{ stop, seed, onText },
     onNote: printNote,
   });
@@ -168,13 +155,11 @@ async function writeJson(
   const { result, mean } = await metered(power, () =>
     write(generator, task, values, stop, () => power.mark()),
   );
-  process.stdout.write(
-    `${JSON.stringify({
-      ...{ prompt: task.prompt, text: result.text, seed: task.seed, tokens: result.tokenCount },
-      ...{ tokens_per_second: result.tokensPerSecond, stop_reason: result.stopReason },
-      ...tokenCosts(mean, result.tokensPerSecond),
-    })}\n`,
-  );
+  printJson({
+    ...{ prompt: task.prompt, text: result.text, seed: task.seed, tokens: result.tokenCount },
+    ...{ tokens_per_second: result.tokensPerSecond, stop_reason: result.stopReason },
+    ...tokenCosts(mean, result.tokensPerSecond),
+  });
 }
 
 async function writeText(

@@ -40,7 +40,7 @@ import { formatBytes } from "../util/format.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { formatSummary } from "./format-summary.ts";
-import { printNote } from "./terminal.ts";
+import { printNote, answer } from "./terminal.ts";
 
 interface InspectFlags {
   readonly text?: boolean;
@@ -158,7 +158,7 @@ function modelFolderText({ path, checkpoints, model }: ModelFolderReport): strin
 }
 
 function output(flags: InspectFlags, json: unknown, text: () => string): void {
-  process.stdout.write(flags.json === true ? `${JSON.stringify(json)}\n` : printable(text()));
+  answer(flags, json, () => printable(text()));
 }
 
 const SPECIAL_FLAGS = ["text", "graph", "registers", "extract", "function", "shape"] as const;

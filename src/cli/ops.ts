@@ -10,7 +10,7 @@ import { opRow } from "../mil/ops/index.ts";
 import { didYouMean } from "../util/nearest.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
-import { styled } from "./terminal.ts";
+import { styled, printJson } from "./terminal.ts";
 
 interface OpsFlags {
   readonly missing?: boolean;
@@ -43,7 +43,7 @@ export function register(program: Command, _exit: Exit): void {
 function showAll(json: boolean): void {
   const reports = opNames().map(opReport);
   if (json) {
-    process.stdout.write(`${JSON.stringify({ ops: reports, missing: missingOps() })}\n`);
+    printJson({ ops: reports, missing: missingOps() });
     return;
   }
   const mark = (yes: boolean): string => (yes ? "yes" : "-");
@@ -66,7 +66,7 @@ function showAll(json: boolean): void {
 function showMissing(json: boolean): void {
   const missing = missingOps();
   if (json) {
-    process.stdout.write(`${JSON.stringify({ missing })}\n`);
+    printJson({ missing });
     return;
   }
   for (const name of missing) process.stdout.write(`${name}\n`);
@@ -83,7 +83,7 @@ function showOne(name: string, json: boolean): void {
   const report = opReport(name);
   const signatures = signaturesOf(name);
   if (json) {
-    process.stdout.write(`${JSON.stringify({ ...report, signatures })}\n`);
+    printJson({ ...report, signatures });
     return;
   }
   const can = [

@@ -1,7 +1,7 @@
 import { Option } from "commander";
 import type { Command } from "commander";
-import { COMMAND_LINE, flagName, parseFlagText } from "../util/options.ts";
-import type { OptionLayer, OptionTable } from "../util/options.ts";
+import { COMMAND_LINE, flagName, parseFlagText, resolveOptions } from "../util/options.ts";
+import type { OptionLayer, OptionTable, OptionValues } from "../util/options.ts";
 import { UsageError } from "./errors.ts";
 import { noteHelp } from "./help.ts";
 
@@ -41,6 +41,24 @@ export function commandLineLayer(command: Command, table: OptionTable): OptionLa
     }
   }
   return { origin: COMMAND_LINE, values };
+}
+
+/** What holds of a table's options: the command line's values, else the defaults. */
+export function optionValues<Table extends OptionTable>(
+  command: Command,
+  table: Table,
+  defaults: Readonly<Record<string, unknown>> = {},
+): OptionValues<Table> {
+  return resolveOptions(table, [
+    { origin: "default", values: defaults },
+    commandLineLayer(command, table),
+  ]).values;
+}
+
+/** The model that a command cannot do without. Throws `UsageError`. */
+export function requiredModel(command: string, model: string | undefined): string {
+  if (model !== undefined) return model;
+  throw new UsageError("cli.model", `${command} needs a model: --model DIR`);
 }
 
 function camelCase(key: string): string {

@@ -11,6 +11,7 @@ import { writeWholeFile } from "../util/atomic-file.ts";
 import { formatBytes, formatMs } from "../util/format.ts";
 import { timelinePlot } from "../util/plot/index.ts";
 import { UsageError } from "./errors.ts";
+import { printJson } from "./terminal.ts";
 
 /** `plan --machines`: what it is given. */
 export interface MachineFlags {
@@ -82,21 +83,19 @@ export function planMachines(config: PricedSettings, flags: MachineFlags): void 
     : [];
   if (flags.svg !== undefined) writeWholeFile(flags.svg, timeline(planned, flags));
   if (flags.json) {
-    process.stdout.write(
-      `${JSON.stringify({
-        ...{ machines, link, parts: priced.parts, times: Object.fromEntries(priced.times) },
-        ...{ batches: planned.batchCount, tokens: planned.tokenCount },
-        alone_ms: planned.aloneMs,
-        layouts: planned.layouts.map(layoutJson),
-        best: layoutJson(planned.best),
-        ...(flags.growth && {
-          growth: growth.map(({ machineCount, plan }) => ({
-            machines: machineCount,
-            ...layoutJson(plan.best),
-          })),
-        }),
-      })}\n`,
-    );
+    printJson({
+      ...{ machines, link, parts: priced.parts, times: Object.fromEntries(priced.times) },
+      ...{ batches: planned.batchCount, tokens: planned.tokenCount },
+      alone_ms: planned.aloneMs,
+      layouts: planned.layouts.map(layoutJson),
+      best: layoutJson(planned.best),
+      ...(flags.growth && {
+        growth: growth.map(({ machineCount, plan }) => ({
+          machines: machineCount,
+          ...layoutJson(plan.best),
+        })),
+      }),
+    });
     return;
   }
   process.stdout.write(printed(planned, priced, flags, link.source));

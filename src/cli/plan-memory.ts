@@ -1,5 +1,4 @@
-import { describeModel } from "../model/describe.ts";
-import { modelConfigJson, parameterCount } from "../model/index.ts";
+import { describeModel, describedModel } from "../model/describe.ts";
 import {
   estimateStep,
   measureLayers,
@@ -10,6 +9,7 @@ import {
 import type { MemoryFit, PricedSettings, TimedSettings } from "../train/index.ts";
 import { formatBytes, formatMs } from "../util/format.ts";
 import { UsageError } from "./errors.ts";
+import { printJson } from "./terminal.ts";
 
 const UNITS: Readonly<Record<string, number>> = {
   "": 1,
@@ -43,9 +43,10 @@ export async function printMemory(
   const measured = flags.measure === true ? await measureLayers(config) : undefined;
   if (flags.json === true) {
     const time = step && { chip: flags.chip, step_ms: step.estimate.ms, tokens: step.tokenCount };
-    process.stdout.write(
-      `${JSON.stringify({ model: { parameters: parameterCount(model.parameters.weights), config: modelConfigJson(model.config) }, method: config.method, fit, ...(time && { predicted: time }), ...(measured && { measured }) })}\n`,
-    );
+    printJson({
+      ...{ model: describedModel(model), method: config.method, fit },
+      ...{ ...(time && { predicted: time }), ...(measured && { measured }) },
+    });
     return;
   }
   const { asked } = fit;

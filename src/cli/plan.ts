@@ -4,9 +4,7 @@ import { createEngine, engineOptions } from "../engine/create.ts";
 import type { SectionExecution } from "../engine/engine.ts";
 import { placePlan } from "../lower/index.ts";
 import type { OperandScale } from "../lower/index.ts";
-import { describeModel } from "../model/describe.ts";
-import { modelConfigJson, parameterCount } from "../model/index.ts";
-import type { Model } from "../model/index.ts";
+import { describeModel, describedModel } from "../model/describe.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import type { Plan } from "../plan/plan.ts";
 import { LINKS } from "../cluster/index.ts";
@@ -28,6 +26,7 @@ import { addOptions, commandLineLayer } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
 import { simulatedChip } from "../chip/simulated.ts";
 import type { EngineChoice } from "../engine/create.ts";
+import { printJson } from "./terminal.ts";
 
 export function register(program: Command, _exit: Exit): void {
   const command = program
@@ -102,9 +101,7 @@ Examples:
     const scales = scalesOf(built.plan, config);
     if (flags.json === true) {
       const more = { ...(execution && { execution }), ...(scales && { scales }) };
-      process.stdout.write(
-        `${JSON.stringify({ model: describedModel(model), ...planJson(built), ...more })}\n`,
-      );
+      printJson({ model: describedModel(model), ...planJson(built), ...more });
       return;
     }
     process.stdout.write(`${describeModel(model)}\n\n${printPlan(built)}`);
@@ -171,10 +168,6 @@ function refuseIdleSettings(command: Command, read: readonly string[]): void {
       remedy: `Leave it out, or print the plan of a whole command: anecdote train … --show plan`,
     });
   }
-}
-
-function describedModel({ config, parameters }: Model): object {
-  return { parameters: parameterCount(parameters.weights), config: modelConfigJson(config) };
 }
 
 async function executionOf(plan: Plan, config: EngineChoice): Promise<readonly SectionExecution[]> {

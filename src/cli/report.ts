@@ -11,6 +11,7 @@ import { formatBytes } from "../util/format.ts";
 import { append } from "./append.ts";
 import { UsageError } from "./errors.ts";
 import type { Exit } from "./exit.ts";
+import { answer } from "./terminal.ts";
 
 interface ReportFlags {
   readonly runsDir: string;
@@ -65,11 +66,7 @@ Examples:
           : fileReport(file, options(flags, name));
       writeWholeFile(output, html);
       const byteLength = Buffer.byteLength(html);
-      process.stdout.write(
-        flags.json === true
-          ? `${JSON.stringify({ output, bytes: byteLength })}\n`
-          : `${output}: ${formatBytes(byteLength)}\n`,
-      );
+      answer(flags, { output, bytes: byteLength }, () => `${output}: ${formatBytes(byteLength)}\n`);
     });
 }
 

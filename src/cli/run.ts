@@ -17,6 +17,7 @@ import { namedFile } from "./named-file.ts";
 import { parseShapes } from "../files/open-program.ts";
 import { append } from "./append.ts";
 import { prepareRun } from "../files/prepare-run.ts";
+import { printJson } from "./terminal.ts";
 
 interface RunFlags extends DriverFlags {
   readonly input: readonly string[];
@@ -86,9 +87,11 @@ async function run(path: string, flags: RunFlags): Promise<void> {
       process.stderr.write(`note: constants of this run: ${printable(bound.join(", "))}\n`);
     }
     if (flags.json === true) {
-      process.stdout.write(
-        `${JSON.stringify({ function: fn.name, engine: ran, ...(bound.length > 0 && { bound }), ...(fallback !== undefined && { fallback }), elapsed_ms: elapsedMs, outputs })}\n`,
-      );
+      const notes = {
+        ...(bound.length > 0 && { bound }),
+        ...(fallback !== undefined && { fallback }),
+      };
+      printJson({ function: fn.name, engine: ran, ...notes, elapsed_ms: elapsedMs, outputs });
       return;
     }
     for (const { name, type, file, minimum, maximum, mean } of outputs) {

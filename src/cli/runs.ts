@@ -15,6 +15,7 @@ import { printable } from "../util/printable.ts";
 import type { Exit } from "./exit.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import { comparisonText, listText, showText } from "./runs-text.ts";
+import { answer, printJson } from "./terminal.ts";
 
 /** A terminal that is narrower gets lines that it breaks. */
 const LEAST_COLUMNS = 36;
@@ -56,7 +57,7 @@ Examples:
       .option("--json", "JSON instead of text");
   command("list", "every run of the folder, the newest last").action((flags: RunsFlags) => {
     const folders = listRuns(flags.runsDir);
-    if (flags.json === true) print(flags, oldestFirst(folders.map(readable)), () => "");
+    if (flags.json === true) printJson(oldestFirst(folders.map(readable)));
     else
       print(flags, undefined, () => {
         const rows = oldestFirst(folders.map((folder) => runRow(folder)));
@@ -110,7 +111,7 @@ function columns(): number {
 }
 
 function print(flags: RunsFlags, value: unknown, text: () => string): void {
-  process.stdout.write(flags.json === true ? `${JSON.stringify(value)}\n` : printable(text()));
+  answer(flags, value, () => printable(text()));
 }
 
 function exportRun(folder: string, flags: ExportFlags): void {
@@ -124,7 +125,7 @@ function exportRun(folder: string, flags: ExportFlags): void {
   if (format === "json") {
     if (flags.output !== undefined)
       throw new UsageError("cli.runs.output", "--format json goes to standard output");
-    for (const event of events) process.stdout.write(`${JSON.stringify(event)}\n`);
+    for (const event of events) printJson(event);
     return;
   }
   let tracker: Tracker & { readonly path: string };
@@ -143,8 +144,7 @@ function exportRun(folder: string, flags: ExportFlags): void {
   } finally {
     tracker.close();
   }
-  if (flags.json === true) process.stdout.write(`${JSON.stringify({ path: tracker.path })}\n`);
-  else process.stdout.write(`${tracker.path}\n`);
+  answer(flags, { path: tracker.path }, () => `${tracker.path}\n`);
 }
 
 async function remove(names: readonly string[], flags: RemoveFlags): Promise<number> {
@@ -160,8 +160,7 @@ async function remove(names: readonly string[], flags: RemoveFlags): Promise<num
     if (flags.json !== true)
       process.stdout.write(`removed ${run.folder} (${formatBytes(run.byteLength)})\n`);
   }
-  if (flags.json === true)
-    process.stdout.write(`${JSON.stringify({ removed: runs.map(({ folder }) => folder) })}\n`);
+  if (flags.json === true) printJson({ removed: runs.map(({ folder }) => folder) });
   return EXIT_CODES.ok;
 }
 

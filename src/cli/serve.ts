@@ -10,16 +10,16 @@ import type { ServedModel } from "../server/serve-model.ts";
 import { resolveModelFolder } from "../train/index.ts";
 import { messageOf } from "../util/errors.ts";
 import { noteStuckThread } from "../util/stuck-thread.ts";
-import { numberOption, resolveOptions, textOption } from "../util/options.ts";
+import { numberOption, textOption } from "../util/options.ts";
 import type { OptionValues } from "../util/options.ts";
 import { append } from "./append.ts";
-import { adapterSources } from "./adapter-option.ts";
+import { adapterOption, adapterSources } from "./adapter-option.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import type { Exit } from "./exit.ts";
-import { GENERATE_OPTIONS } from "./generate-options.ts";
+import { GENERATE_OPTIONS, ENGINE_OPTIONS } from "./generate-options.ts";
 import { Interruptions } from "./interruptions.ts";
-import { addOptions, commandLineLayer } from "./options.ts";
-import { printNote, StatusLine } from "./terminal.ts";
+import { addOptions, optionValues, requiredModel } from "./options.ts";
+import { printNote, StatusLine, printJson } from "./terminal.ts";
 
 const ACCESS = { group: "Access" };
 const LIMITS = { group: "Limits" };
@@ -80,11 +80,7 @@ const SERVE_OPTIONS = {
     minimum: 0,
     maximum: 86_400,
   }),
-  engine: GENERATE_OPTIONS.engine,
-  threads: GENERATE_OPTIONS.threads,
-  ane_driver: GENERATE_OPTIONS.ane_driver,
-  arithmetic: GENERATE_OPTIONS.arithmetic,
-  numerics: GENERATE_OPTIONS.numerics,
+  ...ENGINE_OPTIONS,
 } as const;
 
 type Values = OptionValues<typeof SERVE_OPTIONS>;
@@ -101,12 +97,7 @@ const MEBIBYTE = 2 ** 20;
 export function register(program: Command, exit: Exit): void {
   const command = program
     .command("serve")
-    .option(
-      "--adapter <dir>",
-      "adapter folder or finetune run, served beside the model under its folder's name; DIR=0.5 takes half of it (may be given several times)",
-      append,
-      [],
-    )
+    .addOption(adapterOption(", served beside the model under its folder's name"))
     .option(
       "--allowed-host <name>",
       "another name of this server (may be given several times)",
@@ -132,11 +123,7 @@ It answers /v1/chat/completions, /v1/completions, /v1/models, /health and /metri
     );
   addOptions(command, SERVE_OPTIONS, SERVE_DEFAULTS);
   command.action(async (flags: ServeFlags) => {
-    const { values } = resolveOptions(SERVE_OPTIONS, [
-      { origin: "defaults", values: SERVE_DEFAULTS },
-      commandLineLayer(command, SERVE_OPTIONS),
-    ]);
-    exit(await serve(values, flags));
+    exit(await serve(optionValues(command, SERVE_OPTIONS, SERVE_DEFAULTS), flags));
   });
 }
 
@@ -205,8 +192,7 @@ async function serve(values: Values, flags: ServeFlags): Promise<number> {
 const LEAVE_AFTER_MS = 2000;
 
 function modelFolder({ model }: Values): string {
-  if (model === undefined) throw new UsageError("cli.model", "serve needs a model: --model DIR");
-  return resolveModelFolder(model, printNote);
+  return resolveModelFolder(requiredModel("serve", model), printNote);
 }
 
 function keyOf({ api_key: given, api_key_file: file }: Values): string | undefined {
@@ -271,7 +257,7 @@ function tellListening(
 }
 
 function writeEvent(event: object): void {
-  process.stdout.write(`${JSON.stringify({ t: Date.now() / 1000, ...event })}\n`);
+  printJson({ t: Date.now() / 1000, ...event });
 }
 
 /** Resolves once a stop was asked for so often. */

@@ -3,6 +3,7 @@ import type { PlanSettings } from "../train/index.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import { UsageError } from "./errors.ts";
 import { showPrograms } from "./show-programs.ts";
+import { answer } from "./terminal.ts";
 
 interface ShowFlags {
   readonly output?: string;
@@ -21,5 +22,5 @@ export async function showBeforeRun(
   }
   const built = planOf(config, trainedModel(config, plannedModel(config)));
   if (what === "mil") await showPrograms(built.plan, config, { output, overwrite, json });
-  else process.stdout.write(json ? `${JSON.stringify(planJson(built))}\n` : printPlan(built));
+  else answer({ json }, planJson(built), () => printPlan(built));
 }

@@ -14,6 +14,7 @@ import { UsageError } from "./errors.ts";
 import { requireFreeOutputs } from "../files/output-file.ts";
 import { simulatedChip } from "../chip/simulated.ts";
 import type { EngineChoice } from "../engine/create.ts";
+import { printJson } from "./terminal.ts";
 
 /** A program of a plan as it goes where it runs. */
 interface ShownProgram {
@@ -49,7 +50,7 @@ export async function showPrograms(
   const shown = await programsOf(plan, config);
   const files = output === undefined ? undefined : write(shown, output, overwrite);
   if (json) {
-    process.stdout.write(`${JSON.stringify(jsonOf(shown, files))}\n`);
+    printJson(jsonOf(shown, files));
     return;
   }
   if (files === undefined) {

@@ -14,6 +14,21 @@ export function styled(stream: NodeJS.WriteStream, style: Style, text: string): 
   return wantsColor(stream) ? styleText(style, text) : text;
 }
 
+/** A value as one line of JSON on standard output. */
+export function printJson(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
+}
+
+/** What a command tells: with `--json` a value, else a text. */
+export function answer(
+  { json }: { readonly json?: boolean },
+  value: unknown,
+  text: () => string,
+): void {
+  if (json === true) printJson(value);
+  else process.stdout.write(text());
+}
+
 /** What a user should know and no program reads: a line on standard error. */
 export function printNote(message: string): void {
   process.stderr.write(

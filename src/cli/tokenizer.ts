@@ -9,11 +9,11 @@ import {
 } from "../text/index.ts";
 import type { DescribedTokenizer } from "../text/index.ts";
 import { TRAIN_OPTIONS, resolveTokenizer } from "../train/index.ts";
-import { OPTIONS_GROUP, resolveOptions } from "../util/options.ts";
+import { OPTIONS_GROUP } from "../util/options.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
-import { addOptions, commandLineLayer } from "./options.ts";
-import { StatusLine, printNote } from "./terminal.ts";
+import { addOptions, optionValues } from "./options.ts";
+import { StatusLine, printNote, answer } from "./terminal.ts";
 import { printable } from "../util/printable.ts";
 
 const DATA_OPTIONS = { text_field: { ...TRAIN_OPTIONS.text_field, group: OPTIONS_GROUP } } as const;
@@ -41,15 +41,13 @@ export function register(program: Command, _exit: Exit): void {
       "\nExample:\n  anecdote tokenizer train --data corpus/ --vocab-size 8192 --output my-tokenizer",
     )
     .action((flags: TrainFlags, command: Command) => {
-      const { values } = resolveOptions(DATA_OPTIONS, [commandLineLayer(command, DATA_OPTIONS)]);
+      const values = optionValues(command, DATA_OPTIONS);
       const described = make(flags, values.text_field);
       saveTokenizer(flags.output, described);
       const { vocabularySize } = described.tokenizer;
-      process.stdout.write(
-        flags.json === true
-          ? `${JSON.stringify({ kind: flags.kind, vocabulary_size: vocabularySize, output: flags.output })}\n`
-          : `${flags.output}/tokenizer.json: ${vocabularySize} tokens\n`,
-      );
+      const { kind, output } = flags;
+      const text = (): string => `${output}/tokenizer.json: ${vocabularySize} tokens\n`;
+      answer(flags, { kind, vocabulary_size: vocabularySize, output }, text);
     });
   addOptions(train, DATA_OPTIONS);
   tokenizer
@@ -68,14 +66,10 @@ export function register(program: Command, _exit: Exit): void {
     .action((text: string, flags: { readonly tokenizer: string; readonly json?: boolean }) => {
       const { tokenizer: runner } = loadTokenizer(resolveTokenizer(flags.tokenizer, printNote));
       const ids = Array.from(runner.encode(text));
-      if (flags.json === true) {
-        process.stdout.write(
-          `${JSON.stringify({ ids, tokens: ids.map((id) => runner.tokenOf(id) ?? null) })}\n`,
-        );
-        return;
-      }
-      for (const id of ids)
-        process.stdout.write(`${String(id).padStart(8)}  ${printable(runner.tokenOf(id) ?? "")}\n`);
+      const tokens = ids.map((id) => runner.tokenOf(id) ?? null);
+      const row = (token: string | null, index: number): string =>
+        `${String(ids[index]).padStart(8)}  ${printable(token ?? "")}\n`;
+      answer(flags, { ids, tokens }, () => tokens.map(row).join(""));
     });
 }
 

@@ -31,7 +31,7 @@ import { watchPower } from "./power.ts";
 import { Interruptions } from "./interruptions.ts";
 import { goOnInNewProcess, lockTokenFromBefore, shareWithProcessBefore } from "./new-process.ts";
 import { reportStreams } from "./report-streams.ts";
-import { printNote } from "./terminal.ts";
+import { printNote, answer, printJson } from "./terminal.ts";
 import { TrainDisplay } from "./train-display.ts";
 import { asTyped } from "./typed-command.ts";
 
@@ -148,12 +148,9 @@ export function resolveFromCommandLine(
 
 function listPresets(json: boolean): void {
   const presets = [...PRESETS.values()];
-  if (json) process.stdout.write(`${JSON.stringify(presets)}\n`);
-  else {
-    for (const { name, description } of presets) {
-      process.stdout.write(`${name.padEnd(14)} ${description}\n`);
-    }
-  }
+  answer({ json }, presets, () =>
+    presets.map(({ name, description }) => `${name.padEnd(14)} ${description}\n`).join(""),
+  );
 }
 
 export function printConfig({ config, origins }: ResolvedTrainConfig, json: boolean): void {
@@ -162,12 +159,9 @@ export function printConfig({ config, origins }: ResolvedTrainConfig, json: bool
     value,
     origin: origins.get(key) ?? "default",
   }));
-  if (json) process.stdout.write(`${JSON.stringify(rows)}\n`);
-  else {
-    for (const { key, value, origin } of rows) {
-      process.stdout.write(`${key}: ${String(value)}`.padEnd(48) + `# ${origin}\n`);
-    }
-  }
+  const line = ({ key, value, origin }: (typeof rows)[number]): string =>
+    `${key}: ${String(value)}`.padEnd(48) + `# ${origin}\n`;
+  answer({ json }, rows, () => rows.map(line).join(""));
 }
 
 interface TrainCommandOptions {
@@ -200,7 +194,7 @@ export async function runTrainCommand(
     tellsPower: choice !== "auto" && choice !== "off",
   });
   const onEvent = (event: TrainEvent): void => {
-    if (json) process.stdout.write(`${JSON.stringify(event)}\n`);
+    if (json) printJson(event);
     else display.event(event);
   };
   let isFollowed = false;

@@ -19,6 +19,7 @@ import { fileKindOf } from "./file-kind.ts";
 import { openProgram, programWithNumbers, resized, weightFilesIn } from "./open-program.ts";
 import type { OpenedProgram } from "./open-program.ts";
 import { requireFreeOutputs } from "./output-file.ts";
+import { defined } from "../util/defined.ts";
 
 /** What a program is held against, and what is written of it. */
 export interface CheckOptions extends ImportOptions {
@@ -130,9 +131,7 @@ export function opCount(operations: readonly Operation[]): number {
 
 function sizesOf({ shapes, dimensions, opset }: CheckOptions): ImportOptions {
   return {
-    ...(shapes !== undefined && { shapes }),
-    ...(dimensions !== undefined && { dimensions }),
-    ...(opset !== undefined && { opset }),
+    ...defined({ shapes, dimensions, opset }),
   };
 }
 

@@ -31,6 +31,7 @@ import {
 } from "./open-program.ts";
 import type { OpenedProgram } from "./open-program.ts";
 import { requireFreeOutputs } from "./output-file.ts";
+import { defined } from "../util/defined.ts";
 
 /** Formats that are written, by the ending of a path. */
 export const CONVERT_TARGETS = ["mil", "mlpackage", "mlmodel", "onnx"] as const;
@@ -96,8 +97,7 @@ export function convertProgramFile(
           isOnnx
             ? {
                 ...sizes,
-                ...(opset !== undefined && { opset }),
-                ...(options.bindable !== undefined && { bindable: options.bindable }),
+                ...defined({ opset, bindable: options.bindable }),
               }
             : {},
         );
@@ -140,8 +140,7 @@ export function convertProgramFile(
 
 function sizesOf({ shapes, dimensions }: ConvertOptions): ImportOptions {
   return {
-    ...(shapes !== undefined && { shapes }),
-    ...(dimensions !== undefined && { dimensions }),
+    ...defined({ shapes, dimensions }),
   };
 }
 

@@ -9,6 +9,7 @@ import type { ScoreChanges } from "./score-changes.ts";
 import { StopWatcher } from "./stop-watcher.ts";
 import { scoreToken } from "./token-scores.ts";
 import type { ScoredToken } from "./token-scores.ts";
+import { defined } from "../util/defined.ts";
 
 /** What became certain of a text with one token. */
 export interface WrittenPiece {
@@ -108,7 +109,7 @@ export class Writing {
   /** Throws `GenerateError` for settings out of range. */
   constructor(parts: WritingParts) {
     const { tokenizer, tokens, ends, contextLength, options } = parts;
-    this.#sampling = { ...GREEDY, ...parts.sampling, ...defined(options) };
+    this.#sampling = { ...GREEDY, ...parts.sampling, ...givenSampling(options) };
     checkSampling(this.#sampling);
     this.tokens = [...tokens];
     this.#options = options;
@@ -203,17 +204,11 @@ export function samplingOf(generation: GenerationConfig | undefined): Partial<Sa
   if (generation === undefined || generation.doSample === false) return {};
   const { temperature, topK, topP, minP, repetitionPenalty, doSample } = generation;
   const asked = temperature ?? (doSample === true ? 1 : undefined);
-  return {
-    ...(asked !== undefined && { temperature: asked }),
-    ...(topK !== undefined && { topK }),
-    ...(topP !== undefined && { topP }),
-    ...(minP !== undefined && { minP }),
-    ...(repetitionPenalty !== undefined && { repetitionPenalty }),
-  };
+  return defined({ temperature: asked, topK, topP, minP, repetitionPenalty });
 }
 
 /** The sampling settings that were given. */
-function defined(options: GenerateOptions): Partial<SamplingOptions> {
+function givenSampling(options: GenerateOptions): Partial<SamplingOptions> {
   return Object.fromEntries(
     Object.entries(options).filter(([key, value]) => key in GREEDY && value !== undefined),
   );

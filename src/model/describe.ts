@@ -1,6 +1,12 @@
 import { formatCount } from "../util/format.ts";
 import type { Model } from "./model.ts";
 import { parameterCount } from "./parameters.ts";
+import { modelConfigJson } from "./config-json.ts";
+
+/** A model's size and configuration, for programs. */
+export function describedModel({ config, parameters }: Model): object {
+  return { parameters: parameterCount(parameters.weights), config: modelConfigJson(config) };
+}
 
 /** A model's shape in one line: family, sizes, how many numbers are trained. */
 export function describeModel({ config, parameters }: Model): string {

@@ -7,6 +7,7 @@ import type { NumberedEvent, RewindEvent } from "./events.ts";
 import { NumberTable } from "./number-table.ts";
 import { TrainingClock } from "./training-clock.ts";
 import type { ClockState } from "./training-clock.ts";
+import { defined } from "../util/defined.ts";
 
 const WINDOW = 1 << 20;
 /** The oldest are forgotten beyond: a run may tell of every overflow. */
@@ -184,9 +185,7 @@ export class RunRecord {
         const { tokens } = this;
         this.#evaluations.add(step, {
           ...{ eval_loss, tokens, seconds: this.#clock.at(t) },
-          ...(perplexity !== undefined && { perplexity }),
-          ...(reward_margin !== undefined && { reward_margin }),
-          ...(reward_accuracy !== undefined && { reward_accuracy }),
+          ...defined({ perplexity, reward_margin, reward_accuracy }),
         });
         break;
       }

@@ -33,6 +33,7 @@ import type {
 } from "./messages.ts";
 import { ChatForms } from "./chat-forms.ts";
 import { TokenTexts } from "./token-texts.ts";
+import { defined } from "../../util/defined.ts";
 
 /** What hears of a request's texts. */
 export interface TextListener {
@@ -315,11 +316,7 @@ export class TextWriter {
       ...sampling,
       stop: [...stop, ...(turnEnd?.stop ?? [])],
       ...(turnEnd !== undefined && { furtherEnds: turnEnd.tokenIds }),
-      ...(topLogprobs !== undefined && { topLogprobs }),
-      ...(frequencyPenalty !== undefined && { frequencyPenalty }),
-      ...(presencePenalty !== undefined && { presencePenalty }),
-      ...(logitBias !== undefined && { logitBias }),
-      ...(ignoresEnds !== undefined && { ignoresEnds }),
+      ...defined({ topLogprobs, frequencyPenalty, presencePenalty, logitBias, ignoresEnds }),
     };
   }
 
