@@ -18,15 +18,23 @@ export interface Magnitude {
   readonly isGradient: boolean;
   /** One element of 1 a row, zeros elsewhere. */
   readonly oneHot: boolean;
+  /**
+   * What a row of probabilities, or one with one 1, has been multiplied with, a number a row; -Infinity where it is no
+   * such row. The commonest tokens are likely in all rows: where rows are summed, their parts add up.
+   */
+  readonly ofRows: number;
 }
 
 export function magnitudeOf(rms: number, rest: Partial<Omit<Magnitude, "rms">> = {}): Magnitude {
-  return { rms, bound: Infinity, positive: false, isGradient: false, oneHot: false, ...rest };
+  return {
+    ...{ rms, bound: Infinity, positive: false, isGradient: false, oneHot: false },
+    ...{ ofRows: -Infinity, ...rest },
+  };
 }
 
 /** Rows of `depth` elements with one 1 in each. */
 export function oneHotMagnitude(depth: number): Magnitude {
-  return magnitudeOf(-Math.log2(depth) / 2, { bound: 0, positive: true, oneHot: true });
+  return magnitudeOf(-Math.log2(depth) / 2, { bound: 0, positive: true, oneHot: true, ofRows: 0 });
 }
 
 /** Masks and tables are read by every layer: their numbers are gone through once. */
@@ -84,8 +92,14 @@ const sum: MagnitudeRule = ({ of, operation }) => {
     bound: Math.max(x.bound, y.bound) + 1,
     positive: operation.type === "add" && x.positive && y.positive,
     isGradient: x.isGradient || y.isGradient,
+    ofRows: Math.max(x.ofRows, y.ofRows),
   });
 };
+
+/** One number, or one for each row of the other operand. */
+function isOneARow(operand: Operand | undefined): boolean {
+  return (knownShape(operand)?.at(-1) ?? 1) === 1;
+}
 
 const product: MagnitudeRule = ({ of, operation }) => {
   const x = of("x");
@@ -96,6 +110,10 @@ const product: MagnitudeRule = ({ of, operation }) => {
     bound: x.bound + y.bound,
     positive: isSquare || (x.positive && y.positive),
     isGradient: x.isGradient || y.isGradient,
+    ofRows: Math.max(
+      isOneARow(operandOf(operation, "y")) ? x.ofRows + y.rms : -Infinity,
+      isOneARow(operandOf(operation, "x")) ? y.ofRows + x.rms : -Infinity,
+    ),
   });
 };
 
@@ -119,6 +137,7 @@ const total: MagnitudeRule = (site) => {
   return {
     ...x,
     oneHot: false,
+    ofRows: -Infinity,
     rms: x.rms + growth(count, x.positive),
     bound: x.bound + Math.log2(count),
   };
@@ -128,7 +147,12 @@ const mean: MagnitudeRule = (site) => {
   const x = site.of("x");
   if (x === undefined) return undefined;
   const count = termCount(site);
-  return { ...x, oneHot: false, rms: x.rms + growth(count, x.positive) - Math.log2(count) };
+  return {
+    ...x,
+    oneHot: false,
+    ofRows: -Infinity,
+    rms: x.rms + growth(count, x.positive) - Math.log2(count),
+  };
 };
 
 const sumOfSquares: MagnitudeRule = (site) => {
@@ -145,7 +169,9 @@ const sumOfSquares: MagnitudeRule = (site) => {
 const largest: MagnitudeRule = ({ of }) => {
   const x = of("x");
   // Three deviations, which is what the largest of some hundred normal numbers has.
-  return x === undefined ? undefined : { ...x, oneHot: false, rms: Math.min(x.bound, x.rms + 1.6) };
+  return x === undefined
+    ? undefined
+    : { ...x, oneHot: false, ofRows: -Infinity, rms: Math.min(x.bound, x.rms + 1.6) };
 };
 
 /** Normal numbers through a function that is about x or x/2 near 0 and lets half of the rest pass. */
@@ -158,7 +184,7 @@ const softmax: MagnitudeRule = ({ operation, call }) => {
   const shape = knownShape(operandOf(operation, "x"));
   const size = shape?.[call.axis("axis", shape.length)];
   if (size === undefined) return undefined;
-  return magnitudeOf(0.5 - Math.log2(size), { bound: 0, positive: true });
+  return magnitudeOf(0.5 - Math.log2(size), { bound: 0, positive: true, ofRows: 0 });
 };
 
 const matrixProduct: MagnitudeRule = (site) => productOf(site.operation, site.of)?.result;
@@ -175,6 +201,16 @@ export interface ProductMagnitude {
 
 /** log2 of how many deviations the largest of a matrix's sums is away from 0. */
 const EXTREME = 3;
+/** log2 of the share of the commonest token: spaces among characters, "a" among words. */
+const COMMONEST = -3;
+/** log2 of how much larger than the root mean square the mean of a column may be over all rows. */
+const ALIKE = 2;
+
+/** Whether a matmul sums over the rows of an operand, which is over the tokens of a gradient. */
+function sumsRows(operation: Operation, side: "x" | "y"): boolean {
+  const isTransposed = scalarConstant(operandOf(operation, `transpose_${side}`)) === 1;
+  return operation.type === "matmul" && isTransposed === (side === "x");
+}
 
 export function productOf(
   operation: Operation,
@@ -193,11 +229,16 @@ export function productOf(
   const rms = x.rms + y.rms + growth(depth, x.positive && y.positive);
   // A row of probabilities, or with one 1 in it, is at most as large as the other side's largest element.
   const expected = x.rms + y.rms + growth(depth, positive) + EXTREME;
+  const alike = Math.max(
+    x.isGradient && sumsRows(operation, "x") ? x.ofRows + y.rms : -Infinity,
+    y.isGradient && sumsRows(operation, "y") ? y.ofRows + x.rms : -Infinity,
+  );
+  const largest = Math.max(expected, alike + Math.log2(depth) + COMMONEST + ALIKE);
   const bound = x.bound + y.bound + Math.log2(depth);
   const sparse = (side: Magnitude): number => (side.oneHot ? 0 : side.rms);
   return {
     product: sparse(x) + sparse(y),
-    sum: Math.min(expected, bound),
+    sum: Math.min(largest, bound),
     isGradient,
     result: magnitudeOf(rms, { bound, positive: x.positive && y.positive, isGradient }),
   };
@@ -219,6 +260,7 @@ const joined: MagnitudeRule = ({ operation, of }) => {
             positive: whole.positive && part.positive,
             isGradient: whole.isGradient || part.isGradient,
             oneHot: false,
+            ofRows: Math.max(whole.ofRows, part.ofRows),
           };
   }
   return whole;

@@ -220,6 +220,20 @@ describe("scales of operands", () => {
     }
   });
 
+  it("of a head's weight gradient reckon with a token that is likely in all rows, not with random signs", () => {
+    const model = modelOf(modelPreset("storyteller"));
+    const { plan } = buildTrainingPlan({ model, batchSize: 4, sequenceLength: 216 });
+    const placed = placePlan(plan, chipByName("m4"), "e5rt");
+    const [head] = [...placed.values()].flatMap((program) =>
+      program.place === "engine"
+        ? program.program.scales.filter(({ product }) => product === "result_d_lm_head_weight")
+        : [],
+    );
+    // 864 rows of probabilities, an eighth of them one token's, times activations of about 1 at a scale of 2^16 / 864.
+    expect(head?.range.sum).toBeGreaterThan(13);
+    expect(head?.exponent).toBeLessThan(0);
+  });
+
   it("are chosen by the plan: the init of a wide model needs more of them than that of the storyteller", () => {
     const scalesOf = (preset: "storyteller" | "stories110M", layerCount: number) => {
       const plan = buildTrainingPlan({
