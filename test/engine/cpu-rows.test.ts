@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { compileRows } from "../../src/engine/cpu/rows/row-compiler.ts";
 import { createEngine } from "../../src/engine/create.ts";
 import type { Engine, LoadedPlan } from "../../src/engine/engine.ts";
 import { weightViews } from "../../src/engine/weight-views.ts";
@@ -144,6 +145,20 @@ describe("a section of few rows on the CPU engine", () => {
       }
     },
   );
+
+  it.each(FAMILY_JSON)("waits for all that was given out, of $model_type", (json) => {
+    const program = compileRows(planOf(json, 3), "decode");
+    if (typeof program === "string") throw new Error(program);
+    let given = 0;
+    const waits: number[] = [];
+    for (const { code, chunks, words } of program.instructions) {
+      given = chunks?.end ?? given;
+      // Chunks are counted as they are done: a smaller number would be reached while one of those waited for is not.
+      if (code === "wait") waits.push(given - Number(words[0]));
+    }
+    expect(waits.length).toBeGreaterThan(5);
+    expect(waits.filter((missing) => missing !== 0)).toEqual([]);
+  });
 
   it("says why where a section is none", async () => {
     const model = quantized(modelOf(parseModelConfig(STORED)), {

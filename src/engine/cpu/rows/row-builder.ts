@@ -116,9 +116,13 @@ export class RowBuilder {
     return end;
   }
 
+  /**
+   * Threads count the chunks that are done, in whatever order: only once all that were given out are done is it known that
+   * certain ones are. A later product's chunk would stand for one of these that its thread still works on.
+   */
   #await(reads: readonly Strided[]): void {
     const needed = Math.max(0, ...reads.map(({ ready }) => ready));
-    if (needed > this.#awaited) this.#wait(needed);
+    if (needed > this.#awaited) this.#wait(this.#chunkCount);
   }
 
   #wait(chunkCount: number): void {
