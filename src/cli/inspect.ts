@@ -35,12 +35,13 @@ import { printProgram } from "../mil/text/index.ts";
 import { describeModelFolder, modelFolderJson } from "../runs/describe-model-folder.ts";
 import type { ModelFolderReport } from "../runs/describe-model-folder.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
-import { openFileSource } from "../util/byte-source.ts";
 import { formatBytes } from "../util/format.ts";
 import type { Exit } from "./exit.ts";
 import { UsageError } from "./errors.ts";
 import { formatSummary } from "./format-summary.ts";
 import { printNote, answer } from "./terminal.ts";
+import { withFileSource } from "../util/byte-source.ts";
+import { closing } from "../util/closing.ts";
 
 interface InspectFlags {
   readonly text?: boolean;
@@ -195,8 +196,7 @@ function allowedFlags(kind: FileKind): readonly (typeof SPECIAL_FLAGS)[number][]
 }
 
 function drawProgram(path: string, flags: InspectFlags): void {
-  const opened = openProgram(path, parseShapes(flags.shape));
-  try {
+  closing(openProgram(path, parseShapes(flags.shape)), (opened) => {
     const { program, format } = opened;
     if (flags.graph !== undefined) {
       writeGraph(
@@ -210,15 +210,12 @@ function drawProgram(path: string, flags: InspectFlags): void {
     }
     const text = printProgram(program);
     output(flags, { format, text }, () => `${text.trimEnd()}\n`);
-  } finally {
-    opened.close();
-  }
+  });
 }
 
 /** Writes an engine program's picture and its weights. */
 function drawEngine(path: string, flags: InspectFlags): void {
-  const source = openFileSource(path);
-  try {
+  withFileSource(path, (source) => {
     const file = decodeHwx(source);
     if (flags.graph !== undefined) writeGraph(flags.graph, hwxGraph(file));
     if (flags.extract === undefined) {
@@ -232,9 +229,7 @@ function drawEngine(path: string, flags: InspectFlags): void {
         `${files.length} weight tiles and weights.json in ${folder}\n`,
       ].join("\n"),
     );
-  } finally {
-    source.close();
-  }
+  });
 }
 
 function writeGraph(path: string, graph: HwxGraph): void {

@@ -2,7 +2,6 @@ import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseProgram } from "../mil/text/parser.ts";
 import type { Program } from "../mil/program.ts";
-import { openFileSource } from "../util/byte-source.ts";
 import { readMetadata } from "./description.ts";
 import type { ModelMetadata } from "./description.ts";
 import { CoreMlError } from "./errors.ts";
@@ -11,6 +10,7 @@ import type { Model } from "./generated/model_pb.ts";
 import { parseModel } from "./model-message.ts";
 import { findPackageModel } from "./package.ts";
 import { Weights } from "./weights.ts";
+import { withFileSource } from "../util/byte-source.ts";
 
 /** Formats of models with a MIL program. */
 export type ModelFormat = "mlpackage" | "mlmodel" | "mlmodelc" | "mil";
@@ -83,20 +83,16 @@ function opened(
 
 /** Whether a file begins with the word that all MIL text begins with, after blanks and comments. */
 function startsAsText(path: string): boolean {
-  const source = openFileSource(path);
-  try {
+  return withFileSource(path, (source) => {
     const start = new TextDecoder("utf-8").decode(
       source.read(0, Math.min(source.byteLength, 4096)),
     );
     return /^\uFEFF?(?:\s|\/\/[^\n]*(?:\n|$))*program\s*\(/.test(start);
-  } finally {
-    source.close();
-  }
+  });
 }
 
 function readProgramBytes(path: string): Uint8Array {
-  const source = openFileSource(path);
-  try {
+  return withFileSource(path, (source) => {
     if (source.byteLength > PROGRAM_BYTE_LIMIT) {
       throw new CoreMlError(
         "coreml.open.size",
@@ -104,7 +100,5 @@ function readProgramBytes(path: string): Uint8Array {
       );
     }
     return source.read(0, source.byteLength);
-  } finally {
-    source.close();
-  }
+  });
 }

@@ -2,7 +2,6 @@ import { existsSync } from "node:fs";
 import { isAbsolute, join, normalize } from "node:path";
 import type { BlobReference, Literal, NumericData, Program } from "../mil/program.ts";
 import { formatType } from "../mil/types.ts";
-import { openFileSource } from "../util/byte-source.ts";
 import { AnecdoteError } from "../util/errors.ts";
 import { BlobBuilder } from "./blob-builder.ts";
 import { BlobFile, isBlobDataType } from "./blob-file.ts";
@@ -11,6 +10,7 @@ import { carryOver } from "./carried.ts";
 import { CoreMlError } from "./errors.ts";
 import { mapLiterals } from "./map-literals.ts";
 import type { LiteralPlace } from "./map-literals.ts";
+import { openedFile } from "../util/byte-source.ts";
 
 /** What a weight's path starts with: the folder of the model. */
 const MODEL_PATH = "@model_path";
@@ -120,15 +120,11 @@ export class Weights {
         remedy: `The program names it "${reference.path}"; put it there.`,
       });
     }
-    const source = openFileSource(path);
-    try {
+    return openedFile(path, (source) => {
       const file = new BlobFile(source);
       this.#files.set(reference.path, file);
       return file;
-    } catch (error) {
-      source.close();
-      throw error;
-    }
+    });
   }
 }
 

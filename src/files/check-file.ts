@@ -20,6 +20,7 @@ import { openProgram, programWithNumbers, resized, weightFilesIn } from "./open-
 import type { OpenedProgram } from "./open-program.ts";
 import { requireFreeOutputs } from "./output-file.ts";
 import { defined } from "../util/defined.ts";
+import { closing } from "../util/closing.ts";
 
 /** What a program is held against, and what is written of it. */
 export interface CheckOptions extends ImportOptions {
@@ -90,8 +91,7 @@ export function checkFile(path: string, options: CheckOptions = {}): CheckReport
   requireTarget(options);
   const sizes = sizesOf(options);
   const isOnnx = fileKindOf(path) === "onnx";
-  const opened = openProgram(path, isOnnx ? sizes : {});
-  try {
+  return closing(openProgram(path, isOnnx ? sizes : {}), (opened) => {
     const asWritten = isOnnx ? opened.program : resized(opened.program, sizes);
     requireFree(path, options, opened);
     const { problems, unknownOps } = checkProgram(asWritten);
@@ -119,9 +119,7 @@ export function checkFile(path: string, options: CheckOptions = {}): CheckReport
           onSystem: { version: system, driver, findings: onSystem },
         }),
     };
-  } finally {
-    opened.close();
-  }
+  });
 }
 
 /** Ops of a function or block, constants not counted. */

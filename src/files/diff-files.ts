@@ -3,12 +3,13 @@ import type { HwxDiff, HwxFile } from "../inspect/hwx/index.ts";
 import { diffPrograms } from "../inspect/program-diff.ts";
 import type { ProgramDiff } from "../inspect/program-diff.ts";
 import type { ImportOptions } from "../onnx/import/import-model.ts";
-import { openFileSource } from "../util/byte-source.ts";
 import { FilesError } from "./errors.ts";
 import { fileKindOf } from "./file-kind.ts";
 import type { FileKind } from "./file-kind.ts";
 import { openProgram } from "./open-program.ts";
 import type { OpenedProgram } from "./open-program.ts";
+import { withFileSource } from "../util/byte-source.ts";
+import { closing } from "../util/closing.ts";
 
 /** What two files differ in: programs by structure, compiled engine programs by meaning. */
 export type FileDiff =
@@ -57,25 +58,14 @@ function diffEngine(a: string, b: string): FileDiff {
 }
 
 function decode(path: string): HwxFile {
-  const source = openFileSource(path);
-  try {
-    return decodeHwx(source);
-  } finally {
-    source.close();
-  }
+  return withFileSource(path, decodeHwx);
 }
 
 function diffSource(a: string, b: string, sizes: ImportOptions): FileDiff {
-  const left = openProgram(a, fileKindOf(a) === "onnx" ? sizes : {});
-  try {
-    const right = openProgram(b, fileKindOf(b) === "onnx" ? sizes : {});
-    try {
+  return closing(openProgram(a, fileKindOf(a) === "onnx" ? sizes : {}), (left) =>
+    closing(openProgram(b, fileKindOf(b) === "onnx" ? sizes : {}), (right) => {
       const diff = diffPrograms(left, right);
       return { format: "program", equal: diff.equal, formats: [left.format, right.format], diff };
-    } finally {
-      right.close();
-    }
-  } finally {
-    left.close();
-  }
+    }),
+  );
 }

@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { BLOB_SENTINEL, BLOB_VERSION } from "../coreml/blob-file.ts";
 import { programKind } from "../inspect/program-kind.ts";
 import { isModelFile } from "../model/index.ts";
-import { openFileSource } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import { FileError } from "../util/errors.ts";
 import { looksLikeNpy } from "./npy.ts";
+import { withFileSource } from "../util/byte-source.ts";
 
 /** Formats that the commands open, told apart by what is in a file. */
 export type FileKind =
@@ -31,12 +31,7 @@ export type FileKind =
 export function fileKindOf(path: string): FileKind {
   if (!existsSync(path)) throw new FileError("file.missing", `${path} does not exist`);
   if (statSync(path).isDirectory()) return folderKind(path);
-  const source = openFileSource(path);
-  try {
-    return kindOfBytes(source);
-  } finally {
-    source.close();
-  }
+  return withFileSource(path, kindOfBytes);
 }
 
 function folderKind(path: string): FileKind {

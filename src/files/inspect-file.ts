@@ -8,7 +8,6 @@ import { programKind } from "../inspect/program-kind.ts";
 import { summarizeProgram } from "../inspect/program-summary.ts";
 import type { Summary, SummarizedWeight } from "../inspect/summary.ts";
 import { openSafetensors } from "../model/safetensors.ts";
-import { openFileSource } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import { FilesError } from "./errors.ts";
 import { fileKindOf } from "./file-kind.ts";
@@ -16,6 +15,8 @@ import { readNpyFile } from "./npy.ts";
 import type { NpyType } from "./npy.ts";
 import { openOnnxFile, openProgram } from "./open-program.ts";
 import type { OpenedProgram } from "./open-program.ts";
+import { withFileSource } from "../util/byte-source.ts";
+import { closing } from "../util/closing.ts";
 
 /** What is in a file, by its kind. */
 export type FileReport =
@@ -61,15 +62,18 @@ export function inspectFile(path: string): FileReport {
       return inspectProgram(path);
     case "hwx":
     case "ane":
-      return withSource(path, (source) => ({ kind: "hwx", file: decodeHwx(source) }));
+      return withFileSource(path, (source) => ({ kind: "hwx", file: decodeHwx(source) }));
     case "e5":
-      return withSource(path, (source) => ({ kind: "e5", manifest: decodeE5Manifest(source) }));
+      return withFileSource(path, (source) => ({ kind: "e5", manifest: decodeE5Manifest(source) }));
     case "e5-bundle":
       return { kind: "e5-bundle", bundle: decodeE5Bundle(path) };
     case "weights":
-      return withSource(path, (source) => ({ kind: "summary", summary: ofWeights(source) }));
+      return withFileSource(path, (source) => ({ kind: "summary", summary: ofWeights(source) }));
     case "safetensors":
-      return withSource(path, (source) => ({ kind: "summary", summary: ofSafetensors(source) }));
+      return withFileSource(path, (source) => ({
+        kind: "summary",
+        summary: ofSafetensors(source),
+      }));
     case "npy": {
       const { type, shape, data } = readNpyFile(path);
       return { kind: "npy", type, shape, byteLength: data.byteLength };
@@ -93,23 +97,20 @@ export function summaryOf({ format, path, model, program, metadata }: OpenedProg
 }
 
 function inspectProgram(path: string): FileReport {
-  const opened = openProgram(path);
-  try {
+  return closing(openProgram(path), (opened) => {
     const analytics = analyticsOf(path);
     return {
       kind: "summary",
       summary: summaryOf(opened),
       ...(analytics !== undefined && { analytics }),
     };
-  } finally {
-    opened.close();
-  }
+  });
 }
 
 /** What the runtime noted beside the ops, where a text is one of its own. */
 function analyticsOf(path: string): E5Analytics | undefined {
   if (fileKindOf(path) !== "mil") return undefined;
-  return withSource(path, (source) =>
+  return withFileSource(path, (source) =>
     programKind(source) === "e5-analytics" ? decodeE5Analytics(source) : undefined,
   );
 }
@@ -152,13 +153,4 @@ function summaryOfWeights(
     weights,
     weight_bytes: weights.reduce((sum, { bytes }) => sum + bytes, 0),
   };
-}
-
-function withSource<Result>(path: string, use: (source: ByteSource) => Result): Result {
-  const source = openFileSource(path);
-  try {
-    return use(source);
-  } finally {
-    source.close();
-  }
 }

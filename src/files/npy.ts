@@ -1,7 +1,7 @@
 import { writeFileAtomically } from "../util/atomic-file.ts";
-import { openFileSource } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import { AnecdoteError } from "../util/errors.ts";
+import { withFileSource } from "../util/byte-source.ts";
 
 /** A `.npy` file that cannot be read. */
 export class NpyError extends AnecdoteError {}
@@ -51,12 +51,7 @@ export function looksLikeNpy(source: ByteSource): boolean {
 
 /** Reads a file. Throws `NpyError` for one that is damaged or of a kind that is not read, `FileError` without it. */
 export function readNpyFile(path: string): NpyArray {
-  const source = openFileSource(path);
-  try {
-    return readNpy(source);
-  } finally {
-    source.close();
-  }
+  return withFileSource(path, readNpy);
 }
 
 /**

@@ -17,7 +17,7 @@ import {
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { syncFolder, writeWholeFile } from "../util/atomic-file.ts";
-import { openFileSource, readSmallFile } from "../util/byte-source.ts";
+import { readSmallFile, withFileSource, hashSource } from "../util/byte-source.ts";
 import { FileError, messageOf } from "../util/errors.ts";
 import { HubError } from "./errors.ts";
 import { cachedHubFile, hubToken, hubUrl, isOffline } from "./hub-environment.ts";
@@ -321,15 +321,7 @@ class Download {
     if (/^[0-9a-f]{64}$/.test(etag)) hash = createHash("sha256");
     else if (/^[0-9a-f]{40}$/.test(etag)) hash = createHash("sha1").update(`blob ${byteLength}\0`);
     else return;
-    const source = openFileSource(this.#part);
-    try {
-      for (let at = 0; at < source.byteLength; at += 1 << 20) {
-        hash.update(source.read(at, Math.min(1 << 20, source.byteLength - at)));
-      }
-    } finally {
-      source.close();
-    }
-    const found = hash.digest("hex");
+    const found = withFileSource(this.#part, (source) => hashSource(hash, source)).digest("hex");
     if (found === etag) return;
     rmSync(this.#part, { force: true });
     rmSync(`${this.#part}.json`, { force: true });

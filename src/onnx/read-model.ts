@@ -3,7 +3,6 @@ import { allocateNumbers, numericLiteral } from "../mil/literal.ts";
 import type { Literal } from "../mil/program.ts";
 import { tensorType } from "../mil/types.ts";
 import type { DataType } from "../mil/types.ts";
-import { openFileSource } from "../util/byte-source.ts";
 import { messageOf } from "../util/errors.ts";
 import { OnnxError } from "./errors.ts";
 import { ModelProtoSchema } from "./generated/onnx_pb.ts";
@@ -11,6 +10,7 @@ import type { GraphProto, ModelProto, TensorProto, ValueInfoProto } from "./gene
 import { tensorNumbers } from "./tensor-numbers.ts";
 import type { TensorNumbers } from "./tensor-numbers.ts";
 import { milTypeOf } from "./type-codes.ts";
+import { withFileSource } from "../util/byte-source.ts";
 
 const MODEL_BYTE_LIMIT = 2 ** 31 - 1;
 const NESTING_LIMIT = 100;
@@ -28,8 +28,7 @@ export interface OnnxFile {
 
 /** Reads a `.onnx` file. Throws `OnnxError` for anything that is no ONNX model, `FileError` without a file. */
 export function openOnnx(path: string, folder: string): OnnxFile {
-  const source = openFileSource(path);
-  try {
+  return withFileSource(path, (source) => {
     if (source.byteLength > MODEL_BYTE_LIMIT) {
       throw new OnnxError(
         "onnx.read.size",
@@ -38,9 +37,7 @@ export function openOnnx(path: string, folder: string): OnnxFile {
       );
     }
     return parseOnnx(source.read(0, source.byteLength), path, folder);
-  } finally {
-    source.close();
-  }
+  });
 }
 
 /** Decodes a model's bytes. Throws `OnnxError`. */

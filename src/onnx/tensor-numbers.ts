@@ -1,13 +1,13 @@
 import { existsSync, realpathSync } from "node:fs";
 import { isAbsolute, join, normalize, relative } from "node:path";
 import type { NumericData } from "../mil/program.ts";
-import { openFileSource } from "../util/byte-source.ts";
 import { float16ToFloat32 } from "../util/float16.ts";
 import { OnnxError } from "./errors.ts";
 import { TensorProto_DataLocation } from "./generated/onnx_pb.ts";
 import type { TensorProto } from "./generated/onnx_pb.ts";
 import { smallFloatTable } from "./small-floats.ts";
 import { elementTypeName, storedBitsOf } from "./type-codes.ts";
+import { withFileSource } from "../util/byte-source.ts";
 
 const RANK_LIMIT = 16;
 
@@ -199,14 +199,11 @@ function externalBytes(tensor: TensorProto, folder: string | undefined, what: st
   const real = realpathSync(path);
   const within = relative(realpathSync(folder), real);
   if (within === "" || isAbsolute(within) || escapes(within)) throw outside();
-  const source = openFileSource(real);
-  try {
+  return withFileSource(real, (source) => {
     const offset = wholeEntry("offset", entry("offset"), what) ?? 0;
     const length = wholeEntry("length", entry("length"), what) ?? source.byteLength - offset;
     return source.read(offset, length);
-  } finally {
-    source.close();
-  }
+  });
 }
 
 function wholeEntry(key: string, text: string | undefined, what: string): number | undefined {

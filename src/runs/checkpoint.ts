@@ -3,7 +3,7 @@ import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { makeFolders, noteWrittenFiles, syncFolder, writeWholeFile } from "../util/atomic-file.ts";
 import type { WrittenFile } from "../util/atomic-file.ts";
-import { openFileSource, readSmallFile } from "../util/byte-source.ts";
+import { readSmallFile, withFileSource, hashSource } from "../util/byte-source.ts";
 import { FileError, messageOf } from "../util/errors.ts";
 import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
 import { RunError } from "./errors.ts";
@@ -11,7 +11,6 @@ import { RunError } from "./errors.ts";
 const CHECKSUMS = "checksums.json";
 const LATEST = "latest";
 const FOLDER_NAME = /^checkpoint-(\d+)$/;
-const HASH_WINDOW = 4 << 20;
 
 /** Of a checkpoint's list of files, and so of what the files mean. */
 const CHECKPOINT_VERSION = 1;
@@ -24,19 +23,10 @@ export interface CheckpointFolder {
 }
 
 function hashFile(path: string): WrittenFile {
-  const source = openFileSource(path);
-  try {
-    const hash = createHash("sha256");
-    const window = new Uint8Array(HASH_WINDOW);
-    for (let offset = 0; offset < source.byteLength; offset += HASH_WINDOW) {
-      const part = window.subarray(0, Math.min(HASH_WINDOW, source.byteLength - offset));
-      source.readInto(offset, part);
-      hash.update(part);
-    }
-    return { byteLength: source.byteLength, sha256: hash.digest("hex") };
-  } finally {
-    source.close();
-  }
+  return withFileSource(path, (source) => ({
+    byteLength: source.byteLength,
+    sha256: hashSource(createHash("sha256"), source).digest("hex"),
+  }));
 }
 
 /** Slows a save down between its files, so that a test can kill the process inside one. */

@@ -13,11 +13,11 @@ import type { ModelConfig } from "../model/index.ts";
 import { withGguf } from "../model/gguf/gguf-file.ts";
 import { openSafetensors } from "../model/safetensors.ts";
 import { hasTokenizer, loadTokenizer } from "../text/index.ts";
-import { openFileSource } from "../util/byte-source.ts";
 import { AnecdoteError } from "../util/errors.ts";
 import { formatCount } from "../util/format.ts";
 import { checkpointProblem, listCheckpoints } from "./checkpoint.ts";
 import { resolveModelFolder } from "./model-path.ts";
+import { withFileSource } from "../util/byte-source.ts";
 
 /** What is in a model folder in Hugging Face's layout, or in a run's folder. */
 export interface ModelFolderReport {
@@ -139,8 +139,7 @@ function tensorsOf(folder: string): Summary["weights"] {
     .filter((name) => /^model.*\.safetensors$/.test(name))
     .sort()
     .flatMap((file) => {
-      const source = openFileSource(join(folder, file));
-      try {
+      return withFileSource(join(folder, file), (source) => {
         const { entries } = openSafetensors(source);
         return [...entries.values()].map(({ name, dataType, shape, byteLength, offset }) => ({
           name,
@@ -150,9 +149,7 @@ function tensorsOf(folder: string): Summary["weights"] {
           file,
           offset,
         }));
-      } finally {
-        source.close();
-      }
+      });
     });
 }
 

@@ -1,12 +1,13 @@
 import { closeSync, existsSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { openFileSource } from "../util/byte-source.ts";
+import { openFileSource, withFileSource } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import { FileError, messageOf } from "../util/errors.ts";
 import { checkpointPath } from "./checkpoint.ts";
 import { EventLines, requireVersion } from "./event-lines.ts";
 import { afterRewind } from "./events.ts";
 import type { NumberedEvent, UntimedEvent } from "./events.ts";
+import { closing } from "../util/closing.ts";
 
 /** Bytes that are read at once. */
 const WINDOW = 1 << 20;
@@ -73,22 +74,16 @@ export function eventsPath(runFolder: string): string {
 
 /** Notes in a run's log that it was stopped after `step`, which is saved, where nothing else writes there any more. */
 export function logInterruption(runFolder: string, step: number): NumberedEvent {
-  const log = new EventLog(eventsPath(runFolder));
-  try {
-    return log.append({ kind: "interrupted", step, checkpoint: checkpointPath(runFolder, step) });
-  } finally {
-    log.close();
-  }
+  return closing(new EventLog(eventsPath(runFolder)), (log) =>
+    log.append({ kind: "interrupted", step, checkpoint: checkpointPath(runFolder, step) }),
+  );
 }
 
 /** Adds to a run's log, from outside the thread that trained, what its user should know. */
 export function logNotice(runFolder: string, step: number, message: string): NumberedEvent {
-  const log = new EventLog(eventsPath(runFolder));
-  try {
-    return log.append({ kind: "notice", step, message });
-  } finally {
-    log.close();
-  }
+  return closing(new EventLog(eventsPath(runFolder)), (log) =>
+    log.append({ kind: "notice", step, message }),
+  );
 }
 
 /**
@@ -129,12 +124,9 @@ export function rewindEvents(
   kept: ReadonlyMap<string, number> = new Map(),
 ): void {
   if (!existsSync(path)) return;
-  const log = new EventLog(path);
-  try {
+  closing(new EventLog(path), (log) => {
     log.append(rewindTo(step, kept));
-  } finally {
-    log.close();
-  }
+  });
 }
 
 /** The event that says so. */
@@ -152,15 +144,12 @@ export interface LogEnd {
 
 export function logEnd(path: string): LogEnd {
   if (!existsSync(path)) return { sequence: 0, isCutOff: false };
-  const source = openFileSource(path);
-  try {
+  return withFileSource(path, (source) => {
     const { byteLength } = source;
     requireFirstLine(source);
     const isCutOff = byteLength > 0 && source.read(byteLength - 1, 1)[0] !== 0x0a;
     return { sequence: lastNumberInTail(source) ?? lineCount(source), isCutOff };
-  } finally {
-    source.close();
-  }
+  });
 }
 
 /** The first event of a run tells the version. */

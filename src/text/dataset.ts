@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { openFileSource } from "../util/byte-source.ts";
 import { corpusName, findCorpusFiles } from "./corpus-files.ts";
 import type { CorpusFile, CorpusPaths } from "./corpus-files.ts";
 import { openCorpus, readDocuments } from "./corpus-source.ts";
@@ -11,6 +10,7 @@ import type { TokenWidth } from "./token-file.ts";
 import { joinTokens, memoryTokens, sliceTokens } from "./token-view.ts";
 import type { TokenView } from "./token-view.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+import { withFileSource } from "../util/byte-source.ts";
 
 /** How text becomes tokens. */
 export interface OpenDatasetOptions extends Omit<TokenizeOptions, "tokenizer"> {
@@ -41,8 +41,7 @@ const DIGESTED_BLOCKS = 64;
 
 /** Of a file's content; of a large file, its length and blocks from all over it. */
 function fileDigest(path: string): string {
-  const source = openFileSource(path);
-  try {
+  return withFileSource(path, (source) => {
     const hash = createHash("sha256").update(`${source.byteLength}`);
     const blockBytes = 1 << 20;
     const count = Math.ceil(source.byteLength / blockBytes);
@@ -53,9 +52,7 @@ function fileDigest(path: string): string {
       hash.update(source.read(offset, Math.min(blockBytes, source.byteLength - offset)));
     }
     return hash.digest("hex");
-  } finally {
-    source.close();
-  }
+  });
 }
 
 /** Tells a data set's training tokens from others of the same length. */

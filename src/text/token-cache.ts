@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, rmSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { writeFileAtomically, writeWholeFile } from "../util/atomic-file.ts";
-import { openFileSource, readSmallFile } from "../util/byte-source.ts";
+import { openFileSource, readSmallFile, hashSource, withFileSource } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import type { CorpusFile } from "./corpus-files.ts";
 import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
@@ -72,10 +72,6 @@ const THREADED_BYTES = 4 * 2 ** 20;
 /** Small files are known by their content, large ones by path, size, time of change and both ends. */
 function keyOf(file: CorpusFile, source: ByteSource, options: TokenizeOptions): string {
   const hash = createHash("sha256");
-  const update = (offset: number, end: number): void => {
-    for (let at = offset; at < end; at += BLOCK_BYTES)
-      hash.update(source.read(at, Math.min(BLOCK_BYTES, end - at)));
-  };
   hash.update(
     JSON.stringify([
       1,
@@ -86,13 +82,13 @@ function keyOf(file: CorpusFile, source: ByteSource, options: TokenizeOptions): 
       ...frameKey(options),
     ]),
   );
-  if (source.byteLength <= HASHED_WHOLE_BYTES) update(0, source.byteLength);
+  if (source.byteLength <= HASHED_WHOLE_BYTES) hashSource(hash, source);
   else {
     hash.update(
       JSON.stringify([resolve(file.path), String(statSync(file.path, { bigint: true }).mtimeNs)]),
     );
-    update(0, BLOCK_BYTES);
-    update(source.byteLength - BLOCK_BYTES, source.byteLength);
+    hashSource(hash, source, 0, BLOCK_BYTES);
+    hashSource(hash, source, source.byteLength - BLOCK_BYTES);
   }
   return hash.digest("hex").slice(0, 24);
 }
@@ -106,16 +102,7 @@ function frameKey({ tokenizer, frame }: TokenizeOptions): readonly unknown[] {
 }
 
 function sha256Of(path: string): string {
-  const source = openFileSource(path);
-  try {
-    const hash = createHash("sha256");
-    for (let at = 0; at < source.byteLength; at += BLOCK_BYTES) {
-      hash.update(source.read(at, Math.min(BLOCK_BYTES, source.byteLength - at)));
-    }
-    return hash.digest("hex");
-  } finally {
-    source.close();
-  }
+  return withFileSource(path, (source) => hashSource(createHash("sha256"), source).digest("hex"));
 }
 
 /** The facts of a token file if they are whole and the file fits them; a damaged cache is worth nothing. */

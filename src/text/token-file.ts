@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { extname } from "node:path";
-import { openFileSource, readSmallFile } from "../util/byte-source.ts";
+import { readSmallFile, openedFile } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import { TextError } from "./errors.ts";
 import { parseJsonObject } from "./tokenizer-json.ts";
@@ -94,16 +94,12 @@ function checkWidth(file: TokenFile, source: ByteSource): void {
  * Throws `TextError` `text.empty`, `text.tokens.size`, `text.tokens.width` or `text.id`.
  */
 export function openTokenFile(path: string, options: OpenTokenFileOptions): TokenFile {
-  const source = openFileSource(path);
-  try {
+  return openedFile(path, (source) => {
     const file = describeFile(source, path, options);
     checkWidth(file, source);
     if (source.byteLength <= CHECKED_WHOLE_BYTES) for (const block of scanTokens(file)) void block;
     return file;
-  } catch (error) {
-    source.close();
-    throw error;
-  }
+  });
 }
 
 function describeFile(source: ByteSource, path: string, options: OpenTokenFileOptions): TokenFile {

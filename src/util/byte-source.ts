@@ -1,7 +1,9 @@
+import type { Hash } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync, readdirSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { errorCode, FileError, messageOf } from "./errors.ts";
 import { didYouMean } from "./nearest.ts";
+import { closing } from "./closing.ts";
 
 /** Bytes that are read by position, so that a file larger than memory is never held whole. */
 export interface ByteSource {
@@ -100,18 +102,46 @@ export function memorySource(bytes: Uint8Array, name = "memory"): ByteSource {
   return source;
 }
 
-/** Reads a whole text or JSON file, refusing one that is larger than `byteLimit`. */
-export function readSmallFile(path: string, byteLimit: number): Uint8Array {
+/** Opens a file for `use`, and closes it whatever comes of that. Throws what `openFileSource` throws. */
+export function withFileSource<Result>(path: string, use: (source: ByteSource) => Result): Result {
+  return closing(openFileSource(path), use);
+}
+
+/** What reads on from a file: the file stays open for it, unless it cannot be made. */
+export function openedFile<Reader>(path: string, make: (source: ByteSource) => Reader): Reader {
   const source = openFileSource(path);
   try {
-    if (source.byteLength > byteLimit) {
-      throw new FileError(
-        "file.size",
-        `${path} has ${source.byteLength} bytes, at most ${byteLimit} are read`,
-      );
-    }
-    return source.read(0, source.byteLength);
-  } finally {
+    return make(source);
+  } catch (error) {
     source.close();
+    throw error;
   }
+}
+
+/** Adds bytes of a source to a hash, a window at a time. */
+export function hashSource(
+  hash: Hash,
+  source: ByteSource,
+  start = 0,
+  end = source.byteLength,
+): Hash {
+  const window = new Uint8Array(Math.min(HASH_WINDOW, Math.max(0, end - start)));
+  for (let at = start; at < end; at += HASH_WINDOW) {
+    const part = window.subarray(0, Math.min(HASH_WINDOW, end - at));
+    source.readInto(at, part);
+    hash.update(part);
+  }
+  return hash;
+}
+const HASH_WINDOW = 4 << 20;
+
+/** Reads a whole text or JSON file, refusing one that is larger than `byteLimit`. */
+export function readSmallFile(path: string, byteLimit: number): Uint8Array {
+  return withFileSource(path, (source) => {
+    if (source.byteLength <= byteLimit) return source.read(0, source.byteLength);
+    throw new FileError(
+      "file.size",
+      `${path} has ${source.byteLength} bytes, at most ${byteLimit} are read`,
+    );
+  });
 }

@@ -1,6 +1,6 @@
 import { lstatSync, readdirSync } from "node:fs";
 import { basename, dirname, extname, join, relative } from "node:path";
-import { openFileSource, readSmallFile, type ByteSource } from "../../util/byte-source.ts";
+import { readSmallFile, withFileSource } from "../../util/byte-source.ts";
 import { AnecdoteError, messageOf } from "../../util/errors.ts";
 import { InspectError } from "../inspect-error.ts";
 import { decodeHwx } from "../hwx/decode.ts";
@@ -85,7 +85,7 @@ export function decodeE5Bundle(folder: string): E5Bundle {
           return [];
         }
       });
-  const manifests = read("manifest", (path) => withSource(path, decodeE5Manifest));
+  const manifests = read("manifest", (path) => withFileSource(path, decodeE5Manifest));
   if (!files.some((file) => file.kind === "manifest")) {
     throw new InspectError(
       "inspect.value",
@@ -103,24 +103,15 @@ export function decodeE5Bundle(folder: string): E5Bundle {
     hashes: read("anehash", (path) => decodeAneHash(readSmallFile(path, HASH_LIMIT), path)).map(
       ({ path, value }) => ({ path, ...value }),
     ),
-    programs: read("program", (path) => withSource(path, decodeHwx)).map(({ path, value }) => ({
+    programs: read("program", (path) => withFileSource(path, decodeHwx)).map(({ path, value }) => ({
       path,
       program: value,
     })),
-    analytics: read("analytics", (path) => withSource(path, decodeE5Analytics)).map(
+    analytics: read("analytics", (path) => withFileSource(path, decodeE5Analytics)).map(
       ({ path, value }) => ({ path, analytics: value }),
     ),
     problems,
   };
-}
-
-function withSource<T>(path: string, decode: (source: ByteSource) => T): T {
-  const source = openFileSource(path);
-  try {
-    return decode(source);
-  } finally {
-    source.close();
-  }
 }
 
 /** Regular files under a folder; links are not followed, so that no bundle leads out of itself. */

@@ -41,6 +41,7 @@ import {
   wide,
   tensorsSection,
 } from "./parts.ts";
+import { closing } from "../../util/closing.ts";
 
 /** Ops of a function that are drawn: a picture of more is no picture. */
 const GRAPH_OPS = 150;
@@ -88,8 +89,7 @@ function read(
   sizes: ReturnType<typeof parseShapes>,
 ): ReadProgram {
   const isOnnx = path.toLowerCase().endsWith(".onnx");
-  const opened = openProgram(path, isOnnx ? sizes : {});
-  try {
+  return closing(openProgram(path, isOnnx ? sizes : {}), (opened) => {
     const { program } = opened;
     return {
       summary: { ...summaryOf(opened), path: context.name },
@@ -97,9 +97,7 @@ function read(
       functions: program.functions.map(({ name }) => name),
       text: textOf(program),
     };
-  } finally {
-    opened.close();
-  }
+  });
 }
 
 function textOf(program: Program): string | undefined {

@@ -24,12 +24,12 @@ import type {
 import { saveTokenizer } from "../../text/index.ts";
 import type { DescribedTokenizer } from "../../text/index.ts";
 import { writeWholeFile } from "../../util/atomic-file.ts";
-import { openFileSource } from "../../util/byte-source.ts";
 import { TrainError } from "../errors.ts";
 import { TRAINER_STATE } from "../../runs/state.ts";
 import { momentNames } from "../step/step-plan.ts";
 import { saveLosses } from "./wire-state.ts";
 import type { KeptLosses } from "./wire-state.ts";
+import { withFileSource } from "../../util/byte-source.ts";
 
 const OPTIMIZER_FILE = "optimizer.safetensors";
 
@@ -157,8 +157,7 @@ function bytesOf(view: BufferView): Uint8Array {
 
 /** Throws `TrainError` where a moment is missing, or of another size or type than the plan has. */
 function loadOptimizer(folder: string, weights: readonly Weight[], viewOf: ViewOf): void {
-  const source = openFileSource(join(folder, OPTIMIZER_FILE));
-  try {
+  withFileSource(join(folder, OPTIMIZER_FILE), (source) => {
     const file = openSafetensors(source);
     for (const weight of weights) {
       for (const buffer of keptBeside(weight)) {
@@ -181,7 +180,5 @@ function loadOptimizer(folder: string, weights: readonly Weight[], viewOf: ViewO
         source.readInto(entry.offset, bytesOf(target));
       }
     }
-  } finally {
-    source.close();
-  }
+  });
 }

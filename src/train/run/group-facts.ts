@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Facts } from "../../cluster/index.ts";
-import { openFileSource } from "../../util/byte-source.ts";
 import { VERSION } from "../../util/version.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { CONFIG_FILE } from "../../runs/config-file.ts";
+import { withFileSource } from "../../util/byte-source.ts";
 
 /** Settings in which the processes of a run may differ: rank 0's folder, and what fits each machine. */
 const OWN_SETTINGS: ReadonlySet<string> = new Set(["output_dir", "threads", "ane_driver"]);
@@ -44,8 +44,7 @@ function fingerprint(path: string): string {
       .join(" ");
   }
   if (!stats.isFile()) return "";
-  const source = openFileSource(path);
-  try {
+  return withFileSource(path, (source) => {
     const hash = createHash("sha256");
     const length = Math.min(SAMPLE_BYTES, stats.size);
     for (const position of [0, stats.size - length]) {
@@ -54,7 +53,5 @@ function fingerprint(path: string): string {
       hash.update(bytes);
     }
     return `${stats.size} bytes ${hash.digest("hex").slice(0, 16)}`;
-  } finally {
-    source.close();
-  }
+  });
 }

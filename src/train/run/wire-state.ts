@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { partOf } from "../../engine/collective.ts";
 import { openSafetensors, writeSafetensors } from "../../model/index.ts";
 import type { SafetensorsFile } from "../../model/index.ts";
-import { openFileSource } from "../../util/byte-source.ts";
 import { LATER_VERSION_REMEDY, laterVersion } from "../../util/format-version.ts";
 import { TrainError } from "../errors.ts";
+import { openedFile } from "../../util/byte-source.ts";
 
 /** What rounding on the wire has lost at every process; only in checkpoints of runs with --wire fp16. */
 const WIRE_FILE = "wire.safetensors";
@@ -85,8 +85,7 @@ export class SavedLosses {
   static open(folder: string): SavedLosses | undefined {
     const path = join(folder, WIRE_FILE);
     if (!existsSync(path)) return undefined;
-    const source = openFileSource(path);
-    try {
+    return openedFile(path, (source) => {
       const file = openSafetensors(source);
       const later = laterVersion(Number(file.metadata["version"]), WIRE_VERSION);
       if (later !== undefined)
@@ -94,10 +93,7 @@ export class SavedLosses {
           remedy: LATER_VERSION_REMEDY,
         });
       return new SavedLosses(file);
-    } catch (error) {
-      source.close();
-      throw error;
-    }
+    });
   }
 
   close(): void {
