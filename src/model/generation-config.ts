@@ -6,6 +6,7 @@ import { readJsonFile } from "./config-json.ts";
 import { givenId, givenIds, tokenIdSchema, tokenIdsSchema } from "./token-ids.ts";
 import type { ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
+import { defined } from "../util/defined.ts";
 
 /** How a model wants to be sampled from, as far as its folder says. */
 export interface GenerationConfig {
@@ -55,26 +56,19 @@ export function readGenerationConfig(folder: string, config: ModelConfig): Gener
     Object.entries(json).filter(([key]) => !Object.hasOwn(schema.shape, key)),
   );
   return {
-    ...(begin !== undefined && { beginTokenId: begin }),
     endTokenIds: givenIds(json.eos_token_id) ?? config.endTokenIds,
-    ...(pad !== undefined && { padTokenId: pad }),
-    ...defined("temperature", json.temperature),
-    ...defined("topK", json.top_k),
-    ...defined("topP", json.top_p),
-    ...defined("minP", json.min_p),
-    ...defined("repetitionPenalty", json.repetition_penalty),
-    ...(typeof json.do_sample === "boolean" && { doSample: json.do_sample }),
+    ...defined({
+      beginTokenId: begin,
+      padTokenId: pad,
+      temperature: json.temperature ?? undefined,
+      topK: json.top_k ?? undefined,
+      topP: json.top_p ?? undefined,
+      minP: json.min_p ?? undefined,
+      repetitionPenalty: json.repetition_penalty ?? undefined,
+      doSample: json.do_sample ?? undefined,
+    }),
     ...(Object.keys(extra).length > 0 && { extra }),
   };
-}
-
-function defined<Key extends string>(
-  key: Key,
-  value: number | null | undefined,
-): { readonly [name in Key]?: number } {
-  return value === null || value === undefined
-    ? {}
-    : ({ [key]: value } as { readonly [name in Key]: number });
 }
 
 /** Writes `generation_config.json` into a model folder, atomically. */

@@ -1,4 +1,3 @@
-import { openFileSource } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import type { ModelConfig } from "./config.ts";
 import { parseModelConfig } from "./config-json.ts";
@@ -6,6 +5,7 @@ import { ModelError } from "./errors.ts";
 import { pairedRow } from "./gguf/gguf-names.ts";
 import { readRows } from "./weight-source.ts";
 import type { StoredWeight, WeightSource } from "./weight-source.ts";
+import { withFileSource, openedFile } from "../util/byte-source.ts";
 
 // Checkpoints of llama2.c (export.py): version 0 begins with seven int32; versions 1 (fp32) and 2 (int8 in groups) with
 // "ak42", padded to 256 bytes. Rotary positions turn neighbouring channels.
@@ -192,8 +192,7 @@ function opened(source: ByteSource): { readonly header: Header; readonly placed:
 
 /** A checkpoint's configuration. Throws `ModelError` for a damaged file. */
 export function llama2cConfig(path: string): ModelConfig {
-  const source = openFileSource(path);
-  try {
+  return withFileSource(path, (source) => {
     const { header } = opened(source);
     return parseModelConfig(
       {
@@ -213,15 +212,12 @@ export function llama2cConfig(path: string): ModelConfig {
       },
       path,
     );
-  } finally {
-    source.close();
-  }
+  });
 }
 
 /** A checkpoint's weights in Hugging Face's layout. Throws `ModelError` for a damaged file. */
 export function openLlama2cWeights(path: string): WeightSource {
-  const source = openFileSource(path);
-  try {
+  return openedFile(path, (source) => {
     const { placed: parts } = opened(source);
     return {
       where: path,
@@ -229,8 +225,5 @@ export function openLlama2cWeights(path: string): WeightSource {
       files: [path],
       close: () => source.close(),
     };
-  } catch (error) {
-    source.close();
-    throw error;
-  }
+  });
 }

@@ -1,5 +1,4 @@
 import { statSync } from "node:fs";
-import { openFileSource } from "../util/byte-source.ts";
 import type { ByteSource } from "../util/byte-source.ts";
 import type { ModelConfig } from "./config.ts";
 import { isGgufSource } from "./gguf/gguf-file.ts";
@@ -7,6 +6,7 @@ import { openGgufWeights } from "./gguf/gguf-weights.ts";
 import { isLlama2cSource, openLlama2cWeights } from "./llama2c.ts";
 import { openSafetensorsWeights } from "./safetensors-source.ts";
 import type { WeightSource } from "./weight-source.ts";
+import { withFileSource } from "../util/byte-source.ts";
 
 /** How a model is stored: a folder as the Hub has it, or one file. */
 export type ModelLayout = "folder" | "gguf" | "llama2.c";
@@ -15,13 +15,10 @@ export type ModelLayout = "folder" | "gguf" | "llama2.c";
 export function modelLayout(path: string): ModelLayout | undefined {
   const status = statSync(path, { throwIfNoEntry: false });
   if (status === undefined || status.isDirectory()) return "folder";
-  const source = openFileSource(path);
-  try {
+  return withFileSource(path, (source) => {
     if (isGgufSource(source)) return "gguf";
     return isLlama2cSource(source) ? "llama2.c" : undefined;
-  } finally {
-    source.close();
-  }
+  });
 }
 
 /** Whether a file is a model of its own, of either kind. */

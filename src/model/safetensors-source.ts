@@ -1,7 +1,6 @@
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { openFileSource } from "../util/byte-source.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { readJsonFile } from "./config-json.ts";
 import { ModelError } from "./errors.ts";
@@ -11,6 +10,7 @@ import { openSafetensors, SAFETENSORS_BYTES } from "./safetensors.ts";
 import type { SafetensorsEntry, SafetensorsFile } from "./safetensors.ts";
 import { closeAll } from "./weight-source.ts";
 import type { StoredWeight, WeightSource } from "./weight-source.ts";
+import { openedFile } from "../util/byte-source.ts";
 
 export const SINGLE_FILE = "model.safetensors";
 export const INDEX_FILE = "model.safetensors.index.json";
@@ -34,15 +34,11 @@ export function openSafetensorsWeights(folder: string): WeightSource {
   const openFile = (name: string): SafetensorsFile => {
     const known = files.get(name);
     if (known !== undefined) return known;
-    const source = openFileSource(join(folder, name));
-    try {
+    return openedFile(join(folder, name), (source) => {
       const file = openSafetensors(source);
       files.set(name, file);
       return file;
-    } catch (error) {
-      source.close();
-      throw error;
-    }
+    });
   };
   const close = (): void => closeAll([...files.values()].map(({ source }) => source));
   try {

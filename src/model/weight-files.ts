@@ -17,6 +17,7 @@ import type { SafetensorsOutput } from "./safetensors.ts";
 import { WeightMemory } from "./weight-memory.ts";
 import type { WeightView } from "./weight-memory.ts";
 import type { StoredWeight, WeightSource } from "./weight-source.ts";
+import { closing } from "../util/closing.ts";
 
 /** What was read of a model's weights. */
 export interface LoadedWeights {
@@ -44,16 +45,13 @@ export function readWeightFiles(
   viewOf: WeightView,
   weights: readonly Weight[] = model.parameters.weights,
 ): LoadedWeights {
-  const source = openWeightSource(folder, model.config);
-  try {
+  return closing(openWeightSource(folder, model.config), (source) => {
     const matched = matchWeights(source, model, weights);
     for (const [weight, stored] of matched)
       readWeight(source, stored, weight, new WeightMemory(weight, viewOf));
     const types = new Set([...matched.values()].map(({ type }) => type));
     return { files: source.files, types: [...types] };
-  } finally {
-    source.close();
-  }
+  });
 }
 
 /** Buffers that older writers stored beside the weights: masks and rotary tables. */

@@ -9,6 +9,13 @@ import { biasesName, isPacked, scalesName } from "./plan-weights.ts";
 /** Gives the memory of a plan's buffer by name. */
 export type WeightView = (name: string) => StoredArray;
 
+/** The memory of a weight that stands in fp32. Throws `ModelError` for another. */
+export function fp32Numbers(viewOf: WeightView, name: string): Float32Array {
+  const view = viewOf(name);
+  if (view instanceof Float32Array) return view;
+  throw new ModelError("model.weights.view", `"${name}" does not stand in fp32`);
+}
+
 /** Numbers converted at once, so that memory stays bounded; a multiple of every group's size. */
 export const WINDOW_ELEMENTS = 1 << 21;
 
@@ -77,6 +84,18 @@ export class WeightMemory {
       unpackNumbers(storage, part, numbers);
       check(start, numbers);
     }
+  }
+
+  /** All numbers; those of an fp32 weight are its memory itself. */
+  numbers(): Float32Array {
+    if (this.whole !== undefined) return this.whole;
+    const numbers = new Float32Array(this.length);
+    let start = 0;
+    for (const window of this.read()) {
+      numbers.set(window, start);
+      start += window.length;
+    }
+    return numbers;
   }
 
   /** All numbers, in windows that follow one another; each is valid until the next. */

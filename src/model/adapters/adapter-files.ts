@@ -6,14 +6,14 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
 import { writeWholeFile } from "../../util/atomic-file.ts";
-import { openFileSource } from "../../util/byte-source.ts";
 import { readJsonFile } from "../config-json.ts";
 import { ModelError } from "../errors.ts";
-import { decodeFloats, isStoredFloat } from "../float-conversion.ts";
+import { decodeFloats, isStoredFloat, encodeFloats } from "../float-conversion.ts";
 import { openSafetensors, writeSafetensors } from "../safetensors.ts";
 import type { SafetensorsFile } from "../safetensors.ts";
 import { adapterScale } from "./adapter.ts";
 import type { Adapter, PlacedAdapter } from "./adapter.ts";
+import { withFileSource } from "../../util/byte-source.ts";
 
 export const ADAPTER_CONFIG = "adapter_config.json";
 const PEFT_FILE = "adapter_model.safetensors";
@@ -122,7 +122,7 @@ function readPeft(folder: string, path: string, json: unknown): StoredAdapter {
   const isRankStabilized = config.use_rslora === true;
   const scaleOf = (module: string, rank: number): number => {
     const alpha = patternValue(config.alpha_pattern, module) ?? config.lora_alpha;
-    return alpha / (isRankStabilized ? Math.sqrt(rank) : rank);
+    return adapterScale({ alpha, rank, isRankStabilized });
   };
   const rankOf = (module: string): number => patternValue(config.rank_pattern, module) ?? config.r;
   return {
@@ -204,8 +204,7 @@ function readMatrices(
   scaleOf: (module: string, rank: number) => number,
   rankOf: (module: string) => number,
 ): ReadonlyMap<string, AdapterMatrices> {
-  const source = openFileSource(path);
-  try {
+  return withFileSource(path, (source) => {
     const file = openSafetensors(source);
     const { a: aEnd, b: bEnd, magnitude: lengthEnd } = SUFFIXES[layout];
     const modules = new Map<string, AdapterMatrices>();
@@ -247,9 +246,7 @@ function readMatrices(
     if (modules.size === 0)
       throw new ModelError("model.adapter.tensor", `${path} holds no adapter matrices`);
     return modules;
-  } finally {
-    source.close();
-  }
+  });
 }
 
 interface Matrix {
@@ -383,33 +380,23 @@ function writeTensors(
   const isMlx = layout === "mlx";
   const prefix = isMlx ? "" : PEFT_PREFIX;
   const suffixes = SUFFIXES[layout];
-  const vector = (name: string, numbers: Float32Array) => ({
-    ...{
-      name,
-      dataType: "F32" as const,
-      shape: [numbers.length],
-      chunks: () => [bytesOf(numbers)],
-    },
+  const tensor = (name: string, shape: readonly number[], numbers: () => Float32Array) => ({
+    ...{ name, dataType: "F32" as const, shape },
+    chunks: () => [encodeFloats(numbers(), "F32")],
   });
-  const tensor = (name: string, numbers: Float32Array, rows: number, columns: number) => ({
-    name,
-    dataType: "F32" as const,
-    shape: isMlx ? [columns, rows] : [rows, columns],
-    chunks: () => [bytesOf(isMlx ? transposed(numbers, rows, columns) : numbers)],
-  });
+  const matrix = (name: string, numbers: Float32Array, rows: number, columns: number) =>
+    isMlx
+      ? tensor(name, [columns, rows], () => transposed(numbers, rows, columns))
+      : tensor(name, [rows, columns], () => numbers);
   writeSafetensors(
     path,
     [...matrices].flatMap(([module, { a, b, magnitude, rank, inputSize, outputSize }]) => [
-      tensor(`${prefix}${module}${suffixes.a}`, a, rank, inputSize),
-      tensor(`${prefix}${module}${suffixes.b}`, b, outputSize, rank),
+      matrix(`${prefix}${module}${suffixes.a}`, a, rank, inputSize),
+      matrix(`${prefix}${module}${suffixes.b}`, b, outputSize, rank),
       ...(magnitude === undefined
         ? []
-        : [vector(`${prefix}${module}${suffixes.magnitude}`, magnitude)]),
+        : [tensor(`${prefix}${module}${suffixes.magnitude}`, [outputSize], () => magnitude)]),
     ]),
     isMlx ? { format: "mlx" } : { format: "pt" },
   );
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }

@@ -25,7 +25,11 @@ export interface PlacedAdapter extends Adapter {
 }
 
 /** What the correction is multiplied by. */
-export function adapterScale({ alpha, rank, isRankStabilized }: Adapter): number {
+export function adapterScale({
+  alpha,
+  rank,
+  isRankStabilized,
+}: Pick<Adapter, "alpha" | "rank" | "isRankStabilized">): number {
   return alpha / (isRankStabilized ? Math.sqrt(rank) : rank);
 }
 

@@ -33,14 +33,7 @@ export function fusedWeights({ model, load }: OpenModel): FusedWeights {
       throw new ModelError("model.weights.view", `there is no memory for ${name}`);
     };
     load(viewOf, [weight]);
-    if (weight.storage.kind === "fp32") return floats(arrays.get(weight.name));
-    const numbers = new Float32Array(elementCount(staticShape(weight.type)));
-    let start = 0;
-    for (const window of new WeightMemory(weight, viewOf).read()) {
-      numbers.set(window, start);
-      start += window.length;
-    }
-    return numbers;
+    return new WeightMemory(weight, viewOf).numbers();
   };
   const partsOf = (name: string) => {
     const split = splitMatrixName(name);
@@ -136,9 +129,4 @@ function arraysOf({ name, type, storage }: Weight): ReadonlyMap<string, StoredAr
     );
   }
   return arrays;
-}
-
-function floats(array: StoredArray | undefined): Float32Array {
-  if (array instanceof Float32Array) return array;
-  throw new ModelError("model.weights.view", "an fp32 weight must stand in a Float32Array");
 }

@@ -1,11 +1,10 @@
 // Lengths of corrected matrices, by output: what dora divides by.
 import { FunctionBuilder } from "../../mil/builder.ts";
 import type { MilFunction, Value } from "../../mil/program.ts";
-import { staticShape } from "../../mil/types.ts";
 import { ModelError } from "../errors.ts";
 import type { Model } from "../model.ts";
 import type { StageInstance, Weight } from "../parameters.ts";
-import { WeightMemory } from "../weight-memory.ts";
+import { WeightMemory, fp32Numbers } from "../weight-memory.ts";
 import type { WeightView } from "../weight-memory.ts";
 import { adapterNames, adapterPart, adapterScale } from "./adapter.ts";
 import type { PlacedAdapter } from "./adapter.ts";
@@ -97,9 +96,9 @@ export function deriveNorms(
       const { magnitude, inverseNorm } = directed;
       if (!isWanted(magnitude) && !isWanted(inverseNorm)) continue;
       const lengths = lengthsOf(directed, adapter, viewOf);
-      if (isWanted(magnitude)) floats(viewOf, magnitude).set(lengths);
+      if (isWanted(magnitude)) fp32Numbers(viewOf, magnitude.name).set(lengths);
       if (isWanted(inverseNorm))
-        floats(viewOf, inverseNorm).set(lengths.map((length) => 1 / length));
+        fp32Numbers(viewOf, inverseNorm.name).set(lengths.map((length) => 1 / length));
     }
   }
 }
@@ -110,8 +109,9 @@ function lengthsOf(
   adapter: PlacedAdapter,
   viewOf: WeightView,
 ): Float64Array {
-  const numbers = whole(matrix, viewOf);
-  return correctedLengths(numbers, floats(viewOf, a), floats(viewOf, b), adapter);
+  const numbers = new WeightMemory(matrix, viewOf).numbers();
+  const [left, right] = [fp32Numbers(viewOf, a.name), fp32Numbers(viewOf, b.name)];
+  return correctedLengths(numbers, left, right, adapter);
 }
 
 /** Lengths [out] of `W + s B A`, W as it is stored. */
@@ -142,22 +142,4 @@ export function correctedLengths(
     lengths[out] = Math.sqrt(sum);
   }
   return lengths;
-}
-
-function whole(weight: Weight, viewOf: WeightView): Float32Array {
-  if (weight.storage.kind === "fp32") return floats(viewOf, weight);
-  const [rows = 0, columns = 0] = staticShape(weight.type);
-  const numbers = new Float32Array(rows * columns);
-  let start = 0;
-  for (const window of new WeightMemory(weight, viewOf).read()) {
-    numbers.set(window, start);
-    start += window.length;
-  }
-  return numbers;
-}
-
-function floats(viewOf: WeightView, { name }: Weight): Float32Array {
-  const view = viewOf(name);
-  if (view instanceof Float32Array) return view;
-  throw new ModelError("model.weights.view", `"${name}" does not stand in fp32`);
 }

@@ -1,10 +1,6 @@
-import { bfloat16ToFloat32, float32ToBfloat16 } from "../../util/bfloat16.ts";
-import {
-  float16Bits,
-  float16ToFloat32,
-  float16Value,
-  float32ToFloat16,
-} from "../../util/float16.ts";
+import { float16Bits, float16Value } from "../../util/float16.ts";
+import type { StoredFloat } from "../float-conversion.ts";
+import { decodeFloats, encodeFloats } from "../float-conversion.ts";
 
 /** A type of numbers in GGUF files: blocks of `blockSize` numbers in `blockBytes` bytes. */
 export interface GgmlType {
@@ -16,11 +12,6 @@ export interface GgmlType {
   readonly decode?: (bytes: Uint8Array, numbers: Float32Array) => void;
   /** Whole blocks of numbers; absent for types that are not written. */
   readonly encode?: (numbers: Float32Array) => Uint8Array;
-}
-
-function words(bytes: Uint8Array): Uint16Array {
-  const aligned = bytes.byteOffset % 2 === 0 ? bytes : bytes.slice();
-  return new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
 }
 
 function half(bytes: Uint8Array, at: number): number {
@@ -153,24 +144,18 @@ function other(name: string, number: number, blockSize: number, blockBytes: numb
   return { name, number, blockSize, blockBytes };
 }
 
+function floats(name: StoredFloat, number: number, blockBytes: number): GgmlType {
+  return {
+    ...other(name, number, 1, blockBytes),
+    decode: (bytes, numbers) => decodeFloats(bytes, name, numbers),
+    encode: (numbers) => encodeFloats(numbers, name),
+  };
+}
+
 /** Types of ggml by number; sizes are those of its block structures. */
 export const GGML_TYPES: readonly GgmlType[] = [
-  {
-    ...other("F32", 0, 1, 4),
-    decode: (bytes, numbers) =>
-      new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength).set(bytes),
-    encode: (numbers) =>
-      new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength).slice(),
-  },
-  {
-    ...other("F16", 1, 1, 2),
-    decode: (bytes, numbers) => float16ToFloat32(words(bytes), numbers),
-    encode: (numbers) => {
-      const patterns = new Uint16Array(numbers.length);
-      float32ToFloat16(numbers, patterns);
-      return new Uint8Array(patterns.buffer);
-    },
-  },
+  floats("F32", 0, 4),
+  floats("F16", 1, 2),
   { ...other("Q4_0", 2, 32, 18), decode: decodeQ4, encode: encodeQ4 },
   other("Q4_1", 3, 32, 20),
   other("Q5_0", 6, 32, 22),
@@ -197,15 +182,7 @@ export const GGML_TYPES: readonly GgmlType[] = [
   other("I64", 27, 1, 8),
   other("F64", 28, 1, 8),
   other("IQ1_M", 29, 256, 56),
-  {
-    ...other("BF16", 30, 1, 2),
-    decode: (bytes, numbers) => bfloat16ToFloat32(words(bytes), numbers),
-    encode: (numbers) => {
-      const patterns = new Uint16Array(numbers.length);
-      float32ToBfloat16(numbers, patterns);
-      return new Uint8Array(patterns.buffer);
-    },
-  },
+  floats("BF16", 30, 2),
   other("TQ1_0", 34, 256, 54),
   other("TQ2_0", 35, 256, 66),
 ];

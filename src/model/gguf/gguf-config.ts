@@ -4,6 +4,7 @@ import { ModelError } from "../errors.ts";
 import { didYouMean } from "../../util/nearest.ts";
 import { GgufMetadata } from "./gguf-file.ts";
 import type { GgufFile } from "./gguf-file.ts";
+import { ropeJson } from "../rope-json.ts";
 
 /** `general.architecture` and the `model_type` it means. */
 const ARCHITECTURES = {
@@ -164,13 +165,7 @@ function ropeScaling(
     metadata.number(`${key}.factor`) ?? metadata.number(key.replace(/ing$/, "e_linear"));
   const original = metadata.number(`${key}.original_context_length`);
   const divisors = ropeDivisors(file);
-  if (divisors !== undefined)
-    return {
-      rope_type: "longrope",
-      short_factor: divisors,
-      long_factor: divisors,
-      attention_factor: 1,
-    };
+  if (divisors !== undefined) return ropeJson({ kind: "divided", divisors, attentionFactor: 1 });
   switch (kind) {
     case "none":
       return null;

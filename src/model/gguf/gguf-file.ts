@@ -1,32 +1,41 @@
-import { openFileSource } from "../../util/byte-source.ts";
 import type { ByteSource } from "../../util/byte-source.ts";
 import { didYouMean } from "../../util/nearest.ts";
 import { ModelError } from "../errors.ts";
 import { GGML_TYPES } from "./ggml-types.ts";
 import type { GgmlType } from "./ggml-types.ts";
+import { withFileSource } from "../../util/byte-source.ts";
 
 // The layout is that of the GGUF specification (ggml's docs/gguf.md), versions 2 and 3, little-endian.
 
 export const GGUF_MAGIC = "GGUF";
 export const DEFAULT_ALIGNMENT = 32;
 
+interface ValueRow {
+  readonly name: string;
+  /** The fewest that one takes. */
+  readonly byteLength: number;
+  /** Of its bytes; a text and a list are no single value. */
+  readonly read?: (bytes: Buffer) => number | boolean | bigint;
+}
+
 /** Types of metadata values, by number. */
-export const VALUE_TYPES = [
-  "uint8",
-  "int8",
-  "uint16",
-  "int16",
-  "uint32",
-  "int32",
-  "float32",
-  "bool",
-  "string",
-  "array",
-  "uint64",
-  "int64",
-  "float64",
-] as const;
-export type GgufValueType = (typeof VALUE_TYPES)[number];
+const VALUES = [
+  { name: "uint8", byteLength: 1, read: (bytes) => bytes.readUInt8() },
+  { name: "int8", byteLength: 1, read: (bytes) => bytes.readInt8() },
+  { name: "uint16", byteLength: 2, read: (bytes) => bytes.readUInt16LE() },
+  { name: "int16", byteLength: 2, read: (bytes) => bytes.readInt16LE() },
+  { name: "uint32", byteLength: 4, read: (bytes) => bytes.readUInt32LE() },
+  { name: "int32", byteLength: 4, read: (bytes) => bytes.readInt32LE() },
+  { name: "float32", byteLength: 4, read: (bytes) => bytes.readFloatLE() },
+  { name: "bool", byteLength: 1, read: (bytes) => bytes.readUInt8() !== 0 },
+  { name: "string", byteLength: 8 },
+  { name: "array", byteLength: 12 },
+  { name: "uint64", byteLength: 8, read: (bytes) => bytes.readBigUInt64LE() },
+  { name: "int64", byteLength: 8, read: (bytes) => bytes.readBigInt64LE() },
+  { name: "float64", byteLength: 8, read: (bytes) => bytes.readDoubleLE() },
+] as const satisfies readonly ValueRow[];
+export const VALUE_TYPES = VALUES.map(({ name }) => name);
+export type GgufValueType = (typeof VALUES)[number]["name"];
 
 export type GgufValue =
   | number
@@ -114,66 +123,25 @@ class Cursor {
     return this.take(length, what).toString("utf8");
   }
 
-  scalar(type: Exclude<GgufValueType, "array">, what: string): number | boolean | string | bigint {
-    switch (type) {
-      case "uint8":
-        return this.take(1, what).readUInt8();
-      case "int8":
-        return this.take(1, what).readInt8();
-      case "uint16":
-        return this.take(2, what).readUInt16LE();
-      case "int16":
-        return this.take(2, what).readInt16LE();
-      case "uint32":
-        return this.u32(what);
-      case "int32":
-        return this.take(4, what).readInt32LE();
-      case "float32":
-        return this.take(4, what).readFloatLE();
-      case "bool":
-        return this.take(1, what).readUInt8() !== 0;
-      case "string":
-        return this.string(what);
-      case "uint64":
-        return this.take(8, what).readBigUInt64LE();
-      case "int64":
-        return this.take(8, what).readBigInt64LE();
-      case "float64":
-        return this.take(8, what).readDoubleLE();
-    }
+  scalar({ byteLength, read }: ValueRow, what: string): number | boolean | string | bigint {
+    return read === undefined ? this.string(what) : read(this.take(byteLength, what));
   }
 }
 
-const SMALLEST_BYTES: Readonly<Record<GgufValueType, number>> = {
-  uint8: 1,
-  int8: 1,
-  uint16: 2,
-  int16: 2,
-  uint32: 4,
-  int32: 4,
-  float32: 4,
-  bool: 1,
-  string: 8,
-  array: 12,
-  uint64: 8,
-  int64: 8,
-  float64: 8,
-};
-
-function valueType(cursor: Cursor, what: string): GgufValueType {
+function valueType(cursor: Cursor, what: string): ValueRow {
   const number = cursor.u32(`the type of ${what}`);
-  return VALUE_TYPES[number] ?? cursor.fail(`${what} is of the unknown type ${number}`);
+  return VALUES[number] ?? cursor.fail(`${what} is of the unknown type ${number}`);
 }
 
 function readValue(cursor: Cursor, key: string): GgufValue {
   const what = `metadata "${key}"`;
   const type = valueType(cursor, what);
-  if (type !== "array") return cursor.scalar(type, what);
+  if (type.name !== "array") return cursor.scalar(type, what);
   const memberType = valueType(cursor, `members of ${what}`);
   const count = cursor.u64(`the number of members of ${what}`);
-  if (count * SMALLEST_BYTES[memberType] > cursor.left)
+  if (count * memberType.byteLength > cursor.left)
     cursor.fail(`${what} claims ${count} members, the file has ${cursor.left} bytes left`);
-  if (memberType === "array") cursor.fail(`${what} is an array of arrays, which is not read`);
+  if (memberType.name === "array") cursor.fail(`${what} is an array of arrays, which is not read`);
   const members: (number | boolean | string | bigint)[] = [];
   for (let index = 0; index < count; index++)
     members.push(cursor.scalar(memberType, `member ${index} of ${what}`));
@@ -293,12 +261,7 @@ export function isGgufSource(source: ByteSource): boolean {
 
 /** Opens a GGUF file for `use`, and closes it. */
 export function withGguf<Result>(path: string, use: (file: GgufFile) => Result): Result {
-  const source = openFileSource(path);
-  try {
-    return use(readGguf(source));
-  } finally {
-    source.close();
-  }
+  return withFileSource(path, (source) => use(readGguf(source)));
 }
 
 /** Metadata by key, with what is wanted of it. */

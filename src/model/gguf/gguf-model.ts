@@ -10,6 +10,8 @@ import { architectureOf, GEMMA3_LOCAL_BASE, GEMMA3_PATTERN, WIDE_SCALED } from "
 import { ggufNames, pairedRow } from "./gguf-names.ts";
 import type { GgufChange } from "./gguf-names.ts";
 import type { GgufOutputTensor, GgufOutputValue } from "./gguf-writer.ts";
+import { fp32Numbers } from "../weight-memory.ts";
+import { transposed } from "../adapters/adapter-files.ts";
 
 /** Types in which a model's matrices are written. */
 export const GGUF_TYPES = ["f32", "f16", "bf16", "q8_0", "q4_0"] as const;
@@ -181,7 +183,7 @@ export function ggufTensors(
     const type: GgmlType = isKept ? ggmlType("F32") : fits ? wanted : ggmlType("F16");
     return {
       ...{ name, shape, type },
-      numbers: () => pieces(changed(numbersOf(viewOf, weight.name), shape, change)),
+      numbers: () => pieces(changed(fp32Numbers(viewOf, weight.name), shape, change)),
     };
   });
   if (uneven.length > 0) {
@@ -212,12 +214,6 @@ function ropeDivisors(config: ModelConfig): Float32Array | undefined {
   return Float32Array.from(plain, (frequency, pair) => frequency / (scaled[pair] ?? 1));
 }
 
-function numbersOf(viewOf: FusedWeights["viewOf"], name: string): Float32Array {
-  const view = viewOf(name);
-  if (view instanceof Float32Array) return view;
-  throw new ModelError("model.weights.view", `"${name}" must be given as fp32`);
-}
-
 function fileShape(weight: Weight, change: GgufChange): readonly number[] {
   const shape = staticShape(weight.type);
   return change.kind === "transposed" ? shape.toReversed() : shape;
@@ -235,13 +231,8 @@ function changed(
       return numbers;
     case "plus_one":
       return numbers.map((value) => value + 1);
-    case "transposed": {
-      const turned = new Float32Array(numbers.length);
-      for (let row = 0; row < rows; row++)
-        for (let column = 0; column < columns; column++)
-          turned[row * columns + column] = numbers[column * rows + row] ?? 0;
-      return turned;
-    }
+    case "transposed":
+      return transposed(numbers, columns, rows);
     case "paired_rows": {
       const width = shape.length === 1 ? 1 : columns;
       const moved = new Float32Array(numbers.length);

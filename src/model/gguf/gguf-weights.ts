@@ -1,4 +1,3 @@
-import { openFileSource } from "../../util/byte-source.ts";
 import { ModelError } from "../errors.ts";
 import type { ModelConfig } from "../config.ts";
 import { readRows } from "../weight-source.ts";
@@ -10,14 +9,14 @@ import { readGguf } from "./gguf-file.ts";
 import type { GgufFile, GgufTensor } from "./gguf-file.ts";
 import { ggufNames, pairedRow } from "./gguf-names.ts";
 import type { GgufChange } from "./gguf-names.ts";
+import { openedFile } from "../../util/byte-source.ts";
 
 /** Tensors that are no weights of a model: what each rotary frequency is divided by. */
 const NOT_WEIGHTS = new Set(["rope_freqs.weight"]);
 
 /** A GGUF file's weights in Hugging Face's layout. Throws `ModelError` for a damaged file. */
 export function openGgufWeights(path: string, config: ModelConfig): WeightSource {
-  const source = openFileSource(path);
-  try {
+  return openedFile(path, (source) => {
     const file = readGguf(source);
     const byName = new Map(ggufNames(config).map((entry) => [entry.ggufName, entry]));
     const weights = new Map<string, StoredWeight>();
@@ -30,10 +29,7 @@ export function openGgufWeights(path: string, config: ModelConfig): WeightSource
       weights.set(name, storedWeight(file, tensor, name, entry?.change ?? { kind: "none" }));
     }
     return { where: path, weights, files: [path], close: () => source.close() };
-  } catch (error) {
-    source.close();
-    throw error;
-  }
+  });
 }
 
 function storedWeight(
