@@ -68,7 +68,7 @@ function Page() {
             Engine
           </a>
           {view === "run" && (
-            <a class="here" href={linkTo("run", id)} aria-current="page">
+            <a class="here" href={linkTo("run", id)} title={id} aria-current="page">
               {id}
             </a>
           )}

@@ -41,6 +41,10 @@ export interface ChartProps {
 }
 
 const LEGEND_COUNT = 8;
+/** Distances of ticks that are whole numbers: 1, 2, 5, 10, ... */
+const WHOLE_STEPS = Array.from({ length: 15 }, (_, power) =>
+  [1, 2, 5].map((digit) => digit * 10 ** power),
+).flat();
 
 /** Curves over one axis: drag to zoom, double click to see all; with the keyboard + - arrows and 0. */
 export function Chart(props: ChartProps) {
@@ -73,7 +77,7 @@ export function Chart(props: ChartProps) {
       made.destroy();
       plot.current = null;
     };
-  }, [height, group, props.isLog === true]);
+  }, [height, group, props.isLog === true, props.formatX === undefined]);
 
   useEffect(() => redraw(plot.current));
   useSignalEffect(() => {
@@ -210,6 +214,8 @@ function options(
       {
         ...axis(),
         size: 30,
+        // Steps and tokens are whole numbers.
+        ...(latest.current.formatX === undefined && { incrs: WHOLE_STEPS }),
         values: (_, ticks) => ticks.map((tick) => (latest.current.formatX ?? compact)(tick)),
       },
       {

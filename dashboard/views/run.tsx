@@ -32,7 +32,10 @@ export function RunView({ id, tab }: { readonly id: string; readonly tab: string
     return live.problem.value === null ? (
       <p class="waiting">reading {id} …</p>
     ) : (
-      <Problem text={live.problem.value} />
+      <>
+        <h1>{id}</h1>
+        <Problem text={live.problem.value} />
+      </>
     );
   return (
     <>

@@ -204,7 +204,7 @@ export function RunsView() {
             <p class="hint" aria-live="polite">
               {unread === 0
                 ? " "
-                : `${unread} of these logs are long and drawn by some of their points, until they have been read`}
+                : `${unread} of these runs ${unread === 1 ? "has a long log and is" : "have long logs and are"} drawn by some points, until all have been read`}
             </p>
           </section>
           <RunTable runs={runs} />
@@ -327,11 +327,13 @@ function lineOf(run: RunRow, isDrawn: boolean) {
         />
       </td>
       <th scope="row">
-        <a href={linkTo("run", id)}>{id}</a>
+        <a href={linkTo("run", id)} title={id}>
+          {id}
+        </a>
       </th>
       <td>
         <StateBadge run={run} />
-        {run.problem !== null && <small class="why"> {run.problem}</small>}
+        {run.problem !== null && <small> {run.problem.split("\n", 1)[0]}</small>}
         {run.etaSeconds !== null && run.state === "running" && !run.isPaused && (
           <small> {formatDuration(run.etaSeconds)} left</small>
         )}
@@ -359,7 +361,9 @@ function lineOf(run: RunRow, isDrawn: boolean) {
       <td class="number" data-label="size">
         {formatBytes(run.byteLength)}
       </td>
-      <td data-label="heard">{ago(run.updatedAt)}</td>
+      <td class="heard" data-label="heard">
+        {ago(run.updatedAt)}
+      </td>
     </tr>
   );
 }

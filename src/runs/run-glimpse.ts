@@ -11,7 +11,7 @@ const NEWLINE = 0x0a;
 const REPORT = '"kind":"step"';
 const EVALUATION = '"kind":"eval"';
 /** Evaluations are rare: the last one is looked for in so many bytes before the end. */
-const EVALUATION_BYTES = 1 << 21;
+const EVALUATION_BYTES = 1 << 20;
 
 /** What a look at parts of a log tells: a long run in a millisecond, where reading it takes a second. */
 export interface RunGlimpse {
@@ -48,8 +48,6 @@ export function glimpseRun(runFolder: string, sampleCount: number): RunGlimpse {
   }
   try {
     const byteLength = fstatSync(handle).size;
-    // One piece of memory for all of them: what is read is used before the next is.
-    let memory = new Uint8Array(EDGE_BYTES);
     const read = (from: number, length: number): Uint8Array => {
       if (memory.byteLength < length) memory = new Uint8Array(length);
       const wanted = Math.max(0, Math.min(length, byteLength - from));
@@ -79,6 +77,9 @@ export function glimpseRun(runFolder: string, sampleCount: number): RunGlimpse {
   }
 }
 
+/** One piece for all that is read: what is read is used before the next is. */
+let memory = new Uint8Array(EDGE_BYTES);
+
 type Evaluation = Extract<NumberedEvent, { readonly kind: "eval" }>;
 
 /** The last evaluation of a log in the bytes before `to`, if it stands near. */
@@ -87,20 +88,20 @@ function lastEvaluation(
   path: string,
   to: number,
 ): Evaluation | undefined {
-  for (const length of [EVALUATION_BYTES >> 4, EVALUATION_BYTES]) {
-    const from = Math.max(0, to - length);
-    const bytes = read(from, to - from);
-    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    for (let at = text.lastIndexOf(EVALUATION); at >= 0;) {
-      const start = text.lastIndexOf(NEWLINE, at) + 1;
-      const end = text.indexOf(NEWLINE, at);
-      const [event] = new EventLines(path).push(text.subarray(start, end < 0 ? start : end + 1));
-      if (event?.kind === "eval") return event;
-      at = start === 0 ? -1 : text.lastIndexOf(EVALUATION, start - 1);
-    }
-    if (from === 0) return undefined;
+  const from = Math.max(0, to - EVALUATION_BYTES);
+  const bytes = read(from, to - from);
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let found: Evaluation | undefined;
+  // Forward, though the last is wanted: searching backward takes three times as long.
+  for (let at = text.indexOf(EVALUATION); at >= 0;) {
+    const start = text.lastIndexOf(NEWLINE, at) + 1;
+    const end = text.indexOf(NEWLINE, at);
+    if (end < 0) break;
+    const [event] = new EventLines(path).push(text.subarray(start, end + 1));
+    if (event?.kind === "eval") found = event;
+    at = text.indexOf(EVALUATION, end);
   }
-  return undefined;
+  return found;
 }
 
 /** Whether a run waits after these events, if it runs at all. */

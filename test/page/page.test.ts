@@ -14,7 +14,8 @@ import { pathWith } from "../helpers/fake-commands.ts";
 import { tinyModelFolder } from "../helpers/model-folder.ts";
 import { MACMON } from "../track/fake-meters.ts";
 import { finished, startCli, tinyTraining } from "../helpers/cli.ts";
-import { chromiumPath, launchBrowser } from "./browser.ts";
+import { chromiumPath, dashboardOf, launchBrowser, openPage } from "./browser.ts";
+import type { OpenOptions } from "./browser.ts";
 
 const CHROMIUM = chromiumPath();
 /** A machine may be busy with other things. */
@@ -74,31 +75,8 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
     rmSync(root, { recursive: true, force: true });
   });
 
-  /** A page without errors: whatever it prints as one fails the test. */
-  async function opened(
-    path: string,
-    {
-      width = 1280,
-      colorScheme = "light",
-    }: { readonly width?: number; readonly colorScheme?: "light" | "dark" } = {},
-  ): Promise<Page> {
-    const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
-    page.setDefaultTimeout(20_000);
-    const problems: string[] = [];
-    page.on("pageerror", (error) => problems.push(error.message));
-    page.on("console", (message) => {
-      // A server that is away, and what it cannot read, are told by the page itself.
-      if (message.type() === "error" && !/net::ERR_|status of 422/.test(message.text()))
-        problems.push(message.text());
-    });
-    onTestFinished(async () => {
-      await page.close();
-      expect(problems).toEqual([]);
-    });
-    const [base = "", key = ""] = address.split("#");
-    await page.goto(`${base}#${path}${path.includes("/") ? "&" : ""}${key}`);
-    return page;
-  }
+  const opened = async (path: string, options: OpenOptions = {}): Promise<Page> =>
+    openPage(browser, address, path, options);
 
   const kindsOf = (): readonly string[] =>
     readEvents(eventsPath(join(runs, "first"))).map((event) =>
@@ -167,14 +145,6 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
     await page.getByRole("button", { name: "resume" }).click();
     await page.locator(".badge.running").waitFor();
     await expect.poll(() => kindsOf().length, PATIENT).toBeGreaterThan(held + 8);
-  });
-
-  it("offers no action to a page without the key", async () => {
-    const page = await browser.newPage();
-    onTestFinished(async () => page.close());
-    await page.goto(`${address.split("#")[0]}#/run/first`);
-    await page.getByText("the key at the end of the printed address").waitFor();
-    expect(await page.getByRole("button", { name: "pause" }).count()).toBe(0);
   });
 
   it("shows samples as text, whatever they hold", async () => {
@@ -355,53 +325,63 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
     ...["/run/metered/plan", "/compare/first,second", "/playground/talker", "/engine", "/files"],
   ];
 
-  it("can be read on a phone: nothing is wider than the screen", async () => {
-    const page = await opened("/", { width: 375, colorScheme: "dark" });
-    for (const path of PATHS) {
-      await visit(page, path);
-      const width = await page.evaluate("document.documentElement.scrollWidth");
-      expect([path, width]).toEqual([path, 375]);
-    }
-  });
-
-  it("has names, contrast and an order that axe finds nothing wrong with, light, dark and on a phone", async () => {
-    for (const [colorScheme, width] of [
-      ["light", 1280],
-      ["dark", 375],
-    ] as const) {
-      const page = await opened("/", { colorScheme, width });
+  it("has names, contrast and an order that axe finds nothing wrong with, light and dark, wide and on a phone", async () => {
+    for (const width of [1280, 375]) {
+      const page = await opened("/", { width });
       // The policy lets no script in; axe comes by the debugger, which it does not bind.
       await page.evaluate(readFileSync(AXE, "utf8"));
+      const found = async (rules: string): Promise<unknown> =>
+        page.evaluate(
+          `axe.run(document, ${rules}).then(({ violations }) => violations.map(({ id, nodes }) => id + ": " + nodes.map((node) => node.html).join(" | ").slice(0, 300)))`,
+        );
       for (const path of PATHS) {
         await visit(page, path);
-        const found = await page.evaluate(
-          "axe.run().then(({ violations }) => violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ').slice(0, 300)}`))",
-        );
-        expect([path, colorScheme, found]).toEqual([path, colorScheme, []]);
+        const across = await page.evaluate("document.documentElement.scrollWidth");
+        expect([path, across]).toEqual([path, width]);
+        await page.emulateMedia({ colorScheme: "light" });
+        expect([path, width, "light", await found("{}")]).toEqual([path, width, "light", []]);
+        // The same page in other colours: nothing else can have changed.
+        await page.emulateMedia({ colorScheme: "dark" });
+        const dark = await found('{ runOnly: ["color-contrast"] }');
+        expect([path, width, "dark", dark]).toEqual([path, width, "dark", []]);
       }
     }
   }, 120_000);
+
+  it("lets whoever has no mouse reach all that can be used", async () => {
+    const page = await opened("/");
+    for (const path of ["/", "/run/metered/plan", "/playground/talker", "/files"]) {
+      await visit(page, path);
+      // Each gets a number; every one of them has to be met by Tab.
+      const count = await page.evaluate(`{
+        const usable = "a[href], button, input, select, textarea, summary, [tabindex='0']";
+        const seen = [...document.querySelectorAll(usable)].filter((element) =>
+          !element.disabled && element.checkVisibility() && element.type !== "file");
+        seen.forEach((element, index) => element.setAttribute("data-reach", index));
+        document.activeElement?.blur();
+        seen.length;
+      }`);
+      const met = new Set<string>();
+      for (let press = 0; press < Number(count) + 5; press++) {
+        await page.keyboard.press("Tab");
+        met.add(String(await page.evaluate('document.activeElement?.getAttribute("data-reach")')));
+      }
+      met.delete("null");
+      expect([path, met.size]).toEqual([path, count]);
+    }
+  });
 
   /** Goes to another place of a page that is open, and waits until it is drawn. */
   async function visit(page: Page, path: string): Promise<void> {
     await page.evaluate(`location.hash = ${JSON.stringify(`#${path}`)}`);
     await page.locator("main .panel").first().waitFor();
+    await page.locator(".waiting").first().waitFor({ state: "detached" });
     // Charts take the size of what is around them once that is there.
-    await delay(150);
+    await page.evaluate(
+      "new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))",
+    );
   }
 });
-
-/** A dashboard as a process of its own, and its address. */
-async function dashboardOf(runs: string, port = "0"): Promise<[ChildProcess, string]> {
-  const child = startCli(["dashboard", "--runs-dir", runs, "--port", port, "--json"]);
-  const line = await new Promise<string>((resolve, reject) => {
-    let errors = "";
-    child.stderr?.on("data", (piece: Buffer) => (errors += piece.toString()));
-    child.stdout?.once("data", (piece: Buffer) => resolve(piece.toString()));
-    child.once("exit", () => reject(new Error(`the dashboard ended: ${errors}`)));
-  });
-  return [child, (JSON.parse(line) as { address: string }).address];
-}
 
 function copyRun(from: string, to: string, change: (config: string) => string): void {
   mkdirSync(to);

@@ -180,7 +180,8 @@ export class RunStore {
       if (glimpse === undefined) return { id, x: [], y: [], isWhole: true };
       const { byteLength, isWhole } = glimpse;
       const glimpsed = curveOfGlimpse(glimpse, name, request);
-      if (isWhole && glimpsed.x.length > 0) return { id, ...glimpsed, isWhole };
+      if (isWhole && (glimpsed.x.length > 0 || byteLength === 0))
+        return { id, ...glimpsed, isWhole };
       const known = this.#curves.get(key);
       if (known?.byteLength !== byteLength) this.#want(key, id, name, request);
       if (known !== undefined) return { id, ...known.curve, isWhole: true };
