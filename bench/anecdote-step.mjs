@@ -21,7 +21,7 @@ const trained =
         ...{ dropout: 0, modules: adaptableModules(whole, ["all-linear"]) },
         layers: [...whole.parameters.blocks.keys()],
       });
-const engine = await createEngine("cpu", { threads: size.threads });
+const engine = await createEngine("cpu", { threads: size.threads, blas: size.blas });
 const { plan, model } = buildTrainingPlan({
   model: trained,
   batchSize: size.batch,

@@ -1,13 +1,14 @@
 // Where the time of a training step goes inside ONNX Runtime: its own profile of every session, summed by operator
 // and by operand shapes.
 //   node bench/profile-graphs.mjs [--family gpt2 --layers 6 --heads 6 --channels 384 --vocab 8192 --batch 4 --context 256
-//                                  --threads 2 --steps 5 --join auto|always|never --top 30]
+//                                  --threads 2 --steps 5 --join auto|always|never --blas auto|off|PATH --top 30]
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createCpuEngine } from "../dist/engine/cpu/index.js";
 import { initialiseWeights, modelOf, parseModelConfig } from "../dist/model/index.js";
+import { processorOptions } from "../dist/train/step/processor-options.js";
 import { buildTrainingPlan } from "../dist/train/step/step-plan.js";
 
 const { values } = parseArgs({
@@ -22,6 +23,7 @@ const { values } = parseArgs({
     threads: { type: "string", default: "2" },
     steps: { type: "string", default: "5" },
     join: { type: "string", default: "auto" },
+    blas: { type: "string", default: "auto" },
     top: { type: "string", default: "30" },
   },
 });
@@ -65,6 +67,7 @@ const folder = mkdtempSync(join(tmpdir(), "anecdote-profile-"));
 const engine = await createCpuEngine({
   threads,
   join: values.join,
+  blas: values.blas,
   profilePrefix: join(folder, "session"),
 });
 const { plan, model } = buildTrainingPlan({
@@ -73,6 +76,7 @@ const { plan, model } = buildTrainingPlan({
   sequenceLength: context,
   accumulation: false,
   recompute: "auto",
+  ...processorOptions(context),
 });
 const loaded = await engine.load(plan);
 initialiseWeights(model.parameters.weights, 1, (name) => loaded.view(name));

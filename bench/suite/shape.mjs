@@ -13,7 +13,7 @@ const NUMBERS = {
   threads: "2",
   lora: "0",
 };
-const FLAGS = { family: "gpt2", recompute: "auto", tied: "yes", plan: "processor" };
+const FLAGS = { family: "gpt2", recompute: "auto", tied: "yes", plan: "processor", blas: "auto" };
 
 export const SHAPE_OPTIONS = Object.fromEntries(
   Object.entries({ ...NUMBERS, ...FLAGS }).map(([name, value]) => [

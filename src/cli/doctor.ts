@@ -335,13 +335,13 @@ async function koffiFinding(): Promise<Finding> {
 
 async function cpuFinding(): Promise<Finding> {
   try {
-    const engine = await createEngine("cpu");
-    const { device, runtime, threads } = engine.description;
+    const engine = await createEngine("cpu", { blas: "auto" });
+    const { device, runtime, threads, blas = "" } = engine.description;
     await engine.close();
     return {
       what: "cpu engine",
       state: "ok",
-      detail: `${runtime} on ${device}, ${threads} threads`,
+      detail: `${runtime} on ${device}, ${threads} threads\nlarge matrices of training by a library of the system: ${blas}`,
     };
   } catch (error) {
     return { what: "cpu engine", state: "missing", detail: messageOf(error) };

@@ -24,6 +24,8 @@ export interface EngineOptions {
   readonly ane?: AneEngineOptions;
   /** For "cpu": whether neighbouring dispatches become one graph. Default: as the size of the section suggests. */
   readonly join?: "auto" | "always" | "never";
+  /** For "cpu": who multiplies large matrices, "auto", "off" or the path of a library (`CpuEngineOptions`). Default "off". */
+  readonly blas?: string;
   /** For "auto": told what was chosen and why, where there was a choice. */
   readonly onChoice?: (reason: string) => void;
 }
@@ -31,6 +33,7 @@ export interface EngineOptions {
 /** Settings as users give them; absent ones may be undefined. */
 export interface EngineSettings {
   readonly threads?: number | undefined;
+  readonly blas?: string | undefined;
   readonly driver?: Driver | undefined;
   /** The same, as the command line and configuration files name it; `driver` wins. */
   readonly ane_driver?: Driver | undefined;
@@ -47,6 +50,7 @@ export interface EngineChoice extends EngineSettings {
 
 export function engineOptions({
   threads,
+  blas,
   ane_driver,
   driver = ane_driver,
   numerics,
@@ -55,6 +59,7 @@ export function engineOptions({
 }: EngineSettings): EngineOptions {
   return {
     ...(threads !== undefined && { threads }),
+    ...(blas !== undefined && { blas }),
     ...(driver !== undefined && { driver }),
     ...(numerics !== undefined && { numerics }),
     ...(arithmetic !== undefined && { arithmetic }),
@@ -132,8 +137,14 @@ async function bestEngine(options: EngineOptions): Promise<Engine> {
 /** Throws `EngineError` for a setting that the engine does not have. */
 function checkMeaning(
   name: string,
-  { driver, numerics, arithmetic, threads }: EngineOptions,
+  { driver, numerics, arithmetic, threads, blas }: EngineOptions,
 ): void {
+  const namesLibrary = blas !== undefined && blas !== "auto" && blas !== "off";
+  if (namesLibrary && name !== "cpu" && name !== "auto") {
+    throw new EngineError("engine.option", `engine "${name}" multiplies matrices itself`, {
+      remedy: "--blas is a setting of cpu.",
+    });
+  }
   if (numerics !== undefined && !isSimulated(name)) {
     throw new EngineError("engine.option", `engine "${name}" has no choice of numerics`, {
       remedy: "--numerics is a setting of sim:<chip>, as in --engine sim:m4.",
@@ -166,6 +177,14 @@ function aneOptions(options: EngineOptions): AneEngineOptions {
   };
 }
 
-function cpuOptions({ threads, join }: EngineOptions): Pick<EngineOptions, "threads" | "join"> {
-  return { ...(threads !== undefined && { threads }), ...(join !== undefined && { join }) };
+function cpuOptions({
+  threads,
+  join,
+  blas,
+}: EngineOptions): Pick<EngineOptions, "threads" | "join" | "blas"> {
+  return {
+    ...(threads !== undefined && { threads }),
+    ...(join !== undefined && { join }),
+    ...(blas !== undefined && { blas }),
+  };
 }

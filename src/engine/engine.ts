@@ -21,6 +21,8 @@ export interface EngineDescription {
   readonly device: string;
   readonly runtime: string;
   readonly threads: number;
+  /** Which library multiplies large matrices instead of the runtime, or why none does; missing where none was asked for. */
+  readonly blas?: string;
   /** Id of the chip whose Neural Engine it is; one that is simulated has it in its name. */
   readonly chip?: string;
   /** What values between ops are. "fp16": training scales its loss. Default "fp32". */

@@ -60,13 +60,13 @@ export class GraphWriter {
   readonly #renamed = new Map<string, string>();
   readonly #notForDevices = new Set<string>();
   /** What a graph and the graphs inside its nodes have in common. */
-  readonly #model: { counter: number; nodeCount: number; usesMicrosoft: boolean };
+  readonly #model: { counter: number; nodeCount: number; readonly domains: Set<string> };
   readonly #outer: GraphWriter | undefined;
 
   constructor(outer?: GraphWriter) {
     this.#outer = outer;
     this.#model =
-      outer !== undefined ? outer.#model : { counter: 0, nodeCount: 0, usesMicrosoft: false };
+      outer !== undefined ? outer.#model : { counter: 0, nodeCount: 0, domains: new Set() };
   }
 
   /** A name no other value of this model has. */
@@ -105,7 +105,7 @@ export class GraphWriter {
   ): readonly string[] {
     const outputs = options.outputs ?? [this.fresh(opType.toLowerCase())];
     const domain = options.domain ?? "";
-    if (domain === MICROSOFT_DOMAIN) this.#model.usesMicrosoft = true;
+    if (domain !== "") this.#model.domains.add(domain);
     const node = create(NodeProtoSchema, {
       opType,
       domain,
@@ -205,7 +205,7 @@ export class GraphWriter {
         graph: this.#graph(name),
         opsetImport: [
           { domain: "", version: BigInt(ONNX_OPSET) },
-          ...(this.#model.usesMicrosoft ? [{ domain: MICROSOFT_DOMAIN, version: 1n }] : []),
+          ...[...this.#model.domains].map((domain) => ({ domain, version: 1n })),
         ],
       }),
     );

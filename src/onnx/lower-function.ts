@@ -29,6 +29,8 @@ export interface ToOnnxOptions {
    * in which their values are computed (`computeTypeOf`), without casts. Default false.
    */
   readonly isForDevice?: boolean;
+  /** The runtime has the operators of `foreign-products.ts`. Default false. */
+  readonly hasForeignProducts?: boolean;
 }
 
 export interface OnnxModel {
@@ -138,6 +140,7 @@ class FunctionLowering {
       block: (graph, block, inputs) => this.#block(graph, block, inputs),
       isForOthers: this.#options.isForOthers ?? false,
       isForDevice: this.#options.isForDevice ?? false,
+      hasForeignProducts: this.#options.hasForeignProducts ?? false,
     });
   }
 

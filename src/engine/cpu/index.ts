@@ -2,11 +2,13 @@ import { availableParallelism, cpus, loadavg } from "node:os";
 import type { Plan } from "../../plan/plan.ts";
 import type { Engine, EngineDescription, FewRowCounts, LoadOptions } from "../engine.ts";
 import { EngineError } from "../errors.ts";
+import { openBlas } from "./blas/blas.ts";
 import { OpenPlans } from "../host/open-plans.ts";
 import { CpuPlan } from "./cpu-plan.ts";
 import type { JoinRule } from "./cpu-plan.ts";
 import { KernelPool } from "../host/kernel-pool.ts";
 import { openBindingRuntime } from "./onnx-runtime/ort-binding.ts";
+import type { Blas } from "./blas/blas.ts";
 import { openNativeRuntime } from "./onnx-runtime/ort-native.ts";
 import { OnnxCompiler } from "./onnx-runtime/compiler.ts";
 import type { FunctionCompiler } from "./compiler.ts";
@@ -20,12 +22,22 @@ export interface CpuEngineOptions {
   readonly join?: JoinRule;
   /** Asked before ONNX Runtime for every function; closed with the engine. */
   readonly compilers?: readonly FunctionCompiler[];
+  /**
+   * Who multiplies large matrices of fp32: "auto", the system's BLAS where it is known to be quicker; "off", ONNX
+   * Runtime; or the path of a library. Bits differ by library. Default "off".
+   */
+  readonly blas?: string;
   /** Writes ONNX Runtime's own profile of every session to files with this prefix. */
   readonly profilePrefix?: string;
 }
 
 /** Where row programs took less processor time than a section of 32 rows (bench/decode-prompt.mjs). */
 const FEW_ROW_COUNTS: FewRowCounts = { whole: 8, stored: 16 };
+
+/** Why a library that is there is not used. */
+const noOperators = "none: ONNX Runtime's C interface, which takes it, cannot be had";
+const blasText = (blas: Blas | string): string =>
+  typeof blas === "string" ? `none: ${blas}` : blas.version;
 
 /** Load of the machine per core above which threads that wait busily do more harm than good. */
 const BUSY_LOAD = 1.25;
@@ -37,8 +49,10 @@ const BUSY_LOAD = 1.25;
  */
 export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<Engine> {
   const threads = options.threads ?? availableParallelism();
+  const blas = openBlas(options.blas ?? "off", threads);
   const runtimeOptions = {
     threads,
+    ...(typeof blas === "object" && { blas }),
     ...(options.profilePrefix !== undefined && { profilePrefix: options.profilePrefix }),
   };
   const native = options.useNative === false ? "not asked for" : openNativeRuntime(runtimeOptions);
@@ -52,6 +66,12 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
     device: cpus()[0]?.model.trim() ?? process.arch,
     runtime: compilers.map((compiler) => compiler.version).join(", "),
     threads,
+    ...(options.blas !== undefined && {
+      blas:
+        runtime.foreignProducts !== undefined || typeof blas === "string"
+          ? blasText(blas)
+          : noOperators,
+    }),
   });
   let pool: KernelPool | undefined;
   const kernels = (): KernelPool => {

@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
  * source: onnxruntime_c_api.h, and its mirror in the Rust crate ort-sys.
  */
 const PLACES = {
+  CreateStatus: 0,
   GetErrorMessage: 2,
   CreateEnv: 3,
   CreateSessionFromArray: 8,
@@ -20,18 +21,27 @@ const PLACES = {
   SetSessionGraphOptimizationLevel: 23,
   SetIntraOpNumThreads: 24,
   SetInterOpNumThreads: 25,
+  CreateCustomOpDomain: 26,
+  CustomOpDomain_Add: 27,
+  AddCustomOpDomain: 28,
   CreateTensorWithDataAsOrtValue: 49,
+  GetTensorMutableData: 51,
   CreateMemoryInfo: 68,
   CreateCpuMemoryInfo: 69,
   AllocatorAlloc: 75,
   AllocatorFree: 76,
   GetAllocatorWithDefaultOptions: 78,
+  KernelInfoGetAttribute_float: 85,
+  KernelInfoGetAttribute_int64: 86,
+  KernelContext_GetInput: 90,
+  KernelContext_GetOutput: 91,
   ReleaseEnv: 92,
   ReleaseStatus: 93,
   ReleaseMemoryInfo: 94,
   ReleaseSession: 95,
   ReleaseValue: 96,
   ReleaseSessionOptions: 100,
+  ReleaseCustomOpDomain: 101,
   SessionEndProfiling: 110,
   AddSessionConfigEntry: 130,
   CreateAllocator: 131,
@@ -53,6 +63,16 @@ type FunctionName = keyof typeof PLACES;
 
 /** Return and parameters in koffi's notation; those that return a status are checked. */
 const PROTOTYPES: Readonly<Record<FunctionName, string>> = {
+  CreateStatus: "void *OrtCreateStatus(int, const char *)",
+  CreateCustomOpDomain: "void *OrtCreateCustomOpDomain(const char *, _Out_ void **)",
+  CustomOpDomain_Add: "void *OrtCustomOpDomainAdd(void *, void *)",
+  AddCustomOpDomain: "void *OrtAddCustomOpDomain(void *, void *)",
+  GetTensorMutableData: "void *OrtGetTensorMutableData(void *, _Out_ void **)",
+  KernelInfoGetAttribute_float: "void *OrtKernelInfoFloat(void *, const char *, _Out_ float *)",
+  KernelInfoGetAttribute_int64: "void *OrtKernelInfoInt(void *, const char *, _Out_ int64_t *)",
+  KernelContext_GetInput: "void *OrtKernelInput(void *, size_t, _Out_ void **)",
+  KernelContext_GetOutput: "void *OrtKernelOutput(void *, size_t, void *, size_t, _Out_ void **)",
+  ReleaseCustomOpDomain: "void OrtReleaseCustomOpDomain(void *)",
   GetErrorMessage: "const char *OrtGetErrorMessage(void *)",
   CreateEnv: "void *OrtCreateEnv(int, const char *, _Out_ void **)",
   CreateSessionFromArray:
@@ -98,6 +118,7 @@ const PROTOTYPES: Readonly<Record<FunctionName, string>> = {
   EpAssignedNodeGetOperatorType: "void *OrtNodeOperatorType(void *, _Out_ const char **)",
 };
 
+const FAILED = 1;
 export const EXECUTION_SEQUENTIAL = 0;
 export const OPTIMIZE_ALL = 99;
 export const LOG_ERRORS = 3;
@@ -113,9 +134,13 @@ export interface Library {
 export interface Koffi {
   load(path: string | null): Library;
   proto(prototype: string): object;
+  pointer(type: object): object;
+  register(callback: (...operands: never[]) => unknown, type: object): Pointer;
+  unregister(callback: Pointer): void;
+  encode(pointer: Pointer, type: string, value: unknown): void;
   decode(pointer: unknown, offset: number, type: string): unknown;
   decode(pointer: unknown, type: object): unknown;
-  address(array: Uint8Array | BigUint64Array | BigInt64Array): Pointer;
+  address(array: Uint8Array | BigUint64Array | BigInt64Array | Int32Array): Pointer;
 }
 
 /** Pointers of a native array. */
@@ -170,6 +195,14 @@ function pinLibrary(koffi: Koffi, path: string): void {
   }
 }
 
+/** Opens a library that stays in the process. */
+export function loadedForGood(koffi: Koffi, path: string): Library {
+  const library = koffi.load(path);
+  loadedLibraries.push(library);
+  pinLibrary(koffi, path);
+  return library;
+}
+
 /** The library's functions, with statuses turned into errors. */
 export class OrtApi {
   readonly version: string;
@@ -180,9 +213,7 @@ export class OrtApi {
   /** `apiVersion` is that of the newest function used; every later library has all of them at the same places. */
   constructor(koffi: Koffi, path: string, apiVersion: number) {
     this.#koffi = koffi;
-    const library = koffi.load(path);
-    loadedLibraries.push(library);
-    pinLibrary(koffi, path);
+    const library = loadedForGood(koffi, path);
     const base = library.func("void *OrtGetApiBase()")();
     const getApi = at(koffi, base, 0, "void *OrtGetApi(uint32_t)");
     const getVersion = at(koffi, base, 1, "const char *OrtGetVersionString()");
@@ -218,6 +249,41 @@ export class OrtApi {
     return out[0] ?? "";
   }
 
+  /** Calls a function whose last parameter receives a number. */
+  number(name: FunctionName, ...operands: readonly unknown[]): number {
+    const out: [number | bigint | null] = [0];
+    this.check(name, ...operands, out);
+    return Number(out[0]);
+  }
+
+  /** A status that says what went wrong, for the library to hand on. */
+  failure(message: string): Pointer {
+    return this.call("CreateStatus", FAILED, message) as Pointer;
+  }
+
+  /**
+   * A function for the library to call, on this thread alone; `prototype` in koffi's notation. `forget` it when nothing
+   * can call it any more.
+   */
+  callback(
+    prototype: string,
+    run: (...operands: never[]) => unknown,
+  ): { readonly address: Pointer; readonly forget: () => void } {
+    const koffi = this.#koffi;
+    const address = koffi.register(run, koffi.pointer(prototypeOf(koffi, prototype)));
+    return {
+      address,
+      forget: () => {
+        koffi.unregister(address);
+      },
+    };
+  }
+
+  /** Writes a pointer where a callback's parameter says. */
+  store(place: Pointer, value: Pointer): void {
+    this.#koffi.encode(place, "void *", value);
+  }
+
   /** Calls a function whose last parameters receive an array of pointers and its length. */
   list(name: FunctionName, ...operands: readonly unknown[]): readonly Pointer[] {
     const [first, count]: [[Pointer | null], [number | bigint]] = [[null], [0]];
@@ -228,7 +294,7 @@ export class OrtApi {
     );
   }
 
-  address(array: Uint8Array | BigUint64Array | BigInt64Array): Pointer {
+  address(array: Uint8Array | BigUint64Array | BigInt64Array | Int32Array): Pointer {
     return this.#koffi.address(array);
   }
 

@@ -37,7 +37,7 @@ function emitProduct(
     transposeX: flagOf(product, "transpose_x"),
     transposeY: flagOf(product, "transpose_y"),
     alpha,
-    ...(addend !== undefined && { addend: site.of(addend) }),
+    ...(addend !== undefined && { addend: { name: site.of(addend), shape: shapeOf(addend) } }),
   });
 }
 

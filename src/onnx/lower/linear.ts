@@ -1,4 +1,10 @@
 import { computeTypeOf } from "../element-types.ts";
+import {
+  FOREIGN_DOMAIN,
+  FOREIGN_PRODUCT,
+  FOREIGN_PRODUCT_SUM,
+  foreignSizes,
+} from "../foreign-products.ts";
 import { MICROSOFT_DOMAIN } from "../graph-writer.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
 
@@ -20,15 +26,19 @@ export interface Product {
   /** Factor of the product. */
   readonly alpha: number;
   /** Addend that broadcasts to the result. Only for products of two matrices. */
-  readonly addend?: string;
+  readonly addend?: { readonly name: string; readonly shape: readonly number[] };
 }
 
 /** A product as the node that computes it with the fewest copies: Gemm for matrices, FusedMatMul for stacks. */
 export function lowerProduct(site: LoweringSite, product: Product): string {
   const { x, y, xShape, yShape, transposeX, transposeY, alpha, addend } = product;
   const isFloat32 = computeTypeOf(site.resultType().dataType) === "fp32";
+  if (isFloat32 && site.hasForeignProducts) {
+    const foreign = foreignProduct(site, product);
+    if (foreign !== undefined) return foreign;
+  }
   if (isFloat32 && xShape.length === 2 && yShape.length === 2) {
-    return site.node("Gemm", addend === undefined ? [x, y] : [x, y, addend], {
+    return site.node("Gemm", addend === undefined ? [x, y] : [x, y, addend.name], {
       ...(transposeX && { transA: 1n }),
       ...(transposeY && { transB: 1n }),
       ...(alpha !== 1 && { alpha }),
@@ -60,6 +70,23 @@ export function lowerProduct(site: LoweringSite, product: Product): string {
   return alpha === 1
     ? result
     : site.node("Mul", [result, site.scalar(alpha, site.resultType().dataType)]);
+}
+
+/** A product of two large matrices by whoever runs the graph. */
+function foreignProduct(site: LoweringSite, product: Product): string | undefined {
+  const { x, y, transposeX, transposeY, alpha, addend } = product;
+  const sizes = foreignSizes(product);
+  if (sizes === undefined) return undefined;
+  const { m, n, k } = sizes;
+  const isWhole = addend?.shape.length === 2 && addend.shape[0] === m && addend.shape[1] === n;
+  const attributes = {
+    ...{ m: BigInt(m), n: BigInt(n), k: BigInt(k) },
+    ...{ transA: transposeX ? 1n : 0n, transB: transposeY ? 1n : 0n, alpha },
+  };
+  if (addend !== undefined && isWhole)
+    return site.node(FOREIGN_PRODUCT_SUM, [x, y, addend.name], attributes, FOREIGN_DOMAIN);
+  const result = site.node(FOREIGN_PRODUCT, [x, y], attributes, FOREIGN_DOMAIN);
+  return addend === undefined ? result : site.node("Add", [result, addend.name]);
 }
 
 /** An operand of a product in the result's element type: constants may have another. */
@@ -94,7 +121,8 @@ export const LOWER_LINEAR = {
       transposeX: false,
       transposeY: true,
       alpha: 1,
-      ...(bias !== undefined && xShape.length === 2 && { addend: bias }),
+      ...(bias !== undefined &&
+        xShape.length === 2 && { addend: { name: bias, shape: site.shape("bias") } }),
     });
     const isAdded = bias === undefined || (xShape.length === 2 && usesGemm(site));
     return isAdded ? product : site.node("Add", [product, bias]);

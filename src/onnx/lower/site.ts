@@ -36,6 +36,8 @@ export interface LoweringScope {
   readonly isForOthers: boolean;
   /** Whether a device runs it that lacks some operators. */
   readonly isForDevice: boolean;
+  /** Whether the runtime that the graph is for has the operators of `foreign-products.ts`. */
+  readonly hasForeignProducts: boolean;
 }
 
 /**
@@ -70,6 +72,10 @@ export class LoweringSite {
 
   get isForDevice(): boolean {
     return this.#scope.isForDevice;
+  }
+
+  get hasForeignProducts(): boolean {
+    return this.#scope.hasForeignProducts;
   }
 
   fail(rule: string): OnnxError {

@@ -194,6 +194,14 @@ const RULES: readonly Rule[] = [
           : undefined,
     remedy: "Leave --threads out, or take --engine cpu.",
   },
+  {
+    key: "blas",
+    reason: ({ engine }) =>
+      engine === "cpu" || engine === "auto"
+        ? undefined
+        : `the engine ${engine} multiplies matrices itself`,
+    remedy: "Leave --blas out, or take --engine cpu.",
+  },
   ...(
     [
       "pipeline_stages",

@@ -16,6 +16,10 @@ export const MACHINE_OPTIONS = {
     minimum: 1,
     maximum: 256,
   }),
+  blas: textOption(
+    "who multiplies large matrices on the CPU engine: auto (the system's library where it is known to be quicker), off, or a library",
+    { ...MACHINE, placeholder: "PATH" },
+  ),
   ane_driver: choiceOption("the way into the Neural Engine, for ane and sim:<chip>", DRIVERS, {
     ...MACHINE,
     aliases: ["driver"],
@@ -48,5 +52,6 @@ export const MACHINE_OPTIONS = {
 
 export const MACHINE_DEFAULTS = {
   engine: "auto",
+  blas: "auto",
   recompute: "auto",
 } as const;

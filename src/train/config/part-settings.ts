@@ -48,7 +48,8 @@ export type FrozenBaseSettings = Pick<
 >;
 
 /** What a step is timed by on an engine of this machine. */
-export type TimedSettings = PlanSettings & Pick<TrainConfig, "threads" | "ane_driver" | "numerics">;
+export type TimedSettings = PlanSettings &
+  Pick<TrainConfig, "threads" | "blas" | "ane_driver" | "numerics">;
 
 /** What says how data are read. */
 export type DataSettings = Pick<

@@ -8,7 +8,7 @@ import { CONFIG_FILE } from "../../runs/config-file.ts";
 import { withFileSource } from "../../util/byte-source.ts";
 
 /** Settings in which the processes of a run may differ: rank 0's folder, and what fits each machine. */
-const OWN_SETTINGS: ReadonlySet<string> = new Set(["output_dir", "threads", "ane_driver"]);
+const OWN_SETTINGS: ReadonlySet<string> = new Set(["output_dir", "threads", "blas", "ane_driver"]);
 /** Bytes at both ends of a file by which it is known, beside its size. */
 const SAMPLE_BYTES = 1 << 20;
 

@@ -52,7 +52,7 @@ async function train(
 ): Promise<void> {
   const { start } = order;
   const threads = given.threads ?? (hasThreads(given.engine) ? threadsBeside(launched) : undefined);
-  const config = { ...order.config, threads };
+  const config = { ...order.config, threads, blas: given.blas };
   const engine = await createEngine(config.engine, {
     ...engineOptions(config),
     ...joinSettings(config, true),

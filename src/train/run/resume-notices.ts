@@ -12,7 +12,7 @@ const WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   ...["save_steps", "save_total_limit", "sample_steps", "sample_prompt", "sample_tokens"],
   ...["sample_temperature", "final_samples", "eval_on_start", "patience", "keep_best"],
   // The engine tells of itself; data are compared by their content.
-  ...["engine", "threads", "data", "text_field", "story_count", "epochs"],
+  ...["engine", "threads", "blas", "data", "text_field", "story_count", "epochs"],
   ...["prompt_field", "completion_field", "input_field", "messages_field", "data_format"],
   ...["chosen_field", "rejected_field"],
 ]);

@@ -14,6 +14,7 @@ import type { CommunicationTimes, Facts, Launched, Layout, Place } from "../../c
 import type { Collective } from "../../engine/collective.ts";
 import type { Model, ModelConfig } from "../../model/index.ts";
 import type { TrainConfig } from "../config/config.ts";
+import { TrainError } from "../errors.ts";
 import type { KnownCosts } from "../costs/stage-costs.ts";
 import type { MomentType } from "../../plan/plan.ts";
 import type { StepPart, UpdateShard } from "../step/step-part.ts";
@@ -297,9 +298,16 @@ function stageCost(
  * layer: a graph of many layers ends them all at once, and may round otherwise.
  */
 export function joinSettings(
-  { sum_order: order }: Pick<TrainConfig, "sum_order">,
+  { sum_order: order, blas }: Pick<TrainConfig, "sum_order" | "blas">,
   isGroup: boolean,
 ): { readonly join?: "never" } {
+  if (order === "tree" && blas !== "auto" && blas !== "off") {
+    throw new TrainError(
+      "train.group.blas",
+      `--sum-order tree gives the same bits for any number of processes, and results of ${blas} may depend on their threads`,
+      { remedy: "Take --blas auto, which tries that, or --blas off." },
+    );
+  }
   return isGroup || order === "tree" ? { join: "never" } : {};
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { MilFunction } from "../../../mil/program.ts";
+import { foreignProductCount } from "../../../onnx/foreign-products.ts";
 import { functionToOnnx } from "../../../onnx/lower-function.ts";
 import { messageOf } from "../../../util/errors.ts";
 import { EngineError } from "../../errors.ts";
@@ -31,13 +32,18 @@ export class OnnxCompiler implements FunctionCompiler {
     return true;
   }
 
-  describe({ operations }: MilFunction): string {
-    const count = operations.filter(({ type }) => type !== "const").length;
-    return `ONNX Runtime, ${count} op${count === 1 ? "" : "s"}`;
+  describe(fn: MilFunction): string {
+    const count = fn.operations.filter(({ type }) => type !== "const").length;
+    const text = `ONNX Runtime, ${count} op${count === 1 ? "" : "s"}`;
+    const { foreignProducts } = this.#runtime;
+    const products = foreignProducts === undefined ? 0 : foreignProductCount(fn);
+    return products === 0 ? text : `${text}, ${products} of them by ${foreignProducts}`;
   }
 
   async compile(fn: MilFunction, { label, spins }: CompileOptions): Promise<CompiledFunction> {
-    const { bytes, intermediateBytes } = functionToOnnx(fn);
+    const { bytes, intermediateBytes } = functionToOnnx(fn, {
+      hasForeignProducts: this.#runtime.foreignProducts !== undefined,
+    });
     const hash = createHash("sha256").update(bytes).digest("hex");
     const key = spins ? hash : `${hash} sleeping`;
     const session = this.#sessions.get(key) ?? {

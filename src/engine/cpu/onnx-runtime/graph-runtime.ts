@@ -1,3 +1,4 @@
+import type { Blas } from "../blas/blas.ts";
 import type { BoundFunction, TensorPlace } from "../compiler.ts";
 
 /** A session. Tensors carry the names of the graph's inputs and outputs. */
@@ -15,6 +16,8 @@ export interface GraphOptions {
 export interface GraphRuntime {
   /** Names the library and its version. */
   readonly version: string;
+  /** Who computes the operators of `onnx/foreign-products.ts`; graphs must not have them where nobody does. */
+  readonly foreignProducts: string | undefined;
   compile(model: Uint8Array, options: GraphOptions): Promise<CompiledGraph>;
   /** Bytes the runtime holds for values inside graphs, where it tells. */
   arenaBytes(): number | undefined;
@@ -25,4 +28,6 @@ export interface GraphRuntimeOptions {
   readonly threads: number;
   /** Writes ONNX Runtime's own profile of every session to files with this prefix. */
   readonly profilePrefix?: string;
+  /** Multiplies large matrices in the runtime's place, where the runtime can be given operators. */
+  readonly blas?: Blas;
 }

@@ -15,6 +15,7 @@ import {
 } from "../../host/ort-api.ts";
 import type { Pointer } from "../../host/ort-api.ts";
 import type { BoundFunction, TensorPlace } from "../compiler.ts";
+import { ForeignProducts } from "./foreign-products.ts";
 import type {
   CompiledGraph,
   GraphOptions,
@@ -48,14 +49,21 @@ class NativeRuntime implements GraphRuntime {
   readonly #environment: Pointer;
   readonly #memoryInfo: Pointer;
   readonly #sessions = new Set<Pointer>();
+  readonly #products: ForeignProducts | undefined;
 
   constructor(api: OrtApi, options: GraphRuntimeOptions) {
     this.#api = api;
     this.#options = options;
-    this.version = `onnxruntime ${api.version}`;
+    const { blas } = options;
+    this.#products = blas && new ForeignProducts(api, blas);
+    this.version = `onnxruntime ${api.version}${blas === undefined ? "" : ` with ${blas.version}`}`;
     this.#environment = api.make("CreateEnv", LOG_ERRORS, "anecdote");
     this.#memoryInfo = api.make("CreateCpuMemoryInfo", ARENA_ALLOCATOR, MEMORY_DEFAULT);
     this.#registerArena();
+  }
+
+  get foreignProducts(): string | undefined {
+    return this.#products?.library;
   }
 
   /** One arena for all sessions: they run in turn, so it grows to the largest need and not to the sum. */
@@ -94,6 +102,7 @@ class NativeRuntime implements GraphRuntime {
         api.check("AddSessionConfigEntry", options, key, value);
       if (this.#options.profilePrefix !== undefined)
         api.check("EnableProfiling", options, this.#options.profilePrefix);
+      this.#products?.register(options);
       const session = api.make(
         "CreateSessionFromArray",
         this.#environment,
@@ -160,6 +169,7 @@ class NativeRuntime implements GraphRuntime {
       run: () => {
         if (!this.#sessions.has(session))
           throw new EngineError("engine.closed", "the graph's session is released");
+        this.#products?.prepare();
         api.check(
           "Run",
           session,
@@ -206,6 +216,7 @@ class NativeRuntime implements GraphRuntime {
 
   close(): void {
     for (const session of this.#sessions) this.#release(session);
+    this.#products?.close();
     this.#api.call("ReleaseMemoryInfo", this.#memoryInfo);
     this.#api.call("ReleaseEnv", this.#environment);
   }
