@@ -1,6 +1,6 @@
 import { createRequire } from "node:module";
 import { afterEach, describe, expect, it } from "vitest";
-import type { Blas } from "../../src/engine/cpu/blas/blas.ts";
+import type { Blas } from "../../src/engine/cpu/blas/library.ts";
 import { openBlas } from "../../src/engine/cpu/blas/blas.ts";
 import { blasFault, threadsChangeBits } from "../../src/engine/cpu/blas/blas-check.ts";
 import { createEngine } from "../../src/engine/create.ts";

@@ -8,7 +8,7 @@ import { CpuPlan } from "./cpu-plan.ts";
 import type { JoinRule } from "./cpu-plan.ts";
 import { KernelPool } from "../host/kernel-pool.ts";
 import { openBindingRuntime } from "./onnx-runtime/ort-binding.ts";
-import type { Blas } from "./blas/blas.ts";
+import type { Blas } from "./blas/library.ts";
 import { openNativeRuntime } from "./onnx-runtime/ort-native.ts";
 import { OnnxCompiler } from "./onnx-runtime/compiler.ts";
 import type { FunctionCompiler } from "./compiler.ts";

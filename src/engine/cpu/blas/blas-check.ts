@@ -1,5 +1,5 @@
 import type { Pointer } from "../../host/ort-api.ts";
-import type { Blas, MatrixProduct } from "./blas.ts";
+import type { Blas, MatrixProduct } from "./library.ts";
 
 /** Sizes that no kernel's tile divides, so that edges are multiplied too. */
 const SIZES = { m: 37, n: 29, k: 53 } as const;

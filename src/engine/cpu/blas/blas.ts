@@ -3,33 +3,11 @@ import { messageOf } from "../../../util/errors.ts";
 import { EngineError } from "../../errors.ts";
 import { koffi, loadedForGood } from "../../host/ort-api.ts";
 import type { Koffi, Library, NativeFunction, Pointer } from "../../host/ort-api.ts";
+import type { Blas, MatrixProduct } from "./library.ts";
 import { blasFault, threadsChangeBits } from "./blas-check.ts";
 
 /** "auto": the system's library where it is known to be quick; "off": the runtime's own products; else a path. */
 export type BlasChoice = string;
-
-/** C [m, n] = alpha A B + beta C of fp32 matrices, row after row, where A and B may be stored transposed. */
-export interface MatrixProduct {
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
-  readonly transposeA: boolean;
-  readonly transposeB: boolean;
-  readonly alpha: number;
-  readonly beta: number;
-}
-
-/** A library of the system that multiplies matrices. */
-export interface Blas {
-  /** Its name, version and the kernels that it takes on this processor: what decides about bits. */
-  readonly version: string;
-  /** Throws nothing: a wrong size is the caller's fault and reads strange memory. */
-  multiply(product: MatrixProduct, a: Pointer, b: Pointer, c: Pointer): void;
-  /** Copies fp32 numbers between places that do not overlap. */
-  copy(count: number, from: Pointer, to: Pointer): void;
-  /** Sets the threads of the products that follow on this thread; other users of the library may have changed them. */
-  takeThreads(count?: number): void;
-}
 
 const ROW_MAJOR = 101;
 const AS_IT_IS = 111;

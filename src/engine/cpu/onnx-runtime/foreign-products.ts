@@ -6,7 +6,7 @@ import {
 import { messageOf } from "../../../util/errors.ts";
 import type { OrtApi, Pointer } from "../../host/ort-api.ts";
 import { cString } from "../../host/ort-api.ts";
-import type { Blas, MatrixProduct } from "../blas/blas.ts";
+import type { Blas, MatrixProduct } from "../blas/library.ts";
 
 /** The version of `OrtCustomOp` that is filled in: the first in which a result may stand on an operand. */
 const STRUCTURE_VERSION = 18n;

@@ -1,4 +1,4 @@
-import type { Blas } from "../blas/blas.ts";
+import type { Blas } from "../blas/library.ts";
 import type { BoundFunction, TensorPlace } from "../compiler.ts";
 
 /** A session. Tensors carry the names of the graph's inputs and outputs. */
