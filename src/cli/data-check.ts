@@ -9,6 +9,7 @@ import { addOptions, optionValues, requiredModel } from "./options.ts";
 import { printNote, StatusLine, styled, wantsColor, answer } from "./terminal.ts";
 import { defined } from "../util/defined.ts";
 import { ROW_OPTIONS } from "./generate-options.ts";
+import { DROP_REASONS } from "../text/examples/open-examples.ts";
 
 const CHECK_OPTIONS = {
   model: textOption("the model it is for: its folder, or a run's", {
@@ -112,7 +113,7 @@ function splitLines(
           `longer than ${sequenceLength} tokens, cut there`,
           truncated.map((where) => where),
         )),
-    ...(["empty", "masked", "cut off", "same"] as const).flatMap((reason) =>
+    ...DROP_REASONS.flatMap((reason) =>
       named(
         DROPPED[reason],
         dropped.filter((row) => row.reason === reason).map(({ where }) => where),

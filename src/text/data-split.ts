@@ -6,6 +6,8 @@ import type { ExampleSet } from "./examples/example-set.ts";
 import { PairBatches, pairEvaluationBatches } from "./examples/pair-batches.ts";
 import type { TokenView } from "./token-view.ts";
 import type { Sampling } from "./windows.ts";
+import type { ExampleRowOptions } from "./examples/example-batches.ts";
+import type { PairRowOptions } from "./examples/pair-batches.ts";
 
 /** Batches that know how many rows they have until they begin again. */
 export interface EpochBatches extends Batches {
@@ -61,11 +63,7 @@ export function windowSplit(
 /** Examples, each in a row of its own or packed. */
 export function exampleSplit(
   set: ExampleSet,
-  rows: {
-    readonly contextLength: number;
-    readonly isPacked: boolean;
-    readonly padding?: number | undefined;
-  },
+  rows: Omit<ExampleRowOptions, "batchSize">,
 ): DataSplit {
   return {
     name: set.name,
@@ -77,10 +75,7 @@ export function exampleSplit(
 }
 
 /** Pairs of answers, each answer in a row of its own; batches count pairs. */
-export function pairSplit(
-  set: ExampleSet,
-  rows: { readonly contextLength: number; readonly padding?: number | undefined },
-): DataSplit {
+export function pairSplit(set: ExampleSet, rows: Omit<PairRowOptions, "batchSize">): DataSplit {
   return {
     name: set.name,
     tokenCount: set.tokenCount,

@@ -11,6 +11,7 @@ import { joinTokens, memoryTokens, sliceTokens } from "./token-view.ts";
 import type { TokenView } from "./token-view.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { withFileSource } from "../util/byte-source.ts";
+import { defined } from "../util/defined.ts";
 
 /** How text becomes tokens. */
 export interface OpenDatasetOptions extends Omit<TokenizeOptions, "tokenizer"> {
@@ -112,17 +113,13 @@ export function openDataset(paths: CorpusPaths, options: OpenDatasetOptions): Da
       }
       const tokens = openTokenFile(file.path, {
         vocabularySize,
-        ...(options.tokenWidth === undefined ? {} : { width: options.tokenWidth }),
+        ...defined({ width: options.tokenWidth }),
       });
       closers.push(() => tokens.close());
+      const { tokenCount } = tokens;
       files.push({
-        path: file.path,
-        split,
-        tokenCount: tokens.tokenCount,
-        documentCount: undefined,
-        unknownCount: 0,
-        cache: "none",
-        digest: fileDigest(file.path),
+        ...{ path: file.path, split, tokenCount, documentCount: undefined, unknownCount: 0 },
+        ...{ cache: "none", digest: fileDigest(file.path) },
       });
       return tokens;
     }

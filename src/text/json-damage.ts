@@ -134,3 +134,10 @@ class DamageFinder {
 export function jsonDamage(text: string): JsonDamage | undefined {
   return new DamageFinder(text).find();
 }
+
+/** ", byte 12: a comma is missing" of a text that is not JSON; nothing where it cannot be said. */
+export function damageWords(text: string): string {
+  const damage = jsonDamage(text);
+  if (damage === undefined) return "";
+  return `, byte ${Buffer.byteLength(text.slice(0, damage.index)) + 1}: ${damage.reason}`;
+}

@@ -1,8 +1,8 @@
 import type { ByteSource } from "../util/byte-source.ts";
 import { TextError } from "./errors.ts";
-import { jsonDamage } from "./json-damage.ts";
 import { readText, textOfValue } from "./text-reader.ts";
 import type { DataRow, TextPiece } from "./text-reader.ts";
+import { damageWords } from "./json-damage.ts";
 
 /** A JSON file is read whole. */
 const BYTE_LIMIT = 256 << 20;
@@ -27,12 +27,7 @@ export function* readJsonRows(
   try {
     value = JSON.parse(whole);
   } catch (error) {
-    const damage = jsonDamage(whole);
-    const where =
-      damage === undefined
-        ? ""
-        : `, byte ${Buffer.byteLength(whole.slice(0, damage.index)) + 1}: ${damage.reason}`;
-    throw new TextError("text.format", `${source.name}: not JSON${where}`, {
+    throw new TextError("text.format", `${source.name}: not JSON${damageWords(whole)}`, {
       remedy: "Is it one JSON object a line? Then its name ends with .jsonl.",
       cause: error,
     });

@@ -1,8 +1,9 @@
 import type { ByteSource } from "../util/byte-source.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { TextError } from "./errors.ts";
-import { jsonDamage } from "./json-damage.ts";
 import { END_OF_TEXT } from "./simple-tokenizers.ts";
+import { damageWords } from "./json-damage.ts";
+import { isRecord } from "../util/is-record.ts";
 
 /** A stretch of a document; the last one of each document says so. */
 export interface TextPiece {
@@ -151,14 +152,9 @@ function parsedRow(line: string, row: number, source: ByteSource): unknown {
   try {
     return JSON.parse(line) as unknown;
   } catch (error) {
-    const damage = jsonDamage(line);
-    const why =
-      damage === undefined
-        ? ""
-        : `, byte ${Buffer.byteLength(line.slice(0, damage.index)) + 1}: ${damage.reason}`;
     throw new TextError(
       "text.jsonl.json",
-      `${source.name}, row ${row}: not JSON${why}: ${JSON.stringify(line.slice(0, 60))}`,
+      `${source.name}, row ${row}: not JSON${damageWords(line)}: ${JSON.stringify(line.slice(0, 60))}`,
       {
         remedy: "Each line must be one JSON object.",
         cause: error,
@@ -167,27 +163,24 @@ function parsedRow(line: string, row: number, source: ByteSource): unknown {
   }
 }
 
-/** The text of a row. `shown`: how the row is told in messages. */
-export function textOfValue(
-  value: unknown,
-  where: string,
-  field: string,
-  shown = JSON.stringify(value),
-): string {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+/** The first fields of a row, for messages. */
+export function listedFields(names: readonly string[]): string {
+  const listed = names.slice(0, 8).map((name) => JSON.stringify(name));
+  return listed.length === 0 ? "no fields" : listed.join(", ");
+}
+
+/** The text of a row. */
+export function textOfValue(value: unknown, where: string, field: string): string {
+  if (!isRecord(value)) {
     throw new TextError(
       "text.jsonl.row",
-      `${where}: expected an object such as {"${field}": "..."}, found ${shown.slice(0, 60)}`,
+      `${where}: expected an object such as {"${field}": "..."}, found ${JSON.stringify(value).slice(0, 60)}`,
     );
   }
   const entries = new Map<string, unknown>(Object.entries(value));
   const text = entries.get(field);
   if (typeof text === "string") return text;
   const names = [...entries.keys()];
-  const listed = names
-    .slice(0, 8)
-    .map((name) => JSON.stringify(name))
-    .join(", ");
   throw entries.has(field)
     ? new TextError(
         "text.jsonl.field",
@@ -195,7 +188,7 @@ export function textOfValue(
       )
     : new TextError(
         "text.jsonl.field",
-        `${where}: no field "${field}"; it has ${listed === "" ? "no fields" : listed}.${didYouMean(field, names)}`,
+        `${where}: no field "${field}"; it has ${listedFields(names)}.${didYouMean(field, names)}`,
         {
           remedy:
             "Name the field that holds the text with --text-field (text_field in a configuration).",

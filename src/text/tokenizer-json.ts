@@ -1,6 +1,7 @@
 import { messageOf } from "../util/errors.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { TextError } from "./errors.ts";
+import { isRecord } from "../util/is-record.ts";
 
 /** A token outside the model's own vocabulary, found in text before anything else happens to it. */
 export interface AddedTokenJson {
@@ -50,10 +51,6 @@ const HIGHEST_ID = 2 ** 24 - 1;
 const MODEL_TYPES = ["BPE", "Unigram", "WordPiece", "WordLevel"];
 
 type JsonRecord = Record<string, unknown>;
-
-function isRecord(value: unknown): value is JsonRecord {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 function kindOf(value: unknown): string {
   if (value === null) return "null";

@@ -4,6 +4,7 @@ import { TextError } from "./errors.ts";
 import { permutation } from "./permutation.ts";
 import { scanTokens } from "./token-view.ts";
 import type { TokenView } from "./token-view.ts";
+import { savedPosition, otherPosition } from "./saved-position.ts";
 
 /**
  * random: windows anywhere, as nanoGPT draws them. epochs: non-overlapping windows, every one once an epoch, shuffled.
@@ -131,29 +132,16 @@ function readState(
   options: SamplerOptions,
   windowCount: number,
 ): SamplerState {
-  const parsed = samplerStateSchema.safeParse(saved);
-  if (!parsed.success) {
-    throw new TextError("text.resume", `the data position: ${z.prettifyError(parsed.error)}`);
-  }
-  const state = parsed.data;
-  const complain = (what: string, before: unknown, now: unknown): never => {
-    throw new TextError(
-      "text.resume",
-      `the data position was saved with ${what} ${String(before)}, now it is ${String(now)}`,
-      {
-        remedy:
-          "Go on with the data, context length and sampling of the first run; or begin another run with its weights: train --model RUN --output-dir ANOTHER.",
-      },
-    );
+  const { sampling, seed, contextLength } = options;
+  const now = { sampling, seed, tokenCount: view.tokenCount, contextLength };
+  const words = {
+    names: { tokenCount: "a token count of", contextLength: "a context length of" },
+    remedy:
+      "Go on with the data, context length and sampling of the first run; or begin another run with its weights: train --model RUN --output-dir ANOTHER.",
   };
-  if (state.sampling !== options.sampling) complain("sampling", state.sampling, options.sampling);
-  if (state.seed !== options.seed) complain("seed", state.seed, options.seed);
-  if (state.tokenCount !== view.tokenCount)
-    complain("a token count of", state.tokenCount, view.tokenCount);
-  if (state.contextLength !== options.contextLength)
-    complain("a context length of", state.contextLength, options.contextLength);
-  if (state.position > windowCount) complain("position", state.position, `at most ${windowCount}`);
-  return state;
+  const state = savedPosition(saved, samplerStateSchema, now, words);
+  if (state.position <= windowCount) return state;
+  throw otherPosition("position", state.position, `at most ${windowCount}`, words);
 }
 
 /**

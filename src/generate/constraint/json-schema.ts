@@ -21,6 +21,7 @@ import {
 } from "./json-grammar.ts";
 import { integersWithin, numbersWithin } from "./number-ranges.ts";
 import { PatternProblem, patternText } from "./pattern.ts";
+import { isRecord } from "../../util/is-record.ts";
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
@@ -105,7 +106,7 @@ class SchemaReader {
     if (++this.#count > MOST_SCHEMAS) throw large(where, `more than ${MOST_SCHEMAS} schemas`);
     if (schema === true) return ANY_VALUE;
     if (schema === false) return NOTHING;
-    if (!isObject(schema)) throw invalid(where, "a schema is an object, true or false");
+    if (!isRecord(schema)) throw invalid(where, "a schema is an object, true or false");
     for (const key of Object.keys(schema)) {
       if (SCHEMA_KEYWORDS.includes(key)) continue;
       throw unsupported(
@@ -190,7 +191,7 @@ class SchemaReader {
     let value = this.#root;
     for (const part of pointer.split("/").slice(1)) {
       const key = decodeURIComponent(part).replaceAll("~1", "/").replaceAll("~0", "~");
-      const isThere = isObject(value)
+      const isThere = isRecord(value)
         ? Object.hasOwn(value, key)
         : Array.isArray(value) && /^\d+$/.test(key);
       if (!isThere) throw invalid(at, `${pointer} points to nothing`);
@@ -214,21 +215,21 @@ class SchemaReader {
 
   #shapeOf(option: unknown, at: string): Shape {
     let schema = option;
-    for (let hops = 0; isObject(schema) && typeof schema["$ref"] === "string"; hops++) {
+    for (let hops = 0; isRecord(schema) && typeof schema["$ref"] === "string"; hops++) {
       if (hops > MOST_DEPTH) return {};
       schema = this.#resolve(schema["$ref"], at);
     }
-    if (!isObject(schema)) return {};
+    if (!isRecord(schema)) return {};
     const values = schema["const"] !== undefined ? [schema["const"]] : schema["enum"];
     if (Array.isArray(values))
       return { values: new Set(values.map((value) => JSON.stringify(value))) };
     const types = typesOf(schema, at);
-    const properties = isObject(schema["properties"]) ? schema["properties"] : {};
+    const properties = isRecord(schema["properties"]) ? schema["properties"] : {};
     const required = Array.isArray(schema["required"]) ? schema["required"] : [];
     const marks = new Map<string, ReadonlySet<string>>();
     for (const name of required) {
       const property = properties[String(name)];
-      if (!isObject(property)) continue;
+      if (!isRecord(property)) continue;
       const marked = property["const"] !== undefined ? [property["const"]] : property["enum"];
       if (Array.isArray(marked))
         marks.set(String(name), new Set(marked.map((value) => JSON.stringify(value))));
@@ -276,7 +277,7 @@ class SchemaReader {
 
   #object(schema: JsonObject, where: string, depth: number): Grammar {
     const properties = schema["properties"] ?? {};
-    if (!isObject(properties)) throw invalid(`${where}.properties`, "properties are an object");
+    if (!isRecord(properties)) throw invalid(`${where}.properties`, "properties are an object");
     const required = schema["required"] ?? [];
     if (!Array.isArray(required) || required.some((name) => typeof name !== "string"))
       throw invalid(`${where}.required`, "required is a list of names");
@@ -458,7 +459,7 @@ function impliedTypes(schema: JsonObject): readonly TypeName[] | undefined {
 function isOfType(value: unknown, type: TypeName): boolean {
   switch (type) {
     case "object":
-      return isObject(value);
+      return isRecord(value);
     case "array":
       return Array.isArray(value);
     case "integer":
@@ -488,10 +489,6 @@ function countOf(schema: JsonObject, key: string, where: string): number | undef
 function listOf(value: unknown, where: string): readonly unknown[] {
   if (Array.isArray(value) && value.length > 0) return value;
   throw invalid(where, "it has to be a list of one or more");
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function invalid(where: string, problem: string): GenerateError {

@@ -2,15 +2,14 @@
 import { createHash } from "node:crypto";
 import { findCorpusFiles } from "../corpus-files.ts";
 import type { CorpusFile, CorpusFiles, CorpusPaths } from "../corpus-files.ts";
-import { openCorpus, readRows } from "../corpus-source.ts";
 import { TextError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { encodeExample } from "./example-encoder.ts";
 import type { EncodedExample, ExampleEncoderOptions } from "./example-encoder.ts";
 import { exampleOfRow } from "./example.ts";
 import type { ExampleForm, FieldNames } from "./example.ts";
-import { fateOf, fateOfPair } from "./open-examples.ts";
-import type { DropReason } from "./open-examples.ts";
+import { fateOf, fateOfPair, placedRows } from "./open-examples.ts";
+import type { DroppedRow } from "./open-examples.ts";
 
 /** A stretch of an example, all of it learned or none. */
 export interface ShownPiece {
@@ -53,7 +52,7 @@ export interface SplitCheck {
   readonly longest: number;
   /** Of examples that are longer than a row of the plan. */
   readonly truncated: readonly string[];
-  readonly dropped: readonly { readonly where: string; readonly reason: DropReason }[];
+  readonly dropped: readonly DroppedRow[];
   /** Rows that say the same as an earlier one, of this split or of one before it. */
   readonly duplicates: readonly { readonly where: string; readonly of: string }[];
   /** Rows that cannot be read; the first ends its file where the file itself is damaged. */
@@ -106,7 +105,7 @@ function checkSplit(
   const { contextLength, showCount, tokenizer } = options;
   const lengths: number[] = [];
   const truncated: string[] = [];
-  const dropped: { readonly where: string; readonly reason: DropReason }[] = [];
+  const dropped: DroppedRow[] = [];
   const duplicates: { readonly where: string; readonly of: string }[] = [];
   const errors: RowProblem[] = [];
   let rows = 0;
@@ -162,13 +161,9 @@ function* encodedRows(
   options: CheckOptions,
 ): Generator<EncodedRow | RowProblem> {
   for (const file of files) {
-    const source = openCorpus(file);
     try {
-      const rows = readRows(file, source, (done) =>
-        options.onProgress?.(file.path, done, source.byteLength),
-      );
-      for (const { number, value } of rows) {
-        const where = `${file.path}, row ${number}`;
+      const rows = placedRows(file, (done, total) => options.onProgress?.(file.path, done, total));
+      for (const { where, value } of rows) {
         try {
           const example = exampleOfRow(value, options.form, options.names, where);
           yield { where, encoded: encodeExample(example, options, where) };
@@ -178,8 +173,6 @@ function* encodedRows(
       }
     } catch (error) {
       yield problemOf(error, file.path);
-    } finally {
-      source.close();
     }
   }
 }

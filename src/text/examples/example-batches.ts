@@ -5,6 +5,7 @@ import { TextError } from "../errors.ts";
 import { permutation } from "../permutation.ts";
 import type { ExampleSet } from "./example-set.ts";
 import { packRows } from "./pack-rows.ts";
+import { savedPosition } from "../saved-position.ts";
 
 /** How examples are put into rows. */
 export interface ExampleRowOptions {
@@ -104,42 +105,26 @@ export function noExamples({ name }: ExampleSet): TextError {
 }
 
 function readState(saved: unknown, set: ExampleSet, options: ExampleBatchOptions): ExampleState {
-  const parsed = stateSchema.safeParse(saved);
-  if (!parsed.success) {
-    throw new TextError("text.resume", `the data position: ${z.prettifyError(parsed.error)}`, {
-      remedy: "Go on with the data and the --data-format of the first run.",
-    });
-  }
-  const state = parsed.data;
+  const { seed, contextLength, isPacked } = options;
   const now = {
-    seed: options.seed,
+    seed,
     exampleCount: set.count,
     tokenCount: set.tokenCount,
-    contextLength: options.contextLength,
-    isPacked: options.isPacked,
+    contextLength,
+    isPacked,
   };
-  for (const [key, value] of Object.entries(now)) {
-    const before = state[key as keyof typeof now];
-    if (before === value) continue;
-    throw new TextError(
-      "text.resume",
-      `the data position was saved with ${SHOWN[key as keyof typeof now]} ${String(before)}, now it is ${String(value)}`,
-      {
-        remedy:
-          "Go on with the data, context length and packing of the first run; or begin another run from its model.",
-      },
-    );
-  }
-  return state;
+  return savedPosition(saved, stateSchema, now, {
+    names: {
+      exampleCount: "a number of examples of",
+      tokenCount: "a token count of",
+      contextLength: "a context length of",
+      isPacked: "packing",
+    },
+    remedy:
+      "Go on with the data, context length and packing of the first run; or begin another run from its model.",
+    kindRemedy: "Go on with the data and the --data-format of the first run.",
+  });
 }
-
-const SHOWN = {
-  seed: "seed",
-  exampleCount: "a number of examples of",
-  tokenCount: "a token count of",
-  contextLength: "a context length of",
-  isPacked: "packing",
-} as const;
 
 function inputsOf(set: ExampleSet, index: number): number {
   return set.lengthOf(index) - 1;

@@ -39,16 +39,10 @@ export class ExampleStore implements ExampleSet {
   /** The first `limit` tokens of an example. */
   add({ ids, isLearned }: EncodedExample, limit: number): void {
     const length = Math.min(ids.length, limit);
-    if (this.#tokenCount + length > this.#tokens.length) {
-      const grown = new Int32Array(2 * Math.max(this.#tokens.length, length));
-      grown.set(this.#tokens);
-      this.#tokens = grown;
-    }
-    if (this.#count === this.#ends.length) {
-      const grown = new Float64Array(2 * this.#ends.length);
-      grown.set(this.#ends);
-      this.#ends = grown;
-    }
+    if (this.#tokenCount + length > this.#tokens.length)
+      this.#tokens = grown(this.#tokens, new Int32Array(2 * Math.max(this.#tokens.length, length)));
+    if (this.#count === this.#ends.length)
+      this.#ends = grown(this.#ends, new Float64Array(2 * this.#ends.length));
     for (let place = 0; place < length; place++) {
       const id = ids[place] ?? 0;
       this.#tokens[this.#tokenCount++] = isLearned[place] === true ? id : ~id;
@@ -72,6 +66,14 @@ export class ExampleStore implements ExampleSet {
   #startOf(index: number): number {
     return index === 0 ? 0 : (this.#ends[index - 1] ?? 0);
   }
+}
+
+function grown<Numbers extends Int32Array | Float64Array>(
+  before: Numbers,
+  larger: Numbers,
+): Numbers {
+  larger.set(before);
+  return larger;
 }
 
 /** Examples `start` to `end` of another set. */

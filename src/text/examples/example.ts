@@ -1,6 +1,8 @@
 // What a row of data means: a text, a prompt with its completion, a conversation, two answers of which one is better.
 import { didYouMean } from "../../util/nearest.ts";
 import { TextError } from "../errors.ts";
+import { isRecord } from "../../util/is-record.ts";
+import { listedFields } from "../text-reader.ts";
 
 /**
  * What rows may hold. alpaca: an instruction, perhaps an input, and an output. preferences: two answers, the better one
@@ -74,10 +76,6 @@ export type Example =
 
 type Row = Readonly<Record<string, unknown>>;
 
-function isRow(value: unknown): value is Row {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 function shown(value: unknown): string {
   return (JSON.stringify(value) ?? String(value)).slice(0, 60);
 }
@@ -104,7 +102,7 @@ const DETECTED: readonly ExampleForm[] = ["preferences", "completions", "alpaca"
 /** The form of rows that begin with this one; nothing where its fields say none. */
 export function formOfRow(value: unknown, names: FieldNames): ExampleForm | undefined {
   if (typeof value === "string") return "text";
-  if (!isRow(value)) return undefined;
+  if (!isRecord(value)) return undefined;
   const has = (form: ExampleForm): boolean =>
     namesOf(form, names).every((name) => Object.hasOwn(value, name));
   // A field that somebody named is what is meant.
@@ -114,21 +112,17 @@ export function formOfRow(value: unknown, names: FieldNames): ExampleForm | unde
 
 /** What to say of a first row whose fields say no form. */
 export function noForm(value: unknown, names: FieldNames, where: string): TextError {
-  if (!isRow(value)) {
+  if (!isRecord(value)) {
     return new TextError(
       "text.examples.form",
       `${where}: expected an object such as {"prompt": "...", "completion": "..."}, found ${shown(value)}`,
     );
   }
   const fields = Object.keys(value);
-  const listed = fields
-    .slice(0, 8)
-    .map((name) => JSON.stringify(name))
-    .join(", ");
   const wanted = DETECTED.flatMap((one) => namesOf(one, names));
   return new TextError(
     "text.examples.form",
-    `${where}: its fields say neither a text, nor a prompt with its completion, nor messages; it has ${listed === "" ? "no fields" : listed}.${didYouMean(fields[0] ?? "", wanted)}`,
+    `${where}: its fields say neither a text, nor a prompt with its completion, nor messages; it has ${listedFields(fields)}.${didYouMean(fields[0] ?? "", wanted)}`,
     {
       remedy:
         "Name the fields: --text-field; --prompt-field and --completion-field; or --messages-field.",
@@ -147,7 +141,7 @@ export function exampleOfRow(
   where: string,
 ): Example {
   if (form === "text" && typeof value === "string") return { form, text: value };
-  if (!isRow(value)) {
+  if (!isRecord(value)) {
     throw new TextError(
       "text.examples.field",
       `${where}: expected an object, found ${shown(value)}`,
@@ -213,13 +207,9 @@ function jsonField(value: unknown): unknown {
 function field(row: Row, name: string, where: string): unknown {
   if (Object.hasOwn(row, name)) return row[name];
   const names = Object.keys(row);
-  const listed = names
-    .slice(0, 8)
-    .map((known) => JSON.stringify(known))
-    .join(", ");
   throw new TextError(
     "text.examples.field",
-    `${where}: no field "${name}"; it has ${listed === "" ? "no fields" : listed}.${didYouMean(name, names)}`,
+    `${where}: no field "${name}"; it has ${listedFields(names)}.${didYouMean(name, names)}`,
     { remedy: "All rows of a file are of the form of its first one; give others in another file." },
   );
 }
@@ -256,7 +246,7 @@ function messageOf(value: unknown, where: string): Message {
   const fail = (problem: string): never => {
     throw new TextError("text.examples.messages", `${where}: ${problem}`);
   };
-  if (!isRow(value)) return fail(`expected an object, found ${shown(value)}`);
+  if (!isRecord(value)) return fail(`expected an object, found ${shown(value)}`);
   const { weight, train, ...fields } = withoutNulls(value);
   const { role, content } = fields;
   if (typeof role !== "string" || role === "")

@@ -8,6 +8,7 @@ import { EXAMPLE_FORMS, exampleOfRow, formOfRow, noForm, textsOfExample } from "
 import type { DataFormat, Example, ExampleForm, FieldNames } from "./example.ts";
 import { ExampleStore, sliceExamples } from "./example-set.ts";
 import type { ExampleSet } from "./example-set.ts";
+import type { DataRow } from "../text-reader.ts";
 
 /** A row of a file as an example. */
 export interface ReadExample {
@@ -25,13 +26,19 @@ export function* readExamples(
   names: FieldNames,
   onProgress?: (byteCount: number, byteTotal: number) => void,
 ): Generator<ReadExample> {
+  for (const { number, where, value } of placedRows(file, onProgress))
+    yield { row: number, where, example: exampleOfRow(value, form, names, where) };
+}
+
+/** Rows of a file, each with its place for messages. */
+export function* placedRows(
+  file: CorpusFile,
+  onProgress?: (byteCount: number, byteTotal: number) => void,
+): Generator<DataRow & { readonly where: string }> {
   const source = openCorpus(file);
   try {
     const rows = readRows(file, source, (done) => onProgress?.(done, source.byteLength));
-    for (const { number, value } of rows) {
-      const where = `${file.path}, row ${number}`;
-      yield { row: number, where, example: exampleOfRow(value, form, names, where) };
-    }
+    for (const row of rows) yield { ...row, where: `${file.path}, row ${row.number}` };
   } finally {
     source.close();
   }
@@ -66,8 +73,10 @@ export function exampleFormOf(
   return form;
 }
 
+/** Why a row gives nothing to learn, in the order of reports. */
+export const DROP_REASONS = ["empty", "masked", "cut off", "same"] as const;
 /** Why a row gives nothing to learn. */
-export type DropReason = "empty" | "masked" | "cut off" | "same";
+export type DropReason = (typeof DROP_REASONS)[number];
 
 const WHY: Readonly<Record<DropReason, string>> = {
   empty: "has fewer than two tokens",
@@ -75,13 +84,6 @@ const WHY: Readonly<Record<DropReason, string>> = {
   "cut off": "is so long that all that is to be learned is cut off",
   same: "has two answers that are the same",
 };
-
-export const DROP_REASONS = [
-  "empty",
-  "masked",
-  "cut off",
-  "same",
-] as const satisfies readonly DropReason[];
 
 /** A row that was left out. */
 export interface DroppedRow {

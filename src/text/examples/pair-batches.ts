@@ -1,9 +1,9 @@
 import { z } from "zod";
 import type { Batch, Batches } from "../batch.ts";
-import { TextError } from "../errors.ts";
 import { permutation } from "../permutation.ts";
 import { batchOf, noExamples } from "./example-batches.ts";
 import type { ExampleSet } from "./example-set.ts";
+import { savedPosition } from "../saved-position.ts";
 
 /** How pairs of answers are put into rows. */
 export interface PairRowOptions {
@@ -27,6 +27,8 @@ const stateSchema = z.object({
   tokenCount: count,
   contextLength: count,
 });
+
+const REMEDY = "Go on with the data, the context length and the method of the first run.";
 
 /** Where such batches stand; a checkpoint keeps it. */
 export type PairState = Readonly<z.infer<typeof stateSchema>>;
@@ -57,7 +59,10 @@ export class PairBatches implements Batches {
     this.#options = options;
     this.rowsPerEpoch = set.count / 2;
     if (resume === undefined) return;
-    const { epoch, position } = this.#read(resume);
+    const { epoch, position } = savedPosition(resume, stateSchema, this.#identity, {
+      remedy: REMEDY,
+      kindRemedy: REMEDY,
+    });
     this.#epoch = epoch;
     this.#position = position;
   }
@@ -84,26 +89,6 @@ export class PairBatches implements Batches {
       this.#position = 0;
     }
     return permutation(this.rowsPerEpoch, this.#options.seed, this.#epoch)(this.#position++);
-  }
-
-  #read(saved: unknown): PairState {
-    const remedy = "Go on with the data, the context length and the method of the first run.";
-    const parsed = stateSchema.safeParse(saved);
-    if (!parsed.success) {
-      throw new TextError("text.resume", `the data position: ${z.prettifyError(parsed.error)}`, {
-        remedy,
-      });
-    }
-    for (const [key, value] of Object.entries(this.#identity)) {
-      const before = parsed.data[key as keyof PairState];
-      if (before === value) continue;
-      throw new TextError(
-        "text.resume",
-        `the data position was saved with ${key} ${before}, now it is ${value}`,
-        { remedy },
-      );
-    }
-    return parsed.data;
   }
 }
 
