@@ -53,8 +53,6 @@ function nodeLines(node: FlatNode, label: string, depth: number): string[] {
         `${indent}${label} ${at}: table`,
         ...node.fields.flatMap((field) => nodeLines(field.node, `field ${field.slot}`, depth + 1)),
       ];
-    default:
-      return node satisfies never;
   }
 }
 

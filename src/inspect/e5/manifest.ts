@@ -105,8 +105,6 @@ function stringsOf(node: FlatNode): { offset: number; text: string }[] {
     case "scalar":
     case "reference":
       return [];
-    default:
-      return node satisfies never;
   }
 }
 
@@ -123,8 +121,6 @@ function bytesOf(node: FlatNode): number {
     case "scalar":
     case "reference":
       return 0;
-    default:
-      return node satisfies never;
   }
 }
 

@@ -60,8 +60,6 @@ export function placeText(place: OperandPlace): string {
       return place.address === null ? "on-chip" : `on-chip ${hex(place.address)}`;
     case "none":
       return "none";
-    default:
-      return place satisfies never;
   }
 }
 

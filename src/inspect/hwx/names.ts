@@ -53,14 +53,9 @@ export const WORD = {
   resultFormat: ["TileDMADst.Fmt", "TileDMADst.DstFmt"],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
-interface StrideNames {
-  readonly base: readonly string[];
-  readonly row: readonly string[];
-  readonly channel: readonly string[];
-  readonly depth: readonly string[];
-  readonly group: readonly string[];
-  readonly interleave: readonly string[];
-}
+type StrideNames = Readonly<
+  Record<"base" | "row" | "channel" | "depth" | "group" | "interleave", readonly string[]>
+>;
 
 /** Where a DMA operand's base, strides and interleave are. */
 export const DMA: Readonly<Record<"source" | "source2" | "result", StrideNames>> = {
@@ -106,11 +101,9 @@ export const DMA: Readonly<Record<"source" | "source2" | "result", StrideNames>>
 export const CORE_LIMIT = 16;
 
 /** The names of one core's weight registers. */
-export function coefficientNames(core: number): {
-  readonly enable: readonly string[];
-  readonly base: readonly string[];
-  readonly size: readonly string[];
-} {
+export function coefficientNames(
+  core: number,
+): Readonly<Record<"enable" | "base" | "size", readonly string[]>> {
   return {
     enable: [`KernelDMA.CoeffDMAConfig[${core}].En`, `KernelDMA.CoeffDMAConfig[${core}].Enable`],
     base: [`KernelDMA.CoeffBase[${core}].Addr`, `KernelDMA.CoeffBaseAddr[${core}].Addr`],

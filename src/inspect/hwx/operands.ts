@@ -23,16 +23,8 @@ export function operandBases(
 ): BaseIndices {
   const packets = task.records.filter((record) => record.kind === "address");
   if (packets.length === 0) return headerBases(header);
-  const bases: {
-    source: number | null;
-    source2: number | null;
-    kernel: number | null;
-    result: number | null;
-  } = {
-    source: null,
-    source2: null,
-    kernel: null,
-    result: null,
+  const bases: { -readonly [Operand in keyof BaseIndices]: number | null } = {
+    ...{ source: null, source2: null, kernel: null, result: null },
   };
   for (const packet of packets) {
     const place = map.byAddress.get(packet.address);

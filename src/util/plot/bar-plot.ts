@@ -1,18 +1,18 @@
 import { linearScale, shortNumber } from "./scale.ts";
 import {
-  FAINT,
   fixed,
   hue,
   INK,
-  lineAt,
   markAt,
-  MUTED,
   PAPER,
   picture,
   escapeText,
   textAt,
+  rowGrid,
+  axisParts,
+  legendParts,
 } from "./svg.ts";
-import type { Style } from "./svg.ts";
+import type { Style, Titled } from "./svg.ts";
 
 export interface Bar {
   /** Index into `BarPlot.kinds`. */
@@ -20,9 +20,7 @@ export interface Bar {
   readonly values: Readonly<Partial<Record<Style, number>>>;
 }
 
-export interface BarPlot {
-  readonly title: string;
-  readonly description: string;
+export interface BarPlot extends Titled {
   readonly valueLabel: string;
   readonly groupLabel: string;
   /** What the bars of a group are: the first is filled, the others are hatched. */
@@ -48,11 +46,10 @@ export function barPlot(plot: BarPlot): string {
   const bottom = HEIGHT - MARGIN.bottom;
   const right = WIDTH - MARGIN.right;
   const y = (value: number): number => bottom - scale.place(value) * (bottom - MARGIN.top);
-  const parts: string[] = [hatches(id, plot.kinds.length)];
-  for (const tick of scale.ticks) {
-    parts.push(lineAt(MARGIN.left, y(tick), right, y(tick), FAINT));
-    parts.push(textAt(MARGIN.left - 7, y(tick) + 4, shortNumber(tick), { anchor: "end" }));
-  }
+  const parts = [
+    hatches(id, plot.kinds.length),
+    ...rowGrid(scale.ticks, y, [MARGIN.left, right], shortNumber),
+  ];
   const slot = (right - MARGIN.left) / Math.max(1, plot.groups.length);
   const barWidth = Math.min(46, (slot * 0.78) / Math.max(1, plot.kinds.length));
   for (const [index, group] of plot.groups.entries()) {
@@ -62,23 +59,18 @@ export function barPlot(plot: BarPlot): string {
       parts.push(...barParts(plot, group.name, bar, start + place * barWidth, barWidth, y, id));
     parts.push(textAt(middle, bottom + 19, group.name, { anchor: "middle" }));
   }
+  const labels = { x: plot.groupLabel, y: plot.valueLabel };
   parts.push(
-    lineAt(MARGIN.left, bottom, right, bottom, INK),
-    textAt((MARGIN.left + right) / 2, HEIGHT - 10, plot.groupLabel, {
-      anchor: "middle",
-      fill: MUTED,
-    }),
-    textAt(15, (MARGIN.top + bottom) / 2, plot.valueLabel, {
-      anchor: "middle",
-      fill: MUTED,
-      rotate: true,
-    }),
-    ...legend(plot.kinds, id),
+    ...axisParts({ ...MARGIN, right, bottom, height: HEIGHT }, labels),
+    ...legendParts(
+      plot.kinds,
+      MARGIN.left,
+      (kind, left) =>
+        `<rect x="${fixed(left)}" y="12" width="18" height="13" fill="${fillOf(kind, id)}" stroke="${hue(kind)}"/>`,
+      { gap: 24, baseline: 23, letterWidth: 6.9, behind: 14 },
+    ),
   );
-  return picture(
-    { width: WIDTH, height: HEIGHT, title: plot.title, description: plot.description },
-    parts,
-  );
+  return picture({ ...plot, width: WIDTH, height: HEIGHT }, parts);
 }
 
 function fillOf(kind: number, id: string): string {
@@ -93,18 +85,6 @@ function hatches(id: string, count: number): string {
     return `<pattern id="${id}-${kind}" width="${step}" height="${step}" patternUnits="userSpaceOnUse" patternTransform="rotate(${kind === 1 ? 45 : -45})"><rect width="${step}" height="${step}" fill="${PAPER}"/><rect width="${step / 2}" height="${step}" fill="${hue(kind)}"/></pattern>`;
   });
   return `<defs>${patterns.join("")}</defs>`;
-}
-
-function legend(kinds: readonly string[], id: string): readonly string[] {
-  let left = MARGIN.left;
-  return kinds.flatMap((name, kind) => {
-    const parts = [
-      `<rect x="${fixed(left)}" y="12" width="18" height="13" fill="${fillOf(kind, id)}" stroke="${hue(kind)}"/>`,
-      textAt(left + 24, 23, name),
-    ];
-    left += 24 + name.length * 6.9 + 14;
-    return parts;
-  });
 }
 
 function barParts(

@@ -11,7 +11,7 @@ import {
   STYLES,
   textAt,
 } from "./svg.ts";
-import type { Style } from "./svg.ts";
+import type { Style, Titled } from "./svg.ts";
 
 export interface DotRow {
   readonly name: string;
@@ -20,9 +20,7 @@ export interface DotRow {
   readonly range?: readonly [number, number];
 }
 
-export interface DotPlot {
-  readonly title: string;
-  readonly description: string;
+export interface DotPlot extends Titled {
   readonly valueLabel: string;
   readonly rows: readonly DotRow[];
 }
@@ -80,7 +78,7 @@ export function dotPlot(plot: DotPlot): string {
     lineAt(left, bottom, right, bottom, INK),
     textAt((left + right) / 2, height - 10, plot.valueLabel, { anchor: "middle", fill: MUTED }),
   );
-  return picture({ width: WIDTH, height, title: plot.title, description: plot.description }, parts);
+  return picture({ ...plot, width: WIDTH, height }, parts);
 }
 
 /** A name in one line, or in two that are about as long, cut where a word or a number ends. */

@@ -1,4 +1,16 @@
-import { escapeText, FAINT, fixed, hue, INK, MUTED, PAPER, picture, textAt } from "./svg.ts";
+import {
+  escapeText,
+  FAINT,
+  fixed,
+  hue,
+  INK,
+  MUTED,
+  PAPER,
+  picture,
+  textAt,
+  legendParts,
+} from "./svg.ts";
+import type { Titled } from "./svg.ts";
 
 export interface FlowNode {
   readonly id: string;
@@ -23,9 +35,7 @@ export interface FlowEdge {
   readonly title: string;
 }
 
-export interface FlowPlot {
-  readonly title: string;
-  readonly description: string;
+export interface FlowPlot extends Titled {
   readonly nodes: readonly FlowNode[];
   readonly edges: readonly FlowEdge[];
   /** What colours mean: of nodes, then of edges. */
@@ -70,7 +80,7 @@ export function flowPlot(plot: FlowPlot): string {
       `<g data-key="${escapeText(node.key)}" class="picked"><title>${escapeText(node.title)}</title><rect x="${fixed(x)}" y="${fixed(y)}" width="${WIDE}" height="${HIGH}" rx="6" fill="${PAPER}" stroke="${FAINT}"/><rect x="${fixed(x)}" y="${fixed(y)}" width="${WIDE}" height="${HIGH}" rx="6" fill="${hue(node.kind)}" fill-opacity="0.16" stroke="${hue(node.kind)}" stroke-width="1.5"/>${textAt(x + 10, y + 19, label, { size: 13, fill: INK })}${textAt(x + 10, y + 36, node.detail, { size: 11.5, fill: MUTED })}</g>`,
     );
   }
-  return picture({ width, height, title: plot.title, description: plot.description }, parts);
+  return picture({ ...plot, width, height }, parts);
 }
 
 interface Place {
@@ -114,14 +124,10 @@ function arrowHeads(count: number): string {
 }
 
 function legend({ nodeKinds, edgeKinds }: FlowPlot): readonly string[] {
-  let left = MARGIN + 20;
-  return [...nodeKinds, ...edgeKinds].flatMap((name, kind) => {
-    const isNode = kind < nodeKinds.length;
-    const sign = isNode
+  const sign = (kind: number, left: number): string =>
+    kind < nodeKinds.length
       ? `<rect x="${fixed(left)}" y="6" width="16" height="12" rx="3" fill="${hue(kind)}" fill-opacity="0.2" stroke="${hue(kind)}"/>`
       : `<rect x="${fixed(left)}" y="11" width="16" height="2" fill="${hue(kind)}"/>`;
-    const text = textAt(left + 22, 17, name, { size: 12 });
-    left += 22 + name.length * 6.6 + 16;
-    return [sign, text];
-  });
+  const sizes = { gap: 22, baseline: 17, letterWidth: 6.6, behind: 16, size: 12 };
+  return legendParts([...nodeKinds, ...edgeKinds], MARGIN + 20, sign, sizes);
 }

@@ -1,7 +1,8 @@
 import { lonelyPoints } from "./down-sample.ts";
 import type { Curve } from "./down-sample.ts";
 import { logScale, roomAround, shortNumber, ticksBetween } from "./scale.ts";
-import { FAINT, fixed, hue, INK, lineAt, MUTED, picture, textAt } from "./svg.ts";
+import { fixed, hue, INK, lineAt, MUTED, picture, textAt, rowGrid } from "./svg.ts";
+import type { Titled } from "./svg.ts";
 
 export interface PlotLine extends Curve {
   readonly name: string;
@@ -10,9 +11,7 @@ export interface PlotLine extends Curve {
   readonly isFaint?: boolean;
 }
 
-export interface LinePlot {
-  readonly title: string;
-  readonly description: string;
+export interface LinePlot extends Titled {
   readonly xLabel: string;
   readonly lines: readonly PlotLine[];
   readonly isLog?: boolean;
@@ -35,13 +34,7 @@ export function linePlot(plot: LinePlot): string {
   const placeX = (value: number): number =>
     MARGIN.left + ((value - fromX) / (toX - fromX || 1)) * (right - MARGIN.left);
   const placeY = (value: number): number => bottom - scaleY.place(value) * (bottom - MARGIN.top);
-  const parts: string[] = [];
-  for (const tick of scaleY.ticks) {
-    parts.push(lineAt(MARGIN.left, placeY(tick), right, placeY(tick), FAINT));
-    parts.push(
-      textAt(MARGIN.left - 7, placeY(tick) + 4, formatY(tick), { anchor: "end", size: 12 }),
-    );
-  }
+  const parts = [...rowGrid(scaleY.ticks, placeY, [MARGIN.left, right], formatY, 12)];
   for (const tick of ticksBetween(fromX, toX)) {
     parts.push(lineAt(placeX(tick), bottom, placeX(tick), bottom + 4, INK));
     parts.push(textAt(placeX(tick), bottom + 18, formatX(tick), { anchor: "middle", size: 12 }));
@@ -73,10 +66,7 @@ export function linePlot(plot: LinePlot): string {
       size: 12,
     }),
   );
-  return picture(
-    { width: WIDTH, height: HEIGHT, title: plot.title, description: plot.description },
-    parts,
-  );
+  return picture({ ...plot, width: WIDTH, height: HEIGHT }, parts);
 }
 
 function pathOf(

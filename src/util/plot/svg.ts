@@ -83,11 +83,74 @@ export function pathThrough(
   return `<path d="${steps}" fill="none" stroke="${colour}" stroke-width="2"${dashed}/>`;
 }
 
-export interface Frame {
-  readonly width: number;
-  readonly height: number;
+/** What a picture is called, and what it shows, for those who do not see it. */
+export interface Titled {
   readonly title: string;
   readonly description: string;
+}
+
+export interface Frame extends Titled {
+  readonly width: number;
+  readonly height: number;
+}
+
+/** Horizontal lines at the ticks of a scale, from `left` to `right`, with their numbers before them. */
+export function rowGrid(
+  ticks: readonly number[],
+  y: (value: number) => number,
+  [left, right]: readonly [number, number],
+  format: (value: number) => string,
+  size?: number,
+): readonly string[] {
+  const options = { anchor: "end", ...(size !== undefined && { size }) } as const;
+  return ticks.flatMap((tick) => [
+    lineAt(left, y(tick), right, y(tick), FAINT),
+    textAt(left - 7, y(tick) + 4, format(tick), options),
+  ]);
+}
+
+/** The line of the axis at the bottom, with the words of both axes. */
+export function axisParts(
+  {
+    left,
+    right,
+    top,
+    bottom,
+    height,
+  }: Readonly<Record<"left" | "right" | "top" | "bottom" | "height", number>>,
+  labels: { readonly x: string; readonly y: string },
+): readonly string[] {
+  const options = { anchor: "middle", fill: MUTED } as const;
+  return [
+    lineAt(left, bottom, right, bottom, INK),
+    textAt((left + right) / 2, height - 10, labels.x, options),
+    textAt(15, (top + bottom) / 2, labels.y, { ...options, rotate: true }),
+  ];
+}
+
+/** What kinds look like, side by side from `left` on: a sign for each, its name `gap` behind the sign's beginning. */
+export function legendParts(
+  names: readonly string[],
+  left: number,
+  sign: (kind: number, left: number) => string,
+  { gap, baseline, letterWidth, behind, size = 13 }: LegendSizes,
+): readonly string[] {
+  let at = left;
+  return names.flatMap((name, kind) => {
+    const parts = [sign(kind, at), textAt(at + gap, baseline, name, { size })];
+    at += gap + name.length * letterWidth + behind;
+    return parts;
+  });
+}
+
+/** Room in a legend. */
+export interface LegendSizes {
+  readonly gap: number;
+  readonly baseline: number;
+  readonly letterWidth: number;
+  /** Between a name and the next sign. */
+  readonly behind: number;
+  readonly size?: number;
 }
 
 /** A whole picture with a name and a description for those who do not see it. */

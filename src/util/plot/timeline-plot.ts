@@ -1,6 +1,18 @@
 import { formatMs } from "../format.ts";
 import { linearScale, shortNumber } from "./scale.ts";
-import { escapeText, FAINT, fixed, hue, INK, lineAt, MUTED, picture, textAt } from "./svg.ts";
+import {
+  escapeText,
+  FAINT,
+  fixed,
+  hue,
+  INK,
+  lineAt,
+  MUTED,
+  picture,
+  textAt,
+  legendParts,
+} from "./svg.ts";
+import type { Titled } from "./svg.ts";
 
 export interface TimelineBar {
   /** Milliseconds from the start. */
@@ -13,9 +25,7 @@ export interface TimelineBar {
   readonly key?: string;
 }
 
-export interface TimelinePlot {
-  readonly title: string;
-  readonly description: string;
+export interface TimelinePlot extends Titled {
   readonly lanes: readonly {
     readonly name: string;
     readonly bars: readonly TimelineBar[];
@@ -79,9 +89,15 @@ export function timelinePlot(plot: TimelinePlot): string {
   parts.push(
     lineAt(LEFT, bottom, right, bottom, INK),
     textAt((LEFT + right) / 2, height - 8, "milliseconds", { anchor: "middle", fill: MUTED }),
-    ...legend(plot.kinds),
+    ...legendParts(
+      plot.kinds,
+      LEFT,
+      (kind, left) =>
+        `<rect x="${fixed(left)}" y="6" width="18" height="12" fill="${hue(kind)}" fill-opacity="0.6" stroke="${hue(kind)}"/>`,
+      { gap: 24, baseline: 17, letterWidth: 7, behind: 16, size: 12 },
+    ),
   );
-  return picture({ width: WIDTH, height, title: plot.title, description: plot.description }, parts);
+  return picture({ ...plot, width: WIDTH, height }, parts);
 }
 
 function labelIn({ label }: TimelineBar, left: number, wide: number, top: number): string {
@@ -89,16 +105,4 @@ function labelIn({ label }: TimelineBar, left: number, wide: number, top: number
   if (count < 4) return "";
   const text = label.length <= count ? label : `${label.slice(0, count - 1)}…`;
   return textAt(left + 4, top + 20, text, { size: 12 });
-}
-
-function legend(kinds: readonly string[]): readonly string[] {
-  let left = LEFT;
-  return kinds.flatMap((name, kind) => {
-    const parts = [
-      `<rect x="${fixed(left)}" y="6" width="18" height="12" fill="${hue(kind)}" fill-opacity="0.6" stroke="${hue(kind)}"/>`,
-      textAt(left + 24, 17, name, { size: 12 }),
-    ];
-    left += 24 + name.length * 7 + 16;
-    return parts;
-  });
 }

@@ -1,7 +1,6 @@
 import { linearScale, logScale, shortNumber, withTicks } from "./scale.ts";
 import type { Scale } from "./scale.ts";
 import {
-  FAINT,
   hue,
   INK,
   LETTER_WIDTH,
@@ -12,8 +11,10 @@ import {
   picture,
   spread,
   textAt,
+  rowGrid,
+  axisParts,
 } from "./svg.ts";
-import type { Style } from "./svg.ts";
+import type { Style, Titled } from "./svg.ts";
 
 export interface PlotPoint {
   readonly x: number;
@@ -40,9 +41,7 @@ export interface Axis {
   readonly format?: (value: number) => string;
 }
 
-export interface XyPlot {
-  readonly title: string;
-  readonly description: string;
+export interface XyPlot extends Titled {
   readonly x: Axis;
   readonly y: Axis;
   readonly series: readonly PlotSeries[];
@@ -102,10 +101,7 @@ export function xyPlot(plot: XyPlot): string {
       parts.push(markAt(x(point.x), y(point.y), series.style, hue(series.hue), point.title));
   }
   parts.push(...endLabels(plot, y));
-  return picture(
-    { width: WIDTH, height: HEIGHT, title: plot.title, description: plot.description },
-    parts,
-  );
+  return picture({ ...plot, width: WIDTH, height: HEIGHT }, parts);
 }
 
 /** Where the axes end: the names of the lines stand whole beside them. */
@@ -131,11 +127,7 @@ function gridParts(
   const bottom = HEIGHT - MARGIN.bottom;
   const formatX = plot.x.format ?? shortNumber;
   const formatY = plot.y.format ?? shortNumber;
-  const parts: string[] = [];
-  for (const tick of scaleY.ticks) {
-    parts.push(lineAt(MARGIN.left, y(tick), right, y(tick), FAINT));
-    parts.push(textAt(MARGIN.left - 7, y(tick) + 4, formatY(tick), { anchor: "end" }));
-  }
+  const parts = [...rowGrid(scaleY.ticks, y, [MARGIN.left, right], formatY)];
   let lastEnd = -Infinity;
   for (const tick of scaleX.ticks) {
     const label = formatX(tick);
@@ -146,16 +138,8 @@ function gridParts(
     lastEnd = x(tick) + half;
     parts.push(textAt(x(tick), bottom + 19, label, { anchor: "middle" }));
   }
-  parts.push(
-    lineAt(MARGIN.left, bottom, right, bottom, INK),
-    textAt((MARGIN.left + right) / 2, HEIGHT - 10, plot.x.label, { anchor: "middle", fill: MUTED }),
-    textAt(15, (MARGIN.top + bottom) / 2, plot.y.label, {
-      anchor: "middle",
-      fill: MUTED,
-      rotate: true,
-    }),
-  );
-  return parts;
+  const labels = { x: plot.x.label, y: plot.y.label };
+  return [...parts, ...axisParts({ ...MARGIN, right, bottom, height: HEIGHT }, labels)];
 }
 
 /** The names of series and guides beside their last points, moved apart. */
