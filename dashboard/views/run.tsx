@@ -56,6 +56,7 @@ export function RunView({ id, tab }: { readonly id: string; readonly tab: string
       {live.connection.value === "gone" && (
         <Problem text="This run's folder is gone. What stands here is what was last heard of it." />
       )}
+      {detail.failure !== null && <Problem text={`It ended by an error: ${detail.failure}`} />}
       {live.problem.value !== null && <Problem text={live.problem.value} />}
       <Tiles detail={detail} />
       <nav class="tabs" aria-label="Parts of the run">

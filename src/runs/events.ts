@@ -164,7 +164,14 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     meter: z.string().nullable(),
     reason: z.string().optional(),
   }),
-  z.object({ kind: z.literal("notice"), ...told, step, message: z.string() }),
+  z.object({
+    kind: z.literal("notice"),
+    ...told,
+    step,
+    message: z.string(),
+    /** The process ended by an error, which this is. */
+    failure: z.literal(true).optional(),
+  }),
   /** Somebody outside the process asked for this, and it is done: the run waits, goes on, or is saved. */
   z.object({
     kind: z.literal("control"),

@@ -211,6 +211,12 @@ describe("a run's stream of events", () => {
 
 describe("what a page may do", () => {
   const key = (): string => dashboard.address.split("#key=")[1] ?? "";
+  const writeWith = async (model: string, headers: Record<string, string>): Promise<Answer> =>
+    ask("/v1/completions", {
+      method: "POST",
+      headers: { "Content-Type": "application/json", ...headers },
+      body: JSON.stringify({ model, prompt: "a" }),
+    });
 
   it("takes the page's key for a run's token, and the token for an action", async () => {
     const folder = append("a", [report(1)]);
@@ -252,16 +258,10 @@ describe("what a page may do", () => {
 
   it("takes the page's key to write with a checkpoint, and knows no other models", async () => {
     append("a", [report(1)]);
-    const write = async (model: string, headers: Record<string, string>) =>
-      ask("/v1/completions", {
-        method: "POST",
-        headers: { "Content-Type": "application/json", ...headers },
-        body: JSON.stringify({ model, prompt: "a" }),
-      });
-    expect((await write("a", {})).status).toBe(401);
+    expect((await writeWith("a", {})).status).toBe(401);
     const authorization = { Authorization: `Bearer ${key()}` };
     for (const model of ["a", "a/checkpoint-1", "none", "../outside", "a/../../outside"])
-      expect([(await write(model, authorization)).status, model]).toEqual([404, model]);
+      expect([(await writeWith(model, authorization)).status, model]).toEqual([404, model]);
   });
 
   it("never leaves the folder of runs", async () => {
@@ -270,6 +270,18 @@ describe("what a page may do", () => {
     mkdirSync(outside);
     writeFileSync(eventsPath(outside), `${JSON.stringify({ t: 1, sequence: 1, ...report(1) })}\n`);
     symlinkSync(outside, join(root, "runs", "link"));
+    // A folder that is one, with files that are not its own.
+    for (const [id, file] of [
+      ["log", "events.ndjson"],
+      ["set", "config.yaml"],
+      ["nowhere", "config.yaml"],
+    ] as const) {
+      const folder = join(root, "runs", id);
+      mkdirSync(folder);
+      if (file !== "events.ndjson") append(id, [report(1)]);
+      symlinkSync(id === "nowhere" ? join(root, "none") : eventsPath(outside), join(folder, file));
+    }
+    symlinkSync(outside, join(root, "runs", "a", "checkpoint-9"));
     for (const id of [
       "..",
       "%2e%2e",
@@ -277,13 +289,43 @@ describe("what a page may do", () => {
       "..%5coutside",
       "%2fetc",
       "a%2f..%2f..%2foutside",
-      "link",
-      ".",
-      "a%00",
+      ...[
+        "link",
+        "log",
+        "set",
+        "nowhere",
+        ".",
+        "a%00",
+        "a%00/../../outside",
+        "%00",
+        "...",
+        "....//",
+      ],
+      ...[
+        "%252e%252e%252foutside",
+        "..%c0%afoutside",
+        "%c0%ae%c0%ae",
+        "..%00%2foutside",
+        "%E0%A4%A",
+      ],
+      ...[
+        "C:%5cWindows",
+        "C:",
+        "%5c%5cserver%5cshare",
+        "..%5c..%5coutside",
+        "%5c%3f%5cC:%5c",
+        "NUL",
+      ],
+      ...[encodeURIComponent(outside), `file:%2f%2f${outside}`, "a/../../outside", "a%2f", "%20a"],
     ])
       for (const rest of ["", "/series?names=train_loss", "/samples", "/events", "/token"])
         expect([(await ask(`/api/runs/${id}${rest}`)).status >= 400, id]).toEqual([true, id]);
-    expect((await ask("/api/comparison?runs=../outside")).status).toBe(404);
+    for (const id of ["../outside", "link", "log", encodeURIComponent(outside)])
+      for (const path of ["/api/comparison?name=train_loss&runs=", "/api/settings?run="])
+        expect([(await ask(`${path}${id}`)).status, id]).toEqual([404, id]);
+    for (const headers of [{ Authorization: `Bearer ${key()}` }])
+      for (const model of ["link/checkpoint-1", "a/checkpoint-9", "../outside", outside])
+        expect([(await writeWith(model, headers)).status, model]).toEqual([404, model]);
     expect((await json<RunList>("/api/runs")).runs.map(({ id }) => id)).toEqual(["a"]);
     for (const path of ["/../package.json", "/%2e%2e/package.json", "/.sources", "/page.js.map"])
       expect((await ask(path)).status).toBe(404);
@@ -299,7 +341,31 @@ describe("what a page may do", () => {
       const [foreign] = /@import|url\((?!data:|#)[^)]*|importScripts/.exec(text) ?? [];
       expect(foreign).toBeUndefined();
     }
-    expect((await ask("/", { headers: { Host: "evil.example" } })).status).toBe(403);
+    for (const Host of [
+      "evil.example",
+      "127.0.0.1.evil.example:7007",
+      "localhost.evil.example",
+      "a",
+    ])
+      expect([(await ask("/api/runs", { headers: { Host } })).status, Host]).toEqual([403, Host]);
+    for (const Host of ["LOCALHOST", `LocalHost:${dashboard.port}`, "[::1]:7007", "[::1]"])
+      expect([(await ask("/api/runs", { headers: { Host } })).status, Host]).toEqual([200, Host]);
+    // What a page whose name was turned to this machine would send, and pages of other ports.
+    const Host = `127.0.0.1:${dashboard.port}`;
+    for (const Origin of [
+      "http://evil.example",
+      "null",
+      "http://127.0.0.1:1",
+      "http://localhost",
+      "file://",
+    ])
+      expect([(await ask("/api/runs", { headers: { Host, Origin } })).status, Origin]).toEqual([
+        403,
+        Origin,
+      ]);
+    expect((await ask("/api/runs", { headers: { Host, Origin: `http://${Host}` } })).status).toBe(
+      200,
+    );
   });
 
   it("keeps its key over restarts, in a file for its owner alone", async () => {

@@ -7,6 +7,7 @@ import { Refusal } from "../errors.ts";
 import { ServerMetrics } from "../metrics.ts";
 import type { OpenAiParts } from "../openai/answers.ts";
 import { ServedModels } from "../openai/served-models.ts";
+import { isBelow } from "../runs/run-store.ts";
 import type { RunStore } from "../runs/run-store.ts";
 
 /** Two stand side by side, and one more is on its way. */
@@ -68,7 +69,9 @@ export class ModelPool {
 
   #folderOf(name: string): string {
     const [run = "", checkpoint, ...more] = name.split("/");
-    const checkpoints = listCheckpoints(this.#store.folder(run));
+    const checkpoints = listCheckpoints(this.#store.folder(run)).filter(({ folder }) =>
+      isBelow(folder, this.#store.root),
+    );
     const names = checkpoints.map(({ folder }) => basename(folder));
     const found =
       checkpoint === undefined

@@ -1,6 +1,7 @@
-import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { basename, join, sep } from "node:path";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
+import { CONFIG_FILE } from "../../runs/config-file.ts";
 import { RunError } from "../../runs/errors.ts";
 import { eventsPath } from "../../runs/event-log.ts";
 import { glimpseRun, isPausedAfter } from "../../runs/run-glimpse.ts";
@@ -64,7 +65,7 @@ export class RunStore {
 
   get ids(): readonly string[] {
     return listRuns(this.root)
-      .filter((folder) => isBelow(folder, this.root))
+      .filter((folder) => staysBelow(folder, this.root))
       .map((folder) => basename(folder));
   }
 
@@ -72,7 +73,8 @@ export class RunStore {
   folder(id: string): string {
     const folder = join(this.root, id);
     const isName = id !== "" && id === basename(id) && id !== "." && id !== "..";
-    if (isName && existsSync(folder) && isBelow(folder, this.root) && isRun(folder)) return folder;
+    if (isName && existsSync(folder) && staysBelow(folder, this.root) && isRun(folder))
+      return folder;
     const near = nearestName(id, this.ids);
     throw new Refusal(
       404,
@@ -128,6 +130,7 @@ export class RunStore {
       power: record.last("power") ?? null,
       timings: record.timings ?? null,
       progress: record.progress ?? null,
+      failure: row.state === "running" ? null : failureOf(record),
       notices: record.events
         .filter((event) => event.kind === "notice")
         .slice(-NOTICE_COUNT)
@@ -296,14 +299,32 @@ function curveOf(record: RunRecord, name: string, request: CurveRequest): Curve 
   });
 }
 
+/** The error by which a run's last process ended. */
+function failureOf(record: RunRecord): string | null {
+  const last = record.events.at(-1);
+  return last?.kind === "notice" && last.failure === true ? last.message : null;
+}
+
 function lastOf(list: { readonly length: number; readonly [index: number]: number } | undefined) {
   return list === undefined ? undefined : list[list.length - 1];
 }
 
-/** Whether a folder, links followed, stands below another. */
-function isBelow(folder: string, root: string): boolean {
+/** Whether a run's folder and what is told of it stand below another folder, links followed. */
+function staysBelow(folder: string, root: string): boolean {
+  return [folder, eventsPath(folder), join(folder, CONFIG_FILE)].every(
+    (path) => isBelow(path, root) || (path !== folder && !isThere(path)),
+  );
+}
+
+/** Whether there is anything of this name, a link that leads nowhere included. */
+function isThere(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+}
+
+/** Whether a file or folder, links followed, stands below another. */
+export function isBelow(path: string, root: string): boolean {
   try {
-    return realpathSync(folder).startsWith(`${realpathSync(root)}${sep}`);
+    return realpathSync.native(path).startsWith(`${realpathSync.native(root)}${sep}`);
   } catch {
     return false;
   }

@@ -35,6 +35,8 @@ export interface RunDetail {
   readonly timings: EventOf<"timings"> | null;
   /** What it is doing where there is no report yet. */
   readonly progress: string | null;
+  /** What it ended by, where that was an error. */
+  readonly failure: string | null;
   readonly notices: readonly { readonly step: number; readonly message: string }[];
   readonly checkpoints: readonly CheckpointView[];
   /** Whether the newest checkpoint has a chat template. */

@@ -5,6 +5,7 @@ import { EventLog, eventsPath, readEvents, rewindTo } from "../../runs/event-log
 import type { TrainEvent, UntimedEvent } from "../../runs/events.ts";
 import { trackerNames, Trackers } from "../../track/trackers.ts";
 import { writeWholeFile } from "../../util/atomic-file.ts";
+import { AnecdoteError } from "../../util/errors.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { savedSettings } from "../config/saved-settings.ts";
 import { doneEvents } from "./activities.ts";
@@ -68,6 +69,16 @@ export class RunLog {
     this.#trackers?.add(event);
     this.#listener.onEvent(event);
     return event;
+  }
+
+  /** Tells those who read the log why nothing comes any more; the caller gets the error itself. */
+  failed(step: number, error: unknown): void {
+    if (!(error instanceof AnecdoteError)) return;
+    try {
+      this.#log?.append({ kind: "notice", step, message: error.message, failure: true });
+    } catch {
+      // A disk that takes nothing may be what it failed by.
+    }
   }
 
   close(): void {

@@ -135,10 +135,11 @@ export class TrainingRun {
     const files = openFileWeights(this.#model);
     const loaded = await this.#load(plan, step, files);
     let activities: RunActivities | undefined;
+    let trainer: Trainer | undefined;
     try {
       this.#log.progress(step, point === undefined ? "initialising weights" : "loading weights");
       await this.#restore(loaded, point);
-      const trainer = this.#trainer(loaded, batches, point?.state, group);
+      trainer = this.#trainer(loaded, batches, point?.state, group);
       const { tokenizer } = this.#data;
       const runFiles: RunFiles = {
         model: this.#data.model,
@@ -170,6 +171,9 @@ export class TrainingRun {
       }
       leftFile.clear();
       return await this.#loop(trainer, activities).run();
+    } catch (error) {
+      this.#log.failed(trainer?.step ?? step, error);
+      throw error;
     } finally {
       await activities?.close();
       this.#log.close();
