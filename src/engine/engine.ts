@@ -36,6 +36,11 @@ export interface LoadOptions {
   /** Persistent buffers of the same name and type are those of this plan, not new ones. */
   readonly share?: LoadedPlan;
   /**
+   * The numbers of weights do not change any more once the plan is loaded: an engine may keep them in a form that suits it
+   * as well. What it computes with is undefined where they change all the same.
+   */
+  readonly frozenWeights?: boolean;
+  /**
    * Fills all numbers of a weight that stays in a file (`BufferSpec.isInFile`), by the buffer's name; a plan that shares
    * another's buffers reads as that one does. Engines that cannot read weights so refuse such plans.
    */

@@ -18,6 +18,8 @@ export interface DecoderOptions {
   readonly model: Model;
   /** A plan whose weight buffers are the model's: a training plan, or one of `buildWeightsPlan`. It must outlive the decoder. */
   readonly weights: LoadedPlan;
+  /** The weights do not change while the decoder lives, and memory for a second copy of them is there. Default false. */
+  readonly frozenWeights?: boolean;
   /** Rows of a prompt that run at once. Default 32. */
   readonly prefillRowCount?: number;
   /** Sequences that one run continues at most; more are run in turns. Default 32. */
@@ -373,13 +375,13 @@ export class Decoder {
 
   async #shape(size: ShapeSize): Promise<CacheShape> {
     const key = keyOf(size);
-    const { engine, model, weights } = this.#options;
+    const { engine, model, weights, frozenWeights = false } = this.#options;
     const found = this.#shapes.get(key);
     this.#shapes.delete(key);
     const shape =
       found ??
       new CacheShape(
-        await engine.load(this.#planOf(size), { share: weights }),
+        await engine.load(this.#planOf(size), { share: weights, frozenWeights }),
         ...([model, size] as const),
       );
     this.#shapes.set(key, shape);

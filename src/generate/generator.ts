@@ -22,6 +22,8 @@ export interface GeneratorParts {
   readonly tokenizer: Tokenizer;
   /** A loaded plan whose weights are used, under their Hugging Face names. */
   readonly weights: LoadedPlan;
+  /** As `DecoderOptions.frozenWeights`: texts that are written together take less time, one alone somewhat more. */
+  readonly frozenWeights?: boolean;
   /** How the documents began that the model was trained on; default: as the tokenizer's template says. */
   readonly trained?: TrainedBeginnings | undefined;
   /** How the model wants to be sampled, where nothing else is asked; its end tokens end a text. */
@@ -105,6 +107,7 @@ export class Generator {
     );
     this.#decoder = new Decoder({
       ...{ engine, model, weights, maximumBatch: this.#maximumTexts },
+      frozenWeights: parts.frozenWeights ?? false,
       optimize: (fn) => optimize(fn),
     });
   }

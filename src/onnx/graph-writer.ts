@@ -9,6 +9,8 @@ import {
   GraphProtoSchema,
   ModelProtoSchema,
   NodeProtoSchema,
+  StringStringEntryProtoSchema,
+  TensorProto_DataLocation,
   TensorProtoSchema,
   TensorShapeProto_DimensionSchema,
   ValueInfoProtoSchema,
@@ -89,6 +91,20 @@ export class GraphWriter {
 
   input(name: string, dataType: DataType, shape: readonly number[]): string {
     this.#inputs.push(valueInfo(name, dataType, shape));
+    return name;
+  }
+
+  /** A constant whose numbers whoever opens the model gives; they are in no file. */
+  givenConstant(name: string, dataType: DataType, shape: readonly number[]): string {
+    this.#initializers.push(
+      create(TensorProtoSchema, {
+        name,
+        dataType: elementTypeOf(dataType),
+        dims: shape.map(BigInt),
+        dataLocation: TensorProto_DataLocation.EXTERNAL,
+        externalData: [create(StringStringEntryProtoSchema, { key: "location", value: "given" })],
+      }),
+    );
     return name;
   }
 

@@ -31,6 +31,8 @@ export interface ToOnnxOptions {
   readonly isForDevice?: boolean;
   /** The runtime has the operators of `foreign-products.ts`. Default false. */
   readonly hasForeignProducts?: boolean;
+  /** Inputs that are constants of the model, whose numbers are given with it when it is opened (`in:<name>`). */
+  readonly given?: ReadonlySet<string>;
 }
 
 export interface OnnxModel {
@@ -98,7 +100,9 @@ class FunctionLowering {
       }
       const computed = computeTypeOf(type.dataType);
       const held = this.#options.isForDevice === true ? computed : type.dataType;
-      graph.input(`in:${name}`, held, staticShape(type, `${this.#fn.name}'s input "${name}"`));
+      const shape = staticShape(type, `${this.#fn.name}'s input "${name}"`);
+      if (this.#options.given?.has(name) === true) graph.givenConstant(`in:${name}`, held, shape);
+      else graph.input(`in:${name}`, held, shape);
       const isUsed = used.has(input) || this.#fn.outputs.includes(input);
       this.#names.set(
         input,

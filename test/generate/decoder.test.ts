@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createCpuEngine } from "../../src/engine/cpu/index.ts";
 import { createEngine } from "../../src/engine/create.ts";
 import type { CompilationCost, Engine, LoadedPlan } from "../../src/engine/engine.ts";
 import { weightViews } from "../../src/engine/weight-views.ts";
@@ -89,10 +90,18 @@ async function writeTogether(options: DecoderOptions): Promise<readonly Written[
   return results;
 }
 
-describe.each(["reference", "cpu", "sim:m4"])("a running batch on the %s engine", (engineName) => {
+const FROZEN = "cpu with frozen weights";
+
+/** An engine, that of `FROZEN` with constants in models of every size. */
+async function engineNamed(name: string): Promise<Engine> {
+  if (name === FROZEN) return createCpuEngine({ threads: 1, constantsFrom: 0 });
+  return createEngine(name, { threads: 1 });
+}
+
+describe.each(["reference", "cpu", FROZEN, "sim:m4"])("a running batch on %s", (engineName) => {
   let engine: Engine;
   beforeAll(async () => {
-    engine = await createEngine(engineName, { threads: 1 });
+    engine = await engineNamed(engineName);
   });
   afterAll(() => engine.close());
 
@@ -101,7 +110,8 @@ describe.each(["reference", "cpu", "sim:m4"])("a running batch on the %s engine"
     async (json) => {
       const model = modelOf(parseModelConfig(json));
       const weights = await freshWeights(engine, model);
-      const options = { engine, model, weights, prefillRowCount: 24 };
+      const frozenWeights = engineName === FROZEN;
+      const options = { engine, model, weights, frozenWeights, prefillRowCount: 24 };
       const together = await writeTogether(options);
       for (const [index, { tokens, logits }] of together.entries()) {
         const alone = await writeAlone(options, index);
@@ -121,6 +131,74 @@ describe.each(["reference", "cpu", "sim:m4"])("a running batch on the %s engine"
     },
     60_000,
   );
+});
+
+describe("frozen weights on the CPU engine", () => {
+  let engines: readonly [Engine, Engine];
+  beforeAll(async () => {
+    engines = [await engineNamed(FROZEN), await engineNamed("reference")];
+  });
+  afterAll(async () => {
+    for (const engine of engines) await engine.close();
+  });
+
+  it.each(FAMILY_JSON)("of $model_type give the oracle's scores", async (json) => {
+    const model = modelOf(parseModelConfig(json));
+    const scores: Float32Array[] = [];
+    for (const engine of engines) {
+      const weights = await freshWeights(engine, model);
+      const reasons: string[] = [];
+      const watching: Engine = {
+        ...engine,
+        load: async (plan, options) => {
+          const loaded = await engine.load(plan, options);
+          for (const section of plan.sections.keys())
+            reasons.push(loaded.describeExecution?.(section).reason ?? "");
+          return loaded;
+        },
+      };
+      const decoder = new Decoder({ engine: watching, model, weights, frozenWeights: true });
+      const sequences = [decoder.sequence(), decoder.sequence()];
+      const prompt = promptOf(4, 50);
+      for (const sequence of sequences) await decoder.append(sequence, prompt);
+      const entries = sequences.map((sequence, index) => ({ sequence, token: 7 + index }));
+      for (const logits of await decoder.step(entries)) scores.push(logits);
+      if (engine === engines[0]) {
+        expect(reasons.length).toBeGreaterThan(3);
+        for (const reason of reasons) expect(reason).toMatch(/matrices as constants$/);
+      }
+      await decoder.close();
+      await weights.close();
+    }
+    const [first, second, ...wanted] = scores;
+    for (const [index, found] of [first, second].entries()) {
+      const size = Math.max(...(wanted[index] ?? []).map(Math.abs));
+      for (const [token, score] of (found ?? []).entries())
+        expect(Math.abs(score - (wanted[index]?.[token] ?? NaN)) / size).toBeLessThan(5e-5);
+    }
+  });
+
+  it("are those of each model, of several that stay open at once", async () => {
+    const [engine] = engines;
+    const model = modelOf(parseModelConfig(LLAMA_JSON));
+    const logits: Float32Array[] = [];
+    const close: (() => Promise<void>)[] = [];
+    for (const factor of [1, 1, -1]) {
+      const weights = await freshWeights(engine, model);
+      const embedding = weights.view("model.embed_tokens.weight");
+      embedding.forEach((value, index) => (embedding[index] = factor * Number(value)));
+      const decoder = new Decoder({ engine, model, weights, frozenWeights: true });
+      const [scores] = await decoder.step([{ sequence: decoder.sequence(), token: 7 }]);
+      logits.push(Float32Array.from(scores ?? []));
+      close.push(async () => {
+        await decoder.close();
+        await weights.close();
+      });
+    }
+    for (const each of close) await each();
+    expect(logits[1]).toEqual(logits[0]);
+    expect(logits[2]).not.toEqual(logits[0]);
+  });
 });
 
 describe("a prompt of few tokens on the CPU engine", () => {

@@ -33,6 +33,11 @@ export interface CompileOptions {
   readonly label: string;
   /** Threads wait busily for the next op: quick for small functions, costly for whoever shares the cores. */
   readonly spins: boolean;
+  /**
+   * Inputs that hold the same numbers in every run, by the function's names: the compiler may keep them in another form as
+   * well, and does not want them bound. Only where `keepsRowBits` says so.
+   */
+  readonly constants?: readonly TensorPlace[];
 }
 
 /**
@@ -43,6 +48,11 @@ export interface FunctionCompiler {
   /** Names what runs and its version. */
   readonly version: string;
   suits(fn: MilFunction): boolean;
+  /**
+   * Whether it takes constants, and a product with one gives a row the same bits whatever number of rows stands beside it.
+   * Absent: it does not.
+   */
+  keepsRowBits?(): Promise<boolean>;
   /** What a function becomes, in a few words; costs nothing, so that plans can print it before anything compiles. */
   describe(fn: MilFunction): string;
   /** Throws `EngineError` naming `label` for a function that it refuses. */

@@ -11,7 +11,8 @@ import type {
 import { BufferStore } from "./buffer-store.ts";
 import type { StoreRequests } from "./buffer-store.ts";
 import type { KernelPlace } from "../host/host-kernels.ts";
-import { prepareGraph } from "./graph-step.ts";
+import { constantInputs, sectionsWithConstants } from "./constants.ts";
+import { prepareGraph, tensorPlace } from "./graph-step.ts";
 import { buffersTogether, kernelSuits, prepareKernel, scratchBytes } from "../host/host-kernels.ts";
 import type { KernelPool } from "../host/kernel-pool.ts";
 import type { KernelMemory } from "../host/kernel-job.ts";
@@ -21,11 +22,11 @@ import { compileRows } from "./rows/row-compiler.ts";
 import type { RowProgram } from "./rows/instructions.ts";
 import { describeRows, prepareRows, roomBytes } from "./rows/row-step.ts";
 import { planSection, regionsOf } from "./section.ts";
-import type { SectionStep } from "./section.ts";
+import type { GraphStep, SectionStep } from "./section.ts";
 import { PlanRecord, sharedPlan, turn } from "../host/plan-record.ts";
 import type { DispatchTime } from "../host/plan-record.ts";
 import { packSection } from "../../plan/memory.ts";
-import type { CompiledFunction, FunctionCompiler } from "./compiler.ts";
+import type { CompiledFunction, FunctionCompiler, TensorPlace } from "./compiler.ts";
 import { EngineError } from "../errors.ts";
 
 /** How long a section may run before the event loop gets a turn. */
@@ -41,6 +42,8 @@ export interface CpuPlanContext {
   /** Whether a graph's threads wait busily between its nodes. */
   readonly spins: boolean;
   readonly join: JoinRule;
+  /** Sections whose matrices have so many numbers take them as constants. Absent: none does. */
+  readonly constantsFrom: number | undefined;
 }
 
 /** Whether neighbouring dispatches become one graph; "auto" decides by the size of the section. */
@@ -61,8 +64,6 @@ interface PreparedStep {
   /** Dispatches of the section that are done after it. */
   readonly dispatchCount: number;
 }
-
-export type GraphStep = Extract<SectionStep, { readonly kind: "graph" }>;
 
 /** A plan on the CPU engine: buffers, compiled graphs and kernels bound to them. */
 export class CpuPlan implements LoadedPlan {
@@ -85,6 +86,8 @@ export class CpuPlan implements LoadedPlan {
   readonly #views = new Map<string, BufferView>();
   readonly #onProgress: LoadOptions["onProgress"];
   readonly #readWeight: LoadOptions["readWeight"];
+  /** Sections whose weights are constants of their graphs. */
+  readonly #frozen: ReadonlySet<string>;
 
   constructor(context: CpuPlanContext, plan: Plan, options: LoadOptions) {
     const share = sharedPlan(options, (other) => other instanceof CpuPlan);
@@ -93,7 +96,11 @@ export class CpuPlan implements LoadedPlan {
     this.#readWeight = options.readWeight ?? share?.readWeight;
     this.#context = context;
     this.#onProgress = options.onProgress;
-    const rows = share?.store.guestRoom === undefined ? undefined : rowPrograms(plan);
+    this.#frozen =
+      context.constantsFrom === undefined
+        ? new Set()
+        : sectionsWithConstants(plan, context.constantsFrom);
+    const rows = share?.store.guestRoom === undefined ? undefined : rowPrograms(plan, this.#frozen);
     const requests = requestsOf(plan, rows, context.threads);
     const store = new BufferStore(plan, requests, share?.store);
     this.#store = store;
@@ -103,7 +110,9 @@ export class CpuPlan implements LoadedPlan {
     };
     let roomOffset = 0;
     for (const section of plan.sections.keys()) {
-      const { isJoined, reason } = joinChoice(plan, section, context.join);
+      const { isJoined, reason } = this.#frozen.has(section)
+        ? { isJoined: context.join !== "never", reason: FROZEN_REASON }
+        : joinChoice(plan, section, context.join);
       const program = rows?.programs.get(section);
       const whole = rows?.room === undefined ? undefined : store.scratch(rows.room);
       const room = whole && { ...whole, byteOffset: whole.byteOffset + roomOffset };
@@ -296,9 +305,12 @@ export class CpuPlan implements LoadedPlan {
   }
 
   async #prepareGraph(section: string, step: GraphStep): Promise<() => Promise<void> | void> {
-    const known = this.#compiled.get(step.pattern);
-    const compiled = known ?? this.#compile(step);
-    if (known === undefined) this.#compiled.set(step.pattern, compiled);
+    const constants = this.#frozen.has(section) ? this.#constantsOf(section, step) : [];
+    // Equal functions over other constants are other graphs.
+    const pattern = constants.length > 0 ? `${section} ${step.label}` : step.pattern;
+    const known = this.#compiled.get(pattern);
+    const compiled = known ?? this.#compile(step, constants);
+    if (known === undefined) this.#compiled.set(pattern, compiled);
     const graph = prepareGraph(await compiled, step, (region) =>
       this.#store.place(section, region),
     );
@@ -307,11 +319,20 @@ export class CpuPlan implements LoadedPlan {
     return graph.run;
   }
 
-  async #compile(step: GraphStep): Promise<CompiledFunction> {
+  #constantsOf(section: string, step: GraphStep): readonly TensorPlace[] {
+    const { fn, inputs } = step.joined;
+    return [...constantInputs(this.plan, step)].flatMap((index) => {
+      const [value, region] = [fn.inputs[index], inputs[index]];
+      if (value === undefined || region === undefined) return [];
+      return [tensorPlace(value.name, value.type, this.#store.place(section, region))];
+    });
+  }
+
+  async #compile(step: GraphStep, constants: readonly TensorPlace[]): Promise<CompiledFunction> {
     const { spins } = this.#context;
     const compiled = await this.#compilerOf(step).compile(step.joined.fn, {
       label: step.label,
-      spins,
+      ...{ spins, constants },
     });
     this.#estimatedBytes = Math.max(this.#estimatedBytes, compiled.intermediateBytes);
     return compiled;
@@ -356,8 +377,10 @@ interface RowPrograms {
   readonly room: string | undefined;
 }
 
-function rowPrograms(plan: Plan): RowPrograms {
-  const sections = [...plan.sections.keys()];
+const FROZEN_REASON = "its weights do not change: one graph with their matrices as constants";
+
+function rowPrograms(plan: Plan, others: ReadonlySet<string>): RowPrograms {
+  const sections = [...plan.sections.keys()].filter((section) => !others.has(section));
   return {
     programs: new Map(sections.map((section) => [section, compileRows(plan, section)])),
     room: [...plan.buffers.values()].find(({ role }) => role === "output")?.name,

@@ -136,7 +136,8 @@ function regionAt(regions: readonly Region[], index: number): Region {
   return region;
 }
 
-function tensorPlace(name: string, type: MilType, place: MemoryPlace): TensorPlace {
+/** Memory of a port. */
+export function tensorPlace(name: string, type: MilType, place: MemoryPlace): TensorPlace {
   if (type.kind !== "tensor")
     throw new EngineError("engine.cpu.type", "inputs and outputs of programs must be tensors");
   return {

@@ -4,6 +4,7 @@ import type { Engine, EngineDescription, FewRowCounts, LoadOptions } from "../en
 import { EngineError } from "../errors.ts";
 import { openBlas } from "./blas/blas.ts";
 import { OpenPlans } from "../host/open-plans.ts";
+import { FROZEN_NUMBERS } from "./constants.ts";
 import { CpuPlan } from "./cpu-plan.ts";
 import type { JoinRule } from "./cpu-plan.ts";
 import { KernelPool } from "../host/kernel-pool.ts";
@@ -20,6 +21,8 @@ export interface CpuEngineOptions {
   readonly useNative?: boolean;
   /** Whether neighbouring dispatches become one graph. Default "auto": in small sections. */
   readonly join?: JoinRule;
+  /** Numbers that the matrices of a section have at least to be constants where weights are frozen. Default 1e6. */
+  readonly constantsFrom?: number;
   /** Asked before ONNX Runtime for every function; closed with the engine. */
   readonly compilers?: readonly FunctionCompiler[];
   /**
@@ -87,8 +90,14 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
     fewRowCounts: FEW_ROW_COUNTS,
     load: async (plan: Plan, loadOptions: LoadOptions = {}) => {
       if (isClosed) throw new EngineError("engine.closed", "the CPU engine is closed");
+      const mayBeConstants = loadOptions.frozenWeights === true && (await keepsRowBits(compilers));
       const loaded = new CpuPlan(
-        { compilers, kernels, threads, spins: !isBusy, join: options.join ?? "auto" },
+        {
+          ...{ compilers, kernels, threads, spins: !isBusy, join: options.join ?? "auto" },
+          constantsFrom: mayBeConstants
+            ? (options.constantsFrom ?? FROZEN_NUMBERS.from)
+            : undefined,
+        },
         plan,
         loadOptions,
       );
@@ -103,4 +112,10 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
       await pool?.close();
     },
   };
+}
+
+/** Whether constants leave every row's bits as they are alone, whichever of these compiles a function. */
+async function keepsRowBits(compilers: readonly FunctionCompiler[]): Promise<boolean> {
+  for (const compiler of compilers) if ((await compiler.keepsRowBits?.()) !== true) return false;
+  return true;
 }

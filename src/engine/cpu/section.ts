@@ -17,6 +17,8 @@ export type SectionStep =
     }
   | { readonly kind: "kernel"; readonly label: string; readonly dispatch: BoundDispatch };
 
+export type GraphStep = Extract<SectionStep, { readonly kind: "graph" }>;
+
 /** Splits a section into steps. `isJoined` puts neighbours into one graph, else every dispatch has its own. */
 export function planSection(
   plan: Plan,

@@ -103,6 +103,8 @@ export class TextWriter {
             turns,
             generation,
           },
+          // By what may be written together and not by what is: a text's bits do not depend on its neighbours.
+          frozenWeights: maximumTexts > 1,
           trained: trainedBeginnings(folder),
         }),
       ]),

@@ -81,6 +81,8 @@ export const scaledProduct: FindFusion = (root, uses) => {
     if (operands === undefined) continue;
     if (shapeOf(factor).length > shapeOf(operands.x).length) continue;
     if (shapeOf(operands.x).length < 2 || shapeOf(operands.y).length < 2) continue;
+    // The runtime reads the right operand of a single row where it stands, but with a factor it packs all of it first.
+    if (shapeOf(operands.x).at(-2) === 1 && !flagOf(product, "transpose_x")) continue;
     return {
       inner: [product],
       emit: (site, give) => {

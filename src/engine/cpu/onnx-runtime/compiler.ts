@@ -11,6 +11,7 @@ import type {
   TensorPlace,
 } from "../compiler.ts";
 import type { CompiledGraph, GraphRuntime } from "./graph-runtime.ts";
+import { keepsRowBits } from "./row-bits.ts";
 
 interface Session {
   readonly graph: Promise<CompiledGraph>;
@@ -22,10 +23,22 @@ export class OnnxCompiler implements FunctionCompiler {
   readonly version: string;
   readonly #runtime: GraphRuntime;
   readonly #sessions = new Map<string, Session>();
+  /** Tells memories of constants apart. */
+  readonly #memories = new WeakMap<TensorPlace["buffer"], number>();
+  #memoryCount = 0;
+  #keepsRowBits: Promise<boolean> | undefined;
 
   constructor(runtime: GraphRuntime, version: string) {
     this.#runtime = runtime;
     this.version = version;
+  }
+
+  /** Tried out when it is first asked. */
+  keepsRowBits(): Promise<boolean> {
+    this.#keepsRowBits ??= this.#runtime.takesConstants
+      ? keepsRowBits(this)
+      : Promise.resolve(false);
+    return this.#keepsRowBits;
   }
 
   suits(): boolean {
@@ -40,14 +53,23 @@ export class OnnxCompiler implements FunctionCompiler {
     return products === 0 ? text : `${text}, ${products} of them by ${foreignProducts}`;
   }
 
-  async compile(fn: MilFunction, { label, spins }: CompileOptions): Promise<CompiledFunction> {
+  async compile(
+    fn: MilFunction,
+    { label, spins, constants = [] }: CompileOptions,
+  ): Promise<CompiledFunction> {
+    const given = new Set(constants.map(({ name }) => name));
     const { bytes, intermediateBytes } = functionToOnnx(fn, {
-      hasForeignProducts: this.#runtime.foreignProducts !== undefined,
+      given,
+      // Packed constants are the runtime's own, and leave a row's bits as they are alone.
+      hasForeignProducts: given.size === 0 && this.#runtime.foreignProducts !== undefined,
     });
-    const hash = createHash("sha256").update(bytes).digest("hex");
-    const key = spins ? hash : `${hash} sleeping`;
+    const hash = createHash("sha256").update(bytes);
+    // Equal functions over other numbers are different ones.
+    for (const place of constants)
+      hash.update(`${this.#numberOf(place.buffer)} ${place.byteOffset};`);
+    const key = `${hash.digest("hex")}${spins ? "" : " sleeping"}`;
     const session = this.#sessions.get(key) ?? {
-      graph: this.#runtime.compile(bytes, { spins }),
+      graph: this.#runtime.compile(bytes, { spins, constants: constants.map(prefixed("in:")) }),
       users: 0,
     };
     this.#sessions.set(key, session);
@@ -57,7 +79,10 @@ export class OnnxCompiler implements FunctionCompiler {
       return {
         intermediateBytes,
         bind: (inputs, outputs) =>
-          graph.bind(inputs.map(prefixed("in:")), outputs.map(prefixed("out:"))),
+          graph.bind(
+            inputs.filter(({ name }) => !given.has(name)).map(prefixed("in:")),
+            outputs.map(prefixed("out:")),
+          ),
         release: () => this.#release(key),
       };
     } catch (error) {
@@ -79,6 +104,12 @@ export class OnnxCompiler implements FunctionCompiler {
     this.#sessions.clear();
     for (const { graph } of sessions) await (await graph).release();
     await this.#runtime.close();
+  }
+
+  #numberOf(buffer: TensorPlace["buffer"]): number {
+    const number = this.#memories.get(buffer) ?? this.#memoryCount++;
+    this.#memories.set(buffer, number);
+    return number;
   }
 
   async #release(key: string): Promise<void> {

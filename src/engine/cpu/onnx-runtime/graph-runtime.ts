@@ -10,6 +10,8 @@ export interface CompiledGraph {
 export interface GraphOptions {
   /** Threads wait busily for the next node. */
   readonly spins: boolean;
+  /** Numbers of the model's given constants, by their names in it; they stay where they are and must not change. */
+  readonly constants?: readonly TensorPlace[];
 }
 
 /** A way to ONNX Runtime: its C interface, or its binding to JavaScript. */
@@ -18,6 +20,8 @@ export interface GraphRuntime {
   readonly version: string;
   /** Who computes the operators of `onnx/foreign-products.ts`; graphs must not have them where nobody does. */
   readonly foreignProducts: string | undefined;
+  /** Whether it takes given constants. */
+  readonly takesConstants: boolean;
   compile(model: Uint8Array, options: GraphOptions): Promise<CompiledGraph>;
   /** Bytes the runtime holds for values inside graphs, where it tells. */
   arenaBytes(): number | undefined;

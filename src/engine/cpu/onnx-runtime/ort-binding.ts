@@ -121,6 +121,7 @@ export async function openBindingRuntime(options: GraphRuntimeOptions): Promise<
   return {
     version: `onnxruntime-node ${module.env.versions.node ?? module.env.versions.common}`,
     foreignProducts: undefined,
+    takesConstants: false,
     arenaBytes: () => undefined,
     close: () => undefined,
     compile: async (model, { spins }): Promise<CompiledGraph> => {

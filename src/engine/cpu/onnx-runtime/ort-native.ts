@@ -37,6 +37,14 @@ export function openNativeRuntime(options: GraphRuntimeOptions): GraphRuntime | 
   }
 }
 
+/** Constants of a session: their tensors and the memory that these stand in. */
+interface SessionHold {
+  readonly values: Pointer[];
+  readonly memory: TensorPlace["buffer"][];
+  /** Whether it uses the container of packed constants. */
+  isPacked: boolean;
+}
+
 /**
  * ONNX Runtime through its C interface. The JavaScript binding copies every output once more after the runtime
  * has written it in place (a tenth of a training step), refuses shared memory and gives every session an arena
@@ -44,12 +52,16 @@ export function openNativeRuntime(options: GraphRuntimeOptions): GraphRuntime | 
  */
 class NativeRuntime implements GraphRuntime {
   readonly version: string;
+  readonly takesConstants = true;
   readonly #api: OrtApi;
   readonly #options: GraphRuntimeOptions;
   readonly #environment: Pointer;
   readonly #memoryInfo: Pointer;
-  readonly #sessions = new Set<Pointer>();
   readonly #products: ForeignProducts | undefined;
+  /** What each session holds on to. */
+  readonly #sessions = new Map<Pointer, SessionHold>();
+  /** Constants in the form in which products read them, once for all sessions that have them. */
+  #packed: { readonly container: Pointer; users: number } | undefined;
 
   constructor(api: OrtApi, options: GraphRuntimeOptions) {
     this.#api = api;
@@ -82,9 +94,10 @@ class NativeRuntime implements GraphRuntime {
     }
   }
 
-  compile(model: Uint8Array, { spins }: GraphOptions): Promise<CompiledGraph> {
+  compile(model: Uint8Array, { spins, constants = [] }: GraphOptions): Promise<CompiledGraph> {
     const api = this.#api;
     const options = api.make("CreateSessionOptions");
+    const held: SessionHold = { values: [], memory: [], isPacked: false };
     try {
       api.check("SetIntraOpNumThreads", options, this.#options.threads);
       api.check("SetInterOpNumThreads", options, 1);
@@ -103,14 +116,29 @@ class NativeRuntime implements GraphRuntime {
       if (this.#options.profilePrefix !== undefined)
         api.check("EnableProfiling", options, this.#options.profilePrefix);
       this.#products?.register(options);
-      const session = api.make(
-        "CreateSessionFromArray",
-        this.#environment,
-        model,
-        model.byteLength,
-        options,
-      );
-      this.#sessions.add(session);
+      for (const place of constants) {
+        const value = this.#tensor(place);
+        held.values.push(value);
+        held.memory.push(place.buffer);
+        // Shared: packed once for all sessions.
+        api.check("AddInitializer", options, place.name, value);
+      }
+      if (constants.length > 0) {
+        // And in the place of a file, which the model says that they stand in.
+        const names = constants.map(({ name }) => cString(name));
+        const namePointers = pointers(names.map((name) => api.address(name)));
+        const values = pointers(held.values);
+        api.check("AddExternalInitializers", options, namePointers, values, names.length);
+      }
+      const parts = [this.#environment, model, model.byteLength, options] as const;
+      const session =
+        constants.length === 0
+          ? api.make("CreateSessionFromArray", ...parts)
+          : api.make(
+              "CreateSessionFromArrayWithPrepackedWeightsContainer",
+              ...[...parts, this.#takePacked(held)],
+            );
+      this.#sessions.set(session, held);
       return Promise.resolve({
         bind: (inputs, outputs) => this.#bind(session, inputs, outputs),
         release: () => {
@@ -118,10 +146,48 @@ class NativeRuntime implements GraphRuntime {
         },
       });
     } catch (error) {
+      this.#letGo(held);
       return Promise.reject(error instanceof Error ? error : new Error(String(error)));
     } finally {
       api.call("ReleaseSessionOptions", options);
     }
+  }
+
+  #takePacked(hold: SessionHold): Pointer {
+    hold.isPacked = true;
+    this.#packed ??= { container: this.#api.make("CreatePrepackedWeightsContainer"), users: 0 };
+    this.#packed.users++;
+    return this.#packed.container;
+  }
+
+  /** Frees what a session held, once it is gone. */
+  #letGo({ values, isPacked }: SessionHold): void {
+    for (const value of values) this.#api.call("ReleaseValue", value);
+    if (!isPacked || this.#packed === undefined || --this.#packed.users > 0) return;
+    this.#api.call("ReleasePrepackedWeightsContainer", this.#packed.container);
+    this.#packed = undefined;
+  }
+
+  #tensor({ name, buffer, byteOffset, byteLength, shape, dataType }: TensorPlace): Pointer {
+    const api = this.#api;
+    if (byteOffset + byteLength > buffer.byteLength) {
+      throw new EngineError(
+        "engine.cpu.memory",
+        `"${name}" needs bytes ${byteOffset} to ${byteOffset + byteLength} of ${buffer.byteLength}`,
+      );
+    }
+    // An empty array has no address of its own; a tensor without elements may stand anywhere.
+    const start = api.address(new Uint8Array(buffer, 0, Math.max(1, buffer.byteLength)));
+    const sizes = BigInt64Array.from(shape.length === 0 ? [0] : shape, BigInt);
+    return api.make(
+      "CreateTensorWithDataAsOrtValue",
+      this.#memoryInfo,
+      start + BigInt(byteOffset),
+      byteLength,
+      sizes,
+      shape.length,
+      elementTypeOf(dataType),
+    );
   }
 
   #bind(
@@ -133,27 +199,9 @@ class NativeRuntime implements GraphRuntime {
     const values: Pointer[] = [];
     const held: Uint8Array[] = [];
     const tensor = (place: TensorPlace): Pointer => {
-      const { buffer, byteOffset, byteLength, shape, dataType } = place;
-      if (byteOffset + byteLength > buffer.byteLength) {
-        throw new EngineError(
-          "engine.cpu.memory",
-          `"${place.name}" needs bytes ${byteOffset} to ${byteOffset + byteLength} of ${buffer.byteLength}`,
-        );
-      }
-      // An empty array has no address of its own; a tensor without elements may stand anywhere.
-      const start = api.address(new Uint8Array(buffer, 0, Math.max(1, buffer.byteLength)));
-      const sizes = BigInt64Array.from(shape.length === 0 ? [0] : shape, BigInt);
-      const value = api.make(
-        "CreateTensorWithDataAsOrtValue",
-        this.#memoryInfo,
-        start + BigInt(byteOffset),
-        byteLength,
-        sizes,
-        shape.length,
-        elementTypeOf(dataType),
-      );
+      const value = this.#tensor(place);
       values.push(value);
-      held.push(new Uint8Array(buffer));
+      held.push(new Uint8Array(place.buffer));
       return value;
     };
     const names = (places: readonly TensorPlace[]): BigUint64Array => {
@@ -190,16 +238,19 @@ class NativeRuntime implements GraphRuntime {
   }
 
   #release(session: Pointer): void {
-    if (!this.#sessions.delete(session)) return;
+    const held = this.#sessions.get(session);
+    if (held === undefined) return;
+    this.#sessions.delete(session);
     if (this.#options.profilePrefix !== undefined) {
       const allocator = this.#api.make("GetAllocatorWithDefaultOptions");
       this.#api.make("SessionEndProfiling", session, allocator);
     }
     this.#api.call("ReleaseSession", session);
+    this.#letGo(held);
   }
 
   arenaBytes(): number | undefined {
-    const [session] = this.#sessions;
+    const [session] = this.#sessions.keys();
     if (session === undefined) return 0;
     const api = this.#api;
     try {
@@ -215,7 +266,7 @@ class NativeRuntime implements GraphRuntime {
   }
 
   close(): void {
-    for (const session of this.#sessions) this.#release(session);
+    for (const session of [...this.#sessions.keys()]) this.#release(session);
     this.#products?.close();
     this.#api.call("ReleaseMemoryInfo", this.#memoryInfo);
     this.#api.call("ReleaseEnv", this.#environment);
