@@ -54,7 +54,7 @@ export interface FunctionCompiler {
    */
   keepsRowBits?(): Promise<boolean>;
   /** What a function becomes, in a few words; costs nothing, so that plans can print it before anything compiles. */
-  describe(fn: MilFunction): string;
+  describe(fn: MilFunction, hasConstants?: boolean): string;
   /** Throws `EngineError` naming `label` for a function that it refuses. */
   compile(fn: MilFunction, options: CompileOptions): Promise<CompiledFunction>;
   /** Bytes held for values inside functions, where it tells. */

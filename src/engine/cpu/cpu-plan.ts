@@ -236,7 +236,10 @@ export class CpuPlan implements LoadedPlan {
       kind: step.kind,
       madeOf:
         step.kind === "graph"
-          ? this.#compilerOf(step).describe(step.joined.fn)
+          ? this.#compilerOf(step).describe(
+              step.joined.fn,
+              this.#frozen.has(section) && constantInputs(this.plan, step).size > 0,
+            )
           : `WebAssembly, ${this.#record.program(step.dispatch).hostKernel?.kind ?? "kernel"}`,
       dispatches:
         step.kind === "graph" ? step.dispatches.map(({ label }) => label) : [step.dispatch.label],

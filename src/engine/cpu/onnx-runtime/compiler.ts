@@ -45,10 +45,11 @@ export class OnnxCompiler implements FunctionCompiler {
     return true;
   }
 
-  describe(fn: MilFunction): string {
+  describe(fn: MilFunction, hasConstants = false): string {
     const count = fn.operations.filter(({ type }) => type !== "const").length;
     const text = `ONNX Runtime, ${count} op${count === 1 ? "" : "s"}`;
     const { foreignProducts } = this.#runtime;
+    if (hasConstants) return `${text}, matrices packed once`;
     const products = foreignProducts === undefined ? 0 : foreignProductCount(fn);
     return products === 0 ? text : `${text}, ${products} of them by ${foreignProducts}`;
   }
