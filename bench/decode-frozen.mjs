@@ -26,8 +26,8 @@ const weights = await engine.load(buildWeightsPlan(model));
 for (const weight of model.parameters.weights)
   initialiseWeight(weight, 5, weights.view(weight.name));
 const ways = [
-  ["rows", new Decoder({ engine, model, weights })],
-  ["constants", new Decoder({ engine, model, weights, frozenWeights: true })],
+  { name: "rows", decoder: new Decoder({ engine, model, weights }) },
+  { name: "constants", decoder: new Decoder({ engine, model, weights, frozenWeights: true }) },
 ];
 const mebibytes = () => (process.memoryUsage().rss / 2 ** 20).toFixed(0);
 /** What each way gives the first text alone. */
@@ -43,11 +43,11 @@ async function begin(decoder, size) {
 }
 
 for (const size of sizes) {
-  const times = new Map(ways.map(([name]) => [name, { wallMs: [], cpuMs: [] }]));
+  const times = new Map(ways.map(({ name }) => [name, { wallMs: [], cpuMs: [] }]));
   const equal = new Map();
   const prepareMs = new Map();
   for (let round = 0; round <= Number(values.rounds); round++) {
-    for (const [name, decoder] of ways) {
+    for (const { name, decoder } of ways) {
       const startedMs = performance.now();
       const step = await begin(decoder, size);
       const rows = (await step()).map((logits) => logits.slice());
@@ -74,11 +74,11 @@ for (const size of sizes) {
       times.get(name).cpuMs.push((user + system) / 1000 / stepCount);
     }
   }
-  const cells = ways.map(([name]) => {
+  const cells = ways.map(({ name }) => {
     const { wallMs, cpuMs } = times.get(name);
     return `${name} ${(median(cpuMs) / size).toFixed(3)} ms of processor a token (${(median(wallMs) / size).toFixed(3)} by the clock), first step ${prepareMs.get(name).toFixed(0)} ms, ${equal.get(name)} of ${size} as alone`;
   });
   console.log(`${size} together: ${cells.join("; ")}; ${mebibytes()} MiB`);
 }
-for (const [, decoder] of ways) await decoder.close();
+for (const { decoder } of ways) await decoder.close();
 await engine.close();

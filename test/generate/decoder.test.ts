@@ -186,7 +186,7 @@ describe("frozen weights on the CPU engine", () => {
     for (const factor of [1, 1, -1]) {
       const weights = await freshWeights(engine, model);
       const embedding = weights.view("model.embed_tokens.weight");
-      embedding.forEach((value, index) => (embedding[index] = factor * Number(value)));
+      embedding.forEach((value, index) => (embedding[index] = factor * value));
       const decoder = new Decoder({ engine, model, weights, frozenWeights: true });
       const [scores] = await decoder.step([{ sequence: decoder.sequence(), token: 7 }]);
       logits.push(Float32Array.from(scores ?? []));
