@@ -63,6 +63,7 @@ export function literalMagnitude(literal: Literal | undefined): Magnitude | unde
 interface Site {
   readonly operation: Operation;
   readonly call: OpCall;
+  readonly makerOf: (operand: Operand | undefined) => Operation | undefined;
   /** Nothing where an operand is missing or its magnitude unknown. */
   readonly of: (name: string) => Magnitude | undefined;
 }
@@ -310,8 +311,13 @@ const MAGNITUDE_RULES: Readonly<Partial<Record<OpName, MagnitudeRule>>> = {
     if (x === undefined || x.rms === -Infinity) return undefined;
     return magnitudeOf(-x.rms / 2, { positive: true });
   },
-  // Of numbers of which the largest has been taken away. How small the others are cancels in a softmax.
-  exp: () => magnitudeOf(-3, { positive: true }),
+  // Of numbers of which the largest, or that less a constant, has been taken away. How small the others are cancels in a
+  // softmax.
+  exp: ({ operation, makerOf }) => {
+    const largest = makerOf(operandOf(makerOf(operandOf(operation, "x")), "y"));
+    const raised = largest?.type === "sub" ? scalarConstant(operandOf(largest, "y")) : undefined;
+    return magnitudeOf(-3 + (raised ?? 0) / Math.LN2, { positive: true });
+  },
   sigmoid: bounded(true),
   tanh: ({ of }) => {
     const x = of("x");
@@ -367,6 +373,9 @@ export function analyzeMagnitudes(
     const known = operand.kind === "value" ? values.get(operand) : undefined;
     return known ?? literalMagnitude(literalOf(operand));
   };
+  const makers = new Map<Operand, Operation>();
+  const makerOf = (operand: Operand | undefined): Operation | undefined =>
+    operand === undefined ? undefined : makers.get(operand);
   for (const operation of fn.operations) {
     const [output] = operation.outputs;
     const row = opRow(operation.type);
@@ -381,7 +390,9 @@ export function analyzeMagnitudes(
       if (isOperandList(argument)) return ofOperand(argument[Number(index)]);
       return ofOperand(argument);
     };
-    const found = rule({ operation, call: new OpCall(operation, row), of });
+    const call = new OpCall(operation, row);
+    const found = rule({ operation, call, makerOf, of });
+    for (const result of operation.outputs) makers.set(result, operation);
     const ofProduct = productOf(operation, of);
     if (ofProduct !== undefined) products.set(output, ofProduct);
     if (found === undefined || Number.isNaN(found.rms)) continue;

@@ -43,13 +43,13 @@ function scalePlaced(
   for (const [name, found] of placed) {
     if (found.place !== "engine" || plan.programs.get(name)?.asWritten === true) continue;
     const scales = chooseScales(found.program.function, ranges.get(name) ?? new Map());
-    if (scales.length === 0) continue;
     const fn = applyScales(found.program.function, scales);
-    const program = Object.freeze({ ...found.program, function: fn, scales });
-    scaled.set(name, {
-      place: "engine",
-      program: factorsAtPorts(program, hostsResults(plan, name)),
-    });
+    const program =
+      scales.length === 0
+        ? found.program
+        : Object.freeze({ ...found.program, function: fn, scales });
+    const written = factorsAtPorts(program, hostsResults(plan, name));
+    if (written !== found.program) scaled.set(name, { place: "engine", program: written });
   }
   return scaled;
 }

@@ -7,6 +7,7 @@ import { mergeTransposes } from "../passes/merge-transposes.ts";
 import { constantConvolutions } from "./constant-convolutions.ts";
 import type { EngineProgram } from "./ports.ts";
 import { mergeRowFactors } from "./row-factors.ts";
+import { sharesBehindProducts } from "./shares-behind-products.ts";
 import { sinkTransposes } from "./sink-transposes.ts";
 import { splitNotchedPorts } from "./split-notched-ports.ts";
 import { splitNotchedWeights } from "./split-notched-weights.ts";
@@ -17,7 +18,8 @@ const TURN_LIMIT = 16;
 /** A lowered program in the form that the chip runs fastest, computing the same. */
 export function tuneProgram(program: EngineProgram, chip: Chip, driver: Driver): EngineProgram {
   const shared = mergeRowFactors(shareCommonSubexpressions(program.function));
-  const convolved = convolutionsOf(shared, chip, driver);
+  const moved = sharesBehindProducts(shareCommonSubexpressions(shared));
+  const convolved = convolutionsOf(moved, chip, driver);
   const split = removeDeadCode(splitNotchedWeights(convolved, chip, driver));
   return splitNotchedPorts({ ...program, function: split }, chip, driver);
 }
