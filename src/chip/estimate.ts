@@ -364,7 +364,7 @@ class PlanPricing {
       const buffer = this.#plan.buffers.get(output.buffer);
       if (buffer === undefined) continue;
       const held = byteLengthOf(buffer.type);
-      const result = isHalf ? held / 2 : held;
+      const result = isHalf ? 2 * elementCount(staticShape(buffer.type)) : held;
       if (output.mode === "accumulate") bytes += result + 2 * held;
       else if (isHalf && !isTransient(buffer.role)) bytes += result + held;
     }

@@ -102,11 +102,8 @@ export function estimatePlacedPlan(
 
 /** Prices of a plan that was placed once. */
 export interface PlacedPrices {
-  /** For any counts of its sections, or without some of them. */
-  readonly priceOf: (what: {
-    readonly runs?: SectionRuns;
-    readonly without?: string;
-  }) => PlanEstimate;
+  /** For any counts of its sections. */
+  readonly priceOf: (what: { readonly runs?: SectionRuns }) => PlanEstimate;
   /** The engine's programs of some sections, and how long a start compiles them. */
   readonly compilationOf: (sections: readonly string[]) => {
     readonly programCount: number;
@@ -130,14 +127,7 @@ export function placedPrices(
         : { place: "host", reason: found?.reason ?? "unknown" };
     };
     return {
-      priceOf: ({ runs, without }) => {
-        const sections = new Map([...running.sections].filter(([name]) => name !== without));
-        const counted = Object.entries(runs ?? {}).filter(([name]) => name !== without);
-        return estimatePlan({ ...running, sections }, chip, driver, {
-          place,
-          ...(runs !== undefined && { runs: Object.fromEntries(counted) }),
-        });
-      },
+      priceOf: (what) => estimatePlan(running, chip, driver, { ...what, place }),
       compilationOf: (sections) => {
         const names = new Set(
           sections.flatMap((section) =>

@@ -92,9 +92,7 @@ describe("shares of a softmax that products read", () => {
           for (const [name, { data }] of wanted ?? [])
             for (const [i, value] of data.entries()) {
               const found = Number(got?.get(name)?.data[i]);
-              expect(Math.abs(found - Number(value)), name).toBeLessThan(
-                1e-6 * (1 + Math.abs(Number(value))),
-              );
+              expect(Math.abs(found - value), name).toBeLessThan(1e-6 * (1 + Math.abs(value)));
             }
         },
       ),

@@ -18,8 +18,8 @@ export function hostBytesPerMs(chip: Chip): number {
 }
 
 /**
- * Bytes that AdamW moves for a number: the weight, m and v read and written, the gradient read, and the engine's fp16 copy
- * written.
+ * Bytes that AdamW moves for a number: the weight, m and v read and written, a gradient of fp32 read, and the engine's fp16
+ * copy written.
  */
 export function adamwBytes(momentType: MomentType): number {
   return 8 + 4 + 2 + 4 * (momentType === "bf16" ? 2 : 4);
@@ -33,15 +33,19 @@ export function hostProgramMs(program: PlanProgram, chip: Chip): number {
   switch (hostKernel.kind) {
     case "adamw": {
       const weights = new Set(hostKernel.parameters.map(({ weight }) => weight));
-      const bytes = adamwBytes(hostKernel.momentType);
-      return (bytes * elementsOf(fn, (name) => weights.has(name))) / perMs;
+      const gradients = new Set(hostKernel.parameters.map(({ gradient }) => gradient));
+      const elements = elementsOf(fn, (name) => weights.has(name));
+      const own = fn.inputs.filter(({ name }) => gradients.has(name));
+      const gradientBytes = own.reduce((sum, input) => sum + bytesOf(input), 0);
+      const bytes = elements * (adamwBytes(hostKernel.momentType) - 4) + gradientBytes;
+      return bytes / perMs;
     }
     case "muon":
     case "adapter_norms":
     case "preference":
       return hostFunctionMs(fn, chip);
     case "sum_of_squares":
-      return (4 * elementsOf(fn, () => true)) / perMs;
+      return fn.inputs.reduce((sum, input) => sum + bytesOf(input), 0) / perMs;
     case "embedding_gradient":
       // Rows are added in place: the gradient read, the touched rows read and written.
       return (12 * elementsOf(fn, (name) => name === hostKernel.gradient)) / perMs;

@@ -1,24 +1,23 @@
 import { elementCount, staticShape } from "../../mil/types.ts";
+import type { DataType } from "../../mil/types.ts";
 import type { HostKernel, Plan } from "../../plan/plan.ts";
 import type { BufferView } from "../engine.ts";
 import { EngineError } from "../errors.ts";
-import {
-  KERNEL_ADAMW,
-  KERNEL_ADAMW_SHORT_MOMENTS,
-  KERNEL_EMBEDDING_GRADIENT,
-  KERNEL_SUM_OF_SQUARES,
-} from "./kernel-job.ts";
+import { KERNEL_ADAMW, KERNEL_EMBEDDING_GRADIENT, KERNEL_SUM_OF_SQUARES } from "./kernel-job.ts";
 import type { KernelMemory, KernelRunner } from "./kernel-job.ts";
 import { prepareStream } from "./stream.ts";
 import type { FileNumbers } from "./stream.ts";
 import { prepareUnpack } from "./unpack.ts";
 import { sameRegion } from "../../plan/regions.ts";
-import type { BoundDispatch, BoundOutput, Region } from "../../plan/regions.ts";
+import type { BoundDispatch, BoundOutput, BoundPort, Region } from "../../plan/regions.ts";
 
 /** Numbers an AdamW item updates; a multiple of the vector width. */
 const ADAMW_CHUNK = 1 << 15;
 /** Numbers summed in one go; fixed, so that the thread count never changes a sum's bits. */
 const SUM_BLOCK = 1 << 16;
+/** Bits of an AdamW item's kind, as the kernel has them: moments are bf16 patterns, the gradient is fp16. */
+const SHORT_MOMENTS = 1;
+const HALF_GRADIENT = 2;
 /** Ranges of table rows that threads share. */
 const TABLE_RANGES = 16;
 
@@ -181,20 +180,38 @@ function numbersInFile({ buffer }: Region, { readWeight }: KernelHost): FileNumb
   );
 }
 
-/** Kernels compute in fp32; indices are int32, short moments bf16 patterns. */
+/** Kernels compute in fp32; indices are int32, short moments bf16 patterns, and gradients may be fp16. */
 function suitsTypes(dispatch: BoundDispatch, kernel: HostKernel): boolean {
-  const short = new Set(kernel.kind === "adamw" ? shortMoments(kernel) : []);
+  const types = typesOf(dispatch, kernel);
   return [...dispatch.inputs, ...dispatch.outputs].every(({ value: { name, type } }) => {
     if (type.kind !== "tensor") return false;
-    if (short.has(name)) return type.dataType === "uint16";
-    return type.dataType === "fp32" || type.dataType === "int32";
+    return (types.get(name) ?? ["fp32", "int32"]).includes(type.dataType);
   });
 }
 
-/** Names of inputs and outputs that are bf16 patterns. */
-function shortMoments({ momentType, parameters }: AdamwKernel): readonly string[] {
-  if (momentType === "fp32") return [];
-  return parameters.flatMap(({ m, v }) => [m, v, `new_${m}`, `new_${v}`]);
+/** The types that a kernel takes of inputs and outputs that need not be fp32. */
+function typesOf(
+  { inputs }: BoundDispatch,
+  kernel: HostKernel,
+): ReadonlyMap<string, readonly DataType[]> {
+  if (kernel.kind === "sum_of_squares")
+    return new Map(inputs.map(({ value: { name } }) => [name, ["fp32", "fp16"]]));
+  const types = new Map<string, readonly DataType[]>();
+  if (kernel.kind !== "adamw") return types;
+  for (const { gradient, m, v } of kernel.parameters) {
+    types.set(gradient, ["fp32", "fp16"]);
+    if (kernel.momentType === "fp32") continue;
+    for (const name of [m, v, `new_${m}`, `new_${v}`]) types.set(name, ["uint16"]);
+  }
+  return types;
+}
+
+function isHalf({ value: { type } }: BoundPort): boolean {
+  return type.kind === "tensor" && type.dataType === "fp16";
+}
+
+function inputOf(dispatch: BoundDispatch, name: string): BoundPort | undefined {
+  return dispatch.inputs.find(({ value }) => value.name === name);
 }
 
 function unsuitable(dispatch: BoundDispatch): EngineError {
@@ -230,21 +247,25 @@ function prepareAdamw(
   host: KernelHost,
 ): PreparedKernel {
   const words: number[] = [];
-  const isShort = kernel.momentType === "bf16";
-  const widths = isShort ? [4, 4, 2, 2] : [4, 4, 4, 4];
+  const momentBytes = kernel.momentType === "bf16" ? 2 : 4;
   for (const parameter of kernel.parameters) {
     const places = adamwPlaces(parameter, dispatch, host) ?? [];
     const [first] = places;
     if (first === undefined) throw unsuitable(dispatch);
     const memory = host.pool.numberOf(first.memory);
     const { count } = inputRegion(dispatch, parameter.weight);
+    const gradient = inputOf(dispatch, parameter.gradient);
+    const gradientBytes = gradient !== undefined && isHalf(gradient) ? 2 : 4;
+    const widths = [4, gradientBytes, momentBytes, momentBytes];
+    const kind =
+      (momentBytes === 2 ? SHORT_MOMENTS : 0) + (gradientBytes === 2 ? HALF_GRADIENT : 0);
     for (let start = 0; start < count; start += ADAMW_CHUNK) {
       words.push(
         memory,
         ...places.map(({ byteOffset }, index) => byteOffset + (widths[index] ?? 4) * start),
         Math.min(ADAMW_CHUNK, count - start),
         parameter.decay ? 1 : 0,
-        0,
+        kind,
       );
     }
   }
@@ -255,7 +276,7 @@ function prepareAdamw(
     const [rate = 0, decay = 0, correction1 = 1, correction2 = 1, scale = 1] = views.map(
       (view) => view[0] ?? 0,
     );
-    host.pool.run(isShort ? KERNEL_ADAMW_SHORT_MOMENTS : KERNEL_ADAMW, items, [
+    host.pool.run(KERNEL_ADAMW, items, [
       scale,
       beta1,
       1 - beta1,
@@ -272,13 +293,16 @@ function prepareAdamw(
 
 function prepareSumOfSquares(dispatch: BoundDispatch, host: KernelHost): PreparedKernel {
   const words: number[] = [];
-  for (const { region } of dispatch.inputs) {
+  for (const port of dispatch.inputs) {
+    const { region } = port;
     const place = host.place(region);
     if (place === undefined) throw unsuitable(dispatch);
+    const width = isHalf(port) ? 2 : 4;
     const memory = host.pool.numberOf(place.memory);
     for (let start = 0; start < region.count; start += SUM_BLOCK) {
       const count = Math.min(SUM_BLOCK, region.count - start);
-      words.push(memory, place.byteOffset + 4 * start, count, 0, 0, 0, 0, 0);
+      const half = width === 2 ? 1 : 0;
+      words.push(memory, place.byteOffset + width * start, count, half, 0, 0, 0, 0);
     }
   }
   const items = Uint32Array.from(words);

@@ -13,7 +13,6 @@ export const KERNEL_EMBEDDING_GRADIENT = 3;
 export const KERNEL_FLOAT32_TO_FLOAT16 = 4;
 export const KERNEL_FLOAT16_TO_FLOAT32 = 5;
 export const KERNEL_ROWS = 6;
-export const KERNEL_ADAMW_SHORT_MOMENTS = 7;
 
 /** Memory that kernels work on. */
 export type KernelMemory = Pick<SharedMemory, "memory" | "shared">;
@@ -63,8 +62,7 @@ export function openJobBuffers(buffers: JobBuffers): JobArea {
 /** The exports of assembly/kernels.ts. */
 export interface KernelExports {
   adamw(...numbers: readonly number[]): void;
-  adamwShortMoments(...numbers: readonly number[]): void;
-  sumOfSquares(x: number, count: number): number;
+  sumOfSquares(x: number, count: number, isHalf: number): number;
   embeddingGradient(...numbers: readonly number[]): void;
   float32ToFloat16(source: number, target: number, count: number): void;
   float16ToFloat32(source: number, target: number, count: number): void;
@@ -89,8 +87,8 @@ export function runItem(
   const kernels = kernelsOf(word(0));
   switch (kind) {
     case KERNEL_ADAMW:
-    case KERNEL_ADAMW_SHORT_MOMENTS:
-      kernels[kind === KERNEL_ADAMW ? "adamw" : "adamwShortMoments"](
+      kernels.adamw(
+        word(7),
         word(1),
         word(2),
         word(3),
@@ -109,7 +107,7 @@ export function runItem(
       );
       return;
     case KERNEL_SUM_OF_SQUARES:
-      area.results[item] = kernels.sumOfSquares(word(1), word(2));
+      area.results[item] = kernels.sumOfSquares(word(1), word(2), word(3));
       return;
     case KERNEL_EMBEDDING_GRADIENT:
       kernels.embeddingGradient(

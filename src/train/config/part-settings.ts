@@ -21,6 +21,7 @@ export type StepSettings = MethodSettings &
     | "packing"
     | "batch_size"
     | "gradient_accumulation_steps"
+    | "sum_order"
     | "adam_beta1"
     | "adam_beta2"
     | "adam_epsilon"

@@ -12,7 +12,6 @@ import { expectedRuns, planOf } from "../run/plan-of.ts";
 import { trainedModel } from "../run/trained-model.ts";
 import { chooseBase } from "../run/frozen-base.ts";
 import type { FrozenChoice } from "../../lower/frozen-constants.ts";
-import type { TrainingSection } from "../step/step-plan.ts";
 
 /** Micro-batches between two updates of the published trainers. */
 export const PUBLISHED_MICRO_BATCHES = 10;
@@ -73,19 +72,20 @@ export function estimateStep(
   const driver = chooseDriver(options.driver);
   const model = trainedModel(config, plannedModel(config));
   const microBatches = config.gradient_accumulation_steps;
-  // A plan of one micro-batch is a plan of many without the section for the later ones: one is placed, both are priced.
   const planned = {
     ...config,
     engine: "ane",
     gradient_accumulation_steps: PUBLISHED_MICRO_BATCHES,
   };
-  const { plan } = planOf(planned, model);
-  const pricesFor = placedPrices(plan, chip, driver);
-  const asPublished = pricesFor(expectedRuns(planned, LONG_RUN));
-  const { ms, overlappedMs } = asPublished.priceOf({
-    runs: trainingRuns(plan, PUBLISHED_MICRO_BATCHES),
+  const published = planOf(planned, model).plan;
+  const pricesOfMany = placedPrices(published, chip, driver);
+  const { ms, overlappedMs } = pricesOfMany(expectedRuns(planned, LONG_RUN)).priceOf({
+    runs: trainingRuns(published, PUBLISHED_MICRO_BATCHES),
   });
+  // Gradients of one micro-batch may stand as the engine gives them; plans of many differ in how often sections run.
   const isOne = microBatches === 1;
+  const plan = isOne ? planOf({ ...config, engine: "ane" }, model).plan : published;
+  const pricesFor = isOne ? placedPrices(plan, chip, driver) : pricesOfMany;
   const runs = expectedRuns(config, LONG_RUN);
   const own = pricesFor(runs);
   const base = chooseBase(
@@ -96,10 +96,7 @@ export function estimateStep(
   );
   return {
     ...(base !== undefined && { base }),
-    estimate: own.priceOf({
-      runs: trainingRuns(plan, microBatches),
-      ...(isOne && { without: "forward_backward_accumulate" satisfies TrainingSection }),
-    }),
+    estimate: own.priceOf({ runs: trainingRuns(plan, microBatches) }),
     tokenCount: config.batch_size * config.max_seq_length * microBatches,
     published: {
       microBatches: PUBLISHED_MICRO_BATCHES,

@@ -27,7 +27,7 @@ export function priceParts(
 ): PricedParts {
   const whole = plannedModel(config);
   const single = trainedModel({ ...config, trained_layers: -1 }, { ...whole, layerCount: 1 });
-  const { plan } = planOf({ ...config, engine: "ane", gradient_accumulation_steps: 1 }, single);
+  const { plan } = planOf({ ...config, engine: "ane", gradient_accumulation_steps: 1 }, single, {});
   const { priceOf } = placedPrices(plan, chip, driver)({});
   const { dispatches } = priceOf({ runs: { forward_backward: 1, gradient_norm: 1, update: 1 } });
   const sum = (pattern: RegExp): number =>

@@ -48,6 +48,17 @@ function looksUpTargets({ engine, arithmetic }: StepSettings): boolean {
   return !runsOnProcessor(engine) && engine !== "reference" && arithmetic !== FIRST_SET;
 }
 
+/**
+ * Where a Neural Engine gives gradients of one micro-batch to this process alone, in the first order of sums: adding them
+ * up, and exchanging them, needs fp32. An adapter's are small, and products of theirs may be scaled back by the host.
+ */
+function hasHalfGradients(config: StepSettings): boolean {
+  const { method, sum_order: order, engine, arithmetic } = config;
+  const isNeural =
+    engine === "ane" || engine.startsWith("sim:") || (engine === "auto" && mayBeNeuralEngine());
+  return isNeural && method === "full" && order !== "tree" && arithmetic !== FIRST_SET;
+}
+
 /** Whether a model's layers can be split over machines: pairs of answers, and dropout's masks, are for one that has all. */
 export function canBeSplit({ method }: Pick<StepSettings, "method">, model: Model): boolean {
   return method !== "dpo" && (model.parameters.adapter?.dropout ?? 0) === 0;
@@ -55,15 +66,13 @@ export function canBeSplit({ method }: Pick<StepSettings, "method">, model: Mode
 
 /**
  * The plan of a run's steps, as `--show plan` prints it and the engine runs it. `held`: in a group, what this process
- * holds.
+ * holds; nothing where it trains alone.
  */
-export function planOf(
-  config: StepSettings,
-  model: Model,
-  { part, shard }: HeldParts = {},
-): TrainingPlan {
+export function planOf(config: StepSettings, model: Model, held?: HeldParts): TrainingPlan {
+  const { part, shard } = held ?? {};
   return buildTrainingPlan({
     model,
+    halfGradients: held === undefined && hasHalfGradients(config),
     ...(part !== undefined && { part }),
     ...(shard !== undefined && { shard }),
     // Of pairs of answers, each answer has a row.

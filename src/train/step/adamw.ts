@@ -5,6 +5,7 @@ import type { TensorType } from "../../mil/types.ts";
 import type { WeightSpec } from "../../model/weights.ts";
 import type { HostKernel, MomentType } from "../../plan/plan.ts";
 import { bfloat16Numbers, bfloat16Table } from "../../plan/unpack.ts";
+import { singles } from "./gradient-functions.ts";
 import { ditherOf, momentPatterns } from "./moment-patterns.ts";
 
 /** Settings of AdamW that stand in the program; the others are inputs. */
@@ -56,6 +57,7 @@ export function adamwProgram(
   name: string,
   weights: readonly WeightSpec[],
   { beta1, beta2, epsilon, momentType = "fp32" }: AdamwSettings,
+  gradientType: (weight: WeightSpec) => TensorType = ({ type }) => type,
 ): AdamwProgram {
   const f = new FunctionBuilder(name);
   const scalars = Object.fromEntries(
@@ -72,7 +74,7 @@ export function adamwProgram(
   for (const spec of weights) {
     const names = adamwNames(spec);
     const weight = f.input(names.weight, spec.type);
-    const gradient = f.input(names.gradient, spec.type);
+    const gradient = singles(f, f.input(names.gradient, gradientType(spec)));
     const [oldM, oldV] = [names.m, names.v].map((name) => {
       const kept = f.input(name, momentTensor(spec.type, momentType));
       return table === undefined ? kept : bfloat16Numbers(f, kept, table);

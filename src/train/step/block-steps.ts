@@ -8,6 +8,7 @@ import type { BlockDerivative } from "./block-derivatives.ts";
 import { DROPOUT_BUFFER } from "./dropout.ts";
 import { gradientOutputs, inputNames, needed, outputType, trained } from "./step-context.ts";
 import type { GradientBinding, StepContext } from "./step-context.ts";
+import { withHalfOutputs } from "./gradient-functions.ts";
 
 /** One run of a layer's function. */
 interface ForwardRun {
@@ -110,7 +111,7 @@ export class BlockSteps {
     this.#step.builder.dispatch(
       section,
       `backward ${stage.group}`,
-      this.#step.program(backwardName, () => backward),
+      this.#step.program(backwardName, () => this.#withHalfGradients(stage, backward)),
       needed(backward, available),
       {
         ...(this.derivatives.needsInputGradient(layer) && {
@@ -118,6 +119,14 @@ export class BlockSteps {
         }),
         ...gradientOutputs(trained(stage), stage.group, gradient),
       },
+    );
+  }
+
+  #withHalfGradients(stage: StageInstance, backward: MilFunction): MilFunction {
+    const halves = trained(stage).filter((weight) => this.#step.hasHalfGradient(weight));
+    return withHalfOutputs(
+      backward,
+      halves.map(({ parameter }) => `d_${parameter}`),
     );
   }
 

@@ -1,17 +1,23 @@
 import { FunctionBuilder } from "../../mil/builder.ts";
-import { scalarLiteral } from "../../mil/literal.ts";
-import type { MilFunction, Value } from "../../mil/program.ts";
-import { tensorType } from "../../mil/types.ts";
+import { scalarLiteral, stringLiteral } from "../../mil/literal.ts";
+import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
+import { replaceOperands } from "../../mil/traverse.ts";
+import { staticShape, tensorType } from "../../mil/types.ts";
 import type { TensorType } from "../../mil/types.ts";
 import type { WeightSpec } from "../../model/weights.ts";
 import { TrainError } from "../errors.ts";
 
-/** The sum of squares of all gradients of a stage, fp32 []; inputs are named as the weights' parameters. */
-export function sumOfSquares(name: string, weights: readonly WeightSpec[]): MilFunction {
+/**
+ * The sum of squares of all gradients of a stage, fp32 []; inputs are named as the weights' parameters, fp32 or fp16.
+ */
+export function sumOfSquares(
+  name: string,
+  gradients: readonly Pick<WeightSpec, "parameter" | "type">[],
+): MilFunction {
   const f = new FunctionBuilder(name);
   let sum: Value | undefined;
-  for (const { parameter, type } of weights) {
-    const x = f.input(parameter, type);
+  for (const { parameter, type } of gradients) {
+    const x = singles(f, f.input(parameter, type));
     const part = f.op("reduce_sum_square", {
       x,
       axes: type.shape.map((_, axis) => axis),
@@ -22,6 +28,47 @@ export function sumOfSquares(name: string, weights: readonly WeightSpec[]): MilF
   if (sum === undefined)
     throw new TrainError("train.plan.weights", `"${name}" has no weights to sum over`);
   return f.finish({ sum });
+}
+
+/** fp32 of an input that may be fp16. */
+export function singles(f: FunctionBuilder, x: Value): Value {
+  const isHalf = x.type.kind === "tensor" && x.type.dataType === "fp16";
+  return isHalf ? f.op("cast", { x, dtype: "fp32" }) : x;
+}
+
+/** A function some of whose results are rounded to fp16, under their names. */
+export function withHalfOutputs(fn: MilFunction, names: readonly string[]): MilFunction {
+  const singlesOf = new Map<Operand, Value>(
+    fn.outputs.flatMap((output) =>
+      names.includes(output.name)
+        ? [[output, Object.freeze({ ...output, name: `${output.name}_single` })]]
+        : [],
+    ),
+  );
+  if (singlesOf.size === 0) return fn;
+  const swap = (operand: Operand): Operand => singlesOf.get(operand) ?? operand;
+  const casts: Operation[] = [];
+  const outputs = fn.outputs.map((output) => {
+    const x = singlesOf.get(output);
+    if (x?.type.kind !== "tensor") return output;
+    const type = tensorType("fp16", staticShape(x.type));
+    const half: Value = Object.freeze({ kind: "value", name: output.name, type });
+    const inputs = new Map<string, Operand>([
+      ["x", x],
+      ["dtype", stringLiteral("fp16")],
+    ]);
+    casts.push(
+      Object.freeze({ type: "cast", inputs, outputs: [half], blocks: [], attributes: new Map() }),
+    );
+    return half;
+  });
+  const operations = fn.operations.map((operation) =>
+    Object.freeze({
+      ...replaceOperands(operation, swap),
+      outputs: operation.outputs.map((output) => singlesOf.get(output) ?? output),
+    }),
+  );
+  return Object.freeze({ ...fn, operations: [...operations, ...casts], outputs });
 }
 
 /**

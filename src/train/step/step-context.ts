@@ -1,8 +1,9 @@
 import type { MilFunction } from "../../mil/program.ts";
-import { tensorType } from "../../mil/types.ts";
+import { staticShape, tensorType } from "../../mil/types.ts";
 import type { TensorType } from "../../mil/types.ts";
 import type { Model } from "../../model/model.ts";
 import type { StageInstance, Weight } from "../../model/parameters.ts";
+import type { WeightSpec } from "../../model/weights.ts";
 import { PlanWeights } from "../../model/plan-weights.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import { PlanBuilder } from "../../plan/builder.ts";
@@ -136,11 +137,26 @@ export class StepContext {
     const written = new Set<string>();
     return (weight, group) => {
       const name = gradientName(weight.name);
-      this.buffer(name, weight.type, "gradient", group);
+      this.buffer(name, this.gradientType(weight), "gradient", group);
       const mode = accumulates || written.has(name) ? "accumulate" : "write";
       written.add(name);
       return { buffer: name, mode };
     };
+  }
+
+  /** Whether a weight's gradient stands as fp16: one dispatch writes all of it, and AdamW alone reads it. */
+  hasHalfGradient(weight: WeightSpec): boolean {
+    const { halfGradients = false, accumulation = true, part, shard } = this.options;
+    if (!halfGradients || accumulation || part !== undefined || shard !== undefined) return false;
+    return this.model.parameters.blocks.some(({ weights }) =>
+      weights.some(({ name, updateRule }) => name === weight.name && updateRule === undefined),
+    );
+  }
+
+  /** The type of a weight's gradient. */
+  gradientType(weight: WeightSpec): TensorType {
+    const { type } = weight;
+    return this.hasHalfGradient(weight) ? tensorType("fp16", staticShape(type)) : type;
   }
 
   /** Adds rows [B * S, C] where a table's rows were looked up. */

@@ -39,6 +39,11 @@ export interface TrainingPlanOptions {
   readonly targetRows?: boolean;
   /** Rows of a sequence that attend together, to the columns that some of them see. Default: all, to all columns. */
   readonly attentionBlockRows?: number;
+  /**
+   * Gradients of blocks that AdamW updates stand as fp16, as a Neural Engine gives them: the norm and the update read them
+   * so. Only without `accumulation`, which adds in fp32. Default false.
+   */
+  readonly halfGradients?: boolean;
   readonly adamw?: AdamwSettings;
   readonly muon?: MuonSettings;
   /** Of a process in a pipeline: the plan has its blocks alone, and a forward and a backward section a slot. */

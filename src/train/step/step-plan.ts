@@ -1,5 +1,7 @@
 import { trainableWeights } from "../../model/parameters.ts";
 import { isPacked } from "../../model/plan-weights.ts";
+import type { TensorType } from "../../mil/types.ts";
+import type { WeightSpec } from "../../model/weights.ts";
 import type { Plan } from "../../plan/plan.ts";
 import { formatStorage } from "../../plan/storage.ts";
 import { TrainError } from "../errors.ts";
@@ -215,7 +217,9 @@ class StepPlan {
     const { shard, adamw = DEFAULT_ADAMW, muon = DEFAULT_MUON } = this.#step.options;
     const { adapter } = this.#step.model.parameters;
     const weights = this.#step.weights;
-    addUpdate(this.#step.builder, { stages, copies, shard, adamw, muon, adapter, weights });
+    const gradientType = (weight: WeightSpec): TensorType => this.#step.gradientType(weight);
+    const settings = { stages, copies, shard, adamw, muon, adapter, weights, gradientType };
+    addUpdate(this.#step.builder, settings);
   }
 
   /** Forward and loss only. */

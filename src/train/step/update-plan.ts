@@ -3,6 +3,8 @@ import { directedMatrices, normsFunction } from "../../model/adapters/norms.ts";
 import type { StageInstance, Weight } from "../../model/parameters.ts";
 import type { PlanWeights } from "../../model/plan-weights.ts";
 import { tensorType } from "../../mil/types.ts";
+import type { TensorType } from "../../mil/types.ts";
+import type { WeightSpec } from "../../model/weights.ts";
 import type { BindingInput, OutputBindingInput, PlanBuilder } from "../../plan/builder.ts";
 import type { MomentType } from "../../plan/plan.ts";
 import { ADAMW_SCALARS, adamwNames, adamwProgram, momentTensor } from "./adamw.ts";
@@ -41,6 +43,7 @@ export interface UpdatePlan {
   /** The adapter that is trained, if any, and the model's weights as the plan has them. */
   readonly adapter: PlacedAdapter | undefined;
   readonly weights: PlanWeights;
+  readonly gradientType: (weight: WeightSpec) => TensorType;
 }
 
 /** Adds the sections `gradient_norm` and `update`, stage by stage. */
@@ -59,7 +62,7 @@ function addGradientNorm(builder: PlanBuilder, plan: UpdatePlan): void {
     if (!builder.hasProgram(name)) {
       const fn = sumOfSquares(
         name,
-        weights.map(({ weight }) => weight),
+        weights.map(({ weight }) => ({ ...weight, type: plan.gradientType(weight) })),
       );
       builder.program(name, fn, { kind: "sum_of_squares" });
     }
@@ -94,7 +97,7 @@ function addUpdates(builder: PlanBuilder, plan: UpdatePlan): void {
       const name = `adamw_${suffix}`;
       if (!builder.hasProgram(name)) {
         const specs = byAdamw.map(({ weight }) => weight);
-        const { function: fn, kernel } = adamwProgram(name, specs, plan.adamw);
+        const { function: fn, kernel } = adamwProgram(name, specs, plan.adamw, plan.gradientType);
         builder.program(name, fn, kernel);
       }
       const rows = byAdamw.map((row) => ({ ...row, names: adamwNames(row.weight) }));

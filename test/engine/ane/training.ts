@@ -7,7 +7,7 @@ import { optimize } from "../../../src/passes/pipeline.ts";
 import type { ExpectedRuns } from "../../../src/lower/join-dispatches.ts";
 import type { Batches } from "../../../src/text/index.ts";
 import { buildTrainingPlan } from "../../../src/train/step/step-plan.ts";
-import type { TrainingPlan } from "../../../src/train/step/step-plan.ts";
+import type { TrainingPlan, TrainingPlanOptions } from "../../../src/train/step/step-plan.ts";
 import { Trainer } from "../../../src/train/step/trainer.ts";
 import type { TrainerOptions } from "../../../src/train/step/trainer.ts";
 
@@ -20,7 +20,10 @@ export const TINY_GPT2 = {
   n_positions: 64,
 };
 
-export function tinyPlan(json: object = TINY_GPT2): TrainingPlan {
+export function tinyPlan(
+  json: object = TINY_GPT2,
+  options: Partial<TrainingPlanOptions> = {},
+): TrainingPlan {
   return buildTrainingPlan({
     model: modelOf(parseModelConfig(json)),
     batchSize: 2,
@@ -28,6 +31,7 @@ export function tinyPlan(json: object = TINY_GPT2): TrainingPlan {
     headChunkRows: 20,
     targetRows: true,
     optimize: (fn) => optimize(fn),
+    ...options,
   });
 }
 
@@ -95,9 +99,15 @@ export async function train(
     json = TINY_GPT2,
     accumulationSteps = 1,
     expectedRuns,
-  }: { json?: object; accumulationSteps?: number; expectedRuns?: ExpectedRuns } = {},
+    options,
+  }: {
+    json?: object;
+    accumulationSteps?: number;
+    expectedRuns?: ExpectedRuns;
+    options?: Partial<TrainingPlanOptions>;
+  } = {},
 ): Promise<readonly (readonly number[])[]> {
-  const training = tinyPlan(json);
+  const training = tinyPlan(json, options);
   const loaded = await engine.load(training.plan, { expectedRuns });
   try {
     initialise(training, loaded);

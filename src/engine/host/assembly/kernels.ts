@@ -1,8 +1,17 @@
 // Kernels over one shared memory; every address is in bytes. None keeps state, so any thread may run any part.
 export { runRows } from "./shared/row-program";
 
-/** One AdamW step over `count` numbers; the arithmetic is that of the MIL function, op by op in fp32. */
+/** Moments are bf16 patterns, the gradient is fp16: bits of `kind`. */
+const SHORT_MOMENTS: u32 = 1;
+const HALF_GRADIENT: u32 = 2;
+
+/**
+ * One AdamW step over `count` numbers; the arithmetic is that of the MIL function, op by op in fp32. Moments as bf16
+ * patterns are rounded up where the lower half of the pattern and that of the weight's old pattern carry
+ * (train/step/moment-patterns.ts is the definition).
+ */
 export function adamw(
+  kind: u32,
   weight: usize,
   gradient: usize,
   m: usize,
@@ -19,52 +28,19 @@ export function adamw(
   keep: f32,
   rate: f32,
 ): void {
-  const scales = f32x4.splat(scale);
-  const beta1s = f32x4.splat(beta1);
-  const beta1Rests = f32x4.splat(beta1Rest);
-  const beta2s = f32x4.splat(beta2);
-  const beta2Rests = f32x4.splat(beta2Rest);
-  const inverse1s = f32x4.splat(inverse1);
-  const inverse2s = f32x4.splat(inverse2);
-  const epsilons = f32x4.splat(epsilon);
-  const keeps = f32x4.splat(keep);
-  const rates = f32x4.splat(rate);
-  const bytes: usize = (<usize>count) << 2;
-  const whole: usize = bytes & ~(<usize>15);
-  let at: usize = 0;
-  while (at < whole) {
-    const g = f32x4.mul(v128.load(gradient + at), scales);
-    const newM = f32x4.add(f32x4.mul(v128.load(m + at), beta1s), f32x4.mul(g, beta1Rests));
-    const newV = f32x4.add(
-      f32x4.mul(v128.load(v + at), beta2s),
-      f32x4.mul(f32x4.mul(g, g), beta2Rests),
-    );
-    v128.store(m + at, newM);
-    v128.store(v + at, newV);
-    const root = f32x4.sqrt(f32x4.mul(newV, inverse2s));
-    const direction = f32x4.div(f32x4.mul(newM, inverse1s), f32x4.add(root, epsilons));
-    const kept = f32x4.mul(v128.load(weight + at), keeps);
-    v128.store(weight + at, f32x4.sub(kept, f32x4.mul(direction, rates)));
-    at += 16;
-  }
-  while (at < bytes) {
-    const g: f32 = load<f32>(gradient + at) * scale;
-    const newM: f32 = load<f32>(m + at) * beta1 + g * beta1Rest;
-    const newV: f32 = load<f32>(v + at) * beta2 + g * g * beta2Rest;
-    store<f32>(m + at, newM);
-    store<f32>(v + at, newV);
-    const root: f32 = sqrt<f32>(newV * inverse2);
-    const direction: f32 = (newM * inverse1) / (root + epsilon);
-    store<f32>(weight + at, load<f32>(weight + at) * keep - direction * rate);
-    at += 4;
+  switch (kind) {
+    case 0: adamwBy(false, false, weight, gradient, m, v, count, scale, beta1, beta1Rest, beta2, beta2Rest, inverse1, inverse2, epsilon, keep, rate); break;
+    case SHORT_MOMENTS: adamwBy(true, false, weight, gradient, m, v, count, scale, beta1, beta1Rest, beta2, beta2Rest, inverse1, inverse2, epsilon, keep, rate); break;
+    case HALF_GRADIENT: adamwBy(false, true, weight, gradient, m, v, count, scale, beta1, beta1Rest, beta2, beta2Rest, inverse1, inverse2, epsilon, keep, rate); break;
+    default: adamwBy(true, true, weight, gradient, m, v, count, scale, beta1, beta1Rest, beta2, beta2Rest, inverse1, inverse2, epsilon, keep, rate);
   }
 }
 
-/**
- * As `adamw`, with moments as bf16 patterns: rounded up where the lower half of the pattern and that of the weight's old
- * pattern carry (train/step/moment-patterns.ts is the definition).
- */
-export function adamwShortMoments(
+/** Inlined for each kind, so that none of them asks in its loop. */
+@inline
+function adamwBy(
+  isShort: bool,
+  isHalf: bool,
   weight: usize,
   gradient: usize,
   m: usize,
@@ -97,17 +73,24 @@ export function adamwShortMoments(
     const at = (<usize>i) << 2;
     const short = (<usize>i) << 1;
     const old = v128.load(weight + at);
-    const dither = ditherOf(old);
-    const g = f32x4.mul(v128.load(gradient + at), scales);
-    const newM = f32x4.add(f32x4.mul(longer(m + short), beta1s), f32x4.mul(g, beta1Rests));
-    const newV = f32x4.add(
-      f32x4.mul(longer(v + short), beta2s),
-      f32x4.mul(f32x4.mul(g, g), beta2Rests),
-    );
-    const shortM = shorter(newM, dither);
-    const shortV = shorter(newV, dither);
-    v128.store_lane<u64>(m + short, i16x8.narrow_i32x4_u(shortM, shortM), 0);
-    v128.store_lane<u64>(v + short, i16x8.narrow_i32x4_u(shortV, shortV), 0);
+    const raw = isHalf
+      ? singles(v128.load_ext<u16>(gradient + short))
+      : v128.load(gradient + at);
+    const g = f32x4.mul(raw, scales);
+    const oldM = isShort ? longer(m + short) : v128.load(m + at);
+    const oldV = isShort ? longer(v + short) : v128.load(v + at);
+    const newM = f32x4.add(f32x4.mul(oldM, beta1s), f32x4.mul(g, beta1Rests));
+    const newV = f32x4.add(f32x4.mul(oldV, beta2s), f32x4.mul(f32x4.mul(g, g), beta2Rests));
+    if (isShort) {
+      const dither = ditherOf(old);
+      const shortM = shorter(newM, dither);
+      const shortV = shorter(newV, dither);
+      v128.store_lane<u64>(m + short, i16x8.narrow_i32x4_u(shortM, shortM), 0);
+      v128.store_lane<u64>(v + short, i16x8.narrow_i32x4_u(shortV, shortV), 0);
+    } else {
+      v128.store(m + at, newM);
+      v128.store(v + at, newV);
+    }
     const root = f32x4.sqrt(f32x4.mul(newV, inverse2s));
     const direction = f32x4.div(f32x4.mul(newM, inverse1s), f32x4.add(root, epsilons));
     const kept = f32x4.mul(old, keeps);
@@ -118,14 +101,26 @@ export function adamwShortMoments(
     const at = (<usize>i) << 2;
     const short = (<usize>i) << 1;
     const old = load<f32>(weight + at);
-    const dither = ditherOf(f32x4.splat(old));
-    const g: f32 = load<f32>(gradient + at) * scale;
-    const oldM = reinterpret<f32>((<u32>load<u16>(m + short)) << 16);
-    const oldV = reinterpret<f32>((<u32>load<u16>(v + short)) << 16);
+    const raw: f32 = isHalf
+      ? f32x4.extract_lane(singles(i32x4.splat(<i32>load<u16>(gradient + short))), 0)
+      : load<f32>(gradient + at);
+    const g: f32 = raw * scale;
+    const oldM: f32 = isShort
+      ? reinterpret<f32>((<u32>load<u16>(m + short)) << 16)
+      : load<f32>(m + at);
+    const oldV: f32 = isShort
+      ? reinterpret<f32>((<u32>load<u16>(v + short)) << 16)
+      : load<f32>(v + at);
     const newM: f32 = oldM * beta1 + g * beta1Rest;
     const newV: f32 = oldV * beta2 + g * g * beta2Rest;
-    store<u16>(m + short, <u16>i32x4.extract_lane(shorter(f32x4.splat(newM), dither), 0));
-    store<u16>(v + short, <u16>i32x4.extract_lane(shorter(f32x4.splat(newV), dither), 0));
+    if (isShort) {
+      const dither = ditherOf(f32x4.splat(old));
+      store<u16>(m + short, <u16>i32x4.extract_lane(shorter(f32x4.splat(newM), dither), 0));
+      store<u16>(v + short, <u16>i32x4.extract_lane(shorter(f32x4.splat(newV), dither), 0));
+    } else {
+      store<f32>(m + at, newM);
+      store<f32>(v + at, newV);
+    }
     const root: f32 = sqrt<f32>(newV * inverse2);
     const direction: f32 = (newM * inverse1) / (root + epsilon);
     store<f32>(weight + at, old * keep - direction * rate);
@@ -154,18 +149,24 @@ function shorter(numbers: v128, dither: v128): v128 {
   return v128.bitselect(i32x4.splat(0x7fc0), rounded, isNan);
 }
 
-/** The sum of squares of `count` fp32 numbers in double precision, always added in the same order. */
-export function sumOfSquares(x: usize, count: u32): f64 {
+/** The sum of squares of `count` numbers, fp32 or fp16, in double precision, always added in the same order. */
+export function sumOfSquares(x: usize, count: u32, isHalf: u32): f64 {
+  return isHalf ? sumOfSquaresBy(true, x, count) : sumOfSquaresBy(false, x, count);
+}
+
+@inline
+function sumOfSquaresBy(isHalf: bool, x: usize, count: u32): f64 {
   let sum0 = f64x2.splat(0);
   let sum1 = f64x2.splat(0);
   let sum2 = f64x2.splat(0);
   let sum3 = f64x2.splat(0);
-  const bytes: usize = (<usize>count) << 2;
-  const whole: usize = bytes & ~(<usize>31);
-  let at: usize = 0;
-  while (at < whole) {
-    const a = v128.load(x + at);
-    const b = v128.load(x + at, 16);
+  const width: usize = isHalf ? 2 : 4;
+  const whole: u32 = count & ~7;
+  let i: u32 = 0;
+  while (i < whole) {
+    const at = x + <usize>i * width;
+    const a = isHalf ? singles(v128.load_ext<u16>(at)) : v128.load(at);
+    const b = isHalf ? singles(v128.load_ext<u16>(at, 8)) : v128.load(at, 16);
     const a0 = f64x2.promote_low_f32x4(a);
     const a1 = f64x2.promote_low_f32x4(v128.shuffle<i32>(a, a, 2, 3, 2, 3));
     const b0 = f64x2.promote_low_f32x4(b);
@@ -174,14 +175,17 @@ export function sumOfSquares(x: usize, count: u32): f64 {
     sum1 = f64x2.add(sum1, f64x2.mul(a1, a1));
     sum2 = f64x2.add(sum2, f64x2.mul(b0, b0));
     sum3 = f64x2.add(sum3, f64x2.mul(b1, b1));
-    at += 32;
+    i += 8;
   }
   const sums = f64x2.add(f64x2.add(sum0, sum1), f64x2.add(sum2, sum3));
   let sum: f64 = f64x2.extract_lane(sums, 0) + f64x2.extract_lane(sums, 1);
-  while (at < bytes) {
-    const value = <f64>load<f32>(x + at);
+  while (i < count) {
+    const at = x + <usize>i * width;
+    const value = <f64>(isHalf
+      ? f32x4.extract_lane(singles(i32x4.splat(<i32>load<u16>(at))), 0)
+      : load<f32>(at));
     sum += value * value;
-    at += 4;
+    i++;
   }
   return sum;
 }
