@@ -1,7 +1,7 @@
 // Takes the pictures of docs/images/ that show the page: a folder of runs in Chromium, at the width of a screen and of a
 // phone, light and dark.
 //
-//   node scripts/screenshots.mjs --runs-dir runs --run storyteller [--beside OTHER]
+//   node scripts/screenshots.mjs --runs-dir runs --run storyteller [--beside OTHER] [--only dashboard-files]
 import { spawn } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -15,6 +15,7 @@ const { values } = parseArgs({
     "runs-dir": { type: "string", default: "runs" },
     run: { type: "string", default: "storyteller" },
     beside: { type: "string" },
+    only: { type: "string" },
     prompt: { type: "string", default: "Once upon a time" },
     chromium: { type: "string", default: "/usr/bin/chromium" },
   },
@@ -42,6 +43,7 @@ const browser = await chromium.launch({
 
 /** One picture: `act` may do something on the page before. */
 async function take(name, place, options, act = () => delay(1500)) {
+  if (values.only !== undefined && values.only !== name) return;
   const { width = 1200, height = 780, colorScheme = "light" } = options;
   const page = await browser.newPage({ viewport: { width, height }, colorScheme });
   await page.goto(`${base}#${place}&${key}`);
@@ -82,6 +84,35 @@ try {
       .waitFor({ timeout: 90_000 });
     await page.locator(".token").nth(6).hover();
     await delay(300);
+  });
+  await take("dashboard-slider", `/playground/${values.run}`, { height: 560 }, async (page) => {
+    await page.getByRole("textbox", { name: "prompt" }).fill(values.prompt);
+    await page.getByRole("button", { name: "write with each" }).click();
+    await page
+      .getByRole("button", { name: "write with each" })
+      .and(page.locator(":enabled"))
+      .waitFor({ timeout: 180_000 });
+    const slider = page.locator(".slider input");
+    await slider.press("ArrowLeft");
+    await slider.press("ArrowLeft");
+    await slider.scrollIntoViewIfNeeded();
+    await page.getByRole("region", { name: "Through the checkpoints" }).scrollIntoViewIfNeeded();
+    await delay(300);
+  });
+  await take("dashboard-files", "/files", { height: 900 }, async (page) => {
+    await page.getByText(/in the folder of runs/).click();
+    await page
+      .getByRole("button", { name: new RegExp(`^${values.run}/checkpoint-`) })
+      .last()
+      .click();
+    await page.locator("article svg").first().waitFor({ timeout: 90_000 });
+    await page.getByText(/in the folder of runs/).click();
+    await page.evaluate("scrollTo(0, 0)");
+    await page
+      .getByRole("heading", { name: /^Cost/ })
+      .first()
+      .evaluate((heading) => scrollTo(0, heading.getBoundingClientRect().top - 70));
+    await delay(500);
   });
 } finally {
   await browser.close();

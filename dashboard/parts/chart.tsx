@@ -254,7 +254,9 @@ function drawLines(plot: uPlot, lines: readonly Line[], { from, to }: Range, isL
   const { ctx, bbox } = plot;
   ctx.save();
   ctx.beginPath();
-  ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+  // Marks at the edge stay whole.
+  const room = 3 * devicePixelRatio;
+  ctx.rect(bbox.left - room, bbox.top - room, bbox.width + 2 * room, bbox.height + 2 * room);
   ctx.clip();
   ctx.lineJoin = "round";
   const { min: low = 0, max: high = 1 } = plot.scales["y"] ?? {};

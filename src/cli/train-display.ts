@@ -273,7 +273,14 @@ function headerRows(event: StartEvent): readonly (readonly [string, readonly str
         `${formatCount(event.eval_tokens)} to evaluate`,
       ],
     ],
-    ["engine", [`${event.engine} on ${event.device}`, `${event.threads} threads`, event.runtime]],
+    [
+      "engine",
+      [
+        `${event.engine} on ${event.device}`,
+        `${event.threads} thread${event.threads === 1 ? "" : "s"}`,
+        event.runtime,
+      ],
+    ],
     ...(event.profile === undefined ? [] : [["profile", [event.profile]] as const]),
     [
       "step",
