@@ -1,4 +1,4 @@
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
@@ -137,7 +137,9 @@ function exportRun(folder: string, flags: ExportFlags): void {
       });
     tracker = new CsvTracker({ runFolder: folder, before: [], step: 0 }, path);
   } else {
-    tracker = new TensorBoardTracker({ runFolder: flags.output ?? folder, before: [], step: 0 });
+    const runFolder = flags.output ?? folder;
+    clearEventFiles(join(runFolder, "tensorboard"), flags.overwrite === true);
+    tracker = new TensorBoardTracker({ runFolder, before: [], step: 0 });
   }
   try {
     for (const event of events) tracker.add(event);
@@ -145,6 +147,19 @@ function exportRun(folder: string, flags: ExportFlags): void {
     tracker.close();
   }
   answer(flags, { path: tracker.path }, () => `${tracker.path}\n`);
+}
+
+/** TensorBoard draws every file of a folder: a second one would draw each number twice. */
+function clearEventFiles(folder: string, overwrites: boolean): void {
+  const files = (existsSync(folder) ? readdirSync(folder) : []).filter((name) =>
+    name.startsWith("events.out.tfevents."),
+  );
+  if (files.length === 0) return;
+  if (!overwrites)
+    throw new UsageError("cli.runs.exists", `${folder} has files of TensorBoard already`, {
+      remedy: "Add --overwrite to replace them, or choose another folder with --output.",
+    });
+  for (const name of files) rmSync(join(folder, name));
 }
 
 async function remove(names: readonly string[], flags: RemoveFlags): Promise<number> {

@@ -68,7 +68,13 @@ describe("anecdote runs", () => {
     expect(again).toMatchObject({ code: 2, stderr: expect.stringContaining("--overwrite") });
     const board = await runs(root, "export", "gpt2-cpu", "--format", "tensorboard");
     expect(board.code, board.stderr).toBe(0);
-    expect(readdirSync(join(root, "gpt2-cpu", "tensorboard"))).toHaveLength(1);
+    const files = (): readonly string[] => readdirSync(join(root, "gpt2-cpu", "tensorboard"));
+    const [made] = files();
+    const twice = await runs(root, "export", "gpt2-cpu", "--format", "tensorboard");
+    expect(twice).toMatchObject({ code: 2, stderr: expect.stringContaining("--overwrite") });
+    await runs(root, "export", "gpt2-cpu", "--format", "tensorboard", "--overwrite");
+    expect(files()).toHaveLength(1);
+    expect(files()).not.toContain(made);
     const wrong = await runs(root, "export", "gpt2-cpu", "--format", "wandb");
     expect(wrong).toMatchObject({ code: 2, stderr: expect.stringContaining("csv, tensorboard") });
   });

@@ -131,6 +131,15 @@ describe("the progress line", () => {
     );
   });
 
+  test("spells out what of a sample or a note would steer the terminal", () => {
+    const text = "\u001b[2J\u0007 two\nlines";
+    const sample: TrainEvent = { kind: "sample", t: 0, step: 1, prompt: "Once", text };
+    expect(shown(undefined, [sample])).toContain("sample: Once\\x1b[2J\\x07 two\n    lines\n");
+    expect(shown(undefined, [{ kind: "notice", t: 0, step: 1, message: text }])).toContain(
+      "note: \\x1b[2J\\x07 two",
+    );
+  });
+
   test("says that no power is read where people would look for it", () => {
     const none: TrainEvent = { kind: "power", t: 0, step: 1, meter: null, reason: "no macmon" };
     expect(shown(undefined, [none])).toContain("power   unavailable: no macmon\n");

@@ -26,8 +26,10 @@ else
       writeLongRuns(root, { runCount: RUN_COUNT, pointCount: POINT_COUNT, distinctCount: 3 });
       const browser = await launchBrowser(CHROMIUM);
       onTestFinished(async () => browser.close());
+      // By the clock a machine that others use is no measure, and trying again does not help.
+      const isBusy = (loadavg()[0] ?? 0) > 2 * availableParallelism();
       const tried: PageFigures[] = [];
-      for (let attempt = 0; attempt < MOST_TRIES && !tried.some(isInTime); attempt++)
+      while (tried.length < (isBusy ? 1 : MOST_TRIES) && !tried.some(isInTime))
         tried.push(await measured(browser, root));
       for (const figures of tried) {
         expect(figures.isZoomed).toBe(true);
@@ -40,7 +42,6 @@ else
         expect(figures.heapBytes).toBeGreaterThan(1e6);
         expect(figures.heapBytes).toBeLessThan(200e6);
       }
-      const isBusy = (loadavg()[0] ?? 0) > 2 * availableParallelism();
       if (isBusy)
         console.info(`a busy machine, times by its clock are not held: ${JSON.stringify(tried)}`);
       else expect(tried.some(isInTime), JSON.stringify(tried)).toBe(true);

@@ -52,7 +52,9 @@ describe.skipIf(CHROMIUM === undefined)("the page beside what goes wrong", () =>
   it("says that there are no runs yet, and shows the first as it begins", async () => {
     const page = await opened("/");
     await page.getByText("There are no runs in").waitFor();
+    await page.clock.install();
     appendRun(root, "begun", [START, report(1)]);
+    await page.clock.fastForward(2500);
     await page.getByRole("link", { name: "begun" }).click();
     // One point is something to see.
     await page.getByRole("img", { name: "loss: training 1" }).waitFor();
@@ -137,11 +139,13 @@ describe.skipIf(CHROMIUM === undefined)("the page beside what goes wrong", () =>
   it("says that a run's folder is gone, and shows what comes in its place", async () => {
     const folder = appendRun(root, "gone", [START, report(1)]);
     const page = await opened("/run/gone");
+    await page.clock.install();
     await page.getByRole("img", { name: "loss: training 1" }).waitFor();
     rmSync(folder, { recursive: true });
     await page.getByText("This run's folder is gone").waitFor();
     expect(await page.getByRole("img", { name: "loss: training 1" }).count()).toBe(1);
     appendRun(root, "gone", [START, report(1, 3), report(2, 3)]);
+    await page.clock.fastForward(3500);
     await page.getByRole("img", { name: "loss: training 3" }).waitFor();
     await page.getByText("This run's folder is gone").waitFor({ state: "detached" });
   });

@@ -100,7 +100,7 @@ function dateOf(seconds: number): string {
 function factsSection(run: RunSummary, record: RunRecord): string {
   const end = record.last("end");
   const { trainLosses, evalLosses } = run;
-  const least = Math.min(...evalLosses.map(({ value }) => value));
+  const least = evalLosses.reduce((low, { value }) => Math.min(low, value), Infinity);
   const start = record.last("start");
   const rows: (readonly [string, string])[] = [
     ["model", [run.model, start?.family].filter((text) => text !== undefined).join(", ") || "–"],
