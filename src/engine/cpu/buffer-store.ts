@@ -8,6 +8,7 @@ import { GuestRoom } from "./guest-room.ts";
 import { elementBytes, layOutPersistent } from "./layout.ts";
 import type { Place } from "./layout.ts";
 import type { KernelMemory } from "../host/kernel-job.ts";
+import { adviseLargePages } from "../host/large-pages.ts";
 import { SharedMemory } from "../host/memory.ts";
 import { TransientArenas, viewIn } from "../host/plan-buffers.ts";
 import type { MemoryBlock } from "../host/plan-buffers.ts";
@@ -27,6 +28,12 @@ export interface StoreRequests {
   readonly together: readonly (readonly string[])[];
   /** Bytes of room wanted beside buffers. */
   readonly scratch: ReadonlyMap<string, number>;
+}
+
+function largeMemory(byteLength: number): SharedMemory {
+  const memory = new SharedMemory(byteLength);
+  adviseLargePages(memory.shared);
+  return memory;
 }
 
 /**
@@ -61,7 +68,7 @@ export class BufferStore {
     };
     const memories: readonly KernelPlace[] =
       guest === undefined
-        ? layout.memories.map((size) => ({ memory: new SharedMemory(size), byteOffset: 0 }))
+        ? layout.memories.map((size) => ({ memory: largeMemory(size), byteOffset: 0 }))
         : [guest];
     const placeOf = ({ memory, byteOffset }: Place): KernelPlace | undefined => {
       const held = memories[memory];

@@ -70,7 +70,7 @@ export interface KernelExports {
   addLost(numbers: number, lost: number, count: number): number;
   roundScaled(...numbers: readonly number[]): void;
   readScaled(source: number, target: number, count: number, factor: number): void;
-  runRows(program: number, state: number, ownByteLength: number, thread: number): void;
+  runRows(...numbers: readonly number[]): void;
 }
 
 /** One item of a job of that kind. `kernelsOf` gives the kernels over a memory. */
@@ -129,7 +129,7 @@ export function runItem(
       kernels.float16ToFloat32(word(1), word(2), word(3));
       return;
     case KERNEL_ROWS:
-      kernels.runRows(word(1), word(2), word(3), word(4));
+      kernels.runRows(word(1), word(2), word(3), word(4), word(5));
       return;
     default:
   }

@@ -37,9 +37,9 @@ export const UNARY_KINDS = {
 export const INSTRUCTION_WORDS = 24;
 /** Bytes before the scores in an attention's room: what one head reads. */
 export const HEAD_BYTES = 128;
-/** Bytes of the words that threads share: next chunk, chunks done, an error; a line each. */
-export const STATE_BYTES = 192;
-export const STATE_WORDS = { next: 0, done: 16, error: 32 } as const;
+/** What threads share: words for the chunks that are done and for an error, a line each, then a byte a chunk. */
+export const STATE_WORDS = { done: 0, error: 16 } as const;
+const TAKEN_AT = 128;
 
 /** Where numbers stand. */
 export type Address =
@@ -83,4 +83,9 @@ export interface RowProgram {
 /** Bytes of the program's own words. */
 export function programBytes(program: RowProgram): number {
   return (program.instructions.length + 1) * INSTRUCTION_WORDS * 4;
+}
+
+/** Bytes of what threads share beside results: chunks done, an error, which chunks are taken. */
+export function stateBytes(program: RowProgram): number {
+  return TAKEN_AT + program.chunkCount;
 }

@@ -10,8 +10,11 @@ import type {
 import { countOf, dense } from "./strided.ts";
 import type { Strided } from "./strided.ts";
 
-/** Products in chunks of about so many bytes of weights: long enough to be worth taking, short enough to share. */
-const CHUNK_BYTES = 1 << 16;
+/** Bytes of weights in a chunk of a product: long enough to be worth taking, short enough to share. */
+const LONGEST_CHUNK_BYTES = 1 << 16;
+const SHORTEST_CHUNK_BYTES = 1 << 14;
+/** So many at least, where that makes none too short: threads of different speed then end at the same time. */
+const CHUNKS_OF_PRODUCT = 16;
 
 /** Where a result is to stand: in memory of the thread, in that of all, or in a buffer. */
 export type Target = "own" | "shared" | Address;
@@ -87,7 +90,9 @@ export class RowBuilder {
 
   /** Columns of a product in one chunk, a multiple of `step`; `rowBytes`: of the weights of a column. */
   static columnsOfChunk(rowBytes: number, columns: number, step: number): number {
-    const wanted = Math.ceil(CHUNK_BYTES / rowBytes / step) * step;
+    const share = Math.max(SHORTEST_CHUNK_BYTES, (rowBytes * columns) / CHUNKS_OF_PRODUCT);
+    const byteLength = Math.min(LONGEST_CHUNK_BYTES, share);
+    const wanted = Math.ceil(byteLength / rowBytes / step) * step;
     return Math.min(Math.max(step, wanted), columns);
   }
 

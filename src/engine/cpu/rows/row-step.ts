@@ -7,8 +7,8 @@ import {
   INSTRUCTION_WORDS,
   programBytes,
   ROW_CODES,
-  STATE_BYTES,
   STATE_WORDS,
+  stateBytes,
 } from "./instructions.ts";
 import type { Address, InstructionWord, RowCode, RowProgram } from "./instructions.ts";
 
@@ -21,7 +21,7 @@ const SHARED_WORK = 2e6;
 /** Bytes that a program takes beside the plan's buffers. */
 export function roomBytes(program: RowProgram, threads: number): number {
   return (
-    alignUp(STATE_BYTES) +
+    alignUp(stateBytes(program)) +
     alignUp(programBytes(program)) +
     program.sharedBytes +
     threadCount(program, threads) * program.ownBytes
@@ -43,7 +43,7 @@ export interface RowStepParts {
 /** Writes a program into its room; running it is one call. */
 export function prepareRows({ program, pool, room, addressOf }: RowStepParts): () => void {
   const state = room.byteOffset;
-  const words = state + alignUp(STATE_BYTES);
+  const words = state + alignUp(stateBytes(program));
   const shared = words + alignUp(programBytes(program));
   const own = shared + program.sharedBytes;
   const locate = (address: Address): number => {
@@ -65,10 +65,12 @@ export function prepareRows({ program, pool, room, addressOf }: RowStepParts): (
   const memory = pool.numberOf(room.memory);
   const items = new Uint32Array(count * ITEM_WORDS);
   for (let thread = 0; thread < count; thread++)
-    items.set([memory, words, state, program.ownBytes, thread], thread * ITEM_WORDS);
-  const stateWords = new Int32Array(buffer, state, STATE_BYTES / 4);
+    items.set([memory, words, state, program.ownBytes, thread, count], thread * ITEM_WORDS);
+  const stateOfRun = new Uint8Array(buffer, state, stateBytes(program));
+  const stateWords = new Int32Array(buffer, state, STATE_WORDS.error + 1);
   return () => {
-    for (const word of Object.values(STATE_WORDS)) Atomics.store(stateWords, word, 0);
+    // The job that starts the threads makes it seen by all.
+    stateOfRun.fill(0);
     pool.run(KERNEL_ROWS, items, []);
     const error = Atomics.load(stateWords, STATE_WORDS.error);
     if (error === 0) return;

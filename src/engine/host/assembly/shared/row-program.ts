@@ -37,10 +37,10 @@ const PRODUCT_OF_16: u32 = 14;
 const PRODUCT_OF_CODES: u32 = 15;
 const TAKE_STORED_ROWS: u32 = 16;
 
-/** Words of the state that threads share, each in a line of its own: the next chunk, chunks done, an error. */
-const NEXT: usize = 0;
-const DONE: usize = 64;
-const ERROR: usize = 128;
+/** The state that threads share, words in lines of their own: chunks done, an error; then a byte a chunk, 1 once taken. */
+const DONE: usize = 0;
+const ERROR: usize = 64;
+const TAKEN: usize = 128;
 
 /** How often a thread looks for others' chunks before it sleeps; it then sleeps 50 microseconds at a time. */
 const LOOKS: u32 = 20000;
@@ -70,33 +70,68 @@ function number(index: usize): f32 {
 }
 
 /**
- * Runs the program at `program` as thread `thread` of several; `ownSize`: bytes of memory that each thread has beside
- * the others'. Returns early where the other threads have taken all that is left; thread 0 returns once all is done.
+ * Runs the program at `program` as thread `thread` of `threads`; `ownSize`: bytes of memory that each thread has beside
+ * the others'. Returns early where nothing is left to do for the other threads; thread 0 returns once all is done.
  */
-export function runRows(program: usize, state: usize, ownSize: usize, thread: u32): void {
+export function runRows(
+  program: usize,
+  state: usize,
+  ownSize: usize,
+  thread: u32,
+  threads: u32,
+): void {
   place = program;
   ownBytes = ownSize * <usize>thread;
   for (;;) {
     const code = word(0);
     const end = word(2);
     if (end != 0) {
-      const first = word(1);
-      for (;;) {
-        const next = atomic.load<u32>(state + NEXT);
-        if (next >= end) break;
-        if (atomic.cmpxchg<u32>(state + NEXT, next, next + 1) != next) continue;
-        run(code, next - first, state);
-        atomic.add<u32>(state + DONE, 1);
-      }
+      // All of them are taken where so many are done: whoever went on took what was left here.
+      if (atomic.load<u32>(state + DONE) < end) share(code, word(1), end, state, thread, threads);
     } else if (code == END) {
       return;
     } else if (code == WAIT) {
-      // Whoever finds nothing left to take need not look on.
-      if (thread != 0 && atomic.load<u32>(state + NEXT) >= word(4)) return;
-      waitFor(state + DONE, word(3));
+      const wanted = word(3);
+      const all = word(4);
+      if (thread != 0 && (wanted == all || atomic.load<u32>(state + DONE) >= all)) return;
+      waitFor(state + DONE, wanted);
     } else run(code, 0, state);
     place += INSTRUCTION_BYTES;
   }
+}
+
+/**
+ * Takes chunks of [first, end). Each thread begins with a range of its own and goes through it in order, so that memory
+ * sees one stream a thread, and the same one in every run; then it takes others' from their ends.
+ */
+function share(
+  code: u32,
+  first: u32,
+  end: u32,
+  state: usize,
+  thread: u32,
+  threads: u32,
+): void {
+  const count = end - first;
+  const taken = state + TAKEN + <usize>first;
+  const ownEnd = (count * (thread + 1)) / threads;
+  for (let chunk = (count * thread) / threads; chunk < ownEnd; chunk++)
+    takeChunk(code, chunk, taken, state);
+  for (let other: u32 = 1; other < threads; other++) {
+    const owner = (thread + other) % threads;
+    const begin = (count * owner) / threads;
+    for (let chunk = (count * (owner + 1)) / threads; chunk > begin; chunk--)
+      takeChunk(code, chunk - 1, taken, state);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function takeChunk(code: u32, chunk: u32, taken: usize, state: usize): void {
+  if (atomic.load<u8>(taken + <usize>chunk) != 0) return;
+  if (atomic.xchg<u8>(taken + <usize>chunk, 1) != 0) return;
+  run(code, chunk, state);
+  atomic.add<u32>(state + DONE, 1);
 }
 
 function waitFor(done: usize, wanted: u32): void {
