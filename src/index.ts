@@ -51,11 +51,13 @@ export type {
   TrainSettings,
   WriteOptions,
 } from "./train/index.ts";
-// anecdote export, fuse, and convert to .gguf or a stateful .mlpackage
+// anecdote export, fuse, and convert to .gguf, a stateful .mlpackage or an onnx folder
 export { exportGguf } from "./runs/export-gguf.ts";
 export type { GgufExport, GgufExportOptions } from "./runs/export-gguf.ts";
 export { exportModel } from "./runs/export-model.ts";
 export type { ExportedModel, ExportOptions } from "./runs/export-model.ts";
+export { exportOnnxFolder } from "./runs/export-onnx.ts";
+export type { OnnxExport, OnnxExportOptions } from "./runs/export-onnx.ts";
 export { exportPackage } from "./runs/export-package.ts";
 export type { PackageExport, PackageExportOptions } from "./runs/export-package.ts";
 // anecdote serve, dashboard, report

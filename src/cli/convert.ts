@@ -6,6 +6,8 @@ import type { Opset } from "../mil/program.ts";
 import { PACKAGE_TYPES } from "../model/compressed-weights.ts";
 import { GGUF_TYPES } from "../model/gguf/gguf-model.ts";
 import { exportPackage } from "../runs/export-package.ts";
+import { exportOnnxFolder } from "../runs/export-onnx.ts";
+import { ONNX_WEIGHT_TYPES } from "../onnx/stored-weights.ts";
 import { exportGguf } from "../runs/export-gguf.ts";
 import { convertFile } from "../runs/convert-file.ts";
 import { resolveModelFolder } from "../runs/model-path.ts";
@@ -34,6 +36,7 @@ interface ConvertFlags {
   readonly dtype?: string;
   readonly stateful?: boolean;
   readonly rows?: string;
+  readonly to?: string;
   readonly overwrite?: boolean;
   readonly json?: boolean;
 }
@@ -61,10 +64,14 @@ export function register(program: Command, _exit: Exit): void {
       "--stateful",
       "a model's .mlpackage goes on with a text: keys and values are states (iOS 18, macOS 15)",
     )
+    .option(
+      "--to <format>",
+      "onnx: a folder that @huggingface/transformers for JavaScript generates from",
+    )
     .option("--rows <n>", "tokens that a run of a stateful one takes (default: 1)")
     .option(
       "--dtype <type>",
-      `how matrices stand in a .gguf file (${GGUF_TYPES.join(", ")}) or a stateful .mlpackage (${PACKAGE_TYPES.join(", ")})`,
+      `how matrices stand in a .gguf file (${GGUF_TYPES.join(", ")}), a stateful .mlpackage (${PACKAGE_TYPES.join(", ")}) or an onnx folder (${ONNX_WEIGHT_TYPES.join(", ")})`,
     )
     .option("--overwrite", "replace an output that exists")
     .option("--json", "one JSON object")
@@ -74,6 +81,9 @@ export function register(program: Command, _exit: Exit): void {
 A model folder's program is its forward pass in fp32 with the weights in it: tokens int32 [B, S] to
 logits [B, S, V].
 
+With --to onnx it has keys and values as inputs and results, and open lengths; every ONNX runtime
+takes it, and a folder may hold it in several types.
+
 Large tensors of out.mil stand in out.weights.bin beside it.
 
 Examples:
@@ -81,7 +91,8 @@ Examples:
   anecdote convert model.mlpackage model.onnx
   anecdote convert runs/shakespeare model.mlpackage --max-seq-length 128
   anecdote convert runs/mine mine.gguf --dtype q8_0
-  anecdote convert runs/mine mine.mlpackage --stateful --dtype palette4`,
+  anecdote convert runs/mine mine.mlpackage --stateful --dtype palette4
+  anecdote convert runs/mine web/mine --to onnx --dtype q8`,
     )
     .action((from: string, to: string, flags: ConvertFlags) => {
       convert(from, to, flags);
@@ -193,7 +204,69 @@ function convertToStateful(from: string, to: string, flags: ConvertFlags): void 
   );
 }
 
+/** A model as a folder that readers in JavaScript generate from. Throws `UsageError` for flags that are for programs. */
+function convertToFolder(from: string, to: string, flags: ConvertFlags): void {
+  const {
+    function: name,
+    opset,
+    shape,
+    dim,
+    batchSize,
+    maxSeqLength,
+    bindConstants,
+    input,
+  } = flags;
+  if (flags.to !== "onnx") {
+    throw new UsageError(
+      "cli.convert.to",
+      `--to ${flags.to ?? ""}: only onnx is a folder; other formats are chosen by the ending of <out>`,
+    );
+  }
+  const isForPrograms =
+    [name, opset, batchSize, maxSeqLength, bindConstants, flags.rows, flags.stateful].some(
+      (flag) => flag !== undefined,
+    ) || shape.length + dim.length + input.length > 0;
+  if (isForPrograms) {
+    throw new UsageError(
+      "cli.convert.to",
+      "--to onnx writes a model whose sizes are open: it goes with --dtype and --overwrite",
+    );
+  }
+  if (/\.(?:onnx|mil|mlpackage|mlmodel|gguf)$/i.test(to)) {
+    throw new UsageError("cli.convert.to", `--to onnx writes a folder, and "${to}" names a file`, {
+      remedy: "Leave the ending out, or --to for a program of fixed sizes.",
+    });
+  }
+  const given = flags.dtype ?? "fp32";
+  const type = ONNX_WEIGHT_TYPES.find((candidate) => candidate === given.toLowerCase());
+  if (type === undefined) {
+    throw new UsageError(
+      "cli.convert.dtype",
+      `--dtype ${given}: an onnx folder has ${ONNX_WEIGHT_TYPES.join(", ")}.${didYouMean(given, ONNX_WEIGHT_TYPES)}`,
+    );
+  }
+  const written = exportOnnxFolder(resolveModelFolder(from, printNote), to, {
+    type,
+    overwrite: flags.overwrite === true,
+  });
+  if (flags.json === true) {
+    const { output, files, nodeCount, notes } = written;
+    process.stdout.write(
+      `${JSON.stringify({ output, to: "onnx", dtype: type, files, nodes: nodeCount, notes })}\n`,
+    );
+    return;
+  }
+  process.stdout.write(`${to}: a decoder of ${written.nodeCount} nodes, ${type}\n`);
+  for (const { path, byteLength } of written.files)
+    process.stdout.write(`  ${path}: ${formatBytes(byteLength)}\n`);
+  for (const note of written.notes) process.stdout.write(`  ${note}\n`);
+}
+
 function convert(from: string, to: string, flags: ConvertFlags): void {
+  if (flags.to !== undefined) {
+    convertToFolder(from, to, flags);
+    return;
+  }
   if (flags.stateful === true) {
     convertToStateful(from, to, flags);
     return;
@@ -205,7 +278,10 @@ function convert(from: string, to: string, flags: ConvertFlags): void {
     return;
   }
   if (flags.dtype !== undefined)
-    throw new UsageError("cli.convert.dtype", "--dtype is for a .gguf file, or for --stateful");
+    throw new UsageError(
+      "cli.convert.dtype",
+      "--dtype is for a .gguf file, --stateful and --to onnx",
+    );
   const size = (flag: string, text: string | undefined): number | undefined =>
     text === undefined ? undefined : wholeNumber(flag, text, 1, LARGEST_SIZE);
   const batchSize = size("--batch-size", flags.batchSize);

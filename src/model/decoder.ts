@@ -4,6 +4,8 @@ import {
   cachedAttention,
   forEveryHead,
   groupSize,
+  joined,
+  joinedAttention,
   packedMask,
   softCapped,
   splitHeads,
@@ -246,18 +248,27 @@ function decoderBlock(config: DecoderConfig, sizes: BatchSizes): MilFunction {
 }
 
 function decoderCachedBlock(config: DecoderConfig, sizes: CachedSizes): MilFunction {
-  const { batchSize = 1, rowCount, cacheLength: length } = sizes;
+  const { batchSize = 1, rowCount, cacheLength: length, isJoined = false } = sizes;
   const { channelCount, keyValueHeadCount, headSize } = config;
-  const { rope, window } = decoderLayer(config, sizes.variant);
+  const { rope, window, maskName } = decoderLayer(config, sizes.variant);
   const stage = new StageBuilder("cached_block", decoderBlockWeights(config, 0), sizes.dataType);
   const hidden = stage.input("hidden", [batchSize * rowCount, channelCount]);
-  const keys = stage.input("key_cache", [batchSize, keyValueHeadCount, length, headSize]);
-  const values = stage.input("value_cache", [batchSize, keyValueHeadCount, length, headSize]);
+  const earlierKeys = stage.input("key_cache", [batchSize, keyValueHeadCount, length, headSize]);
+  const earlierValues = stage.input("value_cache", [
+    batchSize,
+    keyValueHeadCount,
+    length,
+    headSize,
+  ]);
   const sequences = batchSize === 1 ? [] : [batchSize];
-  const mask =
-    window === undefined
-      ? stage.input("mask", [...sequences, length])
-      : stage.input("window_mask", [...sequences, rowCount, length]);
+  const seenByRow = window === undefined ? [] : [rowCount];
+  const mask = isJoined
+    ? stage.input(maskName, [batchSize, rowCount, length + rowCount])
+    : stage.input(window === undefined ? "mask" : "window_mask", [
+        ...sequences,
+        ...seenByRow,
+        length,
+      ]);
   const angles = [batchSize * rowCount, headSize];
   const cosines = stage.input(`${rope.prefix}cosines`, angles);
   const signedSines = stage.input(`${rope.prefix}signed_sines`, angles);
@@ -274,7 +285,15 @@ function decoderCachedBlock(config: DecoderConfig, sizes: CachedSizes): MilFunct
     y: config.scoreScale,
   });
   const rotatedKey = rotate(stage, key, table(cosines, "key"), table(signedSines, "key"), "key");
-  const cache = { keys, values, mask, length };
+  if (isJoined) {
+    const keys = joined(stage, earlierKeys, rotatedKey, "keys");
+    const values = joined(stage, earlierValues, value, "values");
+    const seen = { keys, values, mask, length: length + rowCount };
+    const mixed = joinedAttention(stage, scaled, seen, shape, config.scoreCap);
+    const hidden_out = finishBlock(stage, config, hidden, mixed);
+    return stage.finish({ hidden_out, keys, values });
+  }
+  const cache = { keys: earlierKeys, values: earlierValues, mask, length };
   const rules = { window, cap: config.scoreCap };
   const mixed = cachedAttention(stage, scaled, rotatedKey, value, cache, shape, rules);
   return stage.finish({

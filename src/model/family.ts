@@ -31,6 +31,11 @@ export interface CachedSizes {
   readonly dataType: StageDataType;
   /** As in `BatchSizes`. */
   readonly variant?: string | undefined;
+  /**
+   * Earlier rows and these are one: the mask is [B, S, T + S], under the name that packed rows have for it, and `keys`
+   * and `values` [B, Hkv, T + S, D] go out. Default false.
+   */
+  readonly isJoined?: boolean;
 }
 
 /** Sizes of a stage over rows: B x S rows of C channels. */

@@ -1,5 +1,11 @@
 import type { MilFunction, Value } from "../mil/program.ts";
-import { causalAttention, cachedAttention, packedMask } from "./attention.ts";
+import {
+  causalAttention,
+  cachedAttention,
+  joined,
+  joinedAttention,
+  packedMask,
+} from "./attention.ts";
 import type { AttentionSizes } from "./attention.ts";
 import type { Gpt2Config } from "./config.ts";
 import { headLosses } from "./cross-entropy.ts";
@@ -157,18 +163,27 @@ function block(config: Gpt2Config, sizes: BatchSizes): MilFunction {
 }
 
 function cachedBlock(config: Gpt2Config, sizes: CachedSizes): MilFunction {
-  const { batchSize = 1, rowCount, cacheLength: length } = sizes;
+  const { batchSize = 1, rowCount, cacheLength: length, isJoined = false } = sizes;
   const { channelCount, headCount, headSize } = config;
   const stage = new StageBuilder("cached_block", blockWeights(config, 0), sizes.dataType);
   const hidden = stage.input("hidden", [batchSize * rowCount, channelCount]);
-  const keys = stage.input("key_cache", [batchSize, headCount, length, headSize]);
-  const values = stage.input("value_cache", [batchSize, headCount, length, headSize]);
-  const mask = stage.input("mask", batchSize === 1 ? [length] : [batchSize, length]);
+  const earlierKeys = stage.input("key_cache", [batchSize, headCount, length, headSize]);
+  const earlierValues = stage.input("value_cache", [batchSize, headCount, length, headSize]);
+  const mask = isJoined
+    ? stage.input("attention_mask", [batchSize, rowCount, length + rowCount])
+    : stage.input("mask", batchSize === 1 ? [length] : [batchSize, length]);
   stage.declareWeights();
   const shape = attentionSizes(config, batchSize, rowCount);
   const rows = layerNorm(stage, hidden, "ln_1", config.normEpsilon);
   const [query, key, value] = project(stage, rows, shape, scoreScaleOf(config, sizes.variant));
-  const cache = { keys, values, mask, length };
+  if (isJoined) {
+    const keys = joined(stage, earlierKeys, key, "keys");
+    const values = joined(stage, earlierValues, value, "values");
+    const seen = { keys, values, mask, length: length + rowCount };
+    const mixed = joinedAttention(stage, query, seen, shape);
+    return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed), keys, values });
+  }
+  const cache = { keys: earlierKeys, values: earlierValues, mask, length };
   const mixed = cachedAttention(stage, query, key, value, cache, shape);
   return stage.finish({
     hidden_out: finishBlock(stage, config, hidden, mixed),

@@ -76,6 +76,8 @@ export { biasesName, PlanWeights, scalesName } from "./plan-weights.ts";
 export { WeightMemory } from "./weight-memory.ts";
 export type { WeightView } from "./weight-memory.ts";
 export { wholeForward } from "./whole-forward.ts";
+export { cacheNames, openForward } from "./open-forward.ts";
+export type { OpenForwardSizes } from "./open-forward.ts";
 export { initialRms } from "./weights.ts";
 export type { Initialisation, StageKind, WeightSpec } from "./weights.ts";
 export type { WeightUse } from "./plan-weights.ts";

@@ -2,7 +2,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { MilFunction } from "../mil/program.ts";
 import { OnnxError } from "./errors.ts";
 import { ModelProtoSchema } from "./generated/onnx_pb.ts";
-import type { GraphProto } from "./generated/onnx_pb.ts";
+import type { GraphProto, ModelProto } from "./generated/onnx_pb.ts";
 import { writeWithStandardOperators } from "./standard-operators.ts";
 import { functionToOnnx } from "./lower-function.ts";
 
@@ -16,12 +16,25 @@ export interface ExportedModel {
 /** What a protocol buffer can hold, less some room for the graph. */
 const WEIGHT_BYTE_LIMIT = 2 ** 31 - 2 ** 24;
 
+/** A function as an ONNX model that is not encoded yet. */
+export interface ExportedGraph {
+  readonly model: ModelProto;
+  readonly graph: GraphProto;
+  readonly renamed: ReadonlyMap<string, string>;
+}
+
 /**
  * A function as an ONNX file whose inputs and outputs carry the function's own names.
  * Throws `OnnxError` naming the op that has no ONNX form, or where the weights exceed what one file can hold.
  */
 export function exportOnnx(fn: MilFunction): ExportedModel {
   checkSize(fn);
+  const { model, graph, renamed } = exportGraph(fn);
+  return { bytes: toBinary(ModelProtoSchema, model), nodeCount: graph.node.length, renamed };
+}
+
+/** As `exportOnnx`, for who changes the graph before it is encoded. */
+export function exportGraph(fn: MilFunction): ExportedGraph {
   const model = fromBinary(ModelProtoSchema, functionToOnnx(fn, { isForOthers: true }).bytes);
   const { graph } = model;
   if (graph === undefined) throw new OnnxError("onnx.export", `"${fn.name}" became no graph`);
@@ -42,7 +55,7 @@ export function exportOnnx(fn: MilFunction): ExportedModel {
   const rename = (name: string): string => names.get(name) ?? name;
   for (const port of [...graph.input, ...graph.output]) port.name = rename(port.name);
   renameIn(graph, rename);
-  return { bytes: toBinary(ModelProtoSchema, model), nodeCount: graph.node.length, renamed };
+  return { model, graph, renamed };
 }
 
 /** Names of values that nodes make, in the graphs inside nodes too. */

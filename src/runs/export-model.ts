@@ -106,7 +106,7 @@ export function exportModel(
 }
 
 /** The chat template stands in tokenizer_config.json too: readers in JavaScript know no other place. */
-function withTemplateInConfig(described: DescribedTokenizer): DescribedTokenizer {
+export function withTemplateInConfig(described: DescribedTokenizer): DescribedTokenizer {
   const template = described.companions?.["chat_template.jinja"];
   if (template === undefined) return described;
   return { ...described, config: { ...described.config, chat_template: template } };
