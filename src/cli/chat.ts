@@ -33,6 +33,7 @@ const CHAT_OPTIONS = {
   chat_template: { ...TRAIN_OPTIONS.chat_template, group: "Sampling" },
   ...SAMPLING_OPTIONS,
   seed: GENERATE_OPTIONS.seed,
+  weights: GENERATE_OPTIONS.weights,
   ...ENGINE_OPTIONS,
 } as const;
 
@@ -84,6 +85,7 @@ Examples:
     const chat = await Chat.open(resolveModelFolder(model, printNote), {
       adapters: adapterSources(flags.adapter),
       ...{ system: values.system, chatTemplate: values.chat_template, onNote: printNote },
+      weights: values.weights,
       ...(values.engine !== undefined && { engine: values.engine }),
       ...engineOptions(values),
     });

@@ -80,6 +80,7 @@ const SERVE_OPTIONS = {
     minimum: 0,
     maximum: 86_400,
   }),
+  weights: GENERATE_OPTIONS.weights,
   ...ENGINE_OPTIONS,
 } as const;
 
@@ -145,6 +146,7 @@ async function serve(values: Values, flags: ServeFlags): Promise<number> {
         folder,
         adapters: adaptersOf(flags.adapter, modelName),
         engine: values.engine,
+        weights: values.weights,
         threads: values.threads,
         ane_driver: values.ane_driver,
         arithmetic: values.arithmetic,

@@ -3,7 +3,7 @@ import { createEngine, engineOptions } from "../engine/create.ts";
 import type { EngineSettings } from "../engine/create.ts";
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
 import { weightViews } from "../engine/weight-views.ts";
-import { holdsAdapter, openModel, readGenerationConfig, refillAdapter } from "../model/index.ts";
+import { holdsAdapter, readGenerationConfig, refillAdapter } from "../model/index.ts";
 import type { AdapterSource, Model } from "../model/index.ts";
 import { requireRows } from "../runs/model-fit.ts";
 import {
@@ -21,6 +21,8 @@ import { AnecdoteError } from "../util/errors.ts";
 import { GenerateError } from "./errors.ts";
 import { Generator } from "./generator.ts";
 import type { GenerationSession } from "./generator.ts";
+import { openInFormat } from "./weight-format.ts";
+import type { WeightFormat } from "./weight-format.ts";
 import { loadWeightPlan } from "./weight-plan.ts";
 import type { GeneratedText, GenerateOptions } from "./writing.ts";
 
@@ -28,6 +30,8 @@ import type { GeneratedText, GenerateOptions } from "./writing.ts";
 export interface ChatOptions extends EngineSettings {
   readonly engine?: string;
   readonly adapters?: readonly AdapterSource[];
+  /** How matrices and tables stand in memory. Default: as the folder says. */
+  readonly weights?: WeightFormat | undefined;
   /** What the model is told before all else. */
   readonly system?: string | undefined;
   /** In place of the adapter's or the model's: plain, chatml, or a file. */
@@ -95,7 +99,9 @@ export class Chat {
     const template = templateOf(folder, described, options);
     const engine = await createEngine(options.engine ?? "auto", engineOptions(options));
     try {
-      const answering = await answeringWith(folder, options.adapters ?? [], engine, described);
+      const answering = await answeringWith(
+        ...([folder, options.adapters ?? [], engine, described, options.weights] as const),
+      );
       return new Chat(folder, engine, options, { described, answering }, template);
     } catch (error) {
       await engine.close();
@@ -193,6 +199,7 @@ export class Chat {
       } else if (before.model.parameters.adapter !== undefined || adapters.length > 0) {
         this.#answering = await answeringWith(
           ...([this.#folder, adapters, this.#engine, this.#described] as const),
+          this.#options.weights,
         );
       }
       this.#template = template;
@@ -305,8 +312,9 @@ async function answeringWith(
   adapters: readonly AdapterSource[],
   engine: Engine,
   { tokenizer }: DescribedTokenizer,
+  format: WeightFormat | undefined,
 ): Promise<Answering> {
-  const opened = openModel(folder, adapters);
+  const opened = openInFormat(folder, adapters, format);
   const { model } = opened;
   requireRows(tokenizer.vocabularySize, model.config.vocabularySize);
   const weights = await loadWeightPlan(engine, opened);

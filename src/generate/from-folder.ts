@@ -1,13 +1,13 @@
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { EngineSettings } from "../engine/create.ts";
-import { openModel, readGenerationConfig, readModelConfig } from "../model/index.ts";
+import { readGenerationConfig, readModelConfig } from "../model/index.ts";
 import { requireRows } from "../runs/model-fit.ts";
 import type { AdapterSource } from "../model/index.ts";
 import { trainedBeginnings } from "../runs/trained-beginnings.ts";
 import { loadTokenizer } from "../text/index.ts";
 import { loadWeightPlan } from "./weight-plan.ts";
 import { Generator } from "./generator.ts";
-import { inFormat } from "./weight-format.ts";
+import { openInFormat } from "./weight-format.ts";
 import type { WeightFormat } from "./weight-format.ts";
 import { GREEDY } from "./sampling.ts";
 import type { SamplingOptions } from "./sampling.ts";
@@ -32,8 +32,7 @@ export async function withGenerator<Result>(
   options: FolderOptions,
   use: (generator: Generator) => Promise<Result>,
 ): Promise<Result> {
-  const asStored = openModel(folder, options.adapters);
-  const opened = options.weights === undefined ? asStored : inFormat(asStored, options.weights);
+  const opened = openInFormat(folder, options.adapters ?? [], options.weights);
   const { model } = opened;
   const { tokenizer } = loadTokenizer(folder);
   requireRows(tokenizer.vocabularySize, model.config.vocabularySize);

@@ -40,6 +40,8 @@ export interface GeneratorParts {
 }
 
 const DEFAULT_MAXIMUM_TEXTS = 32;
+/** More texts take turns: larger batches are no row programs, and their products are added up in another order. */
+const MOST_IN_A_STEP = 64;
 
 /** A text from when it is asked for until it ends. */
 interface Job {
@@ -106,7 +108,7 @@ export class Generator {
       (id) => tokenizer.tokenOf(id) === undefined,
     );
     this.#decoder = new Decoder({
-      ...{ engine, model, weights, maximumBatch: this.#maximumTexts },
+      ...{ engine, model, weights, maximumBatch: Math.min(this.#maximumTexts, MOST_IN_A_STEP) },
       frozenWeights: parts.frozenWeights ?? false,
       optimize: (fn) => optimize(fn),
     });

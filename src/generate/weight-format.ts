@@ -1,6 +1,7 @@
 import { staticShape } from "../mil/types.ts";
-import { quantized } from "../model/index.ts";
-import type { Model, OpenModel } from "../model/index.ts";
+import { adapterPart } from "../model/adapters/adapter.ts";
+import { openModel, quantized } from "../model/index.ts";
+import type { AdapterSource, Model, OpenModel } from "../model/index.ts";
 import type { Storage } from "../plan/storage.ts";
 
 /** How a model's matrices and tables may stand in memory while texts are written. */
@@ -25,10 +26,21 @@ export function inFormat({ model, load }: OpenModel, format: WeightFormat): Open
   };
 }
 
+/** A model folder with adapters, its matrices and tables in a format where one is asked for. Throws as `inFormat`. */
+export function openInFormat(
+  folder: string,
+  adapters: readonly AdapterSource[],
+  format: WeightFormat | undefined,
+): OpenModel {
+  const opened = openModel(folder, adapters);
+  return format === undefined ? opened : inFormat(opened, format);
+}
+
 function storageOf(model: Model, format: WeightFormat): Storage {
   if (format === "bf16" || format === "fp16") return { kind: format };
   const widths = model.parameters.weights
-    .filter(({ decays, type }) => decays && type.shape.length === 2)
+    .filter((weight) => weight.decays && weight.type.shape.length === 2)
+    .filter((weight) => adapterPart(weight) === undefined)
     .map(({ type }) => staticShape(type)[1] ?? 0);
   const groupSize =
     GROUP_SIZES.find((size) => widths.every((width) => width % size === 0)) ?? GROUP_SIZES[1];

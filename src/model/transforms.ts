@@ -84,10 +84,12 @@ export function inFile(model: Model): Model {
   );
 }
 
-/** Matrices and tables whose rows are made of whole groups of a storage. */
-function suits({ type, decays }: Weight, storage: Storage): boolean {
+/** Matrices and tables whose rows are made of whole groups of a storage; those of an adapter stay as they are. */
+function suits(weight: Weight, storage: Storage): boolean {
+  const { type, decays } = weight;
   const columns = type.shape.at(-1);
   if (!decays || type.shape.length < 2 || typeof columns !== "number") return false;
+  if (adapterPart(weight) !== undefined) return false;
   return !isGrouped(storage) || columns % storage.groupSize === 0;
 }
 

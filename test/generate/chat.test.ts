@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Chat } from "../../src/generate/index.ts";
+import type { WrittenPiece } from "../../src/generate/index.ts";
 import { resolveModelFolder, train } from "../../src/train/index.ts";
 import type { TrainSettings } from "../../src/train/index.ts";
 import { finished, runCli, startCli } from "../helpers/cli.ts";
@@ -140,6 +141,28 @@ describe("a conversation", () => {
     }
     expect(answers).toEqual([alone[1], alone[2], alone[0], alone[1]]);
     await chat.close();
+  });
+
+  it("answers from weights in another format, with any adapter", async () => {
+    const [folder = ""] = adapters;
+    const scoresOf = async (chat: Chat): Promise<number[]> => {
+      const scores: number[] = [];
+      const onPiece = ({ tokens }: WrittenPiece): void => {
+        scores.push(...tokens.map(({ logprob }) => logprob));
+      };
+      await chat.say("cat?", { ...GREEDY, topLogprobs: 0, onPiece });
+      return scores;
+    };
+    const packed = await open({ weights: "int4", adapters: [{ folder, weight: 1 }] });
+    const wanted = await scoresOf(packed);
+    await packed.close();
+    const chat = await open({ weights: "int4" });
+    await chat.setAdapters([{ folder, weight: 1 }]);
+    expect(await scoresOf(chat)).toEqual(wanted);
+    await chat.close();
+    const whole = await open({ adapters: [{ folder, weight: 1 }] });
+    expect((await scoresOf(whole))[0]).not.toBe(wanted[0]);
+    await whole.close();
   });
 
   it("keeps adapter, template and words where adapters are refused, and says what goes on answering", async () => {

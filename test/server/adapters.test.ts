@@ -99,6 +99,44 @@ describe("adapters beside a model", () => {
     }
   });
 
+  it("stand beside weights in another format, which answer as generate does with them", async () => {
+    const prompt = "Once upon a time there was a cat";
+    const adapters = [{ name: "pirate", sources: [{ folder: join(place, "pirate"), weight: 1 }] }];
+    const packed = await tinyServer({ texts: { adapters, weights: "int4" } });
+    try {
+      const wanted = await Promise.all(
+        [[], ["pirate"]].map(async (names) => {
+          const adapters = names.map((name) => ({ folder: join(place, name), weight: 1 }));
+          const options = { engine: "cpu", threads: 1, maxTokens: 12, adapters } as const;
+          const { text } = await generateFromFolder(packed.folder, prompt, {
+            ...options,
+            weights: "int4",
+          });
+          return text;
+        }),
+      );
+      const answers = await Promise.all(
+        ["tiny", "pirate", "tiny"].map(async (model) =>
+          packed.client.completions.create({ model, prompt, max_tokens: 12, temperature: 0 }),
+        ),
+      );
+      const texts = answers.map(({ choices }) => choices[0]?.text);
+      expect(texts).toEqual([wanted[0], wanted[1], wanted[0]]);
+      const whole = await server.client.completions.create({
+        ...{ model: "tiny", prompt, max_tokens: 12, temperature: 0, logprobs: 0 },
+      });
+      const again = await packed.client.completions.create({
+        ...{ model: "tiny", prompt, max_tokens: 12, temperature: 0, logprobs: 0 },
+      });
+      const first = ({ choices }: OpenAI.Completion): number =>
+        choices[0]?.logprobs?.token_logprobs?.[0] ?? NaN;
+      expect(first(again)).not.toBe(first(whole));
+      expect(Math.abs(first(again) - first(whole))).toBeLessThan(1);
+    } finally {
+      await packed.close();
+    }
+  });
+
   it("talk in the form that they were trained with, and end their turn as it does", async () => {
     const messages = [{ role: "user", content: "Hi" }] as const;
     const ask = async (model: string): Promise<OpenAI.ChatCompletion> =>

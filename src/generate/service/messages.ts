@@ -3,6 +3,7 @@ import type { AdapterSource } from "../../model/index.ts";
 import type { ChatMessage, ChatTool } from "../../text/index.ts";
 import type { ConstraintRequest } from "../constraint/constraint-compiler.ts";
 import type { SamplingOptions } from "../sampling.ts";
+import type { WeightFormat } from "../weight-format.ts";
 import type { StopReason } from "../writing.ts";
 
 /** A model beside the served one: the same with adapters. */
@@ -16,6 +17,8 @@ export interface ServiceSettings extends EngineSettings {
   readonly folder: string;
   readonly adapters: readonly ServedAdapter[];
   readonly engine?: string | undefined;
+  /** How matrices and tables stand in memory, those of adapters excepted. Default: as the folder says. */
+  readonly weights?: WeightFormat | undefined;
   /** Texts that are written at once. */
   readonly maximumTexts: number;
   /** Bytes of caches that are kept of finished texts. */

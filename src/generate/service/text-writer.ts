@@ -2,7 +2,7 @@ import { createEngine, engineOptions } from "../../engine/create.ts";
 import type { Engine, LoadedPlan } from "../../engine/engine.ts";
 import { weightViews } from "../../engine/weight-views.ts";
 import { adapterPart } from "../../model/adapters/adapter.ts";
-import { openModel, readGenerationConfig } from "../../model/index.ts";
+import { readGenerationConfig } from "../../model/index.ts";
 import type { Model } from "../../model/index.ts";
 import { requireRows } from "../../runs/model-fit.ts";
 import { trainedBeginnings } from "../../runs/trained-beginnings.ts";
@@ -18,6 +18,7 @@ import type { ScoreChanges } from "../score-changes.ts";
 import type { ScoredToken } from "../token-scores.ts";
 import type { SamplingOptions } from "../sampling.ts";
 import { Turns } from "../turns.ts";
+import { openInFormat } from "../weight-format.ts";
 import { loadWeightPlan } from "../weight-plan.ts";
 import { samplingOf } from "../writing.ts";
 import type { GenerateOptions, WrittenToken } from "../writing.ts";
@@ -118,7 +119,7 @@ export class TextWriter {
    */
   static async open(settings: ServiceSettings): Promise<TextWriter> {
     const { folder } = settings;
-    const opened = openModel(folder);
+    const opened = openInFormat(folder, [], settings.weights);
     const described = loadTokenizer(folder);
     const { tokenizer } = described;
     const chats = new ChatForms(
@@ -135,7 +136,7 @@ export class TextWriter {
       const weights = await loadWeightPlan(engine, opened);
       const models = [{ name: "", model: opened.model, weights }];
       for (const { name, sources } of settings.adapters) {
-        const { model, load } = openModel(folder, sources);
+        const { model, load } = openInFormat(folder, sources, settings.weights);
         const own = await engine.load(buildWeightsPlan(model), { share: weights });
         const added = model.parameters.weights.filter(
           (weight) => adapterPart(weight) !== undefined,
