@@ -32,6 +32,8 @@ export interface Answer {
   readonly published?: StepEstimate["published"];
   /** The run that a training step's programs are joined for. */
   readonly longRun?: StepEstimate["longRun"];
+  /** In which types a training step's update reads and writes. */
+  readonly update?: StepEstimate["update"];
   /** Where a frozen base's matrices stand. */
   readonly base?: StepEstimate["base"];
 }

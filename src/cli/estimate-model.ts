@@ -32,7 +32,6 @@ export function estimateModel(
     const { estimate, cacheLength } = estimateToken(config, target);
     return { estimate, what: `${name}, one token with a cache of ${cacheLength} positions`, model };
   }
-  const { estimate, tokenCount, published, longRun, base } = estimateStep(config, target);
-  const what = `${name}, one training step of ${tokenCount} tokens`;
-  return { estimate, what, model, published, longRun, ...(base !== undefined && { base }) };
+  const { estimate, tokenCount, ...rest } = estimateStep(config, target);
+  return { estimate, what: `${name}, one training step of ${tokenCount} tokens`, model, ...rest };
 }

@@ -19,6 +19,7 @@ import {
   describeBase,
   readTrainLayer,
 } from "../train/index.ts";
+import { formatUpdateTypes, updateTypesJson } from "../plan/update-types.ts";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { addDriverOption, namedDriver } from "./driver-option.ts";
 import type { Answer, EstimateFlags } from "./estimate-answer.ts";
@@ -132,7 +133,7 @@ Examples:
         `${flagName(methodKey)} says what a step trains; a token has no step: leave out one of it and --token`,
       );
     }
-    const { estimate, what, model, ofFile, published, longRun, base } =
+    const { estimate, what, model, ofFile, published, longRun, update, base } =
       file === undefined
         ? (await import("./estimate-model.ts")).estimateModel(
             resolveFromCommandLine(command, undefined).config,
@@ -162,6 +163,7 @@ Examples:
             overlapped_ms: published.overlappedMs,
           },
         }),
+        ...(update !== undefined && { update: updateTypesJson(update) }),
         ...(longRun !== undefined && {
           in_run_of: {
             updates: longRun.updateCount,
@@ -185,6 +187,7 @@ Examples:
           : "") +
         (ofFile === undefined ? "" : describeFile(ofFile)) +
         (published === undefined ? "" : describePublished(published)) +
+        (update === undefined ? "" : describeUpdate(update)) +
         (longRun === undefined ? "" : describeLongRun(longRun)) +
         (base === undefined ? "" : `${describeBase(base)}\n`),
     );
@@ -271,6 +274,12 @@ function describePublished({
     `one micro-batch of ${microBatches} an update, as published trainers count: ` +
     `${formatNumber(ms)} ms; ${formatNumber(overlappedMs)} ms where the host works beside the engine\n`
   );
+}
+
+function describeUpdate(update: NonNullable<Answer["update"]>): string {
+  const option =
+    update.moments === "bf16" ? "" : "; --moment-dtype bf16 moves 8 bytes a number less";
+  return `counted in the update of this step: ${formatUpdateTypes(update)}${option}\n`;
 }
 
 function describeLongRun({

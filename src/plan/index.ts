@@ -9,6 +9,7 @@ export type {
   BufferSpec,
   Dispatch,
   HostKernel,
+  MomentType,
   OutputBinding,
   PersistentRole,
   Plan,
@@ -19,5 +20,6 @@ export type {
 export { planJson, printPlan } from "./print.ts";
 export type { BindingInput, OutputBindingInput } from "./builder.ts";
 export type { DescribedPlan, TapLine } from "./print.ts";
+export type { UpdateTypes } from "./update-types.ts";
 export type { GroupedStorage, ScaleType } from "./storage.ts";
 export type { StoredArray, StoredNumbers } from "./stored-numbers.ts";

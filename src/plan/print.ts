@@ -1,11 +1,12 @@
 import { formatBytes, formatFlops, titledTable } from "../util/format.ts";
-import { byteLengthOf, formatType } from "../mil/types.ts";
+import { byteLengthOf, elementCount, formatType, staticShape } from "../mil/types.ts";
 import type { TensorType } from "../mil/types.ts";
 import { functionCost } from "./function-cost.ts";
 import type { FunctionCost } from "./function-cost.ts";
 import { planMemory, totalByteLength } from "./memory.ts";
 import type { PlanMemory } from "./memory.ts";
 import { isTransient } from "./plan.ts";
+import { formatUpdateTypes, updateTypesJson, updateTypesOf } from "./update-types.ts";
 import type { Binding, BufferRole, Dispatch, OutputBinding, Plan } from "./plan.ts";
 
 /** One forward value and whether the backward function is given it; grad's report has this form. */
@@ -189,9 +190,13 @@ function tapLines(block: NonNullable<DescribedPlan["block"]>): readonly string[]
   ];
 }
 
-/** Bytes of the copy from which checkpoints are written: of what has a gradient, and its optimizer's state. */
-function copyByteLength({ persistent }: PlanMemory): number {
-  return persistent.optimizer === 0 ? 0 : persistent.gradient + persistent.optimizer;
+/** Bytes of the copy from which checkpoints are written: of what has a gradient, as fp32, and its optimizer's state. */
+function copyByteLength(plan: Plan, { persistent }: PlanMemory): number {
+  if (persistent.optimizer === 0) return 0;
+  let elements = 0;
+  for (const { role, type } of plan.buffers.values())
+    if (role === "gradient") elements += elementCount(staticShape(type));
+  return 4 * elements + persistent.optimizer;
 }
 
 function totalLines(
@@ -202,6 +207,7 @@ function totalLines(
     .filter(([, bytes]) => bytes > 0)
     .map(([role, bytes]) => `${role} ${formatBytes(bytes)}`)
     .join(", ");
+  const updateTypes = updateTypesOf(plan);
   return [
     `plan ${plan.name}`,
     `  memory     ${formatBytes(totalByteLength(memory))}: all buffers, persistent and transient; what a runtime takes inside programs comes on top`,
@@ -211,14 +217,15 @@ function totalLines(
       : [
           `  in a file  ${formatBytes(memory.inFileByteLength)} of weights as fp32, read before each use`,
         ]),
+    ...(updateTypes === undefined ? [] : [`  update     ${formatUpdateTypes(updateTypes)}`]),
     `  transient  ${formatBytes(memory.transientByteLength)}: ${memory.sections
       .filter((section) => section.arenaByteLength > 0)
       .map((section) => `${section.section} ${formatBytes(section.arenaByteLength)}`)
       .join(", ")}`,
-    ...(copyByteLength(memory) === 0
+    ...(copyByteLength(plan, memory) === 0
       ? []
       : [
-          `  checkpoints ${formatBytes(copyByteLength(memory))} more while they are written beside steps, where there is room: a copy of what is trained`,
+          `  checkpoints ${formatBytes(copyByteLength(plan, memory))} more while they are written beside steps, where there is room: a copy of what is trained`,
         ]),
     ...(logitsByteLength === undefined
       ? []
@@ -273,15 +280,17 @@ export function planJson(input: Plan | DescribedPlan): Readonly<Record<string, u
   const memory = planMemory(plan);
   const costs = costsOf(plan);
   const counts = dispatchCounts(plan);
+  const updateTypes = updateTypesOf(plan);
   return {
     name: plan.name,
+    ...(updateTypes !== undefined && { update: updateTypesJson(updateTypes) }),
     memory: {
       total_bytes: totalByteLength(memory),
       persistent_bytes: memory.persistentByteLength,
       in_file_bytes: memory.inFileByteLength,
       persistent_bytes_by_role: memory.persistent,
       transient_bytes: memory.transientByteLength,
-      checkpoint_copy_bytes: copyByteLength(memory),
+      checkpoint_copy_bytes: copyByteLength(plan, memory),
     },
     ...(logitsByteLength !== undefined && {
       logits_bytes: logitsByteLength,

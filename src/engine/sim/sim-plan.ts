@@ -134,7 +134,9 @@ export class SimPlan implements LoadedPlan {
 
   memory(): MemoryReport {
     let runtimeBytes = 0;
-    for (const { function: fn } of this.plan.programs.values()) {
+    for (const { function: fn, hostKernel } of this.plan.programs.values()) {
+      // Kernels of the host hold nothing of their own.
+      if (hostKernel !== undefined) continue;
       let bytes = 0;
       for (const { outputs } of fn.operations) {
         for (const { type } of outputs) {

@@ -7,6 +7,8 @@ import { bucketFor, buildDecodePlan } from "../../generate/decode-plan.ts";
 import { estimatePlacedPlan, placedPrices } from "../../lower/index.ts";
 import type { ExpectedRuns } from "../../lower/index.ts";
 import type { PlanSettings, PricedSettings } from "../config/part-settings.ts";
+import { updateTypesOf } from "../../plan/update-types.ts";
+import type { UpdateTypes } from "../../plan/update-types.ts";
 import { plannedModel } from "../run/prepare.ts";
 import { expectedRuns, planOf } from "../run/plan-of.ts";
 import { trainedModel } from "../run/trained-model.ts";
@@ -37,6 +39,8 @@ export interface StepEstimate {
     readonly ms: number;
     readonly overlappedMs: number;
   };
+  /** In which types the update's numbers stand: what it moves was counted by them. Nothing without AdamW. */
+  readonly update?: UpdateTypes;
   /** Whether a frozen base's matrices are constants of programs, and the price of both ways; nothing where none is frozen. */
   readonly base?: FrozenChoice;
   /** The run that programs are joined for, and what compiling them takes at every start of it: a guess (`compileMs`). */
@@ -94,8 +98,10 @@ export function estimateStep(
     { ...config, base_weights: "auto" },
     { engine: { name: "ane", chip: chip.id }, updateCount: LONG_RUN },
   );
+  const update = updateTypesOf(plan);
   return {
     ...(base !== undefined && { base }),
+    ...(update !== undefined && { update }),
     estimate: own.priceOf({ runs: trainingRuns(plan, microBatches) }),
     tokenCount: config.batch_size * config.max_seq_length * microBatches,
     published: {

@@ -134,19 +134,17 @@ function longer(source: usize): v128 {
   return i32x4.shl(v128.load_ext<u16>(source), 16);
 }
 
-/** The lower halves of fp32 patterns, 0 of numbers that are not finite. */
+/** The lower halves of fp32 patterns, 0 of NaN; that of an infinite number is 0. */
 @inline
 function ditherOf(numbers: v128): v128 {
-  const isFinite = i32x4.lt_u(v128.and(numbers, i32x4.splat(0x7fffffff)), i32x4.splat(0x7f800000));
-  return v128.and(v128.and(numbers, i32x4.splat(0xffff)), isFinite);
+  return v128.and(v128.and(numbers, i32x4.splat(0xffff)), f32x4.eq(numbers, numbers));
 }
 
 /** fp32 numbers as bf16 patterns, one in each 32-bit lane. */
 @inline
 function shorter(numbers: v128, dither: v128): v128 {
-  const isNan = i32x4.gt_u(v128.and(numbers, i32x4.splat(0x7fffffff)), i32x4.splat(0x7f800000));
   const rounded = i32x4.shr_u(i32x4.add(numbers, dither), 16);
-  return v128.bitselect(i32x4.splat(0x7fc0), rounded, isNan);
+  return v128.bitselect(i32x4.splat(0x7fc0), rounded, f32x4.ne(numbers, numbers));
 }
 
 /** The sum of squares of `count` numbers, fp32 or fp16, in double precision, always added in the same order. */
