@@ -3,6 +3,8 @@ import { isReachable, problemOf, RequestError, requestHeaders } from "./api.ts";
 
 export interface StreamMessage {
   readonly id: string;
+  /** "message" where the server names none. */
+  readonly type: string;
   readonly data: string;
 }
 
@@ -20,12 +22,14 @@ export async function* messagesOf(response: Response): AsyncGenerator<StreamMess
       text = blocks.pop() ?? "";
       for (const block of blocks) {
         let id = "";
+        let type = "message";
         const data: string[] = [];
         for (const line of block.split(/\r?\n/)) {
           if (line.startsWith("id:")) id = line.slice(3).trim();
+          else if (line.startsWith("event:")) type = line.slice(6).trim();
           else if (line.startsWith("data:")) data.push(line.slice(5).replace(/^ /, ""));
         }
-        if (data.length > 0) yield { id, data: data.join("\n") };
+        if (data.length > 0) yield { id, type, data: data.join("\n") };
       }
     }
   } finally {

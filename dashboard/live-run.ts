@@ -40,6 +40,8 @@ export class LiveRun {
   readonly #ends: (() => void)[] = [];
   #axis: RunAxis = axis.peek();
   #added = 0;
+  /** Name of the log. */
+  #log = "";
   #clock = new TrainingClock();
   #tokens = 0;
   /** Number of the last event that the curves hold. */
@@ -72,14 +74,19 @@ export class LiveRun {
       const detail = await ask<RunDetail>(runPath(this.id));
       if (!this.#isOpen) return;
       this.#axis = axis.peek();
+      this.#log = detail.log;
       await this.#loadCurves();
       this.detail.value = detail;
       this.timings.value = detail.timings;
+      if (this.samples.peek() !== null) await this.loadSamples();
       if (!this.#isOpen) return;
       this.problem.value = null;
       this.#ends.push(
         follow(runPath(this.id, "/events"), detail.sequence, {
-          onMessage: ({ data }) => this.#hear(JSON.parse(data) as NumberedEvent),
+          onMessage: ({ type, data }) => {
+            if (type === "log") this.#heardLog(data);
+            else this.#hear(JSON.parse(data) as NumberedEvent);
+          },
           onState: (state) => this.#heardState(state),
         }),
       );
@@ -89,6 +96,15 @@ export class LiveRun {
       if (this.detail.peek() === null || !isGone) this.problem.value = messageOf(error);
       if (this.#isOpen) this.#reload = window.setTimeout(() => void this.#begin(), RETRY_MS);
     }
+  }
+
+  /** Another log stands in the place of the one that this knows: nothing of it holds. */
+  #heardLog(name: string): void {
+    const known = this.#log;
+    this.#log = name;
+    if (known === "" || name === "" || known === name) return;
+    this.#stop();
+    void this.#begin();
   }
 
   /** A run that is gone may come back, as another one: it is begun with anew. */

@@ -1,8 +1,9 @@
-import { open, stat } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { EventLines } from "./event-lines.ts";
 import { eventsPath, logEnd } from "./event-log.ts";
 import type { NumberedEvent } from "./events.ts";
+import { beginsAs, readHead } from "./log-head.ts";
 
 const WINDOW = 1 << 20;
 const TAIL = 1 << 16;
@@ -23,9 +24,9 @@ export interface FollowOptions {
   readonly isOver?: () => boolean;
 }
 
-/** Which file stands there, and how long it is. */
+/** How a log begins, and how long it is. */
 interface FileState {
-  readonly identity: string;
+  readonly head: Buffer;
   readonly byteLength: number;
 }
 
@@ -49,7 +50,7 @@ export async function* followEvents(
     const isLast = isOver?.() === true;
     const now = await fileState(path);
     if (now !== undefined) {
-      const isNew = file !== undefined && now.identity !== file.identity;
+      const isNew = file !== undefined && !beginsAs(now.head, file.head);
       if (isNew || now.byteLength < offset) {
         [offset, last, lines] = [0, 0, new EventLines(path)];
         yield { kind: "rewind", sequence: 0, t: Date.now() / 1000, step: 0, anew: true };
@@ -85,8 +86,13 @@ function isAborted(signal: AbortSignal | undefined): boolean {
 
 async function fileState(path: string): Promise<FileState | undefined> {
   try {
-    const { dev, ino, size } = await stat(path);
-    return { identity: `${dev}:${ino}`, byteLength: size };
+    const handle = await open(path, "r");
+    try {
+      const { size } = await handle.stat();
+      return { head: await readHead(handle), byteLength: size };
+    } finally {
+      await handle.close();
+    }
   } catch {
     return undefined;
   }

@@ -4,6 +4,7 @@ import { EventLines } from "./event-lines.ts";
 import { eventsPath } from "./event-log.ts";
 import { afterRewind } from "./events.ts";
 import type { NumberedEvent, RewindEvent } from "./events.ts";
+import { beginsAs, readHead } from "./log-head.ts";
 import { NumberTable } from "./number-table.ts";
 import { TrainingClock } from "./training-clock.ts";
 import type { ClockState } from "./training-clock.ts";
@@ -56,7 +57,8 @@ export class RunRecord {
   #clock = new TrainingClock();
   #lines: EventLines;
   #offset = 0;
-  #identity = "";
+  /** How the log began. */
+  #head: Buffer = Buffer.alloc(0);
   #reading: Promise<void> | undefined;
 
   constructor(folder: string) {
@@ -147,12 +149,15 @@ export class RunRecord {
     try {
       handle = await open(path, "r");
     } catch {
-      return; // no log yet
+      // No log yet, or none any more.
+      if (this.#offset > 0) this.#forget();
+      return;
     }
     try {
-      const { dev, ino, size } = await handle.stat();
-      const identity = `${dev}:${ino}`;
-      if (identity !== this.#identity || size < this.#offset) this.#forget(identity);
+      const { size } = await handle.stat();
+      const head = await readHead(handle);
+      if (size < this.#offset || !beginsAs(head, this.#head)) this.#forget();
+      this.#head = head;
       const bytes = new Uint8Array(Math.min(WINDOW, Math.max(1, size - this.#offset)));
       while (this.#offset < size) {
         const wanted = Math.min(bytes.byteLength, size - this.#offset);
@@ -236,8 +241,8 @@ export class RunRecord {
     );
   }
 
-  #forget(identity: string): void {
-    this.#identity = identity;
+  #forget(): void {
+    this.#head = Buffer.alloc(0);
     this.#offset = 0;
     this.#lines = new EventLines(eventsPath(this.folder));
     this.#rewind({ kind: "rewind", step: 0, t: 0, anew: true });

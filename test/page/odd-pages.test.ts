@@ -155,9 +155,16 @@ describe.skipIf(CHROMIUM === undefined)("the page beside what goes wrong", () =>
     const page = await opened("/run/keyed");
     await page.getByRole("button", { name: "pause" }).waitFor();
     const { port } = dashboard;
+    const swapped = appendRun(root, "swapped", [START, report(1, 1), report(2, 1)]);
+    const other = await opened("/run/swapped");
+    await other.getByRole("img", { name: "loss: training 1" }).waitFor();
     await dashboard.close();
     rmSync(join(root, ".page-key"));
+    // Another run takes the place of the first one meanwhile: nothing of that one is left on its page.
+    rmSync(swapped, { recursive: true });
+    appendRun(root, "swapped", [START, report(1, 3), report(2, 3), report(3, 3)]);
     dashboard = await startDashboard({ runsFolder: root, port });
+    await other.getByRole("img", { name: "loss: training 3", exact: true }).waitFor();
     await page.getByText("live", { exact: true }).waitFor();
     await page.getByRole("button", { name: "pause" }).click();
     await page.getByLabel("the server wants a key that this page has not").fill(dashboard.address);

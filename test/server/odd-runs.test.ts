@@ -167,6 +167,32 @@ describe("odd runs over HTTP", () => {
     expect((await rowOf("rare"))?.evalLoss).not.toBe(4);
   });
 
+  it("are read anew where another log stands in the place of the first, in the same file even", async () => {
+    const folder = appendRun(root, "swapped", [report(1), report(2)]);
+    const { log } = await json<RunDetail>("/api/runs/swapped");
+    expect(await curve("swapped", "names=train_loss")).toMatchObject({ x: [1, 2] });
+    const follow = async (): Promise<string> => {
+      const abort = new AbortController();
+      const url = `${dashboard.url}/api/runs/swapped/events?after=2`;
+      const { body } = await fetch(url, { signal: abort.signal });
+      let text = "";
+      for await (const piece of body?.pipeThrough(new TextDecoderStream()) ?? []) {
+        text += piece;
+        if (/^event: log\n?/m.test(text) && /^data: /m.test(text)) break;
+      }
+      abort.abort();
+      return text;
+    };
+    expect(await follow()).toContain(`data: ${log}\n`);
+    const lines = [7, 8, 9].map((step, index) =>
+      JSON.stringify({ sequence: index + 1, t: 5, ...report(step) }),
+    );
+    writeFileSync(eventsPath(folder), `${lines.join("\n")}\n`);
+    expect(await curve("swapped", "names=train_loss")).toMatchObject({ x: [7, 8, 9] });
+    expect((await json<RunDetail>("/api/runs/swapped")).log).not.toBe(log);
+    expect(await follow()).not.toContain(`data: ${log}\n`);
+  });
+
   it("that are removed while they are followed end their stream, and are gone then", async () => {
     const folder = appendRun(root, "gone", [report(1)]);
     const abort = AbortSignal.timeout(10_000);

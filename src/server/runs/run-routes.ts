@@ -7,6 +7,7 @@ import { RunError } from "../../runs/errors.ts";
 import { eventsPath, logEnd } from "../../runs/event-log.ts";
 import { COMMANDS } from "../../runs/events.ts";
 import { followEvents } from "../../runs/follow-events.ts";
+import { logName } from "../../runs/log-head.ts";
 import { askRun, runToken } from "../../runs/run-control.ts";
 import { AXES } from "../../runs/run-record.ts";
 import { settingsOf } from "../../runs/run-summary.ts";
@@ -160,7 +161,8 @@ async function known<Result>(read: () => Promise<Result>): Promise<Result> {
 
 /**
  * A run's events as server-sent events, each with its number as `id`: from the number after `Last-Event-ID` or `after`
- * on, else all. A reader that knows more than the log holds is told that everything is taken back.
+ * on, else all. A reader that knows more than the log holds is told that everything is taken back. Before them an event
+ * of the type `log` names the log, as the run's detail does: with another name it is another one's, and numbers begin anew.
  */
 function eventStream(context: ApplicationContext, store: RunStore): Response {
   const folder = store.folder(context.req.param("id") ?? "");
@@ -174,6 +176,7 @@ function eventStream(context: ApplicationContext, store: RunStore): Response {
     stream.onAbort(() => abort.abort());
     try {
       await stream.write("retry: 1000\n\n");
+      await stream.writeSSE({ event: "log", data: logName(eventsPath(folder)) });
       if (isAhead)
         await stream.writeSSE({
           id: "0",

@@ -4,6 +4,7 @@ import { listCheckpoints } from "../../runs/checkpoint.ts";
 import { CONFIG_FILE } from "../../runs/config-file.ts";
 import { RunError } from "../../runs/errors.ts";
 import { eventsPath } from "../../runs/event-log.ts";
+import { logName } from "../../runs/log-head.ts";
 import { glimpseRun, isPausedAfter } from "../../runs/run-glimpse.ts";
 import type { RunGlimpse } from "../../runs/run-glimpse.ts";
 import { RunRecord } from "../../runs/run-record.ts";
@@ -123,6 +124,7 @@ export class RunStore {
         evalLoss: lastOf(record.series("eval_loss", "step")?.y) ?? row.evalLoss,
         trainLoss: lastOf(lastReport?.y) ?? row.trainLoss,
       },
+      log: logName(eventsPath(folder)),
       sequence: record.sequence,
       names: record.names,
       start,

@@ -24,6 +24,8 @@ export interface CheckpointView {
 
 export interface RunDetail {
   readonly run: RunRow;
+  /** Name of its log among those that may stand in its place later; "" where it has no line yet. */
+  readonly log: string;
   /** Of the last event that this knows of: the stream goes on after it. */
   readonly sequence: number;
   /** Numbers that it tells, as `train_loss`. */
