@@ -100,6 +100,22 @@ for (let step = 0; step < steps; step++)
 const timings = loaded.timings();
 await engine.close();
 
+/** What a node is for, by its operator and the widths of its operands. */
+function kindOf(operator, shapes) {
+  const is = (...names) => names.includes(operator);
+  const widths = shapes.map((shape) => shape.at(-1) ?? 1);
+  const ranks = shapes.map((shape) => shape.length);
+  if (is("Gemm", "Product", "ProductSum")) return "products of matrices";
+  if (is("MatMul", "FusedMatMul")) return "products of attention";
+  if (is("Transpose", "Split", "Concat", "Slice", "Pad", "Reshape", "Expand")) return "moves";
+  if (is("Gather") || is("ScatterND")) return "embeddings";
+  if (widths.includes(vocab)) return "cross entropy";
+  if (Math.max(...ranks) >= 4) return "softmax of attention, mask, scale";
+  if (widths[0] > channels && widths[0] < vocab) return "activation and its derivative";
+  return "norms, residuals, biases";
+}
+
+const byKind = new Map();
 const byOperator = new Map();
 const byShapes = new Map();
 const count = (map, key, ms) => {
@@ -112,6 +128,7 @@ for (const file of readdirSync(folder)) {
   for (const event of JSON.parse(readFileSync(join(folder, file), "utf8"))) {
     if (event.cat !== "Node" || !event.name.endsWith("_kernel_time")) continue;
     const shapes = (event.args.input_type_shape ?? []).map((shape) => Object.values(shape)[0]);
+    count(byKind, kindOf(event.args.op_name, shapes), event.dur / 1000);
     count(byOperator, event.args.op_name, event.dur / 1000);
     count(byShapes, `${event.args.op_name} ${JSON.stringify(shapes)}`, event.dur / 1000);
   }
@@ -129,6 +146,7 @@ const print = (title, map) => {
     );
   }
 };
+print("by kind", byKind);
 print("by operator", byOperator);
 print("by operand shapes", byShapes);
 console.log("\nsteps of the plan, ms");

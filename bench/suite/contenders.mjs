@@ -19,11 +19,16 @@ import { blasCores, howItEnded, widestCapability } from "../pytorch-process.mjs"
 const here = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url));
 const PYTHON = "/usr/bin/python3";
 
+/** Without what this shell says about a BLAS's kernels: each contender's library takes those that it finds best. */
+const environment = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !name.startsWith("OPENBLAS_")),
+);
+
 /** A process that answers numbers of steps. `start` resolves once it is ready, and rejects with what it said. */
 export async function stepProcess(command, args, env = {}) {
   const child = spawn(command, args, {
     stdio: ["pipe", "pipe", "pipe"],
-    env: { ...process.env, ...env },
+    env: { ...environment, ...env },
   });
   let errors = "";
   child.stderr.on("data", (bytes) => (errors = (errors + bytes).slice(-2000)));
@@ -90,7 +95,7 @@ const limitsEnvironment = (threads, blasCore) => ({
 function measuredLimits(threads, blasCore) {
   const { status, stdout } = spawnSync(PYTHON, [here("suite/limits.py"), `${threads}`], {
     encoding: "utf8",
-    env: { ...process.env, ...limitsEnvironment(threads, blasCore) },
+    env: { ...environment, ...limitsEnvironment(threads, blasCore) },
   });
   return status === 0 ? JSON.parse(stdout) : undefined;
 }
