@@ -188,6 +188,11 @@ export interface Engine {
    * a section would only be one more to compile.
    */
   readonly fewRowCounts?: FewRowCounts;
+  /**
+   * So many rows of a long prompt are better run at once than in the pieces of a shorter one. Missing: such a section would
+   * only be one more to compile.
+   */
+  readonly longRowCount?: number;
   /** Nothing where programs are compiled without a limit. Throws `EngineError` for a program that is refused. */
   compilationCost?(needs: readonly SectionsOfPlan[]): CompilationCost | undefined;
   /** Throws `EngineError` for a program the engine refuses, naming program, op and rule. */

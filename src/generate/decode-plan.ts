@@ -26,8 +26,8 @@ export function bucketFor(length: number, contextLength: number): number {
   return cacheBuckets(contextLength).find((bucket) => bucket >= length) ?? contextLength;
 }
 
-/** Sections of a decoding plan: many rows of a prompt at once, few of them (not in every plan), or one row. */
-export type DecodeSection = "prefill" | "short_prefill" | "decode";
+/** Sections of a decoding plan: rows of a prompt at once, few or very many of them (not in every plan), or one row. */
+export type DecodeSection = "prefill" | "short_prefill" | "long_prefill" | "decode";
 
 export interface DecodePlanOptions {
   readonly model: Model;
@@ -39,6 +39,8 @@ export interface DecodePlanOptions {
   readonly prefillRowCount: number;
   /** Rows that a run of `short_prefill` takes. Without it there is no such section, nor with `everyRow`. */
   readonly shortRowCount?: number;
+  /** Rows that a run of `long_prefill` takes, with the same exceptions. */
+  readonly longRowCount?: number;
   /** Gives the logits of every row of `prefill`, [R, V], of a single sequence; then there is no other section. */
   readonly everyRow?: boolean;
   /** Default: the passes of passes/pipeline.ts. */
@@ -77,7 +79,7 @@ export const decodeBuffers = {
  */
 export function buildDecodePlan(options: DecodePlanOptions): Plan {
   const { model, bucket, batchSize = 1, prefillRowCount, everyRow = false } = options;
-  const { shortRowCount } = options;
+  const { shortRowCount, longRowCount } = options;
   const { config, parameters } = model;
   const isSingle = batchSize === 1;
   const plan = new PlanBuilder(
@@ -97,6 +99,8 @@ export function buildDecodePlan(options: DecodePlanOptions): Plan {
   if (isSingle) addSection(plan, weights, options, "prefill", prefillRowCount);
   if (isSingle && !everyRow && shortRowCount !== undefined)
     addSection(plan, weights, options, "short_prefill", shortRowCount);
+  if (isSingle && !everyRow && longRowCount !== undefined)
+    addSection(plan, weights, options, "long_prefill", longRowCount);
   if (!everyRow) addSection(plan, weights, options, "decode", 1);
   return plan.finish();
 }

@@ -66,6 +66,8 @@ export class Decoder {
   readonly #prefillRowCount: number;
   /** Rows of the section that takes short prompts and the ends of long ones, where the engine has use for one. */
   readonly #shortRowCount: number | undefined;
+  /** Rows of the section that takes long prompts, where the engine has use for one. */
+  readonly #longRowCount: number | undefined;
   readonly #maximumBatch: number;
   /** By `<batch>x<bucket>`, least recently used first. */
   readonly #shapes = new Map<string, CacheShape>();
@@ -85,6 +87,12 @@ export class Decoder {
     );
     const isShorter = fewRowCount !== undefined && fewRowCount < this.#prefillRowCount;
     this.#shortRowCount = isShorter ? fewRowCount : undefined;
+    const { longRowCount } = options.engine;
+    const isLonger =
+      options.prefillRowCount === undefined &&
+      longRowCount !== undefined &&
+      longRowCount <= contextLength;
+    this.#longRowCount = isLonger ? longRowCount : undefined;
     this.#maximumBatch = options.maximumBatch ?? DEFAULT_MAXIMUM_BATCH;
     if (!Number.isInteger(this.#maximumBatch) || this.#maximumBatch < 1)
       throw new GenerateError(
@@ -328,6 +336,10 @@ export class Decoder {
     const short = this.#shortRowCount;
     if (short !== undefined && tokenCount <= short)
       return { section: "short_prefill", count: tokenCount, rowCount: short };
+    const long = this.#longRowCount;
+    // More than half of its rows in use: the pieces of a shorter prompt would take longer.
+    if (long !== undefined && tokenCount > long / 2)
+      return { section: "long_prefill", count: Math.min(tokenCount, long), rowCount: long };
     const rowCount = this.#prefillRowCount;
     return { section: "prefill", count: Math.min(tokenCount, rowCount), rowCount };
   }
@@ -354,9 +366,12 @@ export class Decoder {
   #planOf(size: ShapeSize): Plan {
     const { model, optimize } = this.#options;
     const shortRowCount = this.#shortRowCount;
+    const longRowCount = this.#longRowCount;
     return buildDecodePlan({
       ...{ model, ...size, prefillRowCount: this.#prefillRowCount },
       ...(shortRowCount !== undefined && { shortRowCount }),
+      // A smaller cache never takes so many.
+      ...(longRowCount !== undefined && longRowCount <= size.bucket && { longRowCount }),
       ...(optimize !== undefined && { optimize }),
     });
   }

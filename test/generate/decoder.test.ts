@@ -232,7 +232,8 @@ describe("a prompt of few tokens on the CPU engine", () => {
     };
     const decoder = new Decoder({ engine: watching, model, weights });
     const random = new Random(4);
-    const tokens = Array.from({ length: 70 }, () => random.below(model.config.vocabularySize));
+    const length = pieces.reduce((sum, { count }) => sum + count, 0);
+    const tokens = Array.from({ length }, () => random.below(model.config.vocabularySize));
     const single = decoder.sequence();
     const oneByOne: Float32Array[] = [];
     for (const token of tokens) {
@@ -273,6 +274,17 @@ describe("a prompt of few tokens on the CPU engine", () => {
       await weights.close();
     },
   );
+
+  it("of more than half of the rows of the longest pieces is run in those", async () => {
+    const model = modelOf(parseModelConfig({ ...LLAMA_JSON, max_position_embeddings: 256 }));
+    const weights = await freshWeights(engine, model);
+    await expectPieces(model, weights, [
+      { count: 65, sections: ["long_prefill"] },
+      { count: 130, sections: ["long_prefill", "decode", "decode"] },
+      { count: 40, sections: ["prefill", "short_prefill"] },
+    ]);
+    await weights.close();
+  });
 
   it("may have twice as many where a section of many rows would unpack weights first", async () => {
     const drawn = withOrigin(modelOf(parseModelConfig(LLAMA_JSON)), { kind: "drawn", seed: 3 });
