@@ -22,6 +22,7 @@ import {
 } from "./generate-options.ts";
 import { addOptions, optionValues, requiredModel } from "./options.ts";
 import { printNote, styled, printJson } from "./terminal.ts";
+import type { WritingFlags } from "./generate-options.ts";
 
 const CHAT_OPTIONS = {
   model: GENERATE_OPTIONS.model,
@@ -38,12 +39,6 @@ const CHAT_OPTIONS = {
 } as const;
 
 type Values = OptionValues<typeof CHAT_OPTIONS>;
-
-interface ChatFlags {
-  readonly stop: readonly string[];
-  readonly adapter: readonly string[];
-  readonly json?: boolean;
-}
 
 const ANSWER_TOKENS = 512;
 const SEED_LIMIT = 2 ** 31;
@@ -79,7 +74,7 @@ Examples:
   anecdote chat --model models/base --adapter runs/mine --prompt "Who are you?"`,
     );
   addOptions(command, CHAT_OPTIONS);
-  command.action(async (flags: ChatFlags) => {
+  command.action(async (flags: WritingFlags) => {
     const values = optionValues(command, CHAT_OPTIONS);
     const model = requiredModel("chat", values.model);
     const chat = await Chat.open(resolveModelFolder(model, printNote), {
@@ -104,11 +99,11 @@ Examples:
 class Talk {
   readonly #chat: Chat;
   readonly #values: Values;
-  readonly #flags: ChatFlags;
+  readonly #flags: WritingFlags;
   #answerCount = 0;
   #abort: AbortController | undefined;
 
-  constructor(chat: Chat, values: Values, flags: ChatFlags) {
+  constructor(chat: Chat, values: Values, flags: WritingFlags) {
     this.#chat = chat;
     this.#values = values;
     this.#flags = flags;

@@ -17,15 +17,13 @@ import { EXIT_CODES, UsageError } from "./errors.ts";
 import { styled, answer } from "./terminal.ts";
 import { printable } from "../util/printable.ts";
 import { defined } from "../util/defined.ts";
+import type { ProgramFlags } from "./named-file.ts";
 
-interface CheckFlags extends DriverFlags {
+interface CheckFlags extends DriverFlags, Omit<ProgramFlags, "function"> {
   readonly chip?: string;
   readonly rewritten?: string;
   readonly overwrite?: boolean;
-  readonly shape: readonly string[];
-  readonly dim: readonly string[];
   readonly macos?: string;
-  readonly json?: boolean;
 }
 
 export function register(program: Command, exit: Exit): void {

@@ -23,12 +23,10 @@ import { wholeNumber } from "./options.ts";
 import { printNote } from "./terminal.ts";
 import { printable } from "../util/printable.ts";
 import { defined } from "../util/defined.ts";
+import type { ProgramFlags } from "./named-file.ts";
 
-interface ConvertFlags {
-  readonly function?: string;
+interface ConvertFlags extends ProgramFlags {
   readonly opset?: string;
-  readonly shape: readonly string[];
-  readonly dim: readonly string[];
   readonly batchSize?: string;
   readonly maxSeqLength?: string;
   readonly bindConstants?: boolean;
@@ -38,7 +36,6 @@ interface ConvertFlags {
   readonly rows?: string;
   readonly to?: string;
   readonly overwrite?: boolean;
-  readonly json?: boolean;
 }
 
 export function register(program: Command, _exit: Exit): void {

@@ -4,20 +4,17 @@ import type { FileEstimate } from "../files/estimate-file.ts";
 import type { Model } from "../model/index.ts";
 import type { StepEstimate } from "../train/index.ts";
 import type { DriverFlags } from "./driver-option.ts";
+import type { ProgramFlags } from "./named-file.ts";
 
-export interface EstimateFlags extends DriverFlags {
+export interface EstimateFlags extends DriverFlags, ProgramFlags {
   readonly chip: string;
   readonly token?: boolean;
-  readonly function?: string;
-  readonly shape: readonly string[];
-  readonly dim: readonly string[];
   readonly hostCopies?: boolean;
   readonly calibrated?: string | boolean;
   readonly every?: string;
   readonly lowPower?: boolean;
   readonly asWritten?: boolean;
   readonly svg?: string;
-  readonly json?: boolean;
 }
 
 /** What was estimated, with what stands beside it. */

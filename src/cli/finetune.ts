@@ -17,6 +17,7 @@ import { UsageError } from "./errors.ts";
 import { addOptions, commandLineLayer, requiredModel } from "./options.ts";
 import { printNote } from "./terminal.ts";
 import { printConfig, runTrainCommand } from "./train.ts";
+import type { TrainFlags } from "./train.ts";
 
 /** Options of a new model's shape and tokenizer have no place here, so `--num-layers` is free for mlx-lm's meaning. */
 const OF_NEW_MODELS = ["preset", "model_config", "story_count", "tokenizer", "vocab_size"] as const;
@@ -48,13 +49,7 @@ const FINETUNE_DEFAULTS: TrainSettings = {
   output_dir: "runs/finetune",
 };
 
-interface FinetuneFlags {
-  readonly config?: string;
-  readonly printConfig?: boolean;
-  readonly json?: boolean;
-  readonly power?: string;
-  readonly dashboard?: boolean;
-}
+type FinetuneFlags = Pick<TrainFlags, "config" | "printConfig" | "json" | "power" | "dashboard">;
 
 export function register(program: Command, exit: Exit): void {
   const command = program

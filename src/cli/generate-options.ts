@@ -24,6 +24,13 @@ export const ENGINE_OPTIONS = {
   numerics: TRAIN_OPTIONS.numerics,
 } as const;
 
+/** Flags of commands that write, beside their options. */
+export interface WritingFlags {
+  readonly stop: readonly string[];
+  readonly adapter: readonly string[];
+  readonly json?: boolean;
+}
+
 /** How tokens are chosen. */
 export const SAMPLING_OPTIONS = {
   max_tokens: numberOption("most tokens to write", {

@@ -17,12 +17,7 @@ import { WorkPower, tokenCosts, tokenCostsText } from "./power.ts";
 import { readPrompts } from "./prompts.ts";
 import { printNote, styled, printJson } from "./terminal.ts";
 import { defined } from "../util/defined.ts";
-
-interface GenerateFlags {
-  readonly stop: readonly string[];
-  readonly adapter: readonly string[];
-  readonly json?: boolean;
-}
+import type { WritingFlags } from "./generate-options.ts";
 
 /** Of the numbers that a seed is drawn from. */
 const SEED_LIMIT = 2 ** 31;
@@ -49,7 +44,7 @@ Examples:
     );
   addOptions(command, GENERATE_OPTIONS);
   command.option("-n <N>", "short for --num-samples");
-  command.action(async (flags: GenerateFlags) => {
+  command.action(async (flags: WritingFlags) => {
     const layer = commandLineLayer(command, GENERATE_OPTIONS);
     const { values } = resolveOptions(GENERATE_OPTIONS, [
       { ...layer, values: withShortCount(command, layer.values) },
@@ -149,7 +144,7 @@ async function writeJson(
   generator: Generator,
   task: Task,
   values: Values,
-  { stop }: GenerateFlags,
+  { stop }: WritingFlags,
 ): Promise<void> {
   const power = new WorkPower(powerChoice());
   const { result, mean } = await metered(power, () =>
@@ -170,7 +165,7 @@ async function writeText(
     stop,
     isGreedy,
     isOneOfMany,
-  }: GenerateFlags & { readonly isGreedy: boolean; readonly isOneOfMany: boolean },
+  }: WritingFlags & { readonly isGreedy: boolean; readonly isOneOfMany: boolean },
 ): Promise<void> {
   const power = new WorkPower(powerChoice());
   let isBegun = false;

@@ -42,15 +42,13 @@ import { formatSummary } from "./format-summary.ts";
 import { printNote, answer } from "./terminal.ts";
 import { withFileSource } from "../util/byte-source.ts";
 import { closing } from "../util/closing.ts";
+import type { ProgramFlags } from "./named-file.ts";
 
-interface InspectFlags {
+interface InspectFlags extends Omit<ProgramFlags, "dim"> {
   readonly text?: boolean;
   readonly graph?: string;
-  readonly function?: string;
-  readonly shape: readonly string[];
   readonly registers?: boolean;
   readonly extract?: string;
-  readonly json?: boolean;
 }
 
 export function register(program: Command, _exit: Exit): void {

@@ -1,5 +1,13 @@
 import { UsageError } from "./errors.ts";
 
+/** Flags of commands that open a file with a program. */
+export interface ProgramFlags {
+  readonly function?: string;
+  readonly shape: readonly string[];
+  readonly dim: readonly string[];
+  readonly json?: boolean;
+}
+
 /** `NAME=FILE.npy` of `--input`. Throws `UsageError`. */
 export function namedFile(text: string): [string, string] {
   const at = text.indexOf("=");

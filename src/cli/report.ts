@@ -12,16 +12,13 @@ import { append } from "./append.ts";
 import { UsageError } from "./errors.ts";
 import type { Exit } from "./exit.ts";
 import { answer } from "./terminal.ts";
+import type { ProgramFlags } from "./named-file.ts";
 
-interface ReportFlags {
+interface ReportFlags extends ProgramFlags {
   readonly runsDir: string;
   readonly output?: string;
   readonly chip?: string;
-  readonly function?: string;
-  readonly shape: readonly string[];
-  readonly dim: readonly string[];
   readonly overwrite?: boolean;
-  readonly json?: boolean;
 }
 
 export function register(program: Command, _exit: Exit): void {

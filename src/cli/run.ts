@@ -18,17 +18,14 @@ import { parseShapes } from "../files/open-program.ts";
 import { append } from "./append.ts";
 import { prepareRun } from "../files/prepare-run.ts";
 import { printJson } from "./terminal.ts";
+import type { ProgramFlags } from "./named-file.ts";
 
-interface RunFlags extends DriverFlags {
+interface RunFlags extends DriverFlags, ProgramFlags {
   readonly input: readonly string[];
   readonly output?: string;
   readonly engine: string;
-  readonly function?: string;
   readonly random?: string;
-  readonly shape: readonly string[];
-  readonly dim: readonly string[];
   readonly bindConstants?: boolean;
-  readonly json?: boolean;
 }
 
 export function register(program: Command, _exit: Exit): void {

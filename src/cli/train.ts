@@ -35,7 +35,8 @@ import { printNote, answer, printJson } from "./terminal.ts";
 import { TrainDisplay } from "./train-display.ts";
 import { asTyped } from "./typed-command.ts";
 
-interface TrainFlags {
+/** Flags that are no settings. */
+export interface TrainFlags {
   readonly config?: string;
   readonly printConfig?: boolean;
   readonly listPresets?: boolean;

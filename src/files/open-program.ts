@@ -2,7 +2,7 @@ import { totalmem } from "node:os";
 import { dirname } from "node:path";
 import { constantBytes } from "../chip/legality/function-rules.ts";
 import { loadWeights, openModel, weightFilesOf } from "../coreml/index.ts";
-import type { Model, ModelMetadata, Weights } from "../coreml/index.ts";
+import type { Weights } from "../coreml/index.ts";
 import type { MilFunction, Program } from "../mil/program.ts";
 import { withInputShapes } from "../mil/specialize.ts";
 import { formatType } from "../mil/types.ts";
@@ -15,24 +15,19 @@ import { didYouMean } from "../util/nearest.ts";
 import { FilesError } from "./errors.ts";
 import { fileKindOf } from "./file-kind.ts";
 import type { FileKind } from "./file-kind.ts";
+import type { OpenedModel } from "../coreml/open-model.ts";
 
 const PROGRAM_KINDS = ["mil", "mlpackage", "mlmodelc", "mlmodel", "onnx"] as const;
 
 /** A file that holds a program, whatever its format. */
-export interface OpenedProgram {
+export interface OpenedProgram extends Omit<OpenedModel, "format" | "weights"> {
   readonly format: (typeof PROGRAM_KINDS)[number] | "model";
-  readonly path: string;
-  readonly program: Program;
   /** Where tensors of weight files are read; absent where the program holds all of its own. */
   readonly weights: Weights | undefined;
-  readonly model: Model | undefined;
-  readonly metadata: ModelMetadata;
   /** Inputs of an .onnx file that became constants. */
   readonly bound: readonly string[];
   /** How MIL spells the names of an .onnx file's inputs and results, by the file's. */
   readonly portNames: ReadonlyMap<string, string>;
-  /** Closes the file behind the program's weights. */
-  close(): void;
 }
 
 export function isProgramKind(kind: FileKind): kind is (typeof PROGRAM_KINDS)[number] {

@@ -1,4 +1,4 @@
-import type { Engine, LoadedPlan } from "../engine/engine.ts";
+import type { LoadedPlan } from "../engine/engine.ts";
 import type { GenerationConfig, Model } from "../model/index.ts";
 import { optimize } from "../passes/pipeline.ts";
 import { startTokens } from "../text/index.ts";
@@ -6,7 +6,7 @@ import type { Tokenizer, TrainedBeginnings } from "../text/index.ts";
 import { overflowOf, windowOf } from "./context-overflow.ts";
 import type { ContextOverflow } from "./context-overflow.ts";
 import { Decoder } from "./decoder.ts";
-import type { PreparedShapes } from "./decoder.ts";
+import type { PreparedShapes, DecoderOptions } from "./decoder.ts";
 import { GenerateError } from "./errors.ts";
 import { commonPrefix, isWorthCopying, PrefixCache } from "./prefix-cache.ts";
 import type { FoundPrefix } from "./prefix-cache.ts";
@@ -16,9 +16,7 @@ import { samplingOf, Writing } from "./writing.ts";
 import type { GeneratedText, GenerateOptions } from "./writing.ts";
 
 /** What a generator is made of. */
-export interface GeneratorParts {
-  readonly engine: Engine;
-  readonly model: Model;
+export interface GeneratorParts extends Pick<DecoderOptions, "engine" | "model"> {
   readonly tokenizer: Tokenizer;
   /** A loaded plan whose weights are used, under their Hugging Face names. */
   readonly weights: LoadedPlan;

@@ -2,13 +2,17 @@ import type { TensorProto } from "../onnx/generated/onnx_pb.ts";
 import { portOf } from "../onnx/read-model.ts";
 import type { OnnxFile } from "../onnx/read-model.ts";
 import { elementTypeName } from "../onnx/type-codes.ts";
+import type { SummarizedPort, SummarizedFunction, SummarizedWeight } from "./summary.ts";
 
-interface OnnxPortSummary {
-  readonly name: string;
-  readonly type: string;
+interface OnnxPortSummary extends Omit<SummarizedPort, "flexible"> {
   readonly dtype: string;
   /** Open sizes by the name the model gives them. */
   readonly shape: readonly (number | string)[];
+}
+
+interface OnnxFunctionSummary extends SummarizedFunction {
+  readonly inputs: readonly OnnxPortSummary[];
+  readonly outputs: readonly OnnxPortSummary[];
 }
 
 /** What `inspect` tells of an ONNX model, in the words of its own format. */
@@ -16,21 +20,8 @@ export interface OnnxSummary {
   readonly producer: string;
   readonly ir_version: number;
   readonly opsets: Readonly<Record<string, number>>;
-  readonly functions: readonly {
-    readonly name: string;
-    readonly opset: string;
-    readonly inputs: readonly OnnxPortSummary[];
-    readonly outputs: readonly OnnxPortSummary[];
-    readonly ops: Readonly<Record<string, number>>;
-    readonly op_count: number;
-  }[];
-  readonly weights: readonly {
-    readonly name: string;
-    readonly dtype: string;
-    readonly shape: readonly number[];
-    readonly bytes: number;
-    readonly file?: string;
-  }[];
+  readonly functions: readonly OnnxFunctionSummary[];
+  readonly weights: readonly Omit<SummarizedWeight, "offset">[];
   readonly weight_bytes: number;
 }
 

@@ -6,13 +6,10 @@ import { isOperandList, isValue } from "../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Program, Value } from "../mil/program.ts";
 import { formatType } from "../mil/types.ts";
 import { encodeElements } from "../coreml/index.ts";
+import type { Difference } from "./hwx/diff.ts";
 
 /** One thing that is not the same on both sides; null where a side does not have it. */
-export interface ProgramDifference {
-  readonly name: string;
-  readonly a: string | null;
-  readonly b: string | null;
-}
+export type ProgramDifference = Difference;
 
 /** Two ops that stand for each other, or one that has no counterpart. */
 export interface OperationPair {

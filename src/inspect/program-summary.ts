@@ -4,25 +4,21 @@ import { isOperandList } from "../mil/program.ts";
 import type { Block, Literal, MilFunction, Operand, Program, Value } from "../mil/program.ts";
 import { DATA_TYPE_BITS, formatType } from "../mil/types.ts";
 import type { Dimension } from "../mil/types.ts";
+import type { SummarizedPort, SummarizedFunction } from "./summary.ts";
 
 /** An input or output. Values that are no tensors have neither element type nor shape. */
-export interface PortSummary {
-  readonly name: string;
-  readonly type: string;
+export interface PortSummary extends SummarizedPort {
   readonly dtype?: string;
   readonly shape?: readonly Dimension[];
   readonly flexible?: FlexibleShape;
 }
 
 /** What a function takes and gives, and of what it is made. */
-export interface FunctionSummary {
-  readonly name: string;
-  readonly opset: string;
+export interface FunctionSummary extends SummarizedFunction {
   readonly inputs: readonly PortSummary[];
   readonly outputs: readonly PortSummary[];
   /** How often each op occurs, nested blocks included, the most frequent first; `const` is not counted. */
-  readonly ops: Readonly<Record<string, number>>;
-  readonly op_count: number;
+  readonly ops: SummarizedFunction["ops"];
   readonly constant_count: number;
 }
 

@@ -36,13 +36,7 @@ function llama(shape: LlamaShape): LlamaConfig {
   };
 }
 
-interface Gpt2Shape {
-  readonly vocabularySize: number;
-  readonly channelCount: number;
-  readonly layerCount: number;
-  readonly headCount: number;
-  readonly contextLength: number;
-}
+type Gpt2Shape = Omit<LlamaShape, "feedForwardSize" | "keyValueHeadCount" | "tiedHead">;
 
 function gpt2(shape: Gpt2Shape): Gpt2Config {
   return {

@@ -35,10 +35,7 @@ interface Heard extends Standing {
 }
 
 /** What this process is doing, as the others hear it. */
-export interface OwnProgress {
-  readonly begun: number;
-  readonly step: number;
-  readonly isWorking: boolean;
+export interface OwnProgress extends Omit<Standing, "waiting"> {
   /** The oldest exchange under way; nothing where none is. */
   readonly waiting: { readonly kind: Work["kind"]; readonly sinceMs: number } | undefined;
 }

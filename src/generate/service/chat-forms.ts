@@ -1,6 +1,7 @@
 import { ChatTemplate, TextError, withTemplateOf } from "../../text/index.ts";
-import type { ChatMessage, ChatTool, DescribedTokenizer, TurnEnd } from "../../text/index.ts";
+import type { DescribedTokenizer, TurnEnd } from "../../text/index.ts";
 import { GenerateError } from "../errors.ts";
+import type { ServicePrompt } from "./messages.ts";
 
 /** How conversations with a model are rendered, and what ends the model's turn. */
 export interface ChatForm {
@@ -9,11 +10,7 @@ export interface ChatForm {
 }
 
 /** A conversation as a request has it. */
-interface Conversation {
-  readonly messages: readonly ChatMessage[];
-  readonly tools: readonly ChatTool[];
-  readonly variables: Readonly<Record<string, unknown>>;
-}
+type Conversation = Omit<Extract<ServicePrompt, { readonly kind: "chat" }>, "kind">;
 
 /** The chat templates of a model and of its adapters: one that an adapter was trained with is the adapter's. */
 export class ChatForms {

@@ -10,6 +10,8 @@ import type {
   HwxSegment,
   HwxSurface,
   HwxSymbol,
+  HwxTables,
+  HwxSpan,
 } from "./model.ts";
 import { readSymbols } from "./symbols.ts";
 import { readProgramThread, readSurfaceThread, type ProgramThread } from "./threads.ts";
@@ -29,24 +31,10 @@ const COMMAND_NAMES: ReadonlyMap<number, string> = new Map([
   [0x40, "mapped region"],
 ]);
 
-export interface Container {
-  readonly header: HwxHeader;
-  readonly commands: readonly HwxCommand[];
-  readonly segments: readonly HwxSegment[];
-  readonly symbols: readonly HwxSymbol[];
+export interface Container extends HwxTables {
   readonly threads: readonly ProgramThread[];
-  readonly surfaces: readonly HwxSurface[];
-  readonly regions: readonly HwxRegion[];
-  readonly relocations: readonly HwxRelocation[];
-  readonly compiler: string | null;
-  readonly notes: readonly HwxNote[];
   /** Tables outside the segments, for the byte layout. */
-  readonly tables: readonly {
-    readonly what: string;
-    readonly offset: number;
-    readonly byteLength: number;
-  }[];
-  readonly warnings: readonly string[];
+  readonly tables: readonly HwxSpan[];
 }
 
 /** Reads everything of an HWX file but its task stream. Throws `InspectError`. */
@@ -100,7 +88,7 @@ class ContainerReader {
   readonly #regions: HwxRegion[] = [];
   readonly #relocations: HwxRelocation[] = [];
   readonly #notes: HwxNote[] = [];
-  readonly #tables: { what: string; offset: number; byteLength: number }[] = [];
+  readonly #tables: HwxSpan[] = [];
   readonly #warnings: string[] = [];
   #compiler: string | null = null;
 

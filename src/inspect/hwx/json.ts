@@ -1,6 +1,7 @@
 import { registerMap } from "./map/families.ts";
 import type { HwxFile, HwxTask } from "./model.ts";
 import { blockAt, decodeWrite, defaultRegisters, totalCoverage } from "./registers.ts";
+import type { FieldMeaning } from "./field-meaning.ts";
 
 /** What the JSON of a compiled program has in it. */
 export interface JsonOptions {
@@ -118,11 +119,7 @@ function registersToJson(file: HwxFile, task: HwxTask): JsonValue {
 }
 
 /** JSON has no NaN and no infinity: such a value is given as text. */
-function finite(meaning: {
-  readonly value: number;
-  readonly unit?: string;
-  readonly code?: string;
-}): Readonly<Record<string, JsonValue>> {
+function finite(meaning: FieldMeaning): Readonly<Record<string, JsonValue>> {
   return {
     ...meaning,
     value: Number.isFinite(meaning.value) ? meaning.value : String(meaning.value),

@@ -1,19 +1,13 @@
 import type { ByteSource } from "../../util/byte-source.ts";
 import type { AneContainer } from "./ane-container.ts";
 import { HEADER_BYTES, type Container } from "./container.ts";
-import type { HwxLayoutPart } from "./model.ts";
-
-interface Span {
-  readonly what: string;
-  readonly offset: number;
-  readonly byteLength: number;
-}
+import type { HwxLayoutPart, HwxSpan } from "./model.ts";
 
 const CHUNK_BYTES = 1 << 20;
 
 /** Names every byte of an HWX file: tables, sections, zero padding, and what is none of these. */
 export function containerLayout(source: ByteSource, container: Container): HwxLayoutPart[] {
-  const spans: Span[] = [{ what: "header", offset: 0, byteLength: HEADER_BYTES }];
+  const spans: HwxSpan[] = [{ what: "header", offset: 0, byteLength: HEADER_BYTES }];
   for (const command of container.commands) {
     spans.push({ what: command.name, offset: command.offset, byteLength: command.byteLength });
   }
@@ -38,7 +32,7 @@ export function aneLayout(source: ByteSource, ane: AneContainer): HwxLayoutPart[
   ]);
 }
 
-function withGaps(source: ByteSource, spans: readonly Span[]): HwxLayoutPart[] {
+function withGaps(source: ByteSource, spans: readonly HwxSpan[]): HwxLayoutPart[] {
   const parts: HwxLayoutPart[] = [];
   let at = 0;
   const gapTo = (end: number): void => {

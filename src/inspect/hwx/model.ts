@@ -1,29 +1,33 @@
 import type { HwxTarget } from "./chips.ts";
 import type { Provenance } from "./map/types.ts";
 
-/** A decoded program. Everything in it is plain data, so it can be printed as JSON as it is. */
-export interface HwxFile {
-  readonly format: "hwx" | "ane";
-  readonly name: string;
-  readonly byteLength: number;
-  readonly target: HwxTarget;
+/** What load commands say of a program. */
+export interface HwxTables {
   readonly header: HwxHeader;
   readonly commands: readonly HwxCommand[];
   readonly segments: readonly HwxSegment[];
   readonly symbols: readonly HwxSymbol[];
-  readonly programs: readonly HwxProgram[];
   readonly surfaces: readonly HwxSurface[];
   readonly regions: readonly HwxRegion[];
   readonly relocations: readonly HwxRelocation[];
   /** The compiler's own words from LC_IDENT and LC_NOTE. */
   readonly compiler: string | null;
   readonly notes: readonly HwxNote[];
+  readonly warnings: readonly string[];
+}
+
+/** A decoded program. Everything in it is plain data, so it can be printed as JSON as it is. */
+export interface HwxFile extends HwxTables {
+  readonly format: "hwx" | "ane";
+  readonly name: string;
+  readonly byteLength: number;
+  readonly target: HwxTarget;
+  readonly programs: readonly HwxProgram[];
   readonly tasks: readonly HwxTask[];
   /** What each word of the task stream is. */
   readonly stream: readonly HwxStreamPart[];
   /** What each byte of the file is. */
   readonly layout: readonly HwxLayoutPart[];
-  readonly warnings: readonly string[];
 }
 
 /** The file header of a compiled engine program: a Mach-O one with Apple's numbers. */
@@ -169,11 +173,15 @@ export interface HwxStreamPart {
   readonly task?: number;
 }
 
-/** How a part of the stream is laid out. */
-export interface HwxLayoutPart {
+/** Bytes of a file with what they are. */
+export interface HwxSpan {
   readonly what: string;
   readonly offset: number;
   readonly byteLength: number;
+}
+
+/** How a part of the stream is laid out. */
+export interface HwxLayoutPart extends HwxSpan {
   /** False where bytes are neither named nor zero. */
   readonly accounted: boolean;
 }

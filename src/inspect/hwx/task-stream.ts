@@ -1,17 +1,10 @@
 import type { ByteView } from "../byte-view.ts";
 import { hex } from "../byte-view.ts";
 import type { HwxTarget } from "./chips.ts";
-import type { HwxRecord, HwxStreamPart, HwxWrite } from "./model.ts";
+import type { HwxRecord, HwxStreamPart, HwxWrite, HwxTask } from "./model.ts";
 
 /** A task's words, split into header, records and values, before anything is named. */
-export interface RawTask {
-  readonly stream: number;
-  readonly offset: number;
-  readonly wordCount: number;
-  readonly headerWords: readonly number[];
-  readonly records: readonly HwxRecord[];
-  readonly writes: readonly HwxWrite[];
-}
+export type RawTask = Omit<HwxTask, "index" | "taskId" | "header" | "coverage" | "meaning">;
 
 export interface RawStream {
   readonly tasks: readonly RawTask[];

@@ -1,25 +1,15 @@
 import type { ByteView } from "../byte-view.ts";
-import type { HwxSurface } from "./model.ts";
+import type { HwxSurface, HwxProgram, HwxBase } from "./model.ts";
 import { elementTypeName } from "./symbols.ts";
 
 export const BASE_COUNT = 256;
 
 /** LC_THREAD flavor 1 (subtype up to 4) or 4: where the tasks are and where the buffers are. */
-export interface ProgramThread {
-  readonly flavor: 1 | 4;
-  readonly name: string;
+export interface ProgramThread extends Omit<HwxProgram, "bases"> {
   /** Addresses by base index; 0 is unused. */
-  readonly bases: readonly { readonly index: number; readonly address: number }[];
-  readonly textAddress: number;
-  /** Words of the first task (flavor 1). */
-  readonly firstTaskWords: number | null;
+  readonly bases: readonly Pick<HwxBase, "index" | "address">[];
   /** Words of the stream (flavor 4). */
   readonly segmentWords: number | null;
-  readonly taskCount: number;
-  readonly engineMask: number;
-  readonly commandOffset: number;
-  /** Words that are not zero and have no name, by their offset in the command. */
-  readonly unknownWords: readonly { readonly offset: number; readonly value: number }[];
 }
 
 /** Offsets in the command of the named words behind the base addresses. */

@@ -152,12 +152,9 @@ function readValue(cursor: Cursor, key: string): GgufValue {
     | readonly boolean[];
 }
 
-interface Entry {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly type: GgmlType;
+/** A tensor as the header has it: where the tensors begin is not known yet. */
+interface Entry extends Omit<GgufTensor, "offset"> {
   readonly relativeOffset: number;
-  readonly byteLength: number;
 }
 
 function readEntry(cursor: Cursor): Entry {

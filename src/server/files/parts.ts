@@ -2,6 +2,7 @@
 import { formatAmount, formatBytes } from "../../util/format.ts";
 import { documentTable, textCell } from "../../util/plot/document.ts";
 import { escapeText } from "../../util/plot/svg.ts";
+import type { SummarizedWeight } from "../../inspect/summary.ts";
 
 export function section(title: string, body: string): string {
   return `<section><h2>${escapeText(title)}</h2>
@@ -63,12 +64,7 @@ const TENSORS_SHOWN = 500;
 
 /** Tensors, the largest first. */
 export function tensorsSection(
-  weights: readonly {
-    readonly name: string;
-    readonly dtype: string;
-    readonly shape: readonly (number | string)[];
-    readonly bytes: number;
-  }[],
+  weights: readonly Pick<SummarizedWeight, "name" | "dtype" | "shape" | "bytes">[],
 ): string {
   if (weights.length === 0) return "";
   const shown = weights.toSorted((a, b) => b.bytes - a.bytes).slice(0, TENSORS_SHOWN);

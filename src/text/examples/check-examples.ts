@@ -5,11 +5,11 @@ import type { CorpusFile, CorpusFiles, CorpusPaths } from "../corpus-files.ts";
 import { TextError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 import { encodeExample } from "./example-encoder.ts";
-import type { EncodedExample, ExampleEncoderOptions } from "./example-encoder.ts";
+import type { EncodedExample } from "./example-encoder.ts";
 import { exampleOfRow } from "./example.ts";
-import type { ExampleForm, FieldNames } from "./example.ts";
+import type { ExampleForm } from "./example.ts";
 import { fateOf, fateOfPair, placedRows } from "./open-examples.ts";
-import type { DroppedRow } from "./open-examples.ts";
+import type { DroppedRow, ExampleDataOptions } from "./open-examples.ts";
 
 /** A stretch of an example, all of it learned or none. */
 export interface ShownPiece {
@@ -68,15 +68,9 @@ export interface DataCheck {
 }
 
 /** How data are checked. */
-export interface CheckOptions extends ExampleEncoderOptions {
-  readonly form: ExampleForm;
-  readonly names: FieldNames;
-  /** S. */
-  readonly contextLength: number;
+export interface CheckOptions extends Omit<ExampleDataOptions, "validationFraction"> {
   /** Examples to show, the first ones. */
   readonly showCount: number;
-  /** Hears how far a file is read, in bytes. */
-  readonly onProgress?: (path: string, byteCount: number, byteTotal: number) => void;
 }
 
 const BUCKETS = 10;

@@ -1,4 +1,3 @@
-import type { Driver } from "../../chip/chip.ts";
 import { chipWith } from "../../chip/calibration.ts";
 import { chooseDriver } from "../../chip/choose-driver.ts";
 import { trainingRuns } from "../../chip/estimate.ts";
@@ -14,19 +13,13 @@ import { expectedRuns, planOf } from "../run/plan-of.ts";
 import { trainedModel } from "../run/trained-model.ts";
 import { chooseBase } from "../run/frozen-base.ts";
 import type { FrozenChoice } from "../../lower/frozen-constants.ts";
+import type { EstimateFileOptions } from "../../files/estimate-file.ts";
 
 /** Micro-batches between two updates of the published trainers. */
 export const PUBLISHED_MICRO_BATCHES = 10;
 
 /** The chip that a model is priced for. */
-export interface EstimateModelOptions {
-  /** "m1" to "m6", "m4-max", ... Default "m4". */
-  readonly chip?: string;
-  /** A report of `anecdote doctor --report` of that chip, whose figures are taken. */
-  readonly calibrated?: string;
-  /** The way into the Neural Engine. Default: that of `ANECDOTE_ANE_DRIVER`, or e5rt. */
-  readonly driver?: Driver;
-}
+export type EstimateModelOptions = Pick<EstimateFileOptions, "chip" | "calibrated" | "driver">;
 
 /** The predicted price of one optimizer update. */
 export interface StepEstimate {

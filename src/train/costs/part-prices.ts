@@ -8,15 +8,12 @@ import type { PricedSettings } from "../config/part-settings.ts";
 import { canBeSplit, planOf } from "../run/plan-of.ts";
 import { plannedModel } from "../run/prepare.ts";
 import { trainedModel } from "../run/trained-model.ts";
+import type { ClusterStep } from "../../cluster/plan/cluster-step.ts";
 
 /** A model's parts on a chip: priced once, simulated in any number. */
-export interface PricedParts {
-  readonly blockCount: number;
+export interface PricedParts extends Pick<ClusterStep, "blockCount" | "times" | "bytes" | "wire"> {
   /** Machines over which the blocks can be split, at most. */
   readonly stageLimit: number;
-  readonly times: PartTimes;
-  readonly bytes: PartBytes;
-  readonly wire: "fp32" | "fp16";
   readonly tokensPerBatch: number;
 }
 

@@ -10,18 +10,17 @@ import {
 import type { CorpusPaths, DataCheck } from "../../text/index.ts";
 import { EXAMPLE_DEFAULTS, fieldNames } from "../config/data-options.ts";
 import { encoderOptions } from "../run/splits.ts";
-import type { RowReading } from "./evaluate.ts";
+import type { RowReading, EvaluateOptions } from "./evaluate.ts";
 
 /** Longest rows where nobody says how long, as in a run. */
 const LONGEST_DEFAULT_CONTEXT = 1024;
 const SHOWN_EXAMPLES = 3;
 
 /** What is checked, for which model. */
-export interface CheckDataOptions {
+export interface CheckDataOptions extends Pick<EvaluateOptions, "textField" | "onNote"> {
   readonly data: CorpusPaths;
   /** A model folder, or a run's: its tokenizer and chat template are used. */
   readonly model: string;
-  readonly textField?: string;
   /** How rows are read; default: as `finetune` does. */
   readonly rows?: RowReading;
   /** Tokens of a row; default: the model's context, at most 1,024. */
@@ -30,8 +29,6 @@ export interface CheckDataOptions {
   readonly chatTemplate?: string;
   /** Examples to show. Default 3. */
   readonly showCount?: number;
-  /** Hears what is odd and no error. */
-  readonly onNote?: (message: string) => void;
   /** Hears how far a file is read, in bytes. */
   readonly onProgress?: (path: string, byteCount: number, byteTotal: number) => void;
 }

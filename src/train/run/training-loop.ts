@@ -1,22 +1,18 @@
-import type { Engine } from "../../engine/engine.ts";
 import type { ExpectedRuns } from "../../lower/join-dispatches.ts";
-import type { Model } from "../../model/index.ts";
 import { checkpointPath } from "../../runs/checkpoint.ts";
 import type { TrainEvent } from "../../runs/events.ts";
 import type { TrainConfig } from "../config/config.ts";
 import type { EnergyBlock } from "../costs/energy-block.ts";
 import { RunCosts } from "../costs/run-costs.ts";
 import { heldWeights } from "../step/step-part.ts";
-import type { Trainer, UpdateResult } from "../step/trainer.ts";
+import type { UpdateResult } from "../step/trainer.ts";
 import { activitiesAfter } from "./activities.ts";
-import type { ControlBlock } from "./control.ts";
 import type { GroupLeader } from "./group-leader.ts";
 import { Observations } from "./observations.ts";
 import { publishedRun } from "./published-run.ts";
 import { rewardFields } from "./reward-fields.ts";
-import type { RunActivities } from "./run-activities.ts";
+import type { RunActivities, ActivityParts } from "./run-activities.ts";
 import type { RunLog } from "./run-log.ts";
-import type { RunTotals } from "./run-totals.ts";
 
 /** Tokens that an update learns from, in all processes. */
 export function tokensPerStep({
@@ -30,15 +26,13 @@ export function tokensPerStep({
 }
 
 /** What steps are made with. */
-export interface LoopParts {
+export interface LoopParts extends Pick<
+  ActivityParts,
+  "model" | "engine" | "trainer" | "totals" | "control"
+> {
   readonly config: TrainConfig;
-  readonly model: Model;
-  readonly engine: Engine;
-  readonly trainer: Trainer;
   readonly activities: RunActivities;
-  readonly totals: RunTotals;
   readonly log: RunLog;
-  readonly control: ControlBlock;
   /** Where other processes train with this one. */
   readonly leader: GroupLeader | undefined;
   /** How often the engine is to expect sections. */
