@@ -13,7 +13,7 @@ export interface Packing {
 
 /** Of a batch of pairs of answers: row 2i is the better one of pair i, row 2i + 1 the worse. */
 export interface BatchPairs {
-  /** [B / 2]: whether the pair is one; the others fill a batch up. */
+  /** `[B / 2]`: whether the pair is one; the others fill a batch up. */
   readonly isThere: readonly boolean[];
   /** Pairs that are there: what the loss is the mean over. */
   readonly count: number;
@@ -25,7 +25,7 @@ export interface Batch {
   readonly sequenceLength: number;
   /** [B, S], row by row. */
   readonly inputs: Int32Array;
-  /** [B, S]: the token that follows; `IGNORED_TARGET` where nothing is to be predicted. */
+  /** `[B, S]`: the token that follows; `IGNORED_TARGET` where nothing is to be predicted. */
   readonly targets: Int32Array;
   /** How many targets are not ignored. */
   readonly validTargetCount: number;

@@ -37,7 +37,7 @@ export interface AdapterMatrices {
   readonly a: Float32Array;
   /** [out, rank], row by row. */
   readonly b: Float32Array;
-  /** [out]: lengths of the outputs, with dora. */
+  /** `[out]`: lengths of the outputs, with dora. */
   readonly magnitude?: Float32Array;
 }
 

@@ -10,7 +10,7 @@ import type { Example, Message, Side } from "./example.ts";
 export interface EncodedExample {
   /** [n]. */
   readonly ids: readonly number[];
-  /** [n]: whether the token is a target that counts; the first one never is. */
+  /** `[n]`: whether the token is a target that counts; the first one never is. */
   readonly isLearned: readonly boolean[];
 }
 
