@@ -91,14 +91,21 @@ export function RunPlan({ live }: { readonly live: LiveRun }) {
         </span>
       </div>
       <dl class="tiles spaced">
-        <Tile name="an update" hint="predicted">
-          {briefMs(plan.predictedMs)}
+        <Tile
+          name="an update"
+          hint={
+            plan.asRun.isJoined
+              ? `predicted; dispatch by dispatch ${briefMs(plan.predictedMs)}, and a run as long as this joins some of them`
+              : "predicted"
+          }
+        >
+          {briefMs(plan.asRun.ms)}
         </Tile>
         <Tile name="engine and host at once" hint="predicted">
-          {briefMs(plan.overlappedMs)}
+          {briefMs(plan.asRun.overlappedMs)}
         </Tile>
         <Tile name="energy" hint="predicted">
-          {formatJoules(plan.joules)}
+          {formatJoules(plan.asRun.joules)}
         </Tile>
         {Object.entries(plan.memory)
           .filter(([, bytes]) => bytes > 0)

@@ -49,7 +49,7 @@ export type { StepPrediction } from "./costs/prediction.ts";
 export { plannedModel, prepareData } from "./run/prepare.ts";
 export { trainedModel } from "./run/trained-model.ts";
 export type { PreparedData, Report } from "./run/prepare.ts";
-export { planOf } from "./run/plan-of.ts";
+export { expectedRuns, planOf } from "./run/plan-of.ts";
 export { runTraining } from "./run/run.ts";
 export type { RunContext, TrainProgress } from "./run/run.ts";
 export { SCHEDULES, learningRateAt, resolveWarmupSteps } from "./step/schedule.ts";

@@ -58,6 +58,20 @@ describe("a run's step", () => {
     expect(view).toMatchObject({ chip: "M4", isRunsOwn: false, engine: "cpu" });
   });
 
+  it("is priced as a run of its length is run: a long one joins dispatches, and every dispatch keeps its own price", () => {
+    const { view: short } = runPlan(run);
+    writeFileSync(
+      join(run, "config.yaml"),
+      "preset: storyteller\nengine: cpu\nbatch_size: 2\nmax_seq_length: 64\ngradient_accumulation_steps: 3\nmax_steps: 1000000\n",
+    );
+    const { view: long } = runPlan(run);
+    expect(short.asRun).toMatchObject({ isJoined: false, ms: short.predictedMs });
+    expect(long.asRun.isJoined).toBe(true);
+    expect(long.asRun.ms).toBeLessThan(short.asRun.ms);
+    expect(long.asRun.overlappedMs).toBeLessThanOrEqual(long.asRun.ms);
+    expect(long.predictedMs).toBe(short.predictedMs);
+  });
+
   it("says of each program where it runs and why, with the rule", () => {
     const { view, texts } = runPlan(run);
     const byName = new Map(view.programs.map((program) => [program.name, program]));

@@ -11,10 +11,10 @@ import {
   resolveRun,
   trainedModel,
 } from "../../train/index.ts";
-import type { PricedSettings } from "../../train/index.ts";
 import { formatBytes, formatCount, formatJoules } from "../../util/format.ts";
 import { costBars, programsTable, stepTimeline, briefMs } from "../plan/pictures.ts";
 import { planOfSettings, runSettings } from "../plan/run-plan.ts";
+import type { RunPlanSettings } from "../plan/run-plan.ts";
 import type { LookContext, LookParts } from "./look.ts";
 import { figure, pairs, section, textTable, wide, tensorsSection } from "./parts.ts";
 
@@ -43,7 +43,7 @@ export function modelParts(path: string, context: LookContext): LookParts {
 }
 
 /** Settings of a training that would begin with a model. */
-function settingsOf({ model }: ModelFolderReport): PricedSettings | undefined {
+function settingsOf({ model }: ModelFolderReport): RunPlanSettings | undefined {
   if (model === undefined) return undefined;
   const { folder, config } = model;
   const values = {
@@ -68,7 +68,7 @@ function checkpointsSection({ checkpoints }: ModelFolderReport): string {
   );
 }
 
-function costSections(config: PricedSettings, { chip, target }: LookContext): readonly string[] {
+function costSections(config: RunPlanSettings, { chip, target }: LookContext): readonly string[] {
   const model = trainedModel(config, plannedModel(config));
   const token = estimateToken(config, { chip: target.id });
   const { view } = planOfSettings(config, target.id);
@@ -82,7 +82,7 @@ function costSections(config: PricedSettings, { chip, target }: LookContext): re
     [
       `one training step of ${tokens} tokens`,
       ...[briefMs(view.predictedMs), formatCount(Math.round((1000 * tokens) / view.predictedMs))],
-      ...[formatJoules(view.joules / tokens), largestOf(view.breakdown)],
+      ...[formatJoules(view.asRun.joules / tokens), largestOf(view.breakdown)],
     ],
   ];
   return [

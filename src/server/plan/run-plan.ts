@@ -8,7 +8,7 @@ import type { PlanEstimate } from "../../chip/estimate.ts";
 import { checkFunction } from "../../chip/legality/check.ts";
 import type { Finding } from "../../chip/legality/check.ts";
 import { simulatedChip } from "../../chip/simulated.ts";
-import { estimatePlacedPlan, placePlan } from "../../lower/index.ts";
+import { estimatePlacedPlan, placedPrices, placePlan } from "../../lower/index.ts";
 import type { PlacedProgram } from "../../lower/index.ts";
 import { programOf } from "../../mil/builder.ts";
 import { printProgram } from "../../mil/text/index.ts";
@@ -21,13 +21,14 @@ import { listCheckpoints } from "../../runs/checkpoint.ts";
 import { RunError } from "../../runs/errors.ts";
 import {
   fileLayer,
+  expectedRuns,
   planOf,
   plannedModel,
   readTrainLayer,
   resolveRun,
   trainedModel,
 } from "../../train/index.ts";
-import type { PricedSettings } from "../../train/index.ts";
+import type { PricedSettings, TrainConfig } from "../../train/index.ts";
 import type {
   DispatchView,
   PlanView,
@@ -41,6 +42,9 @@ import { CONFIG_FILE } from "../../runs/config-file.ts";
 
 /** The chip that a run's step is shown for where nobody names one: that of its engine, or an M4. */
 const COMPARED = "m4";
+
+/** What a run's step and its price follow from. */
+export type RunPlanSettings = PricedSettings & Pick<TrainConfig, "max_steps">;
 
 /** A run's step for a chip, with the texts of its programs. */
 export interface RunPlan {
@@ -58,7 +62,7 @@ export function runPlan(folder: string, chipName?: string): RunPlan {
 }
 
 /** The same of settings that no run has yet. */
-export function planOfSettings(config: PricedSettings, chipName?: string): RunPlan {
+export function planOfSettings(config: RunPlanSettings, chipName?: string): RunPlan {
   const own = simulatedChip(config.engine);
   const chip = chipName === undefined ? (own ?? chipByName(COMPARED)) : chipByName(chipName);
   const driver = chooseDriver(config.ane_driver);
@@ -68,6 +72,10 @@ export function planOfSettings(config: PricedSettings, chipName?: string): RunPl
   const placed = placePlan(plan, chip, driver);
   const estimate = estimatePlacedPlan(plan, chip, driver, runs);
   const prices = dispatchPrices(plan, estimate, runs);
+  // As the engine runs it that knows how long the run is.
+  const expected = expectedRuns(config, config.max_steps);
+  const asRun = placedPrices(plan, chip, driver)(expected).priceOf({ runs });
+  const isJoined = asRun.dispatches.length < estimate.dispatches.length;
   const sections = [...plan.sections].map(([name, dispatches]): SectionView => {
     const views = dispatches.map((dispatch, index) =>
       dispatchView(plan, dispatch, prices.get(`${name} ${index}`), placed.get(dispatch.program)),
@@ -89,8 +97,7 @@ export function planOfSettings(config: PricedSettings, chipName?: string): RunPl
       programView(program, placed.get(program.name), { chip, driver }, sections),
     ),
     predictedMs: estimate.ms,
-    overlappedMs: estimate.overlappedMs,
-    joules: estimate.joules,
+    asRun: { ms: asRun.ms, overlappedMs: asRun.overlappedMs, joules: asRun.joules, isJoined },
     breakdown: { ...estimate.breakdown },
     roofline: rooflineSvg(chip, estimate.ops, { isInPage: true }),
     ops: estimate.ops.slice(0, 16).map(({ op, count, ms }) => ({ op, count, ms })),
@@ -108,7 +115,7 @@ export function planOfSettings(config: PricedSettings, chipName?: string): RunPl
 }
 
 /** A run's settings as its next process would take them. */
-export function runSettings(folder: string): PricedSettings {
+export function runSettings(folder: string): RunPlanSettings {
   const path = join(folder, CONFIG_FILE);
   if (!existsSync(path))
     throw new RunError("run.config.none", `${folder} has no config.yaml to make its step from`);

@@ -64,9 +64,17 @@ export interface PlanView {
   readonly engine: string;
   readonly sections: readonly SectionView[];
   readonly programs: readonly ProgramView[];
+  /** Of all dispatches, each as a program of its own. */
   readonly predictedMs: number;
-  readonly overlappedMs: number;
-  readonly joules: number;
+  /** As the run's engine runs it, which joins neighbouring dispatches where the run is long enough. */
+  readonly asRun: {
+    readonly ms: number;
+    /** Engine and host at once. */
+    readonly overlappedMs: number;
+    readonly joules: number;
+    /** Whether programs of it were joined from several dispatches. */
+    readonly isJoined: boolean;
+  };
   /** Milliseconds by what they go into: dispatch, compute, streaming, host. */
   readonly breakdown: Readonly<Record<string, number>>;
   /** The chip's roofline with the ops on it, as SVG of the shared kit; predicted. */

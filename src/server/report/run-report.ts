@@ -171,7 +171,8 @@ function costsSection(run: RunSummary, record: RunRecord, plan: MaybePlan): stri
       textCell(end?.watts === undefined ? "–" : `${end.watts.toFixed(1)} W`),
     ]);
   if (plan.kind === "plan") {
-    const { predictedMs, overlappedMs, joules, chip } = plan.view;
+    const { asRun, chip } = plan.view;
+    const { ms: predictedMs, overlappedMs, joules } = asRun;
     const perToken = tokens === undefined ? undefined : joules / tokens;
     const row = (name: string, ms: number): string[] => [
       `<th scope="row">${escapeText(name)}</th>`,
