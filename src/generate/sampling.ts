@@ -1,5 +1,6 @@
 import type { Random } from "../util/random.ts";
 import { GenerateError } from "./errors.ts";
+import { startThatReaches } from "./selection.ts";
 
 /** How the next token is drawn. Names follow Hugging Face. */
 export interface SamplingOptions {
@@ -80,20 +81,55 @@ export function sampleToken(
   }
   let total = 0;
   for (let token = 0; token < scores.length; token++) total += weightOf(token);
-  // Mostly few tokens decide: only where they do not, more are put in order.
-  for (const count of [FEW, MANY, 0]) {
-    const candidates = mostLikely(scores, count);
-    const weights = candidates.map(weightOf);
-    const isAll = candidates.length === scores.length;
-    const token = drawn(candidates, weights, { ...options, total, draw, isAll });
-    if (token !== undefined) return token;
-  }
-  return best;
+  // Mostly few tokens decide; where they do not, the draw is found without putting the others in order.
+  const candidates = mostLikely(scores, FEW);
+  const weights = candidates.map(weightOf);
+  const isAll = candidates.length === scores.length;
+  return (
+    drawn(candidates, weights, { ...options, total, draw, isAll }) ??
+    selected(scores, weightOf, { ...options, total, draw }) ??
+    best
+  );
 }
 
-/** Tokens that are put in order first, and next. */
+/** As `drawn`, among all tokens. */
+function selected(
+  scores: Float32Array,
+  weightOf: (token: number) => number,
+  { topP, minP, total, draw }: Pick<SamplingOptions, "topP" | "minP"> & Draw,
+): number | undefined {
+  const keys = keysOf(scores);
+  const ranked = { keys, weightOf: (key: number): number => weightOf(key % MOST_IDS) };
+  let kept = { count: keys.length, total };
+  if (topP < 1) kept = startThatReaches(ranked, kept.count, topP * total);
+  if (minP > 0) {
+    // A weight is 1 for the likeliest: what is likely enough is a start of the ranking.
+    let count = 0;
+    let sum = 0;
+    for (let place = 0; place < kept.count; place++) {
+      const key = keys[place] ?? 0;
+      const weight = ranked.weightOf(key);
+      if (weight < minP) continue;
+      keys[place] = keys[count] ?? 0;
+      keys[count++] = key;
+      sum += weight;
+    }
+    kept = { count, total: sum };
+  }
+  const { count } = startThatReaches(ranked, kept.count, draw * kept.total, true);
+  const key = keys[count - 1];
+  return key === undefined ? undefined : key % MOST_IDS;
+}
+
+interface Draw {
+  /** Weights of all tokens. */
+  readonly total: number;
+  /** From [0, 1). */
+  readonly draw: number;
+}
+
+/** Tokens that are put in order first. */
 const FEW = 64;
-const MANY = 2048;
 
 /**
  * The token that a draw from [0, 1) falls on among candidates, the likeliest first; nothing where others than these
@@ -108,11 +144,7 @@ function drawn(
     total,
     draw,
     isAll,
-  }: Pick<SamplingOptions, "topP" | "minP"> & {
-    readonly total: number;
-    readonly draw: number;
-    readonly isAll: boolean;
-  },
+  }: Pick<SamplingOptions, "topP" | "minP"> & Draw & { readonly isAll: boolean },
 ): number | undefined {
   let kept = candidates.length;
   let isCut = false;
@@ -175,11 +207,17 @@ export function mostLikely(scores: Float32Array, count: number): readonly number
     );
   const bits = new Uint32Array(scores.buffer, scores.byteOffset, scores.length);
   if (count === 0 || count >= scores.length) {
-    const keys = new Float64Array(scores.length);
-    for (const [id, pattern] of bits.entries()) keys[id] = keyOf(pattern, id);
-    return Array.from(keys.sort(), (key) => key % MOST_IDS);
+    return Array.from(keysOf(scores).sort(), (key) => key % MOST_IDS);
   }
   return Array.from(smallestKeys(bits, count), (key) => key % MOST_IDS);
+}
+
+/** A key for each token [V]: the likeliest has the smallest. */
+function keysOf(scores: Float32Array): Float64Array {
+  const bits = new Uint32Array(scores.buffer, scores.byteOffset, scores.length);
+  const keys = new Float64Array(scores.length);
+  for (let id = 0; id < keys.length; id++) keys[id] = keyOf(bits[id] ?? 0, id);
+  return keys;
 }
 
 /** Grows as the score falls, and with the id where scores are equal. `pattern`: the bits of an fp32. */

@@ -56,7 +56,7 @@ const keepsNumbers = ({ type }: Operation): boolean =>
 export function functionToOnnx(fn: MilFunction, options: ToOnnxOptions = {}): OnnxModel {
   const graph = new GraphWriter();
   const lowered = new FunctionLowering(fn, graph, options);
-  const fusions = findFusions(fn);
+  const fusions = findFusions(fn, (options.given?.size ?? 0) > 0);
   lowered.run(fusions);
   // Before values get their names outside.
   const hazards = hazardsOf(graph);

@@ -1,21 +1,25 @@
 import type { MilFunction, Operation } from "../../mil/program.ts";
 import { Uses } from "./match.ts";
 import type { EmitFusion, Match } from "./match.ts";
-import { FUSIONS } from "./table.ts";
+import { FUSIONS, READING_FUSIONS } from "./table.ts";
 
 export interface Fusions {
   readonly consumed: ReadonlySet<Operation>;
   readonly roots: ReadonlyMap<Operation, EmitFusion>;
 }
 
-/** Patterns of the fusion table, found from the last op to the first, so that the largest wins. */
-export function findFusions(fn: MilFunction): Fusions {
+/**
+ * Patterns of the fusion table, found from the last op to the first, so that the largest wins. `isReading`: of the table for
+ * graphs with given constants.
+ */
+export function findFusions(fn: MilFunction, isReading = false): Fusions {
+  const table = isReading ? READING_FUSIONS : FUSIONS;
   const uses = new Uses(fn);
   const consumed = new Set<Operation>();
   const roots = new Map<Operation, EmitFusion>();
   for (const operation of fn.operations.toReversed()) {
     if (consumed.has(operation)) continue;
-    for (const find of FUSIONS[operation.type] ?? []) {
+    for (const find of table[operation.type] ?? []) {
       const match = find(operation, uses);
       if (match === undefined) continue;
       const inside = new Set([operation, ...match.inner]);
