@@ -190,6 +190,7 @@ export function estimatePlan(
 
 function placeAsWritten(chip: Chip, driver: Driver): (program: PlanProgram) => Placement {
   return (program) => {
+    if (program.onHost !== undefined) return { place: "host", reason: program.onHost };
     const blocking = checkFunction(program.function, chip, driver).find(
       ({ rule, severity }) => severity === "error" && KEEPS_OFF.has(rule),
     );

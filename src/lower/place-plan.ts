@@ -63,6 +63,7 @@ function placeProgram(
   if (program.hostKernel !== undefined) {
     return { place: "host", reason: `host kernel ${program.hostKernel.kind}` };
   }
+  if (program.onHost !== undefined) return { place: "host", reason: program.onHost };
   try {
     const { asWritten = false } = program;
     const lowered = lowerFunction(program.function, chip, driver, { ...options, asWritten });

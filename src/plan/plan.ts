@@ -156,6 +156,8 @@ export interface PlanProgram {
   readonly hostKernel?: HostKernel;
   /** For measurements: an engine keeps the ops that are written, though it knows faster ones for the same result. */
   readonly asWritten?: boolean;
+  /** Why an engine beside a host leaves it to the host, where the plan itself says so. */
+  readonly onHost?: string;
 }
 
 /**
