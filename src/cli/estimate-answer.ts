@@ -33,6 +33,8 @@ export interface Answer {
   readonly update?: StepEstimate["update"];
   /** Where a frozen base's matrices stand. */
   readonly base?: StepEstimate["base"];
+  /** With nonlinear ops on the host: both prices. */
+  readonly placements?: StepEstimate["placements"];
 }
 
 export interface Target {

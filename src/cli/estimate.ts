@@ -9,6 +9,7 @@ import { formatNumber } from "../chip/figure.ts";
 import { formatEstimate } from "../chip/print.ts";
 import type { FileEstimate } from "../files/estimate-file.ts";
 import { append } from "./append.ts";
+import { baseJson } from "./base-choice.ts";
 import { describeModel } from "../model/describe.ts";
 import { parameterCount } from "../model/index.ts";
 import {
@@ -17,6 +18,8 @@ import {
   TRAIN_DEFAULTS,
   TRAIN_OPTIONS,
   describeBase,
+  describePlacements,
+  placementsJson,
   readTrainLayer,
 } from "../train/index.ts";
 import { formatUpdateTypes, updateTypesJson } from "../plan/update-types.ts";
@@ -54,6 +57,7 @@ const STEP_OPTIONS = {
   gradient_accumulation_steps: TRAIN_OPTIONS.gradient_accumulation_steps,
   moment_dtype: TRAIN_OPTIONS.moment_dtype,
   recompute: TRAIN_OPTIONS.recompute,
+  placement: TRAIN_OPTIONS.placement,
   method: TRAIN_OPTIONS.method,
   lora_rank: TRAIN_OPTIONS.lora_rank,
   target_modules: TRAIN_OPTIONS.target_modules,
@@ -133,7 +137,7 @@ Examples:
         `${flagName(methodKey)} says what a step trains; a token has no step: leave out one of it and --token`,
       );
     }
-    const { estimate, what, model, ofFile, published, longRun, update, base } =
+    const { estimate, what, model, ofFile, published, longRun, update, base, placements } =
       file === undefined
         ? (await import("./estimate-model.ts")).estimateModel(
             resolveFromCommandLine(command, undefined).config,
@@ -172,6 +176,7 @@ Examples:
           },
         }),
         ...(base !== undefined && { base_weights: baseJson(base) }),
+        ...(placements !== undefined && { placement: placementsJson(placements) }),
       };
       printJson(report);
       return;
@@ -189,22 +194,10 @@ Examples:
         (published === undefined ? "" : describePublished(published)) +
         (update === undefined ? "" : describeUpdate(update)) +
         (longRun === undefined ? "" : describeLongRun(longRun)) +
-        (base === undefined ? "" : `${describeBase(base)}\n`),
+        (base === undefined ? "" : `${describeBase(base)}\n`) +
+        (placements === undefined ? "" : `${describePlacements(placements)}\n`),
     );
   });
-}
-
-function baseJson(choice: NonNullable<Answer["base"]>) {
-  const { constantCount, weightCount, programCount, reason, inputsMs, constantsMs } = choice;
-  return {
-    constants: constantCount,
-    of: weightCount,
-    engine_programs: programCount,
-    reason,
-    inputs_ms: inputsMs,
-    constants_ms: constantsMs,
-    compile_ms: choice.compileMs,
-  };
 }
 
 function seconds(text: string): number {

@@ -1,13 +1,17 @@
 import { describeModel, describedModel } from "../model/describe.ts";
 import {
+  describeBase,
+  describePlacements,
   estimateStep,
   measureLayers,
   memoryFit,
+  placementsJson,
   plannedModel,
   trainedModel,
 } from "../train/index.ts";
 import type { MemoryFit, PricedSettings, TimedSettings } from "../train/index.ts";
 import { formatBytes, formatMs } from "../util/format.ts";
+import { baseJson } from "./base-choice.ts";
 import { UsageError } from "./errors.ts";
 import { printJson } from "./terminal.ts";
 
@@ -38,11 +42,17 @@ export async function printMemory(
   flags: { readonly chip?: string; readonly json?: boolean; readonly measure?: boolean },
 ): Promise<void> {
   const model = trainedModel(config, plannedModel(config));
-  const fit = memoryFit(config, model, memorySize(memory));
+  const fit = memoryFit(config, model, memorySize(memory), { onMachines: true });
   const step = flags.chip === undefined ? undefined : estimateStep(config, { chip: flags.chip });
   const measured = flags.measure === true ? await measureLayers(config) : undefined;
   if (flags.json === true) {
-    const time = step && { chip: flags.chip, step_ms: step.estimate.ms, tokens: step.tokenCount };
+    const time = step && {
+      chip: flags.chip,
+      step_ms: step.estimate.ms,
+      tokens: step.tokenCount,
+      ...(step.base && { base_weights: baseJson(step.base) }),
+      ...(step.placements && { placement: placementsJson(step.placements) }),
+    };
     printJson({
       ...{ model: describedModel(model), method: config.method, fit },
       ...{ ...(time && { predicted: time }), ...(measured && { measured }) },
@@ -70,6 +80,8 @@ export async function printMemory(
           `with the base's matrices in their file (--base-weights file, taken by itself where memory does not do): about ${formatBytes(fit.fromFile.residentByteLength)} resident`,
         ]),
     onMachines(fit),
+    ...(step?.base === undefined ? [] : [describeBase(step.base)]),
+    ...(step?.placements === undefined ? [] : [describePlacements(step.placements)]),
     ...(measured === undefined
       ? []
       : [

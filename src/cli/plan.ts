@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { chooseDriver } from "../chip/choose-driver.ts";
+import { mayBeNeuralEngine } from "../engine/auto.ts";
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { SectionExecution } from "../engine/engine.ts";
 import { placePlan } from "../lower/index.ts";
@@ -8,8 +9,9 @@ import { describeModel, describedModel } from "../model/describe.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import type { Plan } from "../plan/plan.ts";
 import { LINKS } from "../cluster/index.ts";
-import type { RunCounts } from "../train/index.ts";
+import type { TrainConfig } from "../train/index.ts";
 import type { MachineFlags } from "./plan-machines.ts";
+import { formatPrices, pricesJson, pricesOf } from "./plan-prices.ts";
 import {
   TRAIN_DEFAULTS,
   TRAIN_OPTIONS,
@@ -42,7 +44,10 @@ export function register(program: Command, _exit: Exit): void {
       "--machines <n>",
       "predict an update on so many machines, or of mixed chips as m4:6,m2:2: layouts, memory, what limits",
     )
-    .option("--chip <name>", "with --machines or --memory: the chip (default with machines: m4)")
+    .option(
+      "--chip <name>",
+      "the chip that steps, frozen bases and placements are priced for (default: that of sim:<chip>, else m4)",
+    )
     .option(
       "--link <name>",
       `with --machines: ${LINKS.map(({ name }) => name).join(", ")}, or RATE:LATENCY such as 9.4gbit:0.03ms (default: 10gbe)`,
@@ -60,7 +65,9 @@ Examples:
   anecdote plan --preset nanogpt-char --engine cpu
   anecdote plan --preset nanogpt-char --engine sim:m4   # with the scales of operands
   anecdote plan --preset stories110M --machines 8 --chip m4 --link 10gbe --svg step.svg
-  anecdote plan --preset llama-2-70b --method qlora --memory 16GB --chip m4`,
+  anecdote plan --preset llama-2-70b --method qlora --memory 16GB --chip m4
+  anecdote plan --preset stories15M --method lora --chip m4     # constants or inputs, with both prices
+  anecdote plan --preset stories15M --engine sim:m4 --placement linear-only`,
     );
   addOptions(command, TRAIN_OPTIONS, TRAIN_DEFAULTS);
   for (const option of command.options) {
@@ -99,14 +106,20 @@ Examples:
     const execution =
       origins.get("engine") === "command line" ? await executionOf(built.plan, config) : undefined;
     const scales = scalesOf(built.plan, config);
+    const prices = pricesOf(config, model, built.plan, flags.chip);
     if (flags.json === true) {
-      const more = { ...(execution && { execution }), ...(scales && { scales }) };
+      const more = {
+        ...(execution && { execution }),
+        ...(scales && { scales }),
+        ...(prices && pricesJson(prices)),
+      };
       printJson({ model: describedModel(model), ...planJson(built), ...more });
       return;
     }
     process.stdout.write(`${describeModel(model)}\n\n${printPlan(built)}`);
     if (execution !== undefined) process.stdout.write(formatExecution(config.engine, execution));
     if (scales !== undefined) process.stdout.write(formatScales(config, scales));
+    if (prices !== undefined) process.stdout.write(formatPrices(prices));
   });
 }
 
@@ -130,11 +143,13 @@ const MACHINE_SETTINGS = ["gradient_accumulation_steps", "wire"] as const;
 function machineFlags(
   flags: PlanFlags,
   origins: ReadonlyMap<string, string>,
-  { gradient_accumulation_steps: batchCount }: Pick<RunCounts, "gradient_accumulation_steps">,
+  config: TrainConfig,
 ): (Omit<MachineFlags, "machines"> & { readonly machines: string }) | undefined {
   const { machines, chip, link, machineMemory, growth, svg, json = false } = flags;
+  const { gradient_accumulation_steps: batchCount } = config;
   if (machines === undefined) {
-    const idle = Object.entries({ chip, link, machineMemory, growth, svg }).find(
+    requireUseOfChip(chip, config);
+    const idle = Object.entries({ link, machineMemory, growth, svg }).find(
       ([, value]) => value !== undefined,
     );
     if (idle === undefined) return undefined;
@@ -156,6 +171,16 @@ function machineFlags(
   };
 }
 
+/** Throws `UsageError` for a chip where there is nothing to price: all weights are trained, all is the engine's. */
+function requireUseOfChip(chip: string | undefined, { method, placement }: TrainConfig): void {
+  if (chip === undefined || method !== "full" || placement === "linear-only") return;
+  throw new UsageError(
+    "cli.plan.machines",
+    "--chip does nothing without --machines N, --memory SIZE, a frozen base (--method lora) or --placement linear-only",
+    { remedy: "What a step takes on a chip: anecdote estimate." },
+  );
+}
+
 /**
  * Throws `UsageError` for a training setting of the command line that changes no plan. A file has the settings of the
  * whole run, and may.
@@ -170,7 +195,17 @@ function refuseIdleSettings(command: Command, read: readonly string[]): void {
   }
 }
 
-async function executionOf(plan: Plan, config: EngineChoice): Promise<readonly SectionExecution[]> {
+/** Nothing for a Neural Engine on a machine that has none: its plan and prices are told all the same. */
+async function executionOf(
+  plan: Plan,
+  config: EngineChoice,
+): Promise<readonly SectionExecution[] | undefined> {
+  if (config.engine === "ane" && !mayBeNeuralEngine()) {
+    process.stderr.write(
+      "note: this machine has no Neural Engine: the plan is told as it is written and priced, not as an engine loads it\n",
+    );
+    return undefined;
+  }
   const engine = await createEngine(config.engine, engineOptions(config));
   try {
     const loaded = await engine.load(plan);

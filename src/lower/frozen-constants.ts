@@ -134,9 +134,11 @@ export interface FrozenChoice {
   /** Programs that the sections have then, and how long a start compiles those more: a guess (`compileMs`). */
   readonly programCount: number;
   readonly compileMs: number;
-  /** Predicted milliseconds of one run of the sections, by way. */
+  /** Of these, matrices so large that nobody priced them as constants: they stay inputs. */
+  readonly unpricedCount: number;
+  /** Predicted milliseconds of one run of the sections, by way; nothing for constants where none was priced. */
   readonly inputsMs: number;
-  readonly constantsMs: number;
+  readonly constantsMs?: number;
   /** Why, as a sentence. */
   readonly reason: string;
 }
@@ -182,23 +184,21 @@ export function chooseConstants(plan: Plan, question: FrozenQuestion): FrozenCho
   }
   const inputsMs = price(asked, runs);
   const weightCount = countWeights(all, countOf);
-  const unpriced = weightCount - countWeights(candidates, countOf);
-  const rest =
-    unpriced === 0
-      ? ""
-      : `, and ${unpriced} of more than ${PRICED_ELEMENTS} numbers are not priced`;
+  const unpricedCount = weightCount - countWeights(candidates, countOf);
   const inputsProgramCount = new Set(dispatches.map(({ program }) => program)).size;
-  const stay = (reason: string, constantsMs = inputsMs): FrozenChoice => ({
+  const stay = (reason: string, constantsMs?: number): FrozenChoice => ({
     inputs: new Map(),
     constantCount: 0,
     weightCount,
+    unpricedCount,
     programCount: inputsProgramCount,
     compileMs: 0,
     inputsMs,
-    constantsMs,
+    ...(constantsMs !== undefined && { constantsMs }),
     reason,
   });
-  if (candidates.size === 0) return stay("no frozen matrix is an input of a program of the engine");
+  if (all.size === 0) return stay("no frozen matrix is an input of a program of the engine");
+  if (candidates.size === 0) return stay("all of them are too large to be priced unasked");
   let constantsMs: number;
   try {
     const priced = chosen.size === 0 ? candidates : chosen;
@@ -207,7 +207,7 @@ export function chooseConstants(plan: Plan, question: FrozenQuestion): FrozenCho
     if (error instanceof PassError) return stay(`the chip takes no such program: ${error.message}`);
     throw error;
   }
-  if (chosen.size === 0) return stay(`no matrix is cheaper as a constant${rest}`, constantsMs);
+  if (chosen.size === 0) return stay("no matrix is cheaper as a constant", constantsMs);
   const sets = distinctSets(dispatches, chosen);
   const compiling = sets.reduce(
     (sum, program) => sum + compileMs(plan.programs.get(program)?.function.operations.length ?? 0),
@@ -230,16 +230,20 @@ export function chooseConstants(plan: Plan, question: FrozenQuestion): FrozenCho
     inputs: chosen,
     constantCount: countWeights(chosen, countOf),
     weightCount,
+    unpricedCount,
     programCount,
     compileMs: compiling,
     inputsMs,
     constantsMs,
-    reason: wanted === "constants" ? "asked for" : `cheaper by the cost model${rest}`,
+    reason: wanted === "constants" ? "asked for" : "cheaper by the cost model",
   };
 }
 
-/** Larger matrices, as heads have, stay inputs unless they are asked for: pricing them as constants takes half a minute. */
-const PRICED_ELEMENTS = 2 ** 22;
+/**
+ * Larger matrices, as heads have, stay inputs unless they are asked for: pricing takes time by their numbers, half a minute
+ * for a head's. One of a shape is priced, so that models of any depth take as long.
+ */
+export const PRICED_ELEMENTS = 2 ** 22;
 
 function smallEnough(plan: Plan, inputs: ConstantInputs): ConstantInputs {
   const small = new Map<string, ReadonlySet<string>>();

@@ -68,18 +68,28 @@ function readersOf(
   weights: readonly Weight[],
 ): ReadonlyMap<string, Reader> {
   const readers = new Map<string, Reader>();
+  const scratch: WindowScratch = new Map();
   for (const [weight, stored] of matchWeights(source, model, weights))
-    readers.set(weight.name, readerOf(source.where, weight, stored));
+    readers.set(weight.name, readerOf(source.where, weight, stored, scratch));
   return readers;
 }
 
+/** Where a window's numbers are packed before they are unpacked again: one place for all weights, by storage and length. */
+type WindowScratch = Map<string, StoredNumbers>;
+
 /** Reads in windows; a weight that is quantized in memory gets the numbers that it would have there. */
-function readerOf(where: string, { name, type, storage }: Weight, stored: StoredWeight): Reader {
+function readerOf(
+  where: string,
+  { name, type, storage }: Weight,
+  stored: StoredWeight,
+  scratch: WindowScratch,
+): Reader {
   const count = elementCount(staticShape(type));
   const group = isGrouped(storage) ? storage.groupSize : 1;
   const window = Math.max(group, WINDOW_ELEMENTS - (WINDOW_ELEMENTS % group));
   const isAsStored = stored.packed !== undefined && isSameStorage(stored.packed.storage, storage);
-  const requantize = storage.kind === "fp32" || isAsStored ? undefined : roundTrip(name, storage);
+  const requantize =
+    storage.kind === "fp32" || isAsStored ? undefined : roundTrip(name, storage, scratch);
   let isChecked = false;
   return (target) => {
     if (target.length !== count) {
@@ -99,11 +109,15 @@ function readerOf(where: string, { name, type, storage }: Weight, stored: Stored
 }
 
 /** Numbers as they are after they were packed and unpacked. */
-function roundTrip(name: string, storage: Storage): (numbers: Float32Array) => void {
-  const held = new Map<number, StoredNumbers>();
+function roundTrip(
+  name: string,
+  storage: Storage,
+  scratch: WindowScratch,
+): (numbers: Float32Array) => void {
   return (numbers) => {
-    const packed = held.get(numbers.length) ?? emptyStorage(name, storage, numbers.length);
-    held.set(numbers.length, packed);
+    const key = `${JSON.stringify(storage)} ${numbers.length}`;
+    const packed = scratch.get(key) ?? emptyStorage(name, storage, numbers.length);
+    scratch.set(key, packed);
     packNumbers(storage, numbers, packed);
     unpackNumbers(storage, packed, numbers);
   };

@@ -103,5 +103,7 @@ export type { PreferenceSettings } from "./step/preference.ts";
 export type { RewardTotals, Rewards } from "./step/reward-sums.ts";
 export type { StepPart, UpdateShard } from "./step/step-part.ts";
 export type { TrainingGroup } from "./step/training-group.ts";
-export { describeBase } from "./run/frozen-base.ts";
+export { chooseBase, describeBase, isOnNeuralEngine } from "./run/frozen-base.ts";
+export { describePlacements, placementsJson, pricePlacements } from "./costs/placement-prices.ts";
+export type { PlacementPrice, PlacementPrices } from "./costs/placement-prices.ts";
 export type { WireLosses } from "./step/wire-losses.ts";

@@ -61,3 +61,44 @@ it("plan --memory knows shapes of 30 and 70 billion numbers", async () => {
     expect(asked.byteLength / 2 ** 30).toBeLessThan(1.7 * gibibytes);
   }
 });
+
+const NARROW = ["--preset", "nanogpt-char", "--layers", "1", "--hidden-size", "32", "--heads", "2"];
+
+it("plan tells whether a frozen base's matrices are constants or inputs, both prices, and what nobody priced", async () => {
+  const lora = [...NARROW, "--method", "lora"];
+  const told =
+    /a frozen base on M4: .*matrices .*ms with inputs, .* ms with constants \(predicted\)/;
+  expect((await run("plan", ...lora, "--engine", "sim:m4")).stdout).toMatch(told);
+  expect((await run("plan", ...lora, "--chip", "m4")).stdout).toMatch(told);
+  const asked = await runJson("plan", ...lora, "--chip", "m2", "--base-weights", "constants");
+  const base = asked["base_weights"] as { constants: number; of: number; not_priced: number };
+  expect(base).toMatchObject({ chip: "M2", reason: "asked for", not_priced: 0 });
+  expect(base.constants).toBe(base.of);
+  const sizes = ["--batch-size", "1", "--max-seq-length", "64", "--method", "lora"];
+  const { base_weights: large } = await runJson(
+    ...["plan", "--preset", "llama-2-70b", ...sizes, "--chip", "m4"],
+  );
+  expect(large).toMatchObject({
+    constants: 0,
+    reason: "all of them are too large to be priced unasked",
+  });
+  expect(large).not.toHaveProperty("constants_ms");
+  expect((large as { not_priced: number }).not_priced).toBeGreaterThan(500);
+});
+
+it("plan and estimate price nonlinear ops on the host beside all that the engine can", async () => {
+  const args = [...NARROW, "--placement", "linear-only"];
+  interface Price {
+    readonly ms: number;
+    readonly host_ms: number;
+    readonly crossings: number;
+  }
+  const { placement } = await runJson("plan", ...args, "--chip", "m4");
+  const { engine, linear_only: linear } = placement as { engine: Price; linear_only: Price };
+  expect(linear.crossings).toBeGreaterThan(4 * engine.crossings);
+  expect(linear.host_ms).toBeGreaterThan(engine.host_ms);
+  expect(linear.ms).toBeGreaterThan(engine.ms);
+  expect((await run("estimate", ...args)).stdout).toMatch(
+    /linear-only placement on M4, predicted for an update: .* \d+ crossings; with all that the engine can on the engine/,
+  );
+});

@@ -185,6 +185,14 @@ const RULES: readonly Rule[] = [
     remedy: "Leave --scaling out, or take --engine sim:m4 or ane.",
   },
   {
+    key: "placement",
+    reason: ({ engine }) =>
+      engine === "cpu" || engine === "gpu" || engine === "reference"
+        ? `the engine ${engine} computes all of a step`
+        : undefined,
+    remedy: "Leave --placement out, or take --engine sim:m4 or ane.",
+  },
+  {
     key: "threads",
     reason: ({ engine }) =>
       engine === "reference"

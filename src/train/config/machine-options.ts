@@ -4,6 +4,9 @@ import { choiceOption, numberOption, textOption } from "../../util/options.ts";
 
 const MACHINE = { group: "Machine" };
 
+/** linear-only: products, and what is linear in their results, on the Neural Engine, all else on the host. */
+export const PLACEMENTS = ["engine", "linear-only"] as const;
+
 /** What computes, and what of a step it holds in memory. */
 export const MACHINE_OPTIONS = {
   engine: textOption("cpu, gpu, reference, sim:<chip>, ane, or auto", {
@@ -33,6 +36,11 @@ export const MACHINE_OPTIONS = {
     "rules of sim:<chip>'s arithmetic: 2026-11, 2026-08, or rule=variant of anecdote chips --arithmetic",
     { ...MACHINE, placeholder: "SET" },
   ),
+  placement: choiceOption(
+    "what of a step a Neural Engine computes: all that it can, or products alone, with norms, softmax, activations, rotary positions and the loss on the host",
+    PLACEMENTS,
+    MACHINE,
+  ),
   recompute: choiceOption(
     "forward values the backward keeps: all, the cheapest choice in the budget, none",
     ["none", "auto", "full"],
@@ -52,6 +60,7 @@ export const MACHINE_OPTIONS = {
 
 export const MACHINE_DEFAULTS = {
   engine: "auto",
+  placement: "engine",
   blas: "auto",
   recompute: "auto",
 } as const;

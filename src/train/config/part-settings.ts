@@ -28,6 +28,7 @@ export type StepSettings = MethodSettings &
     | "moment_dtype"
     | "engine"
     | "arithmetic"
+    | "placement"
     | "recompute"
     | "tap_bytes"
     | "head_chunk_rows"

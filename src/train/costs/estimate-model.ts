@@ -11,6 +11,8 @@ import type { UpdateTypes } from "../../plan/update-types.ts";
 import { plannedModel } from "../run/prepare.ts";
 import { expectedRuns, planOf } from "../run/plan-of.ts";
 import { trainedModel } from "../run/trained-model.ts";
+import { pricePlacements } from "./placement-prices.ts";
+import type { PlacementPrices } from "./placement-prices.ts";
 import { chooseBase } from "../run/frozen-base.ts";
 import type { FrozenChoice } from "../../lower/frozen-constants.ts";
 import type { EstimateFileOptions } from "../../files/estimate-file.ts";
@@ -36,6 +38,8 @@ export interface StepEstimate {
   readonly update?: UpdateTypes;
   /** Whether a frozen base's matrices are constants of programs, and the price of both ways; nothing where none is frozen. */
   readonly base?: FrozenChoice;
+  /** The step with and without nonlinear ops on the host, where that is asked for. */
+  readonly placements?: PlacementPrices;
   /** The run that programs are joined for, and what compiling them takes at every start of it: a guess (`compileMs`). */
   readonly longRun: {
     readonly updateCount: number;
@@ -95,6 +99,9 @@ export function estimateStep(
   return {
     ...(base !== undefined && { base }),
     ...(update !== undefined && { update }),
+    ...(config.placement === "linear-only" && {
+      placements: pricePlacements(config, model, chip, driver),
+    }),
     estimate: own.priceOf({ runs: trainingRuns(plan, microBatches) }),
     tokenCount: config.batch_size * config.max_seq_length * microBatches,
     published: {

@@ -40,19 +40,27 @@ export interface MemoryFit {
   readonly fromFile?: MachineMemory;
   /** Pairs of answers and masks of dropout are for one machine that has every layer. */
   readonly canBeSplit: boolean;
-  /** Fewest machines on which it fits, with layers split; absent where one layer alone is too much, or nothing can be split. */
+  /** Fewest machines on which it fits, with layers split; absent where it was not asked for, one layer alone is too much, or nothing can be split. */
   readonly fewestMachines?: number;
 }
 
-/** Holds the memory that a step's process is expected to take against what a machine has. */
-export function memoryFit(config: StepSettings, model: Model, memoryByteLength: number): MemoryFit {
+/**
+ * Holds the memory that a step's process is expected to take against what a machine has. `onMachines`: also on how many it
+ * fits, which plans the parts of several counts.
+ */
+export function memoryFit(
+  config: StepSettings,
+  model: Model,
+  memoryByteLength: number,
+  { onMachines = false }: { readonly onMachines?: boolean } = {},
+): MemoryFit {
   const asked = fullestMachine(config, model, 1);
   const isDivisible = canBeSplit(config, model);
   const most = isDivisible ? model.config.layerCount : 1;
   const fitsOn = (count: number): boolean =>
     fullestMachine(config, model, count).residentByteLength <= memoryByteLength;
   let fewest: number | undefined;
-  if (fitsOn(most)) {
+  if (onMachines && fitsOn(most)) {
     let [low, high] = [1, most];
     while (low < high) {
       const middle = Math.floor((low + high) / 2);

@@ -4,7 +4,7 @@ import { chooseDriver } from "../../chip/choose-driver.ts";
 import { trainingRuns } from "../../chip/estimate.ts";
 import { isSimulated, simulatedChip } from "../../chip/simulated.ts";
 import type { CompilationCost, EngineDescription } from "../../engine/engine.ts";
-import { chooseConstants, withConstants } from "../../lower/frozen-constants.ts";
+import { PRICED_ELEMENTS, chooseConstants, withConstants } from "../../lower/frozen-constants.ts";
 import type { FrozenChoice } from "../../lower/frozen-constants.ts";
 import { fillWeights } from "../../model/index.ts";
 import type { Model } from "../../model/index.ts";
@@ -84,11 +84,17 @@ export function withBaseConstants(plan: Plan, model: Model, { inputs }: FrozenCh
 
 /** The choice, its price and the other way's, as a sentence. */
 export function describeBase(choice: FrozenChoice): string {
-  const { constantCount, weightCount, inputsMs, constantsMs, programCount, reason } = choice;
+  const { constantCount, weightCount, unpricedCount, inputsMs, constantsMs } = choice;
+  const { programCount, reason } = choice;
   const ms = (value: number): string => `${formatNumber(value)} ms`;
   const what =
     constantCount === 0
       ? `the base's ${weightCount} uses of matrices stay inputs of programs: ${reason}`
       : `${constantCount} of the base's ${weightCount} uses of matrices are constants, ${programCount} programs (${reason})`;
-  return `${what}; an update's gradients ${ms(inputsMs)} with inputs, ${ms(constantsMs)} with constants (predicted)`;
+  const other = constantsMs === undefined ? "not priced" : `${ms(constantsMs)}`;
+  const unpriced =
+    unpricedCount === 0
+      ? ""
+      : `; ${unpricedCount} uses are of matrices of more than ${PRICED_ELEMENTS.toLocaleString("en")} numbers, which are not priced and stay inputs: --base-weights constants prices them too`;
+  return `${what}; an update's gradients ${ms(inputsMs)} with inputs, ${other} with constants (predicted)${unpriced}`;
 }

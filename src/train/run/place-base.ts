@@ -49,6 +49,19 @@ export function placeBase<Settings extends PlanSettings>(
   return inFile;
 }
 
+/** Throws `TrainError` for nonlinear ops on the host of an engine that is the host itself. */
+export function requirePlacement(
+  { placement }: Pick<PlanSettings, "placement">,
+  { description: { name } }: Engine,
+): void {
+  if (placement === "engine" || isOnNeuralEngine(name)) return;
+  throw new TrainError(
+    "train.placement",
+    `--placement ${placement} divides a step between a Neural Engine and its host, and this run has the engine ${name}`,
+    { remedy: "Leave --placement out, or take --engine sim:m4 or ane." },
+  );
+}
+
 /** Throws `TrainError` where there are no programs that constants could stand in, or where they would be unpacked. */
 function requireConstants(config: PlanSettings, isInGroup: boolean, engine: Engine): void {
   const { name } = engine.description;

@@ -3,6 +3,7 @@ import { mayBeNeuralEngine } from "../../engine/auto.ts";
 import type { Model } from "../../model/index.ts";
 import { optimize } from "../../passes/pipeline.ts";
 import type { ExpectedRuns } from "../../lower/join-dispatches.ts";
+import { linearOnly } from "../../lower/linear-placement.ts";
 import { hasQuantizedBase } from "../config/method-options.ts";
 import type { RunCounts, StepSettings } from "../config/part-settings.ts";
 import { processorOptions } from "../step/processor-options.ts";
@@ -70,7 +71,7 @@ export function canBeSplit({ method }: Pick<StepSettings, "method">, model: Mode
  */
 export function planOf(config: StepSettings, model: Model, held?: HeldParts): TrainingPlan {
   const { part, shard } = held ?? {};
-  return buildTrainingPlan({
+  const built = buildTrainingPlan({
     model,
     halfGradients: held === undefined && hasHalfGradients(config),
     ...(part !== undefined && { part }),
@@ -99,4 +100,5 @@ export function planOf(config: StepSettings, model: Model, held?: HeldParts): Tr
         config.recompute === "auto" && { byteBudget: QUANTIZED_TAP_BYTES, isBudgetSoft: true }),
     ...(config.head_chunk_rows !== undefined && { headChunkRows: config.head_chunk_rows }),
   });
+  return config.placement === "linear-only" ? { ...built, plan: linearOnly(built.plan) } : built;
 }

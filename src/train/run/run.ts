@@ -7,7 +7,7 @@ import { trackerNames } from "../../track/trackers.ts";
 import type { TrainConfig } from "../config/config.ts";
 import { TrainError } from "../errors.ts";
 import { GroupLeader } from "./group-leader.ts";
-import { placeBase } from "./place-base.ts";
+import { placeBase, requirePlacement } from "./place-base.ts";
 import { withResizedBase } from "./resized-base.ts";
 import { planOf } from "./plan-of.ts";
 import { PreparationLog } from "./preparation-log.ts";
@@ -71,6 +71,7 @@ async function prepareAndRun(
     onChoice: (reason) => notes.push(reason),
   });
   try {
+    requirePlacement(known, engine);
     const based = withResizedBase(known, (text) => notes.push(text));
     const placed = placeBase(based, leader !== undefined, engine, (text) => notes.push(text));
     const planned = { ...placed, engine: engine.description.name };
