@@ -91,7 +91,7 @@ export function describeBase(choice: FrozenChoice): string {
     constantCount === 0
       ? `the base's ${weightCount} uses of matrices stay inputs of programs: ${reason}`
       : `${constantCount} of the base's ${weightCount} uses of matrices are constants, ${programCount} programs (${reason})`;
-  const other = constantsMs === undefined ? "not priced" : `${ms(constantsMs)}`;
+  const other = constantsMs === undefined ? "not priced" : ms(constantsMs);
   const unpriced =
     unpricedCount === 0
       ? ""
