@@ -5,14 +5,15 @@
 // anywhere (`npm install --ignore-scripts node-llama-cpp`) and say where. One row a file, exit 1 if one differs.
 //
 //   npm run conformance:llama-cpp -- --package /somewhere/node_modules/node-llama-cpp [--only qwen3,llama] [--json]
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import koffi from "koffi";
-import { exportGguf, openModel, train } from "../dist/index.js";
+import { exportGguf, openModel } from "../dist/index.js";
 import { build, isStale } from "./build.mjs";
+import { DRAWN_MODELS, DRAWN_PROMPT, makeDrawnModel } from "./drawn-models.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -28,86 +29,9 @@ if (values.package === undefined) {
 }
 if (isStale()) await build();
 
-const PROMPT = "Once upon a time there was a cat named Tom, who was 12.  She said: ";
-const LLAMA = { family: "llama", kv_heads: 2 };
-/** Families, each with what its configuration gains after the training. */
-const MODELS = [
-  { name: "llama", settings: LLAMA },
-  { name: "llama-linear", settings: LLAMA, rope_scaling: { rope_type: "linear", factor: 2 } },
-  {
-    name: "llama-llama3",
-    settings: LLAMA,
-    rope_scaling: {
-      ...{ rope_type: "llama3", factor: 8, low_freq_factor: 1, high_freq_factor: 4 },
-      original_max_position_embeddings: 32,
-    },
-  },
-  {
-    name: "llama-yarn",
-    settings: LLAMA,
-    rope_scaling: { rope_type: "yarn", factor: 4, original_max_position_embeddings: 32 },
-  },
-  { name: "mistral", settings: { family: "mistral" } },
-  { name: "qwen2", settings: { family: "qwen2" } },
-  { name: "qwen3", settings: { family: "qwen3" } },
-  { name: "gemma", settings: { family: "gemma" } },
-  { name: "gemma2", settings: { family: "gemma2" }, sliding_window: 16 },
-  { name: "gemma3_text", settings: { family: "gemma3_text" }, sliding_window: 16 },
-  { name: "gpt2", settings: { family: "gpt2" } },
-];
 /** llama.cpp's numbers of the quantizations that this project reads (llama_ftype), and of none. */
 const QUANTIZED = { Q4_0: 2, Q8_0: 7, Q4_K_M: 15, Q6_K: 18 };
 const UNQUANTIZED = 0;
-
-/** A seeded source of normal numbers (Box and Muller over a 32-bit generator). */
-function normals(seed) {
-  let state = seed >>> 0;
-  const uniform = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state + 0.5) / 2 ** 32;
-  };
-  return () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
-}
-
-/** Draws the weights of a safetensors file anew, so large that no text repeats itself and every switch shows. */
-function drawWeights(path) {
-  const bytes = readFileSync(path);
-  const headerLength = Number(bytes.readBigUInt64LE(0));
-  const header = JSON.parse(bytes.subarray(8, 8 + headerLength).toString());
-  const normal = normals(7);
-  for (const [name, tensor] of Object.entries(header)) {
-    if (name === "__metadata__") continue;
-    const [from, to] = tensor.data_offsets.map((offset) => 8 + headerLength + offset);
-    const isTable = /embed|wte|wpe/.test(name);
-    const isMatrix = tensor.shape.length === 2;
-    const spread = isTable ? 0.1 : isMatrix ? 1.5 / Math.sqrt(tensor.shape[1]) : 0.3;
-    for (let at = from; at < to; at += 4) {
-      const kept = isMatrix ? 0 : bytes.readFloatLE(at);
-      bytes.writeFloatLE(kept + spread * normal(), at);
-    }
-  }
-  writeFileSync(path, bytes);
-}
-
-/** Trains for one step, draws the weights anew, and gives the folder of the model. */
-async function makeModel(folder, { name, settings, ...changes }) {
-  const run = await train({
-    ...{ data: "stories", story_count: 600, tokenizer: "bpe", vocab_size: 512, engine: "cpu" },
-    ...{ layers: 3, hidden_size: 256, heads: 4, ffn_size: 512, max_seq_length: 128 },
-    ...{ max_steps: 1, batch_size: 1, eval_steps: 0, output_dir: join(folder, name) },
-    ...settings,
-  });
-  await run.finished();
-  const model = join(folder, name, "checkpoint-1");
-  const config = join(model, "config.json");
-  writeFileSync(
-    config,
-    JSON.stringify({ ...JSON.parse(readFileSync(config, "utf8")), ...changes }),
-  );
-  drawWeights(join(model, "model.safetensors"));
-  rmSync(join(model, "checksums.json"), { force: true });
-  return model;
-}
 
 const { getLlama } = await import(pathToFileURL(resolve(values.package, "dist/index.js")).href);
 const llama = await getLlama({ build: "never", gpu: false, logLevel: "error" });
@@ -118,7 +42,7 @@ async function llamaTokens(path, count) {
   const context = await model.createContext({ contextSize: 128, threads: 1 });
   try {
     const begin = model.tokens.shouldPrependBosToken ? [model.tokens.bos] : [];
-    const prompt = [...begin, ...model.tokenize(PROMPT)];
+    const prompt = [...begin, ...model.tokenize(DRAWN_PROMPT)];
     const written = [];
     for await (const token of context.getSequence().evaluate(prompt, { temperature: 0 })) {
       written.push(token);
@@ -162,7 +86,7 @@ const rows = [];
 async function compare(name, path, readByThem = path) {
   const count = Number(values.tokens);
   const theirs = await llamaTokens(readByThem, count);
-  const ours = await openModel(path).generate(PROMPT, {
+  const ours = await openModel(path).generate(DRAWN_PROMPT, {
     temperature: 0,
     maxTokens: count,
     engine: "cpu",
@@ -183,8 +107,8 @@ function unpacked(quantize, path) {
 try {
   const quantize = quantizer();
   const chosen = values.only?.split(",");
-  for (const model of MODELS.filter(({ name }) => chosen?.includes(name) ?? true)) {
-    const from = await makeModel(folder, model);
+  for (const model of DRAWN_MODELS.filter(({ name }) => chosen?.includes(name) ?? true)) {
+    const from = await makeDrawnModel(folder, model);
     for (const type of model.name === "llama" ? ["f32", "f16", "q8_0", "q4_0"] : ["f32"]) {
       const path = join(folder, `${model.name}-${type}.gguf`);
       exportGguf(from, path, { type });

@@ -91,7 +91,7 @@ export function exportModel(
   writeGenerationConfig(output, generation);
   if (tokenizer !== undefined) {
     const folders = adapters.map((adapter) => adapter.folder);
-    saveTokenizer(output, withTemplateInConfig(withTemplateOf(tokenizer, folders).described));
+    saveTokenizer(output, forOtherReaders(withTemplateOf(tokenizer, folders).described));
   }
   // Last: a folder with a configuration is a whole model.
   writeModelConfig(output, config, type);
@@ -105,11 +105,19 @@ export function exportModel(
   };
 }
 
-/** The chat template stands in tokenizer_config.json too: readers in JavaScript know no other place. */
-export function withTemplateInConfig(described: DescribedTokenizer): DescribedTokenizer {
+/**
+ * Readers in JavaScript look for the chat template in tokenizer_config.json alone, and their text generation puts a begin
+ * token before a prompt only where it is said there, whatever tokenizer.json does.
+ */
+export function forOtherReaders(described: DescribedTokenizer): DescribedTokenizer {
   const template = described.companions?.["chat_template.jinja"];
-  if (template === undefined) return described;
-  return { ...described, config: { ...described.config, chat_template: template } };
+  const isBegun = described.tokenizer.template.before.length > 0;
+  const config = {
+    ...(isBegun && { add_bos_token: true }),
+    ...described.config,
+    ...(template !== undefined && { chat_template: template }),
+  };
+  return { ...described, config };
 }
 
 /** Weights with rows added to tables that have fewer than the configuration says. */

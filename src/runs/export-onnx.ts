@@ -27,7 +27,7 @@ import { hasTokenizer, loadTokenizer, saveTokenizer, withTemplateOf } from "../t
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { isRecord } from "../util/is-record.ts";
 import { RunError } from "./errors.ts";
-import { withTemplateInConfig } from "./export-model.ts";
+import { forOtherReaders } from "./export-model.ts";
 import { requireRows } from "./model-fit.ts";
 
 /** How a folder with an ONNX decoder is written. */
@@ -113,7 +113,7 @@ export function exportOnnxFolder(
   writeGenerationConfig(output, readGenerationConfig(folder, config));
   if (tokenizer !== undefined) {
     const folders = adapters.map((adapter) => adapter.folder);
-    saveTokenizer(output, withTemplateInConfig(withTemplateOf(tokenizer, folders).described));
+    saveTokenizer(output, forOtherReaders(withTemplateOf(tokenizer, folders).described));
   }
   // Last: a folder with a configuration is a whole model.
   const settings = settingsWith(before, output, type, written.dataPaths.length);

@@ -17,7 +17,13 @@ import { hostTensor } from "../../src/mil/host-tensor.ts";
 import type { HostTensor } from "../../src/mil/host-tensor.ts";
 import { importOnnx } from "../../src/onnx/import/import-model.ts";
 import { openOnnx } from "../../src/onnx/read-model.ts";
+import { elementCount, staticShape } from "../../src/mil/types.ts";
+import { writeSafetensors } from "../../src/model/safetensors.ts";
+import { exportModel } from "../../src/runs/export-model.ts";
 import { exportOnnxFolder } from "../../src/runs/export-onnx.ts";
+import type { OnnxExportOptions } from "../../src/runs/export-onnx.ts";
+import { Random } from "../../src/util/random.ts";
+import { tinyModelFolder } from "../helpers/model-folder.ts";
 
 const FAMILIES = fileURLToPath(new URL("../fixtures/families", import.meta.url));
 const CASES = [
@@ -267,6 +273,45 @@ describe("a decoder as ONNX with open sizes", () => {
       "model_fp16.onnx",
       "model_quantized.onnx",
     ]);
+  });
+
+  it("has an adapter in its weights", async () => {
+    const from = join(folder, "tiny");
+    const { parameters } = tinyModelFolder(from);
+    const adapter = join(folder, "adapter");
+    mkdirSync(adapter);
+    const target_modules = ["q_proj", "down_proj"];
+    writeFileSync(
+      join(adapter, "adapter_config.json"),
+      JSON.stringify({ peft_type: "LORA", r: 2, lora_alpha: 4, target_modules }),
+    );
+    const random = new Random(3);
+    const tensors = parameters.weights.flatMap(({ name, type }) => {
+      const module = name.replace(/\.weight$/, "");
+      if (!target_modules.some((target) => module.endsWith(target))) return [];
+      const [rows = 0, columns = 0] = staticShape(type);
+      return (["A", "B"] as const).map((part) => {
+        const shape = part === "A" ? [2, columns] : [rows, 2];
+        const numbers = Float32Array.from({ length: elementCount(shape) }, () => random.normal());
+        return {
+          ...{ name: `base_model.model.${module}.lora_${part}.weight`, shape },
+          dataType: "F32" as const,
+          chunks: () => [new Uint8Array(numbers.buffer)],
+        };
+      });
+    });
+    writeSafetensors(join(adapter, "adapter_model.safetensors"), tensors);
+    const adapters = [{ folder: adapter, weight: 1 }];
+    const fused = join(folder, "fused");
+    exportModel(from, fused, { type: "float32", adapters });
+    const textOf = async (path: string, more: OnnxExportOptions = {}) => {
+      const output = `${path}-onnx-${more.adapters?.length ?? 0}`;
+      exportOnnxFolder(path, output, more);
+      return greedyText(await Decoder.open(join(output, "onnx/model.onnx")), [1, 2, 3], 16);
+    };
+    const written = await textOf(from, { adapters });
+    expect(written).toEqual(await textOf(fused));
+    expect(written).not.toEqual(await textOf(from));
   });
 
   it("refuses to stand beside another model, or over itself", () => {
