@@ -154,13 +154,6 @@ try {
       await compare(`${name} with an adapter`, from, {
         adapters: [{ folder: await drawnAdapter(from), weight: 1 }],
       });
-      const other = join(folder, "untied");
-      const untied = await makeDrawnModel(other, {
-        ...described,
-        settings: { ...described.settings, tie_word_embeddings: isTied(from) !== true },
-      }).catch(() => undefined);
-      if (untied !== undefined)
-        await compare(`${name}, head ${isTied(untied) ? "tied" : "of its own"}`, untied);
     }
   }
   const judged = rows.filter((row) => row.judged);
