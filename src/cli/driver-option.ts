@@ -2,7 +2,6 @@ import { Option } from "commander";
 import type { Command } from "commander";
 import { DRIVERS } from "../chip/chip.ts";
 import type { Driver } from "../chip/chip.ts";
-import { chooseDriver } from "../chip/choose-driver.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { UsageError } from "./errors.ts";
 
@@ -32,9 +31,4 @@ export function namedDriver({ aneDriver, driver }: DriverFlags): Driver | undefi
   throw new UsageError("cli.driver", `there is no driver "${name}".${didYouMean(name, DRIVERS)}`, {
     remedy: `Drivers: ${DRIVERS.join(", ")}.`,
   });
-}
-
-/** The driver that runs: the named one, the one of `ANECDOTE_ANE_DRIVER`, or e5rt. */
-export function chosenDriver(flags: DriverFlags): Driver {
-  return chooseDriver(namedDriver(flags));
 }

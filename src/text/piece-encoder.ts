@@ -1,5 +1,6 @@
 import type { DocumentFrame } from "./document-frame.ts";
 import { TextError } from "./errors.ts";
+import { isLowSurrogate } from "./surrogates.ts";
 import type { TextPiece } from "./text-reader.ts";
 import type { Place, StreamEncoder, Tokenizer } from "./tokenizer.ts";
 
@@ -180,11 +181,6 @@ function findCut(document: OpenDocument, tokenizer: Tokenizer): number | undefin
   }
   document.searched = end;
   return undefined;
-}
-
-function isLowSurrogate(text: string, index: number): boolean {
-  const unit = text.charCodeAt(index);
-  return unit >= 0xdc00 && unit <= 0xdfff;
 }
 
 function joined(first: Uint32Array, second: Uint32Array): Uint32Array {

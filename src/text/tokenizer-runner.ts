@@ -19,6 +19,7 @@ import type { WordModel } from "./pipeline/word-model.ts";
 import { WordLevelModel, WordPieceModel } from "./pipeline/word-models.ts";
 import { specialTokenIds } from "./special-tokens.ts";
 import { byteStreamDecoder, windowStreamDecoder } from "./stream-decoder.ts";
+import { isLowSurrogate } from "./surrogates.ts";
 import type { ComponentJson, TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.ts";
 import type {
   DecodeOptions,
@@ -53,11 +54,6 @@ function isWordGap(text: string, index: number): boolean {
   if (text.charAt(index) === " ")
     return !isBlank(index - 1) && index + 1 < text.length && !isBlank(index + 1);
   return text.charAt(index - 1) === "\n" && index >= 2 && !isBlank(index - 2) && !isBlank(index);
-}
-
-function isLowSurrogate(text: string, index: number): boolean {
-  const unit = text.charCodeAt(index);
-  return unit >= 0xdc00 && unit <= 0xdfff;
 }
 
 function isCharacterSplit(component: ComponentJson): boolean {

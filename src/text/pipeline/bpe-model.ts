@@ -1,3 +1,4 @@
+import { isLowSurrogate } from "../surrogates.ts";
 import { TextError } from "../errors.ts";
 import type { ModelJson } from "../tokenizer-json.ts";
 import { BpeStream } from "./bpe-stream.ts";
@@ -23,9 +24,8 @@ function byteToken(byte: number): string {
 }
 
 function lastCharacter(text: string): number {
-  const unit = text.charCodeAt(text.length - 1);
-  const isLow = unit >= 0xdc00 && unit <= 0xdfff && text.length > 1;
-  return text.codePointAt(text.length - (isLow ? 2 : 1)) ?? 0;
+  const isPair = text.length > 1 && isLowSurrogate(text, text.length - 1);
+  return text.codePointAt(text.length - (isPair ? 2 : 1)) ?? 0;
 }
 
 /**

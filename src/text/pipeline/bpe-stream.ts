@@ -1,4 +1,5 @@
 import { TextError } from "../errors.ts";
+import { isLowSurrogate } from "../surrogates.ts";
 import type { IdList } from "./id-list.ts";
 import type { PieceStream } from "./word-model.ts";
 
@@ -163,8 +164,6 @@ export class BpeStream implements PieceStream {
 
   #slice(start: number, length: number): string {
     const end = start + length;
-    const unit = this.#text.charCodeAt(end);
-    const splitsPair = end < this.#text.length && unit >= 0xdc00 && unit <= 0xdfff;
-    return this.#text.slice(start, splitsPair ? end + 1 : end);
+    return this.#text.slice(start, isLowSurrogate(this.#text, end) ? end + 1 : end);
   }
 }
