@@ -5,24 +5,31 @@ import { laneSum } from "./vectors";
 const FP32: u32 = 0;
 const FP16: u32 = 1;
 
-/** Four fp16 patterns in 32-bit lanes as fp32. */
+/** Four fp16 patterns with their signs spread over 32-bit lanes as fp32, as long as they are finite. */
+// @ts-ignore: decorator
+@inline
+function finiteSingles(bits: v128): v128 {
+  // As fp32 with an exponent too small by 112, which an exact product repairs, subnormals included.
+  const small = v128.and(i32x4.shl(bits, 13), i32x4.splat(0x8fffe000));
+  return f32x4.mul(small, f32x4.splat(5.192296858534828e33));
+}
+
+/** As `finiteSingles` of whatever patterns. */
 // @ts-ignore: decorator
 @inline
 function singles(bits: v128): v128 {
-  const sign = i32x4.shl(v128.and(bits, i32x4.splat(0x8000)), 16);
-  const magnitude = v128.and(bits, i32x4.splat(0x7fff));
-  const scaled = f32x4.mul(i32x4.shl(magnitude, 13), f32x4.splat(5.192296858534828e33));
-  const isSpecial = i32x4.ge_u(magnitude, i32x4.splat(0x7c00));
-  const special = v128.or(scaled, i32x4.splat(0x7f800000));
-  return v128.or(sign, v128.bitselect(special, scaled, isSpecial));
+  const scaled = finiteSingles(bits);
+  const isSpecial = f32x4.ge(f32x4.abs(scaled), f32x4.splat(65536));
+  return v128.or(scaled, v128.and(isSpecial, i32x4.splat(0x7f800000)));
 }
 
 /** Four 16-bit patterns at an address as fp32. */
 // @ts-ignore: decorator
 @inline
 function fourOf(type: u32, at: usize): v128 {
-  const bits = v128.load_ext<u16>(at);
-  return type == FP16 ? singles(bits) : i32x4.shl(bits, 16);
+  return type == FP16
+    ? singles(v128.load_ext<i16>(at))
+    : i32x4.shl(v128.load_ext<u16>(at), 16);
 }
 
 /** One number of a type. */
@@ -30,7 +37,7 @@ function fourOf(type: u32, at: usize): v128 {
 @inline
 function numberAt(type: u32, start: usize, index: u32): f32 {
   if (type == FP32) return load<f32>(start + ((<usize>index) << 2));
-  const bits: u32 = load<u16>(start + ((<usize>index) << 1));
+  const bits: i32 = load<i16>(start + ((<usize>index) << 1));
   if (type == FP16) return f32x4.extract_lane(singles(i32x4.splat(bits)), 0);
   return reinterpret<f32>(bits << 16);
 }
@@ -58,11 +65,25 @@ export function productOf16(
       let odd = f32x4.splat(0);
       let at: usize = 0;
       if (type == FP16) {
+        let peaks = i16x8.splat(0);
         for (; at < steps; at += 32) {
-          const low = fourOf(FP16, weights + (at >> 1));
-          const high = fourOf(FP16, weights + (at >> 1) + 8);
+          const bits = v128.load(weights + (at >> 1));
+          peaks = i16x8.max_u(peaks, v128.and(bits, i16x8.splat(0x7fff)));
+          const low = finiteSingles(i32x4.extend_low_i16x8_s(bits));
+          const high = finiteSingles(i32x4.extend_high_i16x8_s(bits));
           even = f32x4.add(even, f32x4.mul(v128.load(row + at), low));
           odd = f32x4.add(odd, f32x4.mul(v128.load(row + at, 16), high));
+        }
+        if (v128.any_true(i16x8.ge_u(peaks, i16x8.splat(0x7c00)))) {
+          // Some weight is infinite or no number.
+          even = f32x4.splat(0);
+          odd = f32x4.splat(0);
+          for (at = 0; at < steps; at += 32) {
+            const low = fourOf(FP16, weights + (at >> 1));
+            const high = fourOf(FP16, weights + (at >> 1) + 8);
+            even = f32x4.add(even, f32x4.mul(v128.load(row + at), low));
+            odd = f32x4.add(odd, f32x4.mul(v128.load(row + at, 16), high));
+          }
         }
       } else {
         for (; at < steps; at += 32) {
