@@ -59,6 +59,13 @@ export function machineGroups(text: string, chip: string | undefined): readonly 
 /** Predicts a training step of several machines, prints the layouts and picks the best. */
 export function planMachines(config: PricedSettings, flags: MachineFlags): void {
   const { machines, batchCount } = flags;
+  if (config.method === "dpo" && machines.reduce((sum, { count }) => sum + count, 0) > 1) {
+    throw new UsageError(
+      "cli.plan.machines",
+      "updates by pairs of answers (--method dpo) are not planned for several machines: no run has shown them",
+      { remedy: "Give --machines 1, or --method lora." },
+    );
+  }
   const link = linkNamed(flags.link);
   const chips = [...new Set(machines.map(({ chip }) => chip))];
   const [chip = DEFAULT_CHIP] = chips;

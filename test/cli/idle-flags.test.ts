@@ -34,6 +34,7 @@ const DOES_NOTHING: readonly (readonly [string, RegExp])[] = [
   ["train --numerics fp16 --engine cpu --print-config", /--numerics fp16 would do nothing/],
   ["train --scaling off --engine cpu --print-config", /--scaling off would do nothing/],
   ["train --placement linear-only --engine cpu --print-config", /--placement linear-only would do/],
+  ["plan --preset nanogpt-char --method dpo --machines 2", /not planned for several machines/],
   ["plan --preset nanogpt-char --chip m4", /--chip does nothing without.*\n.*anecdote estimate/],
   ["train --threads 2 --engine reference --print-config", /--threads 2 would do nothing/],
   ["train --tap-bytes 9 --recompute full --print-config", /--tap-bytes 9 would do nothing/],
