@@ -1,7 +1,14 @@
 import { programOf } from "../mil/builder.ts";
 import { numericLiteral } from "../mil/literal.ts";
 import { elementCount, staticShape } from "../mil/types.ts";
-import { loadWeights, modelOf, readModelConfig, wholeForward } from "../model/index.ts";
+import {
+  cachedContextLength,
+  cachedContextReason,
+  loadWeights,
+  modelOf,
+  readModelConfig,
+  wholeForward,
+} from "../model/index.ts";
 import { FilesError } from "./errors.ts";
 import type { OpenedProgram } from "./open-program.ts";
 
@@ -25,12 +32,14 @@ export function openModelFolder(
   { batchSize = 1, sequenceLength: given }: ForwardSizes,
 ): OpenedProgram {
   const config = readModelConfig(folder);
-  const { contextLength } = config;
+  // Texts shorter than S fill the rows up, and would be turned as if they had S tokens.
+  const contextLength = cachedContextLength(config);
   const sequenceLength = given ?? Math.min(contextLength, DEFAULT_SEQUENCE_LENGTH);
   if (sequenceLength > contextLength) {
     throw new FilesError(
       "cli.convert.sizes",
-      `--max-seq-length ${sequenceLength} is longer than the model's context of ${contextLength}`,
+      `--max-seq-length ${sequenceLength} is longer than the model's context of ${contextLength}${cachedContextReason(config)}`,
+      { remedy: `Use --max-seq-length ${contextLength} or less.` },
     );
   }
   const model = modelOf(config);

@@ -1,5 +1,5 @@
 import type { LoadedPlan } from "../engine/engine.ts";
-import { ropeTables } from "../model/index.ts";
+import { cachedContextLength, ropeTables } from "../model/index.ts";
 import type { Model } from "../model/index.ts";
 import { decodeBuffers } from "./decode-plan.ts";
 import type { DecodeSection } from "./decode-plan.ts";
@@ -204,7 +204,10 @@ export class CacheShape {
       case "rope": {
         const at = start * config.headSize;
         for (const { prefix, settings } of this.#model.ropes) {
-          const tables = ropeTables(settings, { rowCount, firstPosition: first });
+          const tables = ropeTables(settings, {
+            ...{ rowCount, firstPosition: first },
+            sequenceLength: cachedContextLength(config),
+          });
           this.#floats(decodeBuffers.cosines(section, prefix)).set(tables.cosines, at);
           this.#floats(decodeBuffers.signedSines(section, prefix)).set(tables.signedSines, at);
         }

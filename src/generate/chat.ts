@@ -3,7 +3,12 @@ import { createEngine, engineOptions } from "../engine/create.ts";
 import type { EngineSettings } from "../engine/create.ts";
 import type { Engine, LoadedPlan } from "../engine/engine.ts";
 import { weightViews } from "../engine/weight-views.ts";
-import { holdsAdapter, readGenerationConfig, refillAdapter } from "../model/index.ts";
+import {
+  cachedContextLength,
+  holdsAdapter,
+  readGenerationConfig,
+  refillAdapter,
+} from "../model/index.ts";
 import type { AdapterSource, Model } from "../model/index.ts";
 import { requireRows } from "../runs/model-fit.ts";
 import {
@@ -269,7 +274,7 @@ export class Chat {
 
   /** The conversation as the model reads it, without its oldest turns where they leave no room for an answer. */
   #tokensOf(messages: readonly ChatMessage[], answerLength: number): readonly number[] {
-    const { contextLength } = this.#answering.model.config;
+    const contextLength = cachedContextLength(this.#answering.model.config);
     const room = contextLength - Math.min(answerLength, Math.floor(contextLength / 4));
     let kept = messages;
     for (;;) {

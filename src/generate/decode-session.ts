@@ -1,3 +1,4 @@
+import { cachedContextLength } from "../model/index.ts";
 import type { PlannedSequence } from "./cache-growth.ts";
 import { Decoder } from "./decoder.ts";
 import type { DecoderOptions } from "./decoder.ts";
@@ -14,7 +15,7 @@ export class DecodeSession {
 
   constructor(options: DecoderOptions) {
     this.#decoder = new Decoder(options);
-    this.#contextLength = options.model.config.contextLength;
+    this.#contextLength = cachedContextLength(options.model.config);
     this.#sequence = this.#decoder.sequence();
   }
 
@@ -23,7 +24,7 @@ export class DecodeSession {
     return this.#sequence.length;
   }
 
-  /** Positions left in the model's context. */
+  /** Positions left of the longest text. */
   get remaining(): number {
     return this.#contextLength - this.length;
   }

@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import type { CompilationCost, Engine, LoadedPlan, SectionsOfPlan } from "../engine/engine.ts";
 import type { MilFunction } from "../mil/program.ts";
+import { cachedContextLength, cachedContextReason } from "../model/index.ts";
 import type { Model, ModelConfig } from "../model/index.ts";
 import type { Plan } from "../plan/plan.ts";
 import { firstCacheLength } from "./cache-growth.ts";
@@ -63,6 +64,8 @@ export interface PreparedShapes {
  */
 export class Decoder {
   readonly #options: DecoderOptions;
+  /** Tokens of the longest text. */
+  readonly #contextLength: number;
   readonly #prefillRowCount: number;
   /** Rows of the section that takes short prompts and the ends of long ones, where the engine has use for one. */
   readonly #shortRowCount: number | undefined;
@@ -78,7 +81,8 @@ export class Decoder {
   constructor(options: DecoderOptions) {
     this.#options = options;
     const { config, parameters } = options.model;
-    const { contextLength } = config;
+    const contextLength = cachedContextLength(config);
+    this.#contextLength = contextLength;
     const isWhole = parameters.weights.every(({ storage }) => storage.kind === "fp32");
     const fewRowCount = options.engine.fewRowCounts?.[isWhole ? "whole" : "stored"];
     this.#prefillRowCount = Math.min(
@@ -116,7 +120,7 @@ export class Decoder {
   #leastCapacity(planned: PlannedSequence): number {
     return firstCacheLength(planned, {
       engine: this.#options.engine,
-      contextLength: this.#config.contextLength,
+      contextLength: this.#contextLength,
       planOf: (bucket) => this.#planOf({ batchSize: 1, bucket }),
       sectionsOfPrompt: (tokenCount) => this.#sectionsOf(tokenCount),
     });
@@ -219,7 +223,7 @@ export class Decoder {
     { sequenceCount, length }: { readonly sequenceCount: number; readonly length: number },
     signal?: AbortSignal,
   ): Promise<PreparedShapes> {
-    const { contextLength } = this.#config;
+    const contextLength = this.#contextLength;
     const longest = bucketFor(Math.min(length, contextLength), contextLength);
     const buckets = cacheBuckets(contextLength).filter((bucket) => bucket <= longest);
     const least = this.#leastCapacity({ promptLength: 1, length: longest });
@@ -272,7 +276,8 @@ export class Decoder {
   }
 
   #check(sequence: Sequence, tokens: readonly number[]): void {
-    const { vocabularySize, contextLength } = this.#config;
+    const { vocabularySize } = this.#config;
+    const contextLength = this.#contextLength;
     if (tokens.length === 0)
       throw new GenerateError("generate.tokens", "at least one token is needed to go on from");
     for (const token of tokens) {
@@ -285,7 +290,7 @@ export class Decoder {
     if (sequence.length + tokens.length > contextLength)
       throw new GenerateError(
         "generate.context",
-        `${sequence.length} positions and ${tokens.length} more exceed the model's context of ${contextLength}`,
+        `${sequence.length} positions and ${tokens.length} more exceed the model's context of ${contextLength}${cachedContextReason(this.#config)}`,
       );
   }
 
@@ -356,7 +361,7 @@ export class Decoder {
 
   #bucketFor(sequence: Sequence, length: number): number {
     const needed = Math.max(length, sequence.leastCapacity, sequence.capacity);
-    return bucketFor(needed, this.#config.contextLength);
+    return bucketFor(needed, this.#contextLength);
   }
 
   #reserve(sequence: Sequence, tokenCount: number): void {

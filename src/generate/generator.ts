@@ -1,4 +1,5 @@
 import type { LoadedPlan } from "../engine/engine.ts";
+import { cachedContextLength, cachedContextReason } from "../model/index.ts";
 import type { GenerationConfig, Model } from "../model/index.ts";
 import { optimize } from "../passes/pipeline.ts";
 import { startTokens } from "../text/index.ts";
@@ -220,7 +221,7 @@ export class Generator {
   }
 
   get #contextLength(): number {
-    return this.#model.config.contextLength;
+    return cachedContextLength(this.#model.config);
   }
 
   #checkPrompt(
@@ -238,7 +239,7 @@ export class Generator {
     if (ends && tokens.length + Math.min(1, maxTokens) > this.#contextLength) {
       throw new GenerateError(
         "generate.prompt",
-        `the prompt has ${tokens.length} tokens, the model's context ends at ${this.#contextLength}`,
+        `the prompt has ${tokens.length} tokens, the model's context ends at ${this.#contextLength}${cachedContextReason(this.#model.config)}`,
         { remedy: "Shorten the prompt, or read its end alone: --context-overflow auto." },
       );
     }

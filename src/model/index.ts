@@ -26,6 +26,7 @@ export {
   readJsonFile,
   writeModelConfig,
 } from "./config-json.ts";
+export { cachedContextLength, cachedContextReason, hasDynamicTurns } from "./config.ts";
 export { IGNORED_TARGET } from "./cross-entropy.ts";
 export { deriveNorms } from "./adapters/norms.ts";
 export { packedStorages } from "./packed-storages.ts";

@@ -3,6 +3,8 @@ import { tensorLiteral } from "../mil/literal.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
 import { tensorType } from "../mil/types.ts";
 import { maskedScore } from "./attention.ts";
+import { cachedContextLength, hasDynamicTurns } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
 import type { Model } from "./model.ts";
 import { ropeTables } from "./rope.ts";
@@ -58,8 +60,9 @@ export function openForward(
   const window = config.family === "gpt2" ? undefined : config.window;
   if (window !== undefined) shared["sliding_attention_mask"] = sight.mask(window.length);
   const indices = builder.op("reshape", { x: positionIds, shape: [B * S] });
+  const known = tableLength(config);
   for (const { prefix, settings } of model.ropes) {
-    const turns = turnsAt(builder, indices, settings, tableLength(settings, config.contextLength));
+    const turns = turnsAt(builder, indices, settings, known);
     shared[`${prefix}cosines`] = turns.cosines;
     shared[`${prefix}signed_sines`] = turns.signedSines;
   }
@@ -94,15 +97,10 @@ export function openForward(
 
 /**
  * Positions that tables have: the model's context, and one more, since some readers count Gemma's from 1 (turns are
- * relative). Dynamic scaling changes the turns of all positions where a text grows beyond the first context, so the
- * table ends there, and runtimes refuse what is behind it.
+ * relative). With dynamic scaling a table ends where the first context does: runtimes refuse what is behind it.
  */
-function tableLength({ ropeScaling }: RopeSettings, contextLength: number): number {
-  const known =
-    ropeScaling.kind === "dynamic"
-      ? Math.min(contextLength, ropeScaling.originalContextLength)
-      : contextLength;
-  return known + 1;
+function tableLength(config: ModelConfig): number {
+  return hasDynamicTurns(config) ? cachedContextLength(config) : config.contextLength + 1;
 }
 
 /** Rows of the tables of cosines and signed sines, [rows, D] each; halves of D are alike and stand once. */
@@ -112,7 +110,7 @@ function turnsAt(
   settings: RopeSettings,
   rowCount: number,
 ): { readonly cosines: Value; readonly signedSines: Value } {
-  const { cosines, signedSines } = ropeTables(settings, { rowCount });
+  const { cosines, signedSines } = ropeTables(settings, { rowCount, sequenceLength: rowCount });
   const { headSize } = settings;
   const half = headSize / 2;
   const picked = (table: Float32Array, name: string): Value => {

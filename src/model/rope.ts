@@ -16,10 +16,10 @@ export interface NamedRope {
 }
 
 /**
- * Radians a position adds, for each pair of channels: [D/2]. `sequenceLength`: tokens of the whole sequence, which
- * only dynamic scaling asks for.
+ * Radians a position adds, for each pair of channels: [D/2]. `sequenceLength`: tokens of the whole sequence, or the
+ * most that it may have within the first context; only dynamic scaling asks for it.
  */
-export function ropeFrequencies(settings: RopeSettings, sequenceLength = 0): readonly number[] {
+export function ropeFrequencies(settings: RopeSettings, sequenceLength: number): readonly number[] {
   const { headSize, ropeTheta, ropeScaling } = settings;
   const theta = thetaAt(settings, sequenceLength);
   return Array.from({ length: headSize / 2 }, (_, pair) =>
@@ -85,15 +85,15 @@ export interface RopeRows {
   readonly rowCount: number;
   /** Default 0. */
   readonly firstPosition?: number;
-  /** Tokens of the whole sequence, where that is longer than the rows. */
-  readonly sequenceLength?: number;
+  /** As `ropeFrequencies` takes it. */
+  readonly sequenceLength: number;
   /** Multiplies both tables, so that a query's 1/sqrt(D) costs nothing. Default 1. */
   readonly scale?: number;
 }
 
 /** Tables for Hugging Face's convention, which pairs channel i with i + D/2. */
 export function ropeTables(settings: RopeSettings, rows: RopeRows): RopeTables {
-  const { rowCount, firstPosition = 0, sequenceLength = 0, scale = 1 } = rows;
+  const { rowCount, firstPosition = 0, sequenceLength, scale = 1 } = rows;
   const frequencies = ropeFrequencies(settings, sequenceLength);
   const { ropeScaling } = settings;
   const factor = "attentionFactor" in ropeScaling ? scale * ropeScaling.attentionFactor : scale;

@@ -3,6 +3,7 @@ import { tensorLiteral } from "../mil/literal.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
 import { tensorType } from "../mil/types.ts";
 import { maskedScore } from "./attention.ts";
+import { cachedContextLength, cachedContextReason } from "./config.ts";
 import { ModelError } from "./errors.ts";
 import type { Model } from "./model.ts";
 import { ropeTables } from "./rope.ts";
@@ -29,7 +30,8 @@ export const stateNames = (layer: number) => ({
 /**
  * A model that goes on with a text as one function with its weights in it: `tokens` int32 [1, R] at positions from
  * `position` int32 [1] on, to `logits` [1, R, V]. Keys and values stand in states, [1, Hkv, T, D] each, two a layer;
- * a run reads the `position` rows before and writes its own behind them. `position` + R must not exceed T.
+ * a run reads the `position` rows before and writes its own behind them. `position` + R must not exceed T. Throws
+ * `ModelError` where T or R is more than texts with cached keys may have.
  */
 export function statefulForward(
   model: Model,
@@ -37,10 +39,12 @@ export function statefulForward(
   writeWeight: WeightWriter,
 ): MilFunction {
   const { config, functions, parameters } = model;
-  if (T > config.contextLength || R > T) {
+  const longest = cachedContextLength(config);
+  if (T > longest || R > T) {
     throw new ModelError(
       "model.states",
-      `${R} tokens at once and ${T} positions do not fit a context of ${config.contextLength}`,
+      `${R} tokens at once and ${T} positions do not fit a context of ${longest}${cachedContextReason(config)}`,
+      { remedy: `Use --max-seq-length ${longest} or less, and no more tokens at once.` },
     );
   }
   const writer = new StageInliner(writeWeight);
@@ -61,7 +65,7 @@ export function statefulForward(
   const window = config.family === "gpt2" ? undefined : config.window;
   if (window !== undefined) shared["window_mask"] = places.windowMask(window.length);
   for (const { prefix, settings } of model.ropes) {
-    const { cosines, signedSines } = ropeTables(settings, { rowCount: T });
+    const { cosines, signedSines } = ropeTables(settings, { rowCount: T, sequenceLength: T });
     const rows = (table: Float32Array, name: string): Value =>
       builder.op("gather", {
         x: builder.constant(tensorLiteral(dataType, [T, settings.headSize], table), name),

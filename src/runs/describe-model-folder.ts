@@ -2,6 +2,8 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { Summary } from "../inspect/summary.ts";
 import {
+  cachedContextLength,
+  hasDynamicTurns,
   hasWeights,
   modelConfigJson,
   modelLayout,
@@ -82,7 +84,7 @@ export function describeModelFolder(
       layers: String(config.layerCount),
       channels: String(config.channelCount),
       heads: String(config.headCount),
-      context: `${config.contextLength} tokens`,
+      context: `${config.contextLength} tokens${hasDynamicTurns(config) ? `, texts end at ${cachedContextLength(config)} (dynamic rope scaling)` : ""}`,
       vocabulary: `${config.vocabularySize} tokens`,
       tokenizer:
         tokenizer === undefined

@@ -2,8 +2,10 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { requireFreeOutputs } from "../files/output-file.ts";
 import {
+  cachedContextLength,
   cacheNames,
   fusedWeights,
+  hasDynamicTurns,
   modelOf,
   openForward,
   openModel,
@@ -198,10 +200,9 @@ function settingsWith(
 function notesOf(config: ModelConfig, hasTokenizerFiles: boolean): readonly string[] {
   const notes: string[] = [];
   if (!hasTokenizerFiles) notes.push("the model has no tokenizer, and neither has the folder");
-  const scaling = "ropeScaling" in config ? config.ropeScaling : undefined;
-  if (scaling?.kind === "dynamic")
+  if (hasDynamicTurns(config))
     notes.push(
-      `rope scaling is dynamic: texts end at ${scaling.originalContextLength} tokens, as turns change for all of a longer one`,
+      `rope scaling is dynamic: texts end at ${cachedContextLength(config)} tokens, as turns change for all of a longer one`,
     );
   return notes;
 }

@@ -3,7 +3,13 @@ import { savePackage } from "../coreml/index.ts";
 import { requireFreeOutputs } from "../files/output-file.ts";
 import { programOf } from "../mil/builder.ts";
 import { verifyProgram } from "../mil/verify.ts";
-import { fusedWeights, modelOf, openModel, readModelConfig } from "../model/index.ts";
+import {
+  cachedContextLength,
+  fusedWeights,
+  modelOf,
+  openModel,
+  readModelConfig,
+} from "../model/index.ts";
 import type { AdapterSource } from "../model/index.ts";
 import { packageWeights } from "../model/compressed-weights.ts";
 import type { PackageType } from "../model/compressed-weights.ts";
@@ -13,7 +19,7 @@ import { statefulForward } from "../model/stateful-forward.ts";
 export interface PackageExportOptions {
   /** Default: float16. */
   readonly type?: PackageType;
-  /** Positions that the states hold, T. Default: the model's context, at most 512. */
+  /** Positions that the states hold, T. Default: what texts of the model may have, at most 512. */
   readonly cacheLength?: number;
   /** Tokens a run takes, R. Default 1. */
   readonly rowCount?: number;
@@ -54,7 +60,8 @@ export function exportPackage(
 ): PackageExport {
   requireFreeOutputs({ paths: [output], inputs: [folder], overwrite });
   const config = readModelConfig(folder);
-  const cacheLength = sizes.cacheLength ?? Math.min(config.contextLength, DEFAULT_CACHE_LENGTH);
+  const cacheLength =
+    sizes.cacheLength ?? Math.min(cachedContextLength(config), DEFAULT_CACHE_LENGTH);
   const { viewOf } = fusedWeights(openModel(folder, adapters));
   const numbersOf = (name: string): Float32Array => {
     const view = viewOf(name);

@@ -108,6 +108,17 @@ test("inspect tells of a model folder and of a run, and other commands say what 
   const onnx = join(folder, "m.onnx");
   const long = await run("convert", trained, onnx, "--max-seq-length", "99");
   expect(long).toMatchObject({ code: 2, stderr: expect.stringContaining("context of 16") });
+  const rope_scaling = {
+    ...{ rope_type: "dynamic", factor: 2, original_max_position_embeddings: 8 },
+  };
+  const dynamic = join(folder, "dynamic");
+  modelFolder(dynamic, { ...FAMILY_JSON[0], rope_scaling });
+  const padded = await run("convert", dynamic, onnx, "--max-seq-length", "9");
+  expect(padded).toMatchObject({
+    ...{ code: 2, stderr: expect.stringContaining("dynamic rope scaling changes all turns") },
+  });
+  const described = await run("inspect", dynamic);
+  expect(described.stdout).toContain("texts end at 8 (dynamic rope scaling)");
   writeFileSync(join(folder, "x.mil"), "program(1.3)\n{\n}\n");
   const sizes = await run("convert", join(folder, "x.mil"), onnx, "--batch-size", "2");
   expect(sizes).toMatchObject({ code: 2, stderr: expect.stringContaining("--shape") });

@@ -115,6 +115,31 @@ describe.each(["reference", "cpu"])("decoding with a cache on the %s engine", (e
     await session.close();
   });
 
+  it("ends a text of dynamic rope scaling where its first context does", async () => {
+    const rope_scaling = {
+      ...{ rope_type: "dynamic", factor: 2, original_max_position_embeddings: 8 },
+    };
+    const config = parseModelConfig({ ...FAMILY_JSON[0], rope_scaling });
+    const model = modelOf(config);
+    const weights = await freshWeights(engine, model);
+    const session = new DecodeSession({ engine, model, weights });
+    const tokens = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+    const [eight, nine] = [
+      fullForward(model, weights, tokens.slice(0, 8)),
+      fullForward(model, weights, tokens),
+    ];
+    // The ninth token turns those before it otherwise, so what a cache holds of them would be wrong.
+    expect(largestDifference(eight[7] ?? [], nine[7] ?? [])).toBeGreaterThan(1e-4);
+    await expect(session.append(tokens)).rejects.toThrow(
+      /context of 8; behind it \(the configuration's context is 200\) dynamic rope scaling/,
+    );
+    const written = await session.append(tokens.slice(0, 8));
+    expect(largestDifference(written, eight[7] ?? [])).toBeLessThan(1e-4);
+    expect(session.remaining).toBe(0);
+    await session.close();
+    await weights.close();
+  });
+
   it("has buckets that double up to the context", () => {
     expect(cacheBuckets(300)).toEqual([64, 128, 256, 300]);
     expect(cacheBuckets(32)).toEqual([32]);

@@ -7,19 +7,18 @@ import { runTokenizer } from "../../src/text/tokenizer-runner.ts";
 import { generatingWith } from "../helpers/generating.ts";
 
 const { tokenizer } = byteTokenizer();
-const model = modelOf(
-  parseModelConfig({
-    model_type: "llama",
-    vocab_size: tokenizer.vocabularySize,
-    hidden_size: 16,
-    intermediate_size: 32,
-    num_hidden_layers: 2,
-    num_attention_heads: 2,
-    num_key_value_heads: 1,
-    max_position_embeddings: 96,
-    tie_word_embeddings: true,
-  }),
-);
+const json = {
+  model_type: "llama",
+  vocab_size: tokenizer.vocabularySize,
+  hidden_size: 16,
+  intermediate_size: 32,
+  num_hidden_layers: 2,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  max_position_embeddings: 96,
+  tie_word_embeddings: true,
+};
+const model = modelOf(parseModelConfig(json));
 
 const made = generatingWith(model, tokenizer, 5);
 
@@ -202,5 +201,30 @@ describe("a generator", () => {
     await expect(made().generator.generate("x".repeat(200), { maxTokens: 1 })).rejects.toThrow(
       /context ends at 96/,
     );
+  });
+});
+
+describe("a generator of a model with dynamic rope scaling", () => {
+  const rope_scaling = {
+    ...{ rope_type: "dynamic", factor: 2, original_max_position_embeddings: 16 },
+  };
+  const limited = generatingWith(
+    modelOf(parseModelConfig({ ...json, rope_scaling })),
+    ...([tokenizer, 5] as const),
+  );
+
+  it("ends texts at the first context, and says why", async () => {
+    const { generator } = limited();
+    const options = { maxTokens: 500, temperature: 1, seed: 1 };
+    const { promptTokenCount, tokenCount, stopReason } = await generator.generate("abc", options);
+    expect(stopReason).toBe("end of context");
+    expect(promptTokenCount + tokenCount).toBe(16);
+    await expect(generator.generate("x".repeat(20), options)).rejects.toThrow(
+      /context ends at 16; behind it \(the configuration's context is 96\) dynamic rope scaling/,
+    );
+    const slid = await generator.generate("abc", {
+      ...{ ...options, maxTokens: 40, contextOverflow: "auto" },
+    });
+    expect(slid.tokenCount).toBeGreaterThan(16);
   });
 });

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
+  cachedContextLength,
   modelConfigJson,
   MODEL_PRESETS,
   modelOf,
@@ -14,7 +15,7 @@ import {
   writeGenerationConfig,
   writeModelConfig,
 } from "../../src/model/index.ts";
-import { FAMILY_JSON, GPT2_JSON, LLAMA_JSON, QWEN3_JSON } from "./configs.ts";
+import { FAMILY_JSON, GEMMA3_JSON, GPT2_JSON, LLAMA_JSON, QWEN3_JSON } from "./configs.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -67,6 +68,17 @@ describe("config.json", () => {
       tiedHead: false,
     });
     expect(parseModelConfig(QWEN3_JSON)).toMatchObject({ headSize: 8, tiedHead: true });
+  });
+
+  it("tells how long a text with cached keys may be by every kind of layer", () => {
+    const dynamic = { rope_type: "dynamic", factor: 4, original_max_position_embeddings: 20 };
+    const yarn = { rope_type: "yarn", factor: 4, original_max_position_embeddings: 20 };
+    const lengthOf = (json: object) => cachedContextLength(parseModelConfig(json));
+    expect(lengthOf(LLAMA_JSON)).toBe(200);
+    expect(lengthOf({ ...LLAMA_JSON, rope_scaling: yarn })).toBe(200);
+    expect(lengthOf({ ...LLAMA_JSON, rope_scaling: dynamic })).toBe(20);
+    const local = { rope_parameters: { full_attention: yarn, sliding_attention: dynamic } };
+    expect(lengthOf({ ...GEMMA3_JSON, ...local })).toBe(20);
   });
 
   it("reads rope parameters in the old and the new place", () => {

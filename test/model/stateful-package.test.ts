@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,6 +24,8 @@ const FAMILIES = fileURLToPath(new URL("../fixtures/families", import.meta.url))
 const CASES = [
   "llama-biases",
   "llama-rope-yarn",
+  "llama-rope-dynamic",
+  "llama-rope-llama3",
   "mistral-window",
   "qwen2-window",
   "qwen3",
@@ -41,6 +43,17 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 interface Expected {
   readonly prompt: readonly number[];
   readonly greedy: readonly number[];
+}
+
+/** A family's folder whose dynamic rope scaling begins before the context ends. */
+function withFirstContext(name: string, tokenCount: number): string {
+  const to = join(folder, `${name}-${tokenCount}`);
+  cpSync(join(FAMILIES, name), to, { recursive: true });
+  const path = join(to, "config.json");
+  const json = JSON.parse(readFileSync(path, "utf8")) as { rope_scaling: object };
+  const rope_scaling = { ...json.rope_scaling, original_max_position_embeddings: tokenCount };
+  writeFileSync(path, JSON.stringify({ ...json, rope_scaling }));
+  return to;
 }
 
 function expectedOf(name: string): Expected {
@@ -150,6 +163,15 @@ describe("a model with its cache in states", () => {
     }
     expect(Math.sqrt(error / size)).toBeLessThan(allowed);
     opened.close();
+  });
+
+  it("ends where the first context of dynamic rope scaling does", () => {
+    const from = withFirstContext("llama-rope-dynamic", 16);
+    const to = join(folder, "dynamic.mlpackage");
+    expect(exportPackage(from, to, {}).cacheLength).toBe(16);
+    expect(() => exportPackage(from, to, { cacheLength: 17, overwrite: true })).toThrow(
+      /17 positions do not fit a context of 16; behind it \(the configuration's context is 80\) dynamic rope scaling/,
+    );
   });
 
   it("is smaller as int8, and smaller still with palettes", () => {

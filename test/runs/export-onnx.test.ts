@@ -1,4 +1,5 @@
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -29,6 +30,7 @@ const FAMILIES = fileURLToPath(new URL("../fixtures/families", import.meta.url))
 const CASES = [
   "llama-biases",
   "llama-rope-yarn",
+  "llama-rope-dynamic",
   "mistral-window",
   "qwen2-window",
   "qwen3",
@@ -178,6 +180,26 @@ describe("a decoder as ONNX with open sizes", () => {
     expect(Math.max(...a.map((value, at) => Math.abs(value - (b?.[at] ?? NaN))))).toBeLessThan(
       1e-4,
     );
+  });
+
+  it("is refused by the runtime behind the first context of dynamic rope scaling", async () => {
+    const name = "llama-rope-dynamic";
+    const from = join(folder, "first-context");
+    cpSync(join(FAMILIES, name), from, { recursive: true });
+    const path = join(from, "config.json");
+    const json = JSON.parse(readFileSync(path, "utf8")) as { rope_scaling: object };
+    const rope_scaling = { ...json.rope_scaling, original_max_position_embeddings: 16 };
+    writeFileSync(path, JSON.stringify({ ...json, rope_scaling }));
+    const { notes } = exportOnnxFolder(from, join(folder, "first-context-onnx"));
+    expect(notes).toContainEqual(expect.stringContaining("texts end at 16 tokens"));
+    const limited = await Decoder.open(join(folder, "first-context-onnx/onnx/model.onnx"));
+    const { prompt, greedy } = expectedOf(name);
+    const tokens = [...prompt, ...greedy].slice(0, 17);
+    const ones = tokens.map(() => 1);
+    const [inside, insideOnes] = [tokens.slice(0, 16), ones.slice(0, 16)];
+    const { logits, caches } = await limited.run([inside], [insideOnes], limited.empty(1));
+    expect(best(logits[0])).toBe(greedy[16 - prompt.length]);
+    await expect(limited.run([tokens.slice(16)], [ones], caches)).rejects.toThrow(/out of/);
   });
 
   it("is read by this project's own importer and reference engine, with and without a past", () => {

@@ -2,7 +2,11 @@ import { createEngine, engineOptions } from "../../engine/create.ts";
 import type { Engine, LoadedPlan } from "../../engine/engine.ts";
 import { weightViews } from "../../engine/weight-views.ts";
 import { adapterPart } from "../../model/adapters/adapter.ts";
-import { readGenerationConfig } from "../../model/index.ts";
+import {
+  cachedContextLength,
+  cachedContextReason,
+  readGenerationConfig,
+} from "../../model/index.ts";
 import type { Model } from "../../model/index.ts";
 import { requireRows } from "../../runs/model-fit.ts";
 import { trainedBeginnings } from "../../runs/trained-beginnings.ts";
@@ -166,7 +170,8 @@ export class TextWriter {
 
   /** Compiles what will be needed. `onProgress` hears what is being done. */
   async prepare(onProgress: (text: string) => void): Promise<ServiceFacts> {
-    const { contextLength, vocabularySize } = this.#model.config;
+    const { vocabularySize } = this.#model.config;
+    const contextLength = cachedContextLength(this.#model.config);
     const prepared = new Set<string>();
     const left = new Set<string>();
     for (const [name, generator] of this.#generators) {
@@ -200,13 +205,13 @@ export class TextWriter {
   ): Promise<TextResult> {
     const generator = this.#generatorOf(request.adapter);
     const tokens = this.#tokensOf(request, generator);
-    const { contextLength } = this.#model.config;
+    const contextLength = cachedContextLength(this.#model.config);
     const room = contextLength - tokens.length;
     const { maxTokens = Math.max(1, room), count, seed } = request;
     if (maxTokens > room)
       throw new GenerateError(
         "generate.context",
-        `this model's context is ${contextLength} tokens; the prompt has ${tokens.length}${request.maxTokens === undefined ? "" : `, and ${maxTokens} were asked for`}`,
+        `this model's context is ${contextLength} tokens; the prompt has ${tokens.length}${request.maxTokens === undefined ? "" : `, and ${maxTokens} were asked for`}${cachedContextReason(this.#model.config)}`,
         { remedy: "Shorten the prompt, or ask for fewer tokens." },
       );
     if (tokens.length === 0)
@@ -293,11 +298,11 @@ export class TextWriter {
 
   /** Throws where so many UTF-16 units do not fit, whatever they are: then they are not worth encoding. */
   #checkLength(length: number): void {
-    const { contextLength } = this.#model.config;
+    const contextLength = cachedContextLength(this.#model.config);
     if (length <= contextLength * this.#longestToken) return;
     throw new GenerateError(
       "generate.context",
-      `this model's context is ${contextLength} tokens; the prompt has ${length} characters, more than fit`,
+      `this model's context is ${contextLength} tokens; the prompt has ${length} characters, more than fit${cachedContextReason(this.#model.config)}`,
     );
   }
 

@@ -206,11 +206,14 @@ export function ggufTensors(
 
 function ropeDivisors(config: ModelConfig): Float32Array | undefined {
   if (config.family === "gpt2") return undefined;
-  const { ropeScaling, headSize, ropeTheta } = config;
+  const { ropeScaling, headSize, ropeTheta, contextLength } = config;
   if (ropeScaling.kind === "divided") return Float32Array.from(ropeScaling.divisors);
   if (ropeScaling.kind !== "llama3") return undefined;
-  const scaled = ropeFrequencies({ headSize, ropeTheta, ropeScaling });
-  const plain = ropeFrequencies({ headSize, ropeTheta, ropeScaling: { kind: "none" } });
+  const scaled = ropeFrequencies({ headSize, ropeTheta, ropeScaling }, contextLength);
+  const plain = ropeFrequencies(
+    { headSize, ropeTheta, ropeScaling: { kind: "none" } },
+    contextLength,
+  );
   return Float32Array.from(plain, (frequency, pair) => frequency / (scaled[pair] ?? 1));
 }
 

@@ -3,6 +3,7 @@ import { chooseDriver } from "../../chip/choose-driver.ts";
 import { trainingRuns } from "../../chip/estimate.ts";
 import type { PlanEstimate } from "../../chip/estimate.ts";
 import { bucketFor, buildDecodePlan } from "../../generate/decode-plan.ts";
+import { cachedContextLength } from "../../model/index.ts";
 import { estimatePlacedPlan, placedPrices } from "../../lower/index.ts";
 import type { ExpectedRuns } from "../../lower/index.ts";
 import type { PlanSettings, PricedSettings } from "../config/part-settings.ts";
@@ -121,7 +122,7 @@ export function estimateToken(
   const chip = chipWith(options.chip ?? "m4", options.calibrated);
   const driver = chooseDriver(options.driver);
   const model = trainedModel(config, plannedModel(config));
-  const { contextLength } = model.config;
+  const contextLength = cachedContextLength(model.config);
   const bucket = bucketFor(Math.min(config.max_seq_length, contextLength), contextLength);
   const plan = buildDecodePlan({ model, bucket, prefillRowCount: 1 });
   return {
