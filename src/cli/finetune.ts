@@ -66,8 +66,11 @@ Examples:
   anecdote finetune --model runs/storyteller --data mine.txt --output-dir runs/mine
   anecdote finetune --model models/tiny --data mine --method qlora --lora-rank 16 --num-layers 8
 
---max-steps (--iters) counts optimizer updates; mlx-lm's iters count micro-batches. mlx-lm's scale is
---lora-alpha divided by --lora-rank. Checkpoints are adapters in PEFT's layout: use them with
+Spellings of mlx-lm and PEFT are taken. Told apart: --max-steps (--iters), --logging-steps, --eval-steps
+and --save-steps count optimizer updates; mlx-lm's iters and what it counts in them are micro-batches.
+mlx-lm's scale is --lora-alpha divided by --lora-rank, its --num-layers is 16 where nobody says, and its
+--mask-prompt learns the last message alone. Without --target-modules PEFT adapts some of attention, and
+its lora_alpha is 8. Checkpoints are adapters in PEFT's layout: use them with
 anecdote generate --model MODEL --adapter runs/mine, or make one model of both with anecdote fuse.`,
     );
   addOptions(command, FINETUNE_OPTIONS, { ...TRAIN_DEFAULTS, ...FINETUNE_DEFAULTS });

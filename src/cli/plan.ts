@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { chooseDriver } from "../chip/choose-driver.ts";
-import { mayBeNeuralEngine } from "../engine/auto.ts";
+import { autoChoice, mayBeNeuralEngine } from "../engine/auto.ts";
 import { createEngine, engineOptions } from "../engine/create.ts";
 import type { SectionExecution } from "../engine/engine.ts";
 import { placePlan } from "../lower/index.ts";
@@ -28,7 +28,7 @@ import { addOptions, commandLineLayer } from "./options.ts";
 import { resolveFromCommandLine } from "./train.ts";
 import { simulatedChip } from "../chip/simulated.ts";
 import type { EngineChoice } from "../engine/create.ts";
-import { printJson } from "./terminal.ts";
+import { printJson, printNote } from "./terminal.ts";
 
 export function register(program: Command, _exit: Exit): void {
   const command = program
@@ -85,6 +85,7 @@ Examples:
       });
     const several = count === undefined ? {} : { isGroup: true };
     const { config, origins } = resolveFromCommandLine(command, flags.config, several);
+    await tellWhatAutoRefuses(config);
     if (memory !== undefined && count === undefined) {
       await (await import("./plan-memory.ts")).printMemory(config, memory, flags);
       return;
@@ -195,14 +196,32 @@ function refuseIdleSettings(command: Command, read: readonly string[]): void {
   }
 }
 
+/** Tells of a plan for a Neural Engine that a run under `--engine auto` would refuse on this machine, which is to be the CPU. */
+async function tellWhatAutoRefuses({
+  engine,
+  ane_driver: driver,
+  placement,
+  method,
+  base_weights: base,
+}: TrainConfig): Promise<void> {
+  const isConstant = method !== "full" && base === "constants";
+  if (engine !== "auto" || (placement === "engine" && !isConstant)) return;
+  const auto = await autoChoice({ ...(driver !== undefined && { driver }) });
+  if (auto.engine !== "cpu") return;
+  const flag = placement === "engine" ? "--base-weights constants" : `--placement ${placement}`;
+  printNote(
+    `${flag} is a Neural Engine's, and --engine auto is cpu on this machine: a run would be refused there; take --engine sim:m4 or ane`,
+  );
+}
+
 /** Nothing for a Neural Engine on a machine that has none: its plan and prices are told all the same. */
 async function executionOf(
   plan: Plan,
   config: EngineChoice,
 ): Promise<readonly SectionExecution[] | undefined> {
   if (config.engine === "ane" && !mayBeNeuralEngine()) {
-    process.stderr.write(
-      "note: this machine has no Neural Engine: the plan is told as it is written and priced, not as an engine loads it\n",
+    printNote(
+      "this machine has no Neural Engine: the plan is told as it is written and priced, not as an engine loads it",
     );
     return undefined;
   }

@@ -5,6 +5,7 @@ import { run } from "./in-process.ts";
 const COMMANDS = [
   [],
   ["train"],
+  ["finetune"],
   ["generate"],
   ["eval"],
   ["plan"],
@@ -76,5 +77,40 @@ describe("help", () => {
     expect(all.code).toBe(0);
     expect(all.stdout).toContain("--adam-beta1");
     expect(all.stdout.replaceAll(/\s+/g, " ")).toContain("(also --lr)");
+  });
+
+  it("of finetune tells where names of mlx-lm and PEFT mean something else, option by option too", async () => {
+    const plain = async (flag: string): Promise<string> =>
+      (await run("finetune", flag)).stdout.replaceAll(/\s+/g, " ");
+    const short = await plain("--help");
+    for (const words of [
+      "mlx-lm's iters and what it counts in them are micro-batches",
+      "mlx-lm's scale is --lora-alpha divided by --lora-rank",
+      "its --num-layers is 16",
+      "PEFT adapts some of attention, and its lora_alpha is 8",
+    ])
+      expect(short).toContain(words);
+    const all = await plain("--help-all");
+    for (const [option, difference] of [
+      ["max-steps", "mlx-lm's --iters counts micro-batches"],
+      ["lora-alpha", "mlx-lm's scale is alpha / rank, PEFT's default alpha 8"],
+      ["target-modules", "PEFT's default: some of attention"],
+      ["trained-layers", "mlx-lm's default: 16"],
+      ["mask-prompt", "mlx-lm: the last message only"],
+    ] as const)
+      expect(all).toMatch(new RegExp(`--${option} [^-](?:(?! --[a-z-]+ <).)*${difference}`));
+  });
+
+  it.each([
+    ["--scale", "20", /alpha \/ rank: write --lora-alpha with the scale times the rank/],
+    ["--use-dora", undefined, /Write --method dora/],
+    ["--load-in-4bit", undefined, /Write --method qlora/],
+    ["--grad-checkpoint", undefined, /Write --recompute full/],
+    ["--modules-to-save", "lm_head", /nothing of the base is trained/],
+    ["--resume-adapter-file", "a", /Write --resume/],
+  ])("of a name that is theirs alone, %s, is what to write here", async (flag, value, remedy) => {
+    const { code, stderr } = await run("finetune", flag, ...(value === undefined ? [] : [value]));
+    expect(code).toBe(2);
+    expect(stderr).toMatch(remedy);
   });
 });

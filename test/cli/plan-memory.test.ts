@@ -1,4 +1,8 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { expect, it } from "vitest";
+import { mayBeNeuralEngine } from "../../src/engine/auto.ts";
+import { temporaryFolder } from "../helpers/cli.ts";
 import { run, runJson } from "./in-process.ts";
 
 const SIZES = ["--preset", "stories15M", "--batch-size", "1", "--max-seq-length", "64"];
@@ -101,4 +105,30 @@ it("plan and estimate price nonlinear ops on the host beside all that the engine
   expect((await run("estimate", ...args)).stdout).toMatch(
     /linear-only placement on M4, predicted for an update: .* \d+ crossings; with all that the engine can on the engine/,
   );
+});
+
+it("plan says where a run under --engine auto refuses what the plan is asked for", async (context) => {
+  if (mayBeNeuralEngine()) context.skip("--engine auto may be a Neural Engine here");
+  const asked = [
+    ["--placement", "linear-only"],
+    ["--method", "lora", "--base-weights", "constants"],
+  ];
+  for (const flags of asked) {
+    const { code, stdout, stderr } = await run("plan", ...NARROW, ...flags, "--json");
+    expect(code).toBe(0);
+    expect(() => JSON.parse(stdout) as unknown).not.toThrow();
+    const flag = flags.slice(-2).join(" ");
+    expect(stderr.trim()).toBe(
+      `note: ${flag} is a Neural Engine's, and --engine auto is cpu on this machine: a run would be refused there; take --engine sim:m4 or ane`,
+    );
+    expect((await run("plan", ...NARROW, ...flags, "--engine", "sim:m4")).stderr).toBe("");
+  }
+  const output = join(temporaryFolder(), "run");
+  const placed = ["train", ...NARROW, "--placement", "linear-only", "--output-dir", output];
+  const { code, stdout, stderr } = await run(...placed, "--max-steps", "1");
+  expect([code, stdout]).toEqual([1, ""]);
+  expect(stderr).toMatch(
+    /^error: --placement linear-only divides a step .* this run has the engine cpu\n {2}Leave --placement out, or take --engine sim:m4 or ane\.\n$/,
+  );
+  expect(existsSync(output)).toBe(false);
 });

@@ -8,6 +8,7 @@ import { programOf } from "../../src/mil/builder.ts";
 import { withGenerator } from "../../src/generate/index.ts";
 import { readAdapter } from "../../src/model/adapters/adapter-files.ts";
 import { fusedWeights, modelOfFolder, openModel } from "../../src/model/index.ts";
+import { readEvents } from "../../src/runs/event-log.ts";
 import { exportModel } from "../../src/runs/export-model.ts";
 import { evaluateModel, resolveModelFolder, train } from "../../src/train/index.ts";
 import type { TrainEvent, TrainSettings } from "../../src/train/index.ts";
@@ -168,6 +169,45 @@ describe("an adapter beside a model that was trained on another text", () => {
     exportModel(place, fused, { type: "float32" });
     expect(Math.abs((await lossOf(fused)) - packed)).toBeLessThan(1e-3);
   });
+
+  it.each(["4", "8"] as const)(
+    "of the method dora on a base of %s bits has the losses of one on a base of the same numbers unpacked",
+    async (bits) => {
+      const common = {
+        ...{ max_steps: 3, logging_steps: 1, lr_scheduler_type: "constant", warmup_steps: 0 },
+        // A fused model does not know how the base's texts began.
+        ...{ max_grad_norm: 0, begin_tokens: "none" },
+      } satisfies TrainSettings;
+      const packing = { base_bits: bits, base_group_size: 16 } as const;
+      const told = async (name: string, more: TrainSettings) => {
+        await finetune(name, { ...common, ...more });
+        const events = readEvents(join(folder, name, "events.ndjson"));
+        const losses = events.flatMap((event) => (event.kind === "step" ? [event.train_loss] : []));
+        expect(losses.length).toBe(3);
+        const end = events.findLast((event) => event.kind === "eval");
+        return [...losses, ...(end === undefined ? [] : [end.eval_loss])];
+      };
+      // An adapter that learned nothing beside a packed base, fused: the base's numbers as they are unpacked.
+      const place = (name: string): string => join(folder, name, "checkpoint-3");
+      const still = { method: "qlora", learning_rate: 1e-30 } as const;
+      await finetune(`still-${bits}`, { ...common, ...packing, ...still });
+      const unpacked = join(folder, `unpacked-${bits}`);
+      exportModel(place(`still-${bits}`), unpacked, { type: "float32" });
+      const dora = { method: "dora" } as const;
+      const packed = await told(`dora-${bits}`, { ...dora, ...packing, quantize_base: true });
+      const kinds = modelOfFolder(place(`dora-${bits}`)).parameters.weights.map(
+        ({ storage }) => storage.kind,
+      );
+      expect(kinds.filter((kind) => kind === `int${bits}`).length).toBe(14);
+      const dense = await told(`dora-unpacked-${bits}`, { ...dora, model: unpacked });
+      const furthest = (from: readonly number[]): number =>
+        Math.max(...packed.map((loss, index) => Math.abs(loss - (from[index] ?? NaN))));
+      expect(packed.length).toBe(4);
+      expect(furthest(dense)).toBeLessThan(1e-5);
+      // Of the numbers before they were packed it has others.
+      if (bits === "4") expect(furthest(await told("dora-whole", dora))).toBeGreaterThan(1e-3);
+    },
+  );
 
   it("takes half the effect by half the weight, and adapters add up", () => {
     const adapter = join(folder, "lora", "checkpoint-12");

@@ -2,13 +2,44 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Driver } from "../../src/chip/chip.ts";
+import { createAneEngine } from "../../src/engine/ane/index.ts";
+import { createEngine } from "../../src/engine/create.ts";
+import type { Engine } from "../../src/engine/engine.ts";
+import type { DeviceRuntime } from "../../src/engine/gpu/device-runtime.ts";
+import { createGpuEngine } from "../../src/engine/gpu/index.ts";
 import { planMemory } from "../../src/plan/memory.ts";
 import { exportModel } from "../../src/runs/export-model.ts";
 import { readEvents } from "../../src/runs/event-log.ts";
 import { memoryFit, planOf, resolveRun, trainedModel } from "../../src/train/index.ts";
 import { resolveModelFolder, train } from "../../src/train/index.ts";
 import type { TrainConfig, TrainSettings } from "../../src/train/index.ts";
+import { placeBase } from "../../src/train/run/place-base.ts";
 import { readModelConfig } from "../../src/model/index.ts";
+import { buildDouble } from "../engine/ane/double-library.ts";
+import type { DoubleName } from "../engine/ane/double-library.ts";
+
+function nothingRuns(): never {
+  throw new Error("nothing runs on this device");
+}
+
+/** A device for the GPU engine that has nothing. */
+const NO_DEVICE: DeviceRuntime = {
+  ...{ version: "none", hasHalf: false, allocate: nothingRuns, free: nothingRuns },
+  ...{ upload: nothingRuns, download: nothingRuns, compile: nothingRuns, close: () => undefined },
+};
+
+const throughDouble = async (driver: Driver, library: DoubleName): Promise<Engine> =>
+  await createAneEngine({ driver, library: buildDouble(library), chip: "m4", timeoutMs: 30_000 });
+
+/** Engines that hold all weights themselves. */
+const HOLDING: Readonly<Record<string, () => Promise<Engine>>> = {
+  reference: () => createEngine("reference"),
+  "sim:m4": () => createEngine("sim:m4", { threads: 1 }),
+  gpu: () => Promise.resolve(createGpuEngine({ runtime: NO_DEVICE })),
+  "ane through e5rt": () => throughDouble("e5rt", "e5rt"),
+  "ane in memory": () => throughDouble("in-memory", "objc"),
+};
 
 describe("a base whose matrices stay in their file", () => {
   let folder: string;
@@ -109,7 +140,31 @@ describe("a base whose matrices stay in their file", () => {
     expect(wanted.fromFile?.byteLength).toBeLessThan(wanted.asked.byteLength);
   });
 
-  it("is refused for dora, on engines that hold weights, and for a model without a file", async () => {
+  it.each(Object.entries(HOLDING))(
+    "is refused by the engine %s by name, with what to do, by a run's start and by the engine itself",
+    async (_, create) => {
+      const config = configOf({ base_weights: "file" });
+      const { plan } = planOf(config, trainedModel(config, readModelConfig(base), base));
+      const engine = await create();
+      const { name } = engine.description;
+      const refused = (code: string, words: string): unknown =>
+        expect.objectContaining({ code, message: expect.stringContaining(words) as string });
+      const start = (more: TrainSettings) => () =>
+        placeBase(configOf(more), false, engine, () => undefined);
+      expect(start({ base_weights: "file" })).toThrow(
+        refused("train.base_weights", `--engine cpu and one process; here it is ${name}`),
+      );
+      expect(start({ base_weights: "file" })).toThrow(/Leave --base-weights out\./);
+      await expect(engine.load(plan)).rejects.toEqual(
+        refused("engine.stream", "Take --engine cpu, or --base-weights memory."),
+      );
+      // Where nobody asks for the file, memory is taken, whatever there is of it.
+      expect(start({})()).toMatchObject({ base_weights: "memory" });
+      await engine.close();
+    },
+  );
+
+  it("is refused for dora, and for a model without a file", async () => {
     const refused = async (name: string, more: TrainSettings): Promise<string> => {
       try {
         await finetune(name, { base_weights: "file", method: "lora", ...more });
@@ -119,7 +174,6 @@ describe("a base whose matrices stay in their file", () => {
       return "nothing was refused";
     };
     expect(await refused("dora", { method: "dora" })).toMatch(/must stand in memory/);
-    expect(await refused("sim", { engine: "sim:m4" })).toMatch(/here it is sim:m4/);
     const own = resolveModelFolder(join(folder, "lora-file"));
     expect(await refused("again", { model: own })).toMatch(/adapter beside its model/);
   });

@@ -35,7 +35,7 @@ export const METHOD_OPTIONS = {
     aliases: ["rank", "lora_r"],
   }),
   lora_alpha: numberOption(
-    "the adapter counts alpha / rank times; default: twice the rank (mlx-lm's scale is alpha / rank)",
+    "the adapter counts alpha / rank times; default: twice the rank (mlx-lm's scale is alpha / rank, PEFT's default alpha 8)",
     { ...METHOD, minimum: 0, aliases: ["alpha"] },
   ),
   lora_dropout: numberOption(
@@ -47,10 +47,10 @@ export const METHOD_OPTIONS = {
     aliases: ["use_rslora"],
   }),
   target_modules: textOption(
-    "linear layers with an adapter, by comma: q_proj,v_proj; default: all-linear",
+    "linear layers with an adapter, by comma: q_proj,v_proj; default: all-linear, those of the blocks (PEFT's default: some of attention)",
     { ...METHOD, placeholder: "NAMES", aliases: ["lora_target_modules", "lora_target", "keys"] },
   ),
-  trained_layers: numberOption("train the last N blocks only; -1 = all", {
+  trained_layers: numberOption("train the last N blocks only; -1 = all (mlx-lm's default: 16)", {
     ...METHOD,
     integer: true,
     minimum: -1,

@@ -12,12 +12,15 @@ export const OPTIMIZATION_OPTIONS = {
     minimum: 0.000001,
     aliases: ["num_train_epochs", "num_epochs"],
   }),
-  max_steps: numberOption("optimizer updates (an update may take several micro-batches)", {
-    ...OPTIMIZATION,
-    integer: true,
-    minimum: 1,
-    aliases: ["iters", "max_iters", "num_iterations"],
-  }),
+  max_steps: numberOption(
+    "optimizer updates, each of --gradient-accumulation-steps micro-batches (mlx-lm's --iters counts micro-batches)",
+    {
+      ...OPTIMIZATION,
+      integer: true,
+      minimum: 1,
+      aliases: ["iters", "max_iters", "num_iterations"],
+    },
+  ),
   batch_size: numberOption("sequences a micro-batch", {
     ...OPTIMIZATION,
     integer: true,
