@@ -2,7 +2,7 @@
 // sim:m4 with loss and operand scaling, on sim:m4 without either, and with scaling by each contested rule of the
 // engine's arithmetic.
 //   npm run bench:numerics -- --data PATH_TO_TINYSHAKESPEARE
-//     [--preset storyteller|nanogpt-char|storyteller-narrow|nanogpt-char-narrow] [--run cpu|sim|unscaled|NAME OF A VARIANT]
+//     [--preset storyteller|nanogpt-char|storyteller-narrow|nanogpt-char-narrow] [--run cpu|nudged|sim|unscaled|NAME OF A VARIANT]
 //                               parts, merged into one result file; several processes may write to it
 //     [--stop-after STEPS]      ends each run early; its losses are compared at that step
 //     [--runs DIR] [--results FILE] [--threads N] [--eval-batches N] [--fresh]
@@ -32,6 +32,9 @@ const TRAINED = {
 const PRESETS = Object.keys(TRAINED);
 const RUNS = {
   cpu: { engine: "cpu", scaling: "auto" },
+  // The CPU engine's run again with a learning rate that differs in its sixth digit: what chance alone does to the end.
+  nudged: { engine: "cpu", scaling: "auto", nudge: 1e-6 },
+  "nudged-twice": { engine: "cpu", scaling: "auto", nudge: 2e-6 },
   sim: { engine: "sim:m4", scaling: "auto" },
   unscaled: { engine: "sim:m4", scaling: "off" },
   ...Object.fromEntries(
@@ -122,6 +125,7 @@ function configOf(preset, name) {
   if (isCharacters && values.data === undefined)
     throw new Error(`${preset} needs --data, the path of tinyshakespeare's input.txt`);
   const folder = join(values.runs, preset, name);
+  const { nudge = 0, ...chosenRun } = RUNS[name];
   // A run that was killed before its first checkpoint begins again.
   const isResumable = !values.fresh && hasCheckpoint(folder);
   if (!isResumable) rmSync(folder, { recursive: true, force: true });
@@ -131,7 +135,8 @@ function configOf(preset, name) {
       values: {
         ...trained,
         ...(isCharacters && { data: values.data }),
-        ...RUNS[name],
+        ...chosenRun,
+        ...(nudge > 0 && { learning_rate: settings.learning_rate * (1 + nudge) }),
         ...{ output_dir: folder, resume: isResumable, threads, seed: 1 },
         ...{ logging_steps: LOGGING_STEPS, save_steps: 50, save_total_limit: 1, final_samples: 0 },
       },

@@ -252,7 +252,7 @@ describe("files that a model brings", () => {
       expect(found("tokenizer_config.json")).toEqual({
         ...TOKENIZER_CONFIG,
         // Where readers in JavaScript look for it.
-        ...(path === exported && { chat_template: template }),
+        ...(path === exported && { chat_template: template, add_bos_token: true }),
       });
     }
   });
