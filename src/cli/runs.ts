@@ -68,6 +68,7 @@ Examples:
     (name: string, flags: RunsFlags) => {
       const run = readRun(findRun(name, flags.runsDir));
       print(flags, run, () => showText(run, columns()));
+      exit(tellProblems([run]));
     },
   );
   command("compare <runs...>", "what differs in settings, and how the losses go").action(
@@ -76,6 +77,7 @@ Examples:
         throw new UsageError("cli.runs.compare", "compare takes two runs or more");
       const found = names.map((name) => readRun(findRun(name, flags.runsDir)));
       print(flags, found, () => comparisonText(found, columns()));
+      exit(tellProblems(found));
     },
   );
   command("export <run>", "a run's numbers as csv, TensorBoard's files, or JSON events")
@@ -104,6 +106,13 @@ function readable(folder: string): Partial<RunSummary> & { readonly problem?: st
     if (!(error instanceof RunError)) throw error;
     return { name: basename(folder), folder, state: "unreadable", problem: error.message };
   }
+}
+
+/** Settings that cannot be read are missing above: that is an error, though all else was told. */
+function tellProblems(runs: readonly RunSummary[]): number {
+  const problems = runs.flatMap(({ configProblem }) => configProblem ?? []);
+  for (const problem of problems) process.stderr.write(`error: ${printable(problem)}\n`);
+  return problems.length > 0 ? EXIT_CODES.failure : EXIT_CODES.ok;
 }
 
 function columns(): number {
