@@ -177,8 +177,9 @@ function sharesOf(
   const difference = makerOf(operandOf(makerOf(pair?.[0], "exp"), "x"), "sub");
   const largest = operandOf(difference, "y");
   if (factor?.kind !== "value" || largest?.kind !== "value") return undefined;
-  const isLargest = ["reduce_max", "maximum"].some((type) => makerOf(largest, type) !== undefined);
-  if (!isLargest || knownShape(largest)?.at(-1) !== 1) return undefined;
+  // Of a whole row, or of the largest of its parts.
+  const maximumMaker = makerOf(largest, "reduce_max") ?? makerOf(largest, "maximum");
+  if (maximumMaker === undefined || knownShape(largest)?.at(-1) !== 1) return undefined;
   if (knownShape(factor)?.join() !== knownShape(largest)?.join()) return undefined;
   const found = {
     ...{ largest, factor },
