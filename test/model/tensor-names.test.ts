@@ -1,5 +1,18 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { modelOf, parseModelConfig } from "../../src/model/index.ts";
+import { elementCount, staticShape } from "../../src/mil/types.ts";
+import {
+  modelOf,
+  openSafetensors,
+  parseModelConfig,
+  saveWeights,
+  writeModelConfig,
+  writeSafetensors,
+} from "../../src/model/index.ts";
+import { exportModel } from "../../src/runs/export-model.ts";
+import { openFileSource } from "../../src/util/byte-source.ts";
+import { temporaryFolder } from "../helpers/cli.ts";
 
 // Names and shapes as the families' published checkpoints have them, written out by hand.
 const SIZES = {
@@ -41,7 +54,7 @@ const NORMS_BEHIND = {
   "post_feedforward_layernorm.weight": [16],
 };
 
-const CASES: readonly (readonly [string, object, object])[] = [
+const CASES: readonly (readonly [string, object, Readonly<Record<string, readonly number[]>>])[] = [
   ["llama", SIZES, { ...OUTSIDE, ...UNTIED, ...layer(projections(4)) }],
   ["mistral", SIZES, { ...OUTSIDE, ...UNTIED, ...layer(projections(4)) }],
   ["qwen2", SIZES, { ...OUTSIDE, ...UNTIED, ...layer({ ...projections(4), ...BIASES }) }],
@@ -91,4 +104,79 @@ describe("a family's tensors", () => {
     const found = Object.fromEntries(weights.map(({ name, type }) => [name, type.shape]));
     expect(found).toEqual(expected);
   });
+
+  it.each(CASES)("%s has no others once an adapter is fused in", (model_type, config, expected) => {
+    const base = join(temporaryFolder(), "base");
+    const isStoredByInput = model_type === "gpt2";
+    const adapted = Object.entries(expected).filter(([name]) => ADAPTED.test(name));
+    modelOfOnes(base, { model_type, ...config });
+    const adapter = join(base, "..", "adapter");
+    adapterOfOnes(adapter, adapted, isStoredByInput);
+    const output = join(base, "..", "fused");
+    const adapters = [{ folder: adapter, weight: 1 }];
+    exportModel(base, output, { type: "float32", adapters });
+    const found = tensorsIn(join(output, "model.safetensors"));
+    const shapes = Object.fromEntries([...found].map(([name, { shape }]) => [name, shape]));
+    expect(shapes).toEqual(expected);
+    // 1 + (alpha / rank) x (rank ones times ones) where the adapter stands, the base's own numbers elsewhere.
+    const names = new Set(adapted.map(([name]) => name));
+    expect(names.size).toBe(isStoredByInput ? 4 : 7);
+    for (const [name, { numbers }] of found)
+      expect([name, new Set(numbers)]).toEqual([name, new Set([names.has(name) ? 5 : 1])]);
+  });
 });
+
+const ADAPTED = /_proj\.weight$|c_attn\.weight$|c_fc\.weight$/;
+const RANK = 2;
+
+type Shapes = readonly (readonly [name: string, shape: readonly number[]])[];
+
+/** A folder with a model whose weights are all 1. */
+function modelOfOnes(folder: string, json: object): void {
+  const config = parseModelConfig(json);
+  const { parameters } = modelOf(config);
+  mkdirSync(folder);
+  writeModelConfig(folder, config);
+  const sizes = new Map(
+    parameters.weights.map(({ name, type }) => [name, elementCount(staticShape(type))]),
+  );
+  saveWeights(folder, parameters, (name) => new Float32Array(sizes.get(name) ?? 0).fill(1));
+}
+
+/** A LoRA as PEFT writes it, with 1 everywhere. `isStoredByInput`: matrices stand as [in, out]. */
+function adapterOfOnes(folder: string, matrices: Shapes, isStoredByInput: boolean): void {
+  mkdirSync(folder);
+  const modules = matrices.map(([name]) => name.replace(/\.weight$/, ""));
+  const target_modules = [...new Set(modules.map((module) => module.split(".").at(-1)))];
+  writeFileSync(
+    join(folder, "adapter_config.json"),
+    JSON.stringify({
+      ...{ peft_type: "LORA", r: RANK, lora_alpha: 2 * RANK, target_modules },
+      fan_in_fan_out: isStoredByInput,
+    }),
+  );
+  const tensors = matrices.flatMap(([, shape], index) => {
+    const [outputs = 0, inputs = 0] = isStoredByInput ? shape.toReversed() : shape;
+    return [["A", [RANK, inputs]] as const, ["B", [outputs, RANK]] as const].map(([part, of]) => ({
+      ...{ name: `base_model.model.${modules[index]}.lora_${part}.weight`, shape: of },
+      dataType: "F32" as const,
+      chunks: () => [new Uint8Array(new Float32Array(elementCount(of)).fill(1).buffer)],
+    }));
+  });
+  writeSafetensors(join(folder, "adapter_model.safetensors"), tensors);
+}
+
+/** What a file of fp32 tensors holds. */
+function tensorsIn(path: string) {
+  const source = openFileSource(path);
+  const { entries } = openSafetensors(source);
+  const found = new Map(
+    [...entries].map(([name, { shape, dataType, offset, byteLength }]) => {
+      expect(dataType).toBe("F32");
+      const bytes = Uint8Array.from(source.read(offset, byteLength));
+      return [name, { shape, numbers: new Float32Array(bytes.buffer) }];
+    }),
+  );
+  source.close();
+  return found;
+}
