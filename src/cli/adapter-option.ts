@@ -1,5 +1,7 @@
+import { realpathSync } from "node:fs";
+import { resolve } from "node:path";
 import { Option } from "commander";
-import { isAdapterFolder } from "../model/index.ts";
+import { isAdapterFolder, readAdapter } from "../model/index.ts";
 import type { AdapterSource } from "../model/index.ts";
 import { resolveModelFolder } from "../train/index.ts";
 import { append } from "./append.ts";
@@ -17,21 +19,49 @@ export function adapterOption(where = ""): Option {
 }
 
 /**
- * Adapters as a command line names them: DIR, or DIR=WEIGHT. A run's folder means its newest checkpoint. Throws
- * `UsageError` for a weight that is no number, `RunError` for a folder that is not there.
+ * Adapters as a command line names them: DIR, or DIR=WEIGHT. A run's folder means its newest checkpoint. One that says it
+ * was trained on a model of another name than `model`, a folder or file, is told of: shapes alone do not show it. Throws
+ * `UsageError` for a weight that is no number, `RunError` for a folder that is not there, `ModelError` for an adapter
+ * that cannot be read.
  */
-export function adapterSources(texts: readonly string[]): readonly AdapterSource[] {
+export function adapterSources(texts: readonly string[], model: string): readonly AdapterSource[] {
   return texts.map((text) => {
-    const [, folder = text, share] = /^(.+)=([^=/]*)$/.exec(text) ?? [];
+    const [, named = text, share] = /^(.+)=([^=/]*)$/.exec(text) ?? [];
     const weight = share === undefined ? 1 : Number(share);
     if (share?.trim() === "" || !Number.isFinite(weight)) {
       throw new UsageError("cli.adapter", `--adapter ${text}: "${share ?? ""}" is no weight`, {
         remedy: "Write --adapter DIR, or --adapter DIR=0.5.",
       });
     }
-    return {
-      folder: isAdapterFolder(folder) ? folder : resolveModelFolder(folder, printNote),
-      weight,
-    };
+    const folder = isAdapterFolder(named) ? named : resolveModelFolder(named, printNote);
+    tellOtherBase(named, folder, model);
+    return { folder, weight };
   });
+}
+
+function tellOtherBase(named: string, folder: string, model: string): void {
+  if (!isAdapterFolder(folder)) return;
+  const { baseName } = readAdapter(folder);
+  if (baseName === undefined || nameOf(baseName) === nameOf(resolve(model))) return;
+  if (realPath(baseName) === realPath(model)) return;
+  printNote(
+    `the adapter ${named} says that it was trained on ${baseName}, and stands beside ${model} here: if that is another model, its texts are wrong`,
+  );
+}
+
+/** A model's name in its path or on the Hub, which is the same where a folder was moved or downloaded. */
+function nameOf(path: string): string {
+  const parts = path.split(/[/\\]+/).filter((part) => part !== "");
+  const cached = parts.findLast((part) => part.startsWith("models--"));
+  if (cached !== undefined) return cached.split("--").at(-1) ?? cached;
+  const last = parts.at(-1) ?? path;
+  return /^checkpoint-\d+$/.test(last) ? (parts.at(-2) ?? last) : last;
+}
+
+function realPath(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return resolve(path);
+  }
 }

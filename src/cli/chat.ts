@@ -77,8 +77,9 @@ Examples:
   command.action(async (flags: WritingFlags) => {
     const values = optionValues(command, CHAT_OPTIONS);
     const model = requiredModel("chat", values.model);
-    const chat = await Chat.open(resolveModelFolder(model, printNote), {
-      adapters: adapterSources(flags.adapter),
+    const folder = resolveModelFolder(model, printNote);
+    const chat = await Chat.open(folder, {
+      adapters: adapterSources(flags.adapter, folder),
       ...{ system: values.system, chatTemplate: values.chat_template, onNote: printNote },
       weights: values.weights,
       ...(values.engine !== undefined && { engine: values.engine }),
@@ -86,7 +87,7 @@ Examples:
     });
     try {
       if (values.load !== undefined) chat.load(values.load);
-      const talk = new Talk(chat, values, flags);
+      const talk = new Talk(chat, folder, values, flags);
       if (values.prompt === undefined) await talk.all();
       else await talk.ask(values.prompt);
     } finally {
@@ -98,13 +99,15 @@ Examples:
 /** A conversation at the terminal. */
 class Talk {
   readonly #chat: Chat;
+  readonly #folder: string;
   readonly #values: Values;
   readonly #flags: WritingFlags;
   #answerCount = 0;
   #abort: AbortController | undefined;
 
-  constructor(chat: Chat, values: Values, flags: WritingFlags) {
+  constructor(chat: Chat, folder: string, values: Values, flags: WritingFlags) {
     this.#chat = chat;
+    this.#folder = folder;
     this.#values = values;
     this.#flags = flags;
   }
@@ -166,7 +169,10 @@ class Talk {
         break;
       case "/adapter":
         await this.#chat.setAdapters(
-          adapterSources(rest.split(/\s+/).filter((word) => word !== "")),
+          adapterSources(
+            rest.split(/\s+/).filter((word) => word !== ""),
+            this.#folder,
+          ),
         );
         break;
       case "/history":

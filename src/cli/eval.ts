@@ -65,7 +65,7 @@ export function register(program: Command, _exit: Exit): void {
     let last: Progress | undefined;
     const report = await evaluateModel({
       model,
-      adapters: adapterSources(flags.adapter),
+      adapters: adapterSources(flags.adapter, model),
       ...(held ?? { data: values.data ?? "" }),
       ...(values.text_field !== undefined && { textField: values.text_field }),
       rows: rowsOf(values),

@@ -49,7 +49,7 @@ Examples:
       throw new UsageError("cli.fuse", "fuse needs a model and a folder: --model DIR --output DIR");
     }
     const folder = resolveModelFolder(model, printNote);
-    const adapters = adapterSources(flags.adapter);
+    const adapters = adapterSources(flags.adapter, folder);
     if (adapters.length === 0 && !isAdapterFolder(folder)) {
       throw new UsageError("cli.fuse", `${model} has no adapter: name one with --adapter DIR`, {
         remedy: "To write the model as it is: anecdote export.",

@@ -63,7 +63,7 @@ Examples:
       }
     }
     const settings = {
-      adapters: adapterSources(flags.adapter),
+      adapters: adapterSources(flags.adapter, folder),
       ...defined({ engine: values.engine, weights: values.weights }),
       ...engineOptions(values),
     };

@@ -144,7 +144,7 @@ async function serve(values: Values, flags: ServeFlags): Promise<number> {
       modelName,
       texts: {
         folder,
-        adapters: adaptersOf(flags.adapter, modelName),
+        adapters: adaptersOf(flags.adapter, modelName, folder),
         engine: values.engine,
         weights: values.weights,
         threads: values.threads,
@@ -225,7 +225,11 @@ function checkedOrigin(text: string): string {
 }
 
 /** Adapters under their folders' names. */
-function adaptersOf(texts: readonly string[], modelName: string): readonly ServedAdapter[] {
+function adaptersOf(
+  texts: readonly string[],
+  modelName: string,
+  folder: string,
+): readonly ServedAdapter[] {
   const names = new Set([modelName]);
   return texts.map((text) => {
     const name = basename(resolve(text.replace(/=[^=/]*$/, "")));
@@ -234,7 +238,7 @@ function adaptersOf(texts: readonly string[], modelName: string): readonly Serve
         remedy: "Rename a folder, or name the model with --model-name.",
       });
     names.add(name);
-    return { name, sources: adapterSources([text]) };
+    return { name, sources: adapterSources([text], folder) };
   });
 }
 

@@ -3,13 +3,15 @@ import { ADAPTER_CONFIG, isAdapterFolder, readAdapter } from "./adapters/adapter
 import { fillAdapterWeights } from "./adapters/adapter-weights.ts";
 import { adapterPart } from "./adapters/adapter.ts";
 import { deriveNorms } from "./adapters/norms.ts";
+import { closing } from "../util/closing.ts";
 import { ModelError } from "./errors.ts";
 import { initialiseAll, initialiseWeight } from "./initialise.ts";
 import type { FreshWeight } from "./initialise.ts";
 import type { Model } from "./model.ts";
+import { openWeightSource } from "./model-files.ts";
 import type { Weight } from "./parameters.ts";
 import { readBase } from "./trained-weights.ts";
-import { readWeightFiles } from "./weight-files.ts";
+import { matchWeights, readWeightFiles } from "./weight-files.ts";
 import type { LoadedWeights } from "./weight-files.ts";
 import { WeightMemory } from "./weight-memory.ts";
 import type { WeightView } from "./weight-memory.ts";
@@ -45,6 +47,28 @@ export function loadWeights(
   weights: readonly Weight[] = model.parameters.weights,
 ): LoadedWeights {
   return load(folder, model, viewOf, weights, []);
+}
+
+/**
+ * Looks into the files that weights are to come from, without reading a number. Throws what `loadWeights` throws for
+ * missing, unexpected and wrongly shaped tensors and for damaged files; a folder with a trained part alone is checked
+ * where it is read.
+ */
+export function checkWeightFiles(model: Model): void {
+  const byFolder = new Map<string, Weight[]>();
+  for (const weight of model.parameters.weights) {
+    const { origin } = weight;
+    if (origin.kind !== "file") continue;
+    const group = byFolder.get(origin.folder) ?? [];
+    group.push(weight);
+    byFolder.set(origin.folder, group);
+  }
+  for (const [folder, weights] of byFolder) {
+    if (readBase(folder) !== undefined) continue;
+    closing(openWeightSource(folder, model.config), (source) =>
+      matchWeights(source, model, weights),
+    );
+  }
 }
 
 /** `passed`: folders on whose account this one is read. */

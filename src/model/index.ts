@@ -32,7 +32,7 @@ export { deriveNorms } from "./adapters/norms.ts";
 export { packedStorages } from "./packed-storages.ts";
 export { openFileWeights } from "./file-numbers.ts";
 export type { FileWeights } from "./file-numbers.ts";
-export { fillWeights, loadWeights } from "./fill-weights.ts";
+export { checkWeightFiles, fillWeights, loadWeights } from "./fill-weights.ts";
 export { ModelError } from "./errors.ts";
 export type { BatchSizes, CachedSizes, HeadSizes, PositionKind, RowSizes } from "./family.ts";
 export type { StoredFloat } from "./float-conversion.ts";

@@ -291,8 +291,10 @@ export function plannedModel(config: ModelSettings): ModelConfig {
   return sizedModel(config, modelFolderOf(config), undefined);
 }
 
-/** A run that goes on has all it needs of the folder it began from. */
-function modelFolderOf(
+/**
+ * The folder or file of the model that a run begins with. A run that goes on has all it needs of the folder it began from.
+ */
+export function modelFolderOf(
   config: ModelSettings,
   note?: (message: string) => void,
 ): string | undefined {

@@ -1,5 +1,6 @@
 import { createEngine, engineOptions, hasThreads } from "../../engine/create.ts";
 import { launchedProcess } from "../../cluster/index.ts";
+import { checkWeightFiles } from "../../model/index.ts";
 import type { TrainEvent } from "../../runs/events.ts";
 import { newestWholeCheckpoint } from "../../runs/whole-checkpoints.ts";
 import type { FoundCheckpoint } from "../../runs/whole-checkpoints.ts";
@@ -11,7 +12,7 @@ import { placeBase, requirePlacement } from "./place-base.ts";
 import { withResizedBase } from "./resized-base.ts";
 import { planOf } from "./plan-of.ts";
 import { PreparationLog } from "./preparation-log.ts";
-import { plannedModel, prepareData } from "./prepare.ts";
+import { modelFolderOf, plannedModel, prepareData } from "./prepare.ts";
 import type { PreparedData } from "./prepare.ts";
 import type { RunContext } from "./run-context.ts";
 import { withArithmetic } from "./run-arithmetic.ts";
@@ -75,9 +76,12 @@ async function prepareAndRun(
     const based = withResizedBase(known, (text) => notes.push(text));
     const placed = placeBase(based, leader !== undefined, engine, (text) => notes.push(text));
     const planned = { ...placed, engine: engine.description.name };
+    // Before data are read, which may take minutes, and before the folder is written to.
+    const modelFolder = found === undefined ? modelFolderOf(placed) : undefined;
+    const model = trainedModel(placed, plannedModel(placed), modelFolder);
+    checkWeightFiles(model);
     // In a group each process looks at its own part, once it knows it.
-    if (leader === undefined)
-      requireMemory(planOf(planned, trainedModel(placed, plannedModel(placed))).plan);
+    if (leader === undefined) requireMemory(planOf(planned, model).plan);
     const preparation = new PreparationLog(given.output_dir, found?.checkpoint?.step ?? 0);
     let data: PreparedData | undefined;
     try {
