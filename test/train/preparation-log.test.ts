@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { eventsPath, readEvents } from "../../src/runs/event-log.ts";
@@ -70,7 +70,12 @@ describe("a run's log before there is a run", () => {
     for (const text of ["1 %", "2 %", "3 %"]) failed.tell(text);
     expect(readEvents(eventsPath(folder)).length).toBeGreaterThan(0);
     failed.discard();
-    expect(existsSync(eventsPath(folder))).toBe(false);
+    expect(existsSync(folder)).toBe(false);
+    mkdirSync(folder);
+    const beside = new PreparationLog(folder, 0);
+    for (const text of ["1 %", "2 %", "3 %"]) beside.tell(text);
+    beside.discard();
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   it("stays where there was one, or where the run has told something since", () => {

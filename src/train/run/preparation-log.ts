@@ -1,4 +1,4 @@
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { makeFolders } from "../../util/atomic-file.ts";
 import { EventLog, eventsPath, logEnd } from "../../runs/event-log.ts";
 
@@ -13,6 +13,7 @@ const EVERY_MS = 1000;
 export class PreparationLog {
   /** Whether the folder had a log before this process. */
   readonly wasThere: boolean;
+  readonly #wasFolderThere: boolean;
   readonly #folder: string;
   readonly #step: number;
   readonly #startedMs = performance.now();
@@ -25,6 +26,7 @@ export class PreparationLog {
     this.#folder = folder;
     this.#step = step;
     this.wasThere = existsSync(eventsPath(folder));
+    this.#wasFolderThere = existsSync(folder);
   }
 
   /** What is being done, at most once a second. Throws `FileError` where the log cannot be written. */
@@ -43,11 +45,12 @@ export class PreparationLog {
     this.#log = undefined;
   }
 
-  /** Takes a log away that tells of nothing but a preparation which came to nothing. */
+  /** Takes a log away that tells of nothing but a preparation which came to nothing, and the folder made for it. */
   discard(): void {
     this.close();
     const path = eventsPath(this.#folder);
     if (this.wasThere || this.#sequence === 0 || logEnd(path).sequence !== this.#sequence) return;
     rmSync(path);
+    if (!this.#wasFolderThere && readdirSync(this.#folder).length === 0) rmdirSync(this.#folder);
   }
 }
