@@ -1,4 +1,4 @@
-import { estimateStep, estimateToken, plannedModel, trainedModel } from "../train/index.ts";
+import { estimateStep, estimateToken, plannedTraining } from "../train/index.ts";
 import type { PricedSettings } from "../train/index.ts";
 import { UsageError } from "./errors.ts";
 import type { Answer, EstimateFlags, Target } from "./estimate-answer.ts";
@@ -26,7 +26,7 @@ export function estimateModel(
     ...(driver !== undefined && { driver }),
     ...(calibrated !== undefined && { calibrated }),
   };
-  const model = trainedModel(config, plannedModel(config));
+  const model = plannedTraining(config);
   const name = config.preset ?? config.model ?? config.model_config ?? model.config.family;
   if (flags.token === true) {
     const { estimate, cacheLength } = estimateToken(config, target);

@@ -6,8 +6,7 @@ import {
   measureLayers,
   memoryFit,
   placementsJson,
-  plannedModel,
-  trainedModel,
+  plannedTraining,
 } from "../train/index.ts";
 import type { MemoryFit, PricedSettings, TimedSettings } from "../train/index.ts";
 import { formatBytes, formatMs } from "../util/format.ts";
@@ -41,7 +40,7 @@ export async function printMemory(
   memory: string,
   flags: { readonly chip?: string; readonly json?: boolean; readonly measure?: boolean },
 ): Promise<void> {
-  const model = trainedModel(config, plannedModel(config));
+  const model = plannedTraining(config);
   const fit = memoryFit(config, model, memorySize(memory), { onMachines: true });
   const step = flags.chip === undefined ? undefined : estimateStep(config, { chip: flags.chip });
   const measured = flags.measure === true ? await measureLayers(config) : undefined;

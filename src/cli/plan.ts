@@ -16,9 +16,8 @@ import {
   TRAIN_DEFAULTS,
   TRAIN_OPTIONS,
   planOf,
-  plannedModel,
+  plannedTraining,
   readTrainLayer,
-  trainedModel,
 } from "../train/index.ts";
 import { CHANGES_PLAN } from "../train/config/plan-keys.ts";
 import { flagName } from "../util/options.ts";
@@ -102,7 +101,7 @@ Examples:
       planMachines(config, { ...machines, machines: machineGroups(machines.machines, flags.chip) });
       return;
     }
-    const model = trainedModel(config, plannedModel(config));
+    const model = plannedTraining(config);
     const built = planOf(config, model);
     const execution =
       origins.get("engine") === "command line" ? await executionOf(built.plan, config) : undefined;

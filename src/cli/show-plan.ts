@@ -1,4 +1,4 @@
-import { planOf, plannedModel, trainedModel } from "../train/index.ts";
+import { planOf, plannedTraining } from "../train/index.ts";
 import type { PlanSettings } from "../train/index.ts";
 import { planJson, printPlan } from "../plan/print.ts";
 import { UsageError } from "./errors.ts";
@@ -20,7 +20,7 @@ export async function showBeforeRun(
   if (what !== "plan" && what !== "mil") {
     throw new UsageError("cli.show", `--show takes plan or mil, not "${what}"`);
   }
-  const built = planOf(config, trainedModel(config, plannedModel(config)));
+  const built = planOf(config, plannedTraining(config));
   if (what === "mil") await showPrograms(built.plan, config, { output, overwrite, json });
   else answer({ json }, planJson(built), () => printPlan(built));
 }

@@ -46,6 +46,7 @@ export type { StepFromLayers } from "./costs/measured-layers.ts";
 export { measureStep } from "./costs/measured-step.ts";
 export type { MeasuredStep } from "./costs/measured-step.ts";
 export type { StepPrediction } from "./costs/prediction.ts";
+export { plannedTraining } from "./run/planned-model.ts";
 export { plannedModel, prepareData } from "./run/prepare.ts";
 export { trainedModel } from "./run/trained-model.ts";
 export type { PreparedData, Report } from "./run/prepare.ts";

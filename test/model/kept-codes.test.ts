@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 import { expect, it } from "vitest";
@@ -10,6 +11,8 @@ import { unpackNumbers } from "../../src/plan/stored-numbers.ts";
 import { isGrouped, storedTypes } from "../../src/plan/storage.ts";
 import { trainedModel } from "../../src/train/index.ts";
 import { METHOD_DEFAULTS } from "../../src/train/config/method-options.ts";
+import { run } from "../cli/in-process.ts";
+import { temporaryFolder } from "../helpers/cli.ts";
 
 const FIXTURES = fileURLToPath(new URL("../fixtures/weight-files", import.meta.url));
 
@@ -71,4 +74,25 @@ it("a file of other bits than are asked for is packed anew", () => {
   const model = trainedModel(settings, config, folder);
   const kinds = new Set(model.parameters.weights.map(({ storage }) => storage.kind));
   expect(kinds).toEqual(new Set(["fp32", "int4"]));
+});
+
+it("plans, prices and runs hold it in its own groups, whatever is the default of what is packed here", async () => {
+  const folder = temporaryFolder();
+  const data = join(folder, "rows.jsonl");
+  writeFileSync(data, `${JSON.stringify({ prompt: "the hen", completion: " sat" })}\n`.repeat(2));
+  const model = ["--model", join(FIXTURES, "llama-q4_0.gguf"), "--method", "qlora"];
+  const sizes = ["--batch-size", "1", "--max-seq-length", "8"];
+  for (const command of [
+    ["plan", ...model, ...sizes],
+    ["plan", ...model, ...sizes, "--memory", "16GB"],
+    ["estimate", ...model, ...sizes],
+  ]) {
+    const { code, stderr } = await run(...command);
+    expect(code, stderr).toBe(0);
+  }
+  const { code, stderr } = await run(
+    ...["finetune", ...model, ...sizes, "--data", data, "--output-dir", join(folder, "run")],
+    ...["--engine", "cpu", "--threads", "1", "--max-steps", "1"],
+  );
+  expect(code, stderr).toBe(0);
 });

@@ -9,9 +9,8 @@ import type { ExpectedRuns } from "../../lower/index.ts";
 import type { PlanSettings, PricedSettings } from "../config/part-settings.ts";
 import { updateTypesOf } from "../../plan/update-types.ts";
 import type { UpdateTypes } from "../../plan/update-types.ts";
-import { plannedModel } from "../run/prepare.ts";
+import { plannedTraining } from "../run/planned-model.ts";
 import { expectedRuns, planOf } from "../run/plan-of.ts";
-import { trainedModel } from "../run/trained-model.ts";
 import { pricePlacements } from "./placement-prices.ts";
 import type { PlacementPrices } from "./placement-prices.ts";
 import { chooseBase } from "../run/frozen-base.ts";
@@ -72,7 +71,7 @@ export function estimateStep(
 ): StepEstimate {
   const chip = chipWith(options.chip ?? "m4", options.calibrated);
   const driver = chooseDriver(options.driver);
-  const model = trainedModel(config, plannedModel(config));
+  const model = plannedTraining(config);
   const microBatches = config.gradient_accumulation_steps;
   const planned = {
     ...config,
@@ -121,7 +120,7 @@ export function estimateToken(
 ): TokenEstimate {
   const chip = chipWith(options.chip ?? "m4", options.calibrated);
   const driver = chooseDriver(options.driver);
-  const model = trainedModel(config, plannedModel(config));
+  const model = plannedTraining(config);
   const contextLength = cachedContextLength(model.config);
   const bucket = bucketFor(Math.min(config.max_seq_length, contextLength), contextLength);
   const plan = buildDecodePlan({ model, bucket, prefillRowCount: 1 });

@@ -5,9 +5,8 @@ import type { PlanSettings } from "../config/part-settings.ts";
 import { TrainError } from "../errors.ts";
 import { hasQuantizedBase } from "../config/method-options.ts";
 import { isOnNeuralEngine } from "./frozen-base.ts";
-import { plannedModel } from "./prepare.ts";
+import { plannedTraining } from "./planned-model.ts";
 import { machineMemory } from "./start.ts";
-import { trainedModel } from "./trained-model.ts";
 
 /**
  * The settings with the place of a frozen base decided: its file where it is asked for, or where the machine's memory does
@@ -41,7 +40,7 @@ export function placeBase<Settings extends PlanSettings>(
   const isLora = method !== "dora" && (method !== "dpo" || config.dpo_adapter === "lora");
   if (!canRead || path === undefined || !isLora) return inMemory;
   const memory = machineMemory();
-  const fit = memoryFit(config, trainedModel(inMemory, plannedModel(config)), memory);
+  const fit = memoryFit(config, plannedTraining(inMemory), memory);
   if (fit.fits) return inMemory;
   note(
     `with the base in memory a step takes about ${formatBytes(fit.asked.residentByteLength)}, and this machine has ${formatBytes(memory)}: the base's matrices stay in their file and are read before each use (--base-weights memory says otherwise)`,

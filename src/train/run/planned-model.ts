@@ -1,0 +1,16 @@
+import { hasWeights } from "../../model/index.ts";
+import type { Model } from "../../model/index.ts";
+import type { MethodSettings } from "../config/method-options.ts";
+import type { ModelSettings } from "../config/part-settings.ts";
+import { modelFolderOf, plannedModel } from "./prepare.ts";
+import { trainedModel } from "./trained-model.ts";
+
+/**
+ * The model that a run would train, without its data, for plans and prices: what is packed in the model's file stands as
+ * it does there, in groups of its own. A folder may have a configuration alone. Throws what `trainedModel` throws.
+ */
+export function plannedTraining(config: MethodSettings & ModelSettings): Model {
+  const folder = modelFolderOf(config);
+  const hasNumbers = folder !== undefined && hasWeights(folder);
+  return trainedModel(config, plannedModel(config), hasNumbers ? folder : undefined);
+}
