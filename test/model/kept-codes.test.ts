@@ -85,6 +85,7 @@ it("plans, prices and runs hold it in its own groups, whatever is the default of
   for (const command of [
     ["plan", ...model, ...sizes],
     ["plan", ...model, ...sizes, "--memory", "16GB"],
+    ["plan", ...model, ...sizes, "--machines", "2"],
     ["estimate", ...model, ...sizes],
   ]) {
     const { code, stderr } = await run(...command);

@@ -7,7 +7,7 @@ import type { Plan } from "../../plan/index.ts";
 import type { PricedSettings } from "../config/part-settings.ts";
 import { canBeSplit, planOf } from "../run/plan-of.ts";
 import { plannedModel } from "../run/prepare.ts";
-import { trainedModel } from "../run/trained-model.ts";
+import { plannedTraining } from "../run/planned-model.ts";
 import type { ClusterStep } from "../../cluster/plan/cluster-step.ts";
 
 /** A model's parts on a chip: priced once, simulated in any number. */
@@ -23,7 +23,7 @@ export function priceParts(
   { chip, driver }: { readonly chip: Chip; readonly driver: Driver },
 ): PricedParts {
   const whole = plannedModel(config);
-  const single = trainedModel({ ...config, trained_layers: -1 }, { ...whole, layerCount: 1 });
+  const single = plannedTraining({ ...config, trained_layers: -1 }, 1);
   const { plan } = planOf({ ...config, engine: "ane", gradient_accumulation_steps: 1 }, single, {});
   const { priceOf } = placedPrices(plan, chip, driver)({});
   const { dispatches } = priceOf({ runs: { forward_backward: 1, gradient_norm: 1, update: 1 } });
