@@ -67,6 +67,7 @@ export interface Dispatch {
 
 /** How an optimizer's moments stand in memory. */
 export const MOMENT_TYPES = ["fp32", "bf16"] as const;
+/** One of `MOMENT_TYPES`. */
 export type MomentType = (typeof MOMENT_TYPES)[number];
 
 /**

@@ -22,6 +22,7 @@ export interface BaseQuestion {
   readonly compilations?: CompilationCost | undefined;
 }
 
+/** Whether an engine of this name is a Neural Engine, real or simulated. */
 export function isOnNeuralEngine(engine: string): boolean {
   return engine === "ane" || isSimulated(engine);
 }
