@@ -23,6 +23,8 @@ const TOP = 36;
 const BOTTOM = 48;
 const COLOURS = {
   cpu: "#1b6ca8",
+  nudged: "#6aa5d6",
+  "nudged-twice": "#9fc5e8",
   sim: "#d95f02",
   unscaled: "#7f7f7f",
   august: "#8f7500",
@@ -34,6 +36,8 @@ const COLOURS = {
 };
 const LABELS = {
   cpu: "CPU engine, fp32",
+  nudged: "fp32, rate + 1e-6",
+  "nudged-twice": "fp32, rate + 2e-6",
   sim: "sim:m4",
   unscaled: "sim:m4, --scaling off",
   august: "sim:m4, 2026-08",
