@@ -99,7 +99,8 @@ describe("random programs, lowered for a Neural Engine", () => {
         for (const [name, { data }] of wanted)
           expect(apart(data, results.get(name)?.toFloat64Array() ?? []), name).toBeLessThan(6e-2);
       }),
-      { numRuns: Math.ceil(RUNS / 2) },
+      // A choice times a half: the factor is the port's, and the choice no tensor of the simulator's memory.
+      { numRuns: Math.ceil(RUNS / 2), examples: [[15026722]] },
     );
     expect(refused / count).toBeLessThan(0.5);
   });

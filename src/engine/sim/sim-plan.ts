@@ -279,10 +279,7 @@ export class SimPlan implements LoadedPlan {
     for (const { name, to, conversion } of engine.outputs) {
       const given = results.get(name);
       const factor = conversion.kind === "write" ? conversion.factor : undefined;
-      const result =
-        given instanceof HalfTensor && factor !== undefined
-          ? given.times(factor, machine.arena)
-          : given;
+      const result = factor === undefined ? given : multiplied(given, factor, machine);
       const binding = dispatch.outputs.get(to);
       const type = fn.outputs.find((output) => output.name === to)?.type;
       if (result === undefined || binding === undefined || type?.kind !== "tensor") continue;
@@ -315,6 +312,16 @@ export class SimPlan implements LoadedPlan {
     }
     return this.#buffers.elements(section, this.#record.buffer(binding.buffer), binding, type);
   }
+}
+
+/** A result times a power of two, whatever holds it: what an op like `select` made stands outside the arena. */
+function multiplied(
+  given: HostTensor | undefined,
+  factor: number,
+  { arena }: Machine,
+): HostTensor | undefined {
+  if (given instanceof HalfTensor) return given.times(factor, arena);
+  return given && { ...given, data: given.data.map((value) => value * factor) };
 }
 
 function hasBlocks(fn: MilFunction): boolean {

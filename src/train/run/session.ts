@@ -82,6 +82,7 @@ export async function trainLocked(
   let stuckTimer: NodeJS.Timeout | undefined;
   let rescued = false;
   let hangs = false;
+  let hasFailed = false;
   let giveUp = (): void => undefined;
   let isLeaving = false;
   /** Of this process's first step, once it is known. */
@@ -149,6 +150,7 @@ export async function trainLocked(
             void loadSaver();
             break;
           case "error":
+            hasFailed = true;
             hangs = message.code === "engine.ane.timeout";
             void (hangs ? saveIfWhole(control, shared, config, options) : Promise.resolve()).then(
               () => reject(revived(message)),
@@ -158,7 +160,10 @@ export async function trainLocked(
         }
       });
       worker.on("error", reject);
-      worker.on("exit", () => resolve());
+      // The last messages may come in the same turn as the end, before what they promise.
+      worker.on("exit", () => {
+        if (!hasFailed) resolve();
+      });
     });
   } finally {
     clearTimeout(stuckTimer);
