@@ -10,31 +10,21 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
 import { convertFile, exportPackage } from "../dist/index.js";
-import { build, isStale } from "./build.mjs";
-import { DRAWN_MODELS, makeDrawnModel } from "./drawn-models.mjs";
+import { makeDrawnModel } from "./drawn-models.mjs";
+import { chosenModels, foreignOptions } from "./foreign-library.mjs";
 
-const { values } = parseArgs({
-  options: {
-    coremltools: { type: "string" },
-    only: { type: "string" },
-    json: { type: "boolean", default: false },
-  },
+const values = await foreignOptions({
+  flag: "coremltools",
+  missing: "coremltools stands",
 });
-if (values.coremltools === undefined) {
-  console.error("error: say where coremltools stands: --coremltools DIR");
-  process.exit(2);
-}
-if (isStale()) await build();
 
 const SCRIPT = fileURLToPath(new URL("coremltools-load.py", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "anecdote-coremltools-"));
 try {
-  const chosen = values.only?.split(",");
   const paths = [];
   const expected = new Map();
-  for (const described of DRAWN_MODELS.filter(({ name }) => chosen?.includes(name) ?? true)) {
+  for (const described of chosenModels(values)) {
     const from = await makeDrawnModel(folder, described);
     const { num_hidden_layers, n_layer } = JSON.parse(
       readFileSync(join(from, "config.json"), "utf8"),

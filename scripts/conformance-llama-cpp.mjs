@@ -9,25 +9,16 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { parseArgs } from "node:util";
 import koffi from "koffi";
 import { exportGguf, openModel } from "../dist/index.js";
-import { build, isStale } from "./build.mjs";
-import { DRAWN_MODELS, DRAWN_PROMPT, makeDrawnModel } from "./drawn-models.mjs";
+import { DRAWN_PROMPT, makeDrawnModel } from "./drawn-models.mjs";
+import { chosenModels, foreignOptions } from "./foreign-library.mjs";
 
-const { values } = parseArgs({
-  options: {
-    package: { type: "string" },
-    only: { type: "string" },
-    tokens: { type: "string", default: "40" },
-    json: { type: "boolean", default: false },
-  },
+const values = await foreignOptions({
+  flag: "package",
+  missing: "node-llama-cpp is installed",
+  tokens: { type: "string", default: "40" },
 });
-if (values.package === undefined) {
-  console.error("error: say where node-llama-cpp is installed: --package DIR");
-  process.exit(2);
-}
-if (isStale()) await build();
 
 /** llama.cpp's numbers of the quantizations that this project reads (llama_ftype), and of none. */
 const QUANTIZED = { Q4_0: 2, Q8_0: 7, Q4_K_M: 15, Q6_K: 18 };
@@ -106,8 +97,7 @@ function unpacked(quantize, path) {
 
 try {
   const quantize = quantizer();
-  const chosen = values.only?.split(",");
-  for (const model of DRAWN_MODELS.filter(({ name }) => chosen?.includes(name) ?? true)) {
+  for (const model of chosenModels(values)) {
     const from = await makeDrawnModel(folder, model);
     for (const type of model.name === "llama" ? ["f32", "f16", "q8_0", "q4_0"] : ["f32"]) {
       const path = join(folder, `${model.name}-${type}.gguf`);

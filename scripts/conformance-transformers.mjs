@@ -10,24 +10,15 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { parseArgs } from "node:util";
 import { exportOnnxFolder, openModel, train } from "../dist/index.js";
-import { build, isStale } from "./build.mjs";
-import { DRAWN_MODELS, DRAWN_PROMPT, drawWeights, makeDrawnModel } from "./drawn-models.mjs";
+import { DRAWN_PROMPT, drawWeights, makeDrawnModel } from "./drawn-models.mjs";
+import { chosenModels, foreignOptions } from "./foreign-library.mjs";
 
-const { values } = parseArgs({
-  options: {
-    package: { type: "string" },
-    only: { type: "string" },
-    tokens: { type: "string", default: "40" },
-    json: { type: "boolean", default: false },
-  },
+const values = await foreignOptions({
+  flag: "package",
+  missing: "@huggingface/transformers is installed",
+  tokens: { type: "string", default: "40" },
 });
-if (values.package === undefined) {
-  console.error("error: say where @huggingface/transformers is installed: --package DIR");
-  process.exit(2);
-}
-if (isStale()) await build();
 
 const library = await import(
   pathToFileURL(resolve(values.package, "dist/transformers.node.mjs")).href
@@ -105,14 +96,13 @@ async function drawnAdapter(model) {
   return adapter;
 }
 
-/** The same model whose head has a matrix of its own, or shares the token table. */
+/** Whether a model's head shares the token table. */
 function isTied(model) {
   return JSON.parse(readFileSync(join(model, "config.json"), "utf8")).tie_word_embeddings === true;
 }
 
 try {
-  const chosen = values.only?.split(",");
-  for (const described of DRAWN_MODELS.filter(({ name }) => chosen?.includes(name) ?? true)) {
+  for (const described of chosenModels(values)) {
     const { name } = described;
     const from = await makeDrawnModel(folder, described);
     const { output, whole } = await compare(name, from);
