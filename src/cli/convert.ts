@@ -3,40 +3,29 @@ import { parseShapes } from "../files/open-program.ts";
 import { append } from "./append.ts";
 import { OPSETS } from "../mil/program.ts";
 import type { Opset } from "../mil/program.ts";
-import { PACKAGE_TYPES } from "../model/compressed-weights.ts";
-import { GGUF_TYPES } from "../model/gguf/gguf-model.ts";
-import { exportPackage } from "../runs/export-package.ts";
-import { exportOnnxFolder } from "../runs/export-onnx.ts";
-import { ONNX_WEIGHT_TYPES } from "../onnx/stored-weights.ts";
-import { exportGguf } from "../runs/export-gguf.ts";
 import { convertFile } from "../runs/convert-file.ts";
 import { resolveModelFolder } from "../runs/model-path.ts";
-import { formatBytes } from "../util/format.ts";
 import { didYouMean } from "../util/nearest.ts";
+import { PACKAGE_TYPES } from "../model/compressed-weights.ts";
+import { GGUF_TYPES } from "../model/gguf/gguf-model.ts";
+import { ONNX_WEIGHT_TYPES } from "../onnx/stored-weights.ts";
+import {
+  convertToFolder,
+  convertToGguf,
+  convertToStateful,
+  sizeOf,
+  writtenText,
+} from "./convert-model.ts";
+import type { ConvertFlags } from "./convert-model.ts";
 import { UsageError } from "./errors.ts";
 import type { Exit } from "./exit.ts";
 import { readNpyFile } from "../files/npy.ts";
 import { bindableOf } from "../files/prepare-run.ts";
 import type { ImportOptions } from "../onnx/import/import-model.ts";
 import { namedFile } from "./named-file.ts";
-import { wholeNumber } from "./options.ts";
-import { printNote } from "./terminal.ts";
+import { answer, printNote } from "./terminal.ts";
 import { printable } from "../util/printable.ts";
 import { defined } from "../util/defined.ts";
-import type { ProgramFlags } from "./named-file.ts";
-
-interface ConvertFlags extends ProgramFlags {
-  readonly opset?: string;
-  readonly batchSize?: string;
-  readonly maxSeqLength?: string;
-  readonly bindConstants?: boolean;
-  readonly input: readonly string[];
-  readonly dtype?: string;
-  readonly stateful?: boolean;
-  readonly rows?: string;
-  readonly to?: string;
-  readonly overwrite?: boolean;
-}
 
 export function register(program: Command, _exit: Exit): void {
   program
@@ -109,156 +98,6 @@ function boundInputs({ bindConstants, input }: ConvertFlags): Pick<ImportOptions
   return { bindable: bindableOf(new Map(arrays)) };
 }
 
-const LARGEST_SIZE = 1 << 20;
-
-/** A model as a GGUF file. Throws `UsageError` for flags that are for programs. */
-function convertToGguf(from: string, to: string, flags: ConvertFlags): void {
-  const {
-    function: name,
-    opset,
-    shape,
-    dim,
-    batchSize,
-    maxSeqLength,
-    bindConstants,
-    input,
-  } = flags;
-  const isForPrograms =
-    [name, opset, batchSize, maxSeqLength, bindConstants].some((flag) => flag !== undefined) ||
-    shape.length + dim.length + input.length > 0;
-  if (isForPrograms) {
-    throw new UsageError(
-      "cli.convert.gguf",
-      "a .gguf file holds a model and no program: of convert's flags it takes --dtype and --overwrite",
-    );
-  }
-  const given = flags.dtype ?? "f16";
-  const type = GGUF_TYPES.find((candidate) => candidate === given.toLowerCase());
-  if (type === undefined) {
-    throw new UsageError(
-      "cli.convert.dtype",
-      `--dtype ${given}: a .gguf file has ${GGUF_TYPES.join(", ")}.${didYouMean(given, GGUF_TYPES)}`,
-    );
-  }
-  const written = exportGguf(resolveModelFolder(from, printNote), to, {
-    type,
-    overwrite: flags.overwrite === true,
-  });
-  if (flags.json === true) {
-    const { output, tensors, byteLength, notes } = written;
-    process.stdout.write(
-      `${JSON.stringify({ output, to: "gguf", dtype: type, tensors, bytes: byteLength, notes })}\n`,
-    );
-    return;
-  }
-  process.stdout.write(
-    `${to}: ${written.tensors} tensors as ${type}, ${formatBytes(written.byteLength)}\n`,
-  );
-  for (const note of written.notes) process.stdout.write(`  ${note}\n`);
-}
-
-/** A model as a Core ML package whose keys and values are states. Throws `UsageError` for flags that are for programs. */
-function convertToStateful(from: string, to: string, flags: ConvertFlags): void {
-  if (!to.replace(/\/+$/, "").toLowerCase().endsWith(".mlpackage"))
-    throw new UsageError("cli.convert.stateful", "--stateful is for .mlpackage");
-  const { function: name, opset, shape, dim, batchSize, bindConstants, input } = flags;
-  if (
-    [name, opset, batchSize, bindConstants].some((flag) => flag !== undefined) ||
-    shape.length + dim.length + input.length > 0
-  ) {
-    throw new UsageError(
-      "cli.convert.stateful",
-      "--stateful goes with --dtype, --rows, --max-seq-length and --overwrite",
-    );
-  }
-  const given = flags.dtype ?? "float16";
-  const type = PACKAGE_TYPES.find((candidate) => candidate === given.toLowerCase());
-  if (type === undefined) {
-    throw new UsageError(
-      "cli.convert.dtype",
-      `--dtype ${given}: a stateful .mlpackage has ${PACKAGE_TYPES.join(", ")}.${didYouMean(given, PACKAGE_TYPES)}`,
-    );
-  }
-  const sizeOf = (flag: string, text: string | undefined): number | undefined =>
-    text === undefined ? undefined : wholeNumber(flag, text, 1, LARGEST_SIZE);
-  const cacheLength = sizeOf("--max-seq-length", flags.maxSeqLength);
-  const rowCount = sizeOf("--rows", flags.rows);
-  const written = exportPackage(resolveModelFolder(from, printNote), to, {
-    type,
-    ...defined({ cacheLength, rowCount }),
-    overwrite: flags.overwrite === true,
-  });
-  if (flags.json === true) {
-    const report = {
-      ...{ output: to, to: "mlpackage", dtype: type, cache_length: written.cacheLength },
-      ...{ rows: written.rowCount, states: written.states, bytes: written.byteLength },
-    };
-    process.stdout.write(`${JSON.stringify(report)}\n`);
-    return;
-  }
-  process.stdout.write(
-    `${to}: ${type}, ${written.states} states of ${written.cacheLength} positions, ${formatBytes(written.byteLength)}\n`,
-  );
-}
-
-/** A model as a folder that readers in JavaScript generate from. Throws `UsageError` for flags that are for programs. */
-function convertToFolder(from: string, to: string, flags: ConvertFlags): void {
-  const {
-    function: name,
-    opset,
-    shape,
-    dim,
-    batchSize,
-    maxSeqLength,
-    bindConstants,
-    input,
-  } = flags;
-  if (flags.to !== "onnx") {
-    throw new UsageError(
-      "cli.convert.to",
-      `--to ${flags.to ?? ""}: only onnx is a folder; other formats are chosen by the ending of <out>`,
-    );
-  }
-  const isForPrograms =
-    [name, opset, batchSize, maxSeqLength, bindConstants, flags.rows, flags.stateful].some(
-      (flag) => flag !== undefined,
-    ) || shape.length + dim.length + input.length > 0;
-  if (isForPrograms) {
-    throw new UsageError(
-      "cli.convert.to",
-      "--to onnx writes a model whose sizes are open: it goes with --dtype and --overwrite",
-    );
-  }
-  if (/\.(?:onnx|mil|mlpackage|mlmodel|gguf)$/i.test(to)) {
-    throw new UsageError("cli.convert.to", `--to onnx writes a folder, and "${to}" names a file`, {
-      remedy: "Leave the ending out, or --to for a program of fixed sizes.",
-    });
-  }
-  const given = flags.dtype ?? "fp32";
-  const type = ONNX_WEIGHT_TYPES.find((candidate) => candidate === given.toLowerCase());
-  if (type === undefined) {
-    throw new UsageError(
-      "cli.convert.dtype",
-      `--dtype ${given}: an onnx folder has ${ONNX_WEIGHT_TYPES.join(", ")}.${didYouMean(given, ONNX_WEIGHT_TYPES)}`,
-    );
-  }
-  const written = exportOnnxFolder(resolveModelFolder(from, printNote), to, {
-    type,
-    overwrite: flags.overwrite === true,
-  });
-  if (flags.json === true) {
-    const { output, files, nodeCount, notes } = written;
-    process.stdout.write(
-      `${JSON.stringify({ output, to: "onnx", dtype: type, files, nodes: nodeCount, notes })}\n`,
-    );
-    return;
-  }
-  process.stdout.write(`${to}: a decoder of ${written.nodeCount} nodes, ${type}\n`);
-  for (const { path, byteLength } of written.files)
-    process.stdout.write(`  ${path}: ${formatBytes(byteLength)}\n`);
-  for (const note of written.notes) process.stdout.write(`  ${note}\n`);
-}
-
 function convert(from: string, to: string, flags: ConvertFlags): void {
   if (flags.to !== undefined) {
     convertToFolder(from, to, flags);
@@ -279,10 +118,8 @@ function convert(from: string, to: string, flags: ConvertFlags): void {
       "cli.convert.dtype",
       "--dtype is for a .gguf file, --stateful and --to onnx",
     );
-  const size = (flag: string, text: string | undefined): number | undefined =>
-    text === undefined ? undefined : wholeNumber(flag, text, 1, LARGEST_SIZE);
-  const batchSize = size("--batch-size", flags.batchSize);
-  const sequenceLength = size("--max-seq-length", flags.maxSeqLength);
+  const batchSize = sizeOf("--batch-size", flags.batchSize);
+  const sequenceLength = sizeOf("--max-seq-length", flags.maxSeqLength);
   const { notes, files, functions, ops, ...report } = convertFile(from, to, {
     ...parseShapes(flags.shape, flags.dim),
     ...(flags.function !== undefined && { function: flags.function }),
@@ -292,17 +129,12 @@ function convert(from: string, to: string, flags: ConvertFlags): void {
     ...(flags.overwrite !== undefined && { overwrite: flags.overwrite }),
     modelFolderOf: (path) => resolveModelFolder(path, printNote),
   });
-  if (flags.json === true) {
-    process.stdout.write(`${JSON.stringify({ ...report, files, functions, ops, notes })}\n`);
-    return;
-  }
-  process.stdout.write(
-    `${to}: ${report.to} from ${report.from}, ${ops} ops in ${printable(functions.join(", "))}\n`,
+  answer(flags, { ...report, files, functions, ops, notes }, () =>
+    writtenText(
+      `${to}: ${report.to} from ${report.from}, ${ops} ops in ${printable(functions.join(", "))}`,
+      { files, notes },
+    ),
   );
-  for (const { path, byteLength } of files) {
-    process.stdout.write(`  ${path}: ${formatBytes(byteLength)}\n`);
-  }
-  for (const note of notes) process.stdout.write(`  ${printable(note)}\n`);
 }
 
 function opsetOf(name: string): Opset {
