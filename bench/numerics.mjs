@@ -2,7 +2,7 @@
 // sim:m4 with loss and operand scaling, on sim:m4 without either, and with scaling by each contested rule of the
 // engine's arithmetic.
 //   npm run bench:numerics -- --data PATH_TO_TINYSHAKESPEARE
-//     [--preset storyteller|nanogpt-char|storyteller-narrow|nanogpt-char-narrow] [--run cpu|nudged|sim|unscaled|NAME OF A VARIANT]
+//     [--preset storyteller|nanogpt-char|storyteller-narrow|nanogpt-char-narrow] [--run cpu|nudged|nudged-twice|sim|unscaled|NAME OF A VARIANT]
 //                               parts, merged into one result file; several processes may write to it
 //     [--stop-after STEPS]      ends each run early; its losses are compared at that step
 //     [--runs DIR] [--results FILE] [--threads N] [--eval-batches N] [--fresh]
