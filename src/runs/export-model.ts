@@ -130,7 +130,7 @@ function resized({ weights, viewOf }: FusedWeights, config: ModelConfig): FusedW
     viewOf: (name) => {
       const numbers = viewOf(name);
       const type = wanted.get(name);
-      if (type === undefined || !(numbers instanceof Float32Array)) return numbers;
+      if (type === undefined) return numbers;
       const [rows = 0, columns = 0] = staticShape(type);
       if (type.shape.length !== 2 || rows * columns === numbers.length) return numbers;
       return withMeanRows(numbers, rows, columns);

@@ -15,7 +15,6 @@ import {
 } from "../model/index.ts";
 import type { AdapterSource, Model, ModelConfig } from "../model/index.ts";
 import { modelConfigJson, readJsonFile } from "../model/config-json.ts";
-
 import { exportGraph } from "../onnx/export-model.ts";
 import type { ModelProto } from "../onnx/generated/onnx_pb.ts";
 import { withOpenSizes } from "../onnx/open-sizes.ts";
@@ -97,11 +96,7 @@ export function exportOnnxFolder(
   requireFreeOutputs({ paths: [path], inputs: [folder], overwrite });
   const tokenizer = hasTokenizer(folder) ? loadTokenizer(folder) : undefined;
   requireRows(tokenizer?.tokenizer.vocabularySize ?? 0, config.vocabularySize);
-  const { viewOf } = fusedWeights(openModel(folder, adapters));
-  const numbersOf = (name: string): Float32Array => {
-    const view = viewOf(name);
-    return view instanceof Float32Array ? view : new Float32Array(view);
-  };
+  const { viewOf: numbersOf } = fusedWeights(openModel(folder, adapters));
   const model = modelOf(config);
   const decoder = onnxDecoder(model);
   const { graph } = decoder;

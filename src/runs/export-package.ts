@@ -62,11 +62,7 @@ export function exportPackage(
   const config = readModelConfig(folder);
   const cacheLength =
     sizes.cacheLength ?? Math.min(cachedContextLength(config), DEFAULT_CACHE_LENGTH);
-  const { viewOf } = fusedWeights(openModel(folder, adapters));
-  const numbersOf = (name: string): Float32Array => {
-    const view = viewOf(name);
-    return view instanceof Float32Array ? view : new Float32Array(view);
-  };
+  const { viewOf: numbersOf } = fusedWeights(openModel(folder, adapters));
   const main = statefulForward(
     modelOf(config),
     { rowCount, cacheLength, dataType: "fp16" },

@@ -15,7 +15,7 @@ export interface FusedWeights {
   /** Those of the model without adapter, fp32. */
   readonly weights: readonly Weight[];
   /** Reads and adds when it is asked for a weight. */
-  readonly viewOf: WeightView;
+  readonly viewOf: (name: string) => Float32Array;
 }
 
 /**
