@@ -11,6 +11,11 @@ export class RequestError extends Error {
   }
 }
 
+/** Whether what was asked for is not there. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof RequestError && error.status === 404;
+}
+
 const KEY_NAME = "anecdote.key";
 
 /** The page's key, from the address that the command printed; kept for this tab. */

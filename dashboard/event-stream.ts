@@ -1,5 +1,5 @@
 // Server-sent events by fetch: unlike EventSource it sends the page's key, and posts.
-import { isReachable, problemOf, RequestError, requestHeaders } from "./api.ts";
+import { isMissing, isReachable, problemOf, RequestError, requestHeaders } from "./api.ts";
 
 export interface StreamMessage {
   readonly id: string;
@@ -103,7 +103,7 @@ class Follower {
     try {
       await this.#read(connection);
     } catch (error) {
-      isGone = error instanceof RequestError && error.status === 404;
+      isGone = isMissing(error);
     }
     this.#connection = null;
     // Whoever looks again connects again.

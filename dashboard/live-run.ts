@@ -5,7 +5,7 @@ import type { RunAxis } from "../src/runs/run-record.ts";
 import { TrainingClock } from "../src/runs/training-clock.ts";
 import { DRAWN_NAMES } from "../src/server/runs/panels.ts";
 import type { RunDetail, SampleView, SeriesView } from "../src/server/runs/views.ts";
-import { RequestError, ask, messageOf, runPath, withQuery } from "./api.ts";
+import { ask, isMissing, messageOf, runPath, withQuery } from "./api.ts";
 import { axis, shownRange } from "./chart-settings.ts";
 import { follow } from "./event-stream.ts";
 import type { Range } from "./parts/chart.tsx";
@@ -92,8 +92,7 @@ export class LiveRun {
       );
       this.#watchSettings();
     } catch (error) {
-      const isGone = error instanceof RequestError && error.status === 404;
-      if (this.detail.peek() === null || !isGone) this.problem.value = messageOf(error);
+      if (this.detail.peek() === null || !isMissing(error)) this.problem.value = messageOf(error);
       if (this.#isOpen) this.#reload = window.setTimeout(() => void this.#begin(), RETRY_MS);
     }
   }
@@ -168,8 +167,7 @@ export class LiveRun {
     } catch (error) {
       if (count === this.#askedCount) this.#isAsking = false;
       // Of a run that is gone the stream tells.
-      if (!(error instanceof RequestError && error.status === 404))
-        this.problem.value = messageOf(error);
+      if (!isMissing(error)) this.problem.value = messageOf(error);
     }
   }
 
@@ -278,7 +276,7 @@ export class LiveRun {
   #addNumbers(event: NumberedEvent): void {
     if (event.kind === "rewind") {
       // Until the curves come anew, those that are there stay.
-      this.#sequence = event.anew === true ? 0 : this.#sequence;
+      if (event.anew === true) this.#sequence = 0;
       return;
     }
     if (event.sequence <= this.#sequence) return;

@@ -34,6 +34,11 @@ export interface RunGlimpse {
   readonly byteLength: number;
 }
 
+/** Of a log with nothing in it. */
+export function glimpseOfNothing(): RunGlimpse {
+  return glimpseOf([], true, 0);
+}
+
 /**
  * Looks at both ends of a run's log and at `sampleCount` places between. Throws `RunError` for a log of a later version;
  * a missing log is an empty one.
@@ -44,7 +49,7 @@ export function glimpseRun(runFolder: string, sampleCount: number): RunGlimpse {
   try {
     handle = openSync(path, "r");
   } catch {
-    return glimpseOf([], true, 0);
+    return glimpseOfNothing();
   }
   try {
     const byteLength = fstatSync(handle).size;

@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import { lowerBound } from "../util/plot/down-sample.ts";
 import { listCheckpoints } from "./checkpoint.ts";
 import { RunError } from "./errors.ts";
-import { glimpseRun } from "./run-glimpse.ts";
+import { glimpseOfNothing, glimpseRun } from "./run-glimpse.ts";
 import type { RunGlimpse } from "./run-glimpse.ts";
 import { folderByteLength, stateAfter } from "./run-summary.ts";
 import type { RunState } from "./run-summary.ts";
@@ -55,8 +55,11 @@ export function runRow(folder: string, known: KnownOfRun = {}): RunRow {
     return rowOf(folder, glimpse(), bytes);
   } catch (error) {
     if (!(error instanceof RunError)) throw error;
-    const nothing = glimpseOfNothing(bytes);
-    return { ...rowOf(folder, nothing, bytes), state: "unreadable", problem: error.message };
+    return {
+      ...rowOf(folder, glimpseOfNothing(), bytes),
+      state: "unreadable",
+      problem: error.message,
+    };
   }
 }
 
@@ -82,14 +85,6 @@ function rowOf(folder: string, glimpse: RunGlimpse, byteLength: number): RunRow 
     updatedAt: glimpse.updatedAt ?? null,
     byteLength,
     losses: evenly(reports),
-  };
-}
-
-function glimpseOfNothing(byteLength: number): RunGlimpse {
-  return {
-    ...{ first: undefined, start: undefined, last: undefined, lastReport: undefined },
-    ...{ lastEvaluation: undefined, isPaused: false, updatedAt: undefined, reports: [] },
-    ...{ isWhole: true, byteLength },
   };
 }
 

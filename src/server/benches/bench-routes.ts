@@ -1,5 +1,5 @@
-import { existsSync, readdirSync, realpathSync } from "node:fs";
-import { basename, join, sep } from "node:path";
+import { existsSync, readdirSync } from "node:fs";
+import { basename, join } from "node:path";
 import { parseReport, reportParts, reportTitle } from "../../measure/engine-bench/index.ts";
 import type { EngineReport } from "../../measure/engine-bench/index.ts";
 import { readSmallFile } from "../../util/byte-source.ts";
@@ -8,6 +8,7 @@ import { chipByName } from "../../chip/chips.ts";
 import { ChipError } from "../../chip/errors.ts";
 import { rooflineSvg } from "../../measure/published/roofline.ts";
 import type { Application } from "../application.ts";
+import { belowOf } from "../below.ts";
 import { Refusal } from "../errors.ts";
 import type { BenchRow, BenchView } from "./views.ts";
 
@@ -62,11 +63,11 @@ ${sections}`,
 /** Names of folders with a report that do not lead out of the root. */
 function foldersOf(root: string): readonly string[] {
   if (!existsSync(root)) return [];
-  const above = `${realpathSync(root)}${sep}`;
+  const isInside = belowOf(root);
   return readdirSync(root)
     .sort()
     .filter((id) => id === basename(id) && existsSync(join(root, id, REPORT)))
-    .filter((id) => realpathSync(join(root, id, REPORT)).startsWith(above));
+    .filter((id) => isInside(join(root, id, REPORT)));
 }
 
 function reportOf(root: string, id: string): EngineReport {

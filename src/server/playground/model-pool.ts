@@ -3,11 +3,11 @@ import { TextService } from "../../generate/service/text-service.ts";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
 import { AnecdoteError } from "../../util/errors.ts";
 import { didYouMean } from "../../util/nearest.ts";
+import { belowOf } from "../below.ts";
 import { Refusal } from "../errors.ts";
 import { ServerMetrics } from "../metrics.ts";
 import type { OpenAiParts } from "../openai/answers.ts";
 import { ServedModels } from "../openai/served-models.ts";
-import { isBelow } from "../runs/run-store.ts";
 import type { RunStore } from "../runs/run-store.ts";
 
 /** Two stand side by side, and one more is on its way. */
@@ -69,8 +69,9 @@ export class ModelPool {
 
   #folderOf(name: string): string {
     const [run = "", checkpoint, ...more] = name.split("/");
+    const isInside = belowOf(this.#store.root);
     const checkpoints = listCheckpoints(this.#store.folder(run)).filter(({ folder }) =>
-      isBelow(folder, this.#store.root),
+      isInside(folder),
     );
     const names = checkpoints.map(({ folder }) => basename(folder));
     const found =

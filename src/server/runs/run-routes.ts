@@ -31,7 +31,9 @@ const curveSchema = z.object({
   to: number.optional(),
   points: z.coerce.number().int().min(10).max(MOST_POINTS).default(1000),
 });
-const names = z.string().transform((text) => text.split(",").filter((name) => name !== ""));
+const commaSeparated = (text: string): readonly string[] =>
+  text.split(",").filter((name) => name !== "");
+const names = z.string().transform(commaSeparated);
 const seriesSchema = curveSchema.extend({ names });
 const comparisonSchema = curveSchema.extend({ name: z.string().default("train_loss") });
 const samplesSchema = z.object({ limit: z.coerce.number().int().min(1).max(10_000).default(200) });
@@ -136,7 +138,7 @@ function requestOf({ points, axis, from, to }: z.infer<typeof curveSchema>): Cur
 function runsOf(context: Context): readonly string[] {
   return [
     ...(context.req.queries("run") ?? []),
-    ...(context.req.query("runs") ?? "").split(",").filter((name) => name !== ""),
+    ...commaSeparated(context.req.query("runs") ?? ""),
   ];
 }
 

@@ -1,5 +1,5 @@
-import { existsSync, lstatSync, readFileSync, realpathSync, statSync } from "node:fs";
-import { basename, join, sep } from "node:path";
+import { existsSync, lstatSync, readFileSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
 import { listCheckpoints } from "../../runs/checkpoint.ts";
 import { CONFIG_FILE } from "../../runs/config-file.ts";
 import { RunError } from "../../runs/errors.ts";
@@ -17,9 +17,11 @@ import {
   listRuns,
   settingsOf,
 } from "../../runs/run-summary.ts";
+import { defined } from "../../util/defined.ts";
 import { downSample } from "../../util/plot/down-sample.ts";
 import type { Curve } from "../../util/plot/down-sample.ts";
 import { nearestName } from "../../util/nearest.ts";
+import { belowOf } from "../below.ts";
 import { Refusal } from "../errors.ts";
 import type { CheckpointView, ComparisonView, RunDetail, RunRow, SeriesView } from "./views.ts";
 
@@ -65,8 +67,9 @@ export class RunStore {
   }
 
   get ids(): readonly string[] {
+    const isInside = belowOf(this.root);
     return listRuns(this.root)
-      .filter((folder) => staysBelow(folder, this.root))
+      .filter((folder) => staysBelow(folder, isInside))
       .map((folder) => basename(folder));
   }
 
@@ -74,7 +77,7 @@ export class RunStore {
   folder(id: string): string {
     const folder = join(this.root, id);
     const isName = id !== "" && id === basename(id) && id !== "." && id !== "..";
-    if (isName && existsSync(folder) && staysBelow(folder, this.root) && isRun(folder))
+    if (isName && existsSync(folder) && staysBelow(folder, belowOf(this.root)) && isRun(folder))
       return folder;
     const near = nearestName(id, this.ids);
     throw new Refusal(
@@ -286,7 +289,7 @@ function curveOfGlimpse(
   return downSample(
     points.map(({ x }) => x),
     points.map(({ value }) => value),
-    { limit, ...(from !== undefined && { from }), ...(to !== undefined && { to }) },
+    { limit, ...defined({ from, to }) },
   );
 }
 
@@ -294,11 +297,7 @@ function curveOf(record: RunRecord, name: string, request: CurveRequest): Curve 
   const { axis, from, to, limit } = request;
   const series = record.series(name, axis);
   if (series === undefined) return undefined;
-  return downSample(series.x, series.y, {
-    limit,
-    ...(from !== undefined && { from }),
-    ...(to !== undefined && { to }),
-  });
+  return downSample(series.x, series.y, { limit, ...defined({ from, to }) });
 }
 
 /** The error by which a run's last process ended. */
@@ -312,24 +311,15 @@ function lastOf(list: { readonly length: number; readonly [index: number]: numbe
 }
 
 /** Whether a run's folder and what is told of it stand below another folder, links followed. */
-function staysBelow(folder: string, root: string): boolean {
+function staysBelow(folder: string, isInside: (path: string) => boolean): boolean {
   return [folder, eventsPath(folder), join(folder, CONFIG_FILE)].every(
-    (path) => isBelow(path, root) || (path !== folder && !isThere(path)),
+    (path) => isInside(path) || (path !== folder && !isThere(path)),
   );
 }
 
 /** Whether there is anything of this name, a link that leads nowhere included. */
 function isThere(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
-}
-
-/** Whether a file or folder, links followed, stands below another. */
-export function isBelow(path: string, root: string): boolean {
-  try {
-    return realpathSync.native(path).startsWith(`${realpathSync.native(root)}${sep}`);
-  } catch {
-    return false;
-  }
 }
 
 /** Whether a model's folder has a chat template, by its files alone: a tokenizer takes long to read. */
