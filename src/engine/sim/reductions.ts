@@ -184,7 +184,9 @@ const logSumExp: SimKernel = (call, context) => {
   const logs = result.numbers();
   for (let row = 0; row < outer; row++) {
     const largest = pairs[2 * row] ?? NaN;
-    logs[row] = roundToHalfBy(Math.fround(largest + log(pairs[2 * row + 1] ?? NaN)), ties);
+    const sum = largest + log(pairs[2 * row + 1] ?? NaN);
+    // As the kernels round doubles: ties to even go through fp32.
+    logs[row] = roundToHalfBy(ties === "half-away" ? sum : Math.fround(sum), ties);
   }
   arena.release(sums);
   done();

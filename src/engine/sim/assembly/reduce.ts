@@ -1,6 +1,6 @@
 // Reductions of fp16 numbers held as fp32, over rows or over the rows of a matrix.
 import { exponential, exponentialPair } from "./shared/exponential";
-import { bitsOf, roundHalf, roundOne } from "./shared/half";
+import { bitsOf, roundDouble, roundHalf, roundOne } from "./shared/half";
 
 /** What is summed and what becomes of the sum. */
 const SQUARES: u32 = 1;
@@ -48,7 +48,7 @@ function exactSum(from: usize, step: usize, count: u32, flags: u32): f32 {
     sum += flags & SQUARES ? value * value : value;
     from += step;
   }
-  return roundOne(<f32>(flags & MEAN ? sum / <f64>count : sum), (flags & AWAY) != 0);
+  return roundDouble(flags & MEAN ? sum / <f64>count : sum, (flags & AWAY) != 0);
 }
 
 function treeSum(from: usize, count: u32, flags: u32, scratch: usize): f32 {
@@ -330,7 +330,7 @@ export function softmax(
       v128.store(to + (i << 2), roundHalf(v128.shuffle<i64>(a, b, 0, 2), isAway));
     }
     for (; i < size; i++)
-      store<f32>(to + (i << 2), roundOne(<f32>(load<f64>(scratch + (i << 3)) / sum), isAway));
+      store<f32>(to + (i << 2), roundDouble(load<f64>(scratch + (i << 3)) / sum, isAway));
   }
 }
 
@@ -388,7 +388,7 @@ export function normalize(
     for (let i: usize = 0; i < size; i++) {
       const normal = (<f64>load<f32>(from + (i << 2)) - mean) * scale;
       const value = normal * <f64>load<f32>(gamma + (i << 2)) + <f64>load<f32>(beta + (i << 2));
-      store<f32>(to + (i << 2), roundOne(<f32>value, isAway != 0));
+      store<f32>(to + (i << 2), roundDouble(value, isAway != 0));
     }
   }
 }

@@ -53,6 +53,18 @@ export function roundOne(x: f32, isAway: bool): f32 {
   return f32x4.extract_lane(roundHalf(f32x4.splat(x), isAway), 0);
 }
 
+/**
+ * A double to fp16. Halves that go away from 0 are found by the double itself: what is cut off behind fp32's digits never
+ * reaches one. Ties to even go through fp32.
+ */
+@inline
+export function roundDouble(x: f64, isAway: bool): f32 {
+  let single = <f32>x;
+  if (isAway && abs<f64>(<f64>single) > abs<f64>(x))
+    single = reinterpret<f32>(reinterpret<u32>(single) - 1);
+  return roundOne(single, isAway);
+}
+
 /** fp16 bits of fp16 numbers: times 2^-112 the exponent is fp16's, subnormals included. */
 @inline
 export function bitsOf(x: v128): v128 {
