@@ -370,15 +370,20 @@ describe.skipIf(CHROMIUM === undefined)("the page in a real browser", () => {
     const page = await opened("/");
     for (const path of ["/", "/run/metered/plan", "/playground/talker", "/files"]) {
       await visit(page, path);
-      // Each gets a number; every one of them has to be met by Tab.
-      const count = await page.evaluate(`{
+      // Each gets a number, once what answers bring has come; every one of them has to be met by Tab.
+      const count = await page.evaluate(`(async () => {
         const usable = "a[href], button, input, select, textarea, summary, [tabindex='0']";
-        const seen = [...document.querySelectorAll(usable)].filter((element) =>
+        const find = () => [...document.querySelectorAll(usable)].filter((element) =>
           !element.disabled && element.checkVisibility() && element.type !== "file");
+        let seen = [];
+        for (let now = find(); now.length !== seen.length || now.some((one, at) => one !== seen[at]); now = find()) {
+          seen = now;
+          await new Promise((resolve) => setTimeout(resolve, 200));
+        }
         seen.forEach((element, index) => element.setAttribute("data-reach", index));
         document.activeElement?.blur();
-        seen.length;
-      }`);
+        return seen.length;
+      })()`);
       const met = new Set<string>();
       for (let press = 0; press < Number(count) + 5; press++) {
         await page.keyboard.press("Tab");
