@@ -1,11 +1,11 @@
 import { numericLiteral } from "../mil/literal.ts";
 import type { Literal } from "../mil/program.ts";
 import { isFloat, tensorType } from "../mil/types.ts";
-import { roundToFloat16 } from "../util/float16.ts";
+import { LARGEST_FLOAT16, roundToFloat16 } from "../util/float16.ts";
 import type { Writer } from "./writer.ts";
 
 /** The largest fp16 number. */
-export const LARGEST_HALF = 65504;
+export const LARGEST_HALF = LARGEST_FLOAT16;
 /** The smallest fp16 number above 0. */
 export const SMALLEST_HALF = 2 ** -24;
 /** From here on numbers have all of fp16's digits. */

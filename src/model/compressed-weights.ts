@@ -6,6 +6,7 @@ import { ModelError } from "./errors.ts";
 import { weightIdentifier } from "./stage-inliner.ts";
 import type { WeightWriter } from "./stage-inliner.ts";
 import type { WeightSpec } from "./weights.ts";
+import { LARGEST_FLOAT16 } from "../util/float16.ts";
 
 /**
  * How a Core ML package holds a model's matrices. float16: as they are. int8: codes with a scale for each row. palette4:
@@ -14,7 +15,6 @@ import type { WeightSpec } from "./weights.ts";
 export const PACKAGE_TYPES = ["float16", "int8", "palette4"] as const;
 export type PackageType = (typeof PACKAGE_TYPES)[number];
 
-const LARGEST_FLOAT16 = 65_504;
 const ROWS_A_PALETTE = 16;
 const PALETTE_SIZE = 16;
 /** Steps of the histogram that palettes are found on, and rounds of finding them. */

@@ -275,6 +275,19 @@ function valueInfo(name: string, dataType: DataType, shape: readonly number[]): 
   });
 }
 
+/** A node with one result and named after it, for a graph that is changed after it was written. */
+export function madeNode(
+  opType: string,
+  input: readonly string[],
+  output: string,
+  attributes: Readonly<Record<string, bigint>> = {},
+): NodeProto {
+  return create(NodeProtoSchema, {
+    ...{ opType, name: `make.${output}`, input: [...input], output: [output] },
+    attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
+  });
+}
+
 function attribute(name: string, value: Exclude<AttributeValue, undefined>): AttributeProto {
   if (typeof value === "bigint")
     return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: value });

@@ -1,14 +1,8 @@
 import { create, equals } from "@bufbuild/protobuf";
 import { OnnxError } from "./errors.ts";
-import {
-  AttributeProto_AttributeType,
-  AttributeProtoSchema,
-  NodeProtoSchema,
-  TensorProto_DataType,
-  TensorProtoSchema,
-} from "./generated/onnx_pb.ts";
+import { madeNode } from "./graph-writer.ts";
+import { NodeProtoSchema, TensorProto_DataType, TensorProtoSchema } from "./generated/onnx_pb.ts";
 import type {
-  AttributeProto,
   GraphProto,
   NodeProto,
   TensorProto,
@@ -179,8 +173,11 @@ class SizeNodes {
   define({ name, dims }: TensorProto, entries: readonly Monomial[]): void {
     this.#defined.add(name);
     const parts = entries.map((entry) => this.#product(entry));
-    if (dims.length === 1) this.#node("Concat", parts, name, [integer("axis", 0)]);
-    else this.#node("Squeeze", parts, name);
+    this.nodes.push(
+      dims.length === 1
+        ? madeNode("Concat", parts, name, { axis: 0n })
+        : madeNode("Squeeze", parts, name),
+    );
   }
 
   /** The value [1] of a product. */
@@ -197,13 +194,14 @@ class SizeNodes {
       else {
         const left = factor === 1 ? { factor, sizes: [size] } : { factor, sizes: [] };
         const right = { factor: 1, sizes: factor === 1 ? rest : sizes };
-        this.#node("Mul", [this.#product(left), this.#product(right)], name);
+        this.nodes.push(madeNode("Mul", [this.#product(left), this.#product(right)], name));
       }
     });
   }
 
   #shape({ input, axis }: OpenSize, name: string): void {
-    this.#node("Shape", [input], name, [integer("start", axis), integer("end", axis + 1)]);
+    const range = { start: BigInt(axis), end: BigInt(axis + 1) };
+    this.nodes.push(madeNode("Shape", [input], name, range));
   }
 
   #once(text: string, make: (name: string) => void): string {
@@ -214,22 +212,4 @@ class SizeNodes {
     make(name);
     return name;
   }
-
-  #node(
-    opType: string,
-    input: readonly string[],
-    output: string,
-    attribute: AttributeProto[] = [],
-  ): void {
-    const facts = { opType, name: `make.${output}`, input: [...input], output: [output] };
-    this.nodes.push(create(NodeProtoSchema, { ...facts, attribute }));
-  }
-}
-
-function integer(name: string, value: number): AttributeProto {
-  return create(AttributeProtoSchema, {
-    name,
-    type: AttributeProto_AttributeType.INT,
-    i: BigInt(value),
-  });
 }

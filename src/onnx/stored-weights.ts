@@ -1,13 +1,9 @@
 import { create } from "@bufbuild/protobuf";
-import { float32ToFloat16 } from "../util/float16.ts";
+import { elementCount } from "../mil/types.ts";
+import { float32ToFloat16, LARGEST_FLOAT16 } from "../util/float16.ts";
 import { OnnxError } from "./errors.ts";
-import {
-  AttributeProto_AttributeType,
-  AttributeProtoSchema,
-  NodeProtoSchema,
-  TensorProto_DataType,
-  TensorProtoSchema,
-} from "./generated/onnx_pb.ts";
+import { madeNode } from "./graph-writer.ts";
+import { TensorProto_DataType, TensorProtoSchema } from "./generated/onnx_pb.ts";
 import type { GraphProto, NodeProto, TensorProto } from "./generated/onnx_pb.ts";
 
 /**
@@ -31,8 +27,8 @@ export interface StoredWeight {
   readonly bytesOf: (numbers: Float32Array) => readonly Uint8Array[];
 }
 
-const LARGEST_FLOAT16 = 65_504;
 const LARGEST_CODE = 127;
+const toFloat = { to: BigInt(TensorProto_DataType.FLOAT) };
 
 /**
  * Turns inputs of the graph into stored weights: the graph loses the inputs and gains the nodes that widen them; the
@@ -55,14 +51,14 @@ export function storeWeights(
       case "fp32":
         return plain(weight);
       case "fp16":
-        widening.push(node("Cast", [half(weight.name)], weight.name, [toFloat]));
+        widening.push(madeNode("Cast", [half(weight.name)], weight.name, toFloat));
         return halved(weight);
       case "q8":
         if (weight.shape.length !== 2) return plain(weight);
         pickCodes(graph, weight.name);
         if (isRead(graph, weight.name))
           widening.push(
-            node("DequantizeLinear", partsOf(weight.name), weight.name, [integer("axis", 0)]),
+            madeNode("DequantizeLinear", partsOf(weight.name), weight.name, { axis: 0n }),
           );
         return coded(weight);
     }
@@ -81,7 +77,7 @@ function plain({ name, shape }: GraphWeight): StoredWeight {
   return {
     name,
     tensors: [tensor(name, shape, TensorProto_DataType.FLOAT)],
-    byteLengths: [4 * countOf(shape)],
+    byteLengths: [4 * elementCount(shape)],
     bytesOf: (numbers) => [bytesIn(numbers)],
   };
 }
@@ -90,7 +86,7 @@ function halved({ name, shape }: GraphWeight): StoredWeight {
   return {
     name,
     tensors: [tensor(half(name), shape, TensorProto_DataType.FLOAT16)],
-    byteLengths: [2 * countOf(shape)],
+    byteLengths: [2 * elementCount(shape)],
     bytesOf: (numbers) => {
       const large = numbers.find((number) => !(Math.abs(number) <= LARGEST_FLOAT16));
       if (large !== undefined) {
@@ -145,9 +141,9 @@ function pickCodes(graph: GraphProto, name: string): void {
     if (one.opType !== "Gather" || table !== name || !picksRows(one)) return [one];
     const picked = [`${output}.codes`, `${output}.scales`] as const;
     return [
-      node("Gather", [codes, indices], picked[0], [integer("axis", 0)]),
-      node("Gather", [scales, indices], picked[1], [integer("axis", 0)]),
-      node("DequantizeLinear", picked, output, [integer("axis", 0)]),
+      madeNode("Gather", [codes, indices], picked[0], { axis: 0n }),
+      madeNode("Gather", [scales, indices], picked[1], { axis: 0n }),
+      madeNode("DequantizeLinear", picked, output, { axis: 0n }),
     ];
   });
 }
@@ -161,34 +157,10 @@ function isRead(graph: GraphProto, name: string): boolean {
   return graph.node.some(({ input }) => input.includes(name));
 }
 
-function countOf(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
-}
-
 function bytesIn(numbers: Float32Array | Uint16Array | Int8Array): Uint8Array {
   return new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
 }
 
 function tensor(name: string, shape: readonly number[], dataType: number): TensorProto {
   return create(TensorProtoSchema, { name, dims: shape.map(BigInt), dataType });
-}
-
-const toFloat = integer("to", TensorProto_DataType.FLOAT);
-
-function integer(name: string, value: number) {
-  return create(AttributeProtoSchema, {
-    name,
-    type: AttributeProto_AttributeType.INT,
-    i: BigInt(value),
-  });
-}
-
-function node(
-  opType: string,
-  input: readonly string[],
-  output: string,
-  attribute: NodeProto["attribute"],
-): NodeProto {
-  const facts = { opType, name: `make.${output}`, input: [...input], output: [output], attribute };
-  return create(NodeProtoSchema, facts);
 }

@@ -1,11 +1,6 @@
-import { create } from "@bufbuild/protobuf";
-import {
-  AttributeProto_AttributeType,
-  AttributeProtoSchema,
-  NodeProtoSchema,
-  TensorProto_DataType,
-} from "./generated/onnx_pb.ts";
+import { TensorProto_DataType } from "./generated/onnx_pb.ts";
 import type { GraphProto } from "./generated/onnx_pb.ts";
+import { madeNode } from "./graph-writer.ts";
 
 /** Inputs of int32 take int64 instead, as most runtimes' callers have token ids, and are narrowed first. */
 export function widenIntegerInputs(graph: GraphProto): void {
@@ -17,15 +12,8 @@ export function widenIntegerInputs(graph: GraphProto): void {
     tensor.elemType = TensorProto_DataType.INT64;
     narrowed.set(name, `${name}.int32`);
   }
-  const to = create(AttributeProtoSchema, {
-    name: "to",
-    type: AttributeProto_AttributeType.INT,
-    i: BigInt(TensorProto_DataType.INT32),
-  });
   for (const node of graph.node) node.input = node.input.map((name) => narrowed.get(name) ?? name);
-  const casts = [...narrowed].map(([name, output]) => {
-    const facts = { opType: "Cast", name: `make.${output}`, input: [name], output: [output] };
-    return create(NodeProtoSchema, { ...facts, attribute: [to] });
-  });
+  const to = BigInt(TensorProto_DataType.INT32);
+  const casts = [...narrowed].map(([name, output]) => madeNode("Cast", [name], output, { to }));
   graph.node = [...casts, ...graph.node];
 }

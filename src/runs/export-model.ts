@@ -23,6 +23,7 @@ import type { DescribedTokenizer } from "../text/index.ts";
 import { staticShape } from "../mil/types.ts";
 import { RunError } from "./errors.ts";
 import { requireRows } from "./model-fit.ts";
+import { LARGEST_FLOAT16 } from "../util/float16.ts";
 
 /** How an exported model stores its weights, as `torch_dtype` spells it. */
 export const WEIGHT_TYPES = ["float32", "bfloat16", "float16"] as const;
@@ -33,7 +34,6 @@ const STORED: Readonly<Record<WeightType, StoredFloat>> = {
   bfloat16: "BF16",
   float16: "F16",
 };
-const LARGEST_FLOAT16 = 65504;
 
 /** How a model's folder is written. */
 export interface ExportOptions {

@@ -2,6 +2,9 @@ const scratch = new DataView(new ArrayBuffer(4));
 /** 2^-14, the smallest normal number, to 2^16. */
 const powers = Float64Array.from({ length: 31 }, (_, index) => 2 ** (index - 14));
 
+/** The largest fp16 number. */
+export const LARGEST_FLOAT16 = 65_504;
+
 /** Rounds to the nearest fp16 number, ties to even, and returns its 16 bits. NaN becomes 0x7e00. */
 export function float16Bits(value: number): number {
   scratch.setFloat32(0, value);

@@ -1,5 +1,5 @@
 import { FunctionBuilder } from "../../../mil/builder.ts";
-import { tensorType } from "../../../mil/types.ts";
+import { elementCount, tensorType } from "../../../mil/types.ts";
 import { Random } from "../../../util/random.ts";
 import type { FunctionCompiler, TensorPlace } from "../compiler.ts";
 
@@ -57,11 +57,10 @@ async function productOf(
 
 /** Memory of a tensor; drawn numbers where a seed is given, zeros otherwise. */
 function place(name: string, shape: readonly number[], seed?: number): TensorPlace {
-  const count = shape.reduce((product, size) => product * size, 1);
-  const numbers = new Float32Array(count);
+  const numbers = new Float32Array(elementCount(shape));
   if (seed !== undefined) {
     const random = new Random(seed);
-    for (let at = 0; at < count; at++) numbers[at] = random.normal();
+    for (let at = 0; at < numbers.length; at++) numbers[at] = random.normal();
   }
   const { buffer, byteLength } = numbers;
   return { name, shape, dataType: "fp32", buffer, byteOffset: 0, byteLength };
