@@ -1,6 +1,6 @@
 import { assembleFunction } from "../mil/assemble.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
-import { replaceOperands, valuesReadBy } from "../mil/traverse.ts";
+import { makersOf, replaceOperands, valuesReadBy } from "../mil/traverse.ts";
 import type { ReverseSweep } from "./reverse.ts";
 
 export interface DerivativeFunctions {
@@ -8,15 +8,6 @@ export interface DerivativeFunctions {
   readonly backward: MilFunction;
   /** Results of `forward` that `backward` takes besides inputs and gradients. */
   readonly taps: readonly string[];
-}
-
-/** The op that makes each value of a function. */
-export function makersOf(fn: MilFunction): ReadonlyMap<Value, Operation> {
-  const makers = new Map<Value, Operation>();
-  for (const operation of fn.operations) {
-    for (const output of operation.outputs) makers.set(output, operation);
-  }
-  return makers;
 }
 
 /** Values of the function that its derivative's ops read or hand out, inputs included. */

@@ -2,11 +2,11 @@ import { OpCall } from "../mil/op-call.ts";
 import type { OpKind, OpRow } from "../mil/op-row.ts";
 import { opRow } from "../mil/ops/index.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
-import { isPure, valuesReadBy } from "../mil/traverse.ts";
+import { isPure, makersOf, valuesReadBy } from "../mil/traverse.ts";
 import { byteLengthOf, elementCount } from "../mil/types.ts";
 import { shapeOf } from "./emit.ts";
 import { GradError } from "./errors.ts";
-import { makersOf, valuesNeeded } from "./partition.ts";
+import { valuesNeeded } from "./partition.ts";
 import type { ReverseSweep } from "./reverse.ts";
 
 /** An op of the function as the choice of taps sees it. */

@@ -2,7 +2,7 @@ import { assembleFunction } from "../mil/assemble.ts";
 import { opRow } from "../mil/ops/index.ts";
 import { isValue, literalOf, operandsOf } from "../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
-import { replaceOperands, valuesReadBy } from "../mil/traverse.ts";
+import { makersOf, readersOf, replaceOperands, valuesReadBy } from "../mil/traverse.ts";
 import { elementCount, isFloat, staticShape } from "../mil/types.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { isFloatTensor, knownShape, operandOf, scalarConstant } from "../passes/match.ts";
@@ -50,7 +50,8 @@ export function linearOnly(plan: Plan): Plan {
 
 /** A part of a program; its function reads the program's inputs and what earlier parts have passed on. */
 interface Part {
-  readonly place: Place;
+  /** What tells it from the program's other parts; empty for a program that stays whole. */
+  readonly suffix: string;
   readonly program: PlanProgram;
 }
 
@@ -89,11 +90,7 @@ function splitOf(program: PlanProgram, resultsLast: boolean): Split {
   const { function: fn } = program;
   const levels = levelsOf(fn);
   const last = Math.max(0, ...levels.values());
-  const makers = new Map<Value, Operation>();
-  for (const operation of fn.operations)
-    for (const output of operation.outputs) makers.set(output, operation);
-  const isConstant = (value: Value): boolean =>
-    literalOf(value) !== undefined || makers.get(value)?.type === "const";
+  const makers = makersOf(fn);
   const isPassed = (value: Value): boolean =>
     value.type.kind === "tensor" && isFloat(value.type.dataType);
   const used = [...new Set(levels.values())].toSorted((a, b) => a - b);
@@ -103,7 +100,7 @@ function splitOf(program: PlanProgram, resultsLast: boolean): Split {
     return {
       parts: [
         {
-          place: isHosts ? "host" : "engine",
+          suffix: "",
           program: isHosts ? Object.freeze({ ...program, onHost: NOT_LINEAR }) : program,
         },
       ],
@@ -129,7 +126,7 @@ function splitOf(program: PlanProgram, resultsLast: boolean): Split {
         return;
       }
       const maker = makers.get(value);
-      if (maker === undefined || maker.type === "const" || isConstant(value)) return;
+      if (maker === undefined || maker.type === "const" || literalOf(value) !== undefined) return;
       const made = levels.get(maker) ?? 0;
       if (operations.has(maker)) return;
       if (made !== level && isPassed(value)) {
@@ -161,7 +158,8 @@ function splitOf(program: PlanProgram, resultsLast: boolean): Split {
   const counts = { engine: 0, host: 0 };
   const functions = parts.map(({ level, operations, reads }): Part => {
     const place = placeOf(level);
-    const name = `${program.name} (${place} ${++counts[place]})`;
+    const suffix = ` (${place} ${++counts[place]})`;
+    const name = `${program.name}${suffix}`;
     const ports = new Map<Value, Value>();
     for (const value of reads) {
       const passed = passedName.get(value);
@@ -190,7 +188,7 @@ function splitOf(program: PlanProgram, resultsLast: boolean): Split {
     );
     const { onHost: _, ...rest } = program;
     return {
-      place,
+      suffix,
       program: Object.freeze({
         ...rest,
         name,
@@ -237,10 +235,8 @@ function engineOperations(fn: MilFunction): ReadonlySet<Operation> {
   const found = new Set<Operation>();
   const values = new Set<Value>();
   const inputs = new Set<Operand>(fn.inputs);
-  const readers = new Map<Value, Operation[]>();
+  const readers = readersOf(fn);
   for (const operation of fn.operations) {
-    for (const value of valuesReadBy(operation))
-      readers.set(value, [...(readers.get(value) ?? []), operation]);
     if (!isProduct(operation) && !isLinearIn(operation, values, inputs)) continue;
     found.add(operation);
     for (const output of operation.outputs) values.add(output);
@@ -307,8 +303,7 @@ function splitDispatch(dispatch: Dispatch, { parts, between }: Split): readonly 
   const [only] = parts;
   if (parts.length === 1 && only !== undefined)
     return [{ ...dispatch, program: only.program.name }];
-  const counts = { engine: 0, host: 0 };
-  return parts.map(({ place, program }) => {
+  return parts.map(({ suffix, program }) => {
     const inputs = new Map<string, Binding>();
     for (const { name } of program.function.inputs) {
       const passed = between.get(name);
@@ -324,7 +319,7 @@ function splitDispatch(dispatch: Dispatch, { parts, between }: Split): readonly 
         outputs.set(name, { buffer: passed.name, offset: 0, mode: "write" });
       else if (own !== undefined) outputs.set(name, own);
     }
-    const label = `${dispatch.label} (${place} ${++counts[place]})`;
+    const label = `${dispatch.label}${suffix}`;
     return { label, program: program.name, inputs, outputs };
   });
 }

@@ -1,7 +1,7 @@
 import { numericLiteral } from "../mil/literal.ts";
 import { isValue, literalOf } from "../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
-import { valuesReadBy } from "../mil/traverse.ts";
+import { makersOf, readersOf } from "../mil/traverse.ts";
 import { elementCount } from "../mil/types.ts";
 import { bothWays, knownShape, operandOf, scalarConstant } from "../passes/match.ts";
 import { rewriting, rewritingOnce } from "../passes/rewrite.ts";
@@ -144,22 +144,17 @@ function commonFactor(
 
 /** Nothing where something else reads what would change. */
 function findShares(fn: MilFunction): Shares | undefined {
-  const makers = new Map<Operand, Operation>();
-  const readers = new Map<Value, Operation[]>();
-  for (const operation of fn.operations) {
-    for (const output of operation.outputs) makers.set(output, operation);
-    for (const value of valuesReadBy(operation))
-      readers.set(value, [...(readers.get(value) ?? []), operation]);
-  }
+  const makers = makersOf(fn);
+  const readers = readersOf(fn);
   const outputs = new Set<Value>(fn.outputs);
-  const readersOf = (value: Value): readonly Operation[] =>
+  const readersInside = (value: Value): readonly Operation[] =>
     outputs.has(value) ? [] : (readers.get(value) ?? []);
   const makerOf = (operand: Operand | undefined, type: string): Operation | undefined => {
-    const maker = operand === undefined ? undefined : makers.get(operand);
+    const maker = operand !== undefined && isValue(operand) ? makers.get(operand) : undefined;
     return maker?.type === type ? maker : undefined;
   };
   for (const operation of fn.operations) {
-    const found = sharesOf(operation, makerOf, readersOf);
+    const found = sharesOf(operation, makerOf, readersInside);
     if (found !== undefined) return found;
   }
   return undefined;
@@ -169,7 +164,7 @@ function findShares(fn: MilFunction): Shares | undefined {
 function sharesOf(
   share: Operation,
   makerOf: (operand: Operand | undefined, type: string) => Operation | undefined,
-  readersOf: (value: Value) => readonly Operation[],
+  readersInside: (value: Value) => readonly Operation[],
 ): Shares | undefined {
   if (share.type !== "mul") return undefined;
   const [pair] = [...bothWays(share)].filter(([e]) => makerOf(e, "exp") !== undefined);
@@ -189,24 +184,24 @@ function sharesOf(
     sums: new Set<Value>(),
     logarithms: new Set<Value>(),
   };
-  for (const reader of readersOf(largest)) {
+  for (const reader of readersInside(largest)) {
     const [result] = reader.outputs;
     if (result === undefined) return undefined;
     if (reader.type === "sub" && operandOf(reader, "y") === largest) found.differences.add(result);
     else if (reader.type === "add" && isLogarithm(reader, makerOf)) {
-      const [last, ...others] = readersOf(result);
+      const [last, ...others] = readersInside(result);
       if (others.length > 0 || last?.type !== "add") return undefined;
       if (powerOfTwo(scalarConstant(operandOf(last, "y"))) === undefined) return undefined;
       for (const output of last.outputs) found.logarithms.add(output);
     } else return undefined;
   }
   for (const value of found.differences) {
-    const [reader, ...others] = readersOf(value);
+    const [reader, ...others] = readersInside(value);
     if (others.length > 0 || reader?.type !== "exp") return undefined;
     for (const output of reader.outputs) found.exponentials.add(output);
   }
   for (const value of found.exponentials) {
-    for (const reader of readersOf(value)) {
+    for (const reader of readersInside(value)) {
       const [result] = reader.outputs;
       if (result === undefined) return undefined;
       const isShare = [...bothWays(reader)].some(([e, other]) => e === value && other === factor);
@@ -216,7 +211,7 @@ function sharesOf(
     }
   }
   const areProducts = [...found.shares].every((value) => {
-    const all = readersOf(value);
+    const all = readersInside(value);
     return all.length > 0 && all.every((reader) => isProduct(reader, value));
   });
   const isWhole = found.sums.size === found.exponentials.size && found.logarithms.size > 0;

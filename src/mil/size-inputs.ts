@@ -1,7 +1,7 @@
 import { opRow } from "./ops/index.ts";
 import { isOperandList, isValue } from "./program.ts";
 import type { MilFunction, Operand, Operation, Value } from "./program.ts";
-import { valuesReadBy } from "./traverse.ts";
+import { makersOf, valuesReadBy } from "./traverse.ts";
 
 /**
  * Names of the inputs whose numbers decide sizes that the function leaves open: what `fill`, `tile`, `slice_by_index`,
@@ -9,9 +9,7 @@ import { valuesReadBy } from "./traverse.ts";
  * from something else.
  */
 export function sizeInputs(fn: MilFunction): ReadonlySet<string> {
-  const makers = new Map<Value, Operation>();
-  for (const operation of fn.operations)
-    for (const output of operation.outputs) makers.set(output, operation);
+  const makers = makersOf(fn);
   const seen = new Set<Value>();
   const pending: Value[] = fn.operations
     .filter(({ outputs }) => outputs.some(isOpen))

@@ -1,11 +1,33 @@
 import { opRow } from "./ops/index.ts";
 import { isOperandList, isValue, operandsOf } from "./program.ts";
-import type { Argument, Block, Operand, Operation, Value } from "./program.ts";
+import type { Argument, Block, MilFunction, Operand, Operation, Value } from "./program.ts";
 
 /** Values an op reads: its operands and, for ops with nested blocks, what those take from outside. */
 export function* valuesReadBy(operation: Operation): Generator<Value> {
   for (const operand of operandsOf(operation)) if (isValue(operand)) yield operand;
   for (const block of operation.blocks) yield* capturesOf(block);
+}
+
+/** The op that makes each value of a function. */
+export function makersOf(fn: MilFunction): ReadonlyMap<Value, Operation> {
+  const makers = new Map<Value, Operation>();
+  for (const operation of fn.operations) {
+    for (const output of operation.outputs) makers.set(output, operation);
+  }
+  return makers;
+}
+
+/** The ops that read each value, in their order; one that reads it twice stands there twice. */
+export function readersOf(fn: MilFunction): ReadonlyMap<Value, readonly Operation[]> {
+  const readers = new Map<Value, Operation[]>();
+  for (const operation of fn.operations) {
+    for (const value of valuesReadBy(operation)) {
+      const list = readers.get(value);
+      if (list === undefined) readers.set(value, [operation]);
+      else list.push(operation);
+    }
+  }
+  return readers;
 }
 
 /** Values a block reads that are not made inside it. */
