@@ -12,6 +12,7 @@ import type { SplitPlan } from "./host-parts.ts";
 import { joinMember, ProgramJoiner } from "./joined-program.ts";
 import type { JoinMember } from "./joined-program.ts";
 import type { PlacedProgram } from "./ports.ts";
+import { updateTypesOf } from "../plan/update-types.ts";
 
 /** How often a section is expected to run, and what stands around it. */
 export interface SectionRuns {
@@ -229,7 +230,8 @@ class Waits {
         const spec = plan.buffers.get(name);
         return spec === undefined || isTransient(spec.role) ? sum : sum + byteLengthOf(spec.type);
       }, 0);
-    const updatePasses = updatePassesOf(plan);
+    // Bytes that an update moves for each byte of a weight.
+    const updatePasses = adamwBytes(updateTypesOf(plan)?.moments ?? "fp32") / 4;
     this.#updateMs = dispatches.map(({ inputs }) => {
       const fresh = [...inputs.values()].flatMap(({ buffer }) =>
         written.has(buffer) && !read.has(buffer) ? [buffer] : [],
@@ -264,13 +266,6 @@ class Waits {
     const finish = Math.max(0, Math.min(rest, after) - Math.max(0, spare));
     return behindUpdate * begin + finish;
   }
-}
-
-/** Bytes that an update moves for each byte of a weight. */
-function updatePassesOf(plan: Plan): number {
-  for (const { hostKernel } of plan.programs.values())
-    if (hostKernel?.kind === "adamw") return adamwBytes(hostKernel.momentType) / 4;
-  return adamwBytes("fp32") / 4;
 }
 
 /** What taking a result and counting its norm move for each byte of it. */

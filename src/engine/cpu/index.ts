@@ -9,7 +9,6 @@ import { CpuPlan } from "./cpu-plan.ts";
 import type { JoinRule } from "./cpu-plan.ts";
 import { KernelPool } from "../host/kernel-pool.ts";
 import { openBindingRuntime } from "./onnx-runtime/ort-binding.ts";
-import type { Blas } from "./blas/library.ts";
 import { openNativeRuntime } from "./onnx-runtime/ort-native.ts";
 import { OnnxCompiler } from "./onnx-runtime/compiler.ts";
 import type { FunctionCompiler } from "./compiler.ts";
@@ -39,8 +38,6 @@ const FEW_ROW_COUNTS: FewRowCounts = { whole: 8, stored: 16 };
 
 /** Why a library that is there is not used. */
 const noOperators = "none: ONNX Runtime's C interface, which takes it, cannot be had";
-const blasText = (blas: Blas | string): string =>
-  typeof blas === "string" ? `none: ${blas}` : blas.version;
 
 /**
  * Rows of a long prompt in one run: twice the rate of 32 (85 to 92 % of what 256 rows give), and others wait for it half as
@@ -76,10 +73,7 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
     runtime: compilers.map((compiler) => compiler.version).join(", "),
     threads,
     ...(options.blas !== undefined && {
-      blas:
-        runtime.foreignProducts !== undefined || typeof blas === "string"
-          ? blasText(blas)
-          : noOperators,
+      blas: typeof blas === "string" ? `none: ${blas}` : (runtime.foreignProducts ?? noOperators),
     }),
   });
   let pool: KernelPool | undefined;

@@ -59,7 +59,7 @@ export function kernelOf(plan: Plan, dispatch: BoundDispatch): HostKernel | unde
   return plan.programs.get(dispatch.program)?.hostKernel;
 }
 
-function inputRegion(dispatch: BoundDispatch, name: string): Region {
+function inputPort(dispatch: BoundDispatch, name: string): BoundPort {
   const port = dispatch.inputs.find(({ value }) => value.name === name);
   if (port === undefined) {
     throw new EngineError(
@@ -67,7 +67,11 @@ function inputRegion(dispatch: BoundDispatch, name: string): Region {
       `${dispatch.label}: the kernel of ${dispatch.program} names an input "${name}" that the function lacks`,
     );
   }
-  return port.region;
+  return port;
+}
+
+function inputRegion(dispatch: BoundDispatch, name: string): Region {
+  return inputPort(dispatch, name).region;
 }
 
 function outputOf(dispatch: BoundDispatch, name: string): BoundOutput {
@@ -210,10 +214,6 @@ function isHalf({ value: { type } }: BoundPort): boolean {
   return type.kind === "tensor" && type.dataType === "fp16";
 }
 
-function inputOf(dispatch: BoundDispatch, name: string): BoundPort | undefined {
-  return dispatch.inputs.find(({ value }) => value.name === name);
-}
-
 function unsuitable(dispatch: BoundDispatch): EngineError {
   return new EngineError(
     "engine.cpu.kernels",
@@ -254,11 +254,9 @@ function prepareAdamw(
     if (first === undefined) throw unsuitable(dispatch);
     const memory = host.pool.numberOf(first.memory);
     const { count } = inputRegion(dispatch, parameter.weight);
-    const gradient = inputOf(dispatch, parameter.gradient);
-    const gradientBytes = gradient !== undefined && isHalf(gradient) ? 2 : 4;
-    const widths = [4, gradientBytes, momentBytes, momentBytes];
-    const kind =
-      (momentBytes === 2 ? SHORT_MOMENTS : 0) + (gradientBytes === 2 ? HALF_GRADIENT : 0);
+    const isHalfGradient = isHalf(inputPort(dispatch, parameter.gradient));
+    const widths = [4, isHalfGradient ? 2 : 4, momentBytes, momentBytes];
+    const kind = (momentBytes === 2 ? SHORT_MOMENTS : 0) + (isHalfGradient ? HALF_GRADIENT : 0);
     for (let start = 0; start < count; start += ADAMW_CHUNK) {
       words.push(
         memory,
@@ -297,11 +295,11 @@ function prepareSumOfSquares(dispatch: BoundDispatch, host: KernelHost): Prepare
     const { region } = port;
     const place = host.place(region);
     if (place === undefined) throw unsuitable(dispatch);
-    const width = isHalf(port) ? 2 : 4;
+    const half = isHalf(port) ? 1 : 0;
+    const width = half === 1 ? 2 : 4;
     const memory = host.pool.numberOf(place.memory);
     for (let start = 0; start < region.count; start += SUM_BLOCK) {
       const count = Math.min(SUM_BLOCK, region.count - start);
-      const half = width === 2 ? 1 : 0;
       words.push(memory, place.byteOffset + width * start, count, half, 0, 0, 0, 0);
     }
   }

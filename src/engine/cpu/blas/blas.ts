@@ -7,7 +7,7 @@ import type { Blas, MatrixProduct } from "./library.ts";
 import { blasFault, threadsChangeBits } from "./blas-check.ts";
 
 /** "auto": the system's library where it is known to be quick; "off": the runtime's own products; else a path. */
-export type BlasChoice = string;
+type BlasChoice = string;
 
 const ROW_MAJOR = 101;
 const AS_IT_IS = 111;
@@ -143,13 +143,13 @@ function text(library: Library, prototype: string): string | undefined {
   return typeof answer === "string" ? answer : undefined;
 }
 
-let isWide: boolean | undefined;
 function hasWideVectors(): boolean {
-  isWide ??= readFlags().size > 0 && WIDE_FLAGS.every((flag) => readFlags().has(flag));
-  return isWide;
+  const flags = processorFlags();
+  return WIDE_FLAGS.every((flag) => flags.has(flag));
 }
 
-function readFlags(path = "/proc/cpuinfo"): ReadonlySet<string> {
+function processorFlags(): ReadonlySet<string> {
+  const path = "/proc/cpuinfo";
   if (process.arch !== "x64" || !existsSync(path)) return new Set();
   const line = /^flags\s*:(.*)$/m.exec(readFileSync(path, "utf8"));
   return new Set(line?.[1]?.trim().split(/\s+/));
