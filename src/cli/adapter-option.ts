@@ -1,4 +1,3 @@
-import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
 import { Option } from "commander";
 import { isAdapterFolder, readAdapter } from "../model/index.ts";
@@ -7,6 +6,7 @@ import { resolveModelFolder } from "../train/index.ts";
 import { append } from "./append.ts";
 import { UsageError } from "./errors.ts";
 import { printNote } from "./terminal.ts";
+import { isSamePath } from "../util/same-path.ts";
 
 /** `--adapter`, which may be given several times. `where`: what adapters stand beside. */
 export function adapterOption(where = ""): Option {
@@ -43,7 +43,7 @@ function tellOtherBase(named: string, folder: string, model: string): void {
   if (!isAdapterFolder(folder)) return;
   const { baseName } = readAdapter(folder);
   if (baseName === undefined || nameOf(baseName) === nameOf(resolve(model))) return;
-  if (realPath(baseName) === realPath(model)) return;
+  if (isSamePath(baseName, model)) return;
   printNote(
     `the adapter ${named} says that it was trained on ${baseName}, and stands beside ${model} here: if that is another model, its texts are wrong`,
   );
@@ -56,12 +56,4 @@ function nameOf(path: string): string {
   if (cached !== undefined) return cached.split("--").at(-1) ?? cached;
   const last = parts.at(-1) ?? path;
   return /^checkpoint-\d+$/.test(last) ? (parts.at(-2) ?? last) : last;
-}
-
-function realPath(path: string): string {
-  try {
-    return realpathSync(path);
-  } catch {
-    return resolve(path);
-  }
 }

@@ -1,4 +1,4 @@
-import { existsSync, realpathSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { engineOptions } from "../engine/create.ts";
@@ -25,6 +25,7 @@ import type { MeanPower } from "./power.ts";
 import { StatusLine, printNote, answer } from "./terminal.ts";
 import { CONFIG_FILE } from "../runs/config-file.ts";
 import { defined } from "../util/defined.ts";
+import { isSamePath } from "../util/same-path.ts";
 
 export function register(program: Command, _exit: Exit): void {
   const command = program
@@ -124,8 +125,7 @@ function configOfRun(model: string): HeldOutSettings | undefined {
 }
 
 function isSameFile(a: CorpusPaths, b: CorpusPaths): boolean {
-  if (typeof a !== "string" || typeof b !== "string") return false;
-  return existsSync(a) && existsSync(b) && realpathSync(a) === realpathSync(b);
+  return typeof a === "string" && typeof b === "string" && isSamePath(a, b);
 }
 
 interface Progress {

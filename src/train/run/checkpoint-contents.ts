@@ -144,11 +144,17 @@ function saveOptimizer(folder: string, parameters: Parameters, viewOf: ViewOf): 
   );
 }
 
-/** Moments of 16 bits are bf16 patterns. */
-function storedType(buffer: string, view: BufferView): "F32" | "BF16" {
-  if (view instanceof Float32Array) return "F32";
-  if (view instanceof Uint16Array) return "BF16";
+/** Numbers that a checkpoint holds: fp32, or moments as bf16 patterns. */
+export type KeptArray = Float32Array | Uint16Array;
+
+/** Throws `TrainError` for a buffer that holds neither. */
+export function keptArray(buffer: string, view: BufferView): KeptArray {
+  if (view instanceof Float32Array || view instanceof Uint16Array) return view;
   throw new TrainError("train.buffer", `buffer ${buffer} holds neither fp32 nor bf16 numbers`);
+}
+
+function storedType(buffer: string, view: BufferView): "F32" | "BF16" {
+  return keptArray(buffer, view) instanceof Float32Array ? "F32" : "BF16";
 }
 
 function bytesOf(view: BufferView): Uint8Array {

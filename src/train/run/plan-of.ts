@@ -8,6 +8,7 @@ import { hasQuantizedBase } from "../config/method-options.ts";
 import type { RunCounts, StepSettings } from "../config/part-settings.ts";
 import { processorOptions } from "../step/processor-options.ts";
 import { buildTrainingPlan } from "../step/step-plan.ts";
+import { isOnNeuralEngine } from "./frozen-base.ts";
 import type { TrainingPlan, TrainingPlanOptions, TrainingSection } from "../step/step-plan.ts";
 
 /**
@@ -55,8 +56,7 @@ function looksUpTargets({ engine, arithmetic }: StepSettings): boolean {
  */
 function hasHalfGradients(config: StepSettings): boolean {
   const { method, sum_order: order, engine, arithmetic } = config;
-  const isNeural =
-    engine === "ane" || engine.startsWith("sim:") || (engine === "auto" && mayBeNeuralEngine());
+  const isNeural = isOnNeuralEngine(engine) || (engine === "auto" && mayBeNeuralEngine());
   return isNeural && method === "full" && order !== "tree" && arithmetic !== FIRST_SET;
 }
 

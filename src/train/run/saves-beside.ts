@@ -1,22 +1,12 @@
 import { Worker } from "node:worker_threads";
-import type { BufferView } from "../../engine/engine.ts";
 import { compiledUrl } from "../../util/source-layout.ts";
 import { formatBytes } from "../../util/format.ts";
-import { TrainError } from "../errors.ts";
-import { runBuffers } from "./checkpoint-contents.ts";
-import type { RunFiles, ViewOf } from "./checkpoint-contents.ts";
+import { keptArray, runBuffers } from "./checkpoint-contents.ts";
+import type { KeptArray, RunFiles, ViewOf } from "./checkpoint-contents.ts";
 import type { ControlBlock } from "./control.ts";
 import type { SavedCheckpoint, SaveOrder } from "./save-checkpoint.ts";
 import { revived } from "./session-options.ts";
 import type { ToldError } from "./session-options.ts";
-
-/** Numbers that a checkpoint holds: fp32, or moments as patterns of 16 bits. */
-type KeptArray = Float32Array | Uint16Array;
-
-function kept(name: string, view: BufferView): KeptArray {
-  if (view instanceof Float32Array || view instanceof Uint16Array) return view;
-  throw new TrainError("train.buffer", `buffer ${name} holds neither fp32 nor bf16 numbers`);
-}
 
 /** What the saving thread begins with. Copies stand in shared memory. */
 export interface SaveWorkerData {
@@ -165,7 +155,7 @@ export class SavesBeside {
       this.#copies ??
       new Map(
         this.#names.map((name) => {
-          const view = kept(name, viewOf(name));
+          const view = keptArray(name, viewOf(name));
           const memory = new SharedArrayBuffer(view.byteLength);
           return [
             name,
@@ -174,7 +164,7 @@ export class SavesBeside {
         }),
       );
     this.#copies = copies;
-    for (const [name, copy] of copies) copy.set(kept(name, viewOf(name)));
+    for (const [name, copy] of copies) copy.set(keptArray(name, viewOf(name)));
     return copies;
   }
 

@@ -1,4 +1,4 @@
-import { longestSequence } from "../../model/config.ts";
+import { longestSequence } from "../../model/context-length.ts";
 import type { Model } from "../../model/model.ts";
 import { TrainError } from "../errors.ts";
 
