@@ -240,35 +240,30 @@ export interface KeyValueCache {
   readonly length: number;
 }
 
-/** Keys and values of all rows that are seen, [B, Hkv, T, D] each, and a mask [B, S, T] that is added to scores. */
-export interface JoinedRows {
-  readonly keys: Value;
-  readonly values: Value;
-  readonly mask: Value;
-  readonly length: number;
-}
-
-/** Earlier keys or values [B, Hkv, P, D] with new ones [B, Hkv, S, D] behind them. */
-export function joined(stage: StageBuilder, earlier: Value, own: Value, name: string): Value {
-  return stage.op("concat", { values: [earlier, own], axis: 2 }, name);
-}
-
-/** As `causalAttention` over earlier rows and new ones in one tensor. */
+/**
+ * As `causalAttention` over the rows of a cache, T, and new ones [B, Hkv, S, D] behind them, in one tensor each, which it
+ * gives too. The cache's mask is [B, S, T + S] here.
+ */
 export function joinedAttention(
   stage: StageBuilder,
   query: Value,
-  { keys, values, mask, length: T }: JoinedRows,
+  key: Value,
+  value: Value,
+  cache: KeyValueCache,
   sizes: AttentionSizes,
   cap?: number,
-): Value {
+): { readonly mixed: Value; readonly keys: Value; readonly values: Value } {
+  const T = cache.length + sizes.rowCount;
+  const keys = stage.op("concat", { values: [cache.keys, key], axis: 2 }, "keys");
+  const values = stage.op("concat", { values: [cache.values, value], axis: 2 }, "values");
   const x = foldGroups(stage, query, sizes);
   const products = stage.op("matmul", { x, y: keys, transpose_y: true }, "scores");
   const scores = unfoldScores(stage, softCapped(stage, products, cap), sizes, T);
-  const visible = forEveryHead(stage, mask, sizes, [sizes.rowCount, T]);
+  const visible = forEveryHead(stage, cache.mask, sizes, [sizes.rowCount, T]);
   const masked = stage.op("add", { x: scores, y: visible }, "masked_scores");
   const weights = stage.op("softmax", { x: masked, axis: -1 }, "attention");
   const mixed = stage.op("matmul", { x: foldScores(stage, weights, sizes, T), y: values });
-  return mergeHeads(stage, mixed, sizes);
+  return { mixed: mergeHeads(stage, mixed, sizes), keys, values };
 }
 
 /** A value of each sequence [B, ...rest], seen by every head of scores or queries [B, Hkv, (G,) ...rest]. */

@@ -59,7 +59,7 @@ export function decoderLayer(config: DecoderConfig, variant: string | undefined)
 
 /** Rotary positions of all layers, and of those with a sliding window where they have their own. */
 export function decoderRopes(
-  config: DecoderConfig,
+  config: Pick<DecoderConfig, "headSize" | "ropeTheta" | "ropeScaling" | "localRope" | "window">,
 ): readonly [whole: NamedRope, ...local: readonly NamedRope[]] {
   const { headSize, ropeTheta, ropeScaling, localRope } = config;
   const whole: NamedRope = { prefix: "", settings: { headSize, ropeTheta, ropeScaling } };

@@ -4,7 +4,6 @@ import {
   cachedAttention,
   forEveryHead,
   groupSize,
-  joined,
   joinedAttention,
   packedMask,
   softCapped,
@@ -285,16 +284,13 @@ function decoderCachedBlock(config: DecoderConfig, sizes: CachedSizes): MilFunct
     y: config.scoreScale,
   });
   const rotatedKey = rotate(stage, key, table(cosines, "key"), table(signedSines, "key"), "key");
-  if (isJoined) {
-    const keys = joined(stage, earlierKeys, rotatedKey, "keys");
-    const values = joined(stage, earlierValues, value, "values");
-    const seen = { keys, values, mask, length: length + rowCount };
-    const mixed = joinedAttention(stage, scaled, seen, shape, config.scoreCap);
-    const hidden_out = finishBlock(stage, config, hidden, mixed);
-    return stage.finish({ hidden_out, keys, values });
-  }
   const cache = { keys: earlierKeys, values: earlierValues, mask, length };
   const rules = { window, cap: config.scoreCap };
+  if (isJoined) {
+    const own = [rotatedKey, value] as const;
+    const { mixed, ...seen } = joinedAttention(stage, scaled, ...own, cache, shape, rules.cap);
+    return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed), ...seen });
+  }
   const mixed = cachedAttention(stage, scaled, rotatedKey, value, cache, shape, rules);
   return stage.finish({
     hidden_out: finishBlock(stage, config, hidden, mixed),

@@ -55,20 +55,25 @@ export function loadWeights(
  * where it is read.
  */
 export function checkWeightFiles(model: Model): void {
-  const byFolder = new Map<string, Weight[]>();
-  for (const weight of model.parameters.weights) {
-    const { origin } = weight;
-    if (origin.kind !== "file") continue;
-    const group = byFolder.get(origin.folder) ?? [];
-    group.push(weight);
-    byFolder.set(origin.folder, group);
-  }
-  for (const [folder, weights] of byFolder) {
+  for (const [folder, weights] of byFolder(model.parameters.weights)) {
     if (readBase(folder) !== undefined) continue;
     closing(openWeightSource(folder, model.config), (source) =>
       matchWeights(source, model, weights),
     );
   }
+}
+
+/** Weights that come from files, by the file's folder. */
+function byFolder(weights: readonly Weight[]): ReadonlyMap<string, readonly Weight[]> {
+  const groups = new Map<string, Weight[]>();
+  for (const weight of weights) {
+    if (weight.origin.kind !== "file") continue;
+    const { folder } = weight.origin;
+    const group = groups.get(folder) ?? [];
+    group.push(weight);
+    groups.set(folder, group);
+  }
+  return groups;
 }
 
 /** `passed`: folders on whose account this one is read. */
@@ -105,27 +110,13 @@ function fill(
   passed: readonly string[],
   threads?: number,
 ): void {
+  // What stays in its file has no memory (`openFileWeights`).
+  const held = weights.filter(({ residence }) => residence !== "file");
   const drawn: FreshWeight[] = [];
-  const byFolder = new Map<string, Weight[]>();
-  for (const weight of weights) {
-    const { origin, residence } = weight;
-    // It has no memory (`openFileWeights`).
-    if (residence === "file") continue;
-    switch (origin.kind) {
-      case "shared":
-        break;
-      case "drawn":
-        draw(weight, origin.seed, viewOf, drawn);
-        break;
-      case "file": {
-        const group = byFolder.get(origin.folder) ?? [];
-        group.push(weight);
-        byFolder.set(origin.folder, group);
-      }
-    }
-  }
+  for (const weight of held)
+    if (weight.origin.kind === "drawn") draw(weight, weight.origin.seed, viewOf, drawn);
   initialiseAll(drawn, threads);
-  for (const [folder, group] of byFolder) load(folder, model, viewOf, group, passed);
+  for (const [folder, group] of byFolder(held)) load(folder, model, viewOf, group, passed);
 }
 
 /** Notes a weight that is kept as fp32 in `drawn`; another one is drawn as a whole, since its numbers are packed. */

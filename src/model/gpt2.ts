@@ -1,11 +1,5 @@
 import type { MilFunction, Value } from "../mil/program.ts";
-import {
-  causalAttention,
-  cachedAttention,
-  joined,
-  joinedAttention,
-  packedMask,
-} from "./attention.ts";
+import { causalAttention, cachedAttention, joinedAttention, packedMask } from "./attention.ts";
 import type { AttentionSizes } from "./attention.ts";
 import type { Gpt2Config } from "./config.ts";
 import { headLosses } from "./cross-entropy.ts";
@@ -176,14 +170,11 @@ function cachedBlock(config: Gpt2Config, sizes: CachedSizes): MilFunction {
   const shape = attentionSizes(config, batchSize, rowCount);
   const rows = layerNorm(stage, hidden, "ln_1", config.normEpsilon);
   const [query, key, value] = project(stage, rows, shape, scoreScaleOf(config, sizes.variant));
-  if (isJoined) {
-    const keys = joined(stage, earlierKeys, key, "keys");
-    const values = joined(stage, earlierValues, value, "values");
-    const seen = { keys, values, mask, length: length + rowCount };
-    const mixed = joinedAttention(stage, query, seen, shape);
-    return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed), keys, values });
-  }
   const cache = { keys: earlierKeys, values: earlierValues, mask, length };
+  if (isJoined) {
+    const { mixed, ...seen } = joinedAttention(stage, query, key, value, cache, shape);
+    return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed), ...seen });
+  }
   const mixed = cachedAttention(stage, query, key, value, cache, shape);
   return stage.finish({
     hidden_out: finishBlock(stage, config, hidden, mixed),

@@ -26,7 +26,7 @@ export {
   readJsonFile,
   writeModelConfig,
 } from "./config-json.ts";
-export { cachedContextLength, cachedContextReason, hasDynamicTurns } from "./config.ts";
+export { cachedContextLength, cachedContextReason, hasDynamicTurns } from "./context-length.ts";
 export { IGNORED_TARGET } from "./cross-entropy.ts";
 export { deriveNorms } from "./adapters/norms.ts";
 export { packedStorages } from "./packed-storages.ts";

@@ -3,7 +3,7 @@ import { tensorLiteral } from "../mil/literal.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
 import { tensorType } from "../mil/types.ts";
 import { maskedScore } from "./attention.ts";
-import { cachedContextLength, hasDynamicTurns } from "./config.ts";
+import { cachedContextLength, hasDynamicTurns } from "./context-length.ts";
 import type { ModelConfig } from "./config.ts";
 import { ModelError } from "./errors.ts";
 import type { Model } from "./model.ts";

@@ -3,7 +3,7 @@ import { tensorLiteral } from "../mil/literal.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
 import { tensorType } from "../mil/types.ts";
 import { maskedScore } from "./attention.ts";
-import { cachedContextLength, cachedContextReason } from "./config.ts";
+import { cachedContextLength, cachedContextReason } from "./context-length.ts";
 import { ModelError } from "./errors.ts";
 import type { Model } from "./model.ts";
 import { ropeTables } from "./rope.ts";
