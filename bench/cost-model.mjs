@@ -8,6 +8,7 @@ if (isStale()) await build();
 const { checkAccuracy, quantile } = await import("../dist/measure/published/accuracy.js");
 const { contradictions, leastQuantile } =
   await import("../dist/measure/published/contradictions.js");
+const { joinRepeats } = await import("../dist/measure/published/repeats.js");
 const { readMeasuredRows } = await import("../dist/measure/published/measured-row.js");
 const { rowCase } = await import("../dist/measure/published/row-case.js");
 const { accuracyScatter } = await import("../dist/measure/published/scatter.js");
@@ -29,6 +30,8 @@ if (values.help) {
   process.stdout.write(
     "npm run bench:cost-model -- [FILE…] [--json] [--svg PATH] [--leave-one-out]\n\n" +
       "Prices every row of the files (default: all of bench/data) and compares with what was measured.\n" +
+      "Rows of one call from one source are one measurement and count as their median; figures by single rows stand\n" +
+      "beside it.\n" +
       "--leave-one-out (or --leave-out) prices each source and each chip without its own figures, and says which\n" +
       "measurements a user of a chip that nobody has seen would have to make.\n",
   );
@@ -54,21 +57,29 @@ function main() {
   const unpriced = files.flatMap((file) => file.unpriced);
   for (const { reason } of unpriced) process.stderr.write(`not priced: ${reason}\n`);
   if (rows.length === 0) throw new Error(`${paths.join(", ")}: no row can be priced`);
-  const report = checkAccuracy(rows);
-  if (values.svg !== undefined) writeFileSync(values.svg, accuracyScatter(report));
+  const single = checkAccuracy(rows);
+  const { rows: joined, repeats } = joinRepeats(rows);
+  const report = checkAccuracy(joined);
+  if (values.svg !== undefined) writeFileSync(values.svg, accuracyScatter(single));
   const disputes = contradictions(rows);
-  const held = values["leave-out"] || values["leave-one-out"] ? leaveOut(rows) : undefined;
+  const held = values["leave-out"] || values["leave-one-out"] ? leaveOut(joined, rows) : undefined;
   if (values.json) {
     process.stdout.write(
       `${JSON.stringify({
-        rows: report.rows.length,
+        rows: single.rows.length,
+        measurements: report.rows.length,
         median_relative_error: report.medianRelativeError,
         p90_relative_error: report.p90RelativeError,
+        by_single_rows: {
+          median_relative_error: single.medianRelativeError,
+          p90_relative_error: single.p90RelativeError,
+        },
         ...(report.medianWattError !== undefined && {
           median_watt_error: report.medianWattError,
         }),
-        chips: byChip(report),
-        details: report.rows.map((row) => ({
+        chips: byChip(report, single),
+        repeats: repeats.map(({ medianMs, ...repeat }) => ({ ...repeat, median_ms: medianMs })),
+        details: single.rows.map((row) => ({
           chip: row.chip,
           what: row.what,
           driver: row.driver,
@@ -92,20 +103,18 @@ function main() {
     );
     return;
   }
-  print(report);
+  print(report, single, repeats);
   printDisputes(rows, disputes);
   if (held !== undefined) {
     for (const [name, check] of Object.entries(held)) {
-      process.stdout.write(
-        `${name}: median ${percent(check.median_relative_error)}, 90th percentile ${percent(check.p90_relative_error)}\n`,
-      );
+      process.stdout.write(`${name}: ${both(check, check.by_single_rows)}\n`);
     }
   }
 }
 
-function print(report) {
-  const width = Math.max(...report.rows.map((row) => row.what.length));
-  for (const row of report.rows) {
+function print(report, single, repeats) {
+  const width = Math.max(...single.rows.map((row) => row.what.length));
+  for (const row of single.rows) {
     const watts =
       row.measuredWatts === undefined
         ? ""
@@ -114,16 +123,32 @@ function print(report) {
       `${row.chip.padEnd(9)} ${row.what.padEnd(width)} ${milliseconds(row.measuredMs)} -> ${milliseconds(row.predictedMs)} ms ${percent(row.predictedMs / row.measuredMs - 1, true)}  ${row.boundBy.padEnd(9)}${watts}\n`,
     );
   }
-  for (const row of byChip(report)) {
+  for (const { chip, what, source, ms, medianMs, spread } of repeats) {
     process.stdout.write(
-      `${row.chip.padEnd(9)} ${String(row.rows).padStart(3)} rows: median error ${percent(row.median_relative_error)}, 90th percentile ${percent(row.p90_relative_error)}, worst ${percent(row.worst_relative_error)}\n`,
+      `${chip}: ${what} was measured ${ms.length} times (${source}): ${ms.join(", ")} ms, the slowest ${spread.toFixed(2)} times the fastest; together they count as ${medianMs.toPrecision(4)} ms\n`,
+    );
+  }
+  for (const row of byChip(report, single)) {
+    const counted =
+      row.measurements === row.rows
+        ? `${String(row.rows).padStart(3)} rows`
+        : `${String(row.rows).padStart(3)} rows, ${row.measurements} measurements`;
+    process.stdout.write(
+      `${row.chip.padEnd(9)} ${counted}: ${both(row, row.by_single_rows)}, worst ${percent(row.worst_relative_error)}\n`,
     );
   }
   if (report.medianWattError !== undefined)
     process.stdout.write(`watts: median error ${percent(report.medianWattError)}\n`);
   process.stdout.write(
-    `${report.rows.length} rows: median error ${percent(report.medianRelativeError)}, 90th percentile ${percent(report.p90RelativeError)}\n`,
+    `${single.rows.length} rows, ${report.rows.length} measurements: ${both(summaryOf(report), summaryOf(single))}\n`,
   );
+}
+
+/** Errors by measurement and, where they differ, by single rows. */
+function both(check, single) {
+  const told = (one) =>
+    `${percent(one.median_relative_error)}, 90th percentile ${percent(one.p90_relative_error)}`;
+  return `median error ${told(check)}${told(check) === told(single) ? "" : ` (by single rows ${told(single)})`}`;
 }
 
 /** Rows of one call that differ by more than a quarter, and what that leaves a model of their chips. */
@@ -142,59 +167,76 @@ function printDisputes(rows, disputes) {
   }
 }
 
-function byChip({ rows }) {
-  return [...new Set(rows.map(({ chip }) => chip))].map((chip) => {
-    const errors = rows.filter((row) => row.chip === chip).map((row) => row.relativeError);
+function byChip(report, single) {
+  return [...new Set(report.rows.map(({ chip }) => chip))].map((chip) => {
+    const [errors, alone] = [report, single].map(({ rows }) =>
+      rows.filter((row) => row.chip === chip).map((row) => row.relativeError),
+    );
     return {
       chip,
-      rows: errors.length,
-      median_relative_error: quantile(errors, 0.5),
-      p90_relative_error: quantile(errors, 0.9),
+      rows: alone.length,
+      measurements: errors.length,
+      ...quantilesOf(errors),
       worst_relative_error: Math.max(...errors),
+      by_single_rows: { ...quantilesOf(alone), worst_relative_error: Math.max(...alone) },
     };
   });
 }
 
-/** Errors on rows the fit did not see: by source, by chip, and with nothing but the family known beforehand. */
-function leaveOut(rows) {
+function summaryOf(report) {
+  return quantilesOf(report.rows.map((row) => row.relativeError));
+}
+
+function quantilesOf(errors) {
+  return {
+    median_relative_error: quantile(errors, 0.5),
+    p90_relative_error: quantile(errors, 0.9),
+  };
+}
+
+/**
+ * Errors on measurements the fit did not see: by source, by chip, and with nothing but the family known beforehand;
+ * `single` are the rows that the measurements were joined of.
+ */
+function leaveOut(rows, single) {
   const records = new Map(CHIPS.map((chip) => [chip.id, chip.rates]));
   const priors = priorRates(CHIPS);
-  const run = (keyOf, start) => {
-    const errors = [];
+  const errorsOf = (some, model) =>
+    checkAccuracy(some, (row) => pricingOf(model, row)).rows.map((row) => row.relativeError);
+  const judge = (keyOf, modelWithout) => {
+    const [errors, alone] = [[], []];
     for (const key of new Set(rows.map(keyOf))) {
-      const model = fitModel(
-        rows.filter((row) => keyOf(row) !== key),
-        start,
-      );
-      const check = checkAccuracy(
-        rows.filter((row) => keyOf(row) === key),
-        (row) => pricingOf(model, row),
-      );
-      errors.push(...check.rows.map((row) => row.relativeError));
-    }
-    return {
-      median_relative_error: quantile(errors, 0.5),
-      p90_relative_error: quantile(errors, 0.9),
-    };
-  };
-  const chipOf = (row) => rowCase(row).chip;
-  const unseen = (names) => {
-    const errors = [];
-    for (const id of new Set(rows.map((row) => chipOf(row).id))) {
-      const model = knownOnly(chipByName(id), priors, names);
-      const own = rows.filter((row) => chipOf(row).id === id);
+      const model = modelWithout(key);
       errors.push(
-        ...checkAccuracy(own, (row) => pricingOf(model, row)).rows.map((row) => row.relativeError),
+        ...errorsOf(
+          rows.filter((row) => keyOf(row) === key),
+          model,
+        ),
+      );
+      alone.push(
+        ...errorsOf(
+          single.filter((row) => keyOf(row) === key),
+          model,
+        ),
       );
     }
-    return {
-      median_relative_error: quantile(errors, 0.5),
-      p90_relative_error: quantile(errors, 0.9),
-    };
+    return { ...quantilesOf(errors), by_single_rows: quantilesOf(alone) };
   };
+  const bySource = (start) =>
+    judge(rowSource, (source) =>
+      fitModel(
+        rows.filter((row) => rowSource(row) !== source),
+        start,
+      ),
+    );
+  const unseen = (names) =>
+    judge(
+      (row) => rowCase(row).chip.id,
+      (id) => knownOnly(chipByName(id), priors, names),
+    );
   return {
-    by_source_from_records: run(rowSource, records),
-    by_source_from_family_only: run(rowSource, priors),
+    by_source_from_records: bySource(records),
+    by_source_from_family_only: bySource(priors),
     ...Object.fromEntries(
       Object.entries(MEASUREMENTS).map(([name, names]) => [
         `a chip never seen, ${name}`,

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { chipByName } from "../../src/chip/chips.ts";
 import { checkAccuracy, quantile } from "../../src/measure/published/accuracy.ts";
 import { parseMeasuredRows, readMeasuredRows } from "../../src/measure/published/measured-row.ts";
+import { joinRepeats } from "../../src/measure/published/repeats.ts";
 import { priceCall, priceOp, pricingRates } from "../../src/chip/cost/model.ts";
 import { accuracyScatter } from "../../src/measure/published/scatter.ts";
 import { functionWork } from "../../src/chip/cost/work.ts";
@@ -27,25 +28,49 @@ function product(rows: number, inner: number, columns: number) {
 }
 
 describe("the cost model against published rows", () => {
-  test("half of the predictions are within 8 % and nine tenths within 25 %", () => {
-    const report = checkAccuracy(published);
-    expect(report.rows.length).toBe(324);
-    expect(report.medianRelativeError).toBeLessThan(0.08);
-    expect(report.p90RelativeError).toBeLessThan(0.25);
-    expect(accuracyScatter(report)).toContain("</svg>");
+  const { rows: measurements, repeats } = joinRepeats(published);
+
+  test("half of the predictions are within 8 % and nine tenths within 25 %, by row and by measurement", () => {
+    for (const [rows, count] of [
+      [published, 324],
+      [measurements, 319],
+    ] as const) {
+      const report = checkAccuracy(rows);
+      expect(report.rows.length).toBe(count);
+      expect(report.medianRelativeError).toBeLessThan(0.08);
+      expect(report.p90RelativeError).toBeLessThan(0.25);
+      expect(accuracyScatter(report)).toContain("</svg>");
+    }
   });
 
-  /** Two calls were measured twice on M3 Ultra, 70 % apart: no model comes below 26 % there. */
-  const WIDER: Readonly<Record<string, number>> = { "M3 Ultra": 0.36 };
+  /**
+   * Two calls were measured twice on M3 Ultra, 70 % apart. By single rows no model brings nine tenths within 26 %; by
+   * measurements the recorded figures, which follow the faster run, have half of ten within 9.8 %.
+   */
+  const WIDER = { "M3 Ultra": { rows: [0.08, 0.36], measurements: [0.1, 0.25] } } as const;
 
-  test("so they are for every chip with five rows or more", () => {
-    const { rows } = checkAccuracy(published);
+  test.each([
+    ["rows", published],
+    ["measurements", measurements],
+  ] as const)("so they are for every chip with five %s or more", (kind, counted) => {
+    const { rows } = checkAccuracy(counted);
     for (const chip of new Set(rows.map((row) => row.chip))) {
       const errors = rows.flatMap((row) => (row.chip === chip ? [row.relativeError] : []));
       if (errors.length < 5) continue;
-      expect(quantile(errors, 0.5), chip).toBeLessThan(0.08);
-      expect(quantile(errors, 0.9), chip).toBeLessThan(WIDER[chip] ?? 0.25);
+      const [median, most] = chip === "M3 Ultra" ? WIDER[chip][kind] : [0.08, 0.25];
+      expect(quantile(errors, 0.5), chip).toBeLessThan(median);
+      expect(quantile(errors, 0.9), chip).toBeLessThan(most);
     }
+  });
+
+  test("five calls were measured twice by one source", () => {
+    expect(repeats.map(({ chip, ms }) => [chip, ...ms])).toEqual([
+      ["M3 Ultra", 0.281, 0.497],
+      ["M3 Ultra", 0.315, 0.535],
+      ["M3 Ultra", 0.313, 0.355],
+      ["M5", 0.3453, 0.3529],
+      ["M6", 0.715, 0.7329],
+    ]);
   });
 
   test("rows of Core ML have its floor, and engines and drivers that a row names count", () => {

@@ -1,4 +1,5 @@
 import { quantile } from "./accuracy.ts";
+import { callKey, groupRows } from "./repeats.ts";
 import { describeRow, rowCase } from "./row-case.ts";
 import type { MeasuredRow } from "./measured-row.ts";
 
@@ -14,14 +15,7 @@ export interface Contradiction {
 
 /** Groups of rows that are alike in all that a model can see. */
 export function contradictions(rows: readonly MeasuredRow[]): readonly Contradiction[] {
-  const groups = new Map<string, MeasuredRow[]>();
-  for (const row of rows) {
-    const { ms: _ms, source: _source, address: _address, ane_w: _w, ane_mw: _mw, ...seen } = row;
-    const { chip, driver, hostBytes } = rowCase(row);
-    const key = JSON.stringify([Object.entries(seen).sort(byName), chip.id, driver, hostBytes]);
-    groups.set(key, [...(groups.get(key) ?? []), row]);
-  }
-  return [...groups.values()].flatMap((group) => {
+  return groupRows(rows, callKey).flatMap((group) => {
     const [first] = group;
     const ms = group.map((row) => row.ms).sort((a, b) => a - b);
     const [low = 0, high = 0] = [ms[0], ms.at(-1)];
@@ -29,10 +23,6 @@ export function contradictions(rows: readonly MeasuredRow[]): readonly Contradic
     const chip = rowCase(first).chip.name;
     return [{ chip, what: describeRow(first), ms, leastError: (high - low) / (high + low) }];
   });
-}
-
-function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
-  return a < b ? -1 : 1;
 }
 
 /** How finely predictions between a group's smallest and largest time are tried. */
