@@ -1,19 +1,6 @@
 import { literalNumbers } from "../../mil/literal.ts";
 import type { Operand } from "../../mil/program.ts";
-import {
-  add,
-  binary,
-  concatenated,
-  counted,
-  filledWith,
-  mul,
-  picked,
-  select,
-  sliced,
-  sub,
-  taken,
-  withAxis,
-} from "./forms.ts";
+import { counted, offsetsOf } from "./site.ts";
 import { castTo } from "./casts.ts";
 import type { Import, ImportSite } from "./site.ts";
 
@@ -39,7 +26,7 @@ function repeatHeads(site: ImportSite, x: Operand, heads: number): Operand {
   if (own === heads) return x;
   if (heads % own !== 0) throw site.fail(`${heads} query heads do not share ${own} key heads`);
   const order = Array.from({ length: heads }, (_, head) => Math.floor((head * own) / heads));
-  return taken(site, x, 1, order);
+  return site.taken(x, 1, order);
 }
 
 interface Places {
@@ -56,26 +43,19 @@ function band(
   low: number | undefined,
   high: number | undefined,
 ): Operand {
-  const distance = site.constant(
-    "int32",
-    [queries, keys],
-    Array.from({ length: queries * keys }, (_, index) => (index % keys) - Math.floor(index / keys)),
-  );
+  const distance = site.constant("int32", [queries, keys], offsetsOf(queries, keys));
   const relative =
     typeof offset === "number"
-      ? sub(site, distance, offset)
-      : sub(site, site.reshape(distance, [1, 1, queries, keys]), offset);
+      ? site.sub(distance, offset)
+      : site.sub(site.reshape(distance, [1, 1, queries, keys]), offset);
   const tests = [
-    ...(low === undefined ? [] : [binary(site, "greater_equal", relative, low)]),
-    ...(high === undefined ? [] : [binary(site, "less_equal", relative, high)]),
+    ...(low === undefined ? [] : [site.binary("greater_equal", relative, low)]),
+    ...(high === undefined ? [] : [site.binary("less_equal", relative, high)]),
   ];
   const [first, second] = tests;
   if (first === undefined) throw site.fail("a band has a bound");
-  return second === undefined ? first : site.op("logical_and", { x: first, y: second });
+  return second === undefined ? first : site.binary("logical_and", first, second);
 }
-
-const optional = (site: ImportSite, index: number): Operand | undefined =>
-  site.has(index) ? site.input(index) : undefined;
 
 /** A mask as numbers to add: 0 where a key may be seen, -inf elsewhere; padded to all keys. */
 function additiveMask(site: ImportSite, mask: Operand, keys: number, like: Operand): Operand {
@@ -83,12 +63,12 @@ function additiveMask(site: ImportSite, mask: Operand, keys: number, like: Opera
   const shape = site.shapeOf(mask);
   const isBool = site.typeOf(mask) === "bool";
   const bias = isBool
-    ? select(site, mask, site.scalar(type, 0), site.scalar(type, -Infinity))
+    ? site.select(mask, site.scalar(type, 0), site.scalar(type, -Infinity))
     : site.cast(mask, type);
   const missing = keys - (shape.at(-1) ?? 1);
   if (missing <= 0 || shape.at(-1) === 1) return bias;
-  const rest = filledWith(site, [...shape.slice(0, -1), missing], like, -Infinity);
-  return concatenated(site, [bias, rest], shape.length - 1);
+  const rest = site.filledWith([...shape.slice(0, -1), missing], like, -Infinity);
+  return site.concatenated([bias, rest], shape.length - 1);
 }
 
 /**
@@ -105,8 +85,8 @@ const attention: Import = (site) => {
   if (q === undefined || newKeys === undefined || newValues === undefined)
     throw site.fail("it has three inputs");
   const pastLength = site.has(4) ? (site.shape(4)[2] ?? 0) : 0;
-  const keys = site.has(4) ? concatenated(site, [site.input(4), newKeys], 2) : newKeys;
-  const values = site.has(5) ? concatenated(site, [site.input(5), newValues], 2) : newValues;
+  const keys = site.has(4) ? site.concatenated([site.input(4), newKeys], 2) : newKeys;
+  const values = site.has(5) ? site.concatenated([site.input(5), newValues], 2) : newValues;
   const [batch = 1, heads = 1, queryCount = 1, headSize = 1] = site.shapeOf(q);
   const keyCount = site.shapeOf(keys)[2] ?? 1;
   const type = site.typeOf(q);
@@ -114,20 +94,18 @@ const attention: Import = (site) => {
   // Half of the scale at each side keeps fp16 products within range.
   const root = Math.sqrt(site.float("scale", 1 / Math.sqrt(headSize)));
   const scores = site.op("matmul", {
-    x: mul(site, q, root),
-    y: mul(site, repeatHeads(site, keys, heads), root),
+    x: site.mul(q, root),
+    y: site.mul(repeatHeads(site, keys, heads), root),
     transpose_y: true,
   });
   const softcap = site.float("softcap", 0);
   const capped =
-    softcap > 0
-      ? mul(site, site.op("tanh", { x: mul(site, scores, 1 / softcap) }), softcap)
-      : scores;
+    softcap > 0 ? site.mul(site.op("tanh", { x: site.mul(scores, 1 / softcap) }), softcap) : scores;
 
   const lengths = site.has(6)
     ? site.reshape(site.cast(site.input(6), "int32"), [batch, 1, 1, 1])
     : undefined;
-  const offset = lengths === undefined || site.has(4) ? pastLength : sub(site, lengths, queryCount);
+  const offset = lengths === undefined || site.has(4) ? pastLength : site.sub(lengths, queryCount);
   const places = { queries: queryCount, keys: keyCount, offset };
   const left = site.int("left_window_size", -1);
   const right = site.int("right_window_size", -1);
@@ -138,18 +116,18 @@ const attention: Import = (site) => {
       : []),
     ...(lengths === undefined
       ? []
-      : [binary(site, "less", site.reshape(counted(keyCount), [1, 1, 1, keyCount]), lengths)]),
+      : [site.binary("less", site.reshape(counted(keyCount), [1, 1, 1, keyCount]), lengths)]),
   ];
-  const mask = optional(site, 3);
+  const mask = site.optional(3);
   const biases = [
     ...(mask === undefined ? [] : [additiveMask(site, mask, keyCount, q)]),
-    ...seen.map((test) => select(site, test, site.scalar(type, 0), site.scalar(type, -Infinity))),
+    ...seen.map((test) => site.select(test, site.scalar(type, 0), site.scalar(type, -Infinity))),
   ];
   const bias = biases.reduce<Operand | undefined>(
-    (sum, one) => (sum === undefined ? one : add(site, sum, one)),
+    (sum, one) => (sum === undefined ? one : site.add(sum, one)),
     undefined,
   );
-  const biased = bias === undefined ? capped : add(site, capped, bias);
+  const biased = bias === undefined ? capped : site.add(capped, bias);
   const precision = site.hasAttribute("softmax_precision")
     ? site.int("softmax_precision", 1)
     : undefined;
@@ -174,8 +152,8 @@ function withoutBlindRows(site: ImportSite, weights: Operand, bias: Operand): Op
     if (!isBlind.includes(true)) return weights;
   }
   const largest = site.op("reduce_max", { x: bias, axes: [-1], keep_dims: true });
-  const isBlind = binary(site, "equal", largest, -Infinity);
-  return select(site, isBlind, 0, weights);
+  const isBlind = site.binary("equal", largest, -Infinity);
+  return site.select(isBlind, 0, weights);
 }
 
 /** Pairs of channels turned by angles whose cosine and sine are given for each position. */
@@ -198,25 +176,25 @@ const rotaryEmbedding: Import = (site) => {
     return site.reshape(found, [shape.length === 3 ? batch : 1, 1, length, half]);
   };
   const [cosine, sine] = [angles(1), angles(2)];
-  const turned = sliced(site, x, 3, 0, size);
+  const turned = site.sliced(x, 3, 0, size);
   const isInterleaved = site.flag("interleaved", false);
   const part = (which: 0 | 1): Operand =>
     isInterleaved
-      ? sliced(site, turned, 3, which, size, 2)
-      : sliced(site, turned, 3, which * half, (which + 1) * half);
+      ? site.sliced(turned, 3, which, size, 2)
+      : site.sliced(turned, 3, which * half, (which + 1) * half);
   const [a, b] = [part(0), part(1)];
-  const real = sub(site, mul(site, a, cosine), mul(site, b, sine));
-  const imaginary = add(site, mul(site, a, sine), mul(site, b, cosine));
+  const real = site.sub(site.mul(a, cosine), site.mul(b, sine));
+  const imaginary = site.add(site.mul(a, sine), site.mul(b, cosine));
   const rotated = isInterleaved
     ? site.reshape(
-        concatenated(site, [withAxis(site, real, 4), withAxis(site, imaginary, 4)], 4),
+        site.concatenated([site.withAxis(real, 4), site.withAxis(imaginary, 4)], 4),
         site.shapeOf(turned),
       )
-    : concatenated(site, [real, imaginary], 3);
+    : site.concatenated([real, imaginary], 3);
   const whole =
     size === headSize
       ? rotated
-      : concatenated(site, [rotated, sliced(site, x, 3, size, headSize)], 3);
+      : site.concatenated([rotated, site.sliced(x, 3, size, headSize)], 3);
   return isFlat ? joinHeads(site, whole) : whole;
 };
 
@@ -254,27 +232,27 @@ const linearAttention: Import = (site) => {
   const stateType = site.has(3) ? site.type(3) : type;
   let state = site.has(3)
     ? wide(site.input(3))
-    : filledWith(site, [batch, heads, keySize, valueSize], q, 0);
+    : site.filledWith([batch, heads, keySize, valueSize], q, 0);
   // One position of [B, H, T, D]: a column [B, H, D, 1] or a row [B, H, 1, D].
-  const row = (x: Operand, position: number): Operand => sliced(site, x, 2, position, position + 1);
+  const row = (x: Operand, position: number): Operand => site.sliced(x, 2, position, position + 1);
   const column = (x: Operand, position: number): Operand =>
     site.transpose(row(x, position), [0, 1, 3, 2]);
   const results: Operand[] = [];
   for (let position = 0; position < length; position++) {
-    if (decay !== undefined) state = mul(site, state, column(decay, position));
+    if (decay !== undefined) state = site.mul(state, column(decay, position));
     let value = row(v, position);
     if (beta !== undefined) {
       const found = site.op("matmul", { x: row(k, position), y: state });
-      value = mul(site, sub(site, value, found), row(beta, position));
+      value = site.mul(site.sub(value, found), row(beta, position));
     }
-    state = add(site, state, mul(site, column(k, position), value));
+    state = site.add(state, site.mul(column(k, position), value));
     const read = site.op("matmul", {
       x: row(q, position),
       y: repeatHeads(site, state, queryHeads),
     });
     results.push(read);
   }
-  const output = mul(site, concatenated(site, results, 2), scale);
+  const output = site.mul(site.concatenated(results, 2), scale);
   return [site.cast(joinHeads(site, output), type), site.cast(state, stateType)];
 };
 
@@ -283,10 +261,8 @@ const causalConvolution: Import = (site) => {
   const [batch = 1, channels = 1, length = 1] = site.shape(0);
   const kernel = site.shape(1)[2] ?? 1;
   const x = site.input(0);
-  const before = site.has(3)
-    ? site.input(3)
-    : filledWith(site, [batch, channels, kernel - 1], x, 0);
-  const padded = kernel === 1 ? x : concatenated(site, [before, x], 2);
+  const before = site.has(3) ? site.input(3) : site.filledWith([batch, channels, kernel - 1], x, 0);
+  const padded = kernel === 1 ? x : site.concatenated([before, x], 2);
   const weight = site.input(1);
   const convolved = site.op("conv", {
     x: padded,
@@ -302,14 +278,14 @@ const causalConvolution: Import = (site) => {
     throw site.fail(`activation "${activation}" is not known`);
   }
   const y = activation === "none" ? convolved : site.op("silu", { x: convolved });
-  const state = kernel === 1 ? before : sliced(site, padded, 2, length, length + kernel - 1);
+  const state = kernel === 1 ? before : site.sliced(padded, 2, length, length + kernel - 1);
   return [y, state];
 };
 
 /** A cache into which new positions are written from a place on, one place for each sequence of the batch. */
 const tensorScatter: Import = (site) => {
   const shape = site.shape(0);
-  const axis = site.axis(site.int("axis", -2), shape.length);
+  const axis = site.ownAxis(-2);
   const [batch = 1, places = 1] = [shape[0], shape[axis]];
   const count = site.shape(1)[axis] ?? 1;
   const mode = site.text("mode", "linear");
@@ -318,28 +294,29 @@ const tensorScatter: Import = (site) => {
     ? site.reshape(site.cast(site.input(2), "int32"), [batch, 1])
     : site.constant("int32", [batch, 1], new Float64Array(batch));
   // For every place of the cache: which new position it takes, or none.
-  const distance = sub(site, site.reshape(counted(places), [1, places]), starts);
-  const from = mode === "circular" ? binary(site, "mod", distance, places) : distance;
-  const isWritten = site.op("logical_and", {
-    x: binary(site, "greater_equal", from, 0),
-    y: binary(site, "less", from, count),
-  });
-  const index = select(site, isWritten, from, 0);
+  const distance = site.sub(site.reshape(counted(places), [1, places]), starts);
+  const from = mode === "circular" ? site.binary("mod", distance, places) : distance;
+  const isWritten = site.binary(
+    "logical_and",
+    site.binary("greater_equal", from, 0),
+    site.binary("less", from, count),
+  );
+  const index = site.select(isWritten, from, 0);
   const cache = site.widened(site.input(0));
   const update = site.widened(site.input(1));
   const parts = Array.from({ length: batch }, (_, number) => {
     const news = site.op("gather", {
-      x: sliced(site, update, 0, number, number + 1),
-      indices: picked(site, index, 0, number),
+      x: site.sliced(update, 0, number, number + 1),
+      indices: site.picked(index, 0, number),
       axis,
     });
     const test = site.reshape(
-      picked(site, isWritten, 0, number),
+      site.picked(isWritten, 0, number),
       shape.map((_size, place) => (place === axis ? places : 1)),
     );
-    return select(site, test, news, sliced(site, cache, 0, number, number + 1));
+    return site.select(test, news, site.sliced(cache, 0, number, number + 1));
   });
-  return site.cast(concatenated(site, parts, 0), site.type(0));
+  return site.cast(site.concatenated(parts, 0), site.type(0));
 };
 
 /** Attention whose scores and probabilities pass through graphs of the model. */
@@ -348,8 +325,8 @@ const flexAttention: Import = (site) => {
   const [, heads = 1, , headSize = 1] = site.shapeOf(q);
   const root = Math.sqrt(site.float("scale", 1 / Math.sqrt(headSize)));
   const product = site.op("matmul", {
-    x: mul(site, q, root),
-    y: mul(site, repeatHeads(site, k, heads), root),
+    x: site.mul(q, root),
+    y: site.mul(repeatHeads(site, k, heads), root),
     transpose_y: true,
   });
   const type = site.type(0);

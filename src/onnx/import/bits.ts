@@ -1,7 +1,6 @@
 import { int32sLiteral } from "../../mil/literal.ts";
 import type { Operand } from "../../mil/program.ts";
 import { elementCount } from "../../mil/types.ts";
-import { binary, mul } from "./forms.ts";
 import { integerRange } from "./small-types.ts";
 import { broadcastShape } from "./site.ts";
 import type { Import, ImportSite } from "./site.ts";
@@ -11,10 +10,10 @@ const WIDTH = 32;
 /** Bits of whole numbers, lowest first: int32 [count, 32]. The sign bit is that of two's complement. */
 function bitsOf(site: ImportSite, x: Operand, shape: readonly number[]): Operand {
   const flat = site.reshape(site.expand(site.cast(x, "int32"), shape), [elementCount(shape), 1]);
-  const low = binary(site, "floor_div", flat, POWERS);
-  const bits = binary(site, "mod", low, 2);
+  const low = site.binary("floor_div", flat, POWERS);
+  const bits = site.binary("mod", low, 2);
   // 2^31 is beyond int32: the sign itself tells that bit.
-  const sign = site.cast(site.op("less", { x: flat, y: site.scalar("int32", 0) }), "int32");
+  const sign = site.cast(site.binary("less", flat, site.scalar("int32", 0)), "int32");
   return site.op("concat", { values: [bits, sign], axis: 1 });
 }
 
@@ -25,7 +24,7 @@ const WEIGHTS = int32sLiteral([
 ]);
 
 function numbersOf(site: ImportSite, bits: Operand, shape: readonly number[]): Operand {
-  const sum = site.op("reduce_sum", { x: mul(site, bits, WEIGHTS), axes: [1], keep_dims: false });
+  const sum = site.op("reduce_sum", { x: site.mul(bits, WEIGHTS), axes: [1], keep_dims: false });
   return site.reshape(sum, shape);
 }
 
@@ -46,7 +45,7 @@ const bitwiseNot: Import = (site) => {
   }
   const top = range === undefined || range[0] < 0 ? -1 : range[1];
   const wide = site.widened(site.input(0));
-  return site.cast(binary(site, "sub", site.scalar("int32", top), wide), site.type(0));
+  return site.cast(site.sub(site.scalar("int32", top), wide), site.type(0));
 };
 const INT64 = 7;
 
@@ -63,29 +62,29 @@ const bitShift: Import = (site) => {
   if (direction === "LEFT" && range === undefined) {
     return shiftedLeft(site, x, distance);
   }
-  const limited = binary(site, "minimum", distance, WIDTH - 2);
+  const limited = site.binary("minimum", distance, WIDTH - 2);
   const factor = site.op("gather", { x: POWERS, indices: limited, axis: 0 });
   if (direction === "RIGHT") {
-    return site.cast(binary(site, "floor_div", x, factor), site.type(0));
+    return site.cast(site.binary("floor_div", x, factor), site.type(0));
   }
   const [, high] = range ?? [0, 0];
   // Bits that leave the number are cut before the product, which then stays within int32.
-  const room = binary(site, "floor_div", site.scalar("int32", high + 1), factor);
-  const kept = binary(site, "mod", x, binary(site, "maximum", room, 1));
-  const product = mul(site, kept, factor);
-  return site.cast(binary(site, "mod", product, high + 1), site.type(0));
+  const room = site.binary("floor_div", site.scalar("int32", high + 1), factor);
+  const kept = site.binary("mod", x, site.binary("maximum", room, 1));
+  const product = site.mul(kept, factor);
+  return site.cast(site.binary("mod", product, high + 1), site.type(0));
 };
 
 /** Numbers of 32 or 64 bits stand in int32, as everywhere: what leaves it is lost. */
 function shiftedLeft(site: ImportSite, x: Operand, distance: Operand): Operand {
-  const limited = binary(site, "minimum", distance, WIDTH - 2);
-  return mul(site, x, site.op("gather", { x: POWERS, indices: limited, axis: 0 }));
+  const limited = site.binary("minimum", distance, WIDTH - 2);
+  return site.mul(x, site.op("gather", { x: POWERS, indices: limited, axis: 0 }));
 }
 
 export const IMPORT_BITS = {
-  BitwiseAnd: bitwise((site, x, y) => mul(site, x, y)),
-  BitwiseOr: bitwise((site, x, y) => binary(site, "maximum", x, y)),
-  BitwiseXor: bitwise((site, x, y) => site.cast(site.op("not_equal", { x, y }), "int32")),
+  BitwiseAnd: bitwise((site, x, y) => site.mul(x, y)),
+  BitwiseOr: bitwise((site, x, y) => site.binary("maximum", x, y)),
+  BitwiseXor: bitwise((site, x, y) => site.cast(site.binary("not_equal", x, y), "int32")),
   BitwiseNot: bitwiseNot,
   BitShift: bitShift,
 } as const satisfies Record<string, Import>;

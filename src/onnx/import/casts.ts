@@ -17,7 +17,7 @@ export function castTo(
 ): Operand {
   const to = milTypeOf(code, `the result of ${site.node.opType}`);
   if (code === BOOL) {
-    return site.typeOf(x) === "bool" ? x : site.op("not_equal", { x: site.widened(x), y: 0 });
+    return site.typeOf(x) === "bool" ? x : site.binary("not_equal", site.widened(x), 0);
   }
   // Numbers of the type already need no rounding.
   if (isHeldWider(code) && from !== code) return heldAs(site, x, code, options);

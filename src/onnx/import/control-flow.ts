@@ -1,6 +1,5 @@
 import { literalNumbers } from "../../mil/literal.ts";
 import type { Operand } from "../../mil/program.ts";
-import { concatenated, picked, withAxis } from "./forms.ts";
 import type { Import, ImportSite } from "./site.ts";
 
 /** Rounds of a loop that are written out one after the other. */
@@ -11,9 +10,9 @@ const branch: Import = (site) => {
   const condition = site.input(0);
   const known = site.known(condition);
   if (known !== undefined) {
-    return site.graph((literalNumbers(known)[0] ?? 0) === 0 ? "else_branch" : "then_branch");
+    return site.graphOn((literalNumbers(known)[0] ?? 0) === 0 ? "else_branch" : "then_branch", []);
   }
-  return site.cond(
+  return site.context.cond(
     site.reshape(condition, []),
     site.graphOf("then_branch"),
     site.graphOf("else_branch"),
@@ -43,7 +42,7 @@ const loop: Import = (site) => {
     if (limit === undefined && site.has(0)) throw site.needsConstant(0);
     throw site.fail("how many results it gathers is only known while the model runs");
   }
-  return site.whileLoop(
+  return site.context.whileLoop(
     {
       limit: site.has(0) ? site.reshape(site.cast(site.input(0), "int32"), []) : undefined,
       start: site.has(1) ? site.reshape(site.input(1), []) : undefined,
@@ -60,7 +59,7 @@ function writtenOut(
   scanCount: number,
   limit: number,
 ): readonly Operand[] | undefined {
-  return site.attempt(() => {
+  return site.context.attempt(() => {
     let carried = initial;
     const scans: Operand[][] = Array.from({ length: scanCount }, () => []);
     for (let round = 0; round < limit; round++) {
@@ -80,16 +79,8 @@ function writtenOut(
     if (scans.some((rounds) => rounds.length === 0)) {
       throw site.fail("it runs no round, so that the sizes of what it gathers are not known");
     }
-    return [...carried, ...scans.map((rounds) => stacked(site, rounds, 0))];
+    return [...carried, ...scans.map((rounds) => site.stacked(rounds, 0))];
   });
-}
-
-function stacked(site: ImportSite, values: readonly Operand[], axis: number): Operand {
-  return concatenated(
-    site,
-    values.map((value) => withAxis(site, value, axis)),
-    axis,
-  );
 }
 
 /** A graph over the slices of sequences, written out slice by slice. */
@@ -130,7 +121,7 @@ function scanned(
   for (let round = 0; round < length; round++) {
     const slices = sequences.map((sequence, index) => {
       const isBackward = directions?.[index] === 1;
-      return picked(site, sequence, axes[index] ?? 0, isBackward ? length - 1 - round : round);
+      return site.picked(sequence, axes[index] ?? 0, isBackward ? length - 1 - round : round);
     });
     const made = site.graphOn("body", [...states, ...slices]);
     states = made.slice(0, stateCount);
@@ -145,7 +136,7 @@ function scanned(
       const [sample] = order;
       if (sample === undefined) throw site.fail("it runs no round");
       const rank = site.shapeOf(sample).length + 1;
-      return stacked(site, order, site.axis(outputAxes?.[index] ?? 0, rank));
+      return site.stacked(order, site.axis(outputAxes?.[index] ?? 0, rank));
     }),
   ];
 }
@@ -161,14 +152,13 @@ function scanOfBatch(
   const members = Array.from({ length: batch }, (_, index) =>
     scanned(
       site,
-      inputs.map((input) => picked(site, input, 0, index)),
+      inputs.map((input) => site.picked(input, 0, index)),
       stateCount,
       resultCount,
     ),
   );
   return Array.from({ length: resultCount }, (_, index) =>
-    stacked(
-      site,
+    site.stacked(
       members.flatMap((results) => {
         const result = results[index];
         return result === undefined ? [] : [result];

@@ -1,5 +1,6 @@
 import type { Operand } from "../../mil/program.ts";
 import { isFloat } from "../../mil/types.ts";
+import { counted } from "./site.ts";
 import type { Import, ImportSite } from "./site.ts";
 
 /** Each box that may be kept is some twenty ops of the program. */
@@ -18,51 +19,27 @@ interface Boxes {
 
 function boxesOf(site: ImportSite): Boxes {
   const [batch = 1, count = 1] = site.shape(0);
-  const column = (index: number): Operand =>
-    site.reshape(
-      site.op("slice_by_index", {
-        x: site.input(0),
-        begin: [0, 0, index],
-        end: [batch, count, index + 1],
-      }),
-      [batch, 1, count],
-    );
-  const columns = [0, 1, 2, 3].map(column);
-  const [a, b, c, d] = columns;
+  const [a, b, c, d] = [0, 1, 2, 3].map((index) =>
+    site.reshape(site.sliced(site.input(0), 2, index, index + 1), [batch, 1, count]),
+  );
   if (a === undefined || b === undefined || c === undefined || d === undefined)
     throw site.fail("a box needs 4 numbers");
-  const less = (x: Operand, y: Operand): Operand => site.op("sub", { x, y });
-  const ends =
-    site.int("center_point_box", 0) === 0
-      ? { first: [a, b], second: [c, d] }
-      : {
-          first: [less(b, half(site, d)), less(a, half(site, c))],
-          second: [
-            site.op("add", { x: b, y: half(site, d) }),
-            site.op("add", { x: a, y: half(site, c) }),
-          ],
-        };
-  // Corners may be any two that lie opposite each other.
-  const [top, left] = [0, 1].map((axis) => corner(site, "minimum", ends, axis));
-  const [bottom, right] = [0, 1].map((axis) => corner(site, "maximum", ends, axis));
-  if (top === undefined || left === undefined || bottom === undefined || right === undefined)
-    throw site.fail("a box needs 4 numbers");
-  const area = site.op("mul", { x: less(bottom, top), y: less(right, left) });
+  const isCorners = site.int("center_point_box", 0) === 0;
+  /** Both ends of a box along an axis: those of two corners, which may be any that lie opposite, or around a centre. */
+  const ends = ([corner, opposite]: Pair, [centre, size]: Pair): Pair => {
+    if (isCorners)
+      return [site.binary("minimum", corner, opposite), site.binary("maximum", corner, opposite)];
+    const half = site.mul(size, 0.5);
+    const [low, high] = [site.sub(centre, half), site.add(centre, half)];
+    return [site.binary("minimum", low, high), site.binary("maximum", low, high)];
+  };
+  const [top, bottom] = ends([a, c], [b, d]);
+  const [left, right] = ends([b, d], [a, c]);
+  const area = site.mul(site.sub(bottom, top), site.sub(right, left));
   return { top, bottom, left, right, area };
 }
 
-const half = (site: ImportSite, x: Operand): Operand => site.op("mul", { x, y: 0.5 });
-
-function corner(
-  site: ImportSite,
-  type: "minimum" | "maximum",
-  { first, second }: { readonly first: readonly Operand[]; readonly second: readonly Operand[] },
-  axis: number,
-): Operand {
-  const [x, y] = [first[axis], second[axis]];
-  if (x === undefined || y === undefined) throw site.fail("a box needs 4 numbers");
-  return site.op(type, { x, y });
-}
+type Pair = readonly [Operand, Operand];
 
 /** The box of the largest score by batch and class, [B, C, 1], out of numbers [B, 1, N]. */
 function ofBest(site: ImportSite, numbers: Operand, best: Operand): Operand {
@@ -76,23 +53,18 @@ function ofBest(site: ImportSite, numbers: Operand, best: Operand): Operand {
 function overlaps(site: ImportSite, boxes: Boxes, best: Operand): Operand {
   const of = (numbers: Operand): Operand => ofBest(site, numbers, best);
   const along = (low: Operand, high: Operand): Operand =>
-    site.op("maximum", {
-      x: site.op("sub", {
-        x: site.op("minimum", { x: of(high), y: high }),
-        y: site.op("maximum", { x: of(low), y: low }),
-      }),
-      y: 0,
-    });
-  const shared = site.op("mul", {
-    x: along(boxes.top, boxes.bottom),
-    y: along(boxes.left, boxes.right),
-  });
-  const both = site.op("add", { x: of(boxes.area), y: boxes.area });
-  const joint = site.op("sub", { x: both, y: shared });
+    site.binary(
+      "maximum",
+      site.sub(site.binary("minimum", of(high), high), site.binary("maximum", of(low), low)),
+      0,
+    );
+  const shared = site.mul(along(boxes.top, boxes.bottom), along(boxes.left, boxes.right));
+  const both = site.add(of(boxes.area), boxes.area);
+  const joint = site.sub(both, shared);
   // Two boxes without an area have nothing in common.
-  const isEmpty = site.op("less_equal", { x: joint, y: 0 });
-  const divisor = site.op("select", { cond: isEmpty, a: site.scalar("fp32", 1), b: joint });
-  return site.op("real_div", { x: shared, y: divisor });
+  const isEmpty = site.binary("less_equal", joint, 0);
+  const divisor = site.select(isEmpty, site.scalar("fp32", 1), joint);
+  return site.binary("real_div", shared, divisor);
 }
 
 /**
@@ -112,16 +84,12 @@ const nonMaxSuppression: Import = (site) => {
   }
   if (limit === 0) return site.constant("int32", [0, 3], []);
   const boxes = boxesOf(site);
-  const places = site.constant(
-    "int32",
-    [1, 1, count],
-    Array.from({ length: count }, (_, index) => index),
-  );
+  const places = site.reshape(counted(count), [1, 1, count]);
   const never = site.scalar("fp32", NEVER);
   let scores = site.input(1);
   if (site.has(4)) {
-    const isAbove = site.op("greater", { x: scores, y: site.scalar("fp32", site.number(4)) });
-    scores = site.op("select", { cond: isAbove, a: scores, b: never });
+    const isAbove = site.binary("greater", scores, site.scalar("fp32", site.number(4)));
+    scores = site.select(isAbove, scores, never);
   }
   const kept: Operand[] = [];
   const isKept: Operand[] = [];
@@ -129,16 +97,14 @@ const nonMaxSuppression: Import = (site) => {
     const best = site.op("reduce_argmax", { x: scores, axis: 2, keep_dims: true });
     const score = site.op("reduce_max", { x: scores, axes: [2], keep_dims: true });
     kept.push(best);
-    isKept.push(site.op("greater", { x: score, y: never }));
+    isKept.push(site.binary("greater", score, never));
     if (step === limit - 1) break;
-    const isHidden = site.op("logical_or", {
-      x: site.op("greater", {
-        x: overlaps(site, boxes, best),
-        y: site.scalar("fp32", threshold),
-      }),
-      y: site.op("equal", { x: best, y: places }),
-    });
-    scores = site.op("select", { cond: isHidden, a: never, b: scores });
+    const isHidden = site.binary(
+      "logical_or",
+      site.binary("greater", overlaps(site, boxes, best), site.scalar("fp32", threshold)),
+      site.binary("equal", best, places),
+    );
+    scores = site.select(isHidden, never, scores);
   }
   const joined = (values: readonly Operand[]): Operand =>
     values.length === 1 && values[0] !== undefined

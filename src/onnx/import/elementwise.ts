@@ -1,35 +1,15 @@
-import type { OpName } from "../../mil/ops/index.ts";
+import type { ELEMENTWISE_BINARY } from "../../mil/ops/elementwise-binary.ts";
+import type { OPS, OpName } from "../../mil/ops/index.ts";
 import type { Operand } from "../../mil/program.ts";
 import { literalNumbers } from "../../mil/literal.ts";
 import { elementCount } from "../../mil/types.ts";
-import { add, binary, mul, select, sub } from "./forms.ts";
 import type { Import, ImportSite } from "./site.ts";
 
-type Unary = Extract<
-  OpName,
-  | "abs"
-  | "acos"
-  | "asin"
-  | "atan"
-  | "atanh"
-  | "ceil"
-  | "cos"
-  | "cosh"
-  | "erf"
-  | "exp"
-  | "floor"
-  | "round"
-  | "sign"
-  | "sin"
-  | "sinh"
-  | "sqrt"
-  | "tan"
-  | "tanh"
-  | "relu"
-  | "sigmoid"
-  | "softplus"
-  | "softsign"
->;
+/** Ops of one operand and no settings. */
+type Unary = {
+  [Name in OpName]: keyof (typeof OPS)[Name]["parameters"] extends "x" ? Name : never;
+}[OpName];
+type Binary = keyof typeof ELEMENTWISE_BINARY;
 
 /** A MIL op of the same meaning. */
 const unary =
@@ -37,50 +17,36 @@ const unary =
   (site) =>
     site.op(type, { x: site.input(0) });
 
-type Arithmetic = Extract<OpName, "add" | "sub" | "mul" | "real_div" | "maximum" | "minimum">;
-
 /** Small integers are computed as int32 and wrapped afterwards. */
 const arithmetic =
-  (type: Arithmetic): Import =>
+  (type: Binary): Import =>
   (site) => {
-    const [x, y] = [site.widened(site.input(0)), site.widened(site.input(1))];
-    return site.cast(site.op(type, { x, y }), site.type(0));
+    const result = site.binary(type, site.widened(site.input(0)), site.widened(site.input(1)));
+    return site.cast(result, site.type(0));
   };
 
-type Comparison = Extract<
-  OpName,
-  "equal" | "not_equal" | "less" | "less_equal" | "greater" | "greater_equal"
->;
-
 const comparison =
-  (type: Comparison): Import =>
+  (type: Binary): Import =>
   (site) =>
-    site.op(type, { x: site.widened(site.input(0)), y: site.widened(site.input(1)) });
-
-type Logical = Extract<OpName, "logical_and" | "logical_or" | "logical_xor">;
+    site.binary(type, site.widened(site.input(0)), site.widened(site.input(1)));
 
 const logical =
-  (type: Logical): Import =>
+  (type: Binary): Import =>
   (site) =>
-    site.op(type, { x: site.input(0), y: site.input(1) });
-
-type Joining = "add" | "maximum" | "minimum";
+    site.binary(type, site.input(0), site.input(1));
 
 /** Any number of operands, joined from the left. */
 const variadic =
-  (type: Joining): Import =>
+  (type: Binary): Import =>
   (site) =>
     joined(site, type);
 
-function joined(site: ImportSite, type: Joining): Operand {
+function joined(site: ImportSite, type: Binary): Operand {
   const [first, ...rest] = site.inputs().map((operand) => site.widened(operand));
   if (first === undefined) throw site.fail("it has no inputs");
-  const result = rest.reduce((x, y) => site.op(type, { x, y }), first);
+  const result = rest.reduce((x, y) => site.binary(type, x, y), first);
   return site.cast(result, site.type(0));
 }
-
-const scaled = (site: ImportSite, x: Operand, factor: number): Operand =>
-  factor === 1 ? x : site.op("mul", { x, y: factor });
 
 /** x where it is 0 or more, `slope` times x elsewhere; slope broadcasts from the right. */
 const parametricRelu: Import = (site) => {
@@ -105,9 +71,7 @@ const parametricRelu: Import = (site) => {
     const alpha = Array.from({ length: channels }, (_, c) => numbers[c] ?? numbers[0] ?? 0);
     return site.op("prelu", { x, alpha: site.constant(site.typeOf(slope), [channels], alpha) });
   }
-  const negative = site.op("minimum", { x, y: 0 });
-  const scaledNegative = site.op("mul", { x: negative, y: slope });
-  return site.op("add", { x: site.op("relu", { x }), y: scaledNegative });
+  return site.add(site.op("relu", { x }), site.mul(site.binary("minimum", x, 0), slope));
 };
 
 const clip: Import = (site) => {
@@ -129,7 +93,7 @@ const clip: Import = (site) => {
     }
   }
   const bounded = (value: Operand, type: "maximum" | "minimum", limit: Operand | undefined) =>
-    limit === undefined ? value : site.op(type, { x: value, y: site.widened(limit) });
+    limit === undefined ? value : site.binary(type, value, site.widened(limit));
   const raised = bounded(site.widened(x), "maximum", low);
   return site.cast(bounded(raised, "minimum", high), site.type(0));
 };
@@ -138,15 +102,13 @@ const clip: Import = (site) => {
 const remainder: Import = (site) => {
   const x = site.widened(site.input(0));
   const y = site.widened(site.input(1));
-  if (!site.flag("fmod", false)) return site.cast(site.op("mod", { x, y }), site.type(0));
-  const magnitude = (value: Operand): Operand =>
-    site.op("maximum", { x: value, y: site.op("mul", { x: value, y: -1 }) });
-  const rest = site.op("mod", { x: magnitude(x), y: magnitude(y) });
-  return site.cast(site.op("mul", { x: rest, y: site.op("sign", { x }) }), site.type(0));
+  if (!site.flag("fmod", false)) return site.cast(site.binary("mod", x, y), site.type(0));
+  const magnitude = (value: Operand): Operand => site.binary("maximum", value, site.mul(value, -1));
+  const rest = site.binary("mod", magnitude(x), magnitude(y));
+  return site.cast(site.mul(rest, site.op("sign", { x })), site.type(0));
 };
 
-const softmaxAxis = (site: ImportSite): number =>
-  site.axis(site.int("axis", site.opset < 13 ? 1 : -1), site.shape(0).length);
+const softmaxAxis = (site: ImportSite): number => site.ownAxis(site.opset < 13 ? 1 : -1);
 
 /** Until operator set 13 all axes from `axis` on were one. */
 function alongLastAxes(site: ImportSite, apply: (x: Operand, axis: number) => Operand): Operand {
@@ -162,12 +124,12 @@ function alongLastAxes(site: ImportSite, apply: (x: Operand, axis: number) => Op
 
 /** log(1 + y) with the digits of a small y: u = 1 + y is rounded, and log(u) y / (u - 1) puts it right. */
 function logOfOnePlus(site: ImportSite, y: Operand): Operand {
-  const u = add(site, y, 1);
-  const rest = sub(site, u, 1);
-  const isTiny = site.op("equal", { x: rest, y: 0 });
-  const divisor = select(site, isTiny, 1, rest);
+  const u = site.add(y, 1);
+  const rest = site.sub(u, 1);
+  const isTiny = site.binary("equal", rest, 0);
+  const divisor = site.select(isTiny, 1, rest);
   const logarithm = site.op("log", { x: u, epsilon: 0 });
-  return select(site, isTiny, y, mul(site, logarithm, binary(site, "real_div", y, divisor)));
+  return site.select(isTiny, y, site.mul(logarithm, site.binary("real_div", y, divisor)));
 }
 
 /** Only in training does it drop anything, and then what it drops is random. */
@@ -222,16 +184,16 @@ export const IMPORT_ELEMENTWISE = {
   Sigmoid: unary("sigmoid"),
   Softplus: unary("softplus"),
   Softsign: unary("softsign"),
-  Neg: (site) => site.op("mul", { x: site.input(0), y: site.scalar(site.type(0), -1) }),
-  Reciprocal: (site) => site.op("real_div", { x: site.scalar(site.type(0), 1), y: site.input(0) }),
+  Neg: (site) => site.mul(site.input(0), site.scalar(site.type(0), -1)),
+  Reciprocal: (site) => site.binary("real_div", site.scalar(site.type(0), 1), site.input(0)),
   Not: (site) => site.op("logical_not", { x: site.input(0) }),
-  IsNaN: (site) => site.op("not_equal", { x: site.input(0), y: site.input(0) }),
+  IsNaN: (site) => site.binary("not_equal", site.input(0), site.input(0)),
   IsInf: (site) => {
     const x = site.input(0);
     const [low, high] = [site.flag("detect_negative", true), site.flag("detect_positive", true)];
     const infinity = (sign: number): Operand =>
-      site.op("equal", { x, y: site.scalar(site.type(0), sign * Infinity) });
-    if (low && high) return site.op("logical_or", { x: infinity(-1), y: infinity(1) });
+      site.binary("equal", x, site.scalar(site.type(0), sign * Infinity));
+    if (low && high) return site.binary("logical_or", infinity(-1), infinity(1));
     if (low || high) return infinity(low ? -1 : 1);
     return site.constant("bool", site.shape(0), new Float64Array(elementCount(site.shape(0))));
   },
@@ -239,27 +201,26 @@ export const IMPORT_ELEMENTWISE = {
   Asinh: (site) => {
     const x = site.input(0);
     const magnitude = site.op("abs", { x });
-    const root = site.op("sqrt", { x: add(site, mul(site, magnitude, magnitude), 1) });
+    const root = site.op("sqrt", { x: site.add(site.mul(magnitude, magnitude), 1) });
     // log(1 + y) of small y = x + x^2 / (root + 1) keeps the digits of x itself.
-    const y = add(
-      site,
+    const y = site.add(
       magnitude,
-      binary(site, "real_div", mul(site, magnitude, magnitude), add(site, root, 1)),
+      site.binary("real_div", site.mul(magnitude, magnitude), site.add(root, 1)),
     );
     const positive = logOfOnePlus(site, y);
     // Beyond the square's range log(2x) is the same number.
-    const isLarge = site.op("greater", { x: magnitude, y: site.type(0) === "fp16" ? 128 : 1e9 });
-    const large = add(site, site.op("log", { x: magnitude, epsilon: 0 }), Math.LN2);
-    const value = select(site, isLarge, large, positive);
-    return select(site, site.op("less", { x, y: 0 }), mul(site, value, -1), value);
+    const isLarge = site.binary("greater", magnitude, site.type(0) === "fp16" ? 128 : 1e9);
+    const large = site.add(site.op("log", { x: magnitude, epsilon: 0 }), Math.LN2);
+    const value = site.select(isLarge, large, positive);
+    return site.select(site.binary("less", x, 0), site.mul(value, -1), value);
   },
   Acosh: (site) => {
     const x = site.input(0);
-    const y = sub(site, x, 1);
-    const root = site.op("sqrt", { x: mul(site, y, add(site, x, 1)) });
-    const isLarge = site.op("greater", { x, y: site.type(0) === "fp16" ? 128 : 1e9 });
-    const large = add(site, site.op("log", { x, epsilon: 0 }), Math.LN2);
-    return select(site, isLarge, large, logOfOnePlus(site, add(site, y, root)));
+    const y = site.sub(x, 1);
+    const root = site.op("sqrt", { x: site.mul(y, site.add(x, 1)) });
+    const isLarge = site.binary("greater", x, site.type(0) === "fp16" ? 128 : 1e9);
+    const large = site.add(site.op("log", { x, epsilon: 0 }), Math.LN2);
+    return site.select(isLarge, large, logOfOnePlus(site, site.add(y, root)));
   },
   Hardmax: (site) =>
     alongLastAxes(site, (x, axis) => {
@@ -275,11 +236,10 @@ export const IMPORT_ELEMENTWISE = {
       return site.reshape(hot, shape);
     }),
   Shrink: (site) => {
-    const given = site.input(0);
-    const x = site.isFloat(0) ? given : site.cast(given, "fp32");
+    const x = site.asFloat(0);
     const [lambda, bias] = [site.float("lambd", 0.5), site.float("bias", 0)];
-    const below = select(site, site.op("less", { x, y: -lambda }), add(site, x, bias), 0);
-    const shrunk = select(site, site.op("greater", { x, y: lambda }), sub(site, x, bias), below);
+    const below = site.select(site.binary("less", x, -lambda), site.add(x, bias), 0);
+    const shrunk = site.select(site.binary("greater", x, lambda), site.sub(x, bias), below);
     return site.cast(shrunk, site.type(0));
   },
   Identity: (site) => site.input(0),
@@ -300,8 +260,8 @@ export const IMPORT_ELEMENTWISE = {
   Max: variadic("maximum"),
   Min: variadic("minimum"),
   Sum: variadic("add"),
-  Mean: (site) => scaled(site, joined(site, "add"), 1 / site.node.input.length),
-  Pow: (site) => site.op("pow", { x: site.input(0), y: site.cast(site.input(1), site.type(0)) }),
+  Mean: (site) => site.scaled(joined(site, "add"), 1 / site.node.input.length),
+  Pow: (site) => site.binary("pow", site.input(0), site.cast(site.input(1), site.type(0))),
   Mod: remainder,
   Where: (site) => {
     const keeps = site.isFloat(1) || site.type(1) === "bool";
@@ -309,14 +269,13 @@ export const IMPORT_ELEMENTWISE = {
       keeps ? site.input(index) : site.widened(site.input(index)),
     );
     if (a === undefined || b === undefined) throw site.fail("it has three inputs");
-    return site.cast(site.op("select", { cond: site.input(0), a, b }), site.type(1));
+    return site.cast(site.select(site.input(0), a, b), site.type(1));
   },
   Clip: clip,
   Elu: (site) => site.op("elu", { x: site.input(0), alpha: site.float("alpha", 1) }),
   Selu: (site) => {
     const alpha = site.float("alpha", 1.67326319217681884765625);
-    return scaled(
-      site,
+    return site.scaled(
       site.op("elu", { x: site.input(0), alpha }),
       site.float("gamma", 1.05070102214813232421875),
     );
@@ -324,16 +283,16 @@ export const IMPORT_ELEMENTWISE = {
   Celu: (site) => {
     const x = site.input(0);
     const alpha = site.float("alpha", 1);
-    const negative = site.op("minimum", { x: scaled(site, x, 1 / alpha), y: 0 });
-    const grown = site.op("sub", { x: site.op("exp", { x: negative }), y: 1 });
-    return site.op("add", { x: site.op("relu", { x }), y: scaled(site, grown, alpha) });
+    const negative = site.binary("minimum", site.scaled(x, 1 / alpha), 0);
+    const grown = site.sub(site.op("exp", { x: negative }), 1);
+    return site.add(site.op("relu", { x }), site.scaled(grown, alpha));
   },
   LeakyRelu: (site) =>
     site.op("leaky_relu", { x: site.input(0), alpha: site.float("alpha", 0.01) }),
   ThresholdedRelu: (site) => {
     const x = site.input(0);
-    const cond = site.op("greater", { x, y: site.float("alpha", 1) });
-    return site.op("select", { cond, a: x, b: site.scalar(site.type(0), 0) });
+    const cond = site.binary("greater", x, site.float("alpha", 1));
+    return site.select(cond, x, site.scalar(site.type(0), 0));
   },
   PRelu: parametricRelu,
   HardSigmoid: (site) =>
@@ -344,23 +303,23 @@ export const IMPORT_ELEMENTWISE = {
     }),
   HardSwish: (site) => {
     const x = site.input(0);
-    return site.op("mul", { x, y: site.op("sigmoid_hard", { x, alpha: 1 / 6, beta: 0.5 }) });
+    return site.mul(x, site.op("sigmoid_hard", { x, alpha: 1 / 6, beta: 0.5 }));
   },
   Swish: (site) => swish(site, site.float("alpha", 1)),
   Mish: (site) => {
     const x = site.input(0);
-    return site.op("mul", { x, y: site.op("tanh", { x: site.op("softplus", { x }) }) });
+    return site.mul(x, site.op("tanh", { x: site.op("softplus", { x }) }));
   },
   Gelu: gelu,
   /** ONNX Runtime's own operators. */
   QuickGelu: (site) => swish(site, site.float("alpha", 1.702)),
   FastGelu: (site) => {
-    const x = site.has(1) ? site.op("add", { x: site.input(0), y: site.input(1) }) : site.input(0);
+    const x = site.has(1) ? site.add(site.input(0), site.input(1)) : site.input(0);
     return site.op("gelu", { x, mode: "TANH_APPROXIMATION" });
   },
   BiasGelu: (site) =>
     site.op("gelu", {
-      x: site.op("add", { x: site.input(0), y: site.input(1) }),
+      x: site.add(site.input(0), site.input(1)),
       mode: "EXACT",
     }),
 
@@ -368,12 +327,12 @@ export const IMPORT_ELEMENTWISE = {
   LogSoftmax: (site) =>
     alongLastAxes(site, (x, axis) => {
       const sum = site.op("reduce_log_sum_exp", { x, axes: [axis], keep_dims: true });
-      return site.op("sub", { x, y: sum });
+      return site.sub(x, sum);
     }),
 } as const satisfies Record<string, Import>;
 
 function swish(site: ImportSite, alpha: number): Operand {
   const x = site.input(0);
   if (alpha === 1) return site.op("silu", { x });
-  return site.op("mul", { x, y: site.op("sigmoid", { x: scaled(site, x, alpha) }) });
+  return site.mul(x, site.op("sigmoid", { x: site.scaled(x, alpha) }));
 }

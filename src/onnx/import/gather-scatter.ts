@@ -1,11 +1,8 @@
 import type { Operand } from "../../mil/program.ts";
 import { literalNumbers } from "../../mil/literal.ts";
 import type { ScatterMode } from "../../mil/ops/gather-scatter.ts";
-import { picked, select } from "./forms.ts";
 import { elementCount } from "../../mil/types.ts";
 import type { Import, ImportSite } from "./site.ts";
-
-const axisOf = (site: ImportSite): number => site.axis(site.int("axis", 0), site.shape(0).length);
 
 const MODES: Readonly<Record<string, ScatterMode>> = {
   none: "update",
@@ -27,19 +24,19 @@ const scatterElements: Import = (site) =>
     data: site.input(0),
     indices: site.input(1),
     updates: site.input(2),
-    axis: axisOf(site),
+    axis: site.ownAxis(0),
     mode: scatterMode(site),
   });
 
 /** A gather by one number drops its axis, which MIL does with an index of rank 0 as well. */
 const gather: Import = (site) =>
-  site.op("gather", { x: site.input(0), indices: site.input(1), axis: axisOf(site) });
+  site.op("gather", { x: site.input(0), indices: site.input(1), axis: site.ownAxis(0) });
 
 /** `GatherElements` may take fewer places along the other axes than the data have. */
 const gatherElements: Import = (site) => {
   const shape = site.shape(0);
   const wanted = site.shape(1);
-  const axis = axisOf(site);
+  const axis = site.ownAxis(0);
   const kept = shape.map((size, place) => (place === axis ? size : (wanted[place] ?? size)));
   const isCut = kept.some((size, place) => size !== shape[place]);
   const x: Operand = isCut
@@ -54,12 +51,8 @@ const oneHot: Import = (site) => {
   const values = site.known(site.input(2));
   // Negative indices count from the end.
   const whole = site.cast(indices, "int32");
-  const isNegative = site.op("less", { x: whole, y: site.scalar("int32", 0) });
-  const positive = site.op("select", {
-    cond: isNegative,
-    a: site.op("add", { x: whole, y: site.scalar("int32", depth) }),
-    b: whole,
-  });
+  const isNegative = site.binary("less", whole, site.scalar("int32", 0));
+  const positive = site.select(isNegative, site.add(whole, site.scalar("int32", depth)), whole);
   if (values === undefined) {
     const isHot = site.op("one_hot", {
       indices: positive,
@@ -68,9 +61,9 @@ const oneHot: Import = (site) => {
       on_value: site.scalar("bool", 1),
       off_value: site.scalar("bool", 0),
     });
-    const [off, on] = [0, 1].map((index) => picked(site, site.widened(site.input(2)), 0, index));
+    const [off, on] = [0, 1].map((index) => site.picked(site.widened(site.input(2)), 0, index));
     if (off === undefined || on === undefined) throw site.fail("it has two values");
-    return site.cast(select(site, isHot, on, off), site.type(2));
+    return site.cast(site.select(isHot, on, off), site.type(2));
   }
   const [off = 0, on = 1] = literalNumbers(values);
   const type = site.type(2);
@@ -106,7 +99,7 @@ export const IMPORT_GATHER_SCATTER = {
     site.many("topk", {
       x: site.input(0),
       k: site.opset < 10 ? site.int("k", 1) : site.number(1),
-      axis: site.axis(site.int("axis", -1), site.shape(0).length),
+      axis: site.ownAxis(-1),
       ascending: !site.flag("largest", true),
     }),
   NonZero: (site) => {
@@ -130,7 +123,7 @@ export const IMPORT_GATHER_SCATTER = {
     const wanted = site.numbers(1).flatMap((value, index) => (value === 0 ? [] : [index]));
     const shape = site.shape(0);
     const isFlat = !site.hasAttribute("axis");
-    const axis = isFlat ? 0 : site.axis(site.int("axis", 0), shape.length);
+    const axis = isFlat ? 0 : site.ownAxis(0);
     const x = isFlat ? site.reshape(site.input(0), [elementCount(shape)]) : site.input(0);
     const size = site.shapeOf(x)[axis] ?? 1;
     const outside = wanted.find((index) => index >= size);

@@ -10,9 +10,8 @@ import { OnnxError } from "../errors.ts";
 import type { GraphProto, NodeProto } from "../generated/onnx_pb.ts";
 import { literalOfNumbers, literalOfTensor } from "../read-model.ts";
 import type { OnnxFile } from "../read-model.ts";
-import { milTypeOf } from "../type-codes.ts";
 import { NeededConstant } from "./needed-constant.ts";
-import { inOrder, inputsBehind } from "./producers.ts";
+import { NESTING_LIMIT, inOrder, inputsBehind, readsOf } from "./producers.ts";
 import { IMPORTERS, importerOf } from "./table.ts";
 import { ImportSite } from "./site.ts";
 import { foldConstants, isOperand } from "./fold-constants.ts";
@@ -35,7 +34,6 @@ export interface ImportedModel {
 
 /** Constants of so many elements get a name and a place in the weight file; smaller ones stand in place. */
 const NAMED_CONSTANT_ELEMENTS = 10;
-const NESTING_LIMIT = 32;
 
 /**
  * The operator that a name is a slip of the pen for: one letter, or case and underscores. Operators of the standard have
@@ -106,7 +104,7 @@ class GraphImporter {
   readonly #values = new Map<string, Operand>();
   #named = new Map<Literal, Value>();
   readonly #names = new Map<Literal, string>();
-  readonly #reads = new Set<string>();
+  readonly #reads: ReadonlySet<string>;
   readonly #results: ReadonlySet<string>;
   readonly #portNames: ReadonlyMap<string, string>;
   readonly #bound: ReadonlySet<string>;
@@ -124,7 +122,7 @@ class GraphImporter {
     this.#results = new Set(file.graph.output.map(({ name }) => name));
     this.#portNames = portNames(file.graph);
     this.#elementTypes = declaredTypes(file.graph);
-    collectReads(file.graph, this.#reads, 0);
+    this.#reads = new Set([...this.#results, ...file.graph.node.flatMap((node) => readsOf(node))]);
   }
 
   run() {
@@ -186,7 +184,6 @@ class GraphImporter {
         if (clamped) this.#wide.note(literal);
         return literal;
       },
-      milTypeOf,
       elementTypeOf: (name) => this.#elementTypes.get(name),
       noteElementType: (name, code) => this.#elementTypes.set(name, code),
       inline: (graph, inputs) => this.#inline(graph, inputs),
@@ -285,15 +282,7 @@ class GraphImporter {
     const named = new Map(this.#named);
     try {
       return this.#builder.block(inputs, (values) =>
-        build(values).map((operand) => {
-          const [copy] = this.#builder.many(
-            "identity",
-            { x: this.#constantOperand(operand) },
-            { name: "result" },
-          );
-          if (copy === undefined) throw new OnnxError("onnx.import.result", "a block has no value");
-          return copy;
-        }),
+        build(values).map((operand) => this.#copied(operand, "result")),
       );
     } finally {
       this.#named = named;
@@ -377,24 +366,17 @@ class GraphImporter {
 
   /** A value that can stand among the function's results. */
   #asResult(operand: Operand, name: string): Value {
-    if (isValue(operand) && operand.constant === undefined) return operand;
-    const [copy] = this.#builder.many("identity", { x: this.#constantOperand(operand) }, { name });
-    if (copy === undefined) throw new OnnxError("onnx.import.result", `"${name}" has no value`);
-    return copy;
+    const isMade = isValue(operand) && operand.constant === undefined;
+    return isMade ? operand : this.#copied(operand, name);
+  }
+
+  #copied(operand: Operand, name: string): Value {
+    return this.#builder.op("identity", { x: this.#constantOperand(operand) }, { name });
   }
 
   #constantOperand(operand: Operand): Operand {
     if (operand.kind !== "literal") return operand;
     this.#wide.requireNone(operand, "a result");
     return this.#constant(operand);
-  }
-}
-
-function collectReads(graph: GraphProto, reads: Set<string>, depth: number): void {
-  if (depth > NESTING_LIMIT) return;
-  for (const { name } of graph.output) reads.add(name);
-  for (const node of graph.node) {
-    for (const name of node.input) reads.add(name);
-    for (const { g } of node.attribute) if (g !== undefined) collectReads(g, reads, depth + 1);
   }
 }

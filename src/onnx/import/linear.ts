@@ -28,9 +28,6 @@ function product(site: ImportSite, { x, y, transposeX, transposeY }: Factors): O
   return site.op("linear", { x, weight: transposeY ? weight : site.transpose(weight, [1, 0]) });
 }
 
-const scaled = (site: ImportSite, x: Operand, factor: number): Operand =>
-  factor === 1 ? x : site.op("mul", { x, y: factor });
-
 const gemm: Import = (site) => {
   const alpha = site.float("alpha", 1);
   const beta = site.float("beta", 1);
@@ -38,7 +35,7 @@ const gemm: Import = (site) => {
   const transposeY = site.flag("transB", false);
   const x = site.input(0);
   const weight = site.known(site.input(1));
-  const addend = site.has(2) && beta !== 0 ? scaled(site, site.input(2), beta) : undefined;
+  const addend = site.has(2) && beta !== 0 ? site.scaled(site.input(2), beta) : undefined;
   const bias = addend === undefined ? undefined : site.known(addend);
   const outputs = site.shape(1)[transposeY ? 0 : 1];
   const isLayer =
@@ -49,15 +46,11 @@ const gemm: Import = (site) => {
     site.shapeOf(bias).length === 1 &&
     site.shapeOf(bias)[0] === outputs;
   if (isLayer) {
-    const matrix = scaled(site, transposeY ? weight : site.transpose(weight, [1, 0]), alpha);
+    const matrix = site.scaled(transposeY ? weight : site.transpose(weight, [1, 0]), alpha);
     return site.op("linear", { x, weight: matrix, bias });
   }
-  const result = scaled(
-    site,
-    product(site, { x, y: site.input(1), transposeX, transposeY }),
-    alpha,
-  );
-  return addend === undefined ? result : site.op("add", { x: result, y: addend });
+  const result = site.scaled(product(site, { x, y: site.input(1), transposeX, transposeY }), alpha);
+  return addend === undefined ? result : site.add(result, addend);
 };
 
 /** int32 numbers of a quantized operand, its zero point taken away. */
@@ -67,7 +60,7 @@ function centred(site: ImportSite, index: number, zeroPoint: number, alongRows: 
   const zero = site.cast(site.input(zeroPoint), "int32");
   const count = site.shape(zeroPoint)[0] ?? 1;
   const shaped = alongRows && count > 1 ? site.reshape(zero, [count, 1]) : zero;
-  return site.op("sub", { x: numbers, y: shaped });
+  return site.sub(numbers, shaped);
 }
 
 export const IMPORT_LINEAR = {
@@ -90,7 +83,7 @@ export const IMPORT_LINEAR = {
       transposeX: site.flag("transA", false),
       transposeY: site.flag("transB", false),
     });
-    return scaled(site, result, site.float("alpha", 1));
+    return site.scaled(result, site.float("alpha", 1));
   },
   MatMulInteger: (site) =>
     site.op("matmul", { x: centred(site, 0, 2, true), y: centred(site, 1, 3, false) }),

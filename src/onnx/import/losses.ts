@@ -1,6 +1,5 @@
 import type { Operand } from "../../mil/program.ts";
 import { elementCount } from "../../mil/types.ts";
-import { binary, mul, select, sumOver } from "./forms.ts";
 import type { Import, ImportSite } from "./site.ts";
 
 interface Targets {
@@ -25,9 +24,9 @@ function negativeLogLikelihood(
   const counts =
     ignored === undefined
       ? undefined
-      : site.op("not_equal", { x: places, y: site.scalar("int32", ignored) });
+      : site.binary("not_equal", places, site.scalar("int32", ignored));
   // An ignored place may name no class at all: it looks at the first one.
-  const valid = counts === undefined ? places : select(site, counts, places, 0);
+  const valid = counts === undefined ? places : site.select(counts, places, 0);
   const found = site.reshape(
     site.op("gather_along_axis", {
       x: flat,
@@ -40,22 +39,22 @@ function negativeLogLikelihood(
     weight === undefined ? undefined : site.op("gather", { x: weight, indices: valid, axis: 0 });
   const counted = counts === undefined ? undefined : site.cast(counts, site.typeOf(logs));
   const factor =
-    weights === undefined ? counted : counted === undefined ? weights : mul(site, weights, counted);
-  const negative = mul(site, found, -1);
+    weights === undefined ? counted : counted === undefined ? weights : site.mul(weights, counted);
+  const negative = site.mul(found, -1);
   // Not a product: the log of an ignored place may be infinite.
-  const weighted = weights === undefined ? negative : mul(site, negative, weights);
-  const losses = counts === undefined ? weighted : select(site, counts, weighted, 0);
+  const weighted = weights === undefined ? negative : site.mul(negative, weights);
+  const losses = counts === undefined ? weighted : site.select(counts, weighted, 0);
   const reduction = site.text("reduction", "mean");
   switch (reduction) {
     case "none":
       return site.reshape(losses, [batch, ...shape.slice(2)]);
     case "sum":
-      return sumOver(site, losses, [0, 1]);
+      return site.sumOver(losses, [0, 1]);
     case "mean": {
-      const sum = sumOver(site, losses, [0, 1]);
+      const sum = site.sumOver(losses, [0, 1]);
       return factor === undefined
-        ? mul(site, sum, 1 / (batch * inner))
-        : binary(site, "real_div", sum, sumOver(site, factor, [0, 1]));
+        ? site.mul(sum, 1 / (batch * inner))
+        : site.binary("real_div", sum, site.sumOver(factor, [0, 1]));
     }
     default:
       throw site.fail(`reduction "${reduction}" is none of mean, sum and none`);
@@ -64,7 +63,7 @@ function negativeLogLikelihood(
 
 const targetsOf = (site: ImportSite): Targets => ({
   target: site.input(1),
-  weight: site.has(2) ? site.input(2) : undefined,
+  weight: site.optional(2),
 });
 
 export const IMPORT_LOSSES = {
@@ -72,7 +71,7 @@ export const IMPORT_LOSSES = {
   SoftmaxCrossEntropyLoss: (site) => {
     const x = site.input(0);
     const sum = site.op("reduce_log_sum_exp", { x, axes: [1], keep_dims: true });
-    const logs = site.op("sub", { x, y: sum });
+    const logs = site.sub(x, sum);
     return [negativeLogLikelihood(site, logs, targetsOf(site)), logs];
   },
 } as const satisfies Record<string, Import>;

@@ -1,9 +1,9 @@
 import type { GraphProto, NodeProto } from "../generated/onnx_pb.ts";
 
-const NESTING_LIMIT = 32;
+export const NESTING_LIMIT = 32;
 
 /** Everything that a node reads, in the graphs inside it too. */
-function readsOf(node: NodeProto, depth = 0): readonly string[] {
+export function readsOf(node: NodeProto, depth = 0): readonly string[] {
   const nested = node.attribute.flatMap(({ g }) =>
     g === undefined || depth > NESTING_LIMIT
       ? []

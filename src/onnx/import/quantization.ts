@@ -4,7 +4,6 @@ import { elementCount } from "../../mil/types.ts";
 import type { DataType } from "../../mil/types.ts";
 import type { Import, ImportSite } from "./site.ts";
 import { elementTypeName, milTypeOf } from "../type-codes.ts";
-import { taken } from "./forms.ts";
 import { heldAs, integerRange, isHeldWider } from "./small-types.ts";
 import { convolved } from "./windows.ts";
 
@@ -35,7 +34,7 @@ function schemeOf(
   const count = elementCount(site.shape(scaleAt));
   const blockSize = site.int("block_size", 0);
   if (blockSize !== 0) return blockScheme(site, scaleAt, zeroAt, rank, blockSize);
-  const zero = site.has(zeroAt) ? site.input(zeroAt) : undefined;
+  const zero = site.optional(zeroAt);
   if (count === 1) {
     return {
       scale: asScalar(site, site.input(scaleAt)),
@@ -46,7 +45,7 @@ function schemeOf(
   return {
     scale: site.input(scaleAt),
     zeroPoint: zero,
-    axis: site.axis(site.int("axis", fallbackAxis), rank),
+    axis: site.ownAxis(fallbackAxis, rank),
   };
 }
 
@@ -58,7 +57,7 @@ function blockScheme(
   rank: number,
   blockSize: number,
 ): Scheme {
-  const axis = site.axis(site.int("axis", 1), rank);
+  const axis = site.ownAxis(1, rank);
   const size = site.shape(0)[axis] ?? 1;
   const places = Array.from({ length: size }, (_, place) => Math.floor(place / blockSize));
   const blocks = site.shape(scaleAt)[axis] ?? 0;
@@ -66,7 +65,7 @@ function blockScheme(
     throw site.fail(`${size} elements make no ${blocks} blocks of ${blockSize}`);
   }
   const repeated = (index: number): Operand =>
-    taken(site, unpacked(site, site.input(index)), axis, places);
+    site.taken(unpacked(site, site.input(index)), axis, places);
   return {
     scale: repeated(scaleAt),
     zeroPoint: site.has(zeroAt) ? repeated(zeroAt) : undefined,
@@ -92,12 +91,7 @@ function spread(
   { axis, isSpread }: Scheme,
   rank: number,
 ): Operand {
-  if (axis === undefined || isSpread === true) return operand;
-  const count = elementCount(site.shapeOf(operand));
-  return site.reshape(
-    operand,
-    Array.from({ length: rank }, (_, place) => (place === axis ? count : 1)),
-  );
+  return axis === undefined || isSpread === true ? operand : site.along(operand, axis, rank);
 }
 
 /** Constants of 4 bits as those of 8 that hold the same numbers. */
@@ -136,11 +130,8 @@ function dequantized(site: ImportSite, packed: Operand, given: Scheme): Operand 
   const shifted =
     scheme.zeroPoint === undefined
       ? cast
-      : site.op("sub", {
-          x: cast,
-          y: spread(site, site.cast(scheme.zeroPoint, wide), scheme, rank),
-        });
-  return site.op("mul", { x: shifted, y: spread(site, scheme.scale, scheme, rank) });
+      : site.sub(cast, spread(site, site.cast(scheme.zeroPoint, wide), scheme, rank));
+  return site.mul(shifted, spread(site, scheme.scale, scheme, rank));
 }
 
 const UINT8 = 2;
@@ -188,15 +179,12 @@ function quantized(site: ImportSite, x: Operand, scheme: Scheme, target: number)
   const precision = site.int("precision", 0);
   const wide = precision === 0 ? site.typeOf(x) : milTypeOf(precision, "its precision");
   const scale = spread(site, site.cast(scheme.scale, wide), scheme, rank);
-  const quotient = site.op("real_div", { x: site.cast(x, wide), y: scale });
+  const quotient = site.binary("real_div", site.cast(x, wide), scale);
   const rounded = range === undefined ? quotient : site.op("round", { x: quotient });
   const shifted =
     zeroPoint === undefined
       ? rounded
-      : site.op("add", {
-          x: rounded,
-          y: spread(site, site.cast(zeroPoint, wide), scheme, rank),
-        });
+      : site.add(rounded, spread(site, site.cast(zeroPoint, wide), scheme, rank));
   if (range === undefined) {
     return heldAs(site, shifted, target, { saturates: site.flag("saturate", true) });
   }
@@ -208,24 +196,26 @@ function quantized(site: ImportSite, x: Operand, scheme: Scheme, target: number)
 const dynamicQuantize: Import = (site) => {
   const x = site.input(0);
   const axes = site.shape(0).map((_, axis) => axis);
-  const low = site.op("minimum", {
-    x: site.op("reduce_min", { x, axes, keep_dims: false }),
-    y: site.scalar("fp32", 0),
-  });
-  const high = site.op("maximum", {
-    x: site.op("reduce_max", { x, axes, keep_dims: false }),
-    y: site.scalar("fp32", 0),
-  });
-  const range = site.op("sub", { x: high, y: low });
+  const low = site.binary(
+    "minimum",
+    site.op("reduce_min", { x, axes, keep_dims: false }),
+    site.scalar("fp32", 0),
+  );
+  const high = site.binary(
+    "maximum",
+    site.op("reduce_max", { x, axes, keep_dims: false }),
+    site.scalar("fp32", 0),
+  );
+  const range = site.sub(high, low);
   // Data of nothing but zeros have no range; any scale does.
-  const scale = site.op("select", {
-    cond: site.op("equal", { x: range, y: 0 }),
-    a: site.scalar("fp32", 1),
-    b: site.op("mul", { x: range, y: 1 / 255 }),
-  });
-  const start = site.op("real_div", { x: low, y: scale });
+  const scale = site.select(
+    site.binary("equal", range, 0),
+    site.scalar("fp32", 1),
+    site.mul(range, 1 / 255),
+  );
+  const start = site.binary("real_div", low, scale);
   const zero = site.op("round", {
-    x: site.op("clip", { x: site.op("mul", { x: start, y: -1 }), alpha: 0, beta: 255 }),
+    x: site.op("clip", { x: site.mul(start, -1), alpha: 0, beta: 255 }),
   });
   const scheme = { scale, zeroPoint: site.cast(zero, "uint8"), axis: undefined };
   return [quantized(site, x, scheme, UINT8), scale, scheme.zeroPoint];
@@ -235,12 +225,8 @@ const quantizedMatmul: Import = (site) => {
   const a = dequantized(site, site.input(0), schemeOf(site, 1, 2, site.shape(0).length));
   const b = dequantized(site, site.input(3), schemeOf(site, 4, 5, site.shape(3).length));
   const product = site.op("matmul", { x: a, y: b });
-  return quantized(
-    site,
-    product,
-    schemeOf(site, 6, 7, site.shapeOf(product).length),
-    targetOf(site, 7),
-  );
+  const scheme = schemeOf(site, 6, 7, site.shapeOf(product).length);
+  return quantized(site, product, scheme, targetOf(site, 7));
 };
 
 /** Numbers of the inputs, convolved as floats; the bias has the scale of both together. */
@@ -249,13 +235,13 @@ const quantizedConvolution: Import = (site) => {
   const x = dequantized(site, site.input(0), schemeOf(site, 1, 2, rank));
   const weight = dequantized(site, site.input(3), schemeOf(site, 4, 5, rank, 0));
   const bias = site.has(8)
-    ? site.op("mul", {
-        x: site.cast(site.input(8), "fp32"),
-        y: site.op("mul", {
-          x: asScalar(site, site.input(1)),
-          y: elementCount(site.shape(4)) === 1 ? asScalar(site, site.input(4)) : site.input(4),
-        }),
-      })
+    ? site.mul(
+        site.cast(site.input(8), "fp32"),
+        site.mul(
+          asScalar(site, site.input(1)),
+          elementCount(site.shape(4)) === 1 ? asScalar(site, site.input(4)) : site.input(4),
+        ),
+      )
     : undefined;
   const result = convolved(site, { x, weight, ...(bias !== undefined && { bias }) });
   return quantized(site, result, schemeOf(site, 6, 7, rank), targetOf(site, 7));
@@ -269,7 +255,7 @@ const integerConvolution: Import = (site) => {
     const zero = site.cast(site.input(zeroAt), "fp32");
     const count = elementCount(site.shape(zeroAt));
     const shaped = count === 1 ? asScalar(site, zero) : site.reshape(zero, [count, 1, 1, 1]);
-    return site.op("sub", { x: numbers, y: shaped });
+    return site.sub(numbers, shaped);
   };
   return site.cast(convolved(site, { x: centred(0, 2), weight: centred(1, 3) }), "int32");
 };
@@ -278,9 +264,7 @@ export const IMPORT_QUANTIZATION = {
   QuantizeLinear: (site) => {
     const target = targetOf(site, 2);
     site.noteResultType(0, target);
-    const given = site.input(0);
-    const x = site.isFloat(0) ? given : site.cast(given, "fp32");
-    return quantized(site, x, schemeOf(site, 1, 2, site.shape(0).length), target);
+    return quantized(site, site.asFloat(0), schemeOf(site, 1, 2, site.shape(0).length), target);
   },
   DequantizeLinear: (site) =>
     dequantized(site, site.input(0), schemeOf(site, 1, 2, site.shape(0).length)),

@@ -1,18 +1,6 @@
 import { OPS } from "../../mil/ops/index.ts";
 import type { Operand } from "../../mil/program.ts";
-import {
-  add,
-  binary,
-  concatenated,
-  counted,
-  filledWith,
-  mul,
-  picked,
-  select,
-  sliced,
-  sub,
-  withAxis,
-} from "./forms.ts";
+import { counted } from "./site.ts";
 import type { Import, ImportSite } from "./site.ts";
 
 /** Steps of a sequence that are written out one after the other. */
@@ -37,7 +25,7 @@ function activationsOf(site: ImportSite, names: readonly string[]): readonly Act
         return (x) => site.op(kind, { x });
       case "affine": {
         const [alpha, beta] = [constant(alphas, 1), constant(betas, 0)];
-        return (x) => add(site, mul(site, x, alpha), beta);
+        return (x) => site.add(site.mul(x, alpha), beta);
       }
       case "leakyrelu": {
         const alpha = constant(alphas, 0.01);
@@ -45,11 +33,11 @@ function activationsOf(site: ImportSite, names: readonly string[]): readonly Act
       }
       case "thresholdedrelu": {
         const alpha = constant(alphas, 1);
-        return (x) => select(site, site.op("greater", { x, y: alpha }), x, 0);
+        return (x) => site.select(site.binary("greater", x, alpha), x, 0);
       }
       case "scaledtanh": {
         const [alpha, beta] = [constant(alphas, 1), constant(betas, 1)];
-        return (x) => mul(site, site.op("tanh", { x: mul(site, x, beta) }), alpha);
+        return (x) => site.mul(site.op("tanh", { x: site.mul(x, beta) }), alpha);
       }
       case "hardsigmoid": {
         const [alpha, beta] = [constant(alphas, 0.2), constant(betas, 0.5)];
@@ -80,7 +68,6 @@ interface Direction {
 interface Layer {
   readonly x: Operand;
   readonly hidden: number;
-  readonly gates: number;
   readonly clip: (x: Operand) => Operand;
   /** int32 [B]. */
   readonly lengths: Operand | undefined;
@@ -107,20 +94,21 @@ interface Kind {
 
 /** Adds a direction's biases where they are given. */
 const biased = (site: ImportSite, x: Operand, bias: Operand | undefined): Operand =>
-  bias === undefined ? x : add(site, x, bias);
+  bias === undefined ? x : site.add(x, bias);
 
 const timesRecurrent = (site: ImportSite, h: Operand, { recurrent }: Direction): Operand =>
   site.op("matmul", { x: h, y: recurrent, transpose_y: true });
 
-const gateOf = (site: ImportSite, sums: Operand, hidden: number, gate: number): Operand =>
-  sliced(site, sums, 1, gate * hidden, (gate + 1) * hidden);
+/** One gate's part of an axis that lists all. */
+const gateOf = (site: ImportSite, x: Operand, axis: number, hidden: number, gate: number) =>
+  site.sliced(x, axis, gate * hidden, (gate + 1) * hidden);
 
 const simple: Step = (site, { clip }, direction) => {
   const [f] = direction.activations;
   return (row, [h]) => {
     if (f === undefined || h === undefined) throw site.fail("it has a state");
     const product = timesRecurrent(site, h, direction);
-    return [f(clip(add(site, row, biased(site, product, direction.recurrentBias))))];
+    return [f(clip(site.add(row, biased(site, product, direction.recurrentBias))))];
   };
 };
 
@@ -129,29 +117,24 @@ const gated: Step = (site, { hidden, clip }, direction) => {
   const [f, g] = direction.activations;
   const isAfter = site.flag("linear_before_reset", false);
   const { recurrent, recurrentBias } = direction;
-  const candidateWeight = sliced(site, recurrent, 0, 2 * hidden, 3 * hidden);
-  const candidateBias =
-    recurrentBias === undefined
-      ? undefined
-      : sliced(site, recurrentBias, 0, 2 * hidden, 3 * hidden);
+  const candidateWeight = gateOf(site, recurrent, 0, hidden, 2);
+  const candidateBias = recurrentBias && gateOf(site, recurrentBias, 0, hidden, 2);
   return (row, [h]) => {
     if (f === undefined || g === undefined || h === undefined) throw site.fail("it has a state");
     const product = biased(site, timesRecurrent(site, h, direction), recurrentBias);
-    const part = (sums: Operand, gate: number): Operand => gateOf(site, sums, hidden, gate);
-    const update = f(clip(add(site, part(row, 0), part(product, 0))));
-    const reset = f(clip(add(site, part(row, 1), part(product, 1))));
+    const part = (sums: Operand, gate: number): Operand => gateOf(site, sums, 1, hidden, gate);
+    const update = f(clip(site.add(part(row, 0), part(product, 0))));
+    const reset = f(clip(site.add(part(row, 1), part(product, 1))));
     const inner = isAfter
-      ? mul(site, reset, part(product, 2))
+      ? site.mul(reset, part(product, 2))
       : biased(
           site,
-          site.op("matmul", { x: mul(site, reset, h), y: candidateWeight, transpose_y: true }),
+          site.op("matmul", { x: site.mul(reset, h), y: candidateWeight, transpose_y: true }),
           candidateBias,
         );
-    const candidate = g(clip(add(site, part(row, 2), inner)));
-    const kept = mul(site, update, h);
-    return [
-      add(site, mul(site, sub(site, site.scalar(site.typeOf(h), 1), update), candidate), kept),
-    ];
+    const candidate = g(clip(site.add(part(row, 2), inner)));
+    const kept = site.mul(update, h);
+    return [site.add(site.mul(site.sub(site.scalar(site.typeOf(h), 1), update), candidate), kept)];
   };
 };
 
@@ -162,25 +145,21 @@ const longShort: Step = (site, { hidden, clip }, direction) => {
   const hole = (place: number, sum: Operand, c: Operand): Operand =>
     direction.peephole === undefined
       ? sum
-      : add(
-          site,
-          sum,
-          mul(site, c, sliced(site, direction.peephole, 0, place * hidden, (place + 1) * hidden)),
-        );
+      : site.add(sum, site.mul(c, gateOf(site, direction.peephole, 0, hidden, place)));
   return (row, [h, c]) => {
     if (f === undefined || g === undefined || o === undefined)
       throw site.fail("it has activations");
     if (h === undefined || c === undefined) throw site.fail("it has two states");
     const product = biased(site, timesRecurrent(site, h, direction), direction.recurrentBias);
-    const sums = add(site, row, product);
-    const part = (gate: number): Operand => gateOf(site, sums, hidden, gate);
+    const sums = site.add(row, product);
+    const part = (gate: number): Operand => gateOf(site, sums, 1, hidden, gate);
     const input = f(clip(hole(0, part(0), c)));
     const forget = couples
-      ? sub(site, site.scalar(site.typeOf(input), 1), input)
+      ? site.sub(site.scalar(site.typeOf(input), 1), input)
       : f(clip(hole(2, part(2), c)));
-    const cell = add(site, mul(site, forget, c), mul(site, input, g(clip(part(3)))));
+    const cell = site.add(site.mul(forget, c), site.mul(input, g(clip(part(3)))));
     const output = f(clip(hole(1, part(1), cell)));
-    return [mul(site, output, o(cell)), cell];
+    return [site.mul(output, o(cell)), cell];
   };
 };
 
@@ -191,9 +170,8 @@ function reordered(
   hidden: number,
   order: readonly number[],
 ): Operand {
-  return concatenated(
-    site,
-    order.map((gate) => sliced(site, weight, 0, gate * hidden, (gate + 1) * hidden)),
+  return site.concatenated(
+    order.map((gate) => gateOf(site, weight, 0, hidden, gate)),
     0,
   );
 }
@@ -227,7 +205,7 @@ function ownLayer(type: "rnn" | "lstm", order: readonly number[]): NonNullable<K
     const bias =
       inputBias === undefined || recurrentBias === undefined
         ? undefined
-        : reordered(site, add(site, inputBias, recurrentBias), hidden, order);
+        : reordered(site, site.add(inputBias, recurrentBias), hidden, order);
     const settings = {
       x,
       weight_ih: reordered(site, weight, hidden, order),
@@ -274,8 +252,7 @@ function unrolled(
   const isRunning =
     lengths === undefined
       ? undefined
-      : binary(
-          site,
+      : site.binary(
           "less",
           site.reshape(counted(length), [length, 1]),
           site.reshape(lengths, [1, batch]),
@@ -283,20 +260,20 @@ function unrolled(
   let { states } = direction;
   const outputs: Operand[] = [];
   for (let place = 0; place < length; place++) {
-    const made = next(picked(site, projected, 0, place), states);
+    const made = next(site.picked(projected, 0, place), states);
     const runs =
       isRunning === undefined
         ? undefined
-        : site.reshape(sliced(site, isRunning, 0, place, place + 1), [batch, 1]);
+        : site.reshape(site.sliced(isRunning, 0, place, place + 1), [batch, 1]);
     const [output] = made;
     if (output === undefined) throw site.fail("it has an output");
-    outputs.push(withAxis(site, runs === undefined ? output : select(site, runs, output, 0), 0));
+    outputs.push(site.withAxis(runs === undefined ? output : site.select(runs, output, 0), 0));
     states = made.map((state, index) => {
       const before = states[index];
-      return runs === undefined || before === undefined ? state : select(site, runs, state, before);
+      return runs === undefined || before === undefined ? state : site.select(runs, state, before);
     });
   }
-  return [turned(concatenated(site, outputs, 0)), ...states];
+  return [turned(site.concatenated(outputs, 0)), ...states];
 }
 
 /** A recurrent layer of one or two directions. */
@@ -316,12 +293,11 @@ const recurrent =
     const layer: Layer = {
       x,
       hidden,
-      gates,
       clip: (value) => (clip > 0 ? site.op("clip", { x: value, alpha: -clip, beta: clip }) : value),
       lengths: site.has(4) ? site.cast(site.input(4), "int32") : undefined,
     };
     const part = (index: number, number: number): Operand | undefined =>
-      site.has(index) ? picked(site, site.input(index), 0, number) : undefined;
+      site.has(index) ? site.picked(site.input(index), 0, number) : undefined;
     const directions = Array.from({ length: count }, (_, number) => {
       const bias = part(3, number);
       const weight = part(1, number);
@@ -329,18 +305,16 @@ const recurrent =
       if (weight === undefined || recurrentWeight === undefined)
         throw site.fail("it has two weights");
       const states = Array.from({ length: stateCount }, (__, state) => {
-        const initial = site.has(5 + state) ? site.input(5 + state) : undefined;
-        const ordered =
-          initial !== undefined && isBatchFirst ? site.transpose(initial, [1, 0, 2]) : initial;
-        return ordered === undefined
-          ? filledWith(site, [batch, hidden], x, 0)
-          : picked(site, ordered, 0, number);
+        const initial = site.optional(5 + state);
+        return initial === undefined
+          ? site.filledWith([batch, hidden], x, 0)
+          : site.picked(initial, isBatchFirst ? 1 : 0, number);
       });
       const direction: Direction = {
         weight,
         recurrent: recurrentWeight,
-        inputBias: bias && sliced(site, bias, 0, 0, gates * hidden),
-        recurrentBias: bias && sliced(site, bias, 0, gates * hidden, 2 * gates * hidden),
+        inputBias: bias && site.sliced(bias, 0, 0, gates * hidden),
+        recurrentBias: bias && site.sliced(bias, 0, gates * hidden, 2 * gates * hidden),
         peephole: part(7, number),
         states,
         isReverse: spelled === "reverse" || number === 1,
@@ -350,12 +324,11 @@ const recurrent =
     });
     // [S, B, H] of each direction becomes [S, D, B, H], or [B, S, D, H] where the batch comes first.
     const stackedAt = (result: number, axis: number): Operand =>
-      concatenated(
-        site,
+      site.stacked(
         directions.map((results) => {
           const value = results[result];
           if (value === undefined) throw site.fail("a direction lacks a result");
-          return withAxis(site, value, axis);
+          return value;
         }),
         axis,
       );

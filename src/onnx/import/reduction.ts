@@ -1,19 +1,8 @@
-import type { OpName } from "../../mil/ops/index.ts";
+import type { REDUCTION } from "../../mil/ops/reduction.ts";
 import type { Import } from "./site.ts";
 
-type Reduction = Extract<
-  OpName,
-  | "reduce_l1_norm"
-  | "reduce_l2_norm"
-  | "reduce_log_sum"
-  | "reduce_log_sum_exp"
-  | "reduce_max"
-  | "reduce_mean"
-  | "reduce_min"
-  | "reduce_prod"
-  | "reduce_sum"
-  | "reduce_sum_square"
->;
+type Position = "reduce_argmax" | "reduce_argmin";
+type Reduction = Exclude<keyof typeof REDUCTION, Position>;
 
 const reduction =
   (type: Reduction): Import =>
@@ -33,18 +22,15 @@ const reduction =
   };
 
 const position =
-  (type: "reduce_argmax" | "reduce_argmin"): Import =>
+  (type: Position): Import =>
   (site) => {
-    const shape = site.shape(0);
-    const axis = site.axis(site.int("axis", 0), shape.length);
+    const axis = site.ownAxis(0);
     const isLast = site.flag("select_last_index", false);
     const given = site.widened(site.input(0));
     // The first of equal numbers is taken: the last is the first from behind.
     const x = isLast ? site.op("reverse", { x: given, axes: [axis] }) : given;
     const place = site.op(type, { x, axis, keep_dims: site.flag("keepdims", true) });
-    return isLast
-      ? site.op("sub", { x: site.scalar("int32", (shape[axis] ?? 1) - 1), y: place })
-      : place;
+    return isLast ? site.sub(site.scalar("int32", (site.shape(0)[axis] ?? 1) - 1), place) : place;
   };
 
 export const IMPORT_REDUCTION = {

@@ -1,6 +1,5 @@
 import type { Operand } from "../../mil/program.ts";
 import { elementCount } from "../../mil/types.ts";
-import { taken } from "./forms.ts";
 import { integerRange } from "./small-types.ts";
 import type { Import, ImportSite } from "./site.ts";
 
@@ -99,21 +98,13 @@ function sourceOf(
   }
 }
 
-/** Which element is the nearest, before it is held within the axis. */
-function nearestOf(site: ImportSite, rounding: string, source: number): number {
-  switch (rounding) {
-    case "round_prefer_floor":
-      return Math.ceil(source - 0.5);
-    case "round_prefer_ceil":
-      return Math.floor(source + 0.5);
-    case "floor":
-      return Math.floor(source);
-    case "ceil":
-      return Math.ceil(source);
-    default:
-      throw site.fail(`nearest_mode "${rounding}" is not known`);
-  }
-}
+/** Which element is the nearest, before it is held within the axis, by the operator's `nearest_mode`. */
+const ROUNDINGS: Readonly<Record<string, (source: number) => number>> = {
+  round_prefer_floor: (source) => Math.ceil(source - 0.5),
+  round_prefer_ceil: (source) => Math.floor(source + 0.5),
+  floor: Math.floor,
+  ceil: Math.ceil,
+};
 
 /** The weight of an element at a distance, in steps of the data. */
 type Kernel = (distance: number) => number;
@@ -198,8 +189,6 @@ export const resize: Import = (site) => {
   }
   const own = ownForm(site, axes, changed, mode, coordinates);
   if (own !== undefined) return own;
-  const given = site.input(0);
-  const x = site.isFloat(0) ? given : site.cast(given, "fp32");
   const isCubic = mode === "cubic";
   const weighting: Weighting = {
     kernel: isCubic ? cubic(site.float("cubic_coeff_a", -0.75)) : triangle,
@@ -207,31 +196,54 @@ export const resize: Import = (site) => {
     isStretched: site.flag("antialias", false),
     excludesOutside: site.flag("exclude_outside", false),
   };
-  let result = x;
-  // Elements outside the data's own region, by axis, for tf_crop_and_resize.
-  const outside: (readonly boolean[] | undefined)[] = axes.map(() => undefined);
-  for (const place of changed) {
-    const axis = axes[place];
-    if (axis === undefined) continue;
-    if (axis.from * axis.to > MATRIX_ELEMENTS) {
-      throw site.fail(
-        `a constant of ${axis.to} x ${axis.from} would be needed, which is too large`,
-      );
-    }
-    const sources = Array.from({ length: axis.to }, (_, index) =>
-      sourceOf(site, coordinates, axis, index),
-    );
-    if (coordinates === "tf_crop_and_resize")
-      outside[place] = sources.map((source) => source < 0 || source > axis.from - 1);
-    const matrix = sources.map((source) => weightsAt(axis, source, weighting));
-    result = multiplied(site, result, place, matrix);
-  }
-  const filled = withOutside(site, result, outside);
+  const filled = byAxis(
+    site,
+    site.asFloat(0),
+    axes,
+    changed,
+    coordinates,
+    (x, place, axis, sources) => {
+      if (axis.from * axis.to > MATRIX_ELEMENTS) {
+        throw site.fail(
+          `a constant of ${axis.to} x ${axis.from} would be needed, which is too large`,
+        );
+      }
+      const matrix = sources.map((source) => weightsAt(axis, source, weighting));
+      return multiplied(site, x, place, matrix);
+    },
+  );
   if (site.isFloat(0)) return filled;
   // Sums of weighted integers are cut towards zero, within the type.
   const [alpha, beta] = integerRange(site.elementCode(0) ?? 6) ?? [-(2 ** 31), 2 ** 31 - 1];
   return site.cast(site.op("clip", { x: filled, alpha, beta }), site.type(0));
 };
+
+/**
+ * Axes resized one after the other, from the places in the data of each one's results. Places that lie outside the
+ * data's own region are filled at the end, for tf_crop_and_resize.
+ */
+function byAxis(
+  site: ImportSite,
+  x: Operand,
+  axes: readonly Axis[],
+  changed: readonly number[],
+  coordinates: string,
+  resized: (x: Operand, place: number, axis: Axis, sources: readonly number[]) => Operand,
+): Operand {
+  const outside: (readonly boolean[] | undefined)[] = axes.map(() => undefined);
+  let result = x;
+  for (const place of changed) {
+    const axis = axes[place];
+    if (axis === undefined) continue;
+    const sources = Array.from({ length: axis.to }, (_, index) =>
+      sourceOf(site, coordinates, axis, index),
+    );
+    if (coordinates === "tf_crop_and_resize")
+      outside[place] = sources.map((source) => source < 0 || source > axis.from - 1);
+    result = resized(result, place, axis, sources);
+  }
+  return withOutside(site, result, outside);
+}
 
 /** The value of `extrapolation_value` in places that lie outside the data. */
 function withOutside(
@@ -248,7 +260,7 @@ function withOutside(
       shape.map((_, place) => (place === axis ? flags.length : 1)),
       flags.map(Number),
     );
-    return site.op("select", { cond, a: value, b: result });
+    return site.select(cond, value, result);
   }, x);
 }
 
@@ -272,22 +284,15 @@ function nearest(
       scale_factor_width: width,
     });
   }
-  const outside: (readonly boolean[] | undefined)[] = axes.map(() => undefined);
-  let result = site.input(0);
-  for (const place of changed) {
-    const axis = axes[place];
-    if (axis === undefined) continue;
-    const sources = Array.from({ length: axis.to }, (_, index) =>
-      sourceOf(site, coordinates, axis, index),
-    );
-    if (coordinates === "tf_crop_and_resize")
-      outside[place] = sources.map((source) => source < 0 || source > axis.from - 1);
-    const indices = sources.map((source) =>
-      Math.min(axis.from - 1, Math.max(0, nearestOf(site, rounding, source))),
-    );
-    result = taken(site, result, place, indices);
-  }
-  return withOutside(site, result, outside);
+  const round = Object.hasOwn(ROUNDINGS, rounding) ? ROUNDINGS[rounding] : undefined;
+  if (round === undefined) throw site.fail(`nearest_mode "${rounding}" is not known`);
+  return byAxis(site, site.input(0), axes, changed, coordinates, (x, place, { from }, sources) =>
+    site.taken(
+      x,
+      place,
+      sources.map((source) => Math.min(from - 1, Math.max(0, round(source)))),
+    ),
+  );
 }
 
 /** Whole factors of the last two axes of images [N, C, H, W], where nothing else changes. */

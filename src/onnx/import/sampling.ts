@@ -1,6 +1,5 @@
 import type { Operand } from "../../mil/program.ts";
 import { elementCount } from "../../mil/types.ts";
-import { add, binary, mul, select, sliced, sub } from "./forms.ts";
 import type { Import, ImportSite } from "./site.ts";
 
 /** Where one axis of an image ends, for padding: its outer edges, or the centres of its outer elements. */
@@ -13,21 +12,23 @@ interface Border {
 /** Coordinates thrown back at the borders until they lie within. */
 function reflected(site: ImportSite, x: Operand, { low, high }: Border): Operand {
   const range = high - low;
-  if (range === 0) return mul(site, x, 0);
-  const away = site.op("abs", { x: sub(site, x, low) });
-  const rest = binary(site, "mod", away, 2 * range);
-  const isBack = site.op("greater", { x: rest, y: range });
-  const folded = select(
-    site,
-    isBack,
-    sub(site, site.scalar(site.typeOf(x), 2 * range), rest),
-    rest,
-  );
-  return add(site, folded, low);
+  if (range === 0) return site.mul(x, 0);
+  const away = site.op("abs", { x: site.sub(x, low) });
+  const rest = site.binary("mod", away, 2 * range);
+  const isBack = site.binary("greater", rest, range);
+  const folded = site.select(isBack, site.sub(site.scalar(site.typeOf(x), 2 * range), rest), rest);
+  return site.add(folded, low);
 }
 
 const held = (site: ImportSite, x: Operand, low: number, high: number): Operand =>
   site.op("clip", { x, alpha: low, beta: high });
+
+/** Coordinates beyond the borders moved to the outer elements. */
+function heldOutside(site: ImportSite, x: Operand, { size, low, high }: Border): Operand {
+  const [isBelow, isAbove] = [site.binary("less", x, low), site.binary("greater", x, high)];
+  const isOutside = site.binary("logical_or", isBelow, isAbove);
+  return site.select(isOutside, held(site, x, 0, size - 1), x);
+}
 
 /** One tap of an axis: whole-number places as floats, the weight there, and whether the place is inside. */
 interface Tap {
@@ -47,35 +48,36 @@ function tapsOf(
     const last = border.size - 1;
     const isInside =
       padding === "zeros"
-        ? site.op("logical_and", {
-            x: site.op("greater_equal", { x: place, y: 0 }),
-            y: site.op("less_equal", { x: place, y: last }),
-          })
+        ? site.binary(
+            "logical_and",
+            site.binary("greater_equal", place, 0),
+            site.binary("less_equal", place, last),
+          )
         : undefined;
     const kept = padding === "reflection" ? reflected(site, place, border) : place;
     return { place: held(site, kept, 0, last), weight, isInside };
   };
   if (mode === "nearest") return [tap(coordinate, undefined)];
   const floor = site.op("floor", { x: coordinate });
-  const rest = sub(site, coordinate, floor);
+  const rest = site.sub(coordinate, floor);
   const one = site.scalar(site.typeOf(rest), 1);
   if (mode === "linear") {
-    return [tap(floor, sub(site, one, rest)), tap(add(site, floor, 1), rest)];
+    return [tap(floor, site.sub(one, rest)), tap(site.add(floor, 1), rest)];
   }
   // Keys' cubic convolution with -0.75, for distances 1 + r, r, 1 - r, 2 - r.
   const a = -0.75;
   const near = (x: Operand): Operand =>
-    add(site, mul(site, mul(site, x, x), sub(site, mul(site, x, a + 2), a + 3)), 1);
+    site.add(site.mul(site.mul(x, x), site.sub(site.mul(x, a + 2), a + 3)), 1);
   const far = (x: Operand): Operand => {
-    const inner = add(site, mul(site, sub(site, mul(site, x, a), 5 * a), x), 8 * a);
-    return sub(site, mul(site, inner, x), 4 * a);
+    const inner = site.add(site.mul(site.sub(site.mul(x, a), 5 * a), x), 8 * a);
+    return site.sub(site.mul(inner, x), 4 * a);
   };
-  const back = sub(site, one, rest);
+  const back = site.sub(one, rest);
   return [
-    tap(sub(site, floor, 1), far(add(site, rest, 1))),
+    tap(site.sub(floor, 1), far(site.add(rest, 1))),
     tap(floor, near(rest)),
-    tap(add(site, floor, 1), near(back)),
-    tap(add(site, floor, 2), far(add(site, back, 1))),
+    tap(site.add(floor, 1), near(back)),
+    tap(site.add(floor, 2), far(site.add(back, 1))),
   ];
 }
 
@@ -109,25 +111,17 @@ const gridSample: Import = (site) => {
       ? { size, low: 0, high: size - 1 }
       : { size, low: -0.5, high: size - 0.5 };
     const column = sizes.length - 1 - axis;
-    const given = site.reshape(sliced(site, grid, 2, column, column + 1), [batch, count]);
+    const given = site.reshape(site.sliced(grid, 2, column, column + 1), [batch, count]);
     const scaled = isAligned
-      ? mul(site, add(site, given, 1), (size - 1) / 2)
-      : mul(site, sub(site, mul(site, add(site, given, 1), size), 1), 0.5);
+      ? site.mul(site.add(given, 1), (size - 1) / 2)
+      : site.mul(site.sub(site.mul(site.add(given, 1), size), 1), 0.5);
     const rounded = mode === "nearest" ? site.op("round", { x: scaled }) : scaled;
     // A cubic kernel meets the padding at each of its elements, as PyTorch and ONNX Runtime have it.
     const padded =
       mode === "cubic"
         ? rounded
         : padding === "border"
-          ? select(
-              site,
-              site.op("logical_or", {
-                x: site.op("less", { x: rounded, y: border.low }),
-                y: site.op("greater", { x: rounded, y: border.high }),
-              }),
-              held(site, rounded, 0, size - 1),
-              rounded,
-            )
+          ? heldOutside(site, rounded, border)
           : padding === "reflection"
             ? reflected(site, rounded, border)
             : rounded;
@@ -144,22 +138,22 @@ const gridSample: Import = (site) => {
     let isInside: Operand | undefined;
     taps.forEach((tap, axis) => {
       const stride = elementCount(sizes.slice(axis + 1));
-      const offset = mul(site, site.cast(tap.place, "int32"), stride);
-      index = index === undefined ? offset : add(site, index, offset);
+      const offset = site.mul(site.cast(tap.place, "int32"), stride);
+      index = index === undefined ? offset : site.add(index, offset);
       if (tap.weight !== undefined)
-        weight = weight === undefined ? tap.weight : mul(site, weight, tap.weight);
+        weight = weight === undefined ? tap.weight : site.mul(weight, tap.weight);
       if (tap.isInside !== undefined)
         isInside =
           isInside === undefined
             ? tap.isInside
-            : site.op("logical_and", { x: isInside, y: tap.isInside });
+            : site.binary("logical_and", isInside, tap.isInside);
     });
     if (index === undefined) throw site.fail("it has no axis to sample");
     const found = site.op("gather", { x: flat, indices: index, axis: 1, batch_dims: 1 });
     const column = (value: Operand): Operand => site.reshape(value, [batch, count, 1]);
-    const inside = isInside === undefined ? found : select(site, column(isInside), found, 0);
-    const weighted = weight === undefined ? inside : mul(site, inside, column(weight));
-    sum = sum === undefined ? weighted : add(site, sum, weighted);
+    const inside = isInside === undefined ? found : site.select(column(isInside), found, 0);
+    const weighted = weight === undefined ? inside : site.mul(inside, column(weight));
+    sum = sum === undefined ? weighted : site.add(sum, weighted);
   }
   if (sum === undefined) throw site.fail("it samples nothing");
   const result = site.reshape(site.transpose(sum, [0, 2, 1]), [batch, channels, ...places]);

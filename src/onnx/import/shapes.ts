@@ -1,7 +1,7 @@
 import { literalNumbers } from "../../mil/literal.ts";
 import type { Operand } from "../../mil/program.ts";
 import { elementCount } from "../../mil/types.ts";
-import { broadcastShape } from "./site.ts";
+import { broadcastShape, offsetsOf } from "./site.ts";
 import type { Import, ImportSite } from "./site.ts";
 
 /** Elements of a constant that is made here rather than by a `fill`. */
@@ -83,7 +83,7 @@ const slice: Import = (site) => {
 
 const split: Import = (site) => {
   const shape = site.shape(0);
-  const axis = site.axis(site.int("axis", 0), shape.length);
+  const axis = site.ownAxis(0);
   const size = shape[axis] ?? 0;
   const count = site.node.output.length;
   // Uneven splits by number give the last part what is left.
@@ -162,16 +162,9 @@ function filled(site: ImportSite, shape: readonly number[], value: Operand): Ope
   const literal = site.known(value);
   if (literal === undefined) throw site.fail("its value is not a number");
   const [element = 0] = literalNumbers(literal);
-  const count = elementCount(shape);
-  const type = site.typeOf(value);
-  if (count <= INLINE_ELEMENTS) {
-    return site.constant(
-      type,
-      shape,
-      Array.from({ length: count }, () => element),
-    );
-  }
-  return site.op("fill", { shape, value });
+  return elementCount(shape) <= INLINE_ELEMENTS
+    ? site.filledWith(shape, value, element)
+    : site.op("fill", { shape, value });
 }
 
 /** The last two sizes of a matrix of which a constant as large is made. */
@@ -191,15 +184,10 @@ const triangle: Import = (site) => {
   if (isUpper && diagonal <= 0) return site.op("band_part", { x, lower: -diagonal, upper: -1 });
   if (!isUpper && diagonal >= 0) return site.op("band_part", { x, lower: -1, upper: diagonal });
   const [rows = 1, columns = 1] = matrixSizes(site);
-  const mask = Array.from({ length: rows * columns }, (_, index) => {
-    const offset = (index % columns) - Math.floor(index / columns);
-    return Number(isUpper ? offset >= diagonal : offset <= diagonal);
-  });
-  return site.op("select", {
-    cond: site.constant("bool", [rows, columns], mask),
-    a: x,
-    b: site.scalar(site.type(0), 0),
-  });
+  const mask = offsetsOf(rows, columns).map((offset) =>
+    Number(isUpper ? offset >= diagonal : offset <= diagonal),
+  );
+  return site.select(site.constant("bool", [rows, columns], mask), x, site.scalar(site.type(0), 0));
 };
 
 const shapeOfInput: Import = (site) => {
@@ -227,7 +215,7 @@ export const IMPORT_SHAPES = {
     const [first] = values;
     if (first === undefined) return site.input(0);
     if (values.length === 1) return first;
-    const axis = site.axis(site.int("axis", 0), site.shapeOf(first).length);
+    const axis = site.ownAxis(0, site.shapeOf(first).length);
     return site.op("concat", { values, axis });
   },
   Split: split,
@@ -250,9 +238,7 @@ export const IMPORT_SHAPES = {
     const [rows = 1, columns = 1] = matrixSizes(site);
     const diagonal = site.int("k", 0);
     const type = site.hasAttribute("dtype") ? site.elementType("dtype", 1) : site.type(0);
-    const ones = Array.from({ length: rows * columns }, (_, index) =>
-      Number((index % columns) - Math.floor(index / columns) === diagonal),
-    );
+    const ones = offsetsOf(rows, columns).map((offset) => Number(offset === diagonal));
     return site.constant(type, [rows, columns], ones);
   },
   Trilu: triangle,

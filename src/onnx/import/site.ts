@@ -1,11 +1,13 @@
 import { int32sLiteral, literalNumbers, scalarLiteral, tensorLiteral } from "../../mil/literal.ts";
 import type { OpInputs } from "../../mil/op-row.ts";
+import type { ELEMENTWISE_BINARY } from "../../mil/ops/elementwise-binary.ts";
 import type { OPS, OpName } from "../../mil/ops/index.ts";
 import { literalOf } from "../../mil/program.ts";
 import type { Literal, Operand } from "../../mil/program.ts";
 import { elementCount, isFloat, staticShape } from "../../mil/types.ts";
 import type { DataType } from "../../mil/types.ts";
 import { OnnxError } from "../errors.ts";
+import { milTypeOf } from "../type-codes.ts";
 import { NeededConstant } from "./needed-constant.ts";
 import { AttributeProto_AttributeType } from "../generated/onnx_pb.ts";
 import type { AttributeProto, GraphProto, NodeProto, TensorProto } from "../generated/onnx_pb.ts";
@@ -34,7 +36,6 @@ export interface ImportContext {
     hint: string,
   ) => readonly Operand[];
   readonly literalOfTensor: (tensor: TensorProto) => Literal;
-  readonly milTypeOf: (code: number, what: string) => DataType;
   /** ONNX's code of a value's element type, where the model or an earlier node says it. */
   readonly elementTypeOf: (name: string) => number | undefined;
   /** Notes the element type of a node's result, where the MIL type does not tell it. */
@@ -54,13 +55,13 @@ export interface ImportContext {
 export class ImportSite {
   readonly node: NodeProto;
   readonly opset: number;
-  readonly #context: ImportContext;
+  readonly context: ImportContext;
   readonly #attributes: ReadonlyMap<string, AttributeProto>;
 
   constructor(node: NodeProto, context: ImportContext) {
     this.node = node;
     this.opset = context.opset;
-    this.#context = context;
+    this.context = context;
     this.#attributes = new Map(node.attribute.map((attribute) => [attribute.name, attribute]));
   }
 
@@ -82,7 +83,16 @@ export class ImportSite {
   input(index: number): Operand {
     const name = this.node.input[index] ?? "";
     if (name === "") throw this.fail(`input ${index} is missing`);
-    return this.#context.resolve(name);
+    return this.context.resolve(name);
+  }
+
+  optional(index: number): Operand | undefined {
+    return this.has(index) ? this.input(index) : undefined;
+  }
+
+  /** An input that may be of integers, as floats. */
+  asFloat(index: number): Operand {
+    return this.isFloat(index) ? this.input(index) : this.cast(this.input(index), "fp32");
   }
 
   /** Every input, as variadic ops take them. */
@@ -194,17 +204,12 @@ export class ImportSite {
 
   tensor(name: string): Literal | undefined {
     const found = this.#attribute(name, AttributeProto_AttributeType.TENSOR)?.t;
-    return found === undefined ? undefined : this.#context.literalOfTensor(found);
-  }
-
-  /** The results of a graph of the node without inputs, imported in place. */
-  graph(name: string): readonly Operand[] {
-    return this.graphOn(name, []);
+    return found === undefined ? undefined : this.context.literalOfTensor(found);
   }
 
   /** The results of a graph of the node on values for its inputs. */
   graphOn(name: string, inputs: readonly Operand[]): readonly Operand[] {
-    return this.#context.inline(this.graphOf(name), inputs);
+    return this.context.inline(this.graphOf(name), inputs);
   }
 
   graphOf(name: string): GraphProto {
@@ -215,29 +220,17 @@ export class ImportSite {
 
   /** ONNX's code of an input's element type, as far as it is known. */
   elementCode(index: number): number | undefined {
-    return this.#context.elementTypeOf(this.node.input[index] ?? "");
+    return this.context.elementTypeOf(this.node.input[index] ?? "");
   }
 
   noteResultType(index: number, code: number): void {
     const name = this.node.output[index] ?? "";
-    if (name !== "") this.#context.noteElementType(name, code);
-  }
-
-  cond(pred: Operand, whenTrue: GraphProto, whenFalse: GraphProto): readonly Operand[] {
-    return this.#context.cond(pred, whenTrue, whenFalse);
-  }
-
-  whileLoop(start: LoopStart, body: GraphProto): readonly Operand[] {
-    return this.#context.whileLoop(start, body);
-  }
-
-  attempt<Result>(run: () => Result | undefined): Result | undefined {
-    return this.#context.attempt(run);
+    if (name !== "") this.context.noteElementType(name, code);
   }
 
   /** The MIL type behind an element type that an attribute names. */
   elementType(name: string, fallback: number): DataType {
-    return this.#context.milTypeOf(this.int(name, fallback), `${this.node.opType}'s ${name}`);
+    return milTypeOf(this.int(name, fallback), `${this.node.opType}'s ${name}`);
   }
 
   // Axes
@@ -250,6 +243,11 @@ export class ImportSite {
     return positive;
   }
 
+  /** The axis that the attribute `axis` names, of the first input where no rank is given. */
+  ownAxis(fallback: number, rank = this.shape(0).length): number {
+    return this.axis(this.int("axis", fallback), rank);
+  }
+
   /** Axes from an attribute or, in later operator sets, an input; absent where neither is given. */
   axes(index: number, rank: number): readonly number[] | undefined {
     const given = this.ints("axes") ?? (this.has(index) ? this.numbers(index) : undefined);
@@ -260,7 +258,7 @@ export class ImportSite {
 
   /** Refuses a node of which more results are read than the importer makes. */
   onlyResults(count: number): void {
-    const extra = this.node.output.slice(count).find((name) => this.#context.isRead(name));
+    const extra = this.node.output.slice(count).find((name) => this.context.isRead(name));
     if (extra !== undefined) {
       throw this.fail(`its result ${this.node.output.indexOf(extra)} ("${extra}") has no MIL form`);
     }
@@ -269,11 +267,11 @@ export class ImportSite {
   /** Whether somebody reads a result of the node. */
   isResultRead(index: number): boolean {
     const name = this.node.output[index] ?? "";
-    return name !== "" && this.#context.isRead(name);
+    return name !== "" && this.context.isRead(name);
   }
 
   many<Name extends OpName>(type: Name, inputs: OpInputs<(typeof OPS)[Name]>): readonly Operand[] {
-    return this.#context.emit(type, inputs, this.node.output[0] ?? this.node.name);
+    return this.context.emit(type, inputs, this.node.output[0] ?? this.node.name);
   }
 
   op<Name extends OpName>(type: Name, inputs: OpInputs<(typeof OPS)[Name]>): Operand {
@@ -311,12 +309,12 @@ export class ImportSite {
     return tensorLiteral(dataType, shape, values);
   }
 
-  /** A vector of one number a channel, shaped to broadcast over axis 1 of a tensor of `rank`. */
-  perChannel(vector: Operand, rank: number): Operand {
+  /** A vector shaped to broadcast over one axis of a tensor of `rank`. */
+  along(vector: Operand, axis: number, rank: number): Operand {
     const count = elementCount(this.shapeOf(vector));
     return this.reshape(
       vector,
-      Array.from({ length: rank }, (_, axis) => (axis === 1 ? count : 1)),
+      Array.from({ length: rank }, (_, place) => (place === axis ? count : 1)),
     );
   }
 
@@ -336,6 +334,88 @@ export class ImportSite {
       ? shaped
       : this.op("tile", { x: shaped, reps: int32sLiteral(reps) });
   }
+
+  // Short forms of what many operators are made of
+
+  binary(type: keyof typeof ELEMENTWISE_BINARY, x: Operand, y: Operand | number): Operand {
+    return this.op(type, { x, y });
+  }
+
+  add(x: Operand, y: Operand | number): Operand {
+    return this.op("add", { x, y });
+  }
+
+  sub(x: Operand, y: Operand | number): Operand {
+    return this.op("sub", { x, y });
+  }
+
+  mul(x: Operand, y: Operand | number): Operand {
+    return this.op("mul", { x, y });
+  }
+
+  /** x times a factor, which may be 1. */
+  scaled(x: Operand, factor: number): Operand {
+    return factor === 1 ? x : this.mul(x, factor);
+  }
+
+  /** x where `cond` holds, else y. */
+  select(cond: Operand, x: Operand | number, y: Operand | number): Operand {
+    return this.op("select", { cond, a: x, b: y });
+  }
+
+  /** Elements `from` to `to` (exclusive) of one axis. */
+  sliced(x: Operand, axis: number, from: number, to: number, stride = 1): Operand {
+    const shape = this.shapeOf(x);
+    if (from === 0 && to === shape[this.axis(axis, shape.length)] && stride === 1) return x;
+    return this.op("slice_by_index", {
+      x,
+      begin: shape.map(() => 0).with(axis, from),
+      end: shape.with(axis, to),
+      ...(stride !== 1 && { stride: shape.map(() => 1).with(axis, stride) }),
+    });
+  }
+
+  /** One element of an axis, which goes. */
+  picked(x: Operand, axis: number, index: number): Operand {
+    const part = this.sliced(x, axis, index, index + 1);
+    return this.reshape(part, this.shapeOf(x).toSpliced(axis, 1));
+  }
+
+  concatenated(values: readonly Operand[], axis: number): Operand {
+    const present = values.filter((value) => !this.shapeOf(value).includes(0));
+    const [first = values[0], ...others] = present;
+    if (first === undefined) throw this.fail("nothing stands to be joined");
+    return others.length === 0 ? first : this.op("concat", { values: [first, ...others], axis });
+  }
+
+  /** Tensors of one shape beside one another along an axis that is added. */
+  stacked(values: readonly Operand[], axis: number): Operand {
+    return this.concatenated(
+      values.map((value) => this.withAxis(value, axis)),
+      axis,
+    );
+  }
+
+  /** Elements of one axis by constant indices. */
+  taken(x: Operand, axis: number, indices: readonly number[]): Operand {
+    return this.op("gather", { x, indices: int32sLiteral(indices), axis });
+  }
+
+  /** A tensor of one number. */
+  filledWith(shape: readonly number[], like: Operand, value: number): Operand {
+    const numbers = new Float64Array(elementCount(shape)).fill(value);
+    return this.constant(this.typeOf(like), shape, numbers);
+  }
+
+  /** x with an axis of size 1 added. */
+  withAxis(x: Operand, axis: number): Operand {
+    return this.reshape(x, this.shapeOf(x).toSpliced(axis, 0, 1));
+  }
+
+  /** The sums over axes, which go. */
+  sumOver(x: Operand, axes: readonly number[]): Operand {
+    return axes.length === 0 ? x : this.op("reduce_sum", { x, axes, keep_dims: false });
+  }
 }
 
 /** NumPy's rule for the shape of two operands together. */
@@ -346,4 +426,17 @@ export function broadcastShape(a: readonly number[], b: readonly number[]): read
     const right = b[axis - rank + b.length] ?? 1;
     return left === 1 ? right : left;
   });
+}
+
+/** 0, 1, 2 … as int32 [count]. */
+export function counted(count: number): Literal {
+  return int32sLiteral(Array.from({ length: count }, (_, index) => index));
+}
+
+/** For each element of a matrix [rows, columns]: its column less its row. */
+export function offsetsOf(rows: number, columns: number): readonly number[] {
+  return Array.from(
+    { length: rows * columns },
+    (_, index) => (index % columns) - Math.floor(index / columns),
+  );
 }

@@ -1,6 +1,5 @@
 import type { Operand } from "../../mil/program.ts";
 import { isFloat } from "../../mil/types.ts";
-import { binary, mul, select } from "./forms.ts";
 import type { ImportSite } from "./site.ts";
 
 /** A float format that MIL has no type for: its numbers stand in fp32. */
@@ -96,9 +95,9 @@ export function heldAs(
 function wrapped(site: ImportSite, x: Operand, bits: number, isSigned: boolean): Operand {
   const whole = site.cast(x, "int32");
   const size = 2 ** bits;
-  if (!isSigned) return site.cast(binary(site, "mod", whole, size), "uint8");
-  const shifted = binary(site, "mod", binary(site, "add", whole, size / 2), size);
-  return site.cast(binary(site, "sub", shifted, size / 2), "int8");
+  if (!isSigned) return site.cast(site.binary("mod", whole, size), "uint8");
+  const shifted = site.binary("mod", site.add(whole, size / 2), size);
+  return site.cast(site.sub(shifted, size / 2), "int8");
 }
 
 interface Steps {
@@ -112,28 +111,25 @@ interface Steps {
  * finite count as 1.
  */
 function exponentPlaces(site: ImportSite, magnitude: Operand, low: number, high: number): Steps {
-  const isFinite = site.op("less_equal", { x: magnitude, y: 3.4028234663852886e38 });
-  const finite = select(site, isFinite, magnitude, 1);
-  const logarithm = mul(
-    site,
-    site.op("log", { x: binary(site, "maximum", finite, 2 ** Math.max(low, -126)), epsilon: 0 }),
+  const isFinite = site.binary("less_equal", magnitude, 3.4028234663852886e38);
+  const finite = site.select(isFinite, magnitude, 1);
+  const logarithm = site.mul(
+    site.op("log", { x: site.binary("maximum", finite, 2 ** Math.max(low, -126)), epsilon: 0 }),
     Math.LOG2E,
   );
   const guess = site.cast(
     site.op("clip", { x: site.op("floor", { x: logarithm }), alpha: low, beta: high }),
     "int32",
   );
-  const first = binary(site, "sub", guess, low);
+  const first = site.sub(guess, low);
   const power = tableAt(site, powers(low, high), first);
-  const isAbove = site.op("greater_equal", { x: finite, y: mul(site, power, 2) });
-  const isBelow = site.op("less", { x: finite, y: power });
-  const corrected = binary(
-    site,
-    "sub",
-    binary(site, "add", first, site.cast(isAbove, "int32")),
+  const isAbove = site.binary("greater_equal", finite, site.mul(power, 2));
+  const isBelow = site.binary("less", finite, power);
+  const corrected = site.sub(
+    site.add(first, site.cast(isAbove, "int32")),
     site.cast(isBelow, "int32"),
   );
-  const place = binary(site, "minimum", binary(site, "maximum", corrected, 0), high - low);
+  const place = site.binary("minimum", site.binary("maximum", corrected, 0), high - low);
   return { finite, place };
 }
 
@@ -158,21 +154,17 @@ function rounded(
   const magnitude = site.op("abs", { x });
   const { finite, place } = exponentPlaces(site, magnitude, minimumExponent, maximumExponent);
   const step = tableAt(site, powers(minimumExponent, maximumExponent, -mantissaBits), place);
-  const nearest = mul(
-    site,
-    site.op("round", { x: site.op("real_div", { x: finite, y: step }) }),
-    step,
-  );
+  const nearest = site.mul(site.op("round", { x: site.binary("real_div", finite, step) }), step);
   const beyond = saturates && limits.saturatesInfinity ? limits.largest : limits.overflow;
-  const isBeyond = site.op("greater", { x: nearest, y: limits.largest });
-  const held = select(site, isBeyond, beyond, nearest);
-  const isInfinite = site.op("greater", { x: magnitude, y: 3.4028234663852886e38 });
-  const withInfinities = select(site, isInfinite, beyond, held);
-  const isNegative = site.op("less", { x, y: 0 });
-  const signed = select(site, isNegative, mul(site, withInfinities, -1), withInfinities);
-  const isNumber = site.op("equal", { x, y: x });
+  const isBeyond = site.binary("greater", nearest, limits.largest);
+  const held = site.select(isBeyond, beyond, nearest);
+  const isInfinite = site.binary("greater", magnitude, 3.4028234663852886e38);
+  const withInfinities = site.select(isInfinite, beyond, held);
+  const isNegative = site.binary("less", x, 0);
+  const signed = site.select(isNegative, site.mul(withInfinities, -1), withInfinities);
+  const isNumber = site.binary("equal", x, x);
   // Four bits hold no NaN: ONNX's own reference makes it 0.
-  return select(site, isNumber, signed, limits.largest === 6 ? 0 : NaN);
+  return site.select(isNumber, signed, limits.largest === 6 ? 0 : NaN);
 }
 
 /** FLOAT8E8M0 holds powers of two from 2^-127 to 2^127 and NaN. */
@@ -185,18 +177,17 @@ function powerOfTwo(
   const magnitude = site.op("abs", { x });
   const { finite, place } = exponentPlaces(site, magnitude, low, high);
   const power = tableAt(site, powers(low, high), place);
-  const threshold = mode === "up" ? power : mode === "nearest" ? mul(site, power, 1.5) : undefined;
+  const threshold = mode === "up" ? power : mode === "nearest" ? site.mul(power, 1.5) : undefined;
   const goesUp =
     threshold === undefined
       ? undefined
       : site.op(mode === "up" ? "greater" : "greater_equal", { x: finite, y: threshold });
-  const raised =
-    goesUp === undefined ? place : binary(site, "add", place, site.cast(goesUp, "int32"));
-  const limited = binary(site, "minimum", raised, high - low);
-  const isBeyond = site.op("greater", { x: raised, y: limited });
+  const raised = goesUp === undefined ? place : site.add(place, site.cast(goesUp, "int32"));
+  const limited = site.binary("minimum", raised, high - low);
+  const isBeyond = site.binary("greater", raised, limited);
   const held = tableAt(site, powers(low, high), limited);
-  const isInfinite = site.op("greater", { x: magnitude, y: 3.4028234663852886e38 });
+  const isInfinite = site.binary("greater", magnitude, 3.4028234663852886e38);
   const top = saturates ? 2 ** high : NaN;
-  const result = select(site, isInfinite, top, select(site, isBeyond, top, held));
-  return select(site, site.op("equal", { x, y: x }), result, NaN);
+  const result = site.select(isInfinite, top, site.select(isBeyond, top, held));
+  return site.select(site.binary("equal", x, x), result, NaN);
 }

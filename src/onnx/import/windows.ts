@@ -39,20 +39,17 @@ function windowSettings(site: ImportSite, count: number): WindowSettings {
   }
 }
 
-const biasOf = (site: ImportSite): { readonly bias?: Operand } =>
-  site.has(2) ? { bias: site.input(2) } : {};
-
 function dilationsOf(site: ImportSite, count: number): readonly number[] {
   return site.ints("dilations") ?? Array.from({ length: count }, () => 1);
 }
 
 const convolution: Import = (site) =>
-  convolved(site, { x: site.input(0), weight: site.input(1), ...biasOf(site) });
+  convolved(site, { x: site.input(0), weight: site.input(1), bias: site.optional(2) });
 
 interface Convolved {
   readonly x: Operand;
   readonly weight: Operand;
-  readonly bias?: Operand;
+  readonly bias?: Operand | undefined;
 }
 
 /** A convolution with the settings of the node, over operands that may have been prepared. */
@@ -101,7 +98,7 @@ const transposedConvolution: Import = (site) => {
   return site.op("conv_transpose", {
     x: site.input(0),
     weight: site.input(1),
-    ...biasOf(site),
+    bias: site.optional(2),
     strides,
     dilations,
     groups,
@@ -146,7 +143,7 @@ const pool =
     const countsPadding = type === "avg_pool" && site.flag("count_include_pad", false);
     const isExtended = isCeil && !countsPadding;
     const inputs = {
-      x: site.isFloat(0) ? site.input(0) : site.cast(site.input(0), "fp32"),
+      x: site.asFloat(0),
       kernel_sizes: kernel,
       ...windowSettings(site, kernel.length),
       ...(isExtended && { pad_type: "custom" as const, pad: ceilPads(site, kernel) }),
