@@ -1,9 +1,9 @@
 import type { LoadedPlan } from "../engine/engine.ts";
-import { cachedContextLength, ropeTables } from "../model/index.ts";
 import type { Model } from "../model/index.ts";
 import { decodeBuffers } from "./decode-plan.ts";
 import type { DecodeSection } from "./decode-plan.ts";
 import { GenerateError } from "./errors.ts";
+import type { KnownRopeRows } from "./rope-rows.ts";
 import { copyNumbers } from "./sequence.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -40,6 +40,7 @@ export class CacheShape {
   readonly bucket: number;
   readonly plan: LoadedPlan;
   readonly #model: Model;
+  readonly #ropeRows: KnownRopeRows;
   readonly #seats: (Seat | undefined)[];
   readonly #layers: readonly LayerViews[];
   /** What the last run of a section wrote, by layer. */
@@ -48,10 +49,15 @@ export class CacheShape {
   readonly #windowLength: number | undefined;
   readonly #givesEveryRow: boolean;
 
-  constructor(plan: LoadedPlan, model: Model, { batchSize, bucket, everyRow = false }: ShapeSize) {
+  constructor(
+    plan: LoadedPlan,
+    { model, ropeRows }: { readonly model: Model; readonly ropeRows: KnownRopeRows },
+    { batchSize, bucket, everyRow = false }: ShapeSize,
+  ) {
     this.plan = plan;
     this.#givesEveryRow = everyRow;
     this.#model = model;
+    this.#ropeRows = ropeRows;
     this.batchSize = batchSize;
     this.bucket = bucket;
     const { config } = model;
@@ -91,7 +97,7 @@ export class CacheShape {
     return this.#floats(decodeBuffers.logits);
   }
 
-  /** Continues up to B sequences by a token each; gives the logits [V] of each in a copy. */
+  /** Continues up to B sequences by a token each; the logits [V] of each stay valid until the next run. */
   async step(entries: readonly NextToken[]): Promise<readonly Float32Array[]> {
     const slots = this.#slotsFor(entries);
     const ids = this.plan.view(decodeBuffers.tokens("decode"));
@@ -108,7 +114,7 @@ export class CacheShape {
     return entries.map(({ sequence }, index) => {
       const slot = slots[index] ?? 0;
       this.#take("decode", slot, 1, sequence, 1);
-      return logits.slice(slot * vocabularySize, (slot + 1) * vocabularySize);
+      return logits.subarray(slot * vocabularySize, (slot + 1) * vocabularySize);
     });
   }
 
@@ -204,12 +210,9 @@ export class CacheShape {
       case "rope": {
         const at = start * config.headSize;
         for (const { prefix, settings } of this.#model.ropes) {
-          const tables = ropeTables(settings, {
-            ...{ rowCount, firstPosition: first },
-            sequenceLength: cachedContextLength(config),
-          });
-          this.#floats(decodeBuffers.cosines(section, prefix)).set(tables.cosines, at);
-          this.#floats(decodeBuffers.signedSines(section, prefix)).set(tables.signedSines, at);
+          const { cosines, signedSines } = this.#ropeRows.rows(settings, first, rowCount);
+          this.#floats(decodeBuffers.cosines(section, prefix)).set(cosines, at);
+          this.#floats(decodeBuffers.signedSines(section, prefix)).set(signedSines, at);
         }
         this.#writeWindow(section, slot, rowCount, first);
       }

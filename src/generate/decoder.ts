@@ -11,6 +11,7 @@ import type { NextToken, ShapeSize } from "./cache-shape.ts";
 import { batchBucketFor, bucketFor, buildDecodePlan, cacheBuckets } from "./decode-plan.ts";
 import type { DecodeSection } from "./decode-plan.ts";
 import { GenerateError } from "./errors.ts";
+import { KnownRopeRows } from "./rope-rows.ts";
 import { Sequence } from "./sequence.ts";
 
 /** How a decoder is made. */
@@ -66,6 +67,7 @@ export class Decoder {
   readonly #options: DecoderOptions;
   /** Tokens of the longest text. */
   readonly #contextLength: number;
+  readonly #ropeRows: KnownRopeRows;
   readonly #prefillRowCount: number;
   /** Rows of the section that takes short prompts and the ends of long ones, where the engine has use for one. */
   readonly #shortRowCount: number | undefined;
@@ -83,6 +85,7 @@ export class Decoder {
     const { config, parameters } = options.model;
     const contextLength = cachedContextLength(config);
     this.#contextLength = contextLength;
+    this.#ropeRows = new KnownRopeRows(contextLength);
     const isWhole = parameters.weights.every(({ storage }) => storage.kind === "fp32");
     const fewRowCount = options.engine.fewRowCounts?.[isWhole ? "whole" : "stored"];
     this.#prefillRowCount = Math.min(
@@ -178,15 +181,32 @@ export class Decoder {
     return { count, logits: logits.subarray(0, count * this.#config.vocabularySize) };
   }
 
-  /**
-   * Continues every sequence by its token and returns the logits [V] of each, in the order of the entries. Several that
-   * have caches of one size run together. Throws as `append` and for a sequence that is named twice, before anything
-   * runs.
-   */
+  /** As `stepEach`, with the logits [V] of each in the order of the entries, copied. */
   async step(
     entries: readonly NextToken[],
     signal?: AbortSignal,
   ): Promise<readonly Float32Array[]> {
+    const results: Float32Array[] = [];
+    await this.stepEach(
+      entries,
+      (logits, index) => {
+        results[index] = logits.slice();
+      },
+      signal,
+    );
+    return results;
+  }
+
+  /**
+   * Continues every sequence by its token; `take` hears the logits [V] of each entry, which are not to be kept. Several
+   * that have caches of one size run together. Throws as `append` and for a sequence that is named twice, before anything
+   * runs.
+   */
+  async stepEach(
+    entries: readonly NextToken[],
+    take: (logits: Float32Array, index: number) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const groups = new Map<number, number[]>();
     const ids = new Set<number>();
     for (const [index, { sequence, token }] of entries.entries()) {
@@ -197,20 +217,17 @@ export class Decoder {
       const bucket = this.#bucketFor(sequence, sequence.length + 1);
       groups.set(bucket, [...(groups.get(bucket) ?? []), index]);
     }
-    const results: Float32Array[] = [];
     for (const [bucket, indexes] of groups) {
       for (let start = 0; start < indexes.length; start += this.#maximumBatch) {
         signal?.throwIfAborted();
         const part = indexes.slice(start, start + this.#maximumBatch);
-        const logits = await this.#stepTogether(
+        await this.#stepTogether(
           bucket,
           part.flatMap((index) => entries[index] ?? []),
+          (logits, order) => take(logits, part[order] ?? 0),
         );
-        for (const [order, index] of part.entries())
-          results[index] = logits[order] ?? new Float32Array();
       }
     }
-    return results;
   }
 
   /**
@@ -307,18 +324,17 @@ export class Decoder {
   async #stepTogether(
     bucket: number,
     entries: readonly NextToken[],
-  ): Promise<readonly Float32Array[]> {
+    take: (logits: Float32Array, order: number) => void,
+  ): Promise<void> {
     for (const { sequence } of entries) sequence.grow(bucket);
     const batchSize = this.#batchSize(bucket, entries.length);
-    if (batchSize > 1) return (await this.#shape({ batchSize, bucket })).step(entries);
-    const shape = await this.#shape({ batchSize: 1, bucket });
-    const results: Float32Array[] = [];
-    for (const { sequence, token } of entries) {
-      const logits = await shape.append("decode", 1, sequence, [token]);
-      // The next one writes over them.
-      results.push(entries.length === 1 ? logits : logits.slice());
+    const shape = await this.#shape({ batchSize, bucket });
+    if (batchSize > 1) {
+      for (const [order, logits] of (await shape.step(entries)).entries()) take(logits, order);
+      return;
     }
-    return results;
+    for (const [order, { sequence, token }] of entries.entries())
+      take(await shape.append("decode", 1, sequence, [token]), order);
   }
 
   /**
@@ -402,7 +418,7 @@ export class Decoder {
       found ??
       new CacheShape(
         await engine.load(this.#planOf(size), { share: weights, frozenWeights }),
-        ...([model, size] as const),
+        ...([{ model, ropeRows: this.#ropeRows }, size] as const),
       );
     this.#shapes.set(key, shape);
     if (found === undefined) await this.#closeUnused(shape);

@@ -412,11 +412,10 @@ export class Generator {
       const entries = jobs.flatMap(({ sequence, next = 0 }) =>
         sequence === undefined ? [] : [{ sequence, token: next }],
       );
-      const logits = await this.#decoder.step(entries);
-      for (const [index, job] of jobs.entries()) {
-        const own = logits[index];
-        if (own !== undefined) this.#draw(job, own);
-      }
+      await this.#decoder.stepEach(entries, (logits, index) => {
+        const job = jobs[index];
+        if (job !== undefined) this.#draw(job, logits);
+      });
     } catch (error) {
       for (const job of jobs) this.#end(job, () => job.reject(error));
     }

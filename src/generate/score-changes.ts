@@ -18,13 +18,15 @@ export class ChangedScores {
   /** Ids that no text can hold. */
   readonly #ruledOut: readonly number[];
   readonly #counts = new Map<number, number>();
+  /** [V], of the last call that changed some. */
+  #changed: Float32Array | undefined;
 
   constructor(changes: ScoreChanges, ruledOut: readonly number[]) {
     this.#changes = changes;
     this.#ruledOut = ruledOut;
   }
 
-  /** Logits [V] as they are where nothing changes them, or a changed copy. */
+  /** Logits [V] as they are where nothing changes them, or a changed copy that stays valid until the next call. */
   of(logits: Float32Array): Float32Array {
     const { constraint, logitBias } = this.#changes;
     const { frequencyPenalty = 0, presencePenalty = 0 } = this.#changes;
@@ -32,7 +34,8 @@ export class ChangedScores {
     const isBiased = logitBias !== undefined && logitBias.size > 0;
     if (constraint === undefined && this.#ruledOut.length === 0 && !isPenalized && !isBiased)
       return logits;
-    const scores = Float32Array.from(logits);
+    const scores = (this.#changed ??= new Float32Array(logits.length));
+    scores.set(logits);
     const add = (id: number, change: number): void => {
       const score = scores[id];
       if (score !== undefined) scores[id] = score + change;

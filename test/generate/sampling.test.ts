@@ -21,6 +21,25 @@ describe("sampling", () => {
     expect(sampleToken(Float32Array.of(0, 3, 1), GREEDY, new Random(1))).toBe(1);
   });
 
+  it("takes the first of the likeliest wherever it stands, and finds a broken score anywhere", () => {
+    const scores = fc.array(fc.constantFrom(-Infinity, -2, -0.5, -0, 0, 0.5, 3), {
+      minLength: 1,
+      maxLength: 21,
+    });
+    fc.assert(
+      fc.property(scores, fc.nat(), fc.constantFrom(NaN, Infinity), (given, at, broken) => {
+        const logits = Float32Array.from(given);
+        const first = given.findIndex((score) => score === Math.max(...given));
+        expect(sampleToken(logits, GREEDY, new Random(1))).toBe(first);
+        const place = at % given.length;
+        logits[place] = broken;
+        expect(() => sampleToken(logits, GREEDY, new Random(1))).toThrow(
+          `the score of token ${place} is ${broken}`,
+        );
+      }),
+    );
+  });
+
   it("draws tokens as often as the softmax says", () => {
     const [a = 0, b = 0, c = 0] = frequencies([Math.log(6), Math.log(3), Math.log(1)], PLAIN);
     expect(a).toBeCloseTo(0.6, 1);
