@@ -1,6 +1,5 @@
-import { OpCall } from "../mil/op-call.ts";
 import type { OpKind, OpRow } from "../mil/op-row.ts";
-import { opRow } from "../mil/ops/index.ts";
+import { flopsOf, opRow } from "../mil/ops/index.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
 import { isPure, makersOf, valuesReadBy } from "../mil/traverse.ts";
 import { byteLengthOf, elementCount } from "../mil/types.ts";
@@ -94,7 +93,7 @@ function graphOperation(operation: Operation): GraphOperation {
     (sum, value) => sum + (value.type.kind === "tensor" ? elementCount(shapeOf(value)) : 0),
     0,
   );
-  const flops = row.flops(new OpCall(operation, row));
+  const flops = flopsOf(operation);
   return { operation, reads, row, flops, price: priceOf(row.kind, flops, read, written) };
 }
 

@@ -1,8 +1,7 @@
 import { evaluateOperation } from "../mil/evaluate-operation.ts";
 import { copyNumbers } from "../mil/host-tensor.ts";
 import { allocateNumbers, int32sLiteral, numericLiteral } from "../mil/literal.ts";
-import { OpCall } from "../mil/op-call.ts";
-import { isConstexpr, opRow } from "../mil/ops/index.ts";
+import { flopsOf, isConstexpr, opRow } from "../mil/ops/index.ts";
 import { literalOf, operandsOf } from "../mil/program.ts";
 import type { Operation, Value } from "../mil/program.ts";
 import { isPure } from "../mil/traverse.ts";
@@ -60,5 +59,5 @@ function isFolded(operation: Operation): boolean {
     const shape = knownShape(output);
     if (shape === undefined || elementCount(shape) > MOST_ELEMENTS) return false;
   }
-  return row.flops(new OpCall(operation, row)) <= MOST_WORK;
+  return flopsOf(operation) <= MOST_WORK;
 }

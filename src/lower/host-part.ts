@@ -1,6 +1,5 @@
 import { assembleFunction } from "../mil/assemble.ts";
-import { OpCall } from "../mil/op-call.ts";
-import { opRow } from "../mil/ops/index.ts";
+import { flopsOf, opRow } from "../mil/ops/index.ts";
 import { literalOf, operandsOf } from "../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { isPure } from "../mil/traverse.ts";
@@ -166,7 +165,7 @@ export class HostPart {
       const most = isFloat(output.type.dataType) ? mostFloats : MOST_INTEGERS;
       if (elementCount(shape) > most) return false;
     }
-    return row.flops(new OpCall(operation, row)) <= MOST_WORK;
+    return flopsOf(operation) <= MOST_WORK;
   }
 
   #knows(operand: Operand): boolean {

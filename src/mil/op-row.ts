@@ -47,8 +47,8 @@ export interface ProductTrait {
 /** One row of the op table: all that the language itself knows of an op. */
 export interface OpRow extends OpTraits {
   readonly parameters: Readonly<Record<string, ParameterSpec>>;
-  /** First opset that has the op. */
-  readonly since: Opset;
+  /** First opset that has the op, where no signature says it: the op is not public. */
+  readonly since?: Opset;
   /** Result types from input types and constants. Throws `MilError` naming the rule that is broken. */
   readonly infer: (call: OpCall) => readonly MilType[];
   /**
@@ -56,8 +56,8 @@ export interface OpRow extends OpTraits {
    * Absent only where `anecdote ops --missing` lists the op.
    */
   readonly evaluate?: (call: OpCall) => readonly HostTensor[];
-  /** Floating-point operations: 2 per multiply-accumulate, 1 per element of an elementwise op. */
-  readonly flops: (call: OpCall) => number;
+  /** Floating-point operations: 2 per multiply-accumulate, 1 per element of an elementwise op; absent where none. */
+  readonly flops?: (call: OpCall) => number;
 }
 
 /** Keeps a row's parameter names and kinds in its type, so that builders and rules are checked against them. */

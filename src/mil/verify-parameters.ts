@@ -21,7 +21,7 @@ export function checkParameters(
   isConstant: (operand: Operand) => boolean,
 ): readonly ParameterProblem[] {
   const all = signaturesOf(operation.type);
-  const signature = all.length === 0 ? rowSignature(row) : signatureIn(operation.type, opset);
+  const signature = all.length === 0 ? signatureOfRow(row) : signatureIn(operation.type, opset);
   if (signature === undefined) {
     return [
       {
@@ -122,9 +122,8 @@ function checkType(
 }
 
 /** What a row itself says, for ops that coremltools writes but does not register. */
-function rowSignature(row: OpRow): OpSignature {
+function signatureOfRow(row: OpRow): Pick<OpSignature, "parameters"> {
   return {
-    since: row.since,
     parameters: Object.entries(row.parameters).map(([name, spec]) => ({
       name,
       constant: spec.constant,

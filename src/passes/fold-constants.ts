@@ -1,8 +1,7 @@
 import { evaluateOperation } from "../mil/evaluate-operation.ts";
 import { copyNumbers } from "../mil/host-tensor.ts";
 import { allocateNumbers, numericLiteral } from "../mil/literal.ts";
-import { OpCall } from "../mil/op-call.ts";
-import { isConstexpr, opRow } from "../mil/ops/index.ts";
+import { flopsOf, isConstexpr, opRow } from "../mil/ops/index.ts";
 import { literalOf, operandsOf } from "../mil/program.ts";
 import type { Operation, Value } from "../mil/program.ts";
 import { isPure } from "../mil/traverse.ts";
@@ -56,5 +55,5 @@ function isFoldable(operation: Operation): boolean {
   // A short op that makes a long constant (fill, tile) is the better text.
   if (resultElements > LARGEST_RESULT || resultElements > Math.max(64, operandElements))
     return false;
-  return row.flops(new OpCall(operation, row)) <= LARGEST_WORK;
+  return flopsOf(operation) <= LARGEST_WORK;
 }

@@ -1,5 +1,4 @@
-import { OpCall } from "../mil/op-call.ts";
-import { opRow } from "../mil/ops/index.ts";
+import { flopsOf } from "../mil/ops/index.ts";
 import type { MilFunction, Value } from "../mil/program.ts";
 import { byteLengthOf } from "../mil/types.ts";
 
@@ -25,8 +24,7 @@ export function functionCost(fn: MilFunction): FunctionCost {
     const isConstant = operation.type === "const";
     if (!isConstant) {
       operationCount++;
-      const row = opRow(operation.type);
-      if (row !== undefined) flops += row.flops(new OpCall(operation, row));
+      flops += flopsOf(operation);
     }
     for (const output of operation.outputs) {
       if (output.type.kind !== "tensor" || output.type.shape.includes("?")) continue;

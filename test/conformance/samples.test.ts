@@ -11,8 +11,6 @@ import type { Engine } from "../../src/engine/engine.ts";
 import { createReferenceEngine } from "../../src/engine/reference/index.ts";
 import { runFunction } from "../../src/engine/run-function.ts";
 import { createSimEngine } from "../../src/engine/sim/index.ts";
-import { opRow } from "../../src/mil/ops/index.ts";
-import { OpCall } from "../../src/mil/op-call.ts";
 import type { MilFunction, Program } from "../../src/mil/program.ts";
 import { withInputShapes } from "../../src/mil/specialize.ts";
 import { statesAsValues } from "../../src/mil/states-as-values.ts";
@@ -20,6 +18,7 @@ import { elementCount, formatType, isFloat, staticShape } from "../../src/mil/ty
 import type { DataType, TensorType } from "../../src/mil/types.ts";
 import { checkProgram, formatProblem } from "../../src/mil/verify.ts";
 import { functionToOnnx } from "../../src/onnx/lower-function.ts";
+import { functionCost } from "../../src/plan/function-cost.ts";
 import { float16Bits, float16Value } from "../../src/util/float16.ts";
 import { Random } from "../../src/util/random.ts";
 import { difference } from "./run-case.ts";
@@ -123,15 +122,6 @@ function sizesOf(fn: MilFunction): readonly MilFunction[] {
   ];
 }
 
-function flopsOf(fn: MilFunction): number {
-  let total = 0;
-  for (const operation of fn.operations) {
-    const row = opRow(operation.type);
-    if (row !== undefined) total += row.flops(new OpCall(operation, row));
-  }
-  return total;
-}
-
 async function compare(
   original: MilFunction,
   reference: Engine,
@@ -140,9 +130,10 @@ async function compare(
   what: string,
 ): Promise<void> {
   const { fn } = statesAsValues(original);
-  if (flopsOf(fn) > LARGE_FLOPS && !runsLarge) {
+  const { flops } = functionCost(fn);
+  if (flops > LARGE_FLOPS && !runsLarge) {
     process.stdout.write(
-      `${what}: not run, ${(flopsOf(fn) / 1e9).toFixed(0)} GFLOP (ANECDOTE_LARGE=1 runs it)\n`,
+      `${what}: not run, ${(flops / 1e9).toFixed(0)} GFLOP (ANECDOTE_LARGE=1 runs it)\n`,
     );
     return;
   }

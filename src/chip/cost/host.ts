@@ -1,5 +1,4 @@
-import { opRow } from "../../mil/ops/index.ts";
-import { OpCall } from "../../mil/op-call.ts";
+import { flopsOf, opRow } from "../../mil/ops/index.ts";
 import { operandsOf, tensorTypeOf } from "../../mil/program.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { byteLengthOf, elementCount, staticShape } from "../../mil/types.ts";
@@ -65,8 +64,7 @@ function hostFunctionMs(fn: MilFunction, chip: Chip): number {
   let total = 0;
   for (const operation of fn.operations) {
     if (operation.type === "const") continue;
-    const row = opRow(operation.type);
-    const flops = row?.product === undefined ? 0 : row.flops(new OpCall(operation, row));
+    const flops = opRow(operation.type)?.product === undefined ? 0 : flopsOf(operation);
     // A gather reads the rows it returns, not the table.
     const reads = operation.type.startsWith("gather")
       ? 0

@@ -1,5 +1,4 @@
-import { OpCall } from "../../mil/op-call.ts";
-import { isConstexpr, opRow } from "../../mil/ops/index.ts";
+import { flopsOf, isConstexpr, opRow } from "../../mil/ops/index.ts";
 import { literalOf, operandsOf, tensorTypeOf } from "../../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { byteLengthOf, elementCount, isFloat, staticShape } from "../../mil/types.ts";
@@ -251,8 +250,7 @@ function productWork(
 ): Products | undefined {
   const kind = productOperands(operation);
   if (kind === undefined) return undefined;
-  const row = opRow(operation.type);
-  const flops = row === undefined ? 0 : row.flops(new OpCall(operation, row));
+  const flops = flopsOf(operation);
   const weightType = tensorTypeOf(kind.weight);
   const resultType = operation.outputs[0]?.type;
   if (weightType === undefined || resultType?.kind !== "tensor") return undefined;

@@ -28,7 +28,6 @@ function withAlpha(compute: (x: number, alpha: number) => number) {
     kind: "elementwise",
     pointwise: true,
     parameters: { x: tensor(), alpha: required("float") },
-    since: "ios13",
     infer: (call) => [call.tensorType("x")],
     evaluate: (call) => {
       const alpha = call.float("alpha");
@@ -43,7 +42,6 @@ function withAlphaAndBeta(compute: (x: number, alpha: number, beta: number) => n
     kind: "elementwise",
     pointwise: true,
     parameters: { x: tensor(), alpha: required("float"), beta: required("float") },
-    since: "ios13",
     infer: (call) => [call.tensorType("x")],
     evaluate: (call) => {
       const alpha = call.float("alpha");
@@ -85,7 +83,6 @@ export const ACTIVATION = {
     kind: "elementwise",
     pointwise: true,
     parameters: { x: tensor(), mode: optional("string", "EXACT") },
-    since: "ios13",
     infer: (call) => {
       geluOf(call);
       return [call.tensorType("x")];
@@ -103,7 +100,6 @@ export const ACTIVATION = {
   prelu: defineOp({
     kind: "elementwise",
     parameters: { x: tensor(), alpha: constantTensor() },
-    since: "ios13",
     infer: (call) => {
       checkChannels(call, "alpha");
       return [call.tensorType("x")];
@@ -117,7 +113,6 @@ export const ACTIVATION = {
   softplus_parametric: defineOp({
     kind: "elementwise",
     parameters: { x: tensor(), alpha: constantTensor(), beta: constantTensor() },
-    since: "ios13",
     infer: (call) => {
       checkChannels(call, "alpha");
       checkChannels(call, "beta");
@@ -138,7 +133,6 @@ export const ACTIVATION = {
   softmax: defineOp({
     kind: "costly",
     parameters: { x: tensor(), axis: optional("int", -1) },
-    since: "ios13",
     infer: (call) => {
       call.axis("axis", call.shape("x").length);
       return [call.tensorType("x")];

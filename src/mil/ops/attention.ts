@@ -56,7 +56,6 @@ export const ATTENTION = {
       value: tensor(),
       attn_mask: optionalTensor(),
     },
-    since: "ios18",
     infer: (call) => [attentionType(call)],
     evaluate: (call) => {
       const type = attentionType(call);

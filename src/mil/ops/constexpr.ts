@@ -200,7 +200,6 @@ export const CONSTEXPR = {
   constexpr_cast: defineOp({
     kind: "elementwise",
     parameters: { source_val: constantTensor("fp16"), output_dtype: required("string") },
-    since: "ios16",
     infer: (call) => {
       if (call.string("output_dtype") !== "fp32") throw call.fail("output_dtype must be fp32");
       return [tensorType("fp32", call.shape("source_val"))];
@@ -209,7 +208,6 @@ export const CONSTEXPR = {
       const source = call.tensor("source_val");
       return [hostTensor("fp32", source.shape, source.data)];
     },
-    flops: () => 0,
   }),
 
   constexpr_lut_to_dense: defineOp({
@@ -221,7 +219,6 @@ export const CONSTEXPR = {
       shape: optional("ints"),
       vector_axis: optional("int"),
     },
-    since: "ios16",
     infer: (call) => [lutToDenseType(call)],
     evaluate: (call) => {
       const indices = call.tensor("indices");
@@ -241,7 +238,6 @@ export const CONSTEXPR = {
         ),
       ];
     },
-    flops: () => 0,
   }),
 
   constexpr_sparse_to_dense: defineOp({
@@ -252,7 +248,6 @@ export const CONSTEXPR = {
       /** ios16 and ios17 only: the shape of the result, whose mask is packed bits. */
       shape: optional("ints"),
     },
-    since: "ios16",
     infer: (call) => [sparseType(call)],
     evaluate: (call) => {
       const type = sparseType(call);
@@ -262,7 +257,6 @@ export const CONSTEXPR = {
       const numbers = scatterMask(call, bits, call.tensor("nonzero_data").data);
       return [hostTensor(type.dataType, shape, numbers)];
     },
-    flops: () => 0,
   }),
 
   constexpr_blockwise_shift_scale: defineOp({
@@ -272,7 +266,6 @@ export const CONSTEXPR = {
       scale: constantTensor(),
       offset: optionalConstantTensor(),
     },
-    since: "ios18",
     infer: (call) => {
       checkBlocks(call, call.shape("data"), call.dataType("data"));
       return [tensorType(call.dataType("scale"), call.shape("data"))];
@@ -281,7 +274,6 @@ export const CONSTEXPR = {
       const data = call.tensor("data");
       return [scaleBlocks(call, data.shape, data.data)];
     },
-    flops: () => 0,
   }),
 
   /** The mask of the result and its numbers, packed. */
@@ -293,7 +285,6 @@ export const CONSTEXPR = {
       lut: constantTensor(),
       vector_axis: optional("int"),
     },
-    since: "ios18",
     infer: (call) => {
       const { output, vectorSize } = lookupOf(
         call,
@@ -327,7 +318,6 @@ export const CONSTEXPR = {
         hostTensor(dense.dataType, [numbers.length], numbers),
       ];
     },
-    flops: () => 0,
   }),
 
   /** The mask unchanged and its numbers, packed. */
@@ -339,7 +329,6 @@ export const CONSTEXPR = {
       scale: constantTensor(),
       offset: optionalConstantTensor(),
     },
-    since: "ios18",
     infer: (call) => {
       checkBlocks(call, call.shape("data_mask"), call.dataType("nonzero_data"));
       return [
@@ -354,6 +343,5 @@ export const CONSTEXPR = {
       const numbers = gatherMask(mask.data, dense.data);
       return [mask, hostTensor(dense.dataType, [numbers.length], numbers)];
     },
-    flops: () => 0,
   }),
 } as const;

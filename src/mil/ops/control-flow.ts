@@ -89,20 +89,17 @@ export const CONTROL_FLOW = {
   cond: defineOp({
     kind: "costly",
     parameters: { pred: tensor("bool") },
-    since: "ios13",
     infer: condTypes,
     evaluate: (call) => {
       const [whenTrue, whenFalse] = blocksOf(call, "the true branch", "the false branch");
       return run(call, call.bool("pred") ? whenTrue : whenFalse, []);
     },
-    flops: () => 0,
   }),
 
   /** Runs its second block on `loop_vars` as long as its first block gives true. */
   while_loop: defineOp({
     kind: "costly",
     parameters: { loop_vars: tensors() },
-    since: "ios13",
     infer: loopTypes,
     evaluate: (call) => {
       const [condition, body] = blocksOf(call, "the condition", "the body");
@@ -116,21 +113,18 @@ export const CONTROL_FLOW = {
       }
       return variables;
     },
-    flops: () => 0,
   }),
 
   read_state: defineOp({
     kind: "movement",
     impure: true,
     parameters: { input: tensor() },
-    since: "ios18",
     infer: (call) => {
       const { type } = call.operand("input");
       if (type.kind !== "state") throw call.fail("input must be a state");
       return [type.wrapped];
     },
     evaluate: (call) => [call.tensor("input")],
-    flops: () => 0,
   }),
 
   /** Not registered by coremltools, but written into every file that updates a state. It has no result. */
@@ -154,6 +148,5 @@ export const CONTROL_FLOW = {
       call.environment.writeState(call.operand("input"), call.tensor("data"));
       return [];
     },
-    flops: () => 0,
   }),
 } as const;

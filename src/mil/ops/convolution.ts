@@ -302,7 +302,6 @@ export const CONVOLUTION = {
       terms: (call) => product(call.shape("weight").slice(1)),
     },
     parameters: { x: tensor(), weight: tensor(), bias: optionalTensor(), ...WINDOW_SETTINGS },
-    since: "ios13",
     infer: (call) => [convolutionType(call)],
     evaluate: (call) => {
       const bias = call.has("bias") ? call.tensor("bias").data : undefined;
@@ -323,7 +322,6 @@ export const CONVOLUTION = {
       quant_bias: constantTensor(),
       ...WINDOW_SETTINGS,
     },
-    since: "ios13",
     infer: (call) => [convolutionType(call)],
     evaluate: (call) => {
       const bias = call.has("bias") ? call.tensor("bias").data : undefined;
@@ -346,7 +344,6 @@ export const CONVOLUTION = {
       output_shape: optional("ints"),
       ...WINDOW_SETTINGS,
     },
-    since: "ios13",
     infer: (call) => [transposedGeometry(call).type],
     evaluate: (call) => [convolveTransposed(call)],
     flops: (call) => {

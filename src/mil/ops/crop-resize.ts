@@ -181,7 +181,6 @@ export const CROP_RESIZE = {
       sampling_mode: optional("string", "DEFAULT"),
       pad_value: optional("float", 0),
     },
-    since: "ios13",
     infer: (call) => [cropResizeType(call)],
     evaluate: (call) => [cropResize(call)],
     flops: (call) => 8 * elementCount(staticShape(cropResizeType(call))),

@@ -125,7 +125,6 @@ export const DETECTION = {
       max_boxes: required("int"),
       per_class_suppression: optional("bool", false),
     },
-    since: "ios13",
     infer: suppressionTypes,
     // Boxes, scores and indices are padded with 0, 0 and -1.
     evaluate: (call) => {
@@ -168,8 +167,6 @@ export const DETECTION = {
   classify: defineOp({
     kind: "movement",
     parameters: { probabilities: tensor("fp32"), classes: { ...tensor(), constant: true } },
-    since: "ios13",
     infer: classifyTypes,
-    flops: () => 0,
   }),
 } as const;

@@ -73,7 +73,6 @@ export const EINSUM = {
   einsum: defineOp({
     kind: "costly",
     parameters: { values: tensors(), equation: required("string") },
-    since: "ios13",
     infer: (call) => [parse(call).type],
     evaluate: (call) => {
       const { operands, output, letters, type } = parse(call);

@@ -32,7 +32,6 @@ function binary(compute: Compute, { result, int32, ...traits }: BinaryOptions = 
     broadcasts: true,
     ...traits,
     parameters: { x: tensor(), y: tensor() },
-    since: "ios13",
     infer: (call) => [resultType(call, result)],
     evaluate: (call) => {
       const type = resultType(call, result);

@@ -25,7 +25,6 @@ export function unary(
     pointwise: true,
     ...traits,
     parameters: { x: tensor() },
-    since: "ios13",
     infer: (call) => [call.tensorType("x")],
     evaluate: (call) => [mapTensor(call.tensor("x"), compute)],
     flops: elementsOfX,
@@ -39,7 +38,6 @@ function withEpsilon(fallback: number, compute: (value: number) => number) {
     pointwise: true,
     domain: "positive",
     parameters: { x: tensor(), epsilon: optional("float", fallback) },
-    since: "ios13",
     infer: (call) => [call.tensorType("x")],
     evaluate: (call) => {
       const epsilon = call.floatOf("epsilon", call.dataType("x"));
@@ -102,7 +100,6 @@ export const ELEMENTWISE_UNARY = {
     pointwise: true,
     numbersOf: "operands",
     parameters: { x: tensor(), alpha: required("float"), beta: required("float") },
-    since: "ios13",
     infer: (call) => {
       if (
         call.isKnown("alpha") &&
@@ -125,7 +122,6 @@ export const ELEMENTWISE_UNARY = {
     pointwise: true,
     numbersOf: "operands",
     parameters: { x: tensor(), alpha: required("float") },
-    since: "ios13",
     infer: (call) => [call.tensorType("x")],
     evaluate: (call) => {
       const low = call.float("alpha");
@@ -137,7 +133,6 @@ export const ELEMENTWISE_UNARY = {
     kind: "elementwise",
     pointwise: true,
     parameters: { x: tensor(), dtype: required("string") },
-    since: "ios13",
     infer: (call) => [castType(call)],
     evaluate: (call) => {
       const { dataType } = castType(call);
@@ -150,15 +145,12 @@ export const ELEMENTWISE_UNARY = {
         ),
       ];
     },
-    flops: () => 0,
   }),
   identity: defineOp({
     kind: "view",
     numbersOf: "x",
     parameters: { x: tensor() },
-    since: "ios13",
     infer: (call) => [call.operand("x").type],
     evaluate: (call) => [call.tensor("x")],
-    flops: () => 0,
   }),
 } as const;

@@ -154,7 +154,6 @@ export const GATHER_SCATTER = {
       batch_dims: optional("int", 0),
       validate_indices: optional("bool", false),
     },
-    since: "ios13",
     infer: (call) => [gatherType(call)],
     evaluate: (call) => {
       const x = call.tensor("x");
@@ -179,7 +178,6 @@ export const GATHER_SCATTER = {
       }
       return [output];
     },
-    flops: () => 0,
   }),
 
   gather_along_axis: defineOp({
@@ -191,7 +189,6 @@ export const GATHER_SCATTER = {
       axis: optional("int", 0),
       validate_indices: optional("bool", false),
     },
-    since: "ios13",
     infer: (call) => {
       alongType(call, "x");
       return [tensorType(call.dataType("x"), call.shape("indices"))];
@@ -210,7 +207,6 @@ export const GATHER_SCATTER = {
       }
       return [output];
     },
-    flops: () => 0,
   }),
 
   gather_nd: defineOp({
@@ -222,7 +218,6 @@ export const GATHER_SCATTER = {
       batch_dims: optional("int", 0),
       validate_indices: optional("bool", false),
     },
-    since: "ios13",
     infer: (call) => [gatherNdType(call)],
     evaluate: (call) => {
       const x = call.tensor("x");
@@ -241,7 +236,6 @@ export const GATHER_SCATTER = {
       }
       return [output];
     },
-    flops: () => 0,
   }),
 
   scatter: defineOp({
@@ -254,7 +248,6 @@ export const GATHER_SCATTER = {
       axis: optional("int", 0),
       ...SCATTER_SETTINGS,
     },
-    since: "ios13",
     infer: (call) => {
       const shape = call.shape("data");
       const axis = call.axis("axis", shape.length);
@@ -295,7 +288,6 @@ export const GATHER_SCATTER = {
       axis: optional("int", 0),
       ...SCATTER_SETTINGS,
     },
-    since: "ios13",
     infer: (call) => {
       alongType(call, "data");
       checkUpdates(call, call.shape("indices"));
@@ -324,7 +316,6 @@ export const GATHER_SCATTER = {
     kind: "costly",
     addsTo: "data",
     parameters: { data: tensor(), indices: INDICES, updates: tensor(), ...SCATTER_SETTINGS },
-    since: "ios13",
     infer: (call) => {
       const length = tupleLength(call, "data", 0);
       const indices = call.shape("indices");

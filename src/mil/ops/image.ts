@@ -325,10 +325,8 @@ export const IMAGE = {
       scale_factor_height: optional("float", 1),
       scale_factor_width: optional("float", 1),
     },
-    since: "ios13",
     infer: (call) => [scaledType(call)],
     evaluate: (call) => resizeTo(call, scaledType(call), nearestPoints),
-    flops: () => 0,
   }),
 
   resize_nearest_neighbor: defineOp({
@@ -339,10 +337,8 @@ export const IMAGE = {
       target_size_height: required("int"),
       target_size_width: required("int"),
     },
-    since: "ios13",
     infer: (call) => [targetType(call)],
     evaluate: (call) => resizeTo(call, targetType(call), nearestPoints),
-    flops: () => 0,
   }),
 
   upsample_bilinear: defineOp({
@@ -354,7 +350,6 @@ export const IMAGE = {
       align_corners: optional("bool", true),
       half_pixel_centers: optional("bool"),
     },
-    since: "ios13",
     infer: (call) => [scaledType(call)],
     evaluate: (call) => resizeTo(call, scaledType(call), RESIZE_POINTS.upsample_bilinear(call)),
     flops: interpolated(scaledType),
@@ -368,7 +363,6 @@ export const IMAGE = {
       target_size_width: optional("int", 1),
       sampling_mode: optional("string", "DEFAULT"),
     },
-    since: "ios13",
     infer: (call) => {
       choose(call, "sampling_mode", SAMPLING_MODES);
       return [targetType(call)];
@@ -386,7 +380,6 @@ export const IMAGE = {
       interpolation_mode: optional("string", "LINEAR"),
       sampling_mode: optional("string", "DEFAULT"),
     },
-    since: "ios17",
     infer: (call) => [resizedType(call)],
     evaluate: (call) => resizeTo(call, resizedType(call), RESIZE_POINTS.resize(call)),
     flops: interpolated(resizedType),
@@ -395,7 +388,6 @@ export const IMAGE = {
   resample: defineOp({
     kind: "costly",
     parameters: { x: tensor(), coordinates: tensor(), ...RESAMPLE_SETTINGS },
-    since: "ios15",
     infer: (call) => [resampleType(call)],
     evaluate: (call) => {
       const coordinates = call.tensor("coordinates");
@@ -421,7 +413,6 @@ export const IMAGE = {
       output_width: required("int"),
       ...RESAMPLE_SETTINGS,
     },
-    since: "ios15",
     infer: (call) => [affineType(call)],
     evaluate: (call) => {
       const type = affineType(call);

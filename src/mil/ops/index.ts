@@ -1,4 +1,6 @@
+import { OpCall } from "../op-call.ts";
 import type { OpRow } from "../op-row.ts";
+import type { Operation } from "../program.ts";
 import { ACTIVATION } from "./activation.ts";
 import { ATTENTION } from "./attention.ts";
 import { CONSTEXPR } from "./constexpr.ts";
@@ -81,4 +83,10 @@ export const isConstexpr = (name: string): boolean => name.startsWith("constexpr
 /** The row of an op by name, or nothing for an op that is carried through unknown. */
 export function opRow(name: string): OpRow | undefined {
   return isOpName(name) ? OPS[name] : undefined;
+}
+
+/** Floating-point operations of one op of known sizes; 0 for an op that is carried through unknown. */
+export function flopsOf(operation: Operation): number {
+  const row = opRow(operation.type);
+  return row?.flops?.(new OpCall(operation, row)) ?? 0;
 }

@@ -131,7 +131,6 @@ export const JOINING = {
       axis: required("int"),
       interleave: optional("bool", false),
     },
-    since: "ios13",
     infer: (call) => [concatType(call)],
     evaluate: (call) => {
       const type = concatType(call);
@@ -142,14 +141,12 @@ export const JOINING = {
       const [first] = parts;
       return [joinBlocks(type, parts, elementCount(first?.shape.slice(0, blockAxes) ?? []))];
     },
-    flops: () => 0,
   }),
 
   stack: defineOp({
     kind: "movement",
     numbersOf: "operands",
     parameters: { values: tensors(), axis: required("int") },
-    since: "ios13",
     infer: (call) => [stackType(call)],
     evaluate: (call) => {
       const type = stackType(call);
@@ -157,7 +154,6 @@ export const JOINING = {
       const outer = elementCount(staticShape(type).slice(0, axis));
       return [joinBlocks(type, variadicTensors(call), outer)];
     },
-    flops: () => 0,
   }),
 
   split: defineOp({
@@ -169,7 +165,6 @@ export const JOINING = {
       split_sizes: optional("ints"),
       axis: required("int"),
     },
-    since: "ios13",
     infer: splitTypes,
     evaluate: (call) => {
       const x = call.tensor("x");
@@ -183,6 +178,5 @@ export const JOINING = {
         return hostTensor(x.dataType, shape, part);
       });
     },
-    flops: () => 0,
   }),
 } as const;

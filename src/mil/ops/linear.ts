@@ -94,7 +94,6 @@ export const LINEAR = {
       transpose_x: optional("bool", false),
       transpose_y: optional("bool", false),
     },
-    since: "ios13",
     infer: (call) => [matmulType(call)],
     evaluate: (call) => {
       const type = matmulType(call);
@@ -136,7 +135,6 @@ export const LINEAR = {
     kind: "costly",
     product: { operands: ["x", "weight"], terms: (call) => call.shape("weight").at(-1) ?? "?" },
     parameters: { x: tensor(), weight: constantTensor(), bias: optionalConstantTensor() },
-    since: "ios13",
     infer: (call) => [linearType(call)],
     evaluate: (call) => {
       const type = linearType(call);

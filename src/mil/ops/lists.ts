@@ -108,7 +108,6 @@ export const LISTS = {
       elem_shape: tensors(),
       dtype: optional("string", "fp32"),
     },
-    since: "ios13",
     infer: (call) => [madeType(call)],
     evaluate: (call) => {
       const { element } = madeType(call);
@@ -116,25 +115,21 @@ export const LISTS = {
       const list = hostTensor(element.dataType, [call.int("init_length"), ...sizes]);
       return [call.bool("dynamic_length") ? list : { ...list, isFixedList: true }];
     },
-    flops: () => 0,
   }),
 
   list_length: defineOp({
     kind: "movement",
     parameters: { ls: tensor() },
-    since: "ios13",
     infer: (call) => {
       listType(call);
       return [scalarType("int32")];
     },
     evaluate: (call) => [hostTensor("int32", [], Float64Array.of(itemsOf(call.tensor("ls"))))],
-    flops: () => 0,
   }),
 
   list_read: defineOp({
     kind: "movement",
     parameters: { ls: tensor(), index: runtime("int") },
-    since: "ios13",
     infer: (call) => [listType(call).element],
     evaluate: (call) => {
       const list = call.tensor("ls");
@@ -142,14 +137,12 @@ export const LISTS = {
         hostTensor(list.dataType, list.shape.slice(1), elementsAt(call, [call.int("index")])),
       ];
     },
-    flops: () => 0,
   }),
 
   list_write: defineOp({
     kind: "movement",
     impure: true,
     parameters: { ls: tensor(), index: runtime("int"), value: tensor() },
-    since: "ios13",
     infer: (call) => {
       const list = listType(call);
       checkElement(call, call.tensorType("value"), list.element);
@@ -159,13 +152,11 @@ export const LISTS = {
       const value = call.tensor("value");
       return [withElements(call, [call.int("index")], value, value.shape)];
     },
-    flops: () => 0,
   }),
 
   list_gather: defineOp({
     kind: "movement",
     parameters: { ls: tensor(), indices: runtime("ints") },
-    since: "ios13",
     infer: (call) => {
       const { element } = listType(call);
       return [tensorType(element.dataType, [call.shape("indices")[0] ?? 1, ...element.shape])];
@@ -176,14 +167,12 @@ export const LISTS = {
       const shape = [indices.length, ...list.shape.slice(1)];
       return [hostTensor(list.dataType, shape, elementsAt(call, indices))];
     },
-    flops: () => 0,
   }),
 
   list_scatter: defineOp({
     kind: "movement",
     impure: true,
     parameters: { ls: tensor(), indices: runtime("ints"), value: tensor() },
-    since: "ios13",
     infer: (call) => {
       const list = listType(call);
       const value = call.tensorType("value");
@@ -199,6 +188,5 @@ export const LISTS = {
       const value = call.tensor("value");
       return [withElements(call, call.ints("indices"), value, value.shape.slice(1))];
     },
-    flops: () => 0,
   }),
 } as const;

@@ -110,7 +110,6 @@ export const NORMALIZATION = {
       beta: optionalConstantTensor(),
       epsilon: optional("float", 1e-5),
     },
-    since: "ios13",
     infer: (call) => {
       const axes = call.axes("axes", call.shape("x").length).toSorted((a, b) => a - b);
       checkScale(call, "gamma", axes);
@@ -138,7 +137,6 @@ export const NORMALIZATION = {
       beta: optionalConstantTensor(),
       epsilon: optional("float", 1e-5),
     },
-    since: "ios13",
     infer: (call) => {
       checkRank(call, "x", 3);
       for (const name of ["mean", "variance", "gamma", "beta"]) checkPerChannel(call, name);
@@ -170,7 +168,6 @@ export const NORMALIZATION = {
       beta: optionalConstantTensor(),
       epsilon: optional("float", 1e-5),
     },
-    since: "ios13",
     infer: (call) => {
       checkRank(call, "x", 3, 4);
       checkPerChannel(call, "gamma");
@@ -196,7 +193,6 @@ export const NORMALIZATION = {
   l2_norm: defineOp({
     kind: "costly",
     parameters: { x: tensor(), epsilon: optional("float", 1e-6) },
-    since: "ios13",
     infer: (call) => {
       checkRank(call, "x", 3);
       return [call.tensorType("x")];
@@ -226,7 +222,6 @@ export const NORMALIZATION = {
       beta: optional("float", 0.75),
       k: optional("float", 1),
     },
-    since: "ios13",
     infer: (call) => {
       checkRank(call, "x", 3, 4);
       return [call.tensorType("x")];

@@ -111,7 +111,6 @@ export const PADDING = {
       mode: optional("string", "constant"),
       constant_val: optional("float", 0),
     },
-    since: "ios13",
     infer: (call) => [padType(call)],
     evaluate: (call) => {
       padType(call);
@@ -119,6 +118,5 @@ export const PADDING = {
       const pads = padding(call, x.shape.length);
       return [padTensor(x, pads, padMode(call), call.float("constant_val"))];
     },
-    flops: () => 0,
   }),
 } as const;

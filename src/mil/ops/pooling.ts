@@ -94,7 +94,6 @@ export const POOLING = {
       ...POOL_PARAMETERS,
       exclude_padding_from_average: optional("bool", false),
     },
-    since: "ios13",
     infer: (call) => [poolType(call)],
     evaluate: (call) =>
       evaluatePool(call, (values, windowSize) => {
@@ -108,7 +107,6 @@ export const POOLING = {
   l2_pool: defineOp({
     kind: "costly",
     parameters: POOL_PARAMETERS,
-    since: "ios13",
     infer: (call) => {
       checkRank(call, "x", 3, 4);
       return [poolType(call)];
@@ -121,7 +119,6 @@ export const POOLING = {
   max_pool: defineOp({
     kind: "costly",
     parameters: POOL_PARAMETERS,
-    since: "ios13",
     infer: (call) => [poolType(call)],
     evaluate: (call) =>
       evaluatePool(call, (values) => values.reduce((a, b) => Math.max(a, b), -Infinity)),

@@ -92,7 +92,6 @@ export const QUANTIZATION = {
       axis: optional("int"),
       output_dtype: required("string"),
     },
-    since: "ios17",
     infer: (call) => [quantizedType(call)],
     evaluate: (call) => {
       const [dataType, low, high] = quantizedRange(call);
@@ -120,7 +119,6 @@ export const QUANTIZATION = {
       scale: constantTensor(),
       axis: optional("int"),
     },
-    since: "ios17",
     infer: (call) => {
       checkScale(call, "input", "scale", "zero_point");
       return [tensorType(call.dataType("scale"), call.shape("input"))];
@@ -137,12 +135,10 @@ export const QUANTIZATION = {
       scale: constantTensor(),
       axis: required("int"),
     },
-    since: "ios16",
     infer: (call) => {
       checkScale(call, "quantized_data", "scale", "zero_point");
       return [tensorType(call.dataType("scale"), call.shape("quantized_data"))];
     },
     evaluate: (call) => [dequantized(call, "quantized_data", call.dataType("scale"))],
-    flops: () => 0,
   }),
 } as const;

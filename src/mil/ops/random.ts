@@ -87,7 +87,6 @@ export const RANDOM = {
     kind: "costly",
     impure: true,
     parameters: { shape: runtime("ints"), prob: optional("float", 0.5), ...SEED },
-    since: "ios13",
     infer: (call) => [drawnType(call, "prob")],
     evaluate: (call) => {
       const probability = call.float("prob");
@@ -95,7 +94,6 @@ export const RANDOM = {
         random.uniform() < probability ? 1 : 0,
       );
     },
-    flops: () => 0,
   }),
 
   random_categorical: defineOp({
@@ -107,7 +105,6 @@ export const RANDOM = {
       size: optional("int", 1),
       ...SEED,
     },
-    since: "ios13",
     infer: (call) => [categoricalType(call)],
     evaluate: (call) => {
       const type = categoricalType(call);
@@ -131,7 +128,6 @@ export const RANDOM = {
       }
       return [output];
     },
-    flops: () => 0,
   }),
 
   random_normal: defineOp({
@@ -143,7 +139,6 @@ export const RANDOM = {
       stddev: optional("float", 1),
       ...SEED,
     },
-    since: "ios13",
     infer: (call) => [drawnType(call, "mean", "stddev")],
     evaluate: (call) => {
       const mean = call.float("mean");
@@ -154,7 +149,6 @@ export const RANDOM = {
         (random) => mean + deviation * random.normal(),
       );
     },
-    flops: () => 0,
   }),
 
   random_uniform: defineOp({
@@ -166,13 +160,11 @@ export const RANDOM = {
       high: optional("float", 1),
       ...SEED,
     },
-    since: "ios13",
     infer: (call) => [drawnType(call, "low", "high")],
     evaluate: (call) => {
       const low = call.float("low");
       const range = call.float("high") - low;
       return draw(call, drawnType(call, "low", "high"), (random) => low + range * random.uniform());
     },
-    flops: () => 0,
   }),
 } as const;

@@ -310,7 +310,6 @@ export const RECURRENT = {
       activation: optional("string", "tanh"),
       clip: optional("float"),
     },
-    since: "ios13",
     infer: (call) => {
       checkRank(call, "x", 3, 3);
       for (const name of ["recurrent_activation", "cell_activation", "activation"]) {
@@ -345,7 +344,6 @@ export const RECURRENT = {
       reset_after: optional("bool", false),
       input_bias: optionalConstantTensor(),
     },
-    since: "ios13",
     infer: (call) => {
       checkRank(call, "x", 3, 3);
       directionOf(call, "forward", "reverse");
@@ -370,7 +368,6 @@ export const RECURRENT = {
   rnn: defineOp({
     kind: "costly",
     parameters: { ...COMMON, activation: optional("string", "tanh") },
-    since: "ios13",
     infer: (call) => {
       checkRank(call, "x", 3, 3);
       directionOf(call, "forward", "reverse");

@@ -31,7 +31,6 @@ function reduction(reduce: Reduce, traits: Partial<Pick<OpRow, "keepsSingle" | "
     kind: "costly",
     ...traits,
     parameters: { x: tensor(), axes: optional("ints"), keep_dims: optional("bool", false) },
-    since: "ios13",
     infer: (call) => [reducedType(call, call.axes("axes", call.shape("x").length))],
     evaluate: (call) => {
       const x = call.tensor("x");
@@ -109,7 +108,6 @@ function position(better: (candidate: number, best: number) => boolean) {
       keep_dims: optional("bool", false),
       output_dtype: optional("string", "int32"),
     },
-    since: "ios13",
     infer: (call) => [
       reducedType(call, [call.axis("axis", call.shape("x").length)], indexType(call)),
     ],

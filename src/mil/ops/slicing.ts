@@ -155,7 +155,6 @@ export const SLICING = {
     kind: "movement",
     numbersOf: "x",
     parameters: { x: tensor(), ...SLICE_SETTINGS },
-    since: "ios13",
     infer: (call) => [sliceType(call)],
     evaluate: (call) => {
       const x = call.tensor("x");
@@ -170,14 +169,12 @@ export const SLICING = {
       const shape = slices.filter(({ squeezed }) => !squeezed).map(({ count }) => count);
       return [hostTensor(x.dataType, shape, numbers)];
     },
-    flops: () => 0,
   }),
 
   slice_by_size: defineOp({
     kind: "movement",
     numbersOf: "x",
     parameters: { x: tensor(), begin: runtime("ints"), size: runtime("ints") },
-    since: "ios13",
     infer: (call) => [sizedType(call)],
     evaluate: (call) => {
       const x = call.tensor("x");
@@ -194,14 +191,12 @@ export const SLICING = {
       });
       return [hostTensor(x.dataType, shape, stridedCopy(x.data, shape, strides, offset))];
     },
-    flops: () => 0,
   }),
 
   slice_update: defineOp({
     kind: "movement",
     numbersOf: "operands",
     parameters: { x: tensor(), update: tensor(), ...SLICE_SETTINGS },
-    since: "ios18",
     infer: (call) => {
       commonDataType(call, "x", "update");
       const wanted = sliceType(call).shape;
@@ -242,6 +237,5 @@ export const SLICING = {
       });
       return [output];
     },
-    flops: () => 0,
   }),
 } as const;

@@ -72,7 +72,6 @@ export const SORTING = {
       axis: optional("int", -1),
       ascending: optional("bool", false),
     },
-    since: "ios13",
     infer: (call) => {
       call.axis("axis", call.shape("x").length);
       return [tensorType("int32", call.shape("x"))];
@@ -98,7 +97,6 @@ export const SORTING = {
       return_indices: optional("bool", true),
       output_indices_dtype: optional("string", "int32"),
     },
-    since: "ios13",
     infer: topkTypes,
     evaluate: (call) => {
       const x = call.tensor("x");
@@ -129,7 +127,6 @@ export const SORTING = {
   non_zero: defineOp({
     kind: "movement",
     parameters: { x: tensor() },
-    since: "ios13",
     infer: (call) => [tensorType("int32", ["?", call.shape("x").length])],
     evaluate: (call) => {
       const x = call.tensor("x");
@@ -149,6 +146,5 @@ export const SORTING = {
       const count = rank === 0 ? 0 : rows.length / rank;
       return [hostTensor("int32", [count, rank], Float64Array.from(rows))];
     },
-    flops: () => 0,
   }),
 } as const;

@@ -197,37 +197,29 @@ export const SPACE_DEPTH = {
     kind: "movement",
     numbersOf: "x",
     parameters: { x: tensor(), block_size: required("int") },
-    since: "ios13",
     infer: (call) => [spreadType(call, "block_size")],
     evaluate: (call) => [depthToSpace(call, "block_size", "block first")],
-    flops: () => 0,
   }),
   space_to_depth: defineOp({
     kind: "movement",
     numbersOf: "x",
     parameters: { x: tensor(), block_size: required("int") },
-    since: "ios13",
     infer: (call) => [deepenedType(call, "block_size")],
     evaluate: (call) => [spaceToDepth(call, "block_size", "block first")],
-    flops: () => 0,
   }),
   pixel_shuffle: defineOp({
     kind: "movement",
     numbersOf: "x",
     parameters: { x: tensor(), upscale_factor: required("int") },
-    since: "ios13",
     infer: (call) => [spreadType(call, "upscale_factor")],
     evaluate: (call) => [depthToSpace(call, "upscale_factor", "channel first")],
-    flops: () => 0,
   }),
   pixel_unshuffle: defineOp({
     kind: "movement",
     numbersOf: "x",
     parameters: { x: tensor(), downscale_factor: required("int") },
-    since: "ios16",
     infer: (call) => [deepenedType(call, "downscale_factor")],
     evaluate: (call) => [spaceToDepth(call, "downscale_factor", "channel first")],
-    flops: () => 0,
   }),
 
   // The new batch runs block row, block column, old batch, as TensorFlow's does.
@@ -239,7 +231,6 @@ export const SPACE_DEPTH = {
       block_shape: required("ints"),
       paddings: constantTensor("int32"),
     },
-    since: "ios13",
     infer: (call) => [spaceToBatchType(call)],
     evaluate: (call) => {
       const type = spaceToBatchType(call);
@@ -250,7 +241,6 @@ export const SPACE_DEPTH = {
       const split = [x.shape[0] ?? 1, c, h, rows, w, columns];
       return [rearrange(padded, split, [3, 5, 0, 1, 2, 4], type)];
     },
-    flops: () => 0,
   }),
   batch_to_space: defineOp({
     kind: "movement",
@@ -260,7 +250,6 @@ export const SPACE_DEPTH = {
       block_shape: required("ints"),
       crops: constantTensor("int32"),
     },
-    since: "ios13",
     infer: (call) => [batchToSpaceType(call)],
     evaluate: (call) => {
       const type = batchToSpaceType(call);
@@ -277,14 +266,12 @@ export const SPACE_DEPTH = {
       const [height = 1, width = 1] = staticShape(type).slice(-2);
       return [window(spread, top, left, height, width)];
     },
-    flops: () => 0,
   }),
 
   crop: defineOp({
     kind: "movement",
     numbersOf: "x",
     parameters: { x: tensor(), crop_height: required("ints"), crop_width: required("ints") },
-    since: "ios13",
     infer: (call) => [cropType(call)],
     evaluate: (call) => {
       const [height = 1, width = 1] = staticShape(cropType(call)).slice(-2);
@@ -292,7 +279,6 @@ export const SPACE_DEPTH = {
       const left = call.ints("crop_width")[0] ?? 0;
       return [window(call.tensor("x"), top, left, height, width)];
     },
-    flops: () => 0,
   }),
 
   reshape_like: defineOp({
@@ -305,12 +291,10 @@ export const SPACE_DEPTH = {
       ends: tensors(),
       end_masks: tensors(),
     },
-    since: "ios16",
     infer: (call) => [reshapeLikeType(call)],
     evaluate: (call) => {
       const type = reshapeLikeType(call);
       return [hostTensor(type.dataType, staticShape(type), call.tensor("x").data)];
     },
-    flops: () => 0,
   }),
 } as const;

@@ -81,7 +81,6 @@ export const TENSOR_OPERATION = {
     kind: "movement",
     numbersOf: "x",
     parameters: { x: tensor(), reps: runtime("ints") },
-    since: "ios13",
     infer: (call) => [tileType(call)],
     evaluate: (call) => {
       const x = call.tensor("x");
@@ -94,14 +93,12 @@ export const TENSOR_OPERATION = {
       const steps = stridesOf(x.shape).flatMap((stride) => [0, stride]);
       return [hostTensor(x.dataType, shape, stridedCopy(x.data, split, steps))];
     },
-    flops: () => 0,
   }),
 
   band_part: defineOp({
     kind: "movement",
     numbersOf: "operands",
     parameters: { x: tensor(), lower: optional("int", -1), upper: optional("int", -1) },
-    since: "ios13",
     infer: (call) => {
       if (call.shape("x").length < 2) throw call.fail("x must have rank 2 or more");
       return [call.tensorType("x")];
@@ -125,7 +122,6 @@ export const TENSOR_OPERATION = {
         ),
       ];
     },
-    flops: () => 0,
   }),
 
   cumsum: defineOp({
@@ -136,7 +132,6 @@ export const TENSOR_OPERATION = {
       exclusive: optional("bool", false),
       reverse: optional("bool", false),
     },
-    since: "ios13",
     infer: (call) => {
       call.axis("axis", call.shape("x").length);
       return [call.tensorType("x")];
@@ -166,7 +161,6 @@ export const TENSOR_OPERATION = {
   fill: defineOp({
     kind: "movement",
     parameters: { shape: runtime("ints"), value: optional("float", 0) },
-    since: "ios13",
     infer: (call) => [fillType(call)],
     evaluate: (call) => {
       const type = fillType(call);
@@ -174,13 +168,11 @@ export const TENSOR_OPERATION = {
       output.data.fill(call.float("value"));
       return [output];
     },
-    flops: () => 0,
   }),
 
   fill_like: defineOp({
     kind: "movement",
     parameters: { ref_tensor: tensor(), value: optional("float", 0) },
-    since: "ios16",
     infer: (call) => [tensorType(settingType(call, "value", "fp32"), call.shape("ref_tensor"))],
     evaluate: (call) => {
       const output = hostTensor(
@@ -190,7 +182,6 @@ export const TENSOR_OPERATION = {
       output.data.fill(call.float("value"));
       return [output];
     },
-    flops: () => 0,
   }),
 
   one_hot: defineOp({
@@ -202,7 +193,6 @@ export const TENSOR_OPERATION = {
       on_value: optional("float", 1),
       off_value: optional("float", 0),
     },
-    since: "ios13",
     infer: (call) => [oneHotType(call)],
     // A row whose index is outside holds off_value only; the sources do not say, ONNX and TensorFlow do so.
     evaluate: (call) => {
@@ -218,13 +208,11 @@ export const TENSOR_OPERATION = {
       });
       return [output];
     },
-    flops: () => 0,
   }),
 
   range_1d: defineOp({
     kind: "movement",
     parameters: { start: runtime("float"), end: runtime("float"), step: runtime("float") },
-    since: "ios13",
     infer: (call) => [rangeType(call)],
     evaluate: (call) => {
       const type = rangeType(call);
@@ -234,7 +222,6 @@ export const TENSOR_OPERATION = {
       for (let i = 0; i < output.data.length; i++) output.data[i] = start + i * step;
       return [output];
     },
-    flops: () => 0,
   }),
 
   select: defineOp({
@@ -242,7 +229,6 @@ export const TENSOR_OPERATION = {
     broadcasts: true,
     numbersOf: "operands",
     parameters: { cond: tensor("bool"), a: tensor(), b: tensor() },
-    since: "ios13",
     infer: (call) => [selectType(call)],
     evaluate: (call) => {
       const type = selectType(call);

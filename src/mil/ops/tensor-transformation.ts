@@ -8,8 +8,6 @@ import type { Dimension, TensorType } from "../types.ts";
 import { derive, formatShape, product } from "./dimensions.ts";
 import { permute, stridedCopy } from "./strided.ts";
 
-const nothing = (): number => 0;
-
 /** The same numbers under another shape. */
 const reshaped = (call: OpCall, type: TensorType): readonly HostTensor[] => [
   hostTensor(type.dataType, staticShape(type), call.tensor("x").data),
@@ -134,17 +132,14 @@ export const TENSOR_TRANSFORMATION = {
     kind: "view",
     numbersOf: "x",
     parameters: { x: tensor(), shape: runtime("ints") },
-    since: "ios13",
     infer: (call) => [reshapeType(call)],
     evaluate: (call) => reshaped(call, reshapeType(call)),
-    flops: nothing,
   }),
 
   transpose: defineOp({
     kind: "movement",
     numbersOf: "x",
     parameters: { x: tensor(), perm: required("ints") },
-    since: "ios13",
     infer: (call) => {
       const shape = call.shape("x");
       const order = permutation(call);
@@ -166,34 +161,28 @@ export const TENSOR_TRANSFORMATION = {
         ),
       ];
     },
-    flops: nothing,
   }),
 
   expand_dims: defineOp({
     kind: "view",
     numbersOf: "x",
     parameters: { x: tensor(), axes: required("ints") },
-    since: "ios13",
     infer: (call) => [expandedType(call)],
     evaluate: (call) => reshaped(call, expandedType(call)),
-    flops: nothing,
   }),
 
   squeeze: defineOp({
     kind: "view",
     numbersOf: "x",
     parameters: { x: tensor(), axes: optional("ints") },
-    since: "ios13",
     infer: (call) => [squeezedType(call)],
     evaluate: (call) => reshaped(call, squeezedType(call)),
-    flops: nothing,
   }),
 
   reverse: defineOp({
     kind: "movement",
     numbersOf: "x",
     parameters: { x: tensor(), axes: optional("ints") },
-    since: "ios13",
     infer: (call) => {
       call.axes("axes", call.shape("x").length);
       return [call.tensorType("x")];
@@ -210,7 +199,6 @@ export const TENSOR_TRANSFORMATION = {
       }
       return [hostTensor(x.dataType, x.shape, stridedCopy(x.data, x.shape, strides, offset))];
     },
-    flops: nothing,
   }),
 
   reverse_sequence: defineOp({
@@ -222,7 +210,6 @@ export const TENSOR_TRANSFORMATION = {
       seq_axis: optional("int", 0),
       batch_axis: optional("int", 0),
     },
-    since: "ios13",
     infer: (call) => {
       const shape = call.shape("x");
       const batchAxis = call.axis("batch_axis", shape.length);
@@ -262,7 +249,6 @@ export const TENSOR_TRANSFORMATION = {
       );
       return [output];
     },
-    flops: nothing,
   }),
 
   sliding_windows: defineOp({
@@ -274,7 +260,6 @@ export const TENSOR_TRANSFORMATION = {
       size: required("int"),
       stride: optional("int", 1),
     },
-    since: "ios13",
     infer: (call) => [slidingType(call)],
     evaluate: (call) => {
       const x = call.tensor("x");
@@ -285,29 +270,24 @@ export const TENSOR_TRANSFORMATION = {
       const steps = strides.toSpliced(axis, 1, step * call.int("stride"), step);
       return [hostTensor(x.dataType, shape, stridedCopy(x.data, shape, steps))];
     },
-    flops: nothing,
   }),
 
   flatten2d: defineOp({
     kind: "view",
     numbersOf: "x",
     parameters: { x: tensor(), axis: optional("int", 1) },
-    since: "ios13",
     infer: (call) => [flattenedType(call)],
     evaluate: (call) => reshaped(call, flattenedType(call)),
-    flops: nothing,
   }),
 
   shape: defineOp({
     kind: "movement",
     parameters: { x: tensor() },
-    since: "ios13",
     infer: (call) => [tensorType("int32", [call.shape("x").length])],
     evaluate: (call) => {
       const { shape } = call.tensor("x");
       return [hostTensor("int32", [shape.length], Float64Array.from(shape))];
     },
-    flops: nothing,
   }),
 } as const;
 
