@@ -118,6 +118,11 @@ export class OpCall {
     return this.tensorOf(this.operand(name), name);
   }
 
+  /** Numbers of a parameter that may be left out; nothing where it is. */
+  optionalNumbers(name: string): Float64Array | undefined {
+    return this.has(name) ? this.tensor(name).data : undefined;
+  }
+
   /** Numbers of any operand, as `tensor`; `name` is what messages call it. */
   tensorOf(operand: Operand, name = "x"): HostTensor {
     const literal = literalOf(operand);
@@ -196,6 +201,14 @@ export class OpCall {
     const literal = literalOf(this.operand(name));
     if (literal === undefined) throw this.fail(`parameter "${name}" must be a constant string`);
     return literalString(literal);
+  }
+
+  /** A constant string that must be one of `names`, or the fallback. */
+  choice<const Name extends string>(name: string, names: readonly Name[]): Name {
+    const given = this.string(name);
+    const found = names.find((known) => known === given);
+    if (found === undefined) throw this.fail(`${name} "${given}" is none of ${names.join(", ")}`);
+    return found;
   }
 
   /** An axis counted from the front. Throws when it is outside the rank. */

@@ -90,7 +90,7 @@ const linear: SimKernel = (call, context) => {
   const rows = elementCount(given.shape) / depth;
   const shape = [...given.shape.slice(0, -1), columns];
   const result = HalfTensor.allocate(machine.arena, given.dataType, shape);
-  const bias = call.has("bias") ? call.tensor("bias").data : undefined;
+  const bias = call.optionalNumbers("bias");
   const rules = productRules(arithmetic, "matmul");
   const productOf = (x: HalfTensor, weight: HalfTensor, width: number): Product => ({
     left: { address: x.address, rowStep: width, columnStep: 1 },
@@ -167,7 +167,7 @@ const conv: SimKernel = (call, context) => {
   const depth = perGroup * kernelSize;
   const rows = outputs / groups;
   const result = HalfTensor.allocate(machine.arena, type.dataType, shape);
-  const bias = call.has("bias") ? call.tensor("bias").data : undefined;
+  const bias = call.optionalNumbers("bias");
   const integers = integerOperands(given, weights, context);
   const isStart = bias !== undefined && integers === undefined && startsFromBias(context);
   const rules = productRules(arithmetic, "conv");

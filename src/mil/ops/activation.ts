@@ -1,9 +1,8 @@
 import { hostTensor } from "../host-tensor.ts";
-import type { OpCall } from "../op-call.ts";
 import { constantTensor, optional, required, tensor } from "../op-parameters.ts";
 import { defineOp } from "../op-row.ts";
-import { agree } from "./dimensions.ts";
-import { elementsOfX, mapTensor, unary } from "./elementwise-unary.ts";
+import { checkPerChannel } from "./dimensions.ts";
+import { elementsOfX, mapChannels, pointwise, unary } from "./elementwise-unary.ts";
 import { erf, sigmoid, softplus } from "./special-functions.ts";
 import { spanOf } from "./strided.ts";
 
@@ -16,61 +15,18 @@ const gelu: Record<(typeof GELU_MODES)[number], (x: number) => number> = {
   SIGMOID_APPROXIMATION: (x) => x * sigmoid(1.702 * x),
 };
 
-function geluOf(call: OpCall): (x: number) => number {
-  const mode = call.string("mode");
-  const found = GELU_MODES.find((name) => name === mode);
-  if (found === undefined) throw call.fail(`mode "${mode}" is none of ${GELU_MODES.join(", ")}`);
-  return gelu[found];
-}
-
-function withAlpha(compute: (x: number, alpha: number) => number) {
-  return defineOp({
-    kind: "elementwise",
-    pointwise: true,
-    parameters: { x: tensor(), alpha: required("float") },
-    infer: (call) => [call.tensorType("x")],
-    evaluate: (call) => {
-      const alpha = call.float("alpha");
-      return [mapTensor(call.tensor("x"), (x) => compute(x, alpha))];
-    },
-    flops: elementsOfX,
+const withAlpha = (compute: (x: number, alpha: number) => number) =>
+  pointwise({ alpha: required("float") }, (call) => {
+    const alpha = call.float("alpha");
+    return (x) => compute(x, alpha);
   });
-}
 
-function withAlphaAndBeta(compute: (x: number, alpha: number, beta: number) => number) {
-  return defineOp({
-    kind: "elementwise",
-    pointwise: true,
-    parameters: { x: tensor(), alpha: required("float"), beta: required("float") },
-    infer: (call) => [call.tensorType("x")],
-    evaluate: (call) => {
-      const alpha = call.float("alpha");
-      const beta = call.float("beta");
-      return [mapTensor(call.tensor("x"), (x) => compute(x, alpha, beta))];
-    },
-    flops: elementsOfX,
+const withAlphaAndBeta = (compute: (x: number, alpha: number, beta: number) => number) =>
+  pointwise({ alpha: required("float"), beta: required("float") }, (call) => {
+    const alpha = call.float("alpha");
+    const beta = call.float("beta");
+    return (x) => compute(x, alpha, beta);
   });
-}
-
-/** Settings of one number a channel, the channels being axis 1. */
-function checkChannels(call: OpCall, name: string): void {
-  const channels = call.shape("x")[1];
-  const [size, ...rest] = call.shape(name);
-  if (channels === undefined || size === undefined || rest.length > 0 || !agree(size, channels)) {
-    throw call.fail(`${name} must hold one number for each of x's channels (axis 1)`);
-  }
-}
-
-/** Calls `compute` with every number and the index of its channel. */
-function mapChannels(call: OpCall, compute: (x: number, channel: number) => number) {
-  const x = call.tensor("x");
-  const { size, inner } = spanOf(x.shape, 1);
-  return hostTensor(
-    x.dataType,
-    x.shape,
-    x.data.map((value, index) => compute(value, Math.floor(index / inner) % size)),
-  );
-}
 
 export const ACTIVATION = {
   relu: unary((x) => Math.max(x, 0), { numbersOf: "operands" }),
@@ -79,17 +35,11 @@ export const ACTIVATION = {
   silu: unary((x) => x * sigmoid(x)),
   softplus: unary(softplus),
   softsign: unary((x) => x / (1 + Math.abs(x))),
-  gelu: defineOp({
-    kind: "elementwise",
-    pointwise: true,
-    parameters: { x: tensor(), mode: optional("string", "EXACT") },
-    infer: (call) => {
-      geluOf(call);
-      return [call.tensorType("x")];
-    },
-    evaluate: (call) => [mapTensor(call.tensor("x"), geluOf(call))],
-    flops: elementsOfX,
-  }),
+  gelu: pointwise(
+    { mode: optional("string", "EXACT") },
+    (call) => gelu[call.choice("mode", GELU_MODES)],
+    { check: (call) => call.choice("mode", GELU_MODES) },
+  ),
   clamped_relu: withAlphaAndBeta((x, alpha, beta) => Math.min(beta, x >= 0 ? x : alpha * x)),
   elu: withAlpha((x, alpha) => (x >= 0 ? x : alpha * Math.expm1(x))),
   leaky_relu: withAlpha((x, alpha) => (x >= 0 ? x : alpha * x)),
@@ -101,12 +51,14 @@ export const ACTIVATION = {
     kind: "elementwise",
     parameters: { x: tensor(), alpha: constantTensor() },
     infer: (call) => {
-      checkChannels(call, "alpha");
+      checkPerChannel(call, "alpha");
       return [call.tensorType("x")];
     },
     evaluate: (call) => {
       const alpha = call.tensor("alpha").data;
-      return [mapChannels(call, (x, channel) => (x >= 0 ? x : (alpha[channel] ?? 0) * x))];
+      return [
+        mapChannels(call.tensor("x"), (x, channel) => (x >= 0 ? x : (alpha[channel] ?? 0) * x)),
+      ];
     },
     flops: elementsOfX,
   }),
@@ -114,8 +66,8 @@ export const ACTIVATION = {
     kind: "elementwise",
     parameters: { x: tensor(), alpha: constantTensor(), beta: constantTensor() },
     infer: (call) => {
-      checkChannels(call, "alpha");
-      checkChannels(call, "beta");
+      checkPerChannel(call, "alpha");
+      checkPerChannel(call, "beta");
       return [call.tensorType("x")];
     },
     evaluate: (call) => {
@@ -123,7 +75,7 @@ export const ACTIVATION = {
       const beta = call.tensor("beta").data;
       return [
         mapChannels(
-          call,
+          call.tensor("x"),
           (x, channel) => (alpha[channel] ?? 0) * softplus((beta[channel] ?? 0) * x),
         ),
       ];

@@ -159,20 +159,17 @@ function checkBlocks(call: OpCall, data: readonly Dimension[], dataType: DataTyp
 /** scale * (data - offset), both constant within a block. */
 function scaleBlocks(call: OpCall, shape: readonly number[], data: Float64Array): HostTensor {
   const scale = call.tensor("scale");
-  const offset = call.has("offset") ? call.tensor("offset").data : undefined;
+  const offset = call.optionalNumbers("offset");
   const strides = stridesOf(scale.shape);
-  return hostTensor(
-    scale.dataType,
-    shape,
-    data.map((value, flat) => {
-      let block = 0;
-      coordinatesOf(flat, shape).forEach((coordinate, axis) => {
-        const length = (shape[axis] ?? 1) / (scale.shape[axis] ?? 1);
-        block += Math.floor(coordinate / length) * (strides[axis] ?? 0);
-      });
-      return (scale.data[block] ?? 0) * (value - (offset?.[block] ?? 0));
-    }),
-  );
+  const scaled = data.map((value, flat) => {
+    let block = 0;
+    coordinatesOf(flat, shape).forEach((coordinate, axis) => {
+      const length = (shape[axis] ?? 1) / (scale.shape[axis] ?? 1);
+      block += Math.floor(coordinate / length) * (strides[axis] ?? 0);
+    });
+    return (scale.data[block] ?? 0) * (value - (offset?.[block] ?? 0));
+  });
+  return hostTensor(scale.dataType, shape, scaled);
 }
 
 function lutToDenseType(call: OpCall): TensorType {
@@ -230,13 +227,8 @@ export const CONSTEXPR = {
       const shape = staticShape(type);
       const bits = indexBits(call, lut.length);
       const numbers = unpackBits(indices.data, bits, elementCount(shape));
-      return [
-        hostTensor(
-          type.dataType,
-          shape,
-          Float64Array.from(numbers, (index) => lut[index] ?? 0),
-        ),
-      ];
+      const looked = Float64Array.from(numbers, (index) => lut[index] ?? 0);
+      return [hostTensor(type.dataType, shape, looked)];
     },
   }),
 

@@ -13,17 +13,21 @@ import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
 import { addProduct } from "./dense-product.ts";
-import { agree, checkRank, derive, formatShape, product } from "./dimensions.ts";
-import {
-  coordinatesOf,
-  forEachWindowElement,
-  padTypeOf,
-  perAxis,
-  windowGeometry,
-} from "./windows.ts";
+import { mapTensor } from "./elementwise-unary.ts";
+import { agree, checkRank, checkVector, derive, formatShape, product } from "./dimensions.ts";
+import { coordinatesOf, forEachWindowElement, perAxis, windowGeometry } from "./windows.ts";
 import type { WindowGeometry } from "./windows.ts";
 
+function checkKernelRank(call: OpCall): void {
+  const weight = call.shape("weight");
+  const count = call.shape("x").length - 2;
+  if (weight.length - 2 !== count) {
+    throw call.fail(`weight ${formatShape(weight)} needs ${count} kernel sizes`);
+  }
+}
+
 function kernelOf(call: OpCall): readonly number[] {
+  checkKernelRank(call);
   return call
     .shape("weight")
     .slice(2)
@@ -33,28 +37,16 @@ function kernelOf(call: OpCall): readonly number[] {
     });
 }
 
-export function checkBias(call: OpCall, outputs: Dimension): void {
-  if (!call.has("bias")) return;
-  const [size, ...rest] = call.shape("bias");
-  if (size === undefined || rest.length > 0 || !agree(size, outputs)) {
-    throw call.fail(`bias must hold ${outputs} numbers, one for each output channel`);
-  }
-}
-
 export function convolutionGeometry(call: OpCall): WindowGeometry {
   return windowGeometry(call, call.shape("x").slice(2), kernelOf(call));
 }
 
 export function convolutionType(call: OpCall): TensorType {
   checkRank(call, "x", 3);
-  const [batch = 1, channels = 1, ...spatial] = call.shape("x");
-  const [outputs = 1, inputs = 1, ...kernel] = call.shape("weight");
+  const [batch = 1, channels = 1] = call.shape("x");
+  const [outputs = 1, inputs = 1] = call.shape("weight");
   const groups = call.int("groups");
-  if (kernel.length !== spatial.length) {
-    throw call.fail(
-      `weight ${formatShape(call.shape("weight"))} needs ${spatial.length} kernel sizes`,
-    );
-  }
+  checkKernelRank(call);
   if (channels !== "?" && inputs !== "?" && inputs * groups !== channels) {
     throw call.fail(
       `weight takes ${inputs} channels in each of ${groups} groups, x has ${channels} channels`,
@@ -63,7 +55,7 @@ export function convolutionType(call: OpCall): TensorType {
   if (outputs !== "?" && outputs % groups !== 0) {
     throw call.fail(`${outputs} output channels do not divide into ${groups} groups`);
   }
-  checkBias(call, outputs);
+  checkVector(call, "bias", outputs, "output channel");
   return tensorType(call.dataType("x"), [batch, outputs, ...convolutionGeometry(call).outputs]);
 }
 
@@ -74,12 +66,9 @@ const CHUNK = 1024;
  * Convolution of x [N, C, ...] with weight [O, C / groups, ...]: the windows of some output places are unfolded
  * into a matrix [C / groups * kernel, places], which the weights of a group are multiplied with.
  */
-export function convolve(
-  call: OpCall,
-  x: HostTensor,
-  weight: HostTensor,
-  bias: Float64Array | undefined,
-): HostTensor {
+function convolve(call: OpCall, weight: HostTensor): HostTensor {
+  const x = call.tensor("x");
+  const bias = call.optionalNumbers("bias");
   const type = convolutionType(call);
   const geometry = convolutionGeometry(call);
   const output = hostTensor(type.dataType, staticShape(type));
@@ -169,11 +158,6 @@ function transposedGeometry(call: OpCall): TransposedGeometry {
   const [inputs = 1, perGroup = 1] = call.shape("weight");
   const kernel = kernelOf(call);
   const groups = call.int("groups");
-  if (kernel.length !== spatial.length) {
-    throw call.fail(
-      `weight ${formatShape(call.shape("weight"))} needs ${spatial.length} kernel sizes`,
-    );
-  }
   if (!agree(inputs, channels)) {
     throw call.fail(`weight takes ${inputs} channels, x has ${channels}`);
   }
@@ -181,10 +165,10 @@ function transposedGeometry(call: OpCall): TransposedGeometry {
     throw call.fail(`${inputs} channels do not divide into ${groups} groups`);
   }
   const outputs = derive([perGroup], (size = 1) => size * groups);
-  checkBias(call, outputs);
+  checkVector(call, "bias", outputs, "output channel");
   const strides = perAxis(call, "strides", spatial.length, 1);
   const dilations = perAxis(call, "dilations", spatial.length, 1);
-  const padType = padTypeOf(call, ["valid", "same", "custom"]);
+  const padType = call.choice("pad_type", ["valid", "same", "custom"]);
   const pad = padType === "custom" ? perAxis(call, "pad", 2 * spatial.length, 0) : [];
   const cuts: Dimension[] = [];
   const sizes = spatial.map((size, axis): Dimension => {
@@ -236,12 +220,10 @@ function convolveTransposed(call: OpCall): HostTensor {
   const outputSize = elementCount(places);
   const kernelSize = elementCount(kernel);
   const outputsPerGroup = outputs / groups;
-  if (call.has("bias")) {
-    const bias = call.tensor("bias").data;
-    output.data.forEach((_, index) => {
-      output.data[index] = bias[Math.floor(index / outputSize) % outputs] ?? 0;
-    });
-  }
+  const bias = call.optionalNumbers("bias");
+  output.data.forEach((_, index) => {
+    output.data[index] = bias?.[Math.floor(index / outputSize) % outputs] ?? 0;
+  });
   for (let place = 0; place < inputSize; place++) {
     const at = coordinatesOf(place, inputs);
     for (let k = 0; k < kernelSize; k++) {
@@ -283,13 +265,13 @@ function quantizedWeight(call: OpCall): HostTensor {
   const inner = elementCount(weight.shape.slice(1));
   const pick = (values: Float64Array, channel: number): number =>
     (values.length === 1 ? values[0] : values[channel]) ?? 0;
-  return hostTensor(
-    "fp32",
-    weight.shape,
-    weight.data.map((value, index) => {
+  return mapTensor(
+    weight,
+    (value, index) => {
       const channel = Math.floor(index / inner);
       return value * pick(scale, channel) + pick(offset, channel);
-    }),
+    },
+    "fp32",
   );
 }
 
@@ -303,10 +285,7 @@ export const CONVOLUTION = {
     },
     parameters: { x: tensor(), weight: tensor(), bias: optionalTensor(), ...WINDOW_SETTINGS },
     infer: (call) => [convolutionType(call)],
-    evaluate: (call) => {
-      const bias = call.has("bias") ? call.tensor("bias").data : undefined;
-      return [convolve(call, call.tensor("x"), call.tensor("weight"), bias)];
-    },
+    evaluate: (call) => [convolve(call, call.tensor("weight"))],
     flops: convolutionFlops,
   }),
 
@@ -323,10 +302,7 @@ export const CONVOLUTION = {
       ...WINDOW_SETTINGS,
     },
     infer: (call) => [convolutionType(call)],
-    evaluate: (call) => {
-      const bias = call.has("bias") ? call.tensor("bias").data : undefined;
-      return [convolve(call, call.tensor("x"), quantizedWeight(call), bias)];
-    },
+    evaluate: (call) => [convolve(call, quantizedWeight(call))],
     flops: convolutionFlops,
   }),
 

@@ -6,7 +6,7 @@ import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { TensorType } from "../types.ts";
 import { checkRank } from "./dimensions.ts";
-import { choose, SAMPLING_MODES } from "./image.ts";
+import { SAMPLING_MODES } from "./image.ts";
 
 export const BOX_MODES = [
   "CORNERS_HEIGHT_FIRST",
@@ -20,8 +20,8 @@ export const UNKNOWN_PLACES = (mode: string): string =>
 
 function cropResizeType(call: OpCall): TensorType {
   checkRank(call, "x", 4, 4);
-  choose(call, "sampling_mode", SAMPLING_MODES);
-  choose(call, "box_coordinate_mode", BOX_MODES);
+  call.choice("sampling_mode", SAMPLING_MODES);
+  call.choice("box_coordinate_mode", BOX_MODES);
   const [batch = 1, channels = 1] = call.shape("x");
   const target = [call.int("target_height"), call.int("target_width")];
   if (call.has("roi")) {
@@ -53,7 +53,7 @@ interface Box {
  * gives them for whole images only, and published results of the second do not follow from that.
  */
 function samplePoints(call: OpCall, { start, end }: Range, count: number): readonly number[] {
-  const mode = choose(call, "sampling_mode", SAMPLING_MODES);
+  const mode = call.choice("sampling_mode", SAMPLING_MODES);
   const points = (first: number, step: number): number[] =>
     Array.from({ length: count }, (_, i) => first + i * step);
   switch (mode) {
@@ -76,7 +76,7 @@ function samplePoints(call: OpCall, { start, end }: Range, count: number): reado
 
 function boxOf(call: OpCall, numbers: readonly number[], batches: readonly number[]): Box {
   const [, , height = 1, width = 1] = call.tensor("x").shape;
-  const mode = choose(call, "box_coordinate_mode", BOX_MODES);
+  const mode = call.choice("box_coordinate_mode", BOX_MODES);
   const isNormalized = call.bool("normalized_coordinates");
   const scale = call.float("spatial_scale");
   const isHeightFirst = mode.endsWith("HEIGHT_FIRST");
@@ -114,7 +114,7 @@ function boxesOf(call: OpCall): readonly Box[] {
   const boxes = call.tensor("boxes");
   const [count = 0, width = 4] = boxes.shape;
   if (width !== 4) throw call.fail(`boxes has ${width} numbers a box, not 4`);
-  const images17 = call.has("box_indices") ? call.tensor("box_indices").data : undefined;
+  const images17 = call.optionalNumbers("box_indices");
   return Array.from({ length: count }, (_, index) => {
     const row = [...boxes.data.subarray(index * width, (index + 1) * width)];
     return boxOf(call, row, [inside(images17?.[index] ?? (images === 1 ? 0 : index))]);

@@ -68,6 +68,22 @@ export function commonDataType(call: OpCall, ...names: readonly string[]): DataT
   return dataType;
 }
 
+/** Throws unless a parameter, where it is given, is a vector of one number for each of `count` things. */
+export function checkVector(call: OpCall, name: string, count: Dimension, each: string): void {
+  if (!call.has(name)) return;
+  const [size, ...rest] = call.shape(name);
+  if (size === undefined || rest.length > 0 || !agree(size, count)) {
+    throw call.fail(`${name} must hold ${count} numbers, one for each ${each}`);
+  }
+}
+
+/** As `checkVector`, one number for each channel, the channels being axis 1 of x. */
+export function checkPerChannel(call: OpCall, name: string): void {
+  const [, channels] = call.shape("x");
+  if (channels === undefined) throw call.fail("x must have channels (axis 1)");
+  checkVector(call, name, channels, "channel (axis 1 of x)");
+}
+
 /** Throws unless a tensor has a rank in `[minimum, maximum]`. */
 export function checkRank(call: OpCall, name: string, minimum: number, maximum = 5): void {
   const { length } = call.shape(name);

@@ -8,43 +8,75 @@ import { DATA_TYPE_BITS, elementCount, isDataType, isFloat, tensorType } from ".
 import type { DataType, TensorType } from "../types.ts";
 import { nearestName } from "../../util/nearest.ts";
 import { erf } from "./special-functions.ts";
+import { spanOf } from "./strided.ts";
 
-export function mapTensor(x: HostTensor, compute: (value: number) => number): HostTensor {
-  return hostTensor(x.dataType, x.shape, x.data.map(compute));
+/** The numbers of a tensor, each computed from the old one and its place. */
+export function mapTensor(
+  x: HostTensor,
+  compute: (value: number, index: number) => number,
+  dataType: DataType = x.dataType,
+): HostTensor {
+  return hostTensor(dataType, x.shape, x.data.map(compute));
+}
+
+/** As `mapTensor`, with the channel of every number, channels being `axis`. */
+export function mapChannels(
+  x: HostTensor,
+  compute: (value: number, channel: number, index: number) => number,
+  axis = 1,
+): HostTensor {
+  const { size, inner } = spanOf(x.shape, axis);
+  return mapTensor(x, (value, index) => compute(value, Math.floor(index / inner) % size, index));
 }
 
 export const elementsOfX = (call: OpCall): number => elementCount(call.staticShape("x"));
 
-/** An op of one tensor whose result has the operand's type. */
-export function unary(
-  compute: (value: number) => number,
-  traits: Partial<Pick<OpRow, "numbersOf" | "domain">> = {},
+interface PointwiseOptions extends Partial<Pick<OpRow, "numbersOf" | "domain">> {
+  /** Throws where settings do not go together. */
+  readonly check?: (call: OpCall) => void;
+}
+
+/** An op of one tensor and `settings` whose result has the operand's type; `computation` reads the settings once. */
+export function pointwise<const Settings extends OpRow["parameters"]>(
+  settings: Settings,
+  computation: (call: OpCall) => (value: number) => number,
+  { check, ...traits }: PointwiseOptions = {},
 ) {
   return defineOp({
     kind: "elementwise",
     pointwise: true,
     ...traits,
-    parameters: { x: tensor() },
-    infer: (call) => [call.tensorType("x")],
-    evaluate: (call) => [mapTensor(call.tensor("x"), compute)],
+    parameters: { x: tensor(), ...settings },
+    infer: (call) => {
+      check?.(call);
+      return [call.tensorType("x")];
+    },
+    evaluate: (call) => [mapTensor(call.tensor("x"), computation(call))],
     flops: elementsOfX,
   });
 }
 
+/** An op of one tensor, without settings. */
+export const unary = (
+  compute: (value: number) => number,
+  traits: Partial<Pick<OpRow, "numbersOf" | "domain">> = {},
+) => pointwise({}, () => compute, traits);
+
 /** `compute(x + epsilon)`; the default epsilon is rounded to x's type, so in fp16 a small one is 0. */
-function withEpsilon(fallback: number, compute: (value: number) => number) {
-  return defineOp({
-    kind: "elementwise",
-    pointwise: true,
-    domain: "positive",
-    parameters: { x: tensor(), epsilon: optional("float", fallback) },
-    infer: (call) => [call.tensorType("x")],
-    evaluate: (call) => {
+const withEpsilon = (fallback: number, compute: (value: number) => number) =>
+  pointwise(
+    { epsilon: optional("float", fallback) },
+    (call) => {
       const epsilon = call.floatOf("epsilon", call.dataType("x"));
-      return [mapTensor(call.tensor("x"), (value) => compute(value + epsilon))];
+      return (value) => compute(value + epsilon);
     },
-    flops: elementsOfX,
-  });
+    { domain: "positive" },
+  );
+
+function checkBounds(call: OpCall): void {
+  if (call.isKnown("alpha") && call.isKnown("beta") && call.float("alpha") > call.float("beta")) {
+    throw call.fail(`alpha ${call.float("alpha")} is above beta ${call.float("beta")}`);
+  }
 }
 
 function castType(call: OpCall): TensorType {
@@ -95,40 +127,23 @@ export const ELEMENTWISE_UNARY = {
   inverse: withEpsilon(1e-4, (x) => 1 / x),
   log: withEpsilon(1e-45, Math.log),
   rsqrt: withEpsilon(1e-12, (x) => 1 / Math.sqrt(x)),
-  clip: defineOp({
-    kind: "elementwise",
-    pointwise: true,
-    numbersOf: "operands",
-    parameters: { x: tensor(), alpha: required("float"), beta: required("float") },
-    infer: (call) => {
-      if (
-        call.isKnown("alpha") &&
-        call.isKnown("beta") &&
-        call.float("alpha") > call.float("beta")
-      ) {
-        throw call.fail(`alpha ${call.float("alpha")} is above beta ${call.float("beta")}`);
-      }
-      return [call.tensorType("x")];
-    },
-    evaluate: (call) => {
+  clip: pointwise(
+    { alpha: required("float"), beta: required("float") },
+    (call) => {
       const low = call.float("alpha");
       const high = call.float("beta");
-      return [mapTensor(call.tensor("x"), (x) => Math.min(Math.max(x, low), high))];
+      return (x) => Math.min(Math.max(x, low), high);
     },
-    flops: elementsOfX,
-  }),
-  threshold: defineOp({
-    kind: "elementwise",
-    pointwise: true,
-    numbersOf: "operands",
-    parameters: { x: tensor(), alpha: required("float") },
-    infer: (call) => [call.tensorType("x")],
-    evaluate: (call) => {
+    { numbersOf: "operands", check: checkBounds },
+  ),
+  threshold: pointwise(
+    { alpha: required("float") },
+    (call) => {
       const low = call.float("alpha");
-      return [mapTensor(call.tensor("x"), (x) => Math.max(x, low))];
+      return (x) => Math.max(x, low);
     },
-    flops: elementsOfX,
-  }),
+    { numbersOf: "operands" },
+  ),
   cast: defineOp({
     kind: "elementwise",
     pointwise: true,
@@ -137,13 +152,7 @@ export const ELEMENTWISE_UNARY = {
     evaluate: (call) => {
       const { dataType } = castType(call);
       const x = call.tensor("x");
-      return [
-        hostTensor(
-          dataType,
-          x.shape,
-          x.data.map((value) => castValue(value, x.dataType, dataType)),
-        ),
-      ];
+      return [mapTensor(x, (value) => castValue(value, x.dataType, dataType), dataType)];
     },
   }),
   identity: defineOp({

@@ -23,12 +23,8 @@ const COMBINE: Record<ScatterMode, (old: number, update: number) => number> = {
   min: Math.min,
 };
 
-function combineOf(call: OpCall): (old: number, update: number) => number {
-  const mode = call.string("mode");
-  const found = SCATTER_MODES.find((name) => name === mode);
-  if (found === undefined) throw call.fail(`mode "${mode}" is none of ${SCATTER_MODES.join(", ")}`);
-  return COMBINE[found];
-}
+const combineOf = (call: OpCall): ((old: number, update: number) => number) =>
+  COMBINE[call.choice("mode", SCATTER_MODES)];
 
 /**
  * An index counted from the front. Negative ones count from the end. What an index outside does is left open
@@ -138,7 +134,10 @@ const copyOf = (data: HostTensor): HostTensor =>
 
 const updateCount = (call: OpCall): number => elementCount(call.staticShape("updates"));
 
-const SCATTER_SETTINGS = {
+const SCATTER_PARAMETERS = {
+  data: tensor(),
+  indices: INDICES,
+  updates: tensor(),
   mode: optional("string", "add"),
   validate_indices: optional("bool", false),
 } as const;
@@ -241,13 +240,7 @@ export const GATHER_SCATTER = {
   scatter: defineOp({
     kind: "costly",
     addsTo: "data",
-    parameters: {
-      data: tensor(),
-      indices: INDICES,
-      updates: tensor(),
-      axis: optional("int", 0),
-      ...SCATTER_SETTINGS,
-    },
+    parameters: { ...SCATTER_PARAMETERS, axis: optional("int", 0) },
     infer: (call) => {
       const shape = call.shape("data");
       const axis = call.axis("axis", shape.length);
@@ -281,13 +274,7 @@ export const GATHER_SCATTER = {
   scatter_along_axis: defineOp({
     kind: "costly",
     addsTo: "data",
-    parameters: {
-      data: tensor(),
-      indices: INDICES,
-      updates: tensor(),
-      axis: optional("int", 0),
-      ...SCATTER_SETTINGS,
-    },
+    parameters: { ...SCATTER_PARAMETERS, axis: optional("int", 0) },
     infer: (call) => {
       alongType(call, "data");
       checkUpdates(call, call.shape("indices"));
@@ -315,7 +302,7 @@ export const GATHER_SCATTER = {
   scatter_nd: defineOp({
     kind: "costly",
     addsTo: "data",
-    parameters: { data: tensor(), indices: INDICES, updates: tensor(), ...SCATTER_SETTINGS },
+    parameters: SCATTER_PARAMETERS,
     infer: (call) => {
       const length = tupleLength(call, "data", 0);
       const indices = call.shape("indices");

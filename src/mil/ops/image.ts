@@ -17,19 +17,6 @@ export const SAMPLING_MODES = [
 ] as const;
 export type SamplingMode = (typeof SAMPLING_MODES)[number];
 
-export function choose<const Name extends string>(
-  call: OpCall,
-  parameter: string,
-  names: readonly Name[],
-): Name {
-  const wanted = call.string(parameter);
-  const found = names.find((name) => name === wanted);
-  if (found === undefined) {
-    throw call.fail(`${parameter} "${wanted}" is none of ${names.join(", ")}`);
-  }
-  return found;
-}
-
 /** Where in an axis of `input` elements each of `output` samples is taken (formulas of MIL's resize_bilinear). */
 function gridPoints(input: number, output: number, mode: SamplingMode): number[] {
   const clamp = (position: number): number => Math.min(input - 1, Math.max(0, position));
@@ -124,8 +111,8 @@ const nearestPoints = (input: number, output: number): readonly number[] =>
 function resizedType(call: OpCall): TensorType {
   const shape = call.shape("x");
   const count = call.int("resized_dims");
-  choose(call, "sampling_mode", SAMPLING_MODES);
-  choose(call, "interpolation_mode", ["LINEAR", "NEAREST_NEIGHBOR"]);
+  call.choice("sampling_mode", SAMPLING_MODES);
+  call.choice("interpolation_mode", ["LINEAR", "NEAREST_NEIGHBOR"]);
   const wanted: readonly Dimension[] = call.isKnown("shape")
     ? call.ints("shape")
     : openShape(call, "shape");
@@ -160,12 +147,12 @@ export const RESIZE_POINTS = {
     return (input, output) => gridPoints(input, output, mode);
   },
   resize_bilinear: (call: OpCall) => {
-    const mode = choose(call, "sampling_mode", SAMPLING_MODES);
+    const mode = call.choice("sampling_mode", SAMPLING_MODES);
     return (input, output) => gridPoints(input, output, mode);
   },
   /** Nearest takes the grid point rounded, ties to even: coremltools' tests have 2 rows become a, b, b. */
   resize: (call: OpCall) => {
-    const mode = choose(call, "sampling_mode", SAMPLING_MODES);
+    const mode = call.choice("sampling_mode", SAMPLING_MODES);
     const nearest = call.string("interpolation_mode") === "NEAREST_NEIGHBOR";
     return (input, output) => {
       const points = gridPoints(input, output, mode);
@@ -193,7 +180,7 @@ export type CoordinateMode = (typeof COORDINATE_MODES)[number];
 
 /** A coordinate as an index into an axis of `size` elements, elements being at whole numbers. */
 function pixelPosition(call: OpCall, coordinate: number, size: number): number {
-  const mode = choose(call, "coordinates_mode", COORDINATE_MODES);
+  const mode = call.choice("coordinates_mode", COORDINATE_MODES);
   if (mode === "unnormalized") return coordinate;
   const unit = mode === "normalized_zero_to_one" ? coordinate : (coordinate + 1) / 2;
   return call.bool("align_corners") ? unit * (size - 1) : unit * size - 0.5;
@@ -214,7 +201,7 @@ function samplePlane(
   sizes: readonly [height: number, width: number],
   place: readonly [row: number, column: number],
 ): number {
-  const padding = choose(call, "padding_mode", PADDING_MODES);
+  const padding = call.choice("padding_mode", PADDING_MODES);
   const [row, column] = place.map((position, axis) => {
     const size = sizes[axis] ?? 1;
     const clamp = (value: number): number => Math.min(size - 1, Math.max(0, value));
@@ -234,7 +221,7 @@ function samplePlane(
     r >= 0 && r < sizes[0] && c >= 0 && c < sizes[1] ? at(r, c) : outside;
   const y = row ?? 0;
   const x = column ?? 0;
-  if (choose(call, "sampling_mode", ["bilinear", "nearest"]) === "nearest") {
+  if (call.choice("sampling_mode", ["bilinear", "nearest"]) === "nearest") {
     return pick(roundHalfToEven(y), roundHalfToEven(x));
   }
   const top = Math.floor(y);
@@ -286,9 +273,9 @@ function resampleType(call: OpCall): TensorType {
       `coordinates must have the shape [${batch}, rows, columns, 2], not ${formatShape(call.shape("coordinates"))}`,
     );
   }
-  choose(call, "padding_mode", PADDING_MODES);
-  choose(call, "coordinates_mode", COORDINATE_MODES);
-  choose(call, "sampling_mode", ["bilinear", "nearest"]);
+  call.choice("padding_mode", PADDING_MODES);
+  call.choice("coordinates_mode", COORDINATE_MODES);
+  call.choice("sampling_mode", ["bilinear", "nearest"]);
   return tensorType(call.dataType("x"), [batch, channels, rows, columns]);
 }
 
@@ -300,9 +287,9 @@ function affineType(call: OpCall): TensorType {
   if (!agree(numbers, 6) || (matrices !== 1 && !agree(matrices, batch))) {
     throw call.fail(`transform_matrix must have the shape [1 or ${batch}, 6]`);
   }
-  choose(call, "sampling_mode", ["bilinear"]);
-  choose(call, "padding_mode", ["constant"]);
-  choose(call, "coordinates_mode", ["normalized_minus_one_to_one"]);
+  call.choice("sampling_mode", ["bilinear"]);
+  call.choice("padding_mode", ["constant"]);
+  call.choice("coordinates_mode", ["normalized_minus_one_to_one"]);
   const target = [call.int("output_height"), call.int("output_width")];
   return tensorType(call.dataType("x"), [batch, channels, ...target]);
 }
@@ -364,7 +351,7 @@ export const IMAGE = {
       sampling_mode: optional("string", "DEFAULT"),
     },
     infer: (call) => {
-      choose(call, "sampling_mode", SAMPLING_MODES);
+      call.choice("sampling_mode", SAMPLING_MODES);
       return [targetType(call)];
     },
     evaluate: (call) => resizeTo(call, targetType(call), RESIZE_POINTS.resize_bilinear(call)),

@@ -7,7 +7,7 @@ import { elementCount, MAXIMUM_RANK, staticShape, tensorType } from "../types.ts
 import type { DataType, Dimension, TensorType } from "../types.ts";
 import { broadcastShapes } from "./broadcast.ts";
 import { addProduct, transposed } from "./dense-product.ts";
-import { agree, commonDataType } from "./dimensions.ts";
+import { agree, checkVector, commonDataType } from "./dimensions.ts";
 import { expandTo } from "./strided.ts";
 
 interface MatmulSizes {
@@ -75,12 +75,7 @@ function linearType(call: OpCall): TensorType {
   if (!agree(last, inputs)) {
     throw call.fail(`the last size of x, ${last}, is not weight's number of inputs, ${inputs}`);
   }
-  if (call.has("bias")) {
-    const [size, ...more] = call.shape("bias");
-    if (size === undefined || more.length > 0 || !agree(size, outputs)) {
-      throw call.fail(`bias must hold ${outputs} numbers, one for each output`);
-    }
-  }
+  checkVector(call, "bias", outputs, "output");
   return tensorType(call.dataType("x"), [...x.slice(0, -1), outputs]);
 }
 
@@ -142,12 +137,10 @@ export const LINEAR = {
       const weight = call.tensor("weight");
       const [outputs = 1, inputs = 1] = weight.shape;
       const output = hostTensor(type.dataType, staticShape(type));
-      if (call.has("bias")) {
-        const bias = call.tensor("bias").data;
-        output.data.forEach((_, index) => {
-          output.data[index] = bias[index % outputs] ?? 0;
-        });
-      }
+      const bias = call.optionalNumbers("bias");
+      output.data.forEach((_, index) => {
+        output.data[index] = bias?.[index % outputs] ?? 0;
+      });
       const rows = output.data.length / outputs;
       const right = transposed(weight.data, outputs, inputs);
       addProduct(output.data, x, right, rows, inputs, outputs);

@@ -10,9 +10,9 @@ import {
 } from "../op-parameters.ts";
 import { defineOp } from "../op-row.ts";
 import { elementCount } from "../types.ts";
-import { agree, checkRank, formatShape, sameOrUnknown } from "./dimensions.ts";
-import { elementsOfX } from "./elementwise-unary.ts";
-import { forEachRow, permute, spanOf } from "./strided.ts";
+import { checkPerChannel, checkRank, formatShape, sameOrUnknown } from "./dimensions.ts";
+import { elementsOfX, mapChannels } from "./elementwise-unary.ts";
+import { permute, spanOf, stridedWrite } from "./strided.ts";
 
 function checkScale(call: OpCall, name: string, axes: readonly number[]): void {
   if (!call.has(name)) return;
@@ -24,18 +24,6 @@ function checkScale(call: OpCall, name: string, axes: readonly number[]): void {
     );
   }
 }
-
-function checkPerChannel(call: OpCall, name: string): void {
-  if (!call.has(name)) return;
-  const channels = call.shape("x")[1] ?? 1;
-  const [size, ...rest] = call.shape(name);
-  if (size === undefined || rest.length > 0 || !agree(size, channels)) {
-    throw call.fail(`${name} must hold ${channels} numbers, one for each channel (axis 1 of x)`);
-  }
-}
-
-const optionalNumbers = (call: OpCall, name: string): Float64Array | undefined =>
-  call.has(name) ? call.tensor(name).data : undefined;
 
 /** (x - mean) / sqrt(variance + epsilon) over `axes`, times gamma plus beta, which run along those axes. */
 function normalizeOver(
@@ -61,43 +49,16 @@ function normalizeOver(
       values[start + i] = normal * (gamma?.[i] ?? 1) + (beta?.[i] ?? 0);
     }
   }
-  return unpermute(values, x, order);
-}
-
-/** Puts numbers that stand in the order `permutation` of x's axes back into x's order. */
-function unpermute(
-  values: Float64Array,
-  like: HostTensor,
-  permutation: readonly number[],
-): HostTensor {
-  const output = hostTensor(like.dataType, like.shape);
-  const strides = stridesOf(like.shape);
-  const shape = permutation.map((axis) => like.shape[axis] ?? 1);
-  const steps = permutation.map((axis) => strides[axis] ?? 0);
-  const inner = shape.at(-1) ?? 1;
-  const step = steps.at(-1) ?? 0;
-  forEachRow(shape, (start, coordinates) => {
-    let position = 0;
-    for (let axis = 0; axis < shape.length - 1; axis++) {
-      position += (coordinates[axis] ?? 0) * (steps[axis] ?? 0);
-    }
-    for (let i = 0; i < inner; i++) output.data[position + i * step] = values[start + i] ?? 0;
-  });
-  return output;
-}
-
-/** Channel of every flat index, channels being axis 1. */
-function mapChannels(
-  x: HostTensor,
-  compute: (value: number, channel: number, index: number) => number,
-  axis = 1,
-): HostTensor {
-  const { size, inner } = spanOf(x.shape, axis);
-  return hostTensor(
-    x.dataType,
-    x.shape,
-    x.data.map((value, index) => compute(value, Math.floor(index / inner) % size, index)),
+  // Back into the order of x's axes.
+  const output = hostTensor(x.dataType, x.shape);
+  const strides = stridesOf(x.shape);
+  stridedWrite(
+    output.data,
+    values,
+    order.map((axis) => x.shape[axis] ?? 1),
+    order.map((axis) => strides[axis] ?? 0),
   );
+  return output;
 }
 
 export const NORMALIZATION = {
@@ -119,8 +80,8 @@ export const NORMALIZATION = {
     evaluate: (call) => {
       const x = call.tensor("x");
       const axes = call.axes("axes", x.shape.length).toSorted((a, b) => a - b);
-      const gamma = optionalNumbers(call, "gamma");
-      const beta = optionalNumbers(call, "beta");
+      const gamma = call.optionalNumbers("gamma");
+      const beta = call.optionalNumbers("beta");
       return [normalizeOver(x, axes, call.floatOf("epsilon", x.dataType), gamma, beta)];
     },
     // Mean, difference, square, sum, scale; then gamma and beta.
@@ -146,8 +107,8 @@ export const NORMALIZATION = {
       const x = call.tensor("x");
       const mean = call.tensor("mean").data;
       const variance = call.tensor("variance").data;
-      const gamma = optionalNumbers(call, "gamma");
-      const beta = optionalNumbers(call, "beta");
+      const gamma = call.optionalNumbers("gamma");
+      const beta = call.optionalNumbers("beta");
       const epsilon = call.floatOf("epsilon", x.dataType);
       return [
         mapChannels(x, (value, channel) => {
@@ -177,8 +138,8 @@ export const NORMALIZATION = {
     evaluate: (call) => {
       const x = call.tensor("x");
       const spatial = x.shape.map((_, axis) => axis).slice(2);
-      const gamma = optionalNumbers(call, "gamma");
-      const beta = optionalNumbers(call, "beta");
+      const gamma = call.optionalNumbers("gamma");
+      const beta = call.optionalNumbers("beta");
       const normal = normalizeOver(x, spatial, call.floatOf("epsilon", x.dataType));
       return [
         mapChannels(

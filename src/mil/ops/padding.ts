@@ -11,13 +11,6 @@ import { shapeLength } from "./tensor-transformation.ts";
 
 export const PAD_MODES = ["constant", "reflect", "replicate"] as const;
 
-function padMode(call: OpCall): (typeof PAD_MODES)[number] {
-  const mode = call.string("mode");
-  const found = PAD_MODES.find((name) => name === mode);
-  if (found === undefined) throw call.fail(`mode "${mode}" is none of ${PAD_MODES.join(", ")}`);
-  return found;
-}
-
 /** Elements before and after every axis; `pad` speaks of the last axes. */
 function padding(call: OpCall, rank: number): readonly (readonly [number, number])[] {
   const pad = call.ints("pad");
@@ -33,7 +26,7 @@ function padding(call: OpCall, rank: number): readonly (readonly [number, number
 
 function padType(call: OpCall): TensorType {
   const shape = call.shape("x");
-  const mode = padMode(call);
+  const mode = call.choice("mode", PAD_MODES);
   if (!call.isKnown("pad")) {
     if (shapeLength(call, "pad") !== 2 * shape.length) {
       throw call.fail(`a pad that is not constant must hold ${2 * shape.length} numbers`);
@@ -116,7 +109,7 @@ export const PADDING = {
       padType(call);
       const x = call.tensor("x");
       const pads = padding(call, x.shape.length);
-      return [padTensor(x, pads, padMode(call), call.float("constant_val"))];
+      return [padTensor(x, pads, call.choice("mode", PAD_MODES), call.float("constant_val"))];
     },
   }),
 } as const;

@@ -5,7 +5,7 @@ import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { TensorType } from "../types.ts";
 import { checkRank } from "./dimensions.ts";
-import { coordinatesOf, forEachWindowElement, padTypeOf, windowGeometry } from "./windows.ts";
+import { coordinatesOf, forEachWindowElement, PAD_TYPES, windowGeometry } from "./windows.ts";
 import type { WindowGeometry } from "./windows.ts";
 
 function poolGeometry(call: OpCall): WindowGeometry {
@@ -15,7 +15,7 @@ function poolGeometry(call: OpCall): WindowGeometry {
     throw call.fail(`kernel_sizes must hold ${spatial.length} positive numbers`);
   }
   if (call.bool("ceil_mode")) {
-    const padType = padTypeOf(call);
+    const padType = call.choice("pad_type", PAD_TYPES);
     if (padType.startsWith("same"))
       throw call.fail(`ceil_mode does not go with pad_type ${padType}`);
     const pad = call.has("pad") ? call.ints("pad") : [];

@@ -1,4 +1,4 @@
-import { hostTensor, roundHalfToEven } from "../host-tensor.ts";
+import { roundHalfToEven } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
 import {
   constantTensor,
@@ -11,6 +11,7 @@ import { defineOp } from "../op-row.ts";
 import { elementCount, tensorType } from "../types.ts";
 import type { DataType, TensorType } from "../types.ts";
 import { agree, formatShape } from "./dimensions.ts";
+import { mapTensor } from "./elementwise-unary.ts";
 import { spanOf } from "./strided.ts";
 
 const RANGES = { int8: [-128, 127], uint8: [0, 255] } as const;
@@ -57,10 +58,7 @@ export function quantizedRange(
 
 function quantizedType(call: OpCall): TensorType {
   checkScale(call, "input", "scale", "zero_point");
-  const dataType = call.string("output_dtype");
-  if (dataType !== "int8" && dataType !== "uint8") {
-    throw call.fail(`output_dtype "${dataType}" is none of int8, uint8`);
-  }
+  const dataType = call.choice("output_dtype", ["int8", "uint8"]);
   if (call.has("zero_point") && call.dataType("zero_point") !== dataType) {
     throw call.fail(
       `zero_point is ${call.dataType("zero_point")}, output_dtype is ${dataType}; they must be equal`,
@@ -74,11 +72,9 @@ function dequantized(call: OpCall, data: string, dataType: DataType) {
   const input = call.tensor(data);
   const scale = perElement(call, data, "scale", 1);
   const zeroPoint = perElement(call, data, "zero_point", 0);
-  return hostTensor(
-    dataType,
-    input.shape,
-    input.data.map((value, index) => scale(index) * (value - zeroPoint(index))),
-  );
+  const dequantize = (value: number, index: number): number =>
+    scale(index) * (value - zeroPoint(index));
+  return mapTensor(input, dequantize, dataType);
 }
 
 export const QUANTIZATION = {
@@ -98,15 +94,9 @@ export const QUANTIZATION = {
       const input = call.tensor("input");
       const scale = perElement(call, "input", "scale", 1);
       const zeroPoint = perElement(call, "input", "zero_point", 0);
-      return [
-        hostTensor(
-          dataType,
-          input.shape,
-          input.data.map((value, index) =>
-            Math.min(Math.max(roundHalfToEven(value / scale(index)) + zeroPoint(index), low), high),
-          ),
-        ),
-      ];
+      const quantize = (value: number, index: number): number =>
+        Math.min(Math.max(roundHalfToEven(value / scale(index)) + zeroPoint(index), low), high);
+      return [mapTensor(input, quantize, dataType)];
     },
     flops: (call) => 3 * elementCount(call.staticShape("input")),
   }),

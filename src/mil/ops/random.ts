@@ -6,7 +6,7 @@ import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { DataType, TensorType } from "../types.ts";
 import { commonDataType } from "./dimensions.ts";
-import { openShape } from "./tensor-transformation.ts";
+import { shapeSetting } from "./tensor-transformation.ts";
 
 /**
  * The generator of one call: that of `seed`, or of the run's own seed where it is absent or -1. The language
@@ -42,18 +42,10 @@ export function drawsOf(
   return numbers;
 }
 
-/** The sizes a call names. Throws `MilError` where they come while running. */
-export const drawnShape = (call: OpCall): readonly number[] => call.ints("shape");
-
 function drawnType(call: OpCall, ...settings: readonly [string, ...string[]]): TensorType {
   const given = settings.filter((name) => call.has(name));
   const dataType: DataType = given.length === 0 ? "fp32" : commonDataType(call, ...given);
-  if (!call.isKnown("shape")) {
-    return tensorType(dataType, openShape(call, "shape"));
-  }
-  const shape = call.ints("shape");
-  if (shape.some((size) => size < 0)) throw call.fail("shape must not be negative");
-  return tensorType(dataType, shape);
+  return tensorType(dataType, shapeSetting(call));
 }
 
 function draw(call: OpCall, type: TensorType, next: (random: Random) => number) {
@@ -66,17 +58,10 @@ const SEED = { seed: optional("int", -1) } as const;
 
 const MODES = ["logits", "probs"] as const;
 
-function modeOf(call: OpCall): (typeof MODES)[number] {
-  const mode = call.string("mode");
-  const found = MODES.find((name) => name === mode);
-  if (found === undefined) throw call.fail(`mode "${mode}" is none of ${MODES.join(", ")}`);
-  return found;
-}
-
 function categoricalType(call: OpCall): TensorType {
   const shape = call.shape("x");
   const size = call.int("size");
-  modeOf(call);
+  call.choice("mode", MODES);
   if (shape.length === 0) throw call.fail("x must have rank 1 or more");
   if (size < 1) throw call.fail("size must be 1 or more");
   return tensorType(call.dataType("x"), [...shape.slice(0, -1), size]);
@@ -110,7 +95,7 @@ export const RANDOM = {
       const type = categoricalType(call);
       const x = call.tensor("x");
       const random = generatorOf(call);
-      const logits = modeOf(call) === "logits";
+      const logits = call.choice("mode", MODES) === "logits";
       const classes = x.shape.at(-1) ?? 1;
       const samples = call.int("size");
       const output = hostTensor(type.dataType, staticShape(type));

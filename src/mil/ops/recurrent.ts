@@ -33,13 +33,10 @@ function activationOf(call: OpCall, name: string): Activation {
   return found;
 }
 
-function directionOf(call: OpCall, ...allowed: readonly string[]): string {
-  const direction = call.string("direction");
-  if (!allowed.includes(direction)) {
-    throw call.fail(`direction "${direction}" is none of ${allowed.join(", ")}`);
-  }
-  return direction;
-}
+const ONE_DIRECTION = ["forward", "reverse"] as const;
+const BOTH_DIRECTIONS = [...ONE_DIRECTION, "bidirectional"] as const;
+
+const isReversed = (call: OpCall): boolean => call.string("direction") === "reverse";
 
 /** Checks a pair of weights [gates * H, I] and [gates * H, H] and returns H. */
 function hiddenSize(call: OpCall, gates: number, suffix = ""): number {
@@ -98,9 +95,6 @@ function product(weight: HostTensor, vectors: Float64Array, start: number): Floa
   }
   return result;
 }
-
-const numbersOf = (call: OpCall, name: string): Float64Array | undefined =>
-  call.has(name) ? call.tensor(name).data : undefined;
 
 /** One step of one batch entry: the new states from the input row and the old states. */
 type Cell = (inputRow: number, states: readonly Float64Array[]) => readonly Float64Array[];
@@ -180,8 +174,8 @@ function lstmRun(
   const [steps = 1, batch = 1, inputs = 1] = x.shape;
   const weightInput = call.tensor(`weight_ih${suffix}`);
   const weightHidden = call.tensor(`weight_hh${suffix}`);
-  const bias = numbersOf(call, `bias${suffix}`);
-  const peephole = numbersOf(call, `peephole${suffix}`);
+  const bias = call.optionalNumbers(`bias${suffix}`);
+  const peephole = call.optionalNumbers(`peephole${suffix}`);
   const gate = activationOf(call, "recurrent_activation");
   const cellActivation = activationOf(call, "cell_activation");
   const outputActivation = activationOf(call, "activation");
@@ -214,13 +208,13 @@ function lstmRun(
   return runSequence(steps, batch, (entry) => [initialH(entry), initialC(entry)], cell, reverse);
 }
 
-function gruRun(call: OpCall, hidden: number, reverse: boolean): Run {
+function gruRun(call: OpCall, hidden: number): Run {
   const x = call.tensor("x");
   const [steps = 1, batch = 1, inputs = 1] = x.shape;
   const weightInput = call.tensor("weight_ih");
   const weightHidden = call.tensor("weight_hh");
-  const bias = numbersOf(call, "bias");
-  const inputBias = numbersOf(call, "input_bias");
+  const bias = call.optionalNumbers("bias");
+  const inputBias = call.optionalNumbers("input_bias");
   const gate = activationOf(call, "recurrent_activation");
   const activation = activationOf(call, "activation");
   const resetAfter = call.bool("reset_after");
@@ -254,15 +248,15 @@ function gruRun(call: OpCall, hidden: number, reverse: boolean): Run {
       }),
     ];
   };
-  return runSequence(steps, batch, (entry) => [initial(entry)], cell, reverse);
+  return runSequence(steps, batch, (entry) => [initial(entry)], cell, isReversed(call));
 }
 
-function rnnRun(call: OpCall, hidden: number, reverse: boolean): Run {
+function rnnRun(call: OpCall, hidden: number): Run {
   const x = call.tensor("x");
   const [steps = 1, batch = 1, inputs = 1] = x.shape;
   const weightInput = call.tensor("weight_ih");
   const weightHidden = call.tensor("weight_hh");
-  const bias = numbersOf(call, "bias");
+  const bias = call.optionalNumbers("bias");
   const activation = activationOf(call, "activation");
   const initial = rowsOf(call, "initial_h", 0, hidden);
   const cell: Cell = (row, [h = new Float64Array()]) => {
@@ -273,7 +267,7 @@ function rnnRun(call: OpCall, hidden: number, reverse: boolean): Run {
       ),
     ];
   };
-  return runSequence(steps, batch, (entry) => [initial(entry)], cell, reverse);
+  return runSequence(steps, batch, (entry) => [initial(entry)], cell, isReversed(call));
 }
 
 function recurrentFlops(call: OpCall): number {
@@ -315,7 +309,7 @@ export const RECURRENT = {
       for (const name of ["recurrent_activation", "cell_activation", "activation"]) {
         activationOf(call, name);
       }
-      const both = directionOf(call, "forward", "reverse", "bidirectional") === "bidirectional";
+      const both = call.choice("direction", BOTH_DIRECTIONS) === "bidirectional";
       const hidden = hiddenSize(call, 4);
       if (both && hiddenSize(call, 4, "_back") !== hidden) {
         throw call.fail("both directions must have one hidden size");
@@ -328,7 +322,7 @@ export const RECURRENT = {
     evaluate: (call) => {
       const hidden = hiddenSize(call, 4);
       const direction = call.string("direction");
-      const runs = [lstmRun(call, hidden, "", 0, direction === "reverse")];
+      const runs = [lstmRun(call, hidden, "", 0, isReversed(call))];
       if (direction === "bidirectional") runs.push(lstmRun(call, hidden, "_back", hidden, true));
       return collect(call, runs, hidden, 2);
     },
@@ -346,7 +340,7 @@ export const RECURRENT = {
     },
     infer: (call) => {
       checkRank(call, "x", 3, 3);
-      directionOf(call, "forward", "reverse");
+      call.choice("direction", ONE_DIRECTION);
       activationOf(call, "recurrent_activation");
       activationOf(call, "activation");
       const hidden = hiddenSize(call, 3);
@@ -355,12 +349,7 @@ export const RECURRENT = {
     },
     evaluate: (call) => {
       const hidden = hiddenSize(call, 3);
-      return collect(
-        call,
-        [gruRun(call, hidden, call.string("direction") === "reverse")],
-        hidden,
-        1,
-      );
+      return collect(call, [gruRun(call, hidden)], hidden, 1);
     },
     flops: recurrentFlops,
   }),
@@ -370,7 +359,7 @@ export const RECURRENT = {
     parameters: { ...COMMON, activation: optional("string", "tanh") },
     infer: (call) => {
       checkRank(call, "x", 3, 3);
-      directionOf(call, "forward", "reverse");
+      call.choice("direction", ONE_DIRECTION);
       activationOf(call, "activation");
       const hidden = hiddenSize(call, 1);
       checkState(call, "initial_h", hidden);
@@ -378,12 +367,7 @@ export const RECURRENT = {
     },
     evaluate: (call) => {
       const hidden = hiddenSize(call, 1);
-      return collect(
-        call,
-        [rnnRun(call, hidden, call.string("direction") === "reverse")],
-        hidden,
-        1,
-      );
+      return collect(call, [rnnRun(call, hidden)], hidden, 1);
     },
     flops: recurrentFlops,
   }),

@@ -1,12 +1,11 @@
 import { hostTensor, stridesOf } from "../host-tensor.ts";
-import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
 import { optional, runtime, tensor } from "../op-parameters.ts";
 import { defineOp } from "../op-row.ts";
 import { staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
-import { agree, commonDataType, formatShape } from "./dimensions.ts";
-import { forEachRow, stridedCopy } from "./strided.ts";
+import { agree, commonDataType, formatShape, sameOrUnknown } from "./dimensions.ts";
+import { stridedCopy, stridedWrite } from "./strided.ts";
 
 /** One axis of a slice: `count` elements from `start`, `step` apart. */
 export interface AxisSlice {
@@ -137,6 +136,14 @@ function sizedType(call: OpCall): TensorType {
   return tensorType(call.dataType("x"), sizes);
 }
 
+function checkUpdate(call: OpCall, given: readonly Dimension[]): void {
+  commonDataType(call, "x", "update");
+  const { shape } = sliceType(call);
+  if (!sameOrUnknown(given, shape)) {
+    throw call.fail(`update has shape ${formatShape(given)}, the slice has ${formatShape(shape)}`);
+  }
+}
+
 const SLICE_SETTINGS = {
   begin: runtime("ints"),
   end: runtime("ints"),
@@ -198,44 +205,24 @@ export const SLICING = {
     numbersOf: "operands",
     parameters: { x: tensor(), update: tensor(), ...SLICE_SETTINGS },
     infer: (call) => {
-      commonDataType(call, "x", "update");
-      const wanted = sliceType(call).shape;
-      const given = call.shape("update");
-      if (
-        given.length !== wanted.length ||
-        !given.every((size, axis) => agree(size, wanted[axis] ?? 1))
-      ) {
-        throw call.fail(
-          `update has shape ${formatShape(given)}, the slice has ${formatShape(wanted)}`,
-        );
-      }
+      checkUpdate(call, call.shape("update"));
       return [call.tensorType("x")];
     },
     evaluate: (call) => {
       const x = call.tensor("x");
-      const { data: update, shape: given } = call.tensor("update");
+      const update = call.tensor("update");
       const slices = slicesOf(call, x.shape);
-      const wanted = slices.filter(({ squeezed }) => !squeezed).map(({ count }) => count);
-      if (given.length !== wanted.length || !given.every((size, axis) => size === wanted[axis])) {
-        throw call.fail(
-          `update has shape ${formatShape(given)}, the slice has ${formatShape(wanted)}`,
-        );
-      }
+      checkUpdate(call, update.shape);
       const strides = stridesOf(x.shape);
-      const output: HostTensor = hostTensor(x.dataType, x.shape, x.data.slice());
-      const shape = slices.map(({ count }) => count);
-      const steps = slices.map(({ step }, axis) => step * (strides[axis] ?? 0));
-      const offset = offsetOf(slices, strides);
-      forEachRow(shape, (start, coordinates) => {
-        let position = offset;
-        for (let axis = 0; axis < shape.length - 1; axis++) {
-          position += (coordinates[axis] ?? 0) * (steps[axis] ?? 0);
-        }
-        for (let i = 0; i < (shape.at(-1) ?? 1); i++) {
-          output.data[position + i * (steps.at(-1) ?? 0)] = update[start + i] ?? 0;
-        }
-      });
-      return [output];
+      const numbers = x.data.slice();
+      stridedWrite(
+        numbers,
+        update.data,
+        slices.map(({ count }) => count),
+        slices.map(({ step }, axis) => step * (strides[axis] ?? 0)),
+        offsetOf(slices, strides),
+      );
+      return [hostTensor(x.dataType, x.shape, numbers)];
     },
   }),
 } as const;

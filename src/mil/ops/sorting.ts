@@ -3,10 +3,11 @@ import type { HostTensor } from "../host-tensor.ts";
 import type { OpCall } from "../op-call.ts";
 import { optional, tensor } from "../op-parameters.ts";
 import { defineOp } from "../op-row.ts";
-import { elementCount, tensorType } from "../types.ts";
+import { tensorType } from "../types.ts";
 import type { DataType, TensorType } from "../types.ts";
 import { elementsOfX } from "./elementwise-unary.ts";
 import { spanOf } from "./strided.ts";
+import { coordinatesOf } from "./windows.ts";
 
 /**
  * For every run along `axis` the positions of its numbers in order. Equal numbers keep their order and NaN
@@ -55,14 +56,7 @@ function topkTypes(call: OpCall): readonly TensorType[] {
   return [values, tensorType(indexType(call), result)];
 }
 
-function indexType(call: OpCall): DataType {
-  const wanted = call.string("output_indices_dtype");
-  const found = INDEX_TYPES.find((name) => name === wanted);
-  if (found === undefined) {
-    throw call.fail(`output_indices_dtype "${wanted}" is none of ${INDEX_TYPES.join(", ")}`);
-  }
-  return found;
-}
+const indexType = (call: OpCall): DataType => call.choice("output_indices_dtype", INDEX_TYPES);
 
 export const SORTING = {
   argsort: defineOp({
@@ -133,15 +127,7 @@ export const SORTING = {
       const rank = x.shape.length;
       const rows: number[] = [];
       x.data.forEach((value, index) => {
-        if (value === 0) return;
-        let rest = index;
-        const row: number[] = [];
-        for (let axis = 0; axis < rank; axis++) {
-          const inner = elementCount(x.shape.slice(axis + 1));
-          row.push(Math.floor(rest / inner));
-          rest %= inner;
-        }
-        rows.push(...row);
+        if (value !== 0) rows.push(...coordinatesOf(index, x.shape));
       });
       const count = rank === 0 ? 0 : rows.length / rank;
       return [hostTensor("int32", [count, rank], Float64Array.from(rows))];

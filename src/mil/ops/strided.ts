@@ -14,29 +14,46 @@ export function stridedCopy(
   offset = 0,
 ): Float64Array {
   const copy = zeros(shape);
-  forEachRow(shape, (target, coordinates) => {
-    const inner = shape.at(-1) ?? 1;
-    const step = strides.at(-1) ?? 0;
-    let position = offset;
-    for (let axis = 0; axis < shape.length - 1; axis++) {
-      position += (coordinates[axis] ?? 0) * (strides[axis] ?? 0);
-    }
-    for (let i = 0; i < inner; i++) copy[target + i] = source[position + i * step] ?? 0;
+  const inner = shape.at(-1) ?? 1;
+  const step = strides.at(-1) ?? 0;
+  forEachRow(shape, strides, offset, (start, position) => {
+    for (let i = 0; i < inner; i++) copy[start + i] = source[position + i * step] ?? 0;
   });
   return copy;
 }
 
-/** Calls `visit` with the flat start and the coordinates of every row (run along the last axis). */
-export function forEachRow(
+/** Writes dense row-major numbers of `shape` to the places of `target` that `stridedCopy` would read them from. */
+export function stridedWrite(
+  target: Float64Array,
+  numbers: Float64Array,
   shape: readonly number[],
-  visit: (start: number, coordinates: readonly number[]) => void,
+  strides: readonly number[],
+  offset = 0,
+): void {
+  const inner = shape.at(-1) ?? 1;
+  const step = strides.at(-1) ?? 0;
+  forEachRow(shape, strides, offset, (start, position) => {
+    for (let i = 0; i < inner; i++) target[position + i * step] = numbers[start + i] ?? 0;
+  });
+}
+
+/** Calls `visit` with the flat start of every row (run along the last axis), dense and by strides. */
+function forEachRow(
+  shape: readonly number[],
+  strides: readonly number[],
+  offset: number,
+  visit: (start: number, position: number) => void,
 ): void {
   const count = elementCount(shape);
   if (count === 0) return;
   const inner = shape.at(-1) ?? 1;
   const coordinates = shape.map(() => 0);
   for (let start = 0; start < count; start += inner) {
-    visit(start, coordinates);
+    let position = offset;
+    for (let axis = 0; axis < shape.length - 1; axis++) {
+      position += (coordinates[axis] ?? 0) * (strides[axis] ?? 0);
+    }
+    visit(start, position);
     for (let axis = shape.length - 2; axis >= 0; axis--) {
       const next = (coordinates[axis] ?? 0) + 1;
       coordinates[axis] = next;

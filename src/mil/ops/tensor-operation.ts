@@ -5,10 +5,10 @@ import { defineOp } from "../op-row.ts";
 import { elementCount, staticShape, tensorType } from "../types.ts";
 import type { DataType, Dimension, TensorType } from "../types.ts";
 import { broadcastShapes } from "./broadcast.ts";
-import { commonDataType, derive, formatShape } from "./dimensions.ts";
-import { elementsOfX } from "./elementwise-unary.ts";
+import { commonDataType, derive } from "./dimensions.ts";
+import { elementsOfX, mapTensor } from "./elementwise-unary.ts";
 import { expandTo, spanOf, stridedCopy } from "./strided.ts";
-import { openShape } from "./tensor-transformation.ts";
+import { shapeSetting } from "./tensor-transformation.ts";
 
 function tileType(call: OpCall): TensorType {
   const shape = call.shape("x");
@@ -38,12 +38,7 @@ const settingType = (call: OpCall, name: string, fallback: DataType): DataType =
 
 function fillType(call: OpCall): TensorType {
   const dataType = settingType(call, "value", "fp32");
-  if (!call.isKnown("shape")) {
-    return tensorType(dataType, openShape(call, "shape"));
-  }
-  const shape = call.ints("shape");
-  if (shape.some((size) => size < 0)) throw call.fail(`shape ${formatShape(shape)} is negative`);
-  return tensorType(dataType, shape);
+  return tensorType(dataType, shapeSetting(call));
 }
 
 function oneHotType(call: OpCall): TensorType {
@@ -109,17 +104,12 @@ export const TENSOR_OPERATION = {
       const upper = call.int("upper");
       const [rows = 1, columns = 1] = x.shape.slice(-2);
       return [
-        hostTensor(
-          x.dataType,
-          x.shape,
-          x.data.map((value, index) => {
-            const row = Math.floor(index / columns) % rows;
-            const column = index % columns;
-            const kept =
-              (lower < 0 || row - column <= lower) && (upper < 0 || column - row <= upper);
-            return kept ? value : 0;
-          }),
-        ),
+        mapTensor(x, (value, index) => {
+          const row = Math.floor(index / columns) % rows;
+          const column = index % columns;
+          const kept = (lower < 0 || row - column <= lower) && (upper < 0 || column - row <= upper);
+          return kept ? value : 0;
+        }),
       ];
     },
   }),

@@ -5,7 +5,8 @@ import { optional, required, runtime, tensor } from "../op-parameters.ts";
 import { defineOp } from "../op-row.ts";
 import { staticShape, tensorType } from "../types.ts";
 import type { Dimension, TensorType } from "../types.ts";
-import { derive, formatShape, product } from "./dimensions.ts";
+import { checkVector, derive, formatShape, product } from "./dimensions.ts";
+import { mapTensor } from "./elementwise-unary.ts";
 import { permute, stridedCopy } from "./strided.ts";
 
 /** The same numbers under another shape. */
@@ -29,6 +30,14 @@ export function shapeLength(call: OpCall, name: string): number {
 /** A shape that is only known when running: its rank is, its sizes are not. */
 export function openShape(call: OpCall, name: string): readonly Dimension[] {
   return Array.from({ length: shapeLength(call, name) }, (): Dimension => "?");
+}
+
+/** The sizes of a setting `shape`, none of them negative, or of a shape that is only known when running. */
+export function shapeSetting(call: OpCall): readonly Dimension[] {
+  if (!call.isKnown("shape")) return openShape(call, "shape");
+  const shape = call.ints("shape");
+  if (shape.some((size) => size < 0)) throw call.fail(`shape ${formatShape(shape)} is negative`);
+  return shape;
 }
 
 /**
@@ -216,11 +225,7 @@ export const TENSOR_TRANSFORMATION = {
       if (call.axis("seq_axis", shape.length) === batchAxis) {
         throw call.fail("seq_axis and batch_axis must differ");
       }
-      if (shapeLengthOrUnknown(call, "lengths") !== "?" && shape[batchAxis] !== "?") {
-        if (shapeLengthOrUnknown(call, "lengths") !== shape[batchAxis]) {
-          throw call.fail(`lengths must hold ${shape[batchAxis]} numbers, one for each batch`);
-        }
-      }
+      checkVector(call, "lengths", shape[batchAxis] ?? 1, "batch");
       return [call.tensorType("x")];
     },
     evaluate: (call) => {
@@ -238,16 +243,13 @@ export const TENSOR_TRANSFORMATION = {
           throw call.fail(`length ${length} is outside the sequence of ${size}`);
         }
       }
-      const output = hostTensor(
-        x.dataType,
-        x.shape,
-        x.data.map((value, index) => {
+      return [
+        mapTensor(x, (value, index) => {
           const length = lengths[at(index, batch)] ?? 0;
           const place = at(index, sequence);
           return place < length ? (x.data[index + (length - 1 - 2 * place) * step] ?? 0) : value;
         }),
-      );
-      return [output];
+      ];
     },
   }),
 
@@ -290,12 +292,6 @@ export const TENSOR_TRANSFORMATION = {
     },
   }),
 } as const;
-
-function shapeLengthOrUnknown(call: OpCall, name: string): Dimension {
-  const [length, ...rest] = call.shape(name);
-  if (length === undefined || rest.length > 0) throw call.fail(`${name} must be a vector`);
-  return length;
-}
 
 function flattenedType(call: OpCall): TensorType {
   const shape = call.shape("x");

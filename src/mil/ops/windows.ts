@@ -5,13 +5,6 @@ import { derive, formatShape } from "./dimensions.ts";
 export const PAD_TYPES = ["valid", "same", "same_lower", "custom"] as const;
 export type PadType = (typeof PAD_TYPES)[number];
 
-export function padTypeOf(call: OpCall, allowed: readonly PadType[] = PAD_TYPES): PadType {
-  const given = call.string("pad_type");
-  const found = allowed.find((name) => name === given);
-  if (found === undefined) throw call.fail(`pad_type "${given}" is none of ${allowed.join(", ")}`);
-  return found;
-}
-
 /** One number for each spatial axis, `fallback` where the parameter is absent. */
 export function perAxis(call: OpCall, name: string, count: number, fallback: number) {
   if (!call.has(name)) return Array.from({ length: count }, () => fallback);
@@ -49,7 +42,7 @@ export function windowGeometry(
   const dilations = call.has("dilations")
     ? perAxis(call, "dilations", count, 1)
     : kernel.map(() => 1);
-  const padType = padTypeOf(call);
+  const padType = call.choice("pad_type", PAD_TYPES);
   const custom = padType === "custom" ? perAxis(call, "pad", 2 * count, 0) : [];
   const ceil = call.has("ceil_mode") && call.bool("ceil_mode");
   const pads: (readonly [Dimension, Dimension])[] = [];

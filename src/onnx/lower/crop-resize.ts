@@ -1,5 +1,5 @@
 import { BOX_MODES, UNKNOWN_PLACES } from "../../mil/ops/crop-resize.ts";
-import { choose, SAMPLING_MODES } from "../../mil/ops/image.ts";
+import { SAMPLING_MODES } from "../../mil/ops/image.ts";
 import { isWithin, placeConstant, placeScalar, sampled } from "./sampling.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
 
@@ -8,7 +8,7 @@ const NOWHERE = 2 ** 31 - 2;
 
 /** Places of `count` samples between the ends of each box, [N, count]; `start` and `end` are [N, 1]. */
 function placesOf(site: LoweringSite, start: string, end: string, count: number): string {
-  const mode = choose(site.call, "sampling_mode", SAMPLING_MODES);
+  const mode = site.call.choice("sampling_mode", SAMPLING_MODES);
   const between = site.node("Sub", [end, start]);
   const points = (first: string, step: string): string => {
     const indices = Array.from({ length: count }, (_, index) => index);
@@ -64,7 +64,7 @@ export const cropResize: Lowering = (site) => {
     site.node("Gather", [boxes, site.graph.ints([index])], { axis: 1n });
   const [a, b, c, d] = [0, 1, 2, 3].map((index) => column(index + numberCount - 4));
 
-  const mode = choose(site.call, "box_coordinate_mode", BOX_MODES);
+  const mode = site.call.choice("box_coordinate_mode", BOX_MODES);
   const isNormalized = site.call.bool("normalized_coordinates");
   const scale = site.call.float("spatial_scale");
   const [targetHeight, targetWidth] = [

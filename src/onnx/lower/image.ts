@@ -1,10 +1,4 @@
-import {
-  choose,
-  COORDINATE_MODES,
-  PADDING_MODES,
-  RESIZE_POINTS,
-  unitPlace,
-} from "../../mil/ops/image.ts";
+import { COORDINATE_MODES, PADDING_MODES, RESIZE_POINTS, unitPlace } from "../../mil/ops/image.ts";
 import { cropResize } from "./crop-resize.ts";
 import { padded, pixelPlaces, placeConstant, sampled } from "./sampling.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
@@ -59,8 +53,8 @@ const resized =
 /** Samples at coordinates [N, P] across and down, as images of the result's size. */
 function imageAt(site: LoweringSite, across: string, down: string): string {
   const [batch = 1, , height = 1, width = 1] = site.shape("x");
-  const padding = choose(site.call, "padding_mode", PADDING_MODES);
-  const mode = choose(site.call, "coordinates_mode", COORDINATE_MODES);
+  const padding = site.call.choice("padding_mode", PADDING_MODES);
+  const mode = site.call.choice("coordinates_mode", COORDINATE_MODES);
   const aligns = site.call.bool("align_corners");
   const places = (coordinates: string, size: number): string =>
     padded(site, pixelPlaces(site, coordinates, size, mode, aligns), size, padding);
@@ -69,7 +63,7 @@ function imageAt(site: LoweringSite, across: string, down: string): string {
     images: site.graph.constant("int64", [batch, 1], images),
     rows: places(down, height),
     columns: places(across, width),
-    isNearest: choose(site.call, "sampling_mode", ["bilinear", "nearest"]) === "nearest",
+    isNearest: site.call.choice("sampling_mode", ["bilinear", "nearest"]) === "nearest",
     outside: site.scalarOf("padding_value"),
   });
   return site.reshape(site.transpose(samples, [0, 2, 1]), site.resultShape());

@@ -1,4 +1,4 @@
-import { drawsOf, drawnShape, seedOfCall } from "../../mil/ops/random.ts";
+import { drawsOf, seedOfCall } from "../../mil/ops/random.ts";
 import { Random } from "../../util/random.ts";
 import type { DataType } from "../../mil/types.ts";
 import { computeTypeOf, elementTypeOf } from "../element-types.ts";
@@ -38,17 +38,17 @@ export const LOWER_RANDOM = {
   random_uniform: (site) => {
     const low = setting(site, "low");
     const range = site.node("Sub", [setting(site, "high"), low]);
-    const unit = draws(site, drawnShape(site.call), "uniform");
+    const unit = draws(site, site.call.ints("shape"), "uniform");
     return site.node("Add", [low, site.node("Mul", [range, unit])]);
   },
   random_normal: (site) => {
-    const unit = draws(site, drawnShape(site.call), "normal");
+    const unit = draws(site, site.call.ints("shape"), "normal");
     const scaled = site.node("Mul", [setting(site, "stddev"), unit]);
     return site.node("Add", [setting(site, "mean"), scaled]);
   },
   random_bernoulli: (site) => {
     // Drawn numbers have more digits than fp32: rounded up to 1 they would never be below a probability of 1.
-    const unit = draws(site, drawnShape(site.call), "uniform", "fp64");
+    const unit = draws(site, site.call.ints("shape"), "uniform", "fp64");
     const probability = site.cast(setting(site, "prob"), "fp64");
     const type = site.resultType().dataType;
     return site.cast(site.node("Less", [unit, probability]), type === "fp16" ? "fp32" : type);
