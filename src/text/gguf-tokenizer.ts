@@ -1,11 +1,12 @@
 import { GgufMetadata, withGguf } from "../model/gguf/gguf-file.ts";
 import type { GgufFile } from "../model/gguf/gguf-file.ts";
 import { TextError } from "./errors.ts";
-import { framing, PIECE_KINDS, sentencePieceJson } from "./sentencepiece-json.ts";
+import { framing, PIECE_KINDS, scoredTokenizer } from "./sentencepiece-json.ts";
+import type { ScoredPieces } from "./sentencepiece-json.ts";
 import { describe } from "./simple-tokenizers.ts";
 import type { DescribedTokenizer } from "./simple-tokenizers.ts";
 import { checkTokenizerJson } from "./tokenizer-json.ts";
-import type { ComponentJson, TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.ts";
+import type { ComponentJson, TokenizerJson } from "./tokenizer-json.ts";
 
 /** Ways in which text is split before merges. */
 export const GGUF_SPLITS = ["gpt2", "llama3", "qwen2", "digits"] as const;
@@ -66,16 +67,10 @@ interface Parts {
  * The tokenizer in a GGUF file's metadata. Throws `TextError` for a file without one, and for kinds that are not known.
  */
 export function ggufTokenizer(path: string): DescribedTokenizer {
-  return withGguf(path, (file) => {
-    const { json, config } = describedBy(file);
-    return { tokenizer: describe(json, config, path).tokenizer, json, config };
-  });
+  return withGguf(path, describedBy);
 }
 
-function describedBy(file: GgufFile): {
-  readonly json: TokenizerJson;
-  readonly config: TokenizerConfigJson;
-} {
+function describedBy(file: GgufFile): DescribedTokenizer {
   const where = file.source.name;
   const metadata = new GgufMetadata(file);
   const key = (name: string): string => `tokenizer.ggml.${name}`;
@@ -111,7 +106,6 @@ function describedBy(file: GgufFile): {
     before: isBegun && begin !== undefined ? [begin] : [],
     after: isEnded && end !== undefined ? [end] : [],
   };
-  const json = isScored ? scoredJson(parts, metadata, where) : mergedJson(parts, metadata, where);
   const roles = [
     ["bos_token", begin],
     ["eos_token", end],
@@ -119,20 +113,20 @@ function describedBy(file: GgufFile): {
     ["pad_token", idOf("padding")],
   ] as const;
   const template = metadata.text("tokenizer.chat_template");
-  return {
-    json,
-    config: {
-      tokenizer_class: "PreTrainedTokenizerFast",
-      clean_up_tokenization_spaces: false,
-      ...Object.fromEntries(
-        roles.flatMap(([role, id]) => (id === undefined ? [] : [[role, tokens[id]]])),
-      ),
-      ...(template !== undefined && { chat_template: template }),
-    },
+  const config = {
+    tokenizer_class: "PreTrainedTokenizerFast",
+    clean_up_tokenization_spaces: false,
+    ...Object.fromEntries(
+      roles.flatMap(([role, id]) => (id === undefined ? [] : [[role, tokens[id]]])),
+    ),
+    ...(template !== undefined && { chat_template: template }),
   };
+  return isScored
+    ? scoredTokenizer(scoredPieces(parts, metadata, where), config, where)
+    : describe(mergedJson(parts, metadata, where), config, where);
 }
 
-function scoredJson(parts: Parts, metadata: GgufMetadata, where: string): TokenizerJson {
+function scoredPieces(parts: Parts, metadata: GgufMetadata, where: string): ScoredPieces {
   const scores = metadata.numbers("tokenizer.ggml.scores");
   for (const [name, list] of [
     ["scores", scores],
@@ -144,17 +138,14 @@ function scoredJson(parts: Parts, metadata: GgufMetadata, where: string): Tokeni
       `${where}: tokenizer.ggml.${name} has ${list?.length ?? 0} members, tokenizer.ggml.tokens ${parts.tokens.length}`,
     );
   }
-  return sentencePieceJson(
-    {
-      pieces: parts.tokens,
-      scores: scores ?? [],
-      kinds: parts.kinds,
-      addsSpace: metadata.flag("tokenizer.ggml.add_space_prefix") ?? true,
-      before: parts.before,
-      after: parts.after,
-    },
-    where,
-  );
+  return {
+    pieces: parts.tokens,
+    scores: scores ?? [],
+    kinds: parts.kinds,
+    addsSpace: metadata.flag("tokenizer.ggml.add_space_prefix") ?? true,
+    before: parts.before,
+    after: parts.after,
+  };
 }
 
 function mergedJson(

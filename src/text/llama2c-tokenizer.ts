@@ -2,9 +2,8 @@ import { existsSync } from "node:fs";
 import { readModelConfig } from "../model/index.ts";
 import { readSmallFile } from "../util/byte-source.ts";
 import { TextError } from "./errors.ts";
-import { PIECE_KINDS, sentencePieceJson } from "./sentencepiece-json.ts";
+import { PIECE_KINDS, scoredTokenizer } from "./sentencepiece-json.ts";
 import { llama2cTokenizerPaths } from "./has-tokenizer.ts";
-import { describe } from "./simple-tokenizers.ts";
 import type { DescribedTokenizer } from "./simple-tokenizers.ts";
 
 const BYTE_LIMIT = 64 << 20;
@@ -32,10 +31,6 @@ export function llama2cTokenizer(checkpoint: string): DescribedTokenizer {
     if (id === BEGIN || id === END) return PIECE_KINDS.control;
     return /^<0x[0-9A-F]{2}>$/.test(piece) ? PIECE_KINDS.byte : PIECE_KINDS.normal;
   });
-  const json = sentencePieceJson(
-    { pieces, scores, kinds, addsSpace: true, before: [BEGIN], after: [] },
-    path,
-  );
   const config = {
     tokenizer_class: "PreTrainedTokenizerFast",
     clean_up_tokenization_spaces: false,
@@ -43,7 +38,8 @@ export function llama2cTokenizer(checkpoint: string): DescribedTokenizer {
     eos_token: "</s>",
     unk_token: pieces[0] ?? "<unk>",
   };
-  return { tokenizer: describe(json, config, path).tokenizer, json, config };
+  const scored = { pieces, scores, kinds, addsSpace: true, before: [BEGIN], after: [] };
+  return scoredTokenizer(scored, config, path);
 }
 
 /** u32 longest piece, then for each piece fp32 score, u32 length, bytes. Spaces stand as spaces. */

@@ -1,5 +1,15 @@
-import { checkTokenizerJson } from "./tokenizer-json.ts";
-import type { AddedTokenJson, ComponentJson, TokenizerJson } from "./tokenizer-json.ts";
+import { TextError } from "./errors.ts";
+import { ScoredMerges } from "./pipeline/scored-merges.ts";
+import { specialToken } from "./tokenizer-json.ts";
+import type {
+  AddedTokenJson,
+  ComponentJson,
+  TokenizerConfigJson,
+  TokenizerFrame,
+  TokenizerJson,
+} from "./tokenizer-json.ts";
+import { runScoredTokenizer } from "./tokenizer-runner.ts";
+import type { DescribedTokenizer } from "./simple-tokenizers.ts";
 
 /** What a piece is for, as SentencePiece and GGUF number them. */
 export const PIECE_KINDS = {
@@ -27,14 +37,67 @@ export interface ScoredPieces {
 const SPACE = "▁";
 
 /**
- * The vocabulary as a `tokenizer.json`: merges rebuilt from scores, bytes for characters that have no piece. Throws
- * `TextError` where pieces are missing or stand twice.
+ * The tokenizer of a vocabulary, and the `tokenizer.json` that says the same: merges rebuilt from scores, bytes for
+ * characters that have no piece. The file is written when somebody asks for it: its merges take ten times as long as
+ * a prompt. Throws `TextError` for a vocabulary without pieces.
  */
-export function sentencePieceJson(scored: ScoredPieces, where: string): TokenizerJson {
-  const { pieces, kinds, addsSpace } = scored;
-  const vocab = Object.fromEntries(
-    pieces.flatMap((piece, id) => (kinds[id] === PIECE_KINDS.unused ? [] : [[piece, id] as const])),
-  );
+export function scoredTokenizer(
+  scored: ScoredPieces,
+  config: TokenizerConfigJson,
+  where: string,
+): DescribedTokenizer {
+  const { pieces, kinds, scores } = scored;
+  const vocab = new Map<string, number>();
+  for (let id = 0; id < pieces.length; id++) {
+    const piece = pieces[id];
+    if (piece !== undefined && kinds[id] !== PIECE_KINDS.unused) vocab.set(piece, id);
+  }
+  if (vocab.size === 0) {
+    throw new TextError("text.tokenizer.empty", `${where}: the vocabulary is empty`);
+  }
+  const isJoinable = (id: number): boolean =>
+    kinds[id] === PIECE_KINDS.normal || kinds[id] === PIECE_KINDS.userDefined;
+  const merges = new ScoredMerges({ pieces, scores, isJoinable, vocab });
+  const frame = frameOf(scored);
+  let written: TokenizerJson | undefined;
+  const source = {
+    get json(): TokenizerJson {
+      written ??= {
+        ...frame,
+        model: {
+          ...frame.model,
+          vocab: Object.fromEntries(vocab),
+          merges: spelled(merges.triples(), pieces),
+        },
+      };
+      return written;
+    },
+    config,
+  };
+  const tokenizer = runScoredTokenizer({ frame, vocab, merges, source, where });
+  return {
+    tokenizer,
+    get json(): TokenizerJson {
+      return source.json;
+    },
+    config,
+  };
+}
+
+/** Merges as pairs of their tokens. */
+function spelled(
+  triples: Int32Array,
+  pieces: readonly string[],
+): readonly (readonly [string, string])[] {
+  const textOf = (index: number): string => pieces[triples[index] ?? 0] ?? "";
+  return Array.from({ length: triples.length / 3 }, (_, rank) => [
+    textOf(3 * rank),
+    textOf(3 * rank + 1),
+  ]);
+}
+
+/** What stands around vocabulary and merges. */
+function frameOf({ pieces, kinds, addsSpace, ...scored }: ScoredPieces): TokenizerFrame {
   const unknownId = kinds.indexOf(PIECE_KINDS.unknown);
   const isByteFallback = kinds.includes(PIECE_KINDS.byte);
   const replace = (from: string, to: string): ComponentJson => ({
@@ -52,70 +115,40 @@ export function sentencePieceJson(scored: ScoredPieces, where: string): Tokenize
     { type: "Fuse" },
     ...(addsSpace ? [{ type: "Strip", content: " ", start: 1, stop: 0 }] : []),
   ];
-  return checkTokenizerJson(
-    {
-      version: "1.0",
-      added_tokens: addedPieces(scored),
-      normalizer: { type: "Sequence", normalizers },
-      pre_tokenizer: null,
-      post_processor: framing(scored.before, scored.after, pieces),
-      decoder: { type: "Sequence", decoders },
-      model: {
-        type: "BPE",
-        dropout: null,
-        unk_token: pieces[unknownId] ?? null,
-        continuing_subword_prefix: null,
-        end_of_word_suffix: null,
-        fuse_unk: true,
-        byte_fallback: isByteFallback,
-        ignore_merges: false,
-        vocab,
-        merges: mergesOf(scored),
-      },
+  return {
+    version: "1.0",
+    truncation: null,
+    padding: null,
+    added_tokens: addedPieces(pieces, kinds),
+    normalizer: { type: "Sequence", normalizers },
+    pre_tokenizer: null,
+    post_processor: framing(scored.before, scored.after, pieces),
+    decoder: { type: "Sequence", decoders },
+    model: {
+      type: "BPE",
+      dropout: null,
+      unk_token: pieces[unknownId] ?? null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: true,
+      byte_fallback: isByteFallback,
+      ignore_merges: false,
     },
-    where,
-  );
+  };
 }
 
 /** Control pieces are special; those of a user are found in text before it is split, unless they are spaces to join. */
-function addedPieces({ pieces, kinds }: ScoredPieces): readonly AddedTokenJson[] {
+function addedPieces(
+  pieces: readonly string[],
+  kinds: readonly number[],
+): readonly AddedTokenJson[] {
   return pieces.flatMap((content, id) => {
     const kind = kinds[id];
     const special = kind === PIECE_KINDS.control || kind === PIECE_KINDS.unknown;
     const isFound = kind === PIECE_KINDS.userDefined && !content.includes(SPACE);
     if (content === "" || !(special || isFound)) return [];
-    const plain = { single_word: false, lstrip: false, rstrip: false, normalized: false };
-    return [{ id, content, special, ...plain }];
+    return [{ ...specialToken(id, content), special }];
   });
-}
-
-/** Every way to put a piece together from two others, by the piece's score. */
-function mergesOf({ pieces, scores, kinds }: ScoredPieces): readonly (readonly [string, string])[] {
-  const ids = new Map<string, number>();
-  pieces.forEach((piece, id) => {
-    const kind = kinds[id];
-    if (kind === PIECE_KINDS.normal || kind === PIECE_KINDS.userDefined) ids.set(piece, id);
-  });
-  interface Merge {
-    readonly left: string;
-    readonly right: string;
-    readonly score: number;
-  }
-  const merges: Merge[] = [];
-  for (const [piece, id] of ids) {
-    const ways: (Merge & { readonly order: number })[] = [];
-    for (let cut = 1; cut < piece.length; cut++) {
-      const left = piece.slice(0, cut);
-      const right = piece.slice(cut);
-      const [first, second] = [ids.get(left), ids.get(right)];
-      if (first === undefined || second === undefined) continue;
-      ways.push({ left, right, score: scores[id] ?? 0, order: first * pieces.length + second });
-    }
-    merges.push(...ways.toSorted((a, b) => a.order - b.order));
-  }
-  return merges
-    .toSorted((a, b) => b.score - a.score)
-    .map(({ left, right }) => [left, right] as const);
 }
 
 /** A post-processor that puts ids around a text. */

@@ -1,4 +1,4 @@
-import type { AddedTokenJson, TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.ts";
+import type { AddedTokenJson, TokenizerConfigJson, TokenizerFrame } from "./tokenizer-json.ts";
 import type { SpecialTokenIds } from "./tokenizer.ts";
 
 /** Spellings of special tokens with a role, for files that name none. */
@@ -24,7 +24,7 @@ function contentOf(value: unknown): string | undefined {
  * name. An ordinary piece of the vocabulary that only looks like one has no role.
  */
 export function specialTokenIds(
-  json: TokenizerJson,
+  json: TokenizerFrame,
   config: TokenizerConfigJson,
   idOf: (token: string) => number | undefined,
 ): SpecialTokenIds {
@@ -51,7 +51,7 @@ export function specialTokenIds(
 
 /** The model's own unknown token is the one that text becomes, whatever the configuration calls so. */
 function unknownId(
-  { model }: TokenizerJson,
+  { model }: TokenizerFrame,
   config: TokenizerConfigJson,
   idOf: (token: string) => number | undefined,
 ): number | undefined {

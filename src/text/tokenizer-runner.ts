@@ -4,6 +4,8 @@ import { bytesOfSpelling } from "./byte-level.ts";
 import { TextError } from "./errors.ts";
 import { AddedTokens } from "./pipeline/added-tokens.ts";
 import { BpeModel } from "./pipeline/bpe-model.ts";
+import { listedMerges } from "./pipeline/listed-merges.ts";
+import type { BpeMerges } from "./pipeline/merge-table.ts";
 import { compileDecoder, fallbackByte } from "./pipeline/decoders.ts";
 import type { Decoder } from "./pipeline/decoders.ts";
 import { IdList } from "./pipeline/id-list.ts";
@@ -20,7 +22,12 @@ import { WordLevelModel, WordPieceModel } from "./pipeline/word-models.ts";
 import { specialTokenIds } from "./special-tokens.ts";
 import { byteStreamDecoder, windowStreamDecoder } from "./stream-decoder.ts";
 import { isLowSurrogate } from "./surrogates.ts";
-import type { ComponentJson, TokenizerConfigJson, TokenizerJson } from "./tokenizer-json.ts";
+import type {
+  ComponentJson,
+  TokenizerConfigJson,
+  TokenizerFrame,
+  TokenizerJson,
+} from "./tokenizer-json.ts";
 import type {
   DecodeOptions,
   EncodeOptions,
@@ -80,7 +87,7 @@ function modelOf(json: TokenizerJson, vocab: ReadonlyMap<string, number>): WordM
   const { model } = json;
   switch (model.type) {
     case "BPE":
-      return new BpeModel(model, vocab);
+      return new BpeModel(model, vocab, listedMerges(model, vocab));
     case "Unigram":
       return new UnigramModel(model);
     case "WordPiece":
@@ -93,11 +100,23 @@ function modelOf(json: TokenizerJson, vocab: ReadonlyMap<string, number>): WordM
 }
 
 function vocabularyOf({ model }: TokenizerJson): Map<string, number> {
-  return Array.isArray(model.vocab)
-    ? new Map(
-        (model.vocab as readonly (readonly [string, number])[]).map(([token], id) => [token, id]),
-      )
-    : new Map(Object.entries(model.vocab as Readonly<Record<string, number>>));
+  const ids = new Map<string, number>();
+  if (Array.isArray(model.vocab)) {
+    const entries = model.vocab as readonly (readonly [string, number])[];
+    entries.forEach(([token], id) => ids.set(token, id));
+    return ids;
+  }
+  const vocab = model.vocab as Readonly<Record<string, number>>;
+  for (const token of Object.keys(vocab)) ids.set(token, vocab[token] ?? 0);
+  return ids;
+}
+
+/** What runs: a file's parts, its vocabulary by token, and what joins characters to tokens. */
+interface RunningParts {
+  readonly frame: TokenizerFrame;
+  readonly vocab: ReadonlyMap<string, number>;
+  readonly model: WordModel;
+  readonly source: TokenizerSource;
 }
 
 class RunningTokenizer implements Tokenizer {
@@ -105,9 +124,9 @@ class RunningTokenizer implements Tokenizer {
   readonly vocabularySize: number;
   readonly special: SpecialTokenIds;
   readonly template: Template;
-  readonly fingerprint: string;
   readonly source: TokenizerSource;
   readonly encodesInPieces: boolean;
+  #fingerprint: string | undefined;
   readonly #model: WordModel;
   readonly #normalizer: Normalizer | undefined;
   readonly #preTokenizer: PreTokenizer | undefined;
@@ -116,42 +135,40 @@ class RunningTokenizer implements Tokenizer {
   /** Tokens found before and after the text is normalized. */
   readonly #added: AddedTokens;
   readonly #addedNormalized: AddedTokens;
-  readonly #idOf: Map<string, number>;
+  readonly #vocab: ReadonlyMap<string, number>;
+  /** Added tokens by spelling; they come before the vocabulary. */
+  readonly #addedIds: ReadonlyMap<string, number>;
   readonly #tokens: readonly (string | undefined)[];
   readonly #addedContents: ReadonlySet<string>;
   readonly #specialIds: ReadonlySet<number>;
   readonly #decoder: Decoder | undefined;
-  readonly #bytes: readonly (Uint8Array | undefined)[] | undefined;
+  /** The bytes of each token, where a token's bytes do not depend on its neighbours. */
+  readonly #bytesOfToken: ((token: string) => Uint8Array) | undefined;
+  /** Those that were asked for. */
+  readonly #bytes: Uint8Array[] = [];
   readonly #hasByteFallback: boolean;
   /** Ordinary ids, to see what others add to a text. */
   #neighbours: readonly number[] | undefined;
   readonly #memory = new WordMemory();
 
-  constructor(json: TokenizerJson, config: TokenizerConfigJson) {
-    this.source = { json, config };
+  constructor({ frame: json, vocab, model, source }: RunningParts) {
+    this.source = source;
     this.modelType = json.model.type;
-    const vocab = vocabularyOf(json);
-    this.#model = modelOf(json, vocab);
-    this.#idOf = vocab;
-    if (json.added_tokens.length > 0) {
-      this.#idOf = new Map(vocab);
-      for (const { content, id } of json.added_tokens) this.#idOf.set(content, id);
-    }
+    this.#model = model;
+    this.#vocab = vocab;
+    this.#addedIds = new Map(json.added_tokens.map(({ content, id }) => [content, id]));
     const tokens: (string | undefined)[] = [];
-    for (const [token, id] of this.#idOf) tokens[id] = token;
+    for (const [token, id] of vocab) if (!this.#addedIds.has(token)) tokens[id] = token;
+    for (const [token, id] of this.#addedIds) tokens[id] = token;
     this.#tokens = tokens;
     this.vocabularySize = tokens.length;
-    this.#addedContents = new Set(json.added_tokens.map(({ content }) => content));
+    this.#addedContents = new Set(this.#addedIds.keys());
     this.#specialIds = new Set(
       json.added_tokens.filter((token) => token.special).map((token) => token.id),
     );
-    this.special = specialTokenIds(json, config, (token) => this.#idOf.get(token));
+    this.special = specialTokenIds(json, source.config, (token) => this.idOf(token));
     this.template = compileTemplate(json.post_processor);
     for (const id of [...this.template.before, ...this.template.after]) this.#requireToken(id);
-    // What stands around a text does not change the text's own ids.
-    this.fingerprint = createHash("sha256")
-      .update(JSON.stringify([{ ...json, post_processor: null }, this.special]))
-      .digest("hex");
     const { normalizer, pre_tokenizer: before } = json;
     this.#normalizer = normalizer === null ? undefined : compileNormalizer(normalizer);
     this.#preTokenizer =
@@ -177,8 +194,17 @@ class RunningTokenizer implements Tokenizer {
       this.#normalizer?.stripsEnds !== true &&
       (this.#cutsAnywhere || this.#preTokenizer !== undefined);
     this.#decoder = json.decoder === null ? undefined : compileDecoder(json.decoder);
-    this.#bytes = this.#bytesOfTokens(json);
+    this.#bytesOfToken = this.#spellingOf(json);
     this.#hasByteFallback = JSON.stringify(json.decoder).includes('"ByteFallback"');
+  }
+
+  get fingerprint(): string {
+    const { json } = this.source;
+    // What stands around a text does not change the text's own ids.
+    this.#fingerprint ??= createHash("sha256")
+      .update(JSON.stringify([{ ...json, post_processor: null }, this.special]))
+      .digest("hex");
+    return this.#fingerprint;
   }
 
   encode(text: string, options: EncodeOptions = {}): Uint32Array {
@@ -268,7 +294,7 @@ class RunningTokenizer implements Tokenizer {
     const kept: number[] = [];
     for (const id of ids) if (this.#isShown(id, options.skipSpecialTokens === true)) kept.push(id);
     if (kept.length === 0) return "";
-    if (this.#bytes === undefined) return this.#decodeTokens(kept);
+    if (this.#bytesOfToken === undefined) return this.#decodeTokens(kept);
     return new TextDecoder("utf-8", { ignoreBOM: true }).decode(
       Buffer.concat(kept.map((id) => this.#bytesOf(id))),
     );
@@ -277,7 +303,7 @@ class RunningTokenizer implements Tokenizer {
   streamDecoder(options: StreamOptions = {}) {
     const skip = options.skipSpecialTokens === true;
     const inner =
-      this.#bytes === undefined
+      this.#bytesOfToken === undefined
         ? windowStreamDecoder(
             (ids) => (ids.length === 0 ? "" : this.#decodeTokens(ids)),
             this.#contextOf(options.context ?? [], skip),
@@ -302,13 +328,13 @@ class RunningTokenizer implements Tokenizer {
   }
 
   idOf(token: string): number | undefined {
-    return this.#idOf.get(token);
+    return this.#addedIds.get(token) ?? this.#vocab.get(token);
   }
 
   bytesOf(id: number): Uint8Array | undefined {
     const token = this.#tokens[id];
     if (token === undefined || this.#specialIds.has(id)) return undefined;
-    if (this.#bytes !== undefined) return this.#bytes[id];
+    if (this.#bytesOfToken !== undefined) return this.#bytesOf(id);
     const byte = this.#hasByteFallback ? fallbackByte(token) : undefined;
     if (byte !== undefined) return Uint8Array.of(byte);
     this.#neighbours ??= this.#plainIds(NEIGHBOURS);
@@ -392,7 +418,13 @@ class RunningTokenizer implements Tokenizer {
   }
 
   #bytesOf(id: number): Uint8Array {
-    return this.#bytes?.[id] ?? new Uint8Array(0);
+    const known = this.#bytes[id];
+    if (known !== undefined) return known;
+    const token = this.#tokens[id];
+    const bytes =
+      (token === undefined ? undefined : this.#bytesOfToken?.(token)) ?? new Uint8Array(0);
+    this.#bytes[id] = bytes;
+    return bytes;
   }
 
   /** Spaces before punctuation stay: decoding is the inverse of encoding, whatever clean_up_tokenization_spaces says. */
@@ -401,17 +433,13 @@ class RunningTokenizer implements Tokenizer {
     return this.#decoder === undefined ? tokens.join(" ") : this.#decoder(tokens).join("");
   }
 
-  #bytesOfTokens(json: TokenizerJson): readonly (Uint8Array | undefined)[] | undefined {
-    const kind = json.decoder?.type;
+  #spellingOf({ decoder }: TokenizerFrame): ((token: string) => Uint8Array) | undefined {
+    const kind = decoder?.type;
     if (kind !== "ByteLevel" && kind !== "Fuse") return undefined;
-    return this.#tokens.map((token) => {
-      if (token === undefined) return undefined;
-      const spelled =
-        kind === "ByteLevel" && !this.#addedContents.has(token)
-          ? bytesOfSpelling(token)
-          : undefined;
-      return spelled ?? new TextEncoder().encode(token);
-    });
+    return (token) => {
+      const isSpelt = kind === "ByteLevel" && !this.#addedContents.has(token);
+      return (isSpelt ? bytesOfSpelling(token) : undefined) ?? new TextEncoder().encode(token);
+    };
   }
 }
 
@@ -424,8 +452,29 @@ export function runTokenizer(
   config: TokenizerConfigJson,
   where: string,
 ): Tokenizer {
+  return setUp(where, () => {
+    const vocab = vocabularyOf(json);
+    return { frame: json, vocab, model: modelOf(json, vocab), source: { json, config } };
+  });
+}
+
+/** What a tokenizer without a file is made of; `source` may be written when it is asked for. */
+export interface ScoredTokenizerParts extends Pick<RunningParts, "frame" | "vocab" | "source"> {
+  readonly merges: BpeMerges;
+  readonly where: string;
+}
+
+/** As `runTokenizer` for a byte-pair encoding whose merges nobody has listed yet. */
+export function runScoredTokenizer({ merges, where, ...parts }: ScoredTokenizerParts): Tokenizer {
+  return setUp(where, () => ({
+    ...parts,
+    model: new BpeModel(parts.frame.model, parts.vocab, merges),
+  }));
+}
+
+function setUp(where: string, parts: () => RunningParts): Tokenizer {
   try {
-    return new RunningTokenizer(json, config);
+    return new RunningTokenizer(parts());
   } catch (error) {
     throw new TextError(
       error instanceof TextError ? error.code : "text.tokenizer.component",

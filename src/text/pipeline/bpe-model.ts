@@ -1,10 +1,11 @@
 import { isLowSurrogate } from "../surrogates.ts";
 import { TextError } from "../errors.ts";
-import type { ModelJson } from "../tokenizer-json.ts";
+import type { TokenizerFrame } from "../tokenizer-json.ts";
 import { BpeStream } from "./bpe-stream.ts";
 import type { EncodedWindow } from "./bpe-stream.ts";
 import type { IdList } from "./id-list.ts";
 import { MergeTable } from "./merge-table.ts";
+import type { BpeMerges } from "./merge-table.ts";
 import { Merger } from "./merger.ts";
 import type { PieceStream, WordModel } from "./word-model.ts";
 import { WordMemory } from "./word-memory.ts";
@@ -12,14 +13,10 @@ import { WordMemory } from "./word-memory.ts";
 /** Longer stretches without a place to cut are encoded window by window. */
 const LONGEST_WORD = 1 << 13;
 const JOIN_BITS = 20;
+/** Characters that are encoded before everything is prepared that makes many of them quick. */
+const FEW_CHARACTERS = 2048;
 
-interface Merge {
-  readonly left: number;
-  readonly right: number;
-  readonly merged: number;
-}
-
-function byteToken(byte: number): string {
+export function byteToken(byte: number): string {
   return `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
 }
 
@@ -39,7 +36,9 @@ export class BpeModel implements WordModel {
   readonly openStream?: () => PieceStream;
   readonly canCutAt?: (piece: string, index: number) => boolean;
   readonly #vocab: ReadonlyMap<string, number>;
-  readonly #merger: Merger;
+  readonly #merges: BpeMerges;
+  #merger: Merger | undefined;
+  #few: Merger | undefined;
   readonly #prefix: string;
   readonly #suffix: string;
   readonly #ignoreMerges: boolean;
@@ -50,7 +49,9 @@ export class BpeModel implements WordModel {
   /** Id of each character of the basic plane as a word of its own, -1 where it has none. */
   readonly #basicIds = new Int32Array(1 << 16).fill(-1);
   /** A bit for each pair of characters that some merge may join; pairs share bits, which only forgoes a cut. */
-  readonly #joins = new Uint32Array((1 << JOIN_BITS) / 32);
+  #joins: Uint32Array | undefined;
+  /** Characters that may still be encoded unprepared. */
+  #fewLeft = FEW_CHARACTERS;
   readonly #cuts: boolean;
   /** Whether every character has an id or the ids of its bytes. */
   readonly #spellsAll: boolean;
@@ -58,8 +59,14 @@ export class BpeModel implements WordModel {
   #symbols = new Int32Array(256);
   #sizes = new Int32Array(256);
 
-  constructor(model: ModelJson, vocab: ReadonlyMap<string, number>) {
+  /** `model`: its fields but for vocabulary and merges, which are given. */
+  constructor(
+    model: TokenizerFrame["model"],
+    vocab: ReadonlyMap<string, number>,
+    merges: BpeMerges,
+  ) {
     this.#vocab = vocab;
+    this.#merges = merges;
     this.#prefix = affix(model["continuing_subword_prefix"]);
     this.#suffix = affix(model["end_of_word_suffix"]);
     this.#ignoreMerges = model["ignore_merges"] === true;
@@ -74,19 +81,15 @@ export class BpeModel implements WordModel {
         { remedy: "Set it to null for the tokens of the whole vocabulary." },
       );
     }
-    const merges = this.#mergesOf(model);
-    this.#merger = new Merger(new MergeTable(merges));
     for (const [token, id] of vocab) {
       if (token.length === 1) this.#basicIds[token.charCodeAt(0)] = id;
     }
     this.#byteIds = model["byte_fallback"] === true ? this.#idsOfBytes() : undefined;
     this.#spellsAll = this.#byteIds?.includes(-1) === false;
     // Merges of tokens that stand for no text of their own join what no pair of characters shows.
-    const special = new Set([...(this.#byteIds ?? []), this.#unknownId]);
-    const isPlain = merges.every(({ left, right }) => !special.has(left) && !special.has(right));
+    const isPlain = !merges.takes(new Set([...(this.#byteIds ?? []), this.#unknownId]));
     this.#cuts = this.#prefix === "" && this.#suffix === "" && isPlain;
     if (this.#cuts) {
-      this.#noteJoins(model);
       this.openStream = () => new BpeStream(this.#windows());
       if (!this.#ignoreMerges) this.canCutAt = (piece, index) => this.#canCutAt(piece, index);
     }
@@ -100,10 +103,13 @@ export class BpeModel implements WordModel {
         return;
       }
     }
-    if (!this.#cuts) {
+    // Cuts change no id: a few characters do without, and what finds them is not prepared for a prompt alone.
+    if (!this.#cuts || piece.length <= this.#fewLeft) {
+      this.#fewLeft -= piece.length;
       this.#encodeWord(piece, ids);
       return;
     }
+    this.#fewLeft = 0;
     let start = 0;
     let before = piece.codePointAt(0) ?? 0;
     for (let at = before > 0xffff ? 2 : 1; at < piece.length;) {
@@ -146,18 +152,32 @@ export class BpeModel implements WordModel {
   #encodeWord(word: string, ids: IdList): void {
     this.#reserve(word);
     const count = this.#symbolsOf(word);
-    const length = this.#merger.merge(this.#symbols, this.#sizes, count);
+    const length = this.#mergerOf().merge(this.#symbols, this.#sizes, count);
     for (let at = 0; at < length; at++) ids.push(this.#symbols[at] ?? 0);
   }
 
+  /** Over all merges, or for a few characters over those that are found one by one. */
+  #mergerOf(): Merger {
+    const { single } = this.#merges;
+    const isFew = single !== undefined && this.#fewLeft > 0;
+    if (isFew) {
+      this.#few ??= new Merger(single);
+      return this.#few;
+    }
+    this.#merger ??= new Merger(new MergeTable(this.#merges.triples()));
+    return this.#merger;
+  }
+
   #windows() {
+    // Streams are for many characters.
+    this.#fewLeft = 0;
     return {
       encode: (text: string): EncodedWindow => {
         this.#reserve(text);
         const ends = new Int32Array(this.#symbols.length);
         const count = this.#symbolsOf(text, ends);
         const symbols = this.#symbols.slice(0, count);
-        const length = this.#merger.merge(this.#symbols, this.#sizes, count);
+        const length = this.#mergerOf().merge(this.#symbols, this.#sizes, count);
         return {
           symbols,
           symbolEnds: ends.subarray(0, count),
@@ -168,7 +188,7 @@ export class BpeModel implements WordModel {
       staysApart: (symbols: Int32Array, first: number): boolean => {
         const work = symbols.slice();
         const sizes = new Int32Array(work.length);
-        return this.#merger.merge(work, sizes, work.length) === 2 && sizes[0] === first;
+        return this.#mergerOf().merge(work, sizes, work.length) === 2 && sizes[0] === first;
       },
       isUnknown: (id: number): boolean => id === this.#unknownId,
     };
@@ -230,39 +250,29 @@ export class BpeModel implements WordModel {
     this.#sizes = new Int32Array(2 * most);
   }
 
-  #mergesOf(model: ModelJson): Merge[] {
-    const skipped = this.#prefix.length;
-    return (model.merges ?? []).map((merge, index): Merge => {
-      const [leftToken = "", rightToken = ""] =
-        typeof merge === "string" ? merge.split(" ") : merge;
-      const left = this.#vocab.get(leftToken);
-      const right = this.#vocab.get(rightToken);
-      const joined = leftToken + rightToken.slice(skipped);
-      const merged = this.#vocab.get(joined);
-      if (left === undefined || right === undefined || merged === undefined) {
-        throw new TextError(
-          "text.tokenizer.merge",
-          `model.merges[${index}] needs ${JSON.stringify(joined)}, which is not in model.vocab`,
-        );
-      }
-      return { left, right, merged };
-    });
-  }
-
   #idsOfBytes(): Int32Array {
     return Int32Array.from({ length: 256 }, (_, byte) => this.#vocab.get(byteToken(byte)) ?? -1);
   }
 
-  #noteJoins(model: ModelJson): void {
-    for (const merge of model.merges ?? []) {
-      const [left = "", right = ""] = typeof merge === "string" ? merge.split(" ") : merge;
-      const bit = joinBit(lastCharacter(left), right.codePointAt(0) ?? 0);
-      this.#joins[bit >>> 5] = (this.#joins[bit >>> 5] ?? 0) | (1 << (bit & 31));
+  #joinsOf(): Uint32Array {
+    const joins = new Uint32Array((1 << JOIN_BITS) / 32);
+    const firsts: number[] = [];
+    const lasts: number[] = [];
+    for (const [token, id] of this.#vocab) {
+      firsts[id] = token.codePointAt(0) ?? 0;
+      lasts[id] = lastCharacter(token);
     }
+    const triples = this.#merges.triples();
+    for (let at = 0; at < triples.length; at += 3) {
+      const bit = joinBit(lasts[triples[at] ?? 0] ?? 0, firsts[triples[at + 1] ?? 0] ?? 0);
+      joins[bit >>> 5] = (joins[bit >>> 5] ?? 0) | (1 << (bit & 31));
+    }
+    return joins;
   }
 
   #canSeparate(before: number, after: number): boolean {
     const bit = joinBit(before, after);
+    this.#joins ??= this.#joinsOf();
     if ((((this.#joins[bit >>> 5] ?? 0) >>> (bit & 31)) & 1) === 1) return false;
     // Unknown characters are fused with their unknown neighbours.
     if (this.#spellsAll || (!this.#fusesUnknown && this.#byteIds === undefined)) return true;

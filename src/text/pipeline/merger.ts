@@ -1,4 +1,4 @@
-import type { MergeTable } from "./merge-table.ts";
+import type { Merges } from "./merge-table.ts";
 
 /** Up to this many symbols, looking at all pairs again is faster than a queue. */
 const FEW_SYMBOLS = 32;
@@ -10,14 +10,14 @@ const POSITION_RANGE = 2 ** 26;
  * scratch memory from one call to the next.
  */
 export class Merger {
-  readonly #table: MergeTable;
+  readonly #table: Merges;
   #slots = new Int32Array(FEW_SYMBOLS);
   #next = new Int32Array(0);
   #previous = new Int32Array(0);
   #heap = new Float64Array(0);
   #heapLength = 0;
 
-  constructor(table: MergeTable) {
+  constructor(table: Merges) {
     this.#table = table;
   }
 
