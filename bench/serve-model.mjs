@@ -1,6 +1,8 @@
 // What the benches of the server share: a model folder, a server as a process of its own, clients.
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { Agent, request } from "node:http";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { initialiseWeight, modelOf, saveWeights, writeModelConfig } from "../dist/model/index.js";
@@ -81,39 +83,51 @@ export function processOf(child) {
   };
 }
 
-/** A streamed completion: its text, its pieces, and when the first of them came. */
-export async function complete(url, body) {
+// A connection for each client, which stays open: what is measured is the server.
+const agent = new Agent({ keepAlive: true });
+
+/**
+ * A completion as bytes: streamed unless `stream` is false. Nothing is read in them until all have come, since a client
+ * takes processor time from the server beside it.
+ */
+export async function ask(url, body) {
   const startedMs = performance.now();
-  const response = await fetch(`${url}/completions`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ model: "bench", stream: true, ...body }),
+  const content = JSON.stringify({ model: "bench", stream: true, ...body });
+  const headers = { "Content-Type": "application/json", "Content-Length": content.length };
+  const sent = request(`${url}/completions`, { method: "POST", agent, headers });
+  sent.end(content);
+  const [response] = await once(sent, "response");
+  const chunks = [];
+  let firstMs = NaN;
+  response.on("data", (chunk) => {
+    if (chunks.length === 0) firstMs = performance.now() - startedMs;
+    chunks.push(chunk);
   });
-  if (!response.ok) throw new Error(`${response.status}: ${await response.text()}`);
-  let firstMs;
+  await once(response, "end");
+  const elapsedMs = performance.now() - startedMs;
+  const text = Buffer.concat(chunks).toString("utf8");
+  if (response.statusCode !== 200) throw new Error(`${response.statusCode}: ${text}`);
+  return { text, firstMs, elapsedMs };
+}
+
+/** The events of a streamed answer without what ends it. Throws where it did not end, or with an error. */
+export function eventsOf(text) {
+  const events = text.split("\n\n").map((event) => event.replace(/^data: /, ""));
+  if (events.at(-2) !== "[DONE]")
+    throw new Error(`an answer that did not end: ${text.slice(-200)}`);
+  return events.slice(0, -2);
+}
+
+/** A streamed completion: its text, and when the first piece of it came. */
+export async function complete(url, body) {
+  const { text: answer, firstMs, elapsedMs } = await ask(url, body);
   let text = "";
-  let buffered = "";
-  let isDone = false;
   let reason = null;
-  for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
-    buffered += chunk;
-    const events = buffered.split("\n\n");
-    buffered = events.pop();
-    for (const event of events) {
-      const data = event.replace(/^data: /, "");
-      if (data === "[DONE]") isDone = true;
-      else {
-        const { choices, error } = JSON.parse(data);
-        if (error) throw new Error(error.message);
-        const [choice] = choices;
-        if (choice?.text) {
-          firstMs ??= performance.now() - startedMs;
-          text += choice.text;
-        }
-        reason = choice?.finish_reason ?? reason;
-      }
-    }
+  for (const { choices, error } of eventsOf(answer).map((event) => JSON.parse(event))) {
+    if (error) throw new Error(error.message);
+    text += choices[0]?.text ?? "";
+    reason = choices[0]?.finish_reason ?? reason;
   }
-  if (!isDone || reason === null) throw new Error("an answer that did not end");
-  return { text, firstMs: firstMs ?? NaN, elapsedMs: performance.now() - startedMs };
+  if (reason === null) throw new Error("an answer without a reason for its end");
+  return { text, firstMs, elapsedMs };
 }

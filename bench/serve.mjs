@@ -1,6 +1,6 @@
-// Requests and tokens a second of `anecdote serve` at 1, 8 and 32 clients, time to the first token and memory, against
-// `anecdote generate` and, where its path is given, llama.cpp's server. Rounds are interleaved; medians are told. Processor
-// time counts where the machine is shared.
+// Requests and tokens a second of `anecdote serve` at 1, 8 and 32 clients, whole answers and streamed ones, time to the
+// first token and memory, against `anecdote generate` and, where its path is given, llama.cpp's server. Rounds are
+// interleaved; medians are told. Processor time counts where the machine is shared.
 // Usage: node bench/serve.mjs [--preset stories15M | --model DIR] [--rounds 5] [--tokens 100] [--clients 1,8,32]
 //        [--llama-server PATH --gguf FILE] [--json]
 import { execFile, spawn } from "node:child_process";
@@ -11,7 +11,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs, promisify } from "node:util";
 import { median } from "./median.mjs";
-import { complete, drawnModelFolder, processOf, startServer } from "./serve-model.mjs";
+import { ask, drawnModelFolder, eventsOf, processOf, startServer } from "./serve-model.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -62,19 +62,18 @@ async function startLlama() {
 }
 
 /** So many clients, each with a request after the other. */
-async function measure(server, clientCount, isWarmUp) {
-  const requestCount = Math.max(2, Math.ceil(8 / clientCount));
+async function measure(server, { clientCount, isStreamed }, isWarmUp) {
+  const requestCount = isWarmUp ? 1 : Math.max(2, Math.ceil(8 / clientCount));
   const before = { ms: performance.now(), cpuMs: server.cpuMs() };
+  const clientBefore = process.cpuUsage();
   const answers = await Promise.all(
     Array.from({ length: clientCount }, async (_, client) => {
       const own = [];
-      for (let request = 0; request < (isWarmUp ? 1 : requestCount); request++)
+      for (let number = 0; number < requestCount; number++)
         own.push(
-          await complete(server.url, {
-            prompt: promptOf(client),
-            max_tokens: tokenCount,
-            temperature: 0,
-            ignore_eos: true,
+          await ask(server.url, {
+            ...{ prompt: promptOf(client), max_tokens: tokenCount, stream: isStreamed },
+            ...{ temperature: 0, ignore_eos: true },
           }),
         );
       return own;
@@ -82,11 +81,20 @@ async function measure(server, clientCount, isWarmUp) {
   );
   const all = answers.flat();
   const elapsedMs = performance.now() - before.ms;
+  const { user, system } = process.cpuUsage(clientBefore);
+  const cpuMs = server.cpuMs() - before.cpuMs;
+  for (const { text } of all) {
+    // An event a token, and one that tells why it ends; llama.cpp's server joins some.
+    if (isStreamed) eventsOf(text);
+    else if (JSON.parse(text).usage.completion_tokens !== tokenCount)
+      throw new Error(`an answer of other than ${tokenCount} tokens: ${text.slice(0, 500)}`);
+  }
   return {
     tokensPerSecond: (all.length * tokenCount * 1000) / elapsedMs,
     requestsPerSecond: (all.length * 1000) / elapsedMs,
-    cpuMsPerToken: (server.cpuMs() - before.cpuMs) / (all.length * tokenCount),
-    firstTokenMs: median(all.map(({ firstMs }) => firstMs)),
+    cpuMsPerToken: cpuMs / (all.length * tokenCount),
+    clientCpuMsPerToken: (user + system) / 1000 / (all.length * tokenCount),
+    firstTokenMs: isStreamed ? median(all.map(({ firstMs }) => firstMs)) : undefined,
     residentBytes: server.residentBytes(),
   };
 }
@@ -109,21 +117,22 @@ for (let round = 0; round <= roundCount; round++) {
   if (!isWarmUp) generated.perSecond.push(alone);
   for (const server of servers) {
     for (const clientCount of clientCounts) {
-      const result = await measure(server, clientCount, isWarmUp);
-      const key = `${server.name} ${clientCount}`;
-      if (!isWarmUp) results.set(key, [...(results.get(key) ?? []), result]);
+      for (const isStreamed of [false, true]) {
+        const result = await measure(server, { clientCount, isStreamed }, isWarmUp);
+        const key = JSON.stringify({ name: server.name, clients: clientCount, isStreamed });
+        if (!isWarmUp) results.set(key, [...(results.get(key) ?? []), result]);
+      }
     }
   }
 }
 const rows = [...results].map(([key, all]) => {
-  const [name, clients] = key.split(" ");
   const of = (field) => median(all.map((result) => result[field]));
   return {
-    name,
-    clients: Number(clients),
+    ...JSON.parse(key),
     tokensPerSecond: of("tokensPerSecond"),
     requestsPerSecond: of("requestsPerSecond"),
     cpuMsPerToken: of("cpuMsPerToken"),
+    clientCpuMsPerToken: of("clientCpuMsPerToken"),
     firstTokenMs: of("firstTokenMs"),
     residentBytes: of("residentBytes"),
     rounds: all.map(({ tokensPerSecond }) => tokensPerSecond),
@@ -131,19 +140,23 @@ const rows = [...results].map(([key, all]) => {
 });
 for (const server of servers) await server.stop();
 rmSync(temporary, { recursive: true, force: true });
-const single = rows.find(({ name, clients }) => name === "anecdote" && clients === 1);
 const alone = median(generated.perSecond);
+const oneClientOf = (row) =>
+  rows.find(
+    ({ name, clients, isStreamed }) =>
+      name === row.name && clients === 1 && isStreamed === row.isStreamed,
+  );
 const report = {
   model: values.model ?? values.preset,
   machine: { processor: cpus()[0]?.model, cores: cpus().length, load: loadavg()[0] },
   tokens: tokenCount,
   generateTokensPerSecond: alone,
-  oneClientOfGenerate: single === undefined ? undefined : single.tokensPerSecond / alone,
   readyBytes,
   rows: rows.map((row) => {
-    const one = rows.find(({ name, clients }) => name === row.name && clients === 1);
+    const one = oneClientOf(row);
     return {
       ...row,
+      ofGenerate: row.tokensPerSecond / alone,
       timesOneClient: one && row.tokensPerSecond / one.tokensPerSecond,
       timesOneClientByProcessor: one && one.cpuMsPerToken / row.cpuMsPerToken,
     };
@@ -155,12 +168,17 @@ else {
   console.log(
     `${report.model}, ${tokenCount} tokens a request, ${processor}, ${cores} cores, load ${load.toFixed(1)}`,
   );
-  const share = (report.oneClientOfGenerate ?? NaN).toFixed(2);
-  console.log(`generate: ${alone.toFixed(0)} tokens/s; one client gets ${share} of it`);
+  console.log(`generate: ${alone.toFixed(0)} tokens/s`);
   for (const row of report.rows) {
-    const times = `${(row.timesOneClient ?? NaN).toFixed(1)} times one client (${(row.timesOneClientByProcessor ?? NaN).toFixed(1)} by processor time)`;
+    const times =
+      row.clients === 1
+        ? `${row.ofGenerate.toFixed(2)} of generate`
+        : `${(row.timesOneClient ?? NaN).toFixed(2)} times one client (${(row.timesOneClientByProcessor ?? NaN).toFixed(2)} by processor time)`;
+    const how = row.isStreamed
+      ? `streamed, first token after ${row.firstTokenMs.toFixed(0)} ms`
+      : "whole answers";
     console.log(
-      `${row.name}, ${String(row.clients).padStart(2)} clients: ${row.tokensPerSecond.toFixed(0)} tokens/s, ${times}, ${row.requestsPerSecond.toFixed(1)} requests/s, ${row.cpuMsPerToken.toFixed(2)} ms of processor a token, first token after ${row.firstTokenMs.toFixed(0)} ms, ${(row.residentBytes / 2 ** 20).toFixed(0)} MiB`,
+      `${row.name}, ${String(row.clients).padStart(2)} clients, ${how}: ${row.tokensPerSecond.toFixed(0)} tokens/s, ${times}, ${row.requestsPerSecond.toFixed(1)} requests/s, ${row.cpuMsPerToken.toFixed(2)} ms of processor a token and the client's ${row.clientCpuMsPerToken.toFixed(2)}, ${(row.residentBytes / 2 ** 20).toFixed(0)} MiB`,
     );
   }
 }

@@ -30,6 +30,7 @@ const SERVE_DEFAULTS = {
   max_texts: 8,
   max_waiting: 64,
   prefix_cache: 256,
+  stream_interval: 10,
   max_request: 8,
   grace: 30,
 } as const;
@@ -74,6 +75,10 @@ const SERVE_OPTIONS = {
     minimum: 0,
     maximum: 1_048_576,
   }),
+  stream_interval: numberOption(
+    "milliseconds in which pieces of streamed texts wait to leave together; 0 sends each",
+    { ...LIMITS, minimum: 0, maximum: 10_000 },
+  ),
   max_request: numberOption("MiB of a request", { ...LIMITS, minimum: 0.001, maximum: 1024 }),
   grace: numberOption("seconds that answers have to end when the server is stopped", {
     ...LIMITS,
@@ -154,6 +159,7 @@ async function serve(values: Values, flags: ServeFlags): Promise<number> {
         maximumTexts: values.max_texts ?? SERVE_DEFAULTS.max_texts,
         maximumWaiting: values.max_waiting ?? SERVE_DEFAULTS.max_waiting,
         prefixCacheBytes: (values.prefix_cache ?? SERVE_DEFAULTS.prefix_cache) * MEBIBYTE,
+        streamIntervalMs: values.stream_interval,
         onProgress: (text) => status.show(text, true),
       },
       address: { host, port },

@@ -37,8 +37,8 @@ export interface Gauges {
 
 /** Times of one request for texts. */
 export interface TextTiming {
-  /** A piece of a text has come. */
-  readonly piece: () => void;
+  /** A piece of a text has come, so many milliseconds after the text's last one was written. */
+  readonly piece: (sinceMs?: number) => void;
   readonly ended: (results: readonly TextResult[]) => void;
 }
 
@@ -60,13 +60,12 @@ export class ServerMetrics {
 
   textsAsked(): TextTiming {
     const askedMs = performance.now();
-    let lastMs: number | undefined;
+    let hasBegun = false;
     return {
-      piece: () => {
-        const nowMs = performance.now();
-        if (lastMs === undefined) this.#firstToken.observe((nowMs - askedMs) / 1000);
-        else this.#betweenTokens.observe((nowMs - lastMs) / 1000);
-        lastMs = nowMs;
+      piece: (sinceMs) => {
+        if (!hasBegun) this.#firstToken.observe((performance.now() - askedMs) / 1000);
+        hasBegun = true;
+        if (sinceMs !== undefined) this.#betweenTokens.observe(sinceMs / 1000);
       },
       ended: (results) => {
         this.#duration.observe((performance.now() - askedMs) / 1000);
@@ -113,7 +112,7 @@ export class ServerMetrics {
       [
         "anecdote_time_between_tokens_seconds",
         "histogram",
-        "from one piece of a request's texts to the next",
+        "from one piece of a text to the next, as they are written",
         this.#betweenTokens.lines("anecdote_time_between_tokens_seconds"),
       ],
       [

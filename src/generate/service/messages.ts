@@ -23,6 +23,8 @@ export interface ServiceSettings extends EngineSettings {
   readonly maximumTexts: number;
   /** Bytes of caches that are kept of finished texts. */
   readonly prefixCacheBytes: number;
+  /** Pieces of texts wait so long for others to leave with, in milliseconds; a text's first one does not. Default 10. */
+  readonly streamIntervalMs?: number | undefined;
 }
 
 /** What is continued. */
@@ -86,6 +88,8 @@ export interface TextPiece {
   readonly choice: number;
   readonly text: string;
   readonly tokens: readonly TextToken[];
+  /** From the text's last piece to this one, in milliseconds, as they were written; absent for its first. */
+  readonly sinceMs?: number;
 }
 
 /** How one of a request's texts ended. */

@@ -10,9 +10,13 @@ import type {
   TextPiece,
   ToWorker,
 } from "./messages.ts";
+import { PieceBox } from "./piece-box.ts";
 import { TextWriter } from "./text-writer.ts";
 
 const settings = workerData as ServiceSettings;
+
+/** Shorter than a screen takes to show another picture. */
+const STREAM_INTERVAL_MS = 10;
 
 function post(message: FromWorker): void {
   parentPort?.postMessage(message);
@@ -30,36 +34,36 @@ function fail(error: unknown, at: { readonly id?: number; readonly counts?: Serv
   });
 }
 
-/** Pieces of one step, which leave in one message. */
-let pieces: { readonly id: number; readonly piece: TextPiece }[] = [];
-
-function flush(writer: TextWriter): void {
-  if (pieces.length === 0) return;
-  post({ kind: "pieces", pieces, counts: writer.counts });
-  pieces = [];
-}
-
 async function serve(writer: TextWriter): Promise<void> {
   const aborts = new Map<number, AbortController>();
+  const box = new PieceBox<{ readonly id: number; readonly piece: TextPiece }>({
+    intervalMs: settings.streamIntervalMs ?? STREAM_INTERVAL_MS,
+    send: (pieces) => post({ kind: "pieces", pieces, counts: writer.counts }),
+  });
   const write = async ({ id, request }: ToWorker & { readonly kind: "write" }): Promise<void> => {
     const abort = new AbortController();
     aborts.set(id, abort);
+    /** When the last piece of each of its texts came. */
+    const lastMs = new Map<number, number>();
     try {
       const result = await writer.write(
         request,
         {
           onBegun: (begin) => post({ kind: "begun", id, begin }),
           onPiece: (piece) => {
-            if (pieces.length === 0) queueMicrotask(() => flush(writer));
-            pieces.push({ id, piece });
+            const nowMs = performance.now();
+            const before = lastMs.get(piece.choice);
+            lastMs.set(piece.choice, nowMs);
+            const since = before === undefined ? {} : { sinceMs: nowMs - before };
+            box.add({ id, piece: { ...piece, ...since } }, before === undefined);
           },
         },
         abort.signal,
       );
-      flush(writer);
+      box.flush();
       post({ kind: "ended", id, result, counts: writer.counts });
     } catch (error) {
-      flush(writer);
+      box.flush();
       fail(error, { id, counts: writer.counts });
     } finally {
       aborts.delete(id);

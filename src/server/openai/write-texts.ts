@@ -49,7 +49,7 @@ export async function writeTexts(
             {
               onBegun: (begin) => begun(index, begin),
               onPiece: (piece) => {
-                timing.piece();
+                timing.piece(piece.sinceMs);
                 onPiece?.({ ...piece, choice: index * request.count + piece.choice });
               },
             },
