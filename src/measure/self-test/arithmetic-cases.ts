@@ -1,6 +1,6 @@
 import { narrowSum } from "../../engine/sim/probe.ts";
 import { roundToFloat16 } from "../../util/float16.ts";
-import { given, integerProduct, matmulOf } from "./arithmetic-programs.ts";
+import { binaryProgram, integerProduct, matmulOf, matmulProgram } from "./arithmetic-programs.ts";
 import { padded, program } from "./number-case.ts";
 import type { NumberCase } from "./number-case.ts";
 import { PRODUCT_CASES } from "./product-cases.ts";
@@ -25,9 +25,7 @@ const SUM_CASES: readonly NumberCase[] = [
       "reduce.sum",
       {
         build: () =>
-          program([[1, 4096]], (f, x) =>
-            f.op("reduce_sum", { x: given(x), axes: [1], keep_dims: true }),
-          ),
+          program([[1, 4096]], (f, x) => f.op("reduce_sum", { x, axes: [1], keep_dims: true })),
         inputs: [NARROW],
       },
       [EXACT_SUM],
@@ -45,9 +43,7 @@ const SUM_CASES: readonly NumberCase[] = [
     "reduce.sum",
     {
       build: () =>
-        program([[1, 8]], (f, x) =>
-          f.op("reduce_sum", { x: given(x), axes: [1], keep_dims: true }),
-        ),
+        program([[1, 8]], (f, x) => f.op("reduce_sum", { x, axes: [1], keep_dims: true })),
       inputs: [[257, 256, 256, 256, 256, 256, 256, 256]],
     },
     [2048],
@@ -70,7 +66,7 @@ const SUM_CASES: readonly NumberCase[] = [
     {
       build: () =>
         program([[1, 32]], (f, x) => {
-          const narrow = f.op("quantize", { input: given(x), scale: 1, output_dtype: "int8" });
+          const narrow = f.op("quantize", { input: x, scale: 1, output_dtype: "int8" });
           return f.op("dequantize", { input: narrow, scale: 1 });
         }),
       inputs: [padded(32, [0.5, 1.5, 2.5, -0.5])],
@@ -120,15 +116,7 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
     group: "arithmetic",
     title: "A matmul with ones sums 4096 numbers exactly, 1 beside 2048 included",
     source: `${CLIFFS}: 16384 ones are exact`,
-    build: () =>
-      program(
-        [
-          [1, 4096],
-          [4096, 32],
-        ],
-        (f, x, y) =>
-          f.op("matmul", { x: given(x), y: given(y), transpose_x: false, transpose_y: false }),
-      ),
+    build: () => matmulProgram(1, 4096, 32),
     inputs: [NARROW, padded(4096 * 32, [], 1)],
     right: [EXACT_SUM],
     documented: () => [EXACT_SUM],
@@ -139,15 +127,7 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
     group: "arithmetic",
     title: "A matmul of 16384 ones with ones gives 16384",
     source: CLIFFS,
-    build: () =>
-      program(
-        [
-          [1, 16384],
-          [16384, 32],
-        ],
-        (f, x, y) =>
-          f.op("matmul", { x: given(x), y: given(y), transpose_x: false, transpose_y: false }),
-      ),
+    build: () => matmulProgram(1, 16384, 32),
     inputs: [padded(16384, [], 1), padded(16384 * 32, [], 1)],
     right: [16384],
     documented: () => [16384],
@@ -158,7 +138,7 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
     group: "arithmetic",
     title: "Numbers below 2^-14 are kept, not flushed to zero",
     source: "ANEForge matrix-product errors: variants that flush do not fit",
-    build: () => program([[1, 32]], (f, x) => f.op("mul", { x: given(x), y: 0.5 })),
+    build: () => program([[1, 32]], (f, x) => f.op("mul", { x, y: 0.5 })),
     inputs: [padded(32, [2 ** -16, 2 ** -20, -(2 ** -23)])],
     right: [2 ** -17, 2 ** -21, -(2 ** -24)],
     documented: () => [2 ** -17, 2 ** -21, -(2 ** -24)],
@@ -170,14 +150,7 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
     title: "Infinity minus infinity is not NaN",
     source: "ANEForge: NaN is not propagated",
     level: "thorough",
-    build: () =>
-      program(
-        [
-          [1, 32],
-          [1, 32],
-        ],
-        (f, x, y) => f.op("sub", { x: given(x), y: given(y) }),
-      ),
+    build: () => binaryProgram("sub", [1, 32]),
     inputs: [padded(32, [Infinity, -Infinity]), padded(32, [Infinity, -Infinity])],
     right: [NaN, NaN],
     documented: () => "wrong",
@@ -189,7 +162,7 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
     title: "log of infinity is 0",
     source: "ANEForge: NaN is not propagated",
     level: "thorough",
-    build: () => program([[1, 32]], (f, x) => f.op("log", { x: given(x), epsilon: 2 ** -24 })),
+    build: () => program([[1, 32]], (f, x) => f.op("log", { x, epsilon: 2 ** -24 })),
     inputs: [padded(32, [Infinity], 1)],
     right: [Infinity],
     documented: () => [0],
@@ -200,14 +173,7 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
     group: "arithmetic",
     title: "An elementwise product beyond 65504 is infinite",
     source: "ANEForge: may come back as -52416",
-    build: () =>
-      program(
-        [
-          [1, 32],
-          [1, 32],
-        ],
-        (f, x, y) => f.op("mul", { x: given(x), y: given(y) }),
-      ),
+    build: () => binaryProgram("mul", [1, 32]),
     inputs: [padded(32, [300, -300, 60000]), padded(32, [300, 300, 2])],
     right: [Infinity, -Infinity, Infinity],
     documented: () => [Infinity, -Infinity, Infinity],

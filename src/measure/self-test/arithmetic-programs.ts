@@ -1,4 +1,6 @@
+import type { FunctionBuilder } from "../../mil/builder.ts";
 import { tensorLiteral } from "../../mil/literal.ts";
+import type { MilFunction, Value } from "../../mil/program.ts";
 import { constant, padded, program } from "./number-case.ts";
 import type { NumberCase } from "./number-case.ts";
 
@@ -7,30 +9,44 @@ export type Products = readonly (readonly [number, number])[];
 
 export const DEPTH = 32;
 
-export const POINTWISE = {
-  strides: [1, 1],
-  pad_type: "valid",
-  pad: [0, 0, 0, 0],
-  dilations: [1, 1],
-  groups: 1,
-} as const;
+/** The product of two inputs, [rows, inner] x [inner, columns]. */
+export function matmulProgram(rows: number, inner: number, columns: number): MilFunction {
+  const shapes = [
+    [rows, inner],
+    [inner, columns],
+  ] as const;
+  return program(shapes, (f, x, y) =>
+    f.op("matmul", { x, y, transpose_x: false, transpose_y: false }),
+  );
+}
+
+/** An elementwise op of two inputs of one shape. */
+export function binaryProgram(op: "add" | "sub" | "mul", shape: readonly number[]): MilFunction {
+  return program([shape, shape], (f, x, y) => f.op(op, { x, y }));
+}
+
+/** A convolution of step 1; `padding` on all four sides. */
+export function convolved(
+  f: FunctionBuilder,
+  operands: { readonly x: Value; readonly weight: Value; readonly bias?: Value },
+  padding = 0,
+): Value {
+  return f.op("conv", {
+    ...operands,
+    strides: [1, 1],
+    pad_type: padding === 0 ? "valid" : "custom",
+    pad: [padding, padding, padding, padding],
+    dilations: [1, 1],
+    groups: 1,
+  });
+}
 
 /** [1, 32] x [32, 32]: element 0 of the result is the sum of these products. */
-export function matmulOf(
-  products: readonly (readonly [number, number])[],
-): Pick<NumberCase, "build" | "inputs"> {
+export function matmulOf(products: Products): Pick<NumberCase, "build" | "inputs"> {
   const weights = new Float64Array(DEPTH * DEPTH);
   products.forEach(([, right], row) => (weights[row * DEPTH] = right));
   return {
-    build: () =>
-      program(
-        [
-          [1, DEPTH],
-          [DEPTH, DEPTH],
-        ],
-        (f, x, y) =>
-          f.op("matmul", { x: given(x), y: given(y), transpose_x: false, transpose_y: false }),
-      ),
+    build: () => matmulProgram(1, DEPTH, DEPTH),
     inputs: [
       padded(
         DEPTH,
@@ -43,7 +59,7 @@ export function matmulOf(
 
 /** The same sum as a 1x1 convolution with constant weights over 32 channels and 32 places. */
 export function convolutionOf(
-  products: readonly (readonly [number, number])[],
+  products: Products,
   bias?: number,
 ): Pick<NumberCase, "build" | "inputs"> {
   const x = new Float64Array(DEPTH * DEPTH);
@@ -53,11 +69,10 @@ export function convolutionOf(
   return {
     build: () =>
       program([[1, DEPTH, 1, DEPTH]], (f, input) =>
-        f.op("conv", {
-          x: given(input),
+        convolved(f, {
+          x: input,
           weight: constant(f, [DEPTH, DEPTH, 1, 1], weights),
           ...(bias !== undefined && { bias: constant(f, [DEPTH], padded(DEPTH, [], bias)) }),
-          ...POINTWISE,
         }),
       ),
     inputs: [x],
@@ -83,15 +98,7 @@ export function wideConvolution(): Pick<NumberCase, "build" | "inputs"> {
   return {
     build: () =>
       program([[1, CHANNELS, EDGE, EDGE]], (f, input) =>
-        f.op("conv", {
-          x: given(input),
-          weight: constant(f, [CHANNELS, CHANNELS, 3, 3], weights),
-          strides: [1, 1],
-          pad_type: "custom",
-          pad: [1, 1, 1, 1],
-          dilations: [1, 1],
-          groups: 1,
-        }),
+        convolved(f, { x: input, weight: constant(f, [CHANNELS, CHANNELS, 3, 3], weights) }, 1),
       ),
     inputs: [x],
   };
@@ -105,18 +112,14 @@ export function integerProduct(): Pick<NumberCase, "build" | "inputs"> {
   return {
     build: () =>
       program([[1, DEPTH, 1, DEPTH]], (f, input) => {
-        const narrow = f.op("quantize", { input: given(input), scale: 1, output_dtype: "int8" });
+        const narrow = f.op("quantize", { input, scale: 1, output_dtype: "int8" });
         const weight = f.op("constexpr_affine_dequantize", {
           quantized_data: tensorLiteral("int8", [DEPTH, DEPTH, 1, 1], numbers),
           zero_point: tensorLiteral("int8", [], [0]),
           scale: tensorLiteral("fp16", [], [1]),
           axis: 0,
         });
-        return f.op("conv", {
-          x: f.op("dequantize", { input: narrow, scale: 1 }),
-          weight,
-          ...POINTWISE,
-        });
+        return convolved(f, { x: f.op("dequantize", { input: narrow, scale: 1 }), weight });
       }),
     inputs: [x],
   };
@@ -141,7 +144,7 @@ export function fourSums(tied: readonly Products[]): Pick<NumberCase, "build" | 
         ],
         (f, x, y) =>
           f.op("transpose", {
-            x: f.op("matmul", { x: given(x), y: given(y), transpose_x: false, transpose_y: false }),
+            x: f.op("matmul", { x, y, transpose_x: false, transpose_y: false }),
             perm: [1, 0],
           }),
       ),
@@ -157,11 +160,7 @@ export function fourConvolved(tied: readonly Products[]): Pick<NumberCase, "buil
   return {
     build: () =>
       program([[1, DEPTH, 1, DEPTH]], (f, input) =>
-        f.op("conv", {
-          x: given(input),
-          weight: constant(f, [DEPTH, DEPTH, 1, 1], weights),
-          ...POINTWISE,
-        }),
+        convolved(f, { x: input, weight: constant(f, [DEPTH, DEPTH, 1, 1], weights) }),
       ),
     inputs: [x],
   };

@@ -30,9 +30,7 @@ export function assumedBy<Name extends Driver>(
 /** Adds a constant of 64 different numbers, which stands in the weight file. */
 export async function addStoredConstant(driver: AneDriver): Promise<Outcome> {
   const numbers = Array.from({ length: 64 }, (_, index) => index * index);
-  const fn = program([[1, 64]], (f, x) =>
-    f.op("add", { x: given(x), y: constant(f, [1, 64], numbers) }),
-  );
+  const fn = program([[1, 64]], (f, x) => f.op("add", { x, y: constant(f, [1, 64], numbers) }));
   const [sum] = await runProgram(driver, fn, [numbers.map((n) => -n)]);
   return compared(
     sum ?? [],

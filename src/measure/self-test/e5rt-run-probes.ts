@@ -82,7 +82,7 @@ export const E5RT_RUN_PROBES: readonly Probe[] = [
     means: breaks("Values cannot stay on the engine between programs."),
     run: async ({ open }) => {
       const driver = open();
-      const double = program([[1, WIDTH]], (f, x) => f.op("mul", { x: given(x), y: 2 }));
+      const double = program([[1, WIDTH]], (f, x) => f.op("mul", { x, y: 2 }));
       const [input, shared, output] = [0, 1, 2].map(() => driver.allocate(2 * WIDTH));
       const first = await driver.compile(canonicalSource("add", increment()));
       const second = await driver.compile(canonicalSource("double", double));

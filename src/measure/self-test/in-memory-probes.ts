@@ -305,7 +305,7 @@ export const IN_MEMORY_PROBES: readonly Probe[] = [
     failure: "did not hold",
     run: async ({ open }) => {
       const driver = open();
-      const tiled = program([[1, WIDTH]], (f, x) => f.op("tile", { x: given(x), reps: [4, 1] }));
+      const tiled = program([[1, WIDTH]], (f, x) => f.op("tile", { x, reps: [4, 1] }));
       try {
         await runProgram(driver, tiled, [ramp]);
       } catch (error) {
@@ -456,7 +456,7 @@ async function compileBudget(driver: AneDriver): Promise<Outcome> {
   let reason = "";
   try {
     for (; compiled < BUDGET_TRIED; compiled++) {
-      const fn = program([[1, WIDTH]], (f, x) => f.op("add", { x: given(x), y: compiled }));
+      const fn = program([[1, WIDTH]], (f, x) => f.op("add", { x, y: compiled }));
       const [sum] = await runProgram(driver, fn, [ramp]);
       if (
         !sameNumbers(

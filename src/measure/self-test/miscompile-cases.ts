@@ -1,7 +1,7 @@
 import { constant, padded, program } from "./number-case.ts";
 import type { NumberCase } from "./number-case.ts";
 import { from, upTo } from "./settling-case.ts";
-import { given } from "./arithmetic-programs.ts";
+import { convolved, matmulProgram } from "./arithmetic-programs.ts";
 
 const wide = 64;
 const ramp = padded(wide, [], 0).map((_, index) => index);
@@ -14,7 +14,7 @@ function scaledRounding(op: "floor" | "ceil" | "round", plain: readonly number[]
     rule: "rounded-times-scalar",
     title: `A scalar multiplied to the result of ${op} is dropped`,
     source: "ANEForge 112",
-    build: () => program([[1, 32]], (f, x) => f.op("mul", { x: f.op(op, { x: given(x) }), y: 3 })),
+    build: () => program([[1, 32]], (f, x) => f.op("mul", { x: f.op(op, { x }), y: 3 })),
     inputs: [padded(32, [1.25, 2.75, -3.25])],
     right: plain.map((value) => 3 * value),
     documented: () => plain,
@@ -32,7 +32,7 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
     rule: "round-large",
     title: "round takes halves away from zero",
     source: "ANEForge per-op rules",
-    build: () => program([[1, 32]], (f, x) => f.op("round", { x: given(x) })),
+    build: () => program([[1, 32]], (f, x) => f.op("round", { x })),
     inputs: [padded(32, [0.5, 1.5, 2.5, -0.5, -2.5])],
     right: [0, 2, 2, 0, -2],
     documented: () => [1, 2, 3, -1, -3],
@@ -44,7 +44,7 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
     rule: "round-large",
     title: "round is wrong from 1024 on",
     source: "ANEForge 116",
-    build: () => program([[1, 32]], (f, x) => f.op("round", { x: given(x) })),
+    build: () => program([[1, 32]], (f, x) => f.op("round", { x })),
     inputs: [padded(32, [1025, 2050, 4100, -1027])],
     right: [1025, 2050, 4100, -1027],
     documented: () => "wrong",
@@ -56,7 +56,7 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
     rule: "softplus",
     title: "softplus gives 0 from 11.09 on",
     source: "ANEForge 113",
-    build: () => program([[1, 32]], (f, x) => f.op("softplus", { x: given(x) })),
+    build: () => program([[1, 32]], (f, x) => f.op("softplus", { x })),
     inputs: [padded(32, [12, 20, 100])],
     right: [12, 20, 100],
     documented: () => [0, 0, 0],
@@ -71,7 +71,7 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
     source: "ANEForge 113",
     build: () =>
       program([[1, 32]], (f, x) => {
-        const input = given(x);
+        const input = x;
         const bent = f.op("softplus", { x: f.op("minimum", { x: input, y: 10 }) });
         const rest = f.op("relu", { x: f.op("sub", { x: input, y: 10 }) });
         return f.op("add", { x: bent, y: rest });
@@ -90,9 +90,7 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
       "A slice with an offset on the last axis: beyond 4094 infinity up to H14, exact from H16 on",
     source: "ANEForge numeric cliffs, M1, M2, M4 to M6",
     build: () =>
-      program([[1, wide]], (f, x) =>
-        f.op("slice_by_size", { x: given(x), begin: [0, 32], size: [1, 32] }),
-      ),
+      program([[1, wide]], (f, x) => f.op("slice_by_size", { x, begin: [0, 32], size: [1, 32] })),
     inputs: [padded(wide, [...padded(32, []), 5000, -5000, 4000, 1])],
     right: [5000, -5000, 4000, 1],
     documented: (chip) =>
@@ -113,7 +111,7 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
     build: () =>
       program([[1, wide]], (f, x) => {
         const slice = (start: number) =>
-          f.op("slice_by_size", { x: given(x), begin: [0, start], size: [1, 16] });
+          f.op("slice_by_size", { x, begin: [0, start], size: [1, 16] });
         return f.op("concat", { values: [slice(32), slice(16)], axis: 1, interleave: false });
       }),
     inputs: [ramp],
@@ -132,15 +130,7 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
     rule: "matmul-inner-32",
     title: "A matmul of two inputs over 24: zeros on H13 in memory, right elsewhere",
     source: "maderix issue 47, M1; ANEForge runs 4, 8 and 197 through e5rt",
-    build: () =>
-      program(
-        [
-          [32, 24],
-          [24, 32],
-        ],
-        (f, x, y) =>
-          f.op("matmul", { x: given(x), y: given(y), transpose_x: false, transpose_y: false }),
-      ),
+    build: () => matmulProgram(32, 24, 32),
     inputs: [padded(32 * 24, [], 1), padded(24 * 32, [], 1)],
     right: [24, 24, 24],
     documented: (chip, driver) =>
@@ -161,14 +151,9 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
           [32, 32, 1, 1],
         ],
         (f, x, weight) =>
-          f.op("conv", {
-            x: given(x),
-            weight: given(weight),
-            strides: [1, 1],
-            pad_type: "valid",
-            pad: [0, 0, 0, 0],
-            dilations: [1, 1],
-            groups: 1,
+          convolved(f, {
+            x,
+            weight,
           }),
       ),
     inputs: [padded(32 * 32, [], 1), padded(32 * 32, [], 0.5)],
@@ -191,9 +176,9 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
         ],
         (f, query, key, value) =>
           f.op("scaled_dot_product_attention", {
-            query: given(query),
-            key: given(key),
-            value: given(value),
+            query,
+            key,
+            value,
             // Row i may see place 0 only.
             attn_mask: constant(
               f,
@@ -219,7 +204,7 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
     rule: "softmax-power-of-two",
     title: "softmax over 197, no power of two, is right",
     source: "ANEForge through e5rt; Espresso saw 257 refused in memory, M3 Max",
-    build: () => program([[8, 197]], (f, x) => f.op("softmax", { x: given(x), axis: -1 })),
+    build: () => program([[8, 197]], (f, x) => f.op("softmax", { x, axis: -1 })),
     inputs: [padded(8 * 197, [], 0)],
     right: [1 / 197, 1 / 197],
     documented: (_, driver) => (driver === "in-memory" ? undefined : [1 / 197, 1 / 197]),
@@ -233,7 +218,7 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
     source: "ANEForge, one chip",
     driver: "e5rt",
     level: "thorough",
-    build: () => program([[1, 32]], (f, x) => f.op("gelu", { x: given(x), mode: "EXACT" })),
+    build: () => program([[1, 32]], (f, x) => f.op("gelu", { x, mode: "EXACT" })),
     inputs: [padded(32, [])],
     right: [0],
     documented: () => "wrong",

@@ -49,15 +49,17 @@ export interface NumberCase {
 export const half = (...shape: readonly number[]): TensorType => tensorType("fp16", shape);
 
 /** A function of inputs x, y, ... of these shapes with one result. */
-export function program(
-  shapes: readonly (readonly number[])[],
-  body: (f: FunctionBuilder, ...inputs: readonly Value[]) => Value,
+export function program<const Shapes extends readonly (readonly number[])[]>(
+  shapes: Shapes,
+  body: (f: FunctionBuilder, ...inputs: InputsOf<Shapes>) => Value,
 ): MilFunction {
   const f = new FunctionBuilder("probe");
   const names = ["x", "y", "z"];
   const inputs = shapes.map((shape, index) => f.input(names[index] ?? `x${index}`, half(...shape)));
-  return f.finish({ result: body(f, ...inputs) });
+  return f.finish({ result: body(f, ...(inputs as readonly Value[] as InputsOf<Shapes>)) });
 }
+
+type InputsOf<Shapes extends readonly unknown[]> = { readonly [Index in keyof Shapes]: Value };
 
 export function constant(
   f: FunctionBuilder,

@@ -1,8 +1,8 @@
 import {
+  binaryProgram,
   convolutionOf,
   fourConvolved,
   fourSums,
-  given,
   matmulOf,
   specialConvolution,
   wideConvolution,
@@ -225,14 +225,7 @@ const ROUNDING_CASES: readonly NumberCase[] = [
     "Additions go away from zero, or to the even number",
     "elementwise.rounding",
     {
-      build: () =>
-        program(
-          [
-            [1, 32],
-            [1, 32],
-          ],
-          (f, x, y) => f.op("add", { x: given(x), y: given(y) }),
-        ),
+      build: () => binaryProgram("add", [1, 32]),
       inputs: [padded(32, [2048, 2050, 1, -2048]), padded(32, [1, 1, 0.75 * 2 ** -10, -1])],
     },
     [2048, 2052, 1 + 2 ** -10, -2048],
@@ -247,7 +240,7 @@ const ROUNDING_CASES: readonly NumberCase[] = [
     "NaN + 1 is infinite, or NaN",
     "elementwise.special",
     {
-      build: () => program([[1, 32]], (f, x) => f.op("add", { x: given(x), y: 1 })),
+      build: () => program([[1, 32]], (f, x) => f.op("add", { x, y: 1 })),
       inputs: [padded(32, [NaN])],
     },
     [NaN],

@@ -1,29 +1,19 @@
 import { FunctionBuilder } from "../../mil/builder.ts";
 import type { MilFunction } from "../../mil/program.ts";
-import { given } from "./arithmetic-programs.ts";
 import { constant, half, padded, program } from "./number-case.ts";
 import { spellAll } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
 import { held, notHeld } from "./probe.ts";
 import type { Probe } from "./probe.ts";
 import { LoadedProgram, runProgram, sameNumbers } from "./run-program.ts";
+import { convolved, matmulProgram } from "./arithmetic-programs.ts";
 
 export const WIDTH = 32;
 export const ramp = padded(WIDTH, []).map((_, index) => index);
 
 /** y = x + 1, the least there is. */
 export const increment = (width = WIDTH): MilFunction =>
-  program([[1, width]], (f, x) => f.op("add", { x: given(x), y: 1 }));
-
-/** x - y: tells which operand is which. */
-export const difference = (width = WIDTH): MilFunction =>
-  program(
-    [
-      [1, width],
-      [1, width],
-    ],
-    (f, x, y) => f.op("sub", { x: given(x), y: given(y) }),
-  );
+  program([[1, width]], (f, x) => f.op("add", { x, y: 1 }));
 
 /** Two results, x + y and x - y. */
 export function sumAndDifference(): MilFunction {
@@ -115,14 +105,7 @@ export const PROGRAM_PROBES: readonly Probe[] = [
     needs: ["program.runs"],
     failure: "unknown",
     run: async ({ open }) => {
-      const fn = program(
-        [
-          [64, 64],
-          [64, 64],
-        ],
-        (f, x, y) =>
-          f.op("matmul", { x: given(x), y: given(y), transpose_x: false, transpose_y: false }),
-      );
+      const fn = matmulProgram(64, 64, 64);
       const numbers = padded(64 * 64, []).map((_, i) => Math.sin(i));
       const loaded = await LoadedProgram.load(open(), fn);
       try {
@@ -158,14 +141,9 @@ export const PROGRAM_PROBES: readonly Probe[] = [
       const weights = new Float64Array(count * count);
       for (let row = 0; row < count; row++) weights[row * count + ((row * 7 + 3) % count)] = 1;
       const fn = program([[1, count, 1, WIDTH]], (f, x) =>
-        f.op("conv", {
-          x: given(x),
+        convolved(f, {
+          x,
           weight: constant(f, [count, count, 1, 1], weights),
-          strides: [1, 1],
-          pad_type: "valid",
-          pad: [0, 0, 0, 0],
-          dilations: [1, 1],
-          groups: 1,
         }),
       );
       const x = Float64Array.from({ length: count * WIDTH }, (_, i) => Math.floor(i / WIDTH));
@@ -182,7 +160,7 @@ export const PROGRAM_PROBES: readonly Probe[] = [
 /** [1, 3, 5, 7] moved about: right only where memory is dense and in order. */
 export const layoutProgram = (): MilFunction =>
   program([[1, 3, 5, 7]], (f, x) =>
-    f.op("transpose", { x: f.op("add", { x: given(x), y: 1 }), perm: [0, 2, 3, 1] }),
+    f.op("transpose", { x: f.op("add", { x, y: 1 }), perm: [0, 2, 3, 1] }),
   );
 
 export const LAYOUT_INPUT = Array.from({ length: 105 }, (_, index) => index);

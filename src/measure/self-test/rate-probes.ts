@@ -3,13 +3,13 @@ import { estimateFunction } from "../../chip/estimate.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { Random } from "../../util/random.ts";
 import { openPowerMeter } from "../../track/power/index.ts";
-import { given } from "./arithmetic-programs.ts";
 import { constant, program } from "./number-case.ts";
 import type { Outcome } from "./outcome.ts";
 import { increment } from "./program-probes.ts";
 import { held, notHeld, unknown } from "./probe.ts";
 import type { Probe, ProbeContext } from "./probe.ts";
 import { halfCount, LoadedProgram, writeNumbers } from "./run-program.ts";
+import { convolved, matmulProgram } from "./arithmetic-programs.ts";
 
 const WARM_UPS = 10;
 const MAXIMUM_RUNS = 300;
@@ -75,14 +75,6 @@ function normals(count: number, seed: number, scale: number): Float64Array {
   return Float64Array.from({ length: count }, (_, i) => drawn[(i * 40503) % drawn.length] ?? 0);
 }
 
-const CONVOLUTION = {
-  strides: [1, 1],
-  pad_type: "valid",
-  pad: [0, 0, 0, 0],
-  dilations: [1, 1],
-  groups: 1,
-} as const;
-
 function convolutionChain(channels: number, places: number, depth: number): Rung {
   return {
     label: `${depth} 1x1 convolutions of ${channels} channels over ${places} places`,
@@ -90,10 +82,10 @@ function convolutionChain(channels: number, places: number, depth: number): Rung
     bytes: 2 * channels * channels * depth,
     build: () =>
       program([[1, channels, 1, places]], (f, x) => {
-        let value = given(x);
+        let value = x;
         for (let layer = 0; layer < depth; layer++) {
           const weight = constant(f, [channels, channels, 1, 1], weights(channels, layer));
-          value = f.op("conv", { x: value, weight, ...CONVOLUTION });
+          value = convolved(f, { x: value, weight });
         }
         return value;
       }),
@@ -109,15 +101,7 @@ function product(size: number): Rung {
     label: `matmul ${size} x ${size} x ${size}`,
     flops: 2 * size ** 3,
     bytes: 6 * size ** 2,
-    build: () =>
-      program(
-        [
-          [size, size],
-          [size, size],
-        ],
-        (f, x, y) =>
-          f.op("matmul", { x: given(x), y: given(y), transpose_x: false, transpose_y: false }),
-      ),
+    build: () => matmulProgram(size, size, size),
   };
 }
 
@@ -131,20 +115,12 @@ function streamed(size: number, isConstant: boolean): Rung {
     build: () =>
       isConstant
         ? program([[1, size, 1, places]], (f, x) =>
-            f.op("conv", {
-              x: given(x),
+            convolved(f, {
+              x,
               weight: constant(f, [size, size, 1, 1], weights(size, 0)),
-              ...CONVOLUTION,
             }),
           )
-        : program(
-            [
-              [places, size],
-              [size, size],
-            ],
-            (f, x, y) =>
-              f.op("matmul", { x: given(x), y: given(y), transpose_x: false, transpose_y: false }),
-          ),
+        : matmulProgram(places, size, size),
   };
 }
 
@@ -155,8 +131,7 @@ function edges(channels: number): Rung {
     label: `x / 2 over ${channels} x ${places}`,
     flops: channels * places,
     bytes: 4 * channels * places,
-    build: () =>
-      program([[1, channels, 1, places]], (f, x) => f.op("mul", { x: given(x), y: 0.5 })),
+    build: () => program([[1, channels, 1, places]], (f, x) => f.op("mul", { x, y: 0.5 })),
   };
 }
 
@@ -173,9 +148,9 @@ function elementwise(channels: number): Rung {
     bytes: BYTES_A_LEVEL * ELEMENTWISE_DEPTH * channels * places,
     build: () =>
       program([[1, channels, 1, places]], (f, x) => {
-        let value = given(x);
+        let value = x;
         for (let level = 0; level < ELEMENTWISE_DEPTH; level++)
-          value = f.op("add", { x: f.op("mul", { x: value, y: 0.5 }), y: given(x) });
+          value = f.op("add", { x: f.op("mul", { x: value, y: 0.5 }), y: x });
         return value;
       }),
   };

@@ -8,8 +8,8 @@ import { tensorLiteral } from "../../mil/literal.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { tensorType } from "../../mil/types.ts";
 import { constant, half, padded, program } from "./number-case.ts";
-import { given } from "./arithmetic-programs.ts";
 import type { Fate, RefusalCase } from "./refusal-probe.ts";
+import { convolved } from "./arithmetic-programs.ts";
 
 const always = (fate: Fate | undefined) => () => fate;
 const sinceH16 = (chip: Chip): boolean => familyIndex(chip.family) >= familyIndex("H16");
@@ -57,7 +57,7 @@ function returnedInput(): EngineSource {
 const layerNorm = (width: number) => (): MilFunction =>
   program([[8, width]], (f, x) =>
     f.op("layer_norm", {
-      x: given(x),
+      x,
       axes: [-1],
       gamma: constant(
         f,
@@ -74,18 +74,13 @@ const layerNorm = (width: number) => (): MilFunction =>
   );
 
 const squared = (width: number) => (): MilFunction =>
-  program([[8, width]], (f, x) => f.op("tanh", { x: f.op("square", { x: given(x) }) }));
+  program([[8, width]], (f, x) => f.op("tanh", { x: f.op("square", { x }) }));
 
 const convolutionOfWidth = (width: number) => (): MilFunction =>
   program([[1, 32, 1, 64]], (f, x) =>
-    f.op("conv", {
-      x: given(x),
+    convolved(f, {
+      x,
       weight: constant(f, [32, 32, 1, width], padded(32 * 32 * width, [], 0.01)),
-      strides: [1, 1],
-      pad_type: "valid",
-      pad: [0, 0, 0, 0],
-      dilations: [1, 1],
-      groups: 1,
     }),
   );
 
@@ -96,7 +91,7 @@ const lastAxis = (width: number, fate: Fate | undefined): RefusalCase => ({
     "Espresso and field guide, M3 Max: 0x9 or 0x1d below 32; Orion runs 16; jmanhype/ane-lora-training: 16 or more and a multiple of 16; True2456/qwen-ane: rows of 64 bytes, else zeros or 0x1d",
   rule: "lane-width",
   driver: "in-memory",
-  build: () => program([[32, width]], (f, x) => f.op("mul", { x: given(x), y: 2 })),
+  build: () => program([[32, width]], (f, x) => f.op("mul", { x, y: 2 })),
   documented: always(fate),
   relies: "the warning about narrow ports",
 });
@@ -110,14 +105,9 @@ const convolutionResult = (channels: number, fate: Fate): RefusalCase => ({
   level: "thorough",
   build: () =>
     program([[1, 32, 1, 32]], (f, x) =>
-      f.op("conv", {
-        x: given(x),
+      convolved(f, {
+        x,
         weight: constant(f, [channels, 32, 1, 1], padded(channels * 32, [], 0.01)),
-        strides: [1, 1],
-        pad_type: "valid",
-        pad: [0, 0, 0, 0],
-        dilations: [1, 1],
-        groups: 1,
       }),
     ),
   documented: always(fate),
@@ -135,7 +125,7 @@ const paddedSum = (width: number, fate: Fate): RefusalCase => ({
     program([[1, 32, 1, width - 1024]], (f, x) =>
       f.op("add", {
         x: f.op("pad", {
-          x: given(x),
+          x,
           pad: [0, 0, 0, 0, 0, 0, 0, 1024],
           mode: "constant",
           constant_val: 0,
@@ -166,7 +156,7 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
     rule: "reduce-times-zero",
     build: () =>
       program([[8, 64]], (f, x) =>
-        f.op("mul", { x: f.op("reduce_sum", { x: given(x), axes: [1], keep_dims: true }), y: 0 }),
+        f.op("mul", { x: f.op("reduce_sum", { x, axes: [1], keep_dims: true }), y: 0 }),
       ),
     documented: always("is refused"),
     relies: "the rule that refuses such programs",
@@ -223,7 +213,7 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
     title: "An axis of 16416: refused up to H15, runs from H16 on",
     source: "ANEForge per-family limits, M1, M2, M5",
     rule: "extent",
-    build: () => program([[1, 16416]], (f, x) => f.op("mul", { x: given(x), y: 2 })),
+    build: () => program([[1, 16416]], (f, x) => f.op("mul", { x, y: 2 })),
     documented: (chip) => (sinceH16(chip) ? "runs" : "is refused"),
     relies: "how a vocabulary is cut into parts",
   },
@@ -232,7 +222,7 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
     title: "An axis of 65568 is refused",
     source: "ANEForge per-family limits",
     rule: "extent",
-    build: () => program([[1, 65568]], (f, x) => f.op("mul", { x: given(x), y: 2 })),
+    build: () => program([[1, 65568]], (f, x) => f.op("mul", { x, y: 2 })),
     documented: always("is refused"),
     relies: "how a vocabulary is cut into parts",
   },
@@ -241,7 +231,7 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
     title: "Rank 6 is refused",
     source: "ANEForge per-family limits",
     rule: "rank",
-    build: () => program([[1, 2, 2, 2, 2, 32]], (f, x) => f.op("mul", { x: given(x), y: 2 })),
+    build: () => program([[1, 2, 2, 2, 2, 32]], (f, x) => f.op("mul", { x, y: 2 })),
     documented: always("is refused"),
     relies: "the limit of ranks",
   },
@@ -268,7 +258,7 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
     title: "tile by 5 is refused",
     source: "ANEForge per-op rules",
     rule: "tile-factors",
-    build: () => program([[1, 32]], (f, x) => f.op("tile", { x: given(x), reps: [5, 1] })),
+    build: () => program([[1, 32]], (f, x) => f.op("tile", { x, reps: [5, 1] })),
     documented: always("is refused"),
     relies: "leaving repetitions to the next op's broadcast",
   },
@@ -278,8 +268,7 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
     source: "Orion 10, M4 Max; it runs through e5rt",
     rule: "gelu",
     driver: "in-memory",
-    build: () =>
-      program([[8, 64]], (f, x) => f.op("gelu", { x: given(x), mode: "TANH_APPROXIMATION" })),
+    build: () => program([[8, 64]], (f, x) => f.op("gelu", { x, mode: "TANH_APPROXIMATION" })),
     documented: always("is refused"),
     relies: "writing gelu with tanh",
   },
@@ -292,7 +281,7 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
     build: () =>
       program([[8, 64]], (f, x) =>
         f.op("rsqrt", {
-          x: f.op("add", { x: f.op("mul", { x: given(x), y: given(x) }), y: 1 }),
+          x: f.op("add", { x: f.op("mul", { x, y: x }), y: 1 }),
           epsilon: 2 ** -24,
         }),
       ),
@@ -306,9 +295,7 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
     rule: "reduce-mean",
     driver: "in-memory",
     build: () =>
-      program([[8, 64]], (f, x) =>
-        f.op("reduce_mean", { x: given(x), axes: [1], keep_dims: true }),
-      ),
+      program([[8, 64]], (f, x) => f.op("reduce_mean", { x, axes: [1], keep_dims: true })),
     documented: always("runs"),
     relies: "norms",
   },
@@ -324,7 +311,7 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
           [8, 64],
           [8, 64],
         ],
-        (f, x, y) => f.op("concat", { values: [given(x), given(y)], axis: 1, interleave: false }),
+        (f, x, y) => f.op("concat", { values: [x, y], axis: 1, interleave: false }),
       ),
     documented: always("runs"),
     relies: "rotary embeddings",
@@ -338,15 +325,10 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
     level: "thorough",
     build: () =>
       program([[1, 64, 1, 64]], (f, x) =>
-        f.op("conv", {
-          x: given(x),
+        convolved(f, {
+          x,
           weight: constant(f, [64, 64, 1, 1], padded(64 * 64, [], 0.01)),
           bias: constant(f, [64], padded(64, [], 1)),
-          strides: [1, 1],
-          pad_type: "valid",
-          pad: [0, 0, 0, 0],
-          dilations: [1, 1],
-          groups: 1,
         }),
       ),
     documented: always("is refused"),
@@ -368,19 +350,17 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
         [8, 64],
         [8, 64],
       ],
-      (f, x, y) => f.op("stack", { values: [given(x), given(y)], axis: 0 }),
+      (f, x, y) => f.op("stack", { values: [x, y], axis: 0 }),
     ),
   ),
   contestedOp("l2_norm", () =>
-    program([[1, 8, 8, 64]], (f, x) => f.op("l2_norm", { x: given(x), epsilon: 1e-3 })),
+    program([[1, 8, 8, 64]], (f, x) => f.op("l2_norm", { x, epsilon: 1e-3 })),
   ),
-  contestedOp("tile", () =>
-    program([[8, 64]], (f, x) => f.op("tile", { x: given(x), reps: [2, 1] })),
-  ),
+  contestedOp("tile", () => program([[8, 64]], (f, x) => f.op("tile", { x, reps: [2, 1] }))),
   missingOp("gather", () =>
     program([[32, 64]], (f, x) =>
       f.op("gather", {
-        x: given(x),
+        x,
         indices: indices(f, [4]),
         axis: 0,
         batch_dims: 0,
@@ -391,7 +371,7 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
   missingOp("gather_along_axis", () =>
     program([[32, 64]], (f, x) =>
       f.op("gather_along_axis", {
-        x: given(x),
+        x,
         indices: indices(f, [32, 1]),
         axis: 1,
         validate_indices: false,
@@ -406,14 +386,14 @@ export const REFUSAL_CASES: readonly RefusalCase[] = [
       ],
       (f, x, y) =>
         f.op("scatter_along_axis", {
-          data: given(x),
+          data: x,
           indices: indices(f, [32, 1]),
-          updates: given(y),
+          updates: y,
           axis: 1,
           mode: "add",
           validate_indices: false,
         }),
     ),
   ),
-  missingOp("identity", () => program([[8, 64]], (f, x) => f.op("identity", { x: given(x) }))),
+  missingOp("identity", () => program([[8, 64]], (f, x) => f.op("identity", { x }))),
 ];

@@ -2,7 +2,6 @@ import type { Chip, Driver } from "../../chip/chip.ts";
 import { EngineError } from "../../engine/errors.ts";
 import type { AneDriver, EngineSource } from "../../engine/ane/probe.ts";
 import type { MilFunction } from "../../mil/program.ts";
-import { given } from "./arithmetic-programs.ts";
 import { padded, program } from "./number-case.ts";
 import { held, notHeld, unknown } from "./probe.ts";
 import type { Level, Probe } from "./probe.ts";
@@ -26,9 +25,7 @@ export interface RefusalCase {
 
 /** The op that the engine lacks beyond doubt; with the Neural Engine alone in the mask it must not compile. */
 export const LACKING = (): MilFunction =>
-  program([[8, 64]], (f, x) =>
-    f.op("cumsum", { x: given(x), axis: 1, exclusive: false, reverse: false }),
-  );
+  program([[8, 64]], (f, x) => f.op("cumsum", { x, axis: 1, exclusive: false, reverse: false }));
 
 export function refusalProbe(entry: RefusalCase): Probe {
   const { id, title, source, rule, driver, level, relies } = entry;

@@ -19,7 +19,6 @@ import {
 } from "../../engine/sim/probe.ts";
 import type { OpName } from "../../mil/ops/index.ts";
 import { float16Value, roundToFloat16 } from "../../util/float16.ts";
-import { given } from "./arithmetic-programs.ts";
 import { padded, program } from "./number-case.ts";
 import type { NumberCase } from "./number-case.ts";
 import { away, settling } from "./settling-case.ts";
@@ -43,7 +42,7 @@ function tableCase(
     `${op} comes from the table that was read for M6, or another`,
     rule,
     {
-      build: () => program([[1, 32]], (f, x) => f.op(op, { x: given(x), ...settings })),
+      build: () => program([[1, 32]], (f, x) => f.op(op, { x, ...settings })),
       inputs: [padded(32, inputs, 1)],
     },
     inputs.map((x) => roundToFloat16(functions.exact(x))),

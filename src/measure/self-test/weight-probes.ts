@@ -1,7 +1,6 @@
 import type { AneDriver, DriverSettings } from "../../engine/ane/probe.ts";
 import { EngineError } from "../../engine/errors.ts";
 import type { MilFunction } from "../../mil/program.ts";
-import { given } from "./arithmetic-programs.ts";
 import { assumedBy } from "./assumed-probe.ts";
 import { constant, padded, program } from "./number-case.ts";
 import type { Outcome } from "./outcome.ts";
@@ -78,7 +77,7 @@ async function withoutWeights(open: (settings?: DriverSettings) => AneDriver): P
   const fn = program([[1, WIDTH]], (f, x) =>
     f.op("slice_by_size", {
       x: f.op("matmul", {
-        x: f.op("reshape", { x: given(x), shape: [WIDTH, 1] }),
+        x: f.op("reshape", { x, shape: [WIDTH, 1] }),
         y: constant(f, [1, 1], [1]),
         transpose_x: false,
         transpose_y: false,
@@ -99,7 +98,7 @@ async function weightFiles(open: (settings?: DriverSettings) => AneDriver): Prom
   const second = first.map((n) => 2 * n + 1);
   const fn = program([[1, WIDTH]], (f, x) =>
     f.op("add", {
-      x: f.op("add", { x: given(x), y: constant(f, [1, WIDTH], first) }),
+      x: f.op("add", { x, y: constant(f, [1, WIDTH], first) }),
       y: constant(f, [1, WIDTH], second),
     }),
   );
@@ -119,7 +118,7 @@ async function sameText(driver: AneDriver): Promise<Outcome> {
   try {
     for (const numbers of constants) {
       const fn = program([[1, WIDTH]], (f, x) =>
-        f.op("add", { x: given(x), y: constant(f, [1, WIDTH], numbers) }),
+        f.op("add", { x, y: constant(f, [1, WIDTH], numbers) }),
       );
       loaded.push(await LoadedProgram.load(driver, fn));
     }
