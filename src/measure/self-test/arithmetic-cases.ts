@@ -83,7 +83,6 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
   ...TABLE_CASES,
   {
     id: "grid.survive",
-    group: "arithmetic",
     title: "A product of 1.625 * 2^-16 becomes 2 * 2^-16 in a matmul",
     source: GEMM,
     ...matmulOf([small(1.625)]),
@@ -93,7 +92,6 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
   },
   {
     id: "ceiling.below",
-    group: "arithmetic",
     title: "A product sum of 32752 is finite",
     source: CLIFFS,
     ...matmulOf(times(32, [1023.5, 1])),
@@ -103,7 +101,6 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
   },
   {
     id: "ceiling.above",
-    group: "arithmetic",
     title: "A product sum of 32768 is infinite",
     source: CLIFFS,
     ...matmulOf(times(32, [1024, 1])),
@@ -113,7 +110,6 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
   },
   {
     id: "sum.wide",
-    group: "arithmetic",
     title: "A matmul with ones sums 4096 numbers exactly, 1 beside 2048 included",
     source: `${CLIFFS}: 16384 ones are exact`,
     build: () => matmulProgram(1, 4096, 32),
@@ -124,7 +120,6 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
   },
   {
     id: "sum.ones",
-    group: "arithmetic",
     title: "A matmul of 16384 ones with ones gives 16384",
     source: CLIFFS,
     build: () => matmulProgram(1, 16384, 32),
@@ -135,7 +130,6 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
   },
   {
     id: "subnormal",
-    group: "arithmetic",
     title: "Numbers below 2^-14 are kept, not flushed to zero",
     source: "ANEForge matrix-product errors: variants that flush do not fit",
     build: () => program([[1, 32]], (f, x) => f.op("mul", { x, y: 0.5 })),
@@ -146,7 +140,6 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
   },
   {
     id: "nan.difference",
-    group: "arithmetic",
     title: "Infinity minus infinity is not NaN",
     source: "ANEForge: NaN is not propagated",
     level: "thorough",
@@ -158,7 +151,6 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
   },
   {
     id: "nan.log",
-    group: "arithmetic",
     title: "log of infinity is 0",
     source: "ANEForge: NaN is not propagated",
     level: "thorough",
@@ -170,7 +162,6 @@ export const ARITHMETIC_CASES: readonly NumberCase[] = [
   },
   {
     id: "overflow.mul",
-    group: "arithmetic",
     title: "An elementwise product beyond 65504 is infinite",
     source: "ANEForge: may come back as -52416",
     build: () => binaryProgram("mul", [1, 32]),

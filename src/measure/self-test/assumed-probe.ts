@@ -5,7 +5,7 @@ import { given } from "./arithmetic-programs.ts";
 import { constant, program } from "./number-case.ts";
 import type { Outcome } from "./outcome.ts";
 import type { Probe } from "./probe.ts";
-import { compared, increment, ramp, WIDTH } from "./program-probes.ts";
+import { compared, increment, ramp, rampPlus, WIDTH } from "./program-probes.ts";
 import { LoadedProgram, readNumbers, runProgram, writeNumbers } from "./run-program.ts";
 
 type Row = Omit<Probe, "driver" | "source" | "title" | "id" | "assumption" | "needs" | "failure"> &
@@ -33,7 +33,7 @@ export async function addStoredConstant(driver: AneDriver): Promise<Outcome> {
   const fn = program([[1, 64]], (f, x) => f.op("add", { x, y: constant(f, [1, 64], numbers) }));
   const [sum] = await runProgram(driver, fn, [numbers.map((n) => -n)]);
   return compared(
-    sum ?? [],
+    sum,
     numbers.map(() => 0),
     "64 right numbers",
   );
@@ -45,11 +45,7 @@ export async function runAgain(driver: AneDriver, count: number, told: string): 
   let last: readonly Float64Array[] = [];
   for (let run = 0; run < count; run++) last = await loaded.run([ramp]);
   loaded.release();
-  return compared(
-    last[0] ?? [],
-    ramp.map((x) => x + 1),
-    told,
-  );
+  return compared(last[0], rampPlus(1), told);
 }
 
 /** One compiled addition loaded twice with buffers of its own, run on one stream in an order. */
@@ -81,7 +77,7 @@ export async function loadedTwice(
   await driver.execute(stream, "both");
   const outcome = compared(
     [...readNumbers(given(b), WIDTH), ...readNumbers(given(d), WIDTH)],
-    [...ramp.map((x) => x + 1), ...ramp.map((x) => 10 * x + 1)],
+    [...rampPlus(1), ...ramp.map((x) => 10 * x + 1)],
     told,
   );
   stream.release();

@@ -4,11 +4,11 @@ import { canonicalSource } from "../../engine/ane/probe.ts";
 import { EngineError } from "../../engine/errors.ts";
 import { breaks, compileRaw, openCalls, SITE } from "./e5rt-calls.ts";
 import { E5RT_RUN_PROBES } from "./e5rt-run-probes.ts";
-import { compared, increment, ramp } from "./program-probes.ts";
+import { compared, increment, ramp, rampPlus } from "./program-probes.ts";
 import { addStoredConstant, assumedBy } from "./assumed-probe.ts";
 import { held, notHeld, unknown } from "./probe.ts";
 import type { Probe } from "./probe.ts";
-import { LACKING, reasonOf } from "./refusal-probe.ts";
+import { LACKING, reasonOf, refusalOf } from "./refusal-probe.ts";
 import { runProgram } from "./run-program.ts";
 
 const assumed = assumedBy("e5rt");
@@ -100,14 +100,10 @@ export const E5RT_PROBES: readonly Probe[] = [
     failure: "unknown",
     judgeDeath: (_, end) => held(`the compiler does not survive it: ${end}`),
     run: async ({ open }) => {
-      try {
-        const compiled = await open().compile(canonicalSource("probe", LACKING()));
-        compiled.release();
-      } catch (error) {
-        if (!(error instanceof EngineError)) throw error;
-        return held(`refused: ${reasonOf(error.message)}`);
-      }
-      return notHeld("it compiles");
+      const refusal = await refusalOf(async () =>
+        (await open().compile(canonicalSource("probe", LACKING()))).release(),
+      );
+      return refusal === undefined ? notHeld("it compiles") : held(`refused: ${refusal}`);
     },
   }),
   assumed("e5rt.segmenter", {
@@ -134,11 +130,7 @@ export const E5RT_PROBES: readonly Probe[] = [
     level: "quick",
     run: async ({ open }) => {
       const [sum] = await runProgram(open(), increment(), [ramp]);
-      return compared(
-        sum ?? [],
-        ramp.map((x) => x + 1),
-        "function and ports are found by name",
-      );
+      return compared(sum, rampPlus(1), "function and ports are found by name");
     },
   }),
   assumed("e5rt.cache-reuse", {
@@ -185,23 +177,18 @@ export const E5RT_PROBES: readonly Probe[] = [
     },
     run: async ({ library, scratch, round }) => {
       const calls = openCalls(library);
+      const compile = async (isForced: boolean): Promise<void> =>
+        (await compileRaw(calls, increment(128), scratch, { isForced })).release();
       if (round === 0) {
-        (await compileRaw(calls, increment(128), scratch)).release();
+        await compile(false);
         return held("compiled");
       }
-      try {
-        (await compileRaw(calls, increment(128), scratch)).release();
+      const refusal = await refusalOf(() => compile(false));
+      if (refusal === undefined)
         return held("another process's bundle is taken", { isTaken: true });
-      } catch (error) {
-        if (!(error instanceof EngineError)) throw error;
-        (await compileRaw(calls, increment(128), scratch, { isForced: true })).release();
-        return held(
-          `another process's bundle is refused, force helps: ${reasonOf(error.message)}`,
-          {
-            isTaken: false,
-          },
-        );
-      }
+      await compile(true);
+      const told = `another process's bundle is refused, force helps: ${refusal}`;
+      return held(told, { isTaken: false });
     },
   }),
   ...E5RT_RUN_PROBES,

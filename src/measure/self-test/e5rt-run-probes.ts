@@ -1,7 +1,6 @@
 import { PLAIN_BUFFER, canonicalSource } from "../../engine/ane/probe.ts";
 import type { AneDriver, DriverOperation, DriverProgram } from "../../engine/ane/probe.ts";
 import { foreign } from "../../ffi/foreign.ts";
-import { EngineError } from "../../engine/errors.ts";
 import { given } from "./arithmetic-programs.ts";
 import { breaks, compileRaw, openCalls, SITE } from "./e5rt-calls.ts";
 import { program } from "./number-case.ts";
@@ -12,13 +11,14 @@ import {
   LAYOUT_OUTPUT,
   layoutProgram,
   ramp,
+  rampPlus,
   WIDTH,
 } from "./program-probes.ts";
 import { assumedBy, loadedTwice, runAgain } from "./assumed-probe.ts";
 import { held, notHeld } from "./probe.ts";
 import type { Probe } from "./probe.ts";
-import { reasonOf } from "./refusal-probe.ts";
 import { LoadedProgram, readNumbers, runProgram, writeNumbers } from "./run-program.ts";
+import { refusalOf } from "./refusal-probe.ts";
 
 const assumed = assumedBy("e5rt");
 
@@ -132,11 +132,7 @@ export const E5RT_RUN_PROBES: readonly Probe[] = [
       for (let run = 0; run < 5; run++) await loaded.execute();
       const got = readNumbers(buffer, WIDTH);
       loaded.release();
-      return compared(
-        got,
-        ramp.map((x) => x + 5),
-        "five runs in place, right numbers",
-      );
+      return compared(got, rampPlus(5), "five runs in place, right numbers");
     },
   },
   assumed("e5rt.event-name", {
@@ -212,11 +208,7 @@ export const E5RT_RUN_PROBES: readonly Probe[] = [
       for (const operation of operations) operation.release();
       compiled.release();
       for (const buffer of buffers) buffer.release();
-      return compared(
-        got,
-        ramp.map((x) => x + CHAIN),
-        `${CHAIN} operations in order`,
-      );
+      return compared(got, rampPlus(CHAIN), `${CHAIN} operations in order`);
     },
   }),
   assumed("e5rt.execute-thread", {
@@ -232,7 +224,7 @@ export const E5RT_RUN_PROBES: readonly Probe[] = [
     means: breaks("Ports are padded: numbers are read at other places."),
     run: async ({ open }) => {
       const [got] = await runProgram(open(), layoutProgram(), [LAYOUT_INPUT]);
-      return compared(got ?? [], LAYOUT_OUTPUT, "105 numbers, each at its place");
+      return compared(got, LAYOUT_OUTPUT, "105 numbers, each at its place");
     },
   }),
   assumed("e5rt.program-cap", {
@@ -249,16 +241,14 @@ export const E5RT_RUN_PROBES: readonly Probe[] = [
     run: async ({ open }) => {
       const driver = open();
       const compiled = await driver.compile(canonicalSource("probe", increment()));
-      const counted = countLoads(driver, compiled);
+      const { loaded, isFreedAtOnce, reason } = await countLoads(driver, compiled);
       compiled.release();
-      if (counted.loaded === CAP_TRIED)
-        return notHeld(`${CAP_TRIED} are loaded and there is no end`, { loaded: CAP_TRIED });
-      const told = `${counted.loaded} are loaded, the next one fails: ${counted.reason}`;
-      const figures = { loaded: counted.loaded, isFreedAtOnce: counted.isFreedAtOnce };
-      if (!counted.isFreedAtOnce) return notHeld(`${told}; releasing one makes no room`, figures);
-      return counted.loaded === 128
-        ? held(`${told}; releasing one makes room`, figures)
-        : notHeld(`${told}; releasing one makes room`, figures);
+      if (loaded === CAP_TRIED)
+        return notHeld(`${CAP_TRIED} are loaded and there is no end`, { loaded });
+      const room = isFreedAtOnce ? "makes room" : "makes no room";
+      const told = `${loaded} are loaded, the next one fails: ${reason ?? ""}; releasing one ${room}`;
+      const isAsSaid = isFreedAtOnce && loaded === 128;
+      return (isAsSaid ? held : notHeld)(told, { loaded, isFreedAtOnce });
     },
     settings: ({ measured }) => {
       const loaded = measured?.["loaded"];
@@ -286,31 +276,20 @@ export const E5RT_RUN_PROBES: readonly Probe[] = [
   }),
 ];
 
-function countLoads(
-  driver: AneDriver,
-  compiled: DriverProgram,
-): { readonly loaded: number; readonly isFreedAtOnce: boolean; readonly reason: string } {
+async function countLoads(driver: AneDriver, compiled: DriverProgram) {
   const input = driver.allocate(2 * WIDTH);
   const output = driver.allocate(2 * WIDTH);
   const operations: DriverOperation[] = [];
-  let reason = "";
-  let isFreedAtOnce = false;
-  try {
-    while (operations.length < CAP_TRIED)
-      operations.push(driver.load(compiled, [input], [output], `load ${operations.length}`));
-  } catch (error) {
-    if (!(error instanceof EngineError)) throw error;
-    reason = reasonOf(error.message);
-  }
+  const load = (label: string): void =>
+    void operations.push(driver.load(compiled, [input], [output], label));
+  const reason = await refusalOf(() => {
+    while (operations.length < CAP_TRIED) load(`load ${operations.length}`);
+  });
   const loaded = operations.length;
+  let isFreedAtOnce = false;
   if (loaded > 0 && loaded < CAP_TRIED) {
     operations.pop()?.release();
-    try {
-      operations.push(driver.load(compiled, [input], [output], "load again"));
-      isFreedAtOnce = true;
-    } catch (error) {
-      if (!(error instanceof EngineError)) throw error;
-    }
+    isFreedAtOnce = (await refusalOf(() => load("load again"))) === undefined;
   }
   for (const operation of operations) operation.release();
   input.release();

@@ -5,7 +5,6 @@ import type {
   DriverSettings,
   ObjectPointer,
 } from "../../engine/ane/probe.ts";
-import { EngineError } from "../../engine/errors.ts";
 import { FunctionBuilder } from "../../mil/builder.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { given } from "./arithmetic-programs.ts";
@@ -19,12 +18,12 @@ import {
   LAYOUT_OUTPUT,
   layoutProgram,
   ramp,
+  rampPlus,
   WIDTH,
 } from "./program-probes.ts";
 import { addStoredConstant, assumedBy, loadedTwice, runAgain } from "./assumed-probe.ts";
 import { held, notHeld, unknown } from "./probe.ts";
 import type { Probe } from "./probe.ts";
-import { reasonOf } from "./refusal-probe.ts";
 import {
   clearOutput,
   LoadedProgram,
@@ -33,6 +32,7 @@ import {
   sameNumbers,
   writeNumbers,
 } from "./run-program.ts";
+import { refusalOf } from "./refusal-probe.ts";
 
 const assumed = assumedBy("in-memory");
 
@@ -126,7 +126,7 @@ export const IN_MEMORY_PROBES: readonly Probe[] = [
     means: breaks("Numbers on surfaces are read at other places."),
     run: async ({ open }) => {
       const [got] = await runProgram(open(), layoutProgram(), [LAYOUT_INPUT]);
-      return compared(got ?? [], LAYOUT_OUTPUT, "105 numbers, each at its place");
+      return compared(got, LAYOUT_OUTPUT, "105 numbers, each at its place");
     },
   }),
   assumed("in-memory.surface-keys", {
@@ -163,17 +163,10 @@ export const IN_MEMORY_PROBES: readonly Probe[] = [
         outputs: [buffer],
       });
       writeNumbers(buffer, ramp);
-      try {
-        await loaded.execute();
-      } catch (error) {
-        if (!(error instanceof EngineError)) throw error;
-        return held(`refused: ${reasonOf(error.message)}`);
-      }
+      const refusal = await refusalOf(() => loaded.execute());
+      if (refusal !== undefined) return held(`refused: ${refusal}`);
       const got = readNumbers(buffer, WIDTH);
-      return sameNumbers(
-        got,
-        ramp.map((x) => x + 1),
-      )
+      return sameNumbers(got, rampPlus(1))
         ? notHeld("it works, with right numbers")
         : held(`wrong numbers: ${spellAll(got)}`);
     },
@@ -251,7 +244,7 @@ export const IN_MEMORY_PROBES: readonly Probe[] = [
       loaded.release();
       return compared(
         got,
-        ramp.map((x) => x + 1),
+        rampPlus(1),
         `${readings} readings during 20 evaluations, right numbers`,
       );
     },
@@ -306,18 +299,10 @@ export const IN_MEMORY_PROBES: readonly Probe[] = [
     run: async ({ open }) => {
       const driver = open();
       const tiled = program([[1, WIDTH]], (f, x) => f.op("tile", { x, reps: [4, 1] }));
-      try {
-        await runProgram(driver, tiled, [ramp]);
-      } catch (error) {
-        if (!(error instanceof EngineError)) throw error;
-        return unknown(`the program with tile does not run: ${reasonOf(error.message)}`);
-      }
+      const refusal = await refusalOf(() => runProgram(driver, tiled, [ramp]));
+      if (refusal !== undefined) return unknown(`the program with tile does not run: ${refusal}`);
       const [sum] = await runProgram(driver, increment(), [ramp]);
-      return compared(
-        sum ?? [],
-        ramp.map((x) => x + 1),
-        "the next program gives right numbers",
-      );
+      return compared(sum, rampPlus(1), "the next program gives right numbers");
     },
   },
 ];
@@ -337,17 +322,7 @@ function wayProbe(
       unknown: "This way is not taken unless it is asked for.",
     },
     failure: "did not hold",
-    run: async ({ open }) => {
-      const loaded = await LoadedProgram.load(open({ "in-memory": settings }), increment());
-      let last: readonly Float64Array[] = [];
-      for (let run = 0; run < 3; run++) last = await loaded.run([ramp]);
-      loaded.release();
-      return compared(
-        last[0] ?? [],
-        ramp.map((x) => x + 1),
-        "three runs, right numbers",
-      );
-    },
+    run: ({ open }) => runAgain(open({ "in-memory": settings }), 3, "three runs, right numbers"),
   });
 }
 
@@ -365,13 +340,13 @@ async function bindingOrder(driver: AneDriver): Promise<Outcome> {
   const up = second.map((x, i) => x - (first[i] ?? 0));
   const down = up.map((x) => -x);
   // Alphabetical: surfaces 0, 1 are a, b, so z = second - first; outputs 0, 1 are y, z.
-  if (sameNumbers(one ?? [], sum) && sameNumbers(two ?? [], up))
+  if (sameNumbers(one, sum) && sameNumbers(two, up))
     return held("inputs and outputs go by the alphabet");
-  if (sameNumbers(one ?? [], down) && sameNumbers(two ?? [], sum))
+  if (sameNumbers(one, down) && sameNumbers(two, sum))
     return notHeld("inputs and outputs go by declaration");
-  if (sameNumbers(one ?? [], sum) && sameNumbers(two ?? [], down))
+  if (sameNumbers(one, sum) && sameNumbers(two, down))
     return notHeld("inputs go by declaration, outputs by the alphabet");
-  if (sameNumbers(one ?? [], up) && sameNumbers(two ?? [], sum))
+  if (sameNumbers(one, up) && sameNumbers(two, sum))
     return notHeld("inputs go by the alphabet, outputs by declaration");
   return notHeld(`neither order: ${spellAll(one ?? [])} and ${spellAll(two ?? [])}`);
 }
@@ -392,22 +367,15 @@ async function unequalSurfaces(driver: AneDriver): Promise<Outcome> {
   let areRight = true;
   for (const isAscending of [true, false]) {
     const inputs = isAscending ? [ramp, wide] : [wide, ramp];
-    const name = isAscending ? "small first" : "large first";
-    try {
+    let isRight = false;
+    const refusal = await refusalOf(async () => {
       const outputs = await runProgram(driver, unequal(isAscending), inputs);
-      const isRight = outputs.every((numbers, index) =>
-        sameNumbers(
-          numbers,
-          (inputs[index] ?? []).map((x) => x + 1),
-        ),
-      );
-      areRight &&= isRight;
-      found.push(`${name}: ${isRight ? "right" : "wrong numbers without an error"}`);
-    } catch (error) {
-      if (!(error instanceof EngineError)) throw error;
-      areRight = false;
-      found.push(`${name}: ${reasonOf(error.message)}`);
-    }
+      const wanted = inputs.map((numbers) => numbers.map((x) => x + 1));
+      isRight = outputs.every((numbers, index) => sameNumbers(numbers, wanted[index] ?? []));
+    });
+    areRight &&= isRight;
+    const fate = refusal ?? (isRight ? "right" : "wrong numbers without an error");
+    found.push(`${isAscending ? "small" : "large"} first: ${fate}`);
   }
   const told = found.join("; ");
   return areRight ? notHeld(`surfaces of different sizes work, ${told}`) : held(told);
@@ -420,30 +388,25 @@ async function smallestSurface(open: Parameters<Probe["run"]>[0]["open"]): Promi
   for (const size of SURFACE_SIZES) {
     const driver = open({ "in-memory": { minimumBytes: size } });
     const buffers: DeviceBuffer[] = [];
-    try {
-      buffers.push(driver.allocate(size), driver.allocate(size));
-      const [input, output] = buffers;
-      const loaded = await LoadedProgram.load(driver, increment(), {
-        inputs: [given(input)],
-        outputs: [given(output)],
-      });
-      writeNumbers(given(input), ramp);
-      clearOutput(given(output));
+    let isRight = false;
+    const refusal = await refusalOf(async () => {
+      const input = driver.allocate(size);
+      buffers.push(input);
+      const output = driver.allocate(size);
+      buffers.push(output);
+      const given = { inputs: [input], outputs: [output] };
+      const loaded = await LoadedProgram.load(driver, increment(), given);
+      writeNumbers(input, ramp);
+      clearOutput(output);
       await loaded.execute();
-      const isRight = sameNumbers(
-        readNumbers(given(output), WIDTH),
-        ramp.map((x) => x + 1),
-      );
+      isRight = sameNumbers(readNumbers(output, WIDTH), rampPlus(1));
       loaded.release();
-      if (isRight) minimumBytes ??= size;
-      else minimumBytes = undefined;
-      fates.push(`${size} ${isRight ? "works" : "gives wrong numbers"}`);
-    } catch (error) {
-      if (!(error instanceof EngineError)) throw error;
-      minimumBytes = undefined;
-      fates.push(`${size} fails`);
-      for (const buffer of buffers) buffer.release();
-    }
+    });
+    if (refusal !== undefined) for (const buffer of buffers) buffer.release();
+    const works = refusal === undefined && isRight;
+    minimumBytes = works ? (minimumBytes ?? size) : undefined;
+    const fate = refusal === undefined ? "gives wrong numbers" : "fails";
+    fates.push(`${size} ${works ? "works" : fate}`);
   }
   const told = fates.join(", ");
   if (minimumBytes === undefined) return unknown(`no size works all the way up: ${told}`);
@@ -453,28 +416,16 @@ async function smallestSurface(open: Parameters<Probe["run"]>[0]["open"]): Promi
 
 async function compileBudget(driver: AneDriver): Promise<Outcome> {
   let compiled = 0;
-  let reason = "";
-  try {
+  const refusal = await refusalOf(async () => {
     for (; compiled < BUDGET_TRIED; compiled++) {
       const fn = program([[1, WIDTH]], (f, x) => f.op("add", { x, y: compiled }));
       const [sum] = await runProgram(driver, fn, [ramp]);
-      if (
-        !sameNumbers(
-          sum ?? [],
-          ramp.map((x) => x + compiled),
-        )
-      ) {
-        reason = "wrong numbers without an error";
-        break;
-      }
+      if (!sameNumbers(sum, rampPlus(compiled))) return;
     }
-  } catch (error) {
-    if (!(error instanceof EngineError)) throw error;
-    reason = reasonOf(error.message);
-  }
+  });
   const measured = { compiled };
   if (compiled === BUDGET_TRIED)
     return notHeld(`${compiled} compile and there is no end`, measured);
-  const told = `${compiled} compile, the next one fails: ${reason}`;
+  const told = `${compiled} compile, the next one fails: ${refusal ?? "wrong numbers without an error"}`;
   return compiled >= 110 && compiled <= 130 ? held(told, measured) : notHeld(told, measured);
 }

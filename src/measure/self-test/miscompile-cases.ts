@@ -10,7 +10,6 @@ const ramp = padded(wide, [], 0).map((_, index) => index);
 function scaledRounding(op: "floor" | "ceil" | "round", plain: readonly number[]): NumberCase {
   return {
     id: `scaled.${op}`,
-    group: "miscompiles",
     rule: "rounded-times-scalar",
     title: `A scalar multiplied to the result of ${op} is dropped`,
     source: "ANEForge 112",
@@ -28,7 +27,6 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
   scaledRounding("round", [1, 3, -3]),
   {
     id: "round.halves",
-    group: "miscompiles",
     rule: "round-large",
     title: "round takes halves away from zero",
     source: "ANEForge per-op rules",
@@ -40,7 +38,6 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
   },
   {
     id: "round.large",
-    group: "miscompiles",
     rule: "round-large",
     title: "round is wrong from 1024 on",
     source: "ANEForge 116",
@@ -52,7 +49,6 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
   },
   {
     id: "softplus.large",
-    group: "miscompiles",
     rule: "softplus",
     title: "softplus gives 0 from 11.09 on",
     source: "ANEForge 113",
@@ -65,7 +61,6 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
   },
   {
     id: "softplus.bounded",
-    group: "miscompiles",
     rule: "softplus",
     title: "softplus(min(x, 10)) + relu(x - 10) is right beyond 11.09",
     source: "ANEForge 113",
@@ -84,7 +79,6 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
   },
   {
     id: "slice.clamp",
-    group: "miscompiles",
     rule: "slice-clamp",
     title:
       "A slice with an offset on the last axis: beyond 4094 infinity up to H14, exact from H16 on",
@@ -103,7 +97,6 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
   },
   {
     id: "slice.concat",
-    group: "miscompiles",
     rule: "concat-of-slices",
     title:
       "Two joined slices with offsets on the last axis: wrong elements up to H14, right from H16 on",
@@ -126,7 +119,6 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
   },
   {
     id: "matmul.inner-24",
-    group: "miscompiles",
     rule: "matmul-inner-32",
     title: "A matmul of two inputs over 24: zeros on H13 in memory, right elsewhere",
     source: "maderix issue 47, M1; ANEForge runs 4, 8 and 197 through e5rt",
@@ -139,7 +131,6 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
   },
   {
     id: "conv.runtime-weight",
-    group: "miscompiles",
     rule: "conv-runtime-weight",
     title:
       "A convolution whose weight is an input: ignored in memory, right through e5rt at batch 1",
@@ -163,7 +154,6 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
   },
   {
     id: "attention.mask",
-    group: "miscompiles",
     rule: "attention-mask",
     title: "The mask of scaled_dot_product_attention is ignored",
     source: "maderix, Orion 6; ANEForge: no mask",
@@ -200,7 +190,6 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
   },
   {
     id: "softmax.197",
-    group: "miscompiles",
     rule: "softmax-power-of-two",
     title: "softmax over 197, no power of two, is right",
     source: "ANEForge through e5rt; Espresso saw 257 refused in memory, M3 Max",
@@ -213,7 +202,6 @@ export const MISCOMPILE_CASES: readonly NumberCase[] = [
   },
   {
     id: "gelu.zero",
-    group: "miscompiles",
     title: "gelu(0) is -7.5e-4",
     source: "ANEForge, one chip",
     driver: "e5rt",

@@ -8,8 +8,8 @@ import { tensorType } from "../../mil/types.ts";
 import type { TensorType } from "../../mil/types.ts";
 import { spellAll } from "./outcome.ts";
 import type { Outcome } from "./outcome.ts";
-import { held, notHeld, unknown } from "./probe.ts";
-import type { Level, Probe, ProbeContext } from "./probe.ts";
+import { documentedProbe, held, notHeld, unknown } from "./probe.ts";
+import type { DocumentedCase, Probe, ProbeContext } from "./probe.ts";
 import { isUnwritten, runProgram, sameNumbers } from "./run-program.ts";
 
 /** What the engine is said to give: these numbers, one of several, or anything but the right ones. */
@@ -25,14 +25,7 @@ export type Outcomes = Readonly<Record<string, readonly (readonly number[])[]>>;
 const NUMBER_MS = 500;
 
 /** A small program whose result tells which of two arithmetics a machine has. */
-export interface NumberCase {
-  readonly id: string;
-  readonly group: "arithmetic" | "miscompiles";
-  readonly title: string;
-  readonly source: string;
-  readonly rule?: string;
-  readonly driver?: Driver;
-  readonly level?: Level;
+export interface NumberCase extends DocumentedCase {
   readonly build: () => MilFunction;
   readonly inputs: readonly ArrayLike<number>[];
   /** What the program says, rounded to fp16: the first numbers of the first output. */
@@ -42,8 +35,6 @@ export interface NumberCase {
   /** The rule of the engine's arithmetic that the case helps to settle, and what each of its variants gives. */
   readonly settles?: { readonly rule: RuleName; readonly outcomes: Outcomes };
   readonly tolerance?: number;
-  /** What is built on the rule. */
-  readonly relies: string;
 }
 
 export const half = (...shape: readonly number[]): TensorType => tensorType("fp16", shape);
@@ -148,24 +139,11 @@ export function judgeNumbers(
   );
 }
 
-export function numberProbe(entry: NumberCase): Probe {
-  const { id, group, title, source, rule, driver, level, relies } = entry;
+export function numberProbe(entry: NumberCase, group: "arithmetic" | "miscompiles"): Probe {
   return {
-    id,
+    ...documentedProbe(entry, `Whether ${entry.relies} is right for this machine is not known.`),
     group,
-    title,
-    source,
-    driver: driver ?? "both",
-    ...(rule !== undefined && { rule }),
-    ...(level !== undefined && { level }),
     how: "a program of one or two ops over numbers that tell both arithmetics apart",
-    means: {
-      held: `As documented: ${relies} is right for this machine.`,
-      "did not hold": `Other than documented: ${relies} is wrong for this machine. Please report it.`,
-      unknown: `Whether ${relies} is right for this machine is not known.`,
-    },
-    needs: ["program.runs"],
-    failure: "unknown",
     // Each compiles one small program; a process of its own would take longer than the answer.
     batch: group,
     isCompiling: true,

@@ -6,6 +6,7 @@ import type {
   DriverSettings,
 } from "../../engine/ane/probe.ts";
 import type { Group, Outcome, Verdict } from "./outcome.ts";
+import { defined } from "../../util/defined.ts";
 
 /** How much is probed: each level has all of those before it. */
 export const LEVELS = ["quick", "default", "thorough"] as const;
@@ -62,18 +63,42 @@ export interface Probe {
   readonly settings?: (outcome: Outcome) => DriverSettings | undefined;
 }
 
-export const held = (detail: string, measured?: Outcome["measured"]): Outcome => ({
-  verdict: "held",
-  detail,
-  ...(measured !== undefined && { measured }),
-});
-export const notHeld = (detail: string, measured?: Outcome["measured"]): Outcome => ({
-  verdict: "did not hold",
-  detail,
-  ...(measured !== undefined && { measured }),
-});
-export const unknown = (detail: string, measured?: Outcome["measured"]): Outcome => ({
-  verdict: "unknown",
-  detail,
-  ...(measured !== undefined && { measured }),
-});
+/** A small program about which something was published. */
+export interface DocumentedCase {
+  readonly id: string;
+  readonly title: string;
+  readonly source: string;
+  readonly rule?: string;
+  readonly driver?: Driver;
+  readonly level?: Level;
+  /** What is built on the rule. */
+  readonly relies: string;
+}
+
+/** What the probes of such programs have in common; `unknownMeans` is for the answer "unknown". */
+export function documentedProbe(
+  { id, title, source, rule, driver, level, relies }: DocumentedCase,
+  unknownMeans: string,
+) {
+  return {
+    ...{ id, title, source, driver: driver ?? ("both" as const) },
+    ...defined({ rule, level }),
+    means: {
+      held: `As documented: ${relies} is right for this machine.`,
+      "did not hold": `Other than documented: ${relies} is wrong for this machine. Please report it.`,
+      unknown: unknownMeans,
+    },
+    needs: ["program.runs"],
+    failure: "unknown",
+  } as const;
+}
+
+const outcomeAs =
+  (verdict: Verdict) =>
+  (detail: string, measured?: Outcome["measured"]): Outcome => ({
+    ...{ verdict, detail },
+    ...(measured !== undefined && { measured }),
+  });
+export const held = outcomeAs("held");
+export const notHeld = outcomeAs("did not hold");
+export const unknown = outcomeAs("unknown");

@@ -24,8 +24,8 @@ export const PROBES: readonly Probe[] = [
   ...E5RT_PROBES.filter(({ id }) => id !== "e5rt.out-first"),
   ...IN_MEMORY_PROBES.filter(({ group }) => group !== "symbols"),
   ...WEIGHT_PROBES,
-  ...ARITHMETIC_CASES.map(numberProbe),
-  ...MISCOMPILE_CASES.map(numberProbe),
+  ...ARITHMETIC_CASES.map((entry) => numberProbe(entry, "arithmetic")),
+  ...MISCOMPILE_CASES.map((entry) => numberProbe(entry, "miscompiles")),
   ...REFUSAL_CASES.map(refusalProbe),
   ...RATE_PROBES,
 ];

@@ -10,6 +10,8 @@ import { convolved, matmulProgram } from "./arithmetic-programs.ts";
 
 export const WIDTH = 32;
 export const ramp = padded(WIDTH, []).map((_, index) => index);
+/** The same numbers, each larger by `step`. */
+export const rampPlus = (step: number): readonly number[] => ramp.map((x) => x + step);
 
 /** y = x + 1, the least there is. */
 export const increment = (width = WIDTH): MilFunction =>
@@ -23,21 +25,25 @@ export function sumAndDifference(): MilFunction {
   return f.finish({ sum: f.op("add", { x, y }), difference: f.op("sub", { x, y }) });
 }
 
-export function compared(got: ArrayLike<number>, wanted: readonly number[], what: string): Outcome {
+export function compared(
+  got: ArrayLike<number> | undefined,
+  wanted: readonly number[],
+  what: string,
+): Outcome {
   return sameNumbers(got, wanted)
     ? held(what)
-    : notHeld(`gives ${spellAll(got)} where ${spellAll(wanted)} is right`);
+    : notHeld(`gives ${spellAll(got ?? [])} where ${spellAll(wanted)} is right`);
 }
 
-const BOTH = "both" as const;
+/** What most of these probes have in common. */
+const COMMON = { group: "protocol", driver: "both", needs: ["program.runs"] } as const;
 
 /** What both drivers must do before anything else can be asked. */
 export const PROGRAM_PROBES: readonly Probe[] = [
   {
     id: "program.runs",
-    group: "protocol",
+    ...COMMON,
     title: "A program of one addition compiles, loads, runs and gives the right numbers",
-    driver: BOTH,
     source: "all public projects",
     how: "x + 1 over 32 numbers",
     means: {
@@ -51,18 +57,13 @@ export const PROGRAM_PROBES: readonly Probe[] = [
     expectedMs: 1500,
     run: async ({ open }) => {
       const [sum] = await runProgram(open(), increment(), [ramp]);
-      return compared(
-        sum ?? [],
-        ramp.map((x) => x + 1),
-        "32 right numbers",
-      );
+      return compared(sum, rampPlus(1), "32 right numbers");
     },
   },
   {
     id: "program.ports",
-    group: "protocol",
+    ...COMMON,
     title: "Ports are what the driver takes them for: two inputs and two outputs are not swapped",
-    driver: BOTH,
     source: "ANEForge's shim; Orion's tests",
     how: "x + y and x - y over different numbers",
     means: {
@@ -72,19 +73,18 @@ export const PROGRAM_PROBES: readonly Probe[] = [
       unknown: "Whether ports are bound rightly is not known.",
     },
     level: "quick",
-    needs: ["program.runs"],
     failure: "did not hold",
     run: async ({ open }) => {
       const y = ramp.map((x) => 100 + 2 * x);
       const [sum, rest] = await runProgram(open(), sumAndDifference(), [ramp, y]);
       const first = compared(
-        sum ?? [],
+        sum,
         ramp.map((x, i) => x + (y[i] ?? 0)),
         "sum and difference are right",
       );
       if (first.verdict !== "held") return first;
       return compared(
-        rest ?? [],
+        rest,
         ramp.map((x, i) => x - (y[i] ?? 0)),
         first.detail,
       );
@@ -92,9 +92,8 @@ export const PROGRAM_PROBES: readonly Probe[] = [
   },
   {
     id: "program.same-bits",
-    group: "protocol",
+    ...COMMON,
     title: "A program run twice over the same numbers gives the same bits",
-    driver: BOTH,
     source: "ANEForge: runs are bit-repeatable",
     how: "a 64 x 64 matmul, five times",
     means: {
@@ -102,7 +101,6 @@ export const PROGRAM_PROBES: readonly Probe[] = [
       "did not hold": "Runs cannot be repeated bit for bit on this machine.",
       unknown: "Whether runs can be repeated is not known.",
     },
-    needs: ["program.runs"],
     failure: "unknown",
     run: async ({ open }) => {
       const fn = matmulProgram(64, 64, 64);
@@ -112,7 +110,7 @@ export const PROGRAM_PROBES: readonly Probe[] = [
         const [first] = await loaded.run([numbers, numbers]);
         for (let run = 0; run < 4; run++) {
           const [again] = await loaded.run([numbers, numbers]);
-          if (!sameNumbers(again ?? [], first ?? []))
+          if (!sameNumbers(again, first ?? []))
             return notHeld(`run ${run + 2} differs from the first`);
         }
         return held("five runs, the same bits");
@@ -123,9 +121,8 @@ export const PROGRAM_PROBES: readonly Probe[] = [
   },
   {
     id: "program.large-weights",
-    group: "protocol",
+    ...COMMON,
     title: "A constant of 2 MiB in the weight file arrives whole",
-    driver: BOTH,
     source: "ANEForge: up to 2 GiB",
     how: "a 1024 x 1024 permutation as the constant weight of a convolution",
     level: "thorough",
@@ -134,7 +131,6 @@ export const PROGRAM_PROBES: readonly Probe[] = [
       "did not hold": "Long constants are not read rightly.",
       unknown: "Whether long constants arrive is not known.",
     },
-    needs: ["program.runs"],
     failure: "unknown",
     run: async ({ open }) => {
       const count = 1024;
@@ -152,7 +148,7 @@ export const PROGRAM_PROBES: readonly Probe[] = [
         { length: count * WIDTH },
         (_, i) => (Math.floor(i / WIDTH) * 7 + 3) % count,
       );
-      return compared(got ?? [], wanted, "every one of 1024 rows is at its place");
+      return compared(got, wanted, "every one of 1024 rows is at its place");
     },
   },
 ];

@@ -3,24 +3,17 @@ import { EngineError } from "../../engine/errors.ts";
 import type { AneDriver, EngineSource } from "../../engine/ane/probe.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { padded, program } from "./number-case.ts";
-import { held, notHeld, unknown } from "./probe.ts";
-import type { Level, Probe } from "./probe.ts";
+import { documentedProbe, held, notHeld, unknown } from "./probe.ts";
+import type { DocumentedCase, Probe } from "./probe.ts";
 import { LoadedProgram, halfCount, writeNumbers } from "./run-program.ts";
 
 /** What happens to a program by its description: it runs, or is stopped at some point. */
 export type Fate = "runs" | "is refused";
 
-export interface RefusalCase {
-  readonly id: string;
-  readonly title: string;
-  readonly source: string;
-  readonly rule?: string;
-  readonly driver?: Driver;
-  readonly level?: Level;
+export interface RefusalCase extends DocumentedCase {
   readonly build: () => MilFunction | EngineSource;
   /** Nothing where nobody knows for the chip, or sources disagree. */
   readonly documented: (chip: Chip, driver: Driver) => Fate | undefined;
-  readonly relies: string;
 }
 
 /** The op that the engine lacks beyond doubt; with the Neural Engine alone in the mask it must not compile. */
@@ -28,27 +21,13 @@ export const LACKING = (): MilFunction =>
   program([[8, 64]], (f, x) => f.op("cumsum", { x, axis: 1, exclusive: false, reverse: false }));
 
 export function refusalProbe(entry: RefusalCase): Probe {
-  const { id, title, source, rule, driver, level, relies } = entry;
   return {
-    id,
+    ...documentedProbe(entry, "Sources disagree or are silent; now it is known for this machine."),
     group: "refusals",
-    title,
-    source,
-    driver: driver ?? "both",
-    ...(rule !== undefined && { rule }),
-    ...(level !== undefined && { level }),
     how: "compiles, loads and runs the program; an error or the end of the process is a refusal",
-    means: {
-      held: `As documented: ${relies} is right for this machine.`,
-      "did not hold": `Other than documented: ${relies} is wrong for this machine. Please report it.`,
-      unknown: `Sources disagree or are silent; now it is known for this machine.`,
-    },
-    needs: ["program.runs"],
-    failure: "unknown",
     run: async ({ open, chip, driver: name }) => {
-      const documented = entry.documented(chip, name);
       const fate = await fateOf(open(), entry.build());
-      return judgeFate(fate, documented);
+      return judgeFate(fate, entry.documented(chip, name));
     },
     judgeDeath: ({ chip, driver: name }, how) =>
       judgeFate({ fate: "is refused", detail: how }, entry.documented(chip, name)),
@@ -71,19 +50,25 @@ function judgeFate({ fate, detail }: FateFound, documented: Fate | undefined) {
 async function fateOf(driver: AneDriver, source: MilFunction | EngineSource): Promise<FateFound> {
   const main = "main" in source ? source.main : source;
   let loaded: LoadedProgram | undefined;
-  try {
+  const refusal = await refusalOf(async () => {
     loaded = await LoadedProgram.load(driver, source);
     loaded.inputs.forEach((buffer, index) => {
       const port = main.inputs[index];
       if (port !== undefined) writeNumbers(buffer, padded(halfCount(port), [], 0.5));
     });
     await loaded.execute();
-    return { fate: "runs", detail: "" };
+  }).finally(() => loaded?.release());
+  return { fate: refusal === undefined ? "runs" : "is refused", detail: refusal ?? "" };
+}
+
+/** Why the engine refuses the work, or nothing where it does it. What is no refusal is thrown on. */
+export async function refusalOf(work: () => unknown): Promise<string | undefined> {
+  try {
+    await work();
+    return undefined;
   } catch (error) {
     if (!(error instanceof EngineError)) throw error;
-    return { fate: "is refused", detail: reasonOf(error.message) };
-  } finally {
-    loaded?.release();
+    return reasonOf(error.message);
   }
 }
 

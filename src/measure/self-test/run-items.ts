@@ -151,8 +151,7 @@ export class Run {
   async #runBatch(batch: readonly Item[], rest: readonly Item[]): Promise<void> {
     const again: Item[] = [];
     const isAlone = batch.length === 1;
-    const scratch = mkdtempSync(join(tmpdir(), "anecdote-doctor-"));
-    try {
+    await withScratch(async (scratch) => {
       for (let round = 0; round < (batch[0]?.rounds ?? 1); round++) {
         const isLast = round === (batch[0]?.rounds ?? 1) - 1;
         let failed = false;
@@ -168,9 +167,7 @@ export class Run {
         });
         if (failed) break;
       }
-    } finally {
-      rmSync(scratch, { recursive: true, force: true });
-    }
+    });
     for (const item of again) if (!this.#signal.aborted) await this.#runBatch([item], rest);
   }
 
@@ -186,14 +183,11 @@ export class Run {
       if (this.#signal.aborted) return 0;
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
       let isHeld = false;
-      const scratch = mkdtempSync(join(tmpdir(), "anecdote-doctor-"));
-      try {
-        await this.#spawn([item], 0, scratch, (_, ended) => {
+      await withScratch((scratch) =>
+        this.#spawn([item], 0, scratch, (_, ended) => {
           isHeld = item.result(ended).verdict === "held";
-        });
-      } finally {
-        rmSync(scratch, { recursive: true, force: true });
-      }
+        }),
+      );
       if (isHeld) return attempt === 0 ? 0 : performance.now() - started;
     }
     return undefined;
@@ -270,6 +264,15 @@ export class Run {
       title: item.title,
       remainingMs: Math.min(paceMs, Math.max(0, this.#remainingMs())),
     });
+  }
+}
+
+async function withScratch(use: (folder: string) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "anecdote-doctor-"));
+  try {
+    await use(folder);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
   }
 }
 

@@ -134,7 +134,7 @@ export async function runProgram(
 
 /** Equal numbers, NaN equal to NaN, within a relative tolerance (0: the same number; -0 equals 0). */
 export function sameNumbers(
-  got: ArrayLike<number>,
+  got: ArrayLike<number> = [],
   wanted: ArrayLike<number>,
   tolerance = 0,
 ): boolean {

@@ -19,6 +19,7 @@ import type { SelfTestReport } from "./report.ts";
 import { ResultStore } from "./result-store.ts";
 import { Run } from "./run-items.ts";
 import type { Progress } from "./run-items.ts";
+import { defined } from "../../util/defined.ts";
 
 /** What the self-test asks, of which driver. */
 export interface SelfTestOptions {
@@ -100,10 +101,7 @@ export async function runSelfTest(options: SelfTestOptions): Promise<SelfTestRep
     chip,
     store,
     signal: options.signal ?? new AbortController().signal,
-    ...(timeLimitMs !== undefined && { timeLimitMs }),
-    ...(totalMs !== undefined && { totalMs }),
-    ...(onProgress !== undefined && { onProgress }),
-    ...(onResult !== undefined && { onResult }),
+    ...defined({ timeLimitMs, totalMs, onProgress, onResult }),
   });
   await run.all();
   const complete = run.results.size === items.length && run.leftOutCount === 0;

@@ -38,7 +38,7 @@ export function settling(
   relies: string,
 ): NumberCase {
   return {
-    ...{ id, group: "arithmetic", title, source: sourceOf(rule), ...program },
+    ...{ id, title, source: sourceOf(rule), ...program },
     ...{ right, settles: { rule, outcomes }, relies },
   };
 }

@@ -13,7 +13,6 @@ import type { ForeignFunction } from "../../ffi/foreign.ts";
 import { held, notHeld, unknown } from "./probe.ts";
 import type { Probe } from "./probe.ts";
 
-const BATCH = "symbols";
 const LIBOBJC = "/usr/lib/libobjc.A.dylib";
 
 const pathOf = (library: AneLibrary, systemPath: string): string =>
@@ -25,18 +24,26 @@ const means = (what: string): Probe["means"] => ({
   unknown: `Whether the driver can use ${what} is not known.`,
 });
 
+/** What these probes have in common, */
+const SYMBOL = {
+  group: "symbols",
+  failure: "did not hold",
+  level: "quick",
+  means: means("it"),
+} as const;
+
+/** and those that only look something up: many are asked in one process. */
+const LOOKED_UP = { ...SYMBOL, batch: "symbols", expectedMs: 5 } as const;
+
 function libraryProbe(id: string, driver: Driver, systemPath: string): Probe {
   return {
     id,
-    group: "symbols",
+    ...SYMBOL,
     title: `${systemPath} opens, without an entitlement`,
     driver,
     source: driver === "e5rt" ? "ANEForge's shim" : "maderix/ANE, Orion, Espresso and ane-infer",
     how: "dlopen",
-    means: means("it"),
     needs: [],
-    failure: "did not hold",
-    level: "quick",
     run: async ({ library }) => {
       const path = pathOf(library, systemPath);
       openLibrary(path);
@@ -55,17 +62,12 @@ function functionProbe(
 ): Probe {
   return {
     id: `symbol.${name}`,
-    group: "symbols",
+    ...LOOKED_UP,
     title: `function ${name}`,
     driver,
     source: "the driver calls it",
     how: "dlsym",
-    means: means("it"),
     needs,
-    failure: "did not hold",
-    level: "quick",
-    batch: BATCH,
-    expectedMs: 5,
     run: async ({ library }) =>
       optionalFunction(pathOf(library, systemPath), prototype) === undefined
         ? notHeld("it is not there")
@@ -76,17 +78,12 @@ function functionProbe(
 function classProbe(name: ClassName): Probe {
   return {
     id: `class.${name}`,
-    group: "symbols",
+    ...LOOKED_UP,
     title: `class ${name}`,
     driver: "in-memory",
     source: "the driver sends it messages",
     how: "objc_getClass",
-    means: means("it"),
     needs: ["in-memory.library", "symbol.objc_getClass"],
-    failure: "did not hold",
-    level: "quick",
-    batch: BATCH,
-    expectedMs: 5,
     run: async ({ library }) => {
       openLibrary(pathOf(library, NEURAL_ENGINE_FRAMEWORK));
       const getClass = optionalFunction(
@@ -116,17 +113,12 @@ function messageProbe({
 }: (typeof PRIVATE_MESSAGES)[number]): Probe {
   return {
     id: `message.${to}.${selector}`,
-    group: "symbols",
+    ...LOOKED_UP,
     title: `${to.slice(0, 1)}[${receiver} ${selector}]`,
     driver: "in-memory",
     source: "the driver sends it",
     how: "asks the class; the type encoding of the method is recorded where the runtime tells it",
-    means: means("it"),
     needs: [`class.${receiver}`],
-    failure: "did not hold",
-    level: "quick",
-    batch: BATCH,
-    expectedMs: 5,
     run: async ({ library }) => {
       openLibrary(pathOf(library, NEURAL_ENGINE_FRAMEWORK));
       const runtime = pathOf(library, LIBOBJC);
@@ -161,16 +153,14 @@ function encodingOf(get: ForeignFunction | undefined, method: bigint): string | 
 }
 
 const koffiProbe = (driver: Driver): Probe => ({
+  ...SYMBOL,
   id: `${driver}.koffi`,
-  group: "symbols",
   title: "koffi loads: functions can be called at all",
   driver,
   source: "npm",
   how: "require",
   means: means("foreign functions"),
   needs: [],
-  failure: "did not hold",
-  level: "quick",
   run: async () => held(`koffi ${foreign().version}`),
 });
 

@@ -1,5 +1,4 @@
 import type { AneDriver, DriverSettings } from "../../engine/ane/probe.ts";
-import { EngineError } from "../../engine/errors.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { assumedBy } from "./assumed-probe.ts";
 import { constant, padded, program } from "./number-case.ts";
@@ -8,6 +7,7 @@ import { held, notHeld } from "./probe.ts";
 import type { Probe } from "./probe.ts";
 import { compared, ramp, WIDTH } from "./program-probes.ts";
 import { LoadedProgram, runProgram, sameNumbers } from "./run-program.ts";
+import { refusalOf } from "./refusal-probe.ts";
 
 const assumed = assumedBy("in-memory");
 
@@ -63,13 +63,13 @@ async function fateUnder(
   fn: MilFunction,
   wanted: ArrayLike<number>,
 ): Promise<"runs" | "refused" | "wrong"> {
-  try {
+  let isRight = false;
+  const refusal = await refusalOf(async () => {
     const [got] = await runProgram(open({ "in-memory": settings }), fn, [ramp]);
-    return sameNumbers(got ?? [], wanted) ? "runs" : "wrong";
-  } catch (error) {
-    if (!(error instanceof EngineError)) throw error;
-    return "refused";
-  }
+    isRight = sameNumbers(got, wanted);
+  });
+  if (refusal !== undefined) return "refused";
+  return isRight ? "runs" : "wrong";
 }
 
 async function withoutWeights(open: (settings?: DriverSettings) => AneDriver): Promise<Outcome> {
@@ -125,7 +125,7 @@ async function sameText(driver: AneDriver): Promise<Outcome> {
     for (const turn of [0, 1, 0]) {
       const [got] = (await loaded[turn]?.run([ramp])) ?? [];
       const wanted = ramp.map((x, index) => x + (constants[turn]?.[index] ?? 0));
-      const outcome = compared(got ?? [], wanted, "each program gives its own numbers");
+      const outcome = compared(got, wanted, "each program gives its own numbers");
       if (outcome.verdict !== "held") return outcome;
     }
     return held("each program gives its own numbers, in turns");
