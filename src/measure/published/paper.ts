@@ -12,6 +12,7 @@ import { MICRO_GPT_1B, parameterCount, predictPipeline } from "./published-pipel
 import { QWEN3_600M, STORIES_110M } from "./published-pipeline.ts";
 import { formatPublications, publicationsIn } from "../../chip/publications.ts";
 import type { Publication } from "../../chip/publications.ts";
+import { movingWork, productWork } from "./op-work.ts";
 
 /** One published result beside what the cost model says of the same work. */
 export interface PaperRow {
@@ -107,35 +108,15 @@ function adapterGradientMs(): number {
 /** A square product of two runtime operands through fp32 ports that are cast inside, as the article ran it. */
 function castProduct(size: number): CallPrice {
   const bytes = 2 * size * size;
-  const cast = {
-    name: "cast",
-    op: "cast",
-    productFlops: 0,
-    positions: 1,
-    // fp32 from memory or to it.
-    weightBytes: 2 * bytes,
-    sharedOperandBytes: 0,
-    int8: false,
-    trafficBytes: bytes,
-  };
+  // fp32 from memory or to it.
+  const cast = { ...movingWork("cast", bytes), weightBytes: 2 * bytes };
+  const product = productWork({
+    ...{ kind: "matmul", flops: 2 * size ** 3, positions: size },
+    ...{ weights: size * size, activations: 3 * size * size, fromMemory: false },
+  });
   const work: FunctionWork = {
     name: "product",
-    ops: [
-      cast,
-      cast,
-      {
-        name: "matmul",
-        op: "matmul",
-        productFlops: 2 * size ** 3,
-        productKind: "matmul",
-        positions: size,
-        weightBytes: 0,
-        sharedOperandBytes: bytes,
-        int8: false,
-        trafficBytes: 3 * bytes,
-      },
-      cast,
-    ],
+    ops: [cast, cast, product, cast],
     inputBytes: 4 * bytes,
     outputBytes: 2 * bytes,
   };

@@ -2,8 +2,9 @@ import type { Chip } from "../../chip/chip.ts";
 import { hostBytesPerMs } from "../../chip/cost/host.ts";
 import { priceCall, pricingRates } from "../../chip/cost/model.ts";
 import type { PricingRates } from "../../chip/cost/model.ts";
-import type { FunctionWork, OpWork } from "../../chip/cost/work.ts";
+import type { FunctionWork } from "../../chip/cost/work.ts";
 import type { PipelineModel, PipelinePrediction } from "./published-pipeline.ts";
+import { matrixWork } from "./op-work.ts";
 
 /** SmolLM2-360M as AutoANE trains it: tokens that do not occur are left out of the classifier. */
 export const SMOLLM2_360M: PipelineModel = {
@@ -58,23 +59,9 @@ function programs(model: PipelineModel): readonly Program[] {
 }
 
 function workOf({ products, channelsIn, channelsOut }: Program, positions: number): FunctionWork {
-  const ops = products.map(([inner, outer]): OpWork => {
-    const weightBytes = 2 * inner * outer;
-    return {
-      name: "product",
-      op: "conv",
-      productFlops: 2 * positions * inner * outer,
-      productKind: "pointwise",
-      positions,
-      weightBytes,
-      sharedOperandBytes: weightBytes,
-      int8: false,
-      trafficBytes: 2 * positions * (inner + outer),
-    };
-  });
   return {
     name: "program",
-    ops,
+    ops: products.map(([inner, outer]) => matrixWork("pointwise", [positions, inner, outer])),
     inputBytes: 2 * positions * channelsIn,
     outputBytes: 2 * positions * channelsOut,
   };

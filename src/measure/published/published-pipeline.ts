@@ -4,6 +4,7 @@ import { passTraffic } from "../../chip/cost/op-traffic.ts";
 import { priceCall, pricingRates } from "../../chip/cost/model.ts";
 import type { PricingRates } from "../../chip/cost/model.ts";
 import type { FunctionWork, OpWork } from "../../chip/cost/work.ts";
+import { matrixWork, movingWork, productWork } from "./op-work.ts";
 
 /** Sizes of a decoder as the published trainers take them. */
 export interface PipelineModel {
@@ -79,18 +80,19 @@ interface Kernel {
   readonly channelsKept: number;
 }
 
+const kernel = (
+  weights: Kernel["weights"],
+  channelsIn: number,
+  channelsOut: number,
+  scoreProducts = 0,
+  scorePasses = 0,
+  channelsKept = 0,
+): Kernel => ({ weights, scoreProducts, scorePasses, channelsIn, channelsOut, channelsKept });
+
 /** Ten kernels a layer, weights packed beside the activations (maderix, dynamic pipeline). */
 function dynamicKernels(model: PipelineModel): readonly Kernel[] {
   const { channels: D, queryChannels: Q, keyChannels: K, hidden: H, heads, sequence: S } = model;
   const scores = heads * S;
-  const kernel = (
-    weights: Kernel["weights"],
-    channelsIn: number,
-    channelsOut: number,
-    scoreProducts = 0,
-    scorePasses = 0,
-    channelsKept = 0,
-  ): Kernel => ({ weights, scoreProducts, scorePasses, channelsIn, channelsOut, channelsKept });
   return [
     kernel(
       [
@@ -141,14 +143,6 @@ function dynamicKernels(model: PipelineModel): readonly Kernel[] {
 function staticKernels(model: PipelineModel): readonly Kernel[] {
   const { channels: D, hidden: H, heads, sequence: S } = model;
   const scores = 2 * heads * S;
-  const kernel = (
-    weights: Kernel["weights"],
-    channelsIn: number,
-    channelsOut: number,
-    scoreProducts = 0,
-    scorePasses = 0,
-    channelsKept = 0,
-  ): Kernel => ({ weights, scoreProducts, scorePasses, channelsIn, channelsOut, channelsKept });
   const square: readonly [number, number] = [D, D];
   return [
     kernel([square, square, square, square], D, 6 * D, 2, 9),
@@ -185,61 +179,31 @@ function kernelWork(kernel: Kernel, model: PipelineModel, isDynamic: boolean): F
   const { sequence: S, heads, queryChannels } = model;
   const ops: OpWork[] = [];
   for (const [inner, outer] of kernel.weights) {
-    const weightBytes = 2 * inner * outer;
-    ops.push({
-      name: "product",
-      op: isDynamic ? "matmul" : "conv",
-      productFlops: 2 * S * inner * outer,
-      productKind: isDynamic ? "matmul" : "pointwise",
-      positions: S,
-      weightBytes,
-      sharedOperandBytes: weightBytes,
-      int8: false,
-      trafficBytes: 2 * S * (inner + outer),
-    });
-    if (isDynamic) ops.push(traffic("unpack", UNPACK_PASSES * 2 * weightBytes));
+    ops.push(matrixWork(isDynamic ? "matmul" : "pointwise", [S, inner, outer]));
+    if (isDynamic) ops.push(movingWork("unpack", UNPACK_PASSES * 2 * 2 * inner * outer));
   }
-  const scoreBytes = 2 * heads * S * S;
-  for (let i = 0; i < kernel.scoreProducts; i++) {
-    ops.push({
-      name: "scores",
-      op: "matmul",
-      productFlops: 2 * S * S * queryChannels,
-      productKind: "matmul",
-      positions: S,
-      weightBytes: 0,
-      sharedOperandBytes: (2 * S * queryChannels) / heads,
-      int8: false,
-      trafficBytes: scoreBytes + 4 * S * queryChannels,
-    });
-  }
+  const scores = heads * S * S;
+  const scoreProduct = productWork({
+    kind: "matmul",
+    flops: 2 * S * S * queryChannels,
+    positions: S,
+    weights: (S * queryChannels) / heads,
+    activations: scores + 2 * S * queryChannels,
+    fromMemory: false,
+  });
+  for (let i = 0; i < kernel.scoreProducts; i++) ops.push(scoreProduct);
   ops.push(
-    traffic(
+    movingWork(
       "softmax and its neighbours",
-      kernel.scorePasses * passTraffic("add", scoreBytes, scoreBytes),
+      kernel.scorePasses * passTraffic("add", 2 * scores, 2 * scores),
     ),
-  );
-  ops.push(
-    traffic("activations", ACTIVATION_PASSES * 2 * S * (kernel.channelsIn + kernel.channelsOut)),
+    movingWork("activations", ACTIVATION_PASSES * 2 * S * (kernel.channelsIn + kernel.channelsOut)),
   );
   return {
     name: "kernel",
     ops,
     inputBytes: 2 * S * kernel.channelsIn,
     outputBytes: 2 * S * kernel.channelsOut,
-  };
-}
-
-function traffic(name: string, trafficBytes: number): OpWork {
-  return {
-    name,
-    op: name,
-    productFlops: 0,
-    positions: 1,
-    weightBytes: 0,
-    sharedOperandBytes: 0,
-    int8: false,
-    trafficBytes,
   };
 }
 

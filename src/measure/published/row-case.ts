@@ -2,8 +2,9 @@ import type { Chip } from "../../chip/chip.ts";
 import type { Harness } from "../../chip/cost/model.ts";
 import { chipByName, nearestChip } from "../../chip/chips.ts";
 import type { MeasuredRow } from "./measured-row.ts";
-import { passTraffic } from "../../chip/cost/op-traffic.ts";
 import type { FunctionWork, OpWork } from "../../chip/cost/work.ts";
+import { matrixWork, movingWork, passWork, productWork } from "./op-work.ts";
+import type { Storage } from "./op-work.ts";
 
 /** A measured call as the model sees it. */
 export interface RowCase {
@@ -105,96 +106,57 @@ function rowWork(row: MeasuredRow): FunctionWork {
   return { name: row.kind, ops: all, inputBytes: ops.inputs * 2, outputBytes: ops.outputs * 2 };
 }
 
-/** Elements in and out, and the ops between. */
-function rowOps(row: MeasuredRow): {
+/** The ops of a call, and its elements in and out. */
+interface RowOps {
   readonly ops: readonly OpWork[];
   readonly inputs: number;
   readonly outputs: number;
-} {
+}
+
+/** The same ops one after the other. */
+function repeated(depth: number, ...ops: readonly OpWork[]): readonly OpWork[] {
+  return Array.from({ length: depth }, () => ops).flat();
+}
+
+function rowOps(row: MeasuredRow): RowOps {
+  const storage = storageOf(row);
   switch (row.kind) {
     case "conv1x1-chain": {
       const elements = row.channels * row.spatial;
       const matrix = row.channels * row.channels;
       // A shared weight stays on chip up to 64 KiB a core.
-      const isRead = row.own_weights || matrix * storageOf(row).weightBytes > RESIDENT_BYTES;
-      const one = product({
-        kind: "pointwise",
-        flops: 2 * row.channels * row.channels * row.spatial,
-        positions: row.spatial,
-        weights: isRead ? matrix : 0,
-        activations: 2 * elements,
-        storage: storageOf(row),
-      });
-      return {
-        ops: Array.from({ length: row.depth }, () => one),
-        inputs: elements,
-        outputs: elements,
-      };
+      const isRead = row.own_weights || matrix * storage.weightBytes > RESIDENT_BYTES;
+      const one = matrixWork("pointwise", [row.spatial, row.channels, row.channels], { storage });
+      const resident = { ...one, weightBytes: 0, sharedOperandBytes: 0 };
+      const ops = repeated(row.depth, isRead ? one : resident);
+      return { ops, inputs: elements, outputs: elements };
     }
     case "conv1x1":
-      return {
-        ops: [
-          product({
-            kind: "pointwise",
-            flops: 2 * row.cin * row.cout * row.spatial,
-            positions: row.spatial,
-            weights: row.cin * row.cout,
-            activations: (row.cin + row.cout) * row.spatial,
-            storage: storageOf(row),
-          }),
-        ],
-        inputs: row.cin * row.spatial,
-        outputs: row.cout * row.spatial,
-      };
+      return matrixOps("pointwise", [row.spatial, row.cin, row.cout], storage);
     case "conv": {
       const positions = row.batch * row.height * row.width;
       const taps = row.kernel * row.kernel;
-      const one = product({
+      const one = productWork({
         kind: row.kernel === 3 ? "spatial" : "pointwise",
         flops: 2 * row.cin * row.cout * taps * positions,
         positions,
         weights: row.cin * row.cout * taps,
         activations: (row.cin + row.cout) * positions,
-        storage: storageOf(row),
+        storage,
       });
-      return {
-        ops: Array.from({ length: row.depth }, () => one),
-        inputs: row.cin * positions,
-        outputs: row.cout * positions,
-      };
+      const ops = repeated(row.depth, one);
+      return { ops, inputs: row.cin * positions, outputs: row.cout * positions };
     }
     case "gemm":
     case "gemv":
-      return {
-        ops: [
-          product({
-            kind: "matmul",
-            flops: 2 * row.m * row.k * row.n,
-            positions: row.m,
-            weights: row.k * row.n,
-            activations: row.m * (row.k + row.n),
-            storage: storageOf(row),
-          }),
-        ],
-        inputs: row.m * row.k,
-        outputs: row.m * row.n,
-      };
+      return matrixOps("matmul", [row.m, row.k, row.n], storage);
     case "self-attention":
       return attention(row.seq, row.dim, row.heads);
     case "op": {
-      const elements = row.rows * row.width;
-      const outputs = row.op.startsWith("reduce_") ? row.rows : elements;
-      const one: OpWork = {
-        ...NO_PRODUCT,
-        name: row.op,
-        op: row.op,
-        trafficBytes: passTraffic(row.op, 2 * elements, 2 * outputs),
-      };
-      return {
-        ops: Array.from({ length: row.depth ?? 1 }, () => one),
-        inputs: elements,
-        outputs,
-      };
+      const inputs = row.rows * row.width;
+      const outputs = row.op.startsWith("reduce_") ? row.rows : inputs;
+      const ops = repeated(row.depth ?? 1, passWork(row.op, inputs, outputs));
+      return { ops, inputs, outputs };
     }
     case "dispatch":
     case "training-step":
@@ -206,23 +168,13 @@ function rowOps(row: MeasuredRow): {
     }
     case "ffn": {
       const elements = row.dim * row.spatial;
-      const layer = gatedLayer(row.dim, row.hidden, row.spatial, storageOf(row));
-      return {
-        ops: Array.from({ length: row.depth }, () => layer).flat(),
-        inputs: elements,
-        outputs: elements,
-      };
+      const layer = gatedLayer(row.dim, row.hidden, row.spatial, storage);
+      return { ops: repeated(row.depth, ...layer), inputs: elements, outputs: elements };
     }
     case "stream": {
       const weights = (row.megabytes * 1e6) / 2;
-      const one = product({
-        kind: "matmul",
-        flops: 2 * weights,
-        positions: 1,
-        weights,
-        activations: 0,
-        storage: storageOf(row),
-      });
+      const sizes = { flops: 2 * weights, positions: 1, weights, activations: 0 };
+      const one = productWork({ kind: "matmul", ...sizes, storage });
       // A whole model is streamed matrix by matrix: none of them is large enough to be waited for.
       return { ops: [{ ...one, sharedOperandBytes: 0 }], inputs: 0, outputs: 0 };
     }
@@ -230,52 +182,45 @@ function rowOps(row: MeasuredRow): {
       const elements = row.shape.reduce((total, size) => total * size, 1);
       const size = row.shape.at(row.axis) ?? 1;
       const results = elements / size;
-      const one = (op: string, trafficBytes: number): OpWork => ({
-        ...NO_PRODUCT,
-        name: op,
-        op,
-        trafficBytes,
-      });
       const isInner = row.axis === -1 || row.axis >= row.shape.length - 2;
       // Over an outer axis every result is gathered from far apart.
       const passes = isInner ? INNER_REDUCTION_PASSES : OUTER_REDUCTION_PASSES;
-      const reads = 2 * elements * passes;
-      const pair = [one(row.op, reads + 2 * results), one("add", 2 * (2 * elements + results))];
-      return {
-        ops: Array.from({ length: row.depth }, () => pair).flat(),
-        inputs: elements,
-        outputs: elements,
-      };
+      const reduction = movingWork(row.op, 2 * elements * passes + 2 * results);
+      const addition = movingWork("add", 2 * (2 * elements + results));
+      const ops = repeated(row.depth, reduction, addition);
+      return { ops, inputs: elements, outputs: elements };
     }
     case "lora-gradient":
       return adapterGradient(row);
     case "attention-block": {
       const scores = row.heads * row.queries * row.keys;
       const shared = (row.kv_heads ?? row.heads) * row.keys * row.head_dim;
-      const mix = product({
+      const queries = row.heads * row.queries * row.head_dim;
+      const mix = productWork({
         kind: "matmul",
         flops: 2 * scores * row.head_dim,
         positions: row.queries,
         weights: shared / (row.kv_heads ?? row.heads),
-        activations: scores + shared + row.heads * row.queries * row.head_dim,
-        storage: DENSE,
+        activations: scores + shared + queries,
         fromMemory: false,
       });
-      const softmax: OpWork = {
-        ...NO_PRODUCT,
-        name: "softmax",
-        op: "softmax",
-        trafficBytes: passTraffic("softmax", 2 * scores, 2 * scores),
-      };
-      return {
-        ops: [mix, softmax, mix],
-        inputs: row.heads * row.queries * row.head_dim + 2 * shared,
-        outputs: row.heads * row.queries * row.head_dim,
-      };
+      const ops = [mix, passWork("softmax", scores, scores), mix];
+      return { ops, inputs: queries + 2 * shared, outputs: queries };
     }
     case "decode":
       return { ops: tokenOps(row), inputs: row.dim, outputs: row.vocab };
   }
+}
+
+/** One product alone, [rows, inner] by [inner, outer]. */
+function matrixOps(
+  kind: "pointwise" | "matmul",
+  sizes: readonly [number, number, number],
+  storage: Storage,
+): RowOps {
+  const [rows, inner, outer] = sizes;
+  const ops = [matrixWork(kind, sizes, { storage })];
+  return { ops, inputs: rows * inner, outputs: rows * outer };
 }
 
 /** The last axis of a surface is a multiple of this on the machine that the rows are of. */
@@ -287,57 +232,26 @@ const UNPACK_PASSES = 4;
  * Gradients of both factors: four products whose operands come packed in one surface [1, C, 1, 2 S + 2 R], C the larger
  * dimension, and are unpacked in the program (jmanhype/ane-lora-training). The harness packs them anew each call.
  */
-function adapterGradient(row: Extract<MeasuredRow, { kind: "lora-gradient" }>): {
-  readonly ops: readonly OpWork[];
-  readonly inputs: number;
-  readonly outputs: number;
-} {
+function adapterGradient(row: Extract<MeasuredRow, { kind: "lora-gradient" }>): RowOps {
   const { in_dim: inner, out_dim: outer } = row;
   const whole = (size: number): number => Math.ceil(size / ROW_MULTIPLE) * ROW_MULTIPLE;
   const [rank, positions] = [whole(row.rank), whole(row.seq)];
-  const matrix = (m: number, k: number, n: number): OpWork =>
-    product({
-      kind: "matmul",
-      flops: 2 * m * k * n,
-      positions: m,
-      weights: k * n,
-      activations: m * (k + n),
-      storage: DENSE,
-      fromMemory: false,
-    });
   const inputs = Math.max(inner, outer) * 2 * (positions + rank);
   const outputs = rank * (inner + outer);
-  const unpack: OpWork = {
-    ...NO_PRODUCT,
-    name: "unpack",
-    op: "transpose",
-    trafficBytes: UNPACK_PASSES * 2 * 2 * (inputs + outputs),
-  };
-  return {
-    ops: [
-      unpack,
-      matrix(rank, outer, positions),
-      matrix(rank, inner, positions),
-      matrix(inner, positions, rank),
-      matrix(rank, positions, outer),
-    ],
-    inputs,
-    outputs,
-  };
+  const unpacking = movingWork("transpose", UNPACK_PASSES * 2 * 2 * (inputs + outputs));
+  const products = (
+    [
+      [rank, outer, positions],
+      [rank, inner, positions],
+      [inner, positions, rank],
+      [rank, positions, outer],
+    ] as const
+  ).map((sizes) => matrixWork("matmul", sizes, { fromMemory: false }));
+  return { ops: [unpacking, ...products], inputs, outputs };
 }
 
 /** What of a constant weight stays on chip from one use to the next: 64 KiB in each of 16 cores. */
 const RESIDENT_BYTES = 2 ** 20;
-
-/** How a row's constant weights are stored, and whether both operands are integers. */
-interface Storage {
-  /** Bytes of a weight, those of zeros and of the mask that tells where they are counted in. */
-  readonly weightBytes: number;
-  readonly density: number;
-  readonly isInt8: boolean;
-}
-
-const DENSE: Storage = { weightBytes: 2, density: 1, isInt8: false };
 
 function storageOf(row: MeasuredRow): Storage {
   const number =
@@ -358,20 +272,9 @@ function gatedLayer(
   storage: Storage,
 ): readonly OpWork[] {
   const matrix = (inner: number, outer: number): OpWork =>
-    product({
-      kind: "pointwise",
-      flops: 2 * inner * outer * positions,
-      positions,
-      weights: inner * outer,
-      activations: (inner + outer) * positions,
-      storage,
-    });
-  const between = (op: string, operands: number): OpWork => ({
-    ...NO_PRODUCT,
-    name: op,
-    op,
-    trafficBytes: passTraffic(op, 2 * operands * hidden * positions, 2 * hidden * positions),
-  });
+    matrixWork("pointwise", [positions, inner, outer], { storage });
+  const between = (op: string, operands: number): OpWork =>
+    passWork(op, operands * hidden * positions, hidden * positions);
   const up = matrix(dim, hidden);
   return [up, up, between("silu", 1), between("mul", 2), matrix(hidden, dim)];
 }
@@ -381,114 +284,43 @@ function tokenOps(row: Extract<MeasuredRow, { kind: "decode" }>): readonly OpWor
   const headDim = row.head_dim ?? row.dim / row.heads;
   const queries = row.heads * headDim;
   const keys = (row.kv_heads ?? row.heads) * headDim;
+  const storage = storageOf(row);
   const matrix = (inner: number, outer: number): OpWork =>
-    product({
-      kind: "matmul",
-      flops: 2 * inner * outer,
-      positions: 1,
-      weights: inner * outer,
-      activations: inner + outer,
-      storage: storageOf(row),
-    });
-  const cache: OpWork = {
-    ...NO_PRODUCT,
-    name: "cache",
-    op: "matmul",
-    trafficBytes: 4 * keys * row.context,
-  };
+    matrixWork("matmul", [1, inner, outer], { storage });
   const layer = [
     matrix(row.dim, queries),
     matrix(row.dim, keys),
     matrix(row.dim, keys),
-    cache,
+    movingWork("matmul", 4 * keys * row.context),
     matrix(queries, row.dim),
     matrix(row.dim, row.hidden),
     matrix(row.dim, row.hidden),
     matrix(row.hidden, row.dim),
   ];
   const head = row.vocab > 0 ? [matrix(row.dim, row.vocab)] : [];
-  return [...Array.from({ length: row.layers }, () => layer).flat(), ...head];
+  return [...repeated(row.layers, ...layer), ...head];
 }
 
 /** Fitted to one pair of rows, M5 Max: 1.69 ms over axis 1 against 0.355 over axis 2. */
 const OUTER_REDUCTION_PASSES = 43;
 const INNER_REDUCTION_PASSES = 5;
 
-const NO_PRODUCT = {
-  productFlops: 0,
-  positions: 1,
-  weightBytes: 0,
-  sharedOperandBytes: 0,
-  int8: false,
-} as const;
-
-function product(of: {
-  readonly kind: "pointwise" | "spatial" | "matmul";
-  readonly flops: number;
-  readonly positions: number;
-  readonly weights: number;
-  readonly activations: number;
-  readonly storage: Storage;
-  readonly fromMemory?: boolean;
-}): OpWork {
-  const { isInt8, density } = of.storage;
-  const weightBytes = of.weights * of.storage.weightBytes;
-  return {
-    name: of.kind,
-    op: of.kind === "matmul" ? "matmul" : "conv",
-    productFlops: of.flops,
-    productKind: of.kind,
-    positions: of.positions,
-    weightBytes: of.fromMemory === false ? 0 : weightBytes,
-    sharedOperandBytes: weightBytes,
-    int8: isInt8,
-    ...(density < 1 && { density }),
-    trafficBytes: of.activations * (isInt8 ? 1 : 2),
-  };
-}
-
 /** Four projections with constant weights, heads split and joined, scores scaled, softmax, two products. */
 function attention(seq: number, dim: number, heads: number) {
-  const projection = product({
-    kind: "matmul",
-    flops: 2 * seq * dim * dim,
-    positions: seq,
-    weights: dim * dim,
-    activations: 2 * seq * dim,
-    storage: DENSE,
-  });
+  const projection = matrixWork("matmul", [seq, dim, dim]);
   const scores = heads * seq * seq;
-  const mix = product({
+  const mix = productWork({
     kind: "matmul",
     flops: 2 * seq * seq * dim,
     positions: seq,
     weights: (seq * dim) / heads,
     activations: scores + 2 * seq * dim,
-    storage: DENSE,
     fromMemory: false,
   });
-  const traffic = (op: string, bytes: number): OpWork => ({
-    ...NO_PRODUCT,
-    name: op,
-    op,
-    trafficBytes: passTraffic(op, bytes, bytes),
-  });
-  const transpose = traffic("transpose", 2 * seq * dim);
-  const core = [mix, traffic("mul", 2 * scores), traffic("softmax", 2 * scores), mix];
-  return {
-    core,
-    ops: [
-      projection,
-      projection,
-      projection,
-      transpose,
-      transpose,
-      transpose,
-      ...core,
-      transpose,
-      projection,
-    ],
-    inputs: seq * dim,
-    outputs: seq * dim,
-  };
+  const elements = seq * dim;
+  const transpose = passWork("transpose", elements, elements);
+  const core = [mix, passWork("mul", scores, scores), passWork("softmax", scores, scores), mix];
+  const before = [...repeated(3, projection), ...repeated(3, transpose)];
+  const ops = [...before, ...core, transpose, projection];
+  return { core, ops, inputs: elements, outputs: elements };
 }
