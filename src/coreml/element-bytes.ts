@@ -1,8 +1,10 @@
-import { allocateNumbers } from "../mil/literal.ts";
+import { allocateNumbers, numbersAs } from "../mil/literal.ts";
 import type { NumericData } from "../mil/program.ts";
 import { DATA_TYPE_BITS } from "../mil/types.ts";
 import type { DataType } from "../mil/types.ts";
+import { bfloat16ToFloat32, float32ToBfloat16 } from "../util/bfloat16.ts";
 import { float16ToFloat32, float32ToFloat16 } from "../util/float16.ts";
+import { smallFloat, smallFloats } from "../util/small-floats.ts";
 import { CoreMlError } from "./errors.ts";
 
 // Tensors as bytes: little-endian, dense, types below a byte packed as a stream of bits, low bits first
@@ -42,14 +44,11 @@ export function decodeElements(dataType: DataType, bytes: Uint8Array, count: num
   const numbers = allocateNumbers(dataType, count);
   switch (dataType) {
     case "fp16":
-      float16ToFloat32(new Uint16Array(alignedBuffer(bytes, 2)), numbers as Float32Array);
+      float16ToFloat32(halfWords(bytes), numbers as Float32Array);
       return numbers;
-    case "bf16": {
-      const source = new Uint16Array(alignedBuffer(bytes, 2));
-      const words = new Uint32Array(numbers.buffer);
-      for (let i = 0; i < count; i++) words[i] = (source[i] ?? 0) << 16;
+    case "bf16":
+      bfloat16ToFloat32(halfWords(bytes), numbers as Float32Array);
       return numbers;
-    }
     case "fp8e4m3fn":
     case "fp8e5m2": {
       const values = FLOAT8_VALUES[dataType];
@@ -89,20 +88,12 @@ export function encodeElements(dataType: DataType, numbers: NumericData): Uint8A
   const count = numbers.length;
   const bytes = new Uint8Array(packedByteLength(dataType, count));
   switch (dataType) {
-    case "fp16": {
-      const source =
-        numbers instanceof Float32Array ? numbers : Float32Array.from(doubles(numbers));
-      float32ToFloat16(source, new Uint16Array(bytes.buffer));
+    case "fp16":
+      float32ToFloat16(numbersAs("fp32", numbers) as Float32Array, new Uint16Array(bytes.buffer));
       return bytes;
-    }
-    case "bf16": {
-      const source =
-        numbers instanceof Float32Array ? numbers : Float32Array.from(doubles(numbers));
-      const words = new Uint32Array(source.buffer, source.byteOffset, count);
-      const target = new Uint16Array(bytes.buffer);
-      for (let i = 0; i < count; i++) target[i] = bfloat16Bits(words[i] ?? 0);
+    case "bf16":
+      float32ToBfloat16(numbersAs("fp32", numbers) as Float32Array, new Uint16Array(bytes.buffer));
       return bytes;
-    }
     case "fp8e4m3fn":
     case "fp8e5m2":
       for (let i = 0; i < count; i++) bytes[i] = float8Bits(dataType, Number(numbers[i]));
@@ -128,7 +119,7 @@ export function encodeElements(dataType: DataType, numbers: NumericData): Uint8A
     case "uint16":
     case "uint32":
     case "uint64": {
-      const typed = sameClass(dataType, numbers);
+      const typed = numbersAs(dataType, numbers);
       bytes.set(new Uint8Array(typed.buffer, typed.byteOffset, typed.byteLength));
       return bytes;
     }
@@ -137,25 +128,9 @@ export function encodeElements(dataType: DataType, numbers: NumericData): Uint8A
   }
 }
 
-function doubles(numbers: NumericData): Iterable<number> {
-  return Array.from<number | bigint, number>(numbers as Iterable<number | bigint>, Number);
-}
-
-/** Numbers in the array class of the type, copied only where somebody put them into another. */
-function sameClass(dataType: DataType, numbers: NumericData): NumericData {
-  const model = allocateNumbers(dataType, 0);
-  if (model.constructor === numbers.constructor) return numbers;
-  const copy = allocateNumbers(dataType, numbers.length);
-  if (copy instanceof BigInt64Array || copy instanceof BigUint64Array) {
-    for (let i = 0; i < copy.length; i++) copy[i] = BigInt(numbers[i] ?? 0);
-  } else for (let i = 0; i < copy.length; i++) copy[i] = Number(numbers[i]);
-  return copy;
-}
-
-function alignedBuffer(bytes: Uint8Array, width: number): ArrayBuffer {
-  const copy = new ArrayBuffer(Math.ceil(bytes.byteLength / width) * width);
-  new Uint8Array(copy).set(bytes);
-  return copy;
+/** Pairs of bytes as numbers; a copy, since bytes may begin anywhere. */
+function halfWords(bytes: Uint8Array): Uint16Array {
+  return new Uint16Array(new Uint8Array(bytes).buffer);
 }
 
 function unpackBits(
@@ -187,41 +162,12 @@ function packBits(numbers: NumericData, bits: number, bytes: Uint8Array): void {
   }
 }
 
-function bfloat16Bits(word: number): number {
-  if ((word & 0x7fffffff) > 0x7f800000) return (word >>> 16) | 0x40;
-  const rest = word & 0xffff;
-  const kept = word >>> 16;
-  return rest > 0x8000 || (rest === 0x8000 && (kept & 1) === 1) ? kept + 1 : kept;
-}
-
 type Float8 = "fp8e4m3fn" | "fp8e5m2";
 
 /** The number that each byte stands for. */
 const FLOAT8_VALUES: Readonly<Record<Float8, Float32Array>> = {
-  fp8e4m3fn: Float32Array.from({ length: 256 }, (_, byte) => {
-    const exponent = (byte >>> 3) & 15;
-    const mantissa = byte & 7;
-    const magnitude =
-      exponent === 15 && mantissa === 7
-        ? NaN
-        : exponent === 0
-          ? mantissa * 2 ** -9
-          : (1 + mantissa / 8) * 2 ** (exponent - 7);
-    return byte & 0x80 ? -magnitude : magnitude;
-  }),
-  fp8e5m2: Float32Array.from({ length: 256 }, (_, byte) => {
-    const exponent = (byte >>> 2) & 31;
-    const mantissa = byte & 3;
-    const magnitude =
-      exponent === 31
-        ? mantissa === 0
-          ? Infinity
-          : NaN
-        : exponent === 0
-          ? mantissa * 2 ** -16
-          : (1 + mantissa / 4) * 2 ** (exponent - 15);
-    return byte & 0x80 ? -magnitude : magnitude;
-  }),
+  fp8e4m3fn: smallFloats(smallFloat(4, 3, 7, "last is NaN")),
+  fp8e5m2: smallFloats(smallFloat(5, 2, 15, "ieee")),
 };
 
 /** The byte of the nearest number, ties to even; beyond the largest, infinity, or NaN where there is none. */

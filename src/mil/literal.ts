@@ -43,6 +43,19 @@ export function allocateNumbers(dataType: DataType, length: number): NumericData
   }
 }
 
+/** Numbers in the array class of a type: those given where they are in it, else a copy. Integers drop fractions. */
+export function numbersAs(dataType: DataType, numbers: ArrayLike<number | bigint>): NumericData {
+  const typed = allocateNumbers(dataType, numbers.length);
+  if (typed.constructor === numbers.constructor) return numbers as NumericData;
+  if (typed instanceof BigInt64Array || typed instanceof BigUint64Array) {
+    for (let i = 0; i < typed.length; i++) {
+      const number = numbers[i] ?? 0;
+      typed[i] = typeof number === "bigint" ? number : BigInt(Math.trunc(number));
+    }
+  } else for (let i = 0; i < typed.length; i++) typed[i] = Number(numbers[i] ?? 0);
+  return typed;
+}
+
 /** A literal over numbers that already have the type's precision (fp16 values must be fp16 numbers). */
 export function numericLiteral(type: TensorType, numbers: NumericData): Literal {
   const count = elementCount(staticShape(type));

@@ -3,6 +3,7 @@ import type { MilFunction } from "../mil/program.ts";
 import { OnnxError } from "./errors.ts";
 import { ModelProtoSchema } from "./generated/onnx_pb.ts";
 import type { GraphProto, ModelProto } from "./generated/onnx_pb.ts";
+import { renameIn } from "./graph-writer.ts";
 import { writeWithStandardOperators } from "./standard-operators.ts";
 import { functionToOnnx } from "./lower-function.ts";
 
@@ -54,7 +55,7 @@ export function exportGraph(fn: MilFunction): ExportedGraph {
   for (const { name } of fn.outputs) claim(`out:${name}`, name);
   const rename = (name: string): string => names.get(name) ?? name;
   for (const port of [...graph.input, ...graph.output]) port.name = rename(port.name);
-  renameIn(graph, rename);
+  renameIn(graph.node, rename);
   return { model, graph, renamed };
 }
 
@@ -67,14 +68,6 @@ function namesIn(graph: GraphProto): readonly string[] {
       ...attribute.flatMap(({ g }) => (g === undefined ? [] : namesIn(g))),
     ]),
   ];
-}
-
-function renameIn(graph: GraphProto, rename: (name: string) => string): void {
-  for (const node of graph.node) {
-    node.input = node.input.map(rename);
-    node.output = node.output.map(rename);
-    for (const { g } of node.attribute) if (g !== undefined) renameIn(g, rename);
-  }
 }
 
 function checkSize(fn: MilFunction): void {

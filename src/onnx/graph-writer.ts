@@ -172,9 +172,9 @@ export class GraphWriter {
     return name;
   }
 
-  /** A vector of 64-bit integers, as ONNX takes shapes, axes and positions. */
-  ints(values: readonly number[]): string {
-    return this.constant("int64", [values.length], BigInt64Array.from(values, BigInt));
+  /** 64-bit integers, as ONNX takes shapes, axes and positions; a vector where no shape is given. */
+  ints(values: readonly number[], shape: readonly number[] = [values.length]): string {
+    return this.constant("int64", shape, BigInt64Array.from(values, BigInt));
   }
 
   /**
@@ -212,7 +212,7 @@ export class GraphWriter {
 
   /** The encoded model. */
   finish(name: string): Uint8Array {
-    renameIn(this.#nodes, this.#renamed);
+    renameIn(this.#nodes, (value) => this.#renamed.get(value) ?? value);
     return toBinary(
       ModelProtoSchema,
       create(ModelProtoSchema, {
@@ -238,14 +238,12 @@ export class GraphWriter {
   }
 }
 
-/** Gives values their outside names, in nested graphs too: names are unique in the whole model. */
-function renameIn(nodes: readonly NodeProto[], renamed: ReadonlyMap<string, string>): void {
-  if (renamed.size === 0) return;
-  const rename = (value: string): string => renamed.get(value) ?? value;
+/** Gives values other names, in nested graphs too: names are unique in the whole model. */
+export function renameIn(nodes: readonly NodeProto[], rename: (name: string) => string): void {
   for (const node of nodes) {
     node.input = node.input.map(rename);
     node.output = node.output.map(rename);
-    for (const { g } of node.attribute) if (g !== undefined) renameIn(g.node, renamed);
+    for (const { g } of node.attribute) if (g !== undefined) renameIn(g.node, rename);
   }
 }
 
@@ -280,44 +278,26 @@ export function madeNode(
   opType: string,
   input: readonly string[],
   output: string,
-  attributes: Readonly<Record<string, bigint>> = {},
+  attributes: Readonly<Record<string, bigint | string>> = {},
+  name = `make.${output}`,
 ): NodeProto {
   return create(NodeProtoSchema, {
-    ...{ opType, name: `make.${output}`, input: [...input], output: [output] },
+    ...{ opType, name, input: [...input], output: [output] },
     attribute: Object.entries(attributes).map(([name, value]) => attribute(name, value)),
   });
 }
 
 function attribute(name: string, value: Exclude<AttributeValue, undefined>): AttributeProto {
-  if (typeof value === "bigint")
-    return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: value });
-  if (typeof value === "number")
-    return create(AttributeProtoSchema, {
-      name,
-      type: AttributeProto_AttributeType.FLOAT,
-      f: value,
-    });
-  if (typeof value === "string") {
-    return create(AttributeProtoSchema, {
-      name,
-      type: AttributeProto_AttributeType.STRING,
-      s: new TextEncoder().encode(value),
-    });
-  }
-  if ("$typeName" in value) {
-    return create(AttributeProtoSchema, {
-      name,
-      type: AttributeProto_AttributeType.GRAPH,
-      g: value,
-    });
-  }
-  const floats: number[] = [];
-  const ints: bigint[] = [];
-  for (const item of value) {
-    if (typeof item === "bigint") ints.push(item);
-    else floats.push(item);
-  }
-  return floats.length > 0
-    ? create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOATS, floats })
-    : create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INTS, ints });
+  return create(AttributeProtoSchema, { name, ...typedValue(value) });
+}
+
+function typedValue(value: Exclude<AttributeValue, undefined>) {
+  const { INT, FLOAT, STRING, GRAPH, FLOATS, INTS } = AttributeProto_AttributeType;
+  if (typeof value === "bigint") return { type: INT, i: value };
+  if (typeof value === "number") return { type: FLOAT, f: value };
+  if (typeof value === "string") return { type: STRING, s: new TextEncoder().encode(value) };
+  if ("$typeName" in value) return { type: GRAPH, g: value };
+  const floats = value.filter((item) => typeof item === "number");
+  const ints = value.filter((item) => typeof item === "bigint");
+  return floats.length > 0 ? { type: FLOATS, floats } : { type: INTS, ints };
 }

@@ -1,7 +1,7 @@
 import { opRow } from "../mil/ops/index.ts";
 import { isValue, operandsOf } from "../mil/program.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
-import { valuesReadBy } from "../mil/traverse.ts";
+import { makersOf, valuesReadBy } from "../mil/traverse.ts";
 import { DATA_TYPE_BITS, elementCount, staticShape } from "../mil/types.ts";
 import { computeTypeOf } from "./element-types.ts";
 import { findFusions } from "./fuse/index.ts";
@@ -83,10 +83,7 @@ export function intermediateBytes(fn: MilFunction, fusions: Fusions): number {
 
 /** What an op reads; a fused root also reads what the ops inside its pattern read. */
 function readers(fn: MilFunction, fusions: Fusions): (operation: Operation) => readonly Value[] {
-  const makers = new Map<Value, Operation>();
-  for (const operation of fn.operations) {
-    for (const output of operation.outputs) makers.set(output, operation);
-  }
+  const makers = makersOf(fn);
   const read = (operation: Operation): Value[] =>
     [...valuesReadBy(operation)].flatMap((value) => {
       const maker = makers.get(value);

@@ -7,7 +7,7 @@ import { isValue, literalOf } from "../mil/program.ts";
 import type { Block, Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { valuesReadBy } from "../mil/traverse.ts";
 import { formatType, staticShape } from "../mil/types.ts";
-import { allocateNumbers, tensorLiteral } from "../mil/literal.ts";
+import { numbersAs, tensorLiteral } from "../mil/literal.ts";
 import { didYouMean } from "../util/nearest.ts";
 import { computeTypeOf, elementTypeOf } from "./element-types.ts";
 import { OnnxError } from "./errors.ts";
@@ -270,14 +270,8 @@ class FunctionLowering {
     }
     const { numbers } = literal.data;
     const computed = computeTypeOf(literal.type.dataType);
-    let data = numbers;
-    if (computed !== literal.type.dataType) {
-      data = allocateNumbers(computed, numbers.length);
-      if (data instanceof BigInt64Array || data instanceof BigUint64Array)
-        for (let i = 0; i < data.length; i++) data[i] = BigInt(numbers[i] ?? 0);
-      else for (let i = 0; i < data.length; i++) data[i] = Number(numbers[i] ?? 0);
-    }
-    const name = this.#graph.constant(computed, staticShape(literal.type), data);
+    const shape = staticShape(literal.type);
+    const name = this.#graph.constant(computed, shape, numbersAs(computed, numbers));
     this.#literals.set(literal, name);
     return name;
   }

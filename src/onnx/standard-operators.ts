@@ -1,12 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { OnnxError } from "./errors.ts";
-import {
-  AttributeProto_AttributeType,
-  AttributeProtoSchema,
-  NodeProtoSchema,
-  TensorProtoSchema,
-} from "./generated/onnx_pb.ts";
-import type { AttributeProto, GraphProto, NodeProto } from "./generated/onnx_pb.ts";
+import { madeNode } from "./graph-writer.ts";
+import { TensorProtoSchema } from "./generated/onnx_pb.ts";
+import type { GraphProto, NodeProto } from "./generated/onnx_pb.ts";
 
 /** Adds a scalar of fp32 to the graph and returns its name. */
 type MakeScalar = (value: number) => string;
@@ -15,7 +11,7 @@ type MakeScalar = (value: number) => string;
 type Expand = (node: NodeProto, scalar: MakeScalar) => readonly NodeProto[];
 
 const EXPANSIONS: Readonly<Record<string, Expand>> = {
-  FastGelu: (node) => [step(node, "Gelu", node.input, "", [text("approximate", "tanh")])],
+  FastGelu: (node) => [step(node, "Gelu", node.input, "", { approximate: "tanh" })],
   /** x * sigmoid(alpha * x) */
   QuickGelu: (node, scalar) => {
     const [x = ""] = node.input;
@@ -63,24 +59,11 @@ function step(
   opType: string,
   input: readonly string[],
   suffix: string,
-  attribute: readonly AttributeProto[] = [],
+  attributes: Readonly<Record<string, string>> = {},
 ): NodeProto {
   const [result = ""] = node.output;
-  return create(NodeProtoSchema, {
-    opType,
-    name: suffix === "" ? node.name : `${node.name}.${suffix}`,
-    input: [...input],
-    output: [suffix === "" ? result : `${result}.${suffix}`],
-    attribute: [...attribute],
-  });
-}
-
-function text(name: string, value: string): AttributeProto {
-  return create(AttributeProtoSchema, {
-    name,
-    type: AttributeProto_AttributeType.STRING,
-    s: new TextEncoder().encode(value),
-  });
+  const named = (name: string): string => (suffix === "" ? name : `${name}.${suffix}`);
+  return madeNode(opType, input, named(result), attributes, named(node.name));
 }
 
 function float({ attribute }: NodeProto, name: string, fallback: number): number {

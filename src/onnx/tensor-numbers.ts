@@ -1,12 +1,15 @@
 import { existsSync, realpathSync } from "node:fs";
 import { isAbsolute, join, normalize, relative } from "node:path";
+import { allocateNumbers, numbersAs } from "../mil/literal.ts";
 import type { NumericData } from "../mil/program.ts";
+import { bfloat16ToFloat32 } from "../util/bfloat16.ts";
 import { float16ToFloat32 } from "../util/float16.ts";
 import { OnnxError } from "./errors.ts";
 import { TensorProto_DataLocation } from "./generated/onnx_pb.ts";
 import type { TensorProto } from "./generated/onnx_pb.ts";
 import { smallFloatTable } from "./small-floats.ts";
-import { elementTypeName, storedBitsOf } from "./type-codes.ts";
+import { elementTypeName, storedTypeOf } from "./type-codes.ts";
+import type { StoredType } from "./type-codes.ts";
 import { withFileSource } from "../util/byte-source.ts";
 
 const RANK_LIMIT = 16;
@@ -45,13 +48,14 @@ function decoded(
   what: string,
 ): NumericData {
   const code = tensor.dataType;
-  const bits = storedBitsOf(code);
-  if (bits === undefined) {
+  const stored = storedTypeOf(code);
+  if (stored === undefined) {
     throw new OnnxError(
       "onnx.import.type",
       `${what} is of ${elementTypeName(code)}, which has no MIL counterpart`,
     );
   }
+  const { bits, type } = stored;
   const packedLength = Math.ceil((count * bits) / 8);
   const isExternal = tensor.dataLocation === TensorProto_DataLocation.EXTERNAL;
   if (isExternal || tensor.rawData !== undefined) {
@@ -64,7 +68,7 @@ function decoded(
         `${what} of ${elementTypeName(code)}[${tensor.dims.join(", ")}] takes ${packedLength} bytes, ${bytes.byteLength} are there`,
       );
     }
-    return numbersOfBytes(code, bits, bytes, count);
+    return numbersOfBytes(stored, bytes, count);
   }
   const listed = listedNumbers(tensor);
   // Elements of less than a byte are listed by the byte.
@@ -80,18 +84,14 @@ function decoded(
     const bytes = Buffer.alloc(packedLength);
     for (let i = 0; i * width < bytes.length; i++)
       bytes.writeUIntLE(Number(listed[i] ?? 0) & (width === 2 ? 0xffff : 0xff), i * width, width);
-    return numbersOfBytes(code, bits, bytes, count);
+    return numbersOfBytes(stored, bytes, count);
   }
-  const numbers = numbersOfBytes(code, bits, new Uint8Array(packedLength), count);
-  if (numbers instanceof BigInt64Array || numbers instanceof BigUint64Array)
-    for (let i = 0; i < count; i++) numbers[i] = BigInt(listed[i] ?? 0);
-  else for (let i = 0; i < count; i++) numbers[i] = Number(listed[i] ?? 0);
-  return numbers;
+  return numbersAs(type, listed);
 }
 
 /** Whether lists of the format hold an element's bits rather than its value. */
 function isBitPattern(code: number, bits: number): boolean {
-  return bits < 8 || code === 10 || code === 16 || smallFloatTable(code) !== undefined;
+  return bits < 8 || code in WIDENINGS || smallFloatTable(code) !== undefined;
 }
 
 function listedNumbers(tensor: TensorProto): ArrayLike<number | bigint> {
@@ -110,63 +110,32 @@ function listedNumbers(tensor: TensorProto): ArrayLike<number | bigint> {
   }
 }
 
-function numbersOfBytes(code: number, bits: number, bytes: Uint8Array, count: number): NumericData {
-  // A copy starts at an offset that every array class takes; a Buffer's own slice would not be one.
-  const { buffer } = new Uint8Array(bytes);
+function numbersOfBytes(stored: StoredType, bytes: Uint8Array, count: number): NumericData {
+  const { code, bits, type } = stored;
   const table = smallFloatTable(code);
-  if (table !== undefined) {
+  if (table !== undefined)
+    return Float32Array.from({ length: count }, (_, i) => table[element(bytes, bits, i)] ?? 0);
+  const widen = WIDENINGS[code];
+  if (widen !== undefined) {
     const numbers = new Float32Array(count);
-    for (let i = 0; i < count; i++) numbers[i] = table[element(bytes, bits, i)] ?? 0;
+    // A copy starts at an offset that every array class takes; a Buffer's own slice would not be one.
+    widen(new Uint16Array(new Uint8Array(bytes).buffer), numbers);
     return numbers;
   }
-  switch (code) {
-    case 1:
-      return new Float32Array(buffer);
-    case 3:
-      return new Int8Array(buffer);
-    case 4:
-      return new Uint16Array(buffer);
-    case 5:
-      return new Int16Array(buffer);
-    case 6:
-      return new Int32Array(buffer);
-    case 7:
-      return new BigInt64Array(buffer);
-    case 10: {
-      const numbers = new Float32Array(count);
-      float16ToFloat32(new Uint16Array(buffer), numbers);
-      return numbers;
-    }
-    case 11:
-      return new Float64Array(buffer);
-    case 12:
-      return new Uint32Array(buffer);
-    case 13:
-      return new BigUint64Array(buffer);
-    case 16: {
-      const numbers = new Float32Array(count);
-      const words = new Uint32Array(numbers.buffer);
-      new Uint16Array(buffer).forEach((half, index) => (words[index] = half << 16));
-      return numbers;
-    }
-    case 22:
-    case 26: {
-      const signBit = 1 << (bits - 1);
-      const numbers = new Int8Array(count);
-      for (let i = 0; i < count; i++) {
-        const value = element(bytes, bits, i);
-        numbers[i] = value >= signBit ? value - 2 * signBit : value;
-      }
-      return numbers;
-    }
-    default: {
-      if (bits === 8) return new Uint8Array(buffer);
-      const numbers = new Uint8Array(count);
-      for (let i = 0; i < count; i++) numbers[i] = element(bytes, bits, i);
-      return numbers;
-    }
+  const numbers = allocateNumbers(type, count);
+  if (bits >= 8) new Uint8Array(numbers.buffer).set(bytes);
+  else {
+    const signBit = type === "int8" ? 1 << (bits - 1) : 0;
+    for (let i = 0; i < count; i++) numbers[i] = (element(bytes, bits, i) ^ signBit) - signBit;
   }
+  return numbers;
 }
+
+/** Floats of 16 bits, by ONNX's code. */
+const WIDENINGS: Readonly<Record<number, typeof float16ToFloat32>> = {
+  10: float16ToFloat32,
+  16: bfloat16ToFloat32,
+};
 
 /** The bits of one element of at most 8; those of less than a byte start at its low end. */
 function element(bytes: Uint8Array, bits: number, index: number): number {

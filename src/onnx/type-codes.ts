@@ -8,6 +8,8 @@ interface ElementType {
   readonly bits?: number;
   /** The MIL type that stands for it; absent where none can. */
   readonly mil?: DataType;
+  /** The MIL type of the same numbers, in which programs are written; absent where `mil` is that type or there is none. */
+  readonly same?: DataType;
 }
 
 /**
@@ -22,16 +24,16 @@ const ELEMENT_TYPES: Readonly<Record<number, ElementType>> = {
   4: { name: "UINT16", bits: 16, mil: "uint16" },
   5: { name: "INT16", bits: 16, mil: "int16" },
   6: { name: "INT32", bits: 32, mil: "int32" },
-  7: { name: "INT64", bits: 64, mil: "int32" },
-  8: { name: "STRING" },
+  7: { name: "INT64", bits: 64, mil: "int32", same: "int64" },
+  8: { name: "STRING", same: "string" },
   9: { name: "BOOL", bits: 8, mil: "bool" },
   10: { name: "FLOAT16", bits: 16, mil: "fp16" },
-  11: { name: "DOUBLE", bits: 64, mil: "fp32" },
-  12: { name: "UINT32", bits: 32, mil: "int32" },
-  13: { name: "UINT64", bits: 64, mil: "int32" },
+  11: { name: "DOUBLE", bits: 64, mil: "fp32", same: "fp64" },
+  12: { name: "UINT32", bits: 32, mil: "int32", same: "uint32" },
+  13: { name: "UINT64", bits: 64, mil: "int32", same: "uint64" },
   14: { name: "COMPLEX64" },
   15: { name: "COMPLEX128" },
-  16: { name: "BFLOAT16", bits: 16, mil: "fp32" },
+  16: { name: "BFLOAT16", bits: 16, mil: "fp32", same: "bf16" },
   17: { name: "FLOAT8E4M3FN", bits: 8, mil: "fp32" },
   18: { name: "FLOAT8E4M3FNUZ", bits: 8, mil: "fp32" },
   19: { name: "FLOAT8E5M2", bits: 8, mil: "fp32" },
@@ -49,8 +51,28 @@ export function elementTypeName(code: number): string {
   return ELEMENT_TYPES[code]?.name ?? `element type ${code}`;
 }
 
-export function storedBitsOf(code: number): number | undefined {
-  return ELEMENT_TYPES[code]?.bits;
+/** Codes by the MIL type of the same numbers; of several that a type stands for, the first is its own. */
+const CODES: ReadonlyMap<DataType | undefined, number> = new Map(
+  Object.entries(ELEMENT_TYPES)
+    .toReversed()
+    .map(([code, { mil, same = mil }]) => [same, Number(code)]),
+);
+
+/** The code of the element type in which a program's numbers of a MIL type are written. */
+export function codeOf(dataType: DataType): number | undefined {
+  return CODES.get(dataType);
+}
+
+/** How an array holds numbers of an element type: bits of one in a file, and the type of the array. */
+export interface StoredType {
+  readonly code: number;
+  readonly bits: number;
+  readonly type: DataType;
+}
+
+export function storedTypeOf(code: number): StoredType | undefined {
+  const { bits, mil, same: type = mil } = ELEMENT_TYPES[code] ?? {};
+  return bits === undefined || type === undefined ? undefined : { code, bits, type };
 }
 
 /** The MIL type that stands for an ONNX one. Throws `OnnxError` for types without a counterpart. */

@@ -46,7 +46,7 @@ function staysInside(
   uses: Uses,
 ): boolean {
   return inner.outputs.every((output) => {
-    const outside = [...uses.readers(output)].filter((reader) => !inside.has(reader));
+    const outside = uses.readers(output).filter((reader) => !inside.has(reader));
     // What the fused node gives exists only from the root's place on.
     if (match.given?.includes(output) === true)
       return outside.every((reader) => uses.place(reader) > uses.place(root));

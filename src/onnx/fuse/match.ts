@@ -1,6 +1,6 @@
 import { isValue, literalOf } from "../../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
-import { valuesReadBy } from "../../mil/traverse.ts";
+import { makersOf, readersOf } from "../../mil/traverse.ts";
 import type { LoweringSite } from "../lower/site.ts";
 
 /** Writes a whole pattern at its last op and names the values that are used outside it. */
@@ -19,34 +19,28 @@ export interface Match {
 
 /** Who makes and who reads the values of a function. */
 export class Uses {
-  readonly #maker = new Map<Value, Operation>();
-  readonly #readers = new Map<Value, Set<Operation>>();
+  readonly #makers: ReadonlyMap<Value, Operation>;
+  readonly #readers: ReadonlyMap<Value, readonly Operation[]>;
   readonly #outputs: ReadonlySet<Value>;
   readonly #places: ReadonlyMap<Operation, number>;
 
   constructor(fn: MilFunction) {
     this.#outputs = new Set(fn.outputs);
     this.#places = new Map(fn.operations.map((operation, place) => [operation, place]));
-    for (const operation of fn.operations) {
-      for (const output of operation.outputs) this.#maker.set(output, operation);
-      for (const value of valuesReadBy(operation)) {
-        const readers = this.#readers.get(value) ?? new Set();
-        readers.add(operation);
-        this.#readers.set(value, readers);
-      }
-    }
+    this.#makers = makersOf(fn);
+    this.#readers = readersOf(fn);
   }
 
   /** The op that makes an operand, when it is of the given type. */
   maker(operand: Operand | undefined, type: string): Operation | undefined {
     if (operand === undefined || !isValue(operand) || literalOf(operand) !== undefined)
       return undefined;
-    const maker = this.#maker.get(operand);
+    const maker = this.#makers.get(operand);
     return maker?.type === type ? maker : undefined;
   }
 
-  readers(value: Value): ReadonlySet<Operation> {
-    return this.#readers.get(value) ?? new Set();
+  readers(value: Value): readonly Operation[] {
+    return this.#readers.get(value) ?? [];
   }
 
   /** Place of an op in the function's order. */

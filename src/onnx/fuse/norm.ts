@@ -1,5 +1,5 @@
 import type { Operand, Operation } from "../../mil/program.ts";
-import { isFloat32, numberOf, operandOf, shapeOf } from "./operands.ts";
+import { SIDES, isFloat32, numberOf, operandOf, shapeOf } from "./operands.ts";
 import type { FindFusion, Uses } from "./match.ts";
 
 /** The other factor of a product where one of them is `factor`. */
@@ -29,10 +29,7 @@ function scaleOf(
 
 /** x / sqrt(mean(x^2) + epsilon) times a weight for each place of the last axis: one operator of the runtime's own. */
 export const rootMeanSquareNorm: FindFusion = (root, uses) => {
-  for (const [name, otherName] of [
-    ["x", "y"],
-    ["y", "x"],
-  ] as const) {
+  for (const [name, otherName] of SIDES) {
     const scaled = uses.maker(operandOf(root, name), "mul");
     const weight = operandOf(root, otherName);
     if (scaled === undefined || weight === undefined || !isFloat32(weight)) continue;

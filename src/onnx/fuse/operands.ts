@@ -3,6 +3,12 @@ import { literalOf } from "../../mil/program.ts";
 import { staticShape } from "../../mil/types.ts";
 import { computeTypeOf } from "../element-types.ts";
 
+/** The operands of a sum or product: one, and the other. */
+export const SIDES = [
+  ["x", "y"],
+  ["y", "x"],
+] as const;
+
 /** An op's operand by parameter name; nothing for lists and absent parameters. */
 export function operandOf(operation: Operation, name: string): Operand | undefined {
   const argument = operation.inputs.get(name);

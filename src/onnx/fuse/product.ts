@@ -1,7 +1,7 @@
 import type { Operand, Operation } from "../../mil/program.ts";
 import { lowerProduct } from "../lower/linear.ts";
 import type { LoweringSite } from "../lower/site.ts";
-import { flagOf, isFloat32, numberOf, operandOf, shapeOf } from "./operands.ts";
+import { SIDES, flagOf, isFloat32, numberOf, operandOf, shapeOf } from "./operands.ts";
 import type { FindFusion } from "./match.ts";
 
 /** Whether a tensor broadcasts to [rows, columns] by Gemm's rules, without changing that shape. */
@@ -43,10 +43,7 @@ function emitProduct(
 
 /** matmul of two matrices plus something (a bias, a residual, what an output accumulates to): one Gemm. */
 export const addProduct: FindFusion = (root, uses) => {
-  for (const [name, otherName] of [
-    ["x", "y"],
-    ["y", "x"],
-  ] as const) {
+  for (const [name, otherName] of SIDES) {
     const product = uses.maker(operandOf(root, name), "matmul");
     const addend = operandOf(root, otherName);
     if (product === undefined || addend === undefined || !isFloat32(addend)) continue;
@@ -69,10 +66,7 @@ export const addProduct: FindFusion = (root, uses) => {
 
 /** matmul times a constant number: the product's alpha. */
 export const scaledProduct: FindFusion = (root, uses) => {
-  for (const [name, otherName] of [
-    ["x", "y"],
-    ["y", "x"],
-  ] as const) {
+  for (const [name, otherName] of SIDES) {
     const product = uses.maker(operandOf(root, name), "matmul");
     const factor = operandOf(root, otherName);
     const alpha = numberOf(factor);

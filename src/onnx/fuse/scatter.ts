@@ -2,7 +2,7 @@ import { literalOf } from "../../mil/program.ts";
 import type { Operand, Operation } from "../../mil/program.ts";
 import { sameType } from "../../mil/types.ts";
 import { LOWER_GATHER_SCATTER } from "../lower/gather-scatter.ts";
-import { operandOf } from "./operands.ts";
+import { SIDES, operandOf } from "./operands.ts";
 import type { FindFusion, Uses } from "./match.ts";
 
 const MODES: ReadonlySet<string> = new Set(["add", "sub"]);
@@ -31,10 +31,7 @@ function isSum(scatter: Operation): boolean {
 
 /** Updates scattered into zeros, then added to a tensor: scattered into that tensor. */
 export const addScattered: FindFusion = (root, uses) => {
-  for (const [name, otherName] of [
-    ["x", "y"],
-    ["y", "x"],
-  ] as const) {
+  for (const [name, otherName] of SIDES) {
     const scattered = operandOf(root, name);
     const target = operandOf(root, otherName);
     const scatter =

@@ -1,11 +1,7 @@
 import { computeTypeOf } from "../element-types.ts";
 import { MICROSOFT_DOMAIN } from "../graph-writer.ts";
+import { sameAs } from "./site.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
-
-const same =
-  (opType: string): Lowering =>
-  (site) =>
-    site.node(opType, [site.value("x")]);
 
 const isFloat32 = (site: LoweringSite): boolean => computeTypeOf(site.type("x")) === "fp32";
 
@@ -22,15 +18,6 @@ const affine = (site: LoweringSite): string =>
     site.scalarOf("beta"),
   ]);
 
-/** A setting of one number a channel (axis 1), shaped to broadcast over x. */
-const perChannel = (site: LoweringSite, name: string): string => {
-  const rank = site.shape("x").length;
-  return site.reshape(
-    site.value(name),
-    Array.from({ length: rank }, (_, axis) => (axis === 1 ? -1 : 1)),
-  );
-};
-
 const sigmoidTimes = (site: LoweringSite, alpha: number): string => {
   const x = site.value("x");
   if (isFloat32(site)) return site.node("QuickGelu", [x], { alpha }, MICROSOFT_DOMAIN);
@@ -39,12 +26,12 @@ const sigmoidTimes = (site: LoweringSite, alpha: number): string => {
 };
 
 export const LOWER_ACTIVATION = {
-  relu: same("Relu"),
+  relu: sameAs("Relu", "x"),
   relu6: (site) => site.node("Clip", [site.value("x"), site.scalar(0), site.scalar(6)]),
-  sigmoid: same("Sigmoid"),
+  sigmoid: sameAs("Sigmoid", "x"),
   silu: (site) => sigmoidTimes(site, 1),
-  softplus: same("Softplus"),
-  softsign: same("Softsign"),
+  softplus: sameAs("Softplus", "x"),
+  softsign: sameAs("Softsign", "x"),
   gelu: (site) => {
     const x = site.value("x");
     switch (site.call.string("mode")) {
@@ -79,14 +66,11 @@ export const LOWER_ACTIVATION = {
     return site.node("Where", [kept, x, site.scalar(0)]);
   },
   prelu: (site) =>
-    whenNegative(site, site.node("Mul", [site.value("x"), perChannel(site, "alpha")])),
+    whenNegative(site, site.node("Mul", [site.value("x"), site.perChannel("alpha")])),
   softplus_parametric: (site) =>
     site.node("Mul", [
-      site.node("Softplus", [site.node("Mul", [site.value("x"), perChannel(site, "beta")])]),
-      perChannel(site, "alpha"),
+      site.node("Softplus", [site.node("Mul", [site.value("x"), site.perChannel("beta")])]),
+      site.perChannel("alpha"),
     ]),
-  softmax: (site) =>
-    site.node("Softmax", [site.value("x")], {
-      axis: BigInt(site.call.axis("axis", site.shape("x").length)),
-    }),
+  softmax: (site) => site.node("Softmax", [site.value("x")], { axis: site.axis() }),
 } as const satisfies Record<string, Lowering>;

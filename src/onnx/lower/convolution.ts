@@ -26,19 +26,20 @@ function quantizedWeight(site: LoweringSite): string {
   const perChannel = (name: string): string =>
     elementCount(site.shape(name)) === 1
       ? site.reshape(site.value(name), [])
-      : site.reshape(
-          site.value(name),
-          site.shape("weight").map((_, axis) => (axis === 0 ? -1 : 1)),
-        );
+      : site.along(site.value(name), 0, site.shape("weight").length);
   const numbers = site.cast(site.value("weight"), computeTypeOf(site.type("x")));
   const scaled = site.node("Mul", [numbers, perChannel("quant_scale")]);
   return site.node("Add", [scaled, perChannel("quant_bias")]);
 }
 
+const operandsOf = (site: LoweringSite, weight: string): readonly string[] => [
+  site.value("x"),
+  weight,
+  ...(site.has("bias") ? [site.value("bias")] : []),
+];
+
 function convolution(site: LoweringSite, weight: string): string {
-  const inputs = [site.value("x"), weight];
-  if (site.has("bias")) inputs.push(site.value("bias"));
-  return site.node("Conv", inputs, {
+  return site.node("Conv", operandsOf(site, weight), {
     ...windowAttributes(convolutionGeometry(site.call)),
     group: BigInt(site.call.int("groups")),
   });
@@ -73,9 +74,7 @@ export const LOWER_CONVOLUTION = {
       ends.push(Math.max(0, rest));
       beyond.push(Math.max(0, -rest));
     });
-    const inputs = [site.value("x"), site.value("weight")];
-    if (site.has("bias")) inputs.push(site.value("bias"));
-    return site.node("ConvTranspose", inputs, {
+    return site.node("ConvTranspose", operandsOf(site, site.value("weight")), {
       kernel_shape: kernel.map(BigInt),
       strides: strides.map(BigInt),
       dilations: dilations.map(BigInt),

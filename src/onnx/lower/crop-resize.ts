@@ -1,10 +1,8 @@
 import { BOX_MODES, UNKNOWN_PLACES } from "../../mil/ops/crop-resize.ts";
 import { SAMPLING_MODES } from "../../mil/ops/image.ts";
 import { isWithin, placeConstant, placeScalar, sampled } from "./sampling.ts";
+import { NOWHERE } from "./site.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
-
-/** Beyond every index: runtimes refuse it. */
-const NOWHERE = 2 ** 31 - 2;
 
 /** Places of `count` samples between the ends of each box, [N, count]; `start` and `end` are [N, 1]. */
 function placesOf(site: LoweringSite, start: string, end: string, count: number): string {
@@ -44,8 +42,7 @@ function imagesOf(site: LoweringSite, given: string): string {
     isWithin(site, places, batch),
     site.node("Equal", [places, site.node("Floor", [places])]),
   ]);
-  const nowhere = site.graph.constant("int64", [], BigInt64Array.of(BigInt(NOWHERE)));
-  return site.node("Where", [isImage, site.cast(places, "int64"), nowhere]);
+  return site.node("Where", [isImage, site.cast(places, "int64"), site.int(NOWHERE)]);
 }
 
 export const cropResize: Lowering = (site) => {
@@ -122,8 +119,8 @@ export const cropResize: Lowering = (site) => {
 };
 
 function fromAll(site: LoweringSite, count: number, batch: number): string {
-  const images = Array.from({ length: count * batch }, (_, index) => BigInt(index % batch));
-  return site.graph.constant("int64", [count * batch, 1], BigInt64Array.from(images));
+  const images = Array.from({ length: count * batch }, (_, index) => index % batch);
+  return site.graph.ints(images, [count * batch, 1]);
 }
 
 function fromOne(
@@ -139,5 +136,5 @@ function fromOne(
   const images = Array.from({ length: count }, (_, index) => (batch === 1 ? 0 : index));
   if (images.some((image) => image >= batch))
     throw site.fail(`${count} boxes are cut from ${batch} images`);
-  return site.graph.constant("int64", [count, 1], BigInt64Array.from(images, BigInt));
+  return site.graph.ints(images, [count, 1]);
 }

@@ -1,23 +1,19 @@
 import { isFloat } from "../../mil/types.ts";
+import type { DataType } from "../../mil/types.ts";
 import { computeTypeOf } from "../element-types.ts";
+import { sameAs } from "./site.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
 
-/** ONNX's op of the same meaning and broadcasting. */
-const same =
-  (opType: string): Lowering =>
-  (site) =>
-    site.node(opType, [site.value("x"), site.value("y")]);
+const operandsAs = (site: LoweringSite, type: DataType): readonly string[] =>
+  [site.value("x"), site.value("y")].map((value) => site.cast(value, type));
 
 /** Comparisons of bools are made on integers, which all of them have kernels for. */
 const comparison =
   (opType: string): Lowering =>
-  (site) => {
-    const isBool = site.type("x") === "bool";
-    const operands = [site.value("x"), site.value("y")].map((value) =>
-      isBool ? site.cast(value, "int32") : value,
-    );
-    return site.node(opType, operands);
-  };
+  (site) =>
+    site.type("x") === "bool"
+      ? site.node(opType, operandsAs(site, "int32"))
+      : sameAs(opType, "x", "y")(site);
 
 /** The remainder with the sign of the divisor; ONNX has it for integers only. */
 const modulo: Lowering = (site) => {
@@ -40,19 +36,16 @@ const modulo: Lowering = (site) => {
 
 const logical =
   (opType: string): Lowering =>
-  (site) => {
-    const isBool = site.type("x") === "bool";
-    const operands = [site.value("x"), site.value("y")].map((value) =>
-      isBool ? value : site.cast(value, "bool"),
-    );
-    return site.node(opType, operands);
-  };
+  (site) =>
+    site.type("x") === "bool"
+      ? sameAs(opType, "x", "y")(site)
+      : site.node(opType, operandsAs(site, "bool"));
 
 export const LOWER_ELEMENTWISE_BINARY = {
-  add: same("Add"),
-  sub: same("Sub"),
-  mul: same("Mul"),
-  real_div: same("Div"),
+  add: sameAs("Add", "x", "y"),
+  sub: sameAs("Sub", "x", "y"),
+  mul: sameAs("Mul", "x", "y"),
+  real_div: sameAs("Div", "x", "y"),
   floor_div: (site) => {
     const x = site.value("x");
     const y = site.value("y");
@@ -65,8 +58,8 @@ export const LOWER_ELEMENTWISE_BINARY = {
     return isReal ? site.node("Round", [quotient]) : quotient;
   },
   mod: modulo,
-  maximum: same("Max"),
-  minimum: same("Min"),
+  maximum: sameAs("Max", "x", "y"),
+  minimum: sameAs("Min", "x", "y"),
   pow: (site) => {
     const power = site.node("Pow", [powerOperand(site, "x"), powerOperand(site, "y")]);
     return computeTypeOf(site.type("x")) === "bool" ? site.cast(power, "bool") : power;

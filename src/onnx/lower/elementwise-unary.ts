@@ -1,11 +1,7 @@
 import { isDataType, isFloat } from "../../mil/types.ts";
 import { computeTypeOf } from "../element-types.ts";
+import { sameAs } from "./site.ts";
 import type { Lowering } from "./site.ts";
-
-const same =
-  (opType: string): Lowering =>
-  (site) =>
-    site.node(opType, [site.value("x")]);
 
 /** x + epsilon, where epsilon as x's type holds it is not 0. */
 const shifted: (site: Parameters<Lowering>[0]) => string = (site) => {
@@ -15,30 +11,30 @@ const shifted: (site: Parameters<Lowering>[0]) => string = (site) => {
 };
 
 export const LOWER_ELEMENTWISE_UNARY = {
-  abs: same("Abs"),
-  acos: same("Acos"),
-  asin: same("Asin"),
-  atan: same("Atan"),
-  atanh: same("Atanh"),
-  ceil: same("Ceil"),
-  cos: same("Cos"),
-  cosh: same("Cosh"),
-  erf: same("Erf"),
-  exp: same("Exp"),
+  abs: sameAs("Abs", "x"),
+  acos: sameAs("Acos", "x"),
+  asin: sameAs("Asin", "x"),
+  atan: sameAs("Atan", "x"),
+  atanh: sameAs("Atanh", "x"),
+  ceil: sameAs("Ceil", "x"),
+  cos: sameAs("Cos", "x"),
+  cosh: sameAs("Cosh", "x"),
+  erf: sameAs("Erf", "x"),
+  exp: sameAs("Exp", "x"),
   exp2: (site) => site.node("Pow", [site.scalar(2), site.value("x")]),
-  floor: same("Floor"),
+  floor: sameAs("Floor", "x"),
   logical_not: (site) => {
     const x = site.value("x");
     return site.node("Not", [site.type("x") === "bool" ? x : site.cast(x, "bool")]);
   },
-  round: same("Round"),
-  sign: same("Sign"),
-  sin: same("Sin"),
-  sinh: same("Sinh"),
-  sqrt: same("Sqrt"),
+  round: sameAs("Round", "x"),
+  sign: sameAs("Sign", "x"),
+  sin: sameAs("Sin", "x"),
+  sinh: sameAs("Sinh", "x"),
+  sqrt: sameAs("Sqrt", "x"),
   square: (site) => site.node("Mul", [site.value("x"), site.value("x")]),
-  tan: same("Tan"),
-  tanh: same("Tanh"),
+  tan: sameAs("Tan", "x"),
+  tanh: sameAs("Tanh", "x"),
   inverse: (site) => site.node("Reciprocal", [shifted(site)]),
   log: (site) => site.node("Log", [shifted(site)]),
   rsqrt: (site) => site.node("Reciprocal", [site.node("Sqrt", [shifted(site)])]),

@@ -1,5 +1,6 @@
 import { stridesOf } from "../../mil/host-tensor.ts";
 import { elementCount } from "../../mil/types.ts";
+import { NOWHERE } from "./site.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
 
 /**
@@ -33,37 +34,28 @@ function reductionOf(site: LoweringSite): { reduction: string; updates: string }
   return { reduction, updates };
 }
 
-/** Indices counted from the front, as 64-bit integers. */
-function fromFront(
+/**
+ * Indices counted from the front, to be made parts of one flat position: one outside its axis would name another place
+ * of the data, so it is sent outside of all, where ONNX Runtime refuses it.
+ */
+function placesWithin(
   site: LoweringSite,
   sizes: readonly number[],
   sizesShape: readonly number[],
 ): string {
+  const [zero, size] = [site.int(0), site.graph.ints(sizes, sizesShape)];
   const given = site.cast(site.value("indices"), "int64");
-  const size = site.graph.constant("int64", sizesShape, BigInt64Array.from(sizes, BigInt));
-  const zero = site.graph.constant("int64", [], BigInt64Array.of(0n));
   const isNegative = site.node("Less", [given, zero]);
-  return site.node("Where", [isNegative, site.node("Add", [given, size]), given]);
+  const front = site.node("Where", [isNegative, site.node("Add", [given, size]), given]);
+  const isBelow = site.node("Less", [front, zero]);
+  const isOutside = site.node("Or", [isBelow, site.node("GreaterOrEqual", [front, size])]);
+  return site.node("Where", [isOutside, site.int(NOWHERE), front]);
 }
 
-/**
- * Indices counted from the front, or made parts of one flat position: one outside its axis would name another place of
- * the data, so it is sent outside of all, where ONNX Runtime refuses it.
- */
-function withinAxes(
-  site: LoweringSite,
-  indices: string,
-  sizes: readonly number[],
-  sizesShape: readonly number[],
-): string {
-  const size = site.graph.constant("int64", sizesShape, BigInt64Array.from(sizes, BigInt));
-  const zero = site.graph.constant("int64", [], BigInt64Array.of(0n));
-  const outside = site.node("Or", [
-    site.node("Less", [indices, zero]),
-    site.node("GreaterOrEqual", [indices, size]),
-  ]);
-  const nowhere = site.graph.constant("int64", [], BigInt64Array.of(2n ** 31n - 2n));
-  return site.node("Where", [outside, nowhere, indices]);
+/** Flat positions at which so many stretches of `size` elements begin, [count, 1]. */
+function startsOf(site: LoweringSite, count: number, size: number): string {
+  const starts = Array.from({ length: count }, (_, index) => index * size);
+  return site.graph.ints(starts, [count, 1]);
 }
 
 /** Scatters whole slices at flat positions `starts` of data seen as [positions, inner]. */
@@ -91,8 +83,7 @@ function scatterSlices(
 
 /** Flat positions of index tuples that stand in the last axis. */
 function tuplePositions(site: LoweringSite, sizes: readonly number[]): string {
-  const front = fromFront(site, sizes, [sizes.length]);
-  const indices = withinAxes(site, front, sizes, [sizes.length]);
+  const indices = placesWithin(site, sizes, [sizes.length]);
   const strides = site.graph.ints(stridesOf(sizes));
   const last = site.shape("indices").length - 1;
   return site.node("ReduceSum", [site.node("Mul", [indices, strides]), site.graph.ints([last])], {
@@ -103,13 +94,10 @@ function tuplePositions(site: LoweringSite, sizes: readonly number[]): string {
 export const LOWER_GATHER_SCATTER = {
   gather: (site) => {
     const shape = site.shape("x");
-    const axis = site.call.axis("axis", shape.length);
+    const axis = Number(site.axis());
     const batch = site.call.int("batch_dims");
-    if (batch === 0) {
-      return site.node("Gather", [site.value("x"), site.indices("indices")], {
-        axis: BigInt(axis),
-      });
-    }
+    if (batch === 0)
+      return site.node("Gather", [site.value("x"), site.indices("indices")], { axis: site.axis() });
     // Batches are folded into the gathered axis: [batches, outer, size, inner] -> [batches * size, outer, inner].
     const indexShape = site.shape("indices");
     const count = batch < 0 ? batch + indexShape.length : batch;
@@ -122,21 +110,13 @@ export const LOWER_GATHER_SCATTER = {
       site.transpose(site.reshape(site.value("x"), [batches, outer, size, inner]), [0, 2, 1, 3]),
       [batches * size, outer, inner],
     );
-    const starts = site.graph.constant(
-      "int64",
-      [batches, 1],
-      BigInt64Array.from({ length: batches }, (_, index) => BigInt(index * size)),
-    );
-    const front = withinAxes(site, fromFront(site, [size], []), [size], []);
-    const local = site.reshape(front, [batches, picks]);
-    const places = site.node("Add", [local, starts]);
+    const local = site.reshape(placesWithin(site, [size], []), [batches, picks]);
+    const places = site.node("Add", [local, startsOf(site, batches, size)]);
     const picked = site.node("Gather", [rows, places], { axis: 0n });
     return site.reshape(site.transpose(picked, [0, 2, 1, 3]), site.resultShape());
   },
   gather_along_axis: (site) =>
-    site.node("GatherElements", [site.value("x"), site.indices("indices")], {
-      axis: BigInt(site.call.axis("axis", site.shape("x").length)),
-    }),
+    site.node("GatherElements", [site.value("x"), site.indices("indices")], { axis: site.axis() }),
   gather_nd: (site) => {
     const rank = site.shape("indices").length;
     const batch = site.call.int("batch_dims");
@@ -152,14 +132,8 @@ export const LOWER_GATHER_SCATTER = {
     const inner = elementCount(shape.slice(axis + 1));
     const count = elementCount(site.shape("indices"));
     const { reduction, updates } = reductionOf(site);
-    const front = fromFront(site, [size], []);
-    const local = site.reshape(withinAxes(site, front, [size], []), [1, count]);
-    const starts = site.graph.constant(
-      "int64",
-      [outer, 1],
-      BigInt64Array.from({ length: outer }, (_, index) => BigInt(index * size)),
-    );
-    const rows = outer === 1 ? local : site.node("Add", [local, starts]);
+    const local = site.reshape(placesWithin(site, [size], []), [1, count]);
+    const rows = outer === 1 ? local : site.node("Add", [local, startsOf(site, outer, size)]);
     return scatterSlices(site, rows, outer * count, outer * size, inner, updates, reduction);
   },
   scatter_along_axis: (site) => {

@@ -20,17 +20,10 @@ function sampleAxis(
   const shape = [points.length, ...Array.from({ length: behind }, () => 1)];
   const shares = points.map((point, place) => point - (low[place] ?? 0));
   const type = site.type("x");
-  return site.node("Add", [
-    site.node("Mul", [
-      gather(low),
-      site.constant(
-        type,
-        shape,
-        shares.map((share) => 1 - share),
-      ),
-    ]),
-    site.node("Mul", [gather(high), site.constant(type, shape, shares)]),
-  ]);
+  const rests = shares.map((share) => 1 - share);
+  const part = (places: readonly number[], factors: readonly number[]): string =>
+    site.node("Mul", [gather(places), site.constant(type, shape, factors)]);
+  return site.node("Add", [part(low, rests), part(high, shares)]);
 }
 
 /** ONNX's Resize has other grids; places and shares are known here, so they are written down. */
@@ -58,9 +51,11 @@ function imageAt(site: LoweringSite, across: string, down: string): string {
   const aligns = site.call.bool("align_corners");
   const places = (coordinates: string, size: number): string =>
     padded(site, pixelPlaces(site, coordinates, size, mode, aligns), size, padding);
-  const images = BigInt64Array.from({ length: batch }, (_, index) => BigInt(index));
   const samples = sampled(site, {
-    images: site.graph.constant("int64", [batch, 1], images),
+    images: site.graph.ints(
+      Array.from({ length: batch }, (_, index) => index),
+      [batch, 1],
+    ),
     rows: places(down, height),
     columns: places(across, width),
     isNearest: site.call.choice("sampling_mode", ["bilinear", "nearest"]) === "nearest",

@@ -29,47 +29,36 @@ export interface Product {
   readonly addend?: { readonly name: string; readonly shape: readonly number[] };
 }
 
+/** Whether a product is computed in fp32. */
+const isFloat32 = (site: LoweringSite): boolean =>
+  computeTypeOf(site.resultType().dataType) === "fp32";
+
 /** A product as the node that computes it with the fewest copies: Gemm for matrices, FusedMatMul for stacks. */
 export function lowerProduct(site: LoweringSite, product: Product): string {
   const { x, y, xShape, yShape, transposeX, transposeY, alpha, addend } = product;
-  const isFloat32 = computeTypeOf(site.resultType().dataType) === "fp32";
-  if (isFloat32 && site.hasForeignProducts) {
+  const isSingle = isFloat32(site);
+  if (isSingle && site.hasForeignProducts) {
     const foreign = foreignProduct(site, product);
     if (foreign !== undefined) return foreign;
   }
-  if (isFloat32 && xShape.length === 2 && yShape.length === 2) {
-    return site.node("Gemm", addend === undefined ? [x, y] : [x, y, addend.name], {
-      ...(transposeX && { transA: 1n }),
-      ...(transposeY && { transB: 1n }),
-      ...(alpha !== 1 && { alpha }),
-    });
-  }
+  const attributes = {
+    ...(transposeX && { transA: 1n }),
+    ...(transposeY && { transB: 1n }),
+    ...(alpha !== 1 && { alpha }),
+  };
+  if (isSingle && xShape.length === 2 && yShape.length === 2)
+    return site.node("Gemm", addend === undefined ? [x, y] : [x, y, addend.name], attributes);
+  const scaled = (value: string): string =>
+    alpha === 1 ? value : site.node("Mul", [value, site.scalar(alpha, site.resultType().dataType)]);
   // A vector meets a matrix that is turned round: the same as the matrix as it is on the other side of the vector.
   // The runtime's fused form of the turn reads the vector wrongly.
-  if ((xShape.length === 1 && transposeY) || (yShape.length === 1 && transposeX)) {
-    const turned = site.node("MatMul", [y, x]);
-    return alpha === 1
-      ? turned
-      : site.node("Mul", [turned, site.scalar(alpha, site.resultType().dataType)]);
-  }
-  if (isFloat32 && !site.isForOthers && (transposeX || transposeY || alpha !== 1)) {
-    return site.node(
-      "FusedMatMul",
-      [x, y],
-      {
-        ...(transposeX && { transA: 1n }),
-        ...(transposeY && { transB: 1n }),
-        ...(alpha !== 1 && { alpha }),
-      },
-      MICROSOFT_DOMAIN,
-    );
-  }
+  if ((xShape.length === 1 && transposeY) || (yShape.length === 1 && transposeX))
+    return scaled(site.node("MatMul", [y, x]));
+  if (isSingle && !site.isForOthers && (transposeX || transposeY || alpha !== 1))
+    return site.node("FusedMatMul", [x, y], attributes, MICROSOFT_DOMAIN);
   const left = transposeX ? transposeLast(site, x, xShape.length) : x;
   const right = transposeY ? transposeLast(site, y, yShape.length) : y;
-  const result = site.node("MatMul", [left, right]);
-  return alpha === 1
-    ? result
-    : site.node("Mul", [result, site.scalar(alpha, site.resultType().dataType)]);
+  return scaled(site.node("MatMul", [left, right]));
 }
 
 /** A product of two large matrices by whoever runs the graph. */
@@ -109,26 +98,19 @@ export const LOWER_LINEAR = {
     }),
   linear: (site) => {
     const xShape = site.shape("x");
-    const weightShape = site.shape("weight");
-    const x = site.value("x");
-    const weight = productOperand(site, "weight");
     const bias = site.has("bias") ? productOperand(site, "bias") : undefined;
     const product = lowerProduct(site, {
-      x,
-      y: weight,
+      x: site.value("x"),
+      y: productOperand(site, "weight"),
       xShape,
-      yShape: weightShape,
+      yShape: site.shape("weight"),
       transposeX: false,
       transposeY: true,
       alpha: 1,
       ...(bias !== undefined &&
         xShape.length === 2 && { addend: { name: bias, shape: site.shape("bias") } }),
     });
-    const isAdded = bias === undefined || (xShape.length === 2 && usesGemm(site));
+    const isAdded = bias === undefined || (xShape.length === 2 && isFloat32(site));
     return isAdded ? product : site.node("Add", [product, bias]);
   },
 } as const satisfies Record<string, Lowering>;
-
-function usesGemm(site: LoweringSite): boolean {
-  return computeTypeOf(site.resultType().dataType) === "fp32";
-}

@@ -1,13 +1,6 @@
 import { elementCount } from "../../mil/types.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
 
-/** A setting of one number a channel (axis 1), shaped to broadcast over x. */
-const perChannel = (site: LoweringSite, name: string): string =>
-  site.reshape(
-    site.value(name),
-    site.shape("x").map((_, axis) => (axis === 1 ? -1 : 1)),
-  );
-
 const reduce = (
   site: LoweringSite,
   opType: string,
@@ -62,18 +55,16 @@ export const LOWER_NORMALIZATION = {
   },
   batch_norm: (site) => {
     const epsilon = site.scalar(site.call.floatOf("epsilon", site.type("x")));
-    const centered = site.node("Sub", [site.value("x"), perChannel(site, "mean")]);
-    const deviation = site.node("Sqrt", [
-      site.node("Add", [perChannel(site, "variance"), epsilon]),
-    ]);
+    const centered = site.node("Sub", [site.value("x"), site.perChannel("mean")]);
+    const deviation = site.node("Sqrt", [site.node("Add", [site.perChannel("variance"), epsilon])]);
     return scaleAndShift(site, site.node("Div", [centered, deviation]), (name) =>
-      perChannel(site, name),
+      site.perChannel(name),
     );
   },
   instance_norm: (site) => {
     const axes = range(2, site.shape("x").length);
     const epsilon = site.call.floatOf("epsilon", site.type("x"));
-    return scaleAndShift(site, normalize(site, axes, epsilon), (name) => perChannel(site, name));
+    return scaleAndShift(site, normalize(site, axes, epsilon), (name) => site.perChannel(name));
   },
   l2_norm: (site) => {
     const x = site.value("x");

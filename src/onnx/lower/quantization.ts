@@ -6,12 +6,8 @@ import type { Lowering, LoweringSite } from "./site.ts";
 function perElement(site: LoweringSite, name: string): string {
   const value = isFloat(site.type(name)) ? site.value(name) : site.cast(site.value(name), "fp32");
   if (site.shape(name).length === 0) return value;
-  const shape = site.shape("input");
-  const axis = site.call.axis("axis", shape.length);
-  return site.reshape(
-    value,
-    shape.map((_, place) => (place === axis ? -1 : 1)),
-  );
+  const rank = site.shape("input").length;
+  return site.along(value, site.call.axis("axis", rank), rank);
 }
 
 const LIMITS = { int8: [-128, 127], uint8: [0, 255] } as const;

@@ -67,10 +67,7 @@ export const LOWER_RANDOM = {
     const total = site.node("ReduceSum", [weights, last]);
     // [..., size, 1] against the ends of all classes but the last, [..., 1, classes - 1].
     const wanted = site.node("Unsqueeze", [site.node("Mul", [unit, total]), last]);
-    const ends = site.node("CumSum", [
-      weights,
-      site.graph.constant("int64", [], BigInt64Array.of(-1n)),
-    ]);
+    const ends = site.node("CumSum", [weights, site.int(-1)]);
     const inner = site.node("Slice", [
       ends,
       site.graph.ints([0]),

@@ -20,8 +20,7 @@ const accumulation =
           return reduced(site, "ReduceSum", site.node("Mul", [x, x]));
         case "ReduceMean": {
           const count = elementCount(site.shape("x")) / Math.max(1, site.elementCount);
-          const divisor = site.graph.constant("int64", [], BigInt64Array.of(BigInt(count)));
-          return site.node("Div", [reduced(site, "ReduceSum", x), divisor]);
+          return site.node("Div", [reduced(site, "ReduceSum", x), site.int(count)]);
         }
         case "ReduceProd":
         case "ReduceSum":
@@ -73,9 +72,8 @@ const logSumExp: Lowering = (site) => {
 const position =
   (opType: string): Lowering =>
   (site) => {
-    const axis = site.call.axis("axis", site.shape("x").length);
     const index = site.node(opType, [site.value("x")], {
-      axis: BigInt(axis),
+      axis: site.axis(),
       keepdims: site.call.bool("keep_dims") ? 1n : 0n,
       select_last_index: 0n,
     });

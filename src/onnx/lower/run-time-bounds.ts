@@ -1,8 +1,6 @@
 import { stridesOf } from "../../mil/host-tensor.ts";
+import { NOWHERE } from "./site.ts";
 import type { LoweringSite } from "./site.ts";
-
-/** Beyond every index of a tensor that ONNX Runtime holds, and a number that MIL computes with. */
-const NOWHERE = 2 ** 31 - 2;
 
 /** A slice whose bounds come while running: vectors of 64-bit integers, one number an axis of x. */
 interface RunTimeBounds {
@@ -13,6 +11,12 @@ interface RunTimeBounds {
   readonly steps: readonly number[];
   /** A scalar: 1 where the slice has the sizes that the program says and indices stand inside x, else 0. */
   readonly fits: string;
+}
+
+/** 64-bit indices into the axes of x, of which negative ones count from the end. */
+export function fromFront(site: LoweringSite, given: string, zeros: string): string {
+  const fromEnd = site.node("Add", [given, site.graph.ints(site.shape("x"))]);
+  return site.node("Where", [site.node("Less", [given, zeros]), fromEnd, given]);
 }
 
 /**
@@ -39,12 +43,11 @@ function runTimeBounds(site: LoweringSite, wanted: readonly number[]): RunTimeBo
 
   const bound = (name: string): string => {
     const raw = site.cast(site.value(name), "int64");
-    const isNegative = site.node("Less", [raw, vector(() => 0)]);
-    const front = site.node("Where", [
-      isNegative,
-      site.node("Add", [raw, vector((size) => size)]),
+    const front = fromFront(
+      site,
       raw,
-    ]);
+      vector(() => 0),
+    );
     const low = vector((_, axis) => (isBackward(axis) ? -1 : 0));
     const high = vector((size, axis) => (isBackward(axis) ? size - 1 : size));
     return choose(isIndex, front, site.node("Min", [site.node("Max", [front, low]), high]));
@@ -96,14 +99,12 @@ export function runTimePositions(site: LoweringSite, wanted: readonly number[]):
       ),
     [0],
   );
-  const scalar = (value: number): string =>
-    site.graph.constant("int64", [], BigInt64Array.of(BigInt(value)));
   const first = site.node(
     "ReduceSum",
     [site.node("Mul", [starts, site.graph.ints(strides)]), site.graph.ints([0])],
     { keepdims: 0n },
   );
-  const missed = site.node("Mul", [site.node("Sub", [scalar(1), fits]), scalar(NOWHERE)]);
+  const missed = site.node("Mul", [site.node("Sub", [site.int(1), fits]), site.int(NOWHERE)]);
   return site.node("Add", [site.graph.ints(offsets), site.node("Add", [first, missed])]);
 }
 

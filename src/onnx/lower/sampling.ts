@@ -99,9 +99,7 @@ export function sampled(site: LoweringSite, samples: Samples): string {
     batch * height * width,
     channels,
   ]);
-  const scalar = (value: number): string =>
-    site.graph.constant("int64", [], BigInt64Array.of(BigInt(value)));
-  const firsts = site.node("Mul", [images, scalar(height * width)]);
+  const firsts = site.node("Mul", [images, site.int(height * width)]);
   const last = site.graph.ints([-1]);
   const numbersAt = (row: string, column: string): string => {
     const index = (places: string, size: number): string =>
@@ -114,7 +112,7 @@ export function sampled(site: LoweringSite, samples: Samples): string {
         "int64",
       );
     const flat = site.node("Add", [
-      site.node("Add", [firsts, site.node("Mul", [index(row, height), scalar(width)])]),
+      site.node("Add", [firsts, site.node("Mul", [index(row, height), site.int(width)])]),
       index(column, width),
     ]);
     const found = site.node("Gather", [pixels, flat], { axis: 0n });

@@ -1,5 +1,5 @@
 import { substituteFor } from "./device-operators.ts";
-import { allocateNumbers } from "../../mil/literal.ts";
+import { numbersAs } from "../../mil/literal.ts";
 import { OpCall } from "../../mil/op-call.ts";
 import { opRow } from "../../mil/ops/index.ts";
 import type { Block, Operand, Operation } from "../../mil/program.ts";
@@ -9,6 +9,9 @@ import type { DataType, TensorType } from "../../mil/types.ts";
 import { computeTypeOf, elementTypeOf } from "../element-types.ts";
 import { OnnxError } from "../errors.ts";
 import type { AttributeValue, GraphWriter } from "../graph-writer.ts";
+
+/** Beyond every index of a tensor that ONNX Runtime holds, and a number that MIL computes with: runtimes refuse it. */
+export const NOWHERE = 2 ** 31 - 2;
 
 /** Names of ONNX values of an op's results, in order. */
 export type Lowering = (site: LoweringSite) => string | readonly string[];
@@ -132,13 +135,17 @@ export class LoweringSite {
   /** A constant of a MIL type, in its compute type. */
   constant(type: DataType, shape: readonly number[], values: ArrayLike<number>): string {
     const computed = computeTypeOf(type);
-    const numbers = allocateNumbers(computed, values.length);
-    if (numbers instanceof BigInt64Array || numbers instanceof BigUint64Array) {
-      for (let i = 0; i < values.length; i++) numbers[i] = BigInt(Math.trunc(values[i] ?? 0));
-    } else {
-      for (let i = 0; i < values.length; i++) numbers[i] = values[i] ?? 0;
-    }
-    return this.graph.constant(computed, shape, numbers);
+    return this.graph.constant(computed, shape, numbersAs(computed, values));
+  }
+
+  /** A scalar of 64 bits, as ONNX takes places and sizes. */
+  int(value: number): string {
+    return this.graph.ints([value], []);
+  }
+
+  /** The setting `axis` as an attribute: that of x, counted from the front. */
+  axis(): bigint {
+    return BigInt(this.call.axis("axis", this.shape("x").length));
   }
 
   scalar(value: number, type: DataType = this.type("x")): string {
@@ -164,6 +171,19 @@ export class LoweringSite {
     // ONNX reads 0 as "copy this size"; shapes without elements therefore set allowzero.
     const attributes = shape.includes(0) ? { allowzero: 1n } : {};
     return this.node("Reshape", [value, this.graph.ints(shape)], attributes);
+  }
+
+  /** A vector shaped to broadcast over one axis of a tensor of `rank`. */
+  along(vector: string, axis: number, rank: number): string {
+    return this.reshape(
+      vector,
+      Array.from({ length: rank }, (_, place) => (place === axis ? -1 : 1)),
+    );
+  }
+
+  /** A setting of one number a channel (axis 1), shaped to broadcast over x. */
+  perChannel(name: string): string {
+    return this.along(this.value(name), 1, this.shape("x").length);
   }
 
   transpose(value: string, order: readonly number[]): string {
@@ -200,3 +220,12 @@ export class LoweringSite {
     return isOperandList(argument) ? argument : [argument];
   }
 }
+
+/** The operator of the same meaning, over the operands of these names. */
+export const sameAs =
+  (opType: string, ...names: readonly string[]): Lowering =>
+  (site) =>
+    site.node(
+      opType,
+      names.map((name) => site.value(name)),
+    );

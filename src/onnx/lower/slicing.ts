@@ -1,5 +1,5 @@
 import { sliceAxis } from "../../mil/ops/slicing.ts";
-import { runTimePositions, runTimeSlice } from "./run-time-bounds.ts";
+import { fromFront, runTimePositions, runTimeSlice } from "./run-time-bounds.ts";
 import type { Lowering, LoweringSite } from "./site.ts";
 
 interface AxisSlice {
@@ -83,6 +83,13 @@ const sliceByIndex: Lowering = (site) => {
   return isSqueezed ? site.reshape(sliced, site.resultShape()) : sliced;
 };
 
+/** x with the numbers of the update at flat positions. */
+function updatedAt(site: LoweringSite, positions: string): string {
+  const [x, update] = [site.value("x"), site.value("update")];
+  const flat = [site.reshape(x, [-1]), positions, site.reshape(update, [-1])];
+  return site.reshape(site.node("ScatterElements", flat, { axis: 0n }), site.shape("x"));
+}
+
 export const LOWER_SLICING = {
   slice_by_index: sliceByIndex,
   slice_by_size: (site) => {
@@ -99,9 +106,7 @@ export const LOWER_SLICING = {
       );
     }
     const given = site.cast(site.value("begin"), "int64");
-    const isNegative = site.node("Less", [given, site.graph.ints(shape.map(() => 0))]);
-    const fromEnd = site.node("Add", [given, site.graph.ints(shape)]);
-    const begin = site.node("Where", [isNegative, fromEnd, given]);
+    const begin = fromFront(site, given, site.graph.ints(shape.map(() => 0)));
     return site.node("Slice", [
       site.value("x"),
       begin,
@@ -113,33 +118,18 @@ export const LOWER_SLICING = {
     // Axis by axis: the part before, the update, the part after; strided slices go through their places.
     const shape = site.shape("x");
     if (!areBoundsKnown(site, shape.length)) {
-      const flat = site.node(
-        "ScatterElements",
-        [
-          site.reshape(site.value("x"), [-1]),
-          runTimePositions(site, withSqueezed(site, site.shape("update"))),
-          site.reshape(site.value("update"), [-1]),
-        ],
-        { axis: 0n },
-      );
-      return site.reshape(flat, shape);
+      const positions = runTimePositions(site, withSqueezed(site, site.shape("update")));
+      return updatedAt(site, positions);
     }
     const slices = slicesOf(site);
-    const counts = slices.map(({ count }) => count);
     const places = slices.map(({ start, step, count }) =>
       Array.from({ length: count }, (_, index) => start + index * step),
     );
-    const update = site.reshape(site.value("update"), counts);
     const indices = places.reduce<readonly number[]>(
       (flat, axisPlaces, axis) =>
         flat.flatMap((base) => axisPlaces.map((place) => base * (shape[axis] ?? 1) + place)),
       [0],
     );
-    const scattered = site.node(
-      "ScatterElements",
-      [site.reshape(site.value("x"), [-1]), site.graph.ints(indices), site.reshape(update, [-1])],
-      { axis: 0n },
-    );
-    return site.reshape(scattered, shape);
+    return updatedAt(site, site.graph.ints(indices));
   },
 } as const satisfies Record<string, Lowering>;

@@ -16,6 +16,33 @@ function chosen(
   ]);
 }
 
+/** Squares of an image's last two axes [B, C, H, W] as channels; `order` says where they stand among them. */
+function spaceToDepth(site: LoweringSite, setting: string, order: readonly number[]): string {
+  const block = site.call.int(setting);
+  const [batch = 1, channels = 1, height = 1, width = 1] = site.shape("x");
+  const split = [batch, channels, height / block, block, width / block, block];
+  const moved = site.transpose(site.reshape(site.value("x"), split), order);
+  return site.reshape(moved, site.resultShape());
+}
+
+const depthToSpace = (site: LoweringSite, setting: string, mode: string): string =>
+  site.node("DepthToSpace", [site.value("x")], { blocksize: BigInt(site.call.int(setting)), mode });
+
+const filled: Lowering = (site) =>
+  site.expand(site.scalarOf("value", site.resultType().dataType), site.resultShape());
+
+/** The first of x in order, as many as the result has along the axis, and where they stand. */
+function sorted(site: LoweringSite): readonly [values: string, indices: string] {
+  const count = site.resultShape()[Number(site.axis())] ?? 1;
+  const [values = "", indices = ""] = site.graph.nodes(
+    "TopK",
+    [site.value("x"), site.graph.ints([count])],
+    { axis: site.axis(), largest: site.call.bool("ascending") ? 0n : 1n, sorted: 1n },
+    { outputs: [site.graph.fresh("topk"), site.graph.fresh("topk")] },
+  );
+  return [values, indices];
+}
+
 export const LOWER_TENSOR_OPERATION = {
   concat: (site) => {
     const operands = site.operandList("values");
@@ -81,57 +108,23 @@ export const LOWER_TENSOR_OPERATION = {
     if (mode === "constant") inputs.push(site.scalarOf("constant_val"));
     return site.node("Pad", inputs, { mode });
   },
-  depth_to_space: (site) => {
-    const block = site.call.int("block_size");
-    return site.node("DepthToSpace", [site.value("x")], { blocksize: BigInt(block), mode: "DCR" });
-  },
-  pixel_shuffle: (site) => {
-    const factor = site.call.int("upscale_factor");
-    return site.node("DepthToSpace", [site.value("x")], { blocksize: BigInt(factor), mode: "CRD" });
-  },
-  space_to_depth: (site) => {
-    const block = site.call.int("block_size");
-    const [batch = 1, channels = 1, height = 1, width = 1] = site.shape("x");
-    const split = [batch, channels, height / block, block, width / block, block];
-    const moved = site.transpose(site.reshape(site.value("x"), split), [0, 3, 5, 1, 2, 4]);
-    return site.reshape(moved, site.resultShape());
-  },
-  pixel_unshuffle: (site) => {
-    const factor = site.call.int("downscale_factor");
-    const [batch = 1, channels = 1, height = 1, width = 1] = site.shape("x");
-    const split = [batch, channels, height / factor, factor, width / factor, factor];
-    const moved = site.transpose(site.reshape(site.value("x"), split), [0, 1, 3, 5, 2, 4]);
-    return site.reshape(moved, site.resultShape());
-  },
-  fill: (site) => {
-    const shape = site.resultShape();
-    return site.expand(site.scalarOf("value", site.resultType().dataType), shape);
-  },
-  fill_like: (site) =>
-    site.expand(site.scalarOf("value", site.resultType().dataType), site.resultShape()),
-  select: (site) => {
-    return chosen(site, site.type("a"), site.value("cond"), site.value("a"), site.value("b"));
-  },
+  depth_to_space: (site) => depthToSpace(site, "block_size", "DCR"),
+  pixel_shuffle: (site) => depthToSpace(site, "upscale_factor", "CRD"),
+  space_to_depth: (site) => spaceToDepth(site, "block_size", [0, 3, 5, 1, 2, 4]),
+  pixel_unshuffle: (site) => spaceToDepth(site, "downscale_factor", [0, 1, 3, 5, 2, 4]),
+  fill: filled,
+  fill_like: filled,
+  select: (site) =>
+    chosen(site, site.type("a"), site.value("cond"), site.value("a"), site.value("b")),
   band_part: (site) => {
     const [lower, upper] = [site.call.int("lower"), site.call.int("upper")];
     let value = site.value("x");
-    if (lower >= 0) {
-      const diagonal = site.graph.constant("int64", [], BigInt64Array.of(BigInt(-lower)));
-      value = site.node("Trilu", [value, diagonal], { upper: 1n });
-    }
-    if (upper >= 0) {
-      const diagonal = site.graph.constant("int64", [], BigInt64Array.of(BigInt(upper)));
-      value = site.node("Trilu", [value, diagonal], { upper: 0n });
-    }
+    if (lower >= 0) value = site.node("Trilu", [value, site.int(-lower)], { upper: 1n });
+    if (upper >= 0) value = site.node("Trilu", [value, site.int(upper)], { upper: 0n });
     return value;
   },
   cumsum: (site) => {
-    const axis = site.graph.constant(
-      "int64",
-      [],
-      BigInt64Array.of(BigInt(site.call.axis("axis", site.shape("x").length))),
-    );
-    return site.node("CumSum", [site.value("x"), axis], {
+    return site.node("CumSum", [site.value("x"), site.int(Number(site.axis()))], {
       exclusive: site.call.bool("exclusive") ? 1n : 0n,
       reverse: site.call.bool("reverse") ? 1n : 0n,
     });
@@ -160,26 +153,8 @@ export const LOWER_TENSOR_OPERATION = {
     return chosen(site, type, isHot, on, off);
   },
   topk: (site) => {
-    const shape = site.shape("x");
-    const axis = site.call.axis("axis", shape.length);
-    const count = site.resultShape()[axis] ?? 1;
-    const [values = "", indices = ""] = site.graph.nodes(
-      "TopK",
-      [site.value("x"), site.graph.ints([count])],
-      { axis: BigInt(axis), largest: site.call.bool("ascending") ? 0n : 1n, sorted: 1n },
-      { outputs: [site.graph.fresh("topk"), site.graph.fresh("topk")] },
-    );
+    const [values, indices] = sorted(site);
     return site.operation.outputs.length === 1 ? [values] : [values, site.cast(indices, "int32")];
   },
-  argsort: (site) => {
-    const shape = site.shape("x");
-    const axis = site.call.axis("axis", shape.length);
-    const [, indices = ""] = site.graph.nodes(
-      "TopK",
-      [site.value("x"), site.graph.ints([shape[axis] ?? 1])],
-      { axis: BigInt(axis), largest: site.call.bool("ascending") ? 0n : 1n, sorted: 1n },
-      { outputs: [site.graph.fresh("topk"), site.graph.fresh("topk")] },
-    );
-    return site.cast(indices, "int32");
-  },
+  argsort: (site) => site.cast(sorted(site)[1], "int32"),
 } as const satisfies Record<string, Lowering>;
