@@ -140,6 +140,7 @@ class PlanJoin {
         if (joiner.operationCount > LONGEST_PROGRAM) break;
         const isNeeded = this.#isNeeded(dispatches, end + 1);
         if (end === start || joiner.portCount(isNeeded) > SURFACES) continue;
+        if (joiner.isIdle(isNeeded)) continue;
         const bytes = joiner.readBytes + joiner.unwrittenBytes(isNeeded);
         const savedMs =
           (end - start) * this.#floorMs +

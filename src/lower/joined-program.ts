@@ -165,6 +165,11 @@ export class ProgramJoiner {
     return this.#external.size + this.#kept(isNeeded).length;
   }
 
+  /** Whether nobody outside reads anything of it: a program has to give something. */
+  isIdle(isNeeded: (region: Region) => boolean): boolean {
+    return this.#kept(isNeeded).length === 0;
+  }
+
   /** Bytes of results that nobody outside reads. */
   unwrittenBytes(isNeeded: (region: Region) => boolean): number {
     const kept = new Set(this.#kept(isNeeded));

@@ -55,7 +55,7 @@ export function lowerFunction(
   const fn = unpackBlockwiseWeights(foldHostConstants(given));
   // What the chip needs is rewritten all the same, what it only likes is not.
   if (asWritten) return lowerInParts(fn, chip, driver, Infinity);
-  const source = operandScaling === "auto" ? scaleRowSquares(fn) : fn;
+  const source = operandScaling === "auto" ? scaleRowSquares(driver)(fn) : fn;
   const longest = Math.max(0, ...fn.inputs.map(tableLength));
   const each = Math.max(SHORTEST_PART, 32 * Math.ceil(longest / TABLE_PARTS / 32));
   const parts = longest < LONG_TABLE ? undefined : triedInParts(source, chip, driver, each);

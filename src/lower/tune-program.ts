@@ -5,6 +5,7 @@ import { removeDeadCode } from "../passes/dead-code.ts";
 import { mergeReshapes } from "../passes/merge-reshapes.ts";
 import { mergeTransposes } from "../passes/merge-transposes.ts";
 import { constantConvolutions } from "./constant-convolutions.ts";
+import { headsOfProducts } from "./heads-of-products.ts";
 import type { EngineProgram } from "./ports.ts";
 import { mergeRowFactors } from "./row-factors.ts";
 import { sharesBehindProducts } from "./shares-behind-products.ts";
@@ -21,7 +22,12 @@ export function tuneProgram(program: EngineProgram, chip: Chip, driver: Driver):
   const moved = sharesBehindProducts(shareCommonSubexpressions(shared));
   const convolved = convolutionsOf(moved, chip, driver);
   const split = removeDeadCode(splitNotchedWeights(convolved, chip, driver));
-  return splitNotchedPorts({ ...program, function: split }, chip, driver);
+  // Last: matrices in the notch come in parts.
+  return headsOfProducts(
+    splitNotchedPorts({ ...program, function: split }, chip, driver),
+    chip,
+    driver,
+  );
 }
 
 /** Constant products as convolutions, without the transposes that cancel between them. */

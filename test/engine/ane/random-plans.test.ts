@@ -67,6 +67,14 @@ const KNOWN: [Step[], Step[]][] = [
       blendStep([0, 1, 3, 2], [8, 8, 0, 0], ["write", "accumulate"]),
     ],
   ],
+  // Nobody reads what two neighbours give: as one they would be a program without results.
+  [
+    [
+      blendStep([0, 0, 4, 5], [0, 0, 8, 0], ["write", "write"]),
+      blendStep([0, 0, 4, 6], [0, 0, 0, 0], ["write", "write"]),
+    ],
+    [blendStep([0, 0, 0, 0], [0, 0, 0, 0], ["write", "write"])],
+  ],
 ];
 
 function blendStep(buffers: number[], offsets: Step["offsets"], modes: Step["modes"]): Step {
