@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { stringLiteral } from "../mil/literal.ts";
 import { isConstexpr } from "../mil/ops/index.ts";
-import { isOperandList } from "../mil/program.ts";
+import { isOperandList, namesIn } from "../mil/program.ts";
 import type { Argument, Block, Literal, MilFunction, Operation, Program } from "../mil/program.ts";
 import type { MilType } from "../mil/types.ts";
 import { carriedBy } from "./carried.ts";
@@ -216,13 +216,4 @@ function entries(literals: ReadonlyMap<string, Literal>): ValueEntry[] {
 
 function byKey(a: { readonly key: string }, b: { readonly key: string }): number {
   return a.key < b.key ? -1 : a.key > b.key ? 1 : 0;
-}
-
-function namesIn(block: Block, names = new Set<string>()): Set<string> {
-  for (const { name } of block.inputs) names.add(name);
-  for (const operation of block.operations) {
-    for (const { name } of operation.outputs) names.add(name);
-    for (const nested of operation.blocks) namesIn(nested, names);
-  }
-  return names;
 }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { Weights } from "../coreml/index.ts";
 import { literalNumbers } from "../mil/literal.ts";
 import { printLiteral } from "../mil/text/index.ts";
-import { isOperandList, isValue } from "../mil/program.ts";
+import { isValue, operandsNamed } from "../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Program, Value } from "../mil/program.ts";
 import { formatType } from "../mil/types.ts";
 import { encodeElements } from "../coreml/index.ts";
@@ -164,7 +164,7 @@ class FunctionComparison {
   #compareOperations(left: Operation, right: Operation): ProgramDifference[] {
     const names = [...new Set([...left.inputs.keys(), ...right.inputs.keys()])];
     const rows = names.map((name): readonly [string, string | null, string | null] => {
-      const [a, b] = [operandsOf(left, name), operandsOf(right, name)];
+      const [a, b] = [operandsNamed(left, name), operandsNamed(right, name)];
       const same =
         a.length === b.length && a.every((operand, index) => this.#same(operand, b[index]));
       if (same) return [name, "", ""];
@@ -248,12 +248,6 @@ function literalBehind(operand: Operand): Literal | undefined {
 /** Ops that do something: constants are compared where they are taken. */
 function plain(fn: MilFunction): readonly Operation[] {
   return fn.operations.filter(({ type }) => type !== "const");
-}
-
-function operandsOf(operation: Operation, name: string): readonly Operand[] {
-  const argument = operation.inputs.get(name);
-  if (argument === undefined) return [];
-  return isOperandList(argument) ? argument : [argument];
 }
 
 function blocksText(operation: Operation): string {

@@ -2,7 +2,7 @@ import { literalNumbers } from "../mil/literal.ts";
 import { isOperandList, isValue } from "../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { formatType } from "../mil/types.ts";
-import { capturesOf } from "../mil/traverse.ts";
+import { valuesReadBy } from "../mil/traverse.ts";
 import type { HwxGraph } from "./hwx/graph.ts";
 
 type Node = HwxGraph["nodes"][number];
@@ -29,7 +29,7 @@ export function programGraph(fn: MilFunction): HwxGraph {
   shown.forEach((operation, index) => {
     const id = `n${index}`;
     nodes.push({ id, kind: "task", lines: linesOf(operation) });
-    for (const value of valuesOf(operation)) {
+    for (const value of valuesReadBy(operation)) {
       const from = maker.get(value);
       if (from !== undefined) edges.push({ from, to: id, label: formatType(value.type) });
     }
@@ -89,16 +89,6 @@ function valueText(literal: Literal): string {
     type.dataType === "bool" ? String(number !== 0) : String(Number(number.toPrecision(5))),
   );
   return type.shape.length === 0 ? numbers.join() : `[${numbers.join(", ")}]`;
-}
-
-function valuesOf(operation: Operation): readonly Value[] {
-  const read = [...operation.inputs.values()].flatMap((argument): readonly Operand[] =>
-    isOperandList(argument) ? argument : [argument],
-  );
-  return [
-    ...read.filter((operand) => isValue(operand)),
-    ...operation.blocks.flatMap((block) => capturesOf(block)),
-  ];
 }
 
 function distinct(edges: readonly Edge[]): Edge[] {

@@ -2,7 +2,7 @@ import { FunctionBuilder } from "../mil/builder.ts";
 import { numericLiteral, tensorLiteral } from "../mil/literal.ts";
 import type { OpCall } from "../mil/op-call.ts";
 import { isConstexpr, opRow } from "../mil/ops/index.ts";
-import { isOperandList, literalOf } from "../mil/program.ts";
+import { isOperandList, literalOf, operandsOf } from "../mil/program.ts";
 import type { Argument, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { valuesReadBy } from "../mil/traverse.ts";
 import {
@@ -427,13 +427,7 @@ export class Lowering {
     if (this.#outputs.length === 0) throw this.refuse("nothing of it needs the engine");
     const fn = this.builder.finish(this.#results);
     const hostPart = this.host.finish();
-    const used = new Set(
-      fn.operations.flatMap(({ inputs }) =>
-        [...inputs.values()].flatMap((argument) =>
-          isOperandList(argument) ? argument : [argument],
-        ),
-      ),
-    );
+    const used = new Set(fn.operations.flatMap((operation) => [...operandsOf(operation)]));
     const inputs = fn.inputs.filter((input) => used.has(input));
     const names = new Set(inputs.map(({ name }) => name));
     return Object.freeze({

@@ -1,6 +1,7 @@
 import { MilError } from "./errors.ts";
-import type { Block, Literal, MilFunction, Operation, Value } from "./program.ts";
-import { replaceOperands } from "./traverse.ts";
+import { namesIn, plainOperation } from "./program.ts";
+import type { Literal, MilFunction, Operation, Value } from "./program.ts";
+import { renameValues } from "./traverse.ts";
 
 export interface FunctionParts {
   readonly name: string;
@@ -42,14 +43,14 @@ export function assembleFunction(parts: FunctionParts): MilFunction {
       const { constant: _, ...plain } = result;
       const copy = Object.freeze(plain);
       const source = renamed.get(value) ?? value;
-      copies.push(identityOf(source, copy));
+      copies.push(plainOperation("identity", { x: source }, [copy]));
       results.push(copy);
     } else {
       renamed.set(value, result);
       results.push(result);
     }
   }
-  for (const operation of parts.operations) collectBlockNames(operation.blocks, names);
+  for (const { blocks } of parts.operations) for (const block of blocks) namesIn(block, names);
   const unique = uniqueNames(names);
   for (const operation of parts.operations) {
     for (const output of operation.outputs) {
@@ -67,36 +68,6 @@ export function assembleFunction(parts: FunctionParts): MilFunction {
     outputs: Object.freeze(results),
     attributes: parts.attributes ?? new Map<string, Literal>(),
   });
-}
-
-function identityOf(source: Value, result: Value): Operation {
-  return Object.freeze({
-    type: "identity",
-    inputs: new Map([["x", source]]),
-    outputs: Object.freeze([result]),
-    blocks: Object.freeze([]),
-    attributes: new Map<string, Literal>(),
-  });
-}
-
-function renameValues(operation: Operation, renamed: ReadonlyMap<Value, Value>): Operation {
-  const read = replaceOperands(operation, (operand) =>
-    operand.kind === "value" ? (renamed.get(operand) ?? operand) : operand,
-  );
-  const outputs = operation.outputs.map((output) => renamed.get(output) ?? output);
-  return outputs.every((output, index) => output === operation.outputs[index])
-    ? read
-    : Object.freeze({ ...read, outputs: Object.freeze(outputs) });
-}
-
-function collectBlockNames(blocks: readonly Block[], names: Set<string>): void {
-  for (const block of blocks) {
-    for (const input of block.inputs) names.add(input.name);
-    for (const operation of block.operations) {
-      for (const output of operation.outputs) names.add(output.name);
-      collectBlockNames(operation.blocks, names);
-    }
-  }
 }
 
 /** Gives each name out once, then with the first free number behind it. */

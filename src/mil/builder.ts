@@ -13,6 +13,7 @@ import type { ParameterSpec } from "./op-parameters.ts";
 import type { OpInputs } from "./op-row.ts";
 import { OPS, opRow } from "./ops/index.ts";
 import type { OpName } from "./ops/index.ts";
+import { constantOperation } from "./program.ts";
 import type {
   Argument,
   Block,
@@ -24,7 +25,7 @@ import type {
   Program,
   Value,
 } from "./program.ts";
-import { replaceOperands } from "./traverse.ts";
+import { renameValues } from "./traverse.ts";
 import { tensorType } from "./types.ts";
 import type { DataType, MilType } from "./types.ts";
 
@@ -85,15 +86,7 @@ export class FunctionBuilder {
       type: literal.type,
       constant: literal,
     });
-    this.#operations.push(
-      freezeOperation({
-        type: "const",
-        inputs: new Map(),
-        outputs: [value],
-        blocks: [],
-        attributes: new Map([["val", literal]]),
-      }),
-    );
+    this.#operations.push(constantOperation(value, literal));
     return value;
   }
 
@@ -217,7 +210,7 @@ export class FunctionBuilder {
     const operations =
       renamed.size === 0
         ? this.#operations
-        : this.#operations.map((operation) => substitute(operation, renamed));
+        : this.#operations.map((operation) => renameValues(operation, renamed));
     return Object.freeze({
       name: this.name,
       opset: this.opset,
@@ -274,17 +267,6 @@ export function freezeOperation(operation: Operation): Operation {
     ...operation,
     outputs: Object.freeze([...operation.outputs]),
     blocks: Object.freeze([...operation.blocks]),
-  });
-}
-
-function substitute(operation: Operation, renamed: ReadonlyMap<Value, Value>): Operation {
-  const read = replaceOperands(operation, (operand) =>
-    operand.kind === "value" ? (renamed.get(operand) ?? operand) : operand,
-  );
-  if (!operation.outputs.some((output) => renamed.has(output))) return read;
-  return freezeOperation({
-    ...read,
-    outputs: operation.outputs.map((output) => renamed.get(output) ?? output),
   });
 }
 

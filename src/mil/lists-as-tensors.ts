@@ -3,8 +3,8 @@ import { tensorLiteral } from "./literal.ts";
 import { OpCall } from "./op-call.ts";
 import { opRow } from "./ops/index.ts";
 import type { Opset } from "./program.ts";
-import { isOperandList } from "./program.ts";
-import type { Argument, Block, MilFunction, Operand, Operation, Value } from "./program.ts";
+import { mapInputs, operandsNamed } from "./program.ts";
+import type { Block, MilFunction, Operand, Operation, Value } from "./program.ts";
 import { elementCount, sameType } from "./types.ts";
 import type { MilType, TensorType } from "./types.ts";
 
@@ -187,13 +187,7 @@ class ListRewrite {
   }
 
   #copy(operation: Operation): void {
-    const swap = (operand: Operand): Operand => this.#current(operand);
-    const inputs = new Map<string, Argument>(
-      [...operation.inputs].map(([name, argument]) => [
-        name,
-        isOperandList(argument) ? argument.map(swap) : swap(argument),
-      ]),
-    );
+    const inputs = mapInputs(operation, (operand) => this.#current(operand));
     const variables = operation.type === "while_loop" ? operandsNamed(operation, "loop_vars") : [];
     const blocks = operation.blocks.map((block) => this.#block(block, variables));
     const body = blocks[1];
@@ -245,12 +239,6 @@ class ListRewrite {
     });
     return copy;
   }
-}
-
-function operandsNamed(operation: Operation, name: string): readonly Operand[] {
-  const argument = operation.inputs.get(name);
-  if (argument === undefined) return [];
-  return isOperandList(argument) ? argument : [argument];
 }
 
 function callOf(operation: Operation): { readonly call: OpCall; readonly output: Value } {

@@ -130,6 +130,56 @@ export function* operandsOf(operation: Operation): Generator<Operand> {
   }
 }
 
+/** The operands of one parameter, a list or one alone; none where it is left out. */
+export function operandsNamed(operation: Operation, name: string): readonly Operand[] {
+  const argument = operation.inputs.get(name);
+  if (argument === undefined) return [];
+  return isOperandList(argument) ? argument : [argument];
+}
+
+/** Names of all values of a block and of the blocks in it, added to `names`. */
+export function namesIn(block: Block, names = new Set<string>()): Set<string> {
+  for (const value of block.inputs) names.add(value.name);
+  for (const operation of block.operations) {
+    for (const value of operation.outputs) names.add(value.name);
+    for (const nested of operation.blocks) namesIn(nested, names);
+  }
+  return names;
+}
+
+/** An op's inputs with every operand replaced. */
+export function mapInputs(
+  { inputs }: Pick<Operation, "inputs">,
+  replace: (operand: Operand) => Operand,
+): ReadonlyMap<string, Argument> {
+  const mapped = new Map<string, Argument>();
+  for (const [name, argument] of inputs) {
+    mapped.set(name, isOperandList(argument) ? argument.map(replace) : replace(argument));
+  }
+  return mapped;
+}
+
+/** An op without blocks and attributes. */
+export function plainOperation(
+  type: string,
+  inputs: Readonly<Record<string, Argument>>,
+  outputs: readonly Value[],
+): Operation {
+  return Object.freeze({
+    type,
+    inputs: new Map(Object.entries(inputs)),
+    outputs: Object.freeze([...outputs]),
+    blocks: Object.freeze([]),
+    attributes: new Map<string, Literal>(),
+  });
+}
+
+/** The `const` op that makes a value. */
+export function constantOperation(value: Value, literal: Literal): Operation {
+  const attributes = new Map([["val", literal]]);
+  return Object.freeze({ ...plainOperation("const", {}, [value]), attributes });
+}
+
 /** The literal behind an operand, when it is one or a `const` op's result. */
 export function literalOf(operand: Operand): Literal | undefined {
   return operand.kind === "literal" ? operand : operand.constant;

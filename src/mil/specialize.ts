@@ -6,8 +6,8 @@ import type { HostTensor } from "./host-tensor.ts";
 import { tensorLiteral } from "./literal.ts";
 import { OpCall } from "./op-call.ts";
 import { opRow } from "./ops/index.ts";
-import { isOperandList, literalOf, operandsOf } from "./program.ts";
-import type { Argument, Block, MilFunction, Operand, Operation, Value } from "./program.ts";
+import { constantOperation, literalOf, mapInputs, operandsNamed, operandsOf } from "./program.ts";
+import type { Block, MilFunction, Operand, Operation, Value } from "./program.ts";
 import { isPure } from "./traverse.ts";
 import { elementCount, formatType, sameType, tensorType } from "./types.ts";
 import type { MilType, TensorType } from "./types.ts";
@@ -80,13 +80,7 @@ function specialized(
 function constantOf(value: Value, { dataType, shape, data }: HostTensor): Operation {
   const literal = tensorLiteral(dataType, shape, data);
   const output: Value = Object.freeze({ ...value, type: literal.type, constant: literal });
-  return Object.freeze({
-    type: "const",
-    inputs: new Map<string, Argument>(),
-    outputs: Object.freeze([output]),
-    blocks: Object.freeze([]),
-    attributes: new Map([["val", literal]]),
-  });
+  return constantOperation(output, literal);
 }
 
 /** What values have become so far. */
@@ -112,15 +106,7 @@ class SpecializedScope {
 
   specialize(original: Operation): Operation {
     if (original.type === "const") return original;
-    const inputs = new Map<string, Argument>();
-    for (const [name, argument] of original.inputs) {
-      inputs.set(
-        name,
-        isOperandList(argument)
-          ? argument.map((operand) => this.#current(operand))
-          : this.#current(argument),
-      );
-    }
+    const inputs = mapInputs(original, (operand) => this.#replaced.get(operand) ?? operand);
     const blocks = this.#blocks({ ...original, inputs });
     const operation = { ...original, inputs, blocks };
     const row = opRow(operation.type);
@@ -138,10 +124,6 @@ class SpecializedScope {
       this.replace(old, result);
     });
     return folded ?? Object.freeze({ ...operation, outputs: Object.freeze(outputs) });
-  }
-
-  #current(operand: Operand): Operand {
-    return this.#replaced.get(operand) ?? operand;
   }
 
   /** A `const` in place of an op whose result follows from sizes. */
@@ -186,8 +168,7 @@ class SpecializedScope {
   #blocks(operation: Operation): readonly Block[] {
     if (operation.blocks.length === 0) return operation.blocks;
     if (operation.type !== "while_loop") return operation.blocks.map((block) => this.#block(block));
-    const argument = operation.inputs.get("loop_vars");
-    const variables = argument === undefined ? [] : isOperandList(argument) ? argument : [argument];
+    const variables = operandsNamed(operation, "loop_vars");
     const closed = operation.blocks.map((block) =>
       this.#block(
         block,

@@ -1,7 +1,7 @@
 import { assembleFunction } from "./assemble.ts";
 import { MilError } from "./errors.ts";
-import { isOperandList } from "./program.ts";
-import type { Argument, Block, MilFunction, Operand, Operation, Value } from "./program.ts";
+import { constantOperation, isOperandList, operandsOf } from "./program.ts";
+import type { MilFunction, Operand, Operation, Value } from "./program.ts";
 import { replaceOperands } from "./traverse.ts";
 import { formatType } from "./types.ts";
 
@@ -118,22 +118,13 @@ function valueOf(operand: Operand, operations: Operation[]): Value {
     type: operand.type,
     constant: operand,
   });
-  operations.push(
-    Object.freeze({
-      type: "const",
-      inputs: new Map<string, Argument>(),
-      outputs: Object.freeze([value]),
-      blocks: Object.freeze([] as Block[]),
-      attributes: new Map([["val", operand]]),
-    }),
-  );
+  operations.push(constantOperation(value, operand));
   return value;
 }
 
 function usesState(operation: Operation): boolean {
-  for (const argument of operation.inputs.values()) {
-    const operands = isOperandList(argument) ? argument : [argument];
-    if (operands.some(({ type }) => type.kind === "state")) return true;
-  }
-  return operation.blocks.some((block) => block.operations.some(usesState));
+  return (
+    [...operandsOf(operation)].some(({ type }) => type.kind === "state") ||
+    operation.blocks.some((block) => block.operations.some(usesState))
+  );
 }

@@ -1,6 +1,6 @@
 import { opRow } from "./ops/index.ts";
-import { isOperandList, isValue, operandsOf } from "./program.ts";
-import type { Argument, Block, MilFunction, Operand, Operation, Value } from "./program.ts";
+import { isValue, mapInputs, operandsOf } from "./program.ts";
+import type { Block, MilFunction, Operand, Operation, Value } from "./program.ts";
 
 /** Values an op reads: its operands and, for ops with nested blocks, what those take from outside. */
 export function* valuesReadBy(operation: Operation): Generator<Value> {
@@ -53,10 +53,7 @@ export function replaceOperands(
     if (next !== operand) changed = true;
     return next;
   };
-  const inputs = new Map<string, Argument>();
-  for (const [name, argument] of operation.inputs) {
-    inputs.set(name, isOperandList(argument) ? argument.map(swap) : swap(argument));
-  }
+  const inputs = mapInputs(operation, swap);
   const blocks = operation.blocks.map((block) => {
     const next = replaceInBlock(block, replace);
     if (next !== block) changed = true;
@@ -83,6 +80,16 @@ function replaceInBlock(block: Block, replace: (operand: Operand) => Operand): B
         outputs: Object.freeze(outputs),
       })
     : block;
+}
+
+/** The op with values replaced where it reads and where it makes them; the same object when nothing changes. */
+export function renameValues(operation: Operation, renamed: ReadonlyMap<Value, Value>): Operation {
+  const read = replaceOperands(operation, (operand) =>
+    isValue(operand) ? (renamed.get(operand) ?? operand) : operand,
+  );
+  if (!operation.outputs.some((output) => renamed.has(output))) return read;
+  const outputs = operation.outputs.map((output) => renamed.get(output) ?? output);
+  return Object.freeze({ ...read, outputs: Object.freeze(outputs) });
 }
 
 /**

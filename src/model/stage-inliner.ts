@@ -1,7 +1,7 @@
 import { FunctionBuilder } from "../mil/builder.ts";
 import { MilError } from "../mil/errors.ts";
-import { isOperandList, isValue } from "../mil/program.ts";
-import type { Argument, Literal, MilFunction, Operand, Value } from "../mil/program.ts";
+import { isValue, mapInputs } from "../mil/program.ts";
+import type { Literal, MilFunction, Operand, Value } from "../mil/program.ts";
 import { formatType } from "../mil/types.ts";
 import type { TensorType } from "../mil/types.ts";
 import type { StageInstance } from "./parameters.ts";
@@ -50,10 +50,7 @@ export class StageInliner {
         copies.set(output, this.#constant(output, output.constant));
         continue;
       }
-      const inputs = new Map<string, Argument>();
-      for (const [name, argument] of operation.inputs) {
-        inputs.set(name, isOperandList(argument) ? argument.map(copyOf) : copyOf(argument));
-      }
+      const inputs = mapInputs(operation, copyOf);
       const types = operation.outputs.map(({ type }) => type);
       const results = this.builder.append(
         { ...operation, inputs },

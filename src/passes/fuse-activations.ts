@@ -1,3 +1,4 @@
+import { plainOperation } from "../mil/program.ts";
 import type { Operand, Operation, Value } from "../mil/program.ts";
 import { sameType } from "../mil/types.ts";
 import { bothWays, operandOf, scalarConstant } from "./match.ts";
@@ -72,16 +73,7 @@ function onePlus(type: "erf" | "tanh", operand: Operand, context: RewriteContext
 
 /** Whether an operand is x^3 times a factor; the factor. */
 function cubeFactor(operand: Operand, x: Operand, context: RewriteContext): number | undefined {
-  const { scale, factors } = productOf(
-    {
-      type: "mul",
-      inputs: new Map([["x", operand]]),
-      outputs: [],
-      blocks: [],
-      attributes: new Map(),
-    },
-    context,
-  );
+  const { scale, factors } = productOf(plainOperation("mul", { x: operand }, []), context);
   let exponent = 0;
   for (const factor of factors) {
     const maker = context.makerOf(factor);

@@ -3,7 +3,7 @@ import { FunctionBuilder, freezeOperation } from "../mil/builder.ts";
 import { OpCall } from "../mil/op-call.ts";
 import type { OpRow } from "../mil/op-row.ts";
 import { opRow } from "../mil/ops/index.ts";
-import { OPSETS } from "../mil/program.ts";
+import { constantOperation, OPSETS } from "../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { replaceOperands, valuesReadBy } from "../mil/traverse.ts";
 import { formatType, sameType } from "../mil/types.ts";
@@ -89,15 +89,7 @@ class RecordingBuilder extends FunctionBuilder {
 
   override constant(literal: Literal, name?: string): Value {
     const value = super.constant(literal, name ?? this.baseName);
-    this.written.push(
-      freezeOperation({
-        type: "const",
-        inputs: new Map(),
-        outputs: [value],
-        blocks: [],
-        attributes: new Map([["val", literal]]),
-      }),
-    );
+    this.written.push(constantOperation(value, literal));
     return value;
   }
 }

@@ -1,6 +1,7 @@
 import { isConstexpr } from "../../mil/ops/index.ts";
-import { isOperandList, literalOf, tensorTypeOf } from "../../mil/program.ts";
+import { isOperandList, literalOf, operandsNamed, tensorTypeOf } from "../../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
+import { makersOf, readersOf } from "../../mil/traverse.ts";
 import type { TensorType } from "../../mil/types.ts";
 
 /** One op of a function as the rules look at it: settings as plain values, and who uses what. */
@@ -29,9 +30,7 @@ export class OpView {
   }
 
   operands(name: string): readonly Operand[] {
-    const argument = this.operation.inputs.get(name);
-    if (argument === undefined) return [];
-    return isOperandList(argument) ? argument : [argument];
+    return operandsNamed(this.operation, name);
   }
 
   /** Sizes of an operand, unknown ones as 0; nothing when it is no tensor. */
@@ -82,24 +81,15 @@ export class OpView {
 /** Who makes and who reads each value of a function. */
 export class FunctionUses {
   readonly fn: MilFunction;
-  readonly producers = new Map<Value, Operation>();
-  readonly consumers = new Map<Value, Operation[]>();
+  readonly producers: ReadonlyMap<Value, Operation>;
+  readonly consumers: ReadonlyMap<Value, readonly Operation[]>;
   readonly inputs: ReadonlySet<Value>;
 
   constructor(fn: MilFunction) {
     this.fn = fn;
     this.inputs = new Set(fn.inputs);
-    for (const operation of fn.operations) {
-      for (const output of operation.outputs) this.producers.set(output, operation);
-      for (const argument of operation.inputs.values()) {
-        for (const operand of isOperandList(argument) ? argument : [argument]) {
-          if (operand.kind !== "value") continue;
-          const readers = this.consumers.get(operand) ?? [];
-          readers.push(operation);
-          this.consumers.set(operand, readers);
-        }
-      }
-    }
+    this.producers = makersOf(fn);
+    this.consumers = readersOf(fn);
   }
 
   /** Known when the program is compiled: a literal, a `const`, or a compressed constant. */

@@ -2,15 +2,8 @@ import { createHash } from "node:crypto";
 import { isBlobDataType } from "../../coreml/blob-file.ts";
 import { BlobBuilder } from "../../coreml/blob-builder.ts";
 import { programOf } from "../../mil/builder.ts";
-import { isOperandList, literalOf } from "../../mil/program.ts";
-import type {
-  Argument,
-  Literal,
-  MilFunction,
-  Operand,
-  Operation,
-  Value,
-} from "../../mil/program.ts";
+import { constantOperation, literalOf, mapInputs } from "../../mil/program.ts";
+import type { Literal, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { printProgram } from "../../mil/text/index.ts";
 import type { DataType } from "../../mil/types.ts";
 import type { EngineSource } from "./driver.ts";
@@ -81,10 +74,7 @@ export function canonicalSource(label: string, fn: MilFunction): EngineSource {
   const results = new Map(fn.outputs.map((output, index) => [output, portName("output", index)]));
   for (const operation of fn.operations) {
     if (operation.type === "const") continue;
-    const swapped = new Map<string, Argument>();
-    for (const [name, argument] of operation.inputs) {
-      swapped.set(name, isOperandList(argument) ? argument.map(swap) : swap(argument));
-    }
+    const swapped = mapInputs(operation, swap);
     const outputs = operation.outputs.map((output) =>
       rename(output, results.get(output) ?? `v${counter++}`),
     );
@@ -179,16 +169,6 @@ function moveToFile(
     data: Object.freeze({ kind: "blob", path, offset }),
   });
   return Object.freeze({ ...operation, attributes: new Map([["val", reference]]) });
-}
-
-function constantOperation(value: Value, literal: Literal): Operation {
-  return Object.freeze({
-    type: "const",
-    inputs: new Map(),
-    outputs: [value],
-    blocks: [],
-    attributes: new Map([["val", literal]]),
-  });
 }
 
 /** Equal for short constants that are the same; long ones are told apart by the weight file. */

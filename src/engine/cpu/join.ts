@@ -1,5 +1,5 @@
 import { replaceOperands } from "../../mil/traverse.ts";
-import { isValue } from "../../mil/program.ts";
+import { isValue, plainOperation } from "../../mil/program.ts";
 import type { Argument, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { int32sLiteral } from "../../mil/literal.ts";
 import { sameType, staticShape } from "../../mil/types.ts";
@@ -94,15 +94,7 @@ class Joiner {
 
   #append(type: string, inputs: Readonly<Record<string, Argument>>, result: MilType): Value {
     const output: Value = Object.freeze({ kind: "value", name: this.#fresh("v"), type: result });
-    this.#operations.push(
-      Object.freeze({
-        type,
-        inputs: new Map(Object.entries(inputs)),
-        outputs: [output],
-        blocks: [],
-        attributes: new Map(),
-      }),
-    );
+    this.#operations.push(plainOperation(type, inputs, [output]));
     return output;
   }
 

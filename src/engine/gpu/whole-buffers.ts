@@ -1,4 +1,5 @@
 import { int32Literal, int32sLiteral } from "../../mil/literal.ts";
+import { plainOperation } from "../../mil/program.ts";
 import type { Argument, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { replaceOperands } from "../../mil/traverse.ts";
 import { elementCount, staticShape, tensorType } from "../../mil/types.ts";
@@ -149,7 +150,8 @@ class WholeBuffers {
         type: tensorType(dataType, [count]),
       }),
     );
-    this.#append("split", { x, split_sizes: int32sLiteral(sizes), axis: int32Literal(0) }, pieces);
+    const parts = { x, split_sizes: int32sLiteral(sizes), axis: int32Literal(0) };
+    this.#operations.push(plainOperation("split", parts, pieces));
     return pieces[place] ?? x;
   }
 
@@ -167,23 +169,7 @@ class WholeBuffers {
       name: `w${this.#counter++}`,
       type: result,
     });
-    this.#append(type, inputs, [output]);
+    this.#operations.push(plainOperation(type, inputs, [output]));
     return output;
-  }
-
-  #append(
-    type: string,
-    inputs: Readonly<Record<string, Argument>>,
-    outputs: readonly Value[],
-  ): void {
-    this.#operations.push(
-      Object.freeze({
-        type,
-        inputs: new Map(Object.entries(inputs)),
-        outputs,
-        blocks: [],
-        attributes: new Map(),
-      }),
-    );
   }
 }

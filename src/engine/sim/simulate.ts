@@ -2,8 +2,8 @@ import { MilError } from "../../mil/errors.ts";
 import { hostTensorOfLiteral } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
 import type { CallEnvironment } from "../../mil/op-call.ts";
-import { isOperandList, literalOf, operandsOf, tensorTypeOf } from "../../mil/program.ts";
-import type { Argument, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
+import { literalOf, mapInputs, operandsOf, tensorTypeOf } from "../../mil/program.ts";
+import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { isFloat } from "../../mil/types.ts";
 import type { SimContext } from "./context.ts";
 import { HalfTensor } from "./half-tensor.ts";
@@ -96,15 +96,7 @@ export class SimulatedFunction {
     // A constant of another element type than the other operand is only taken as one.
     const types = new Set([...operandsOf(operation)].map((o) => tensorTypeOf(o)?.dataType));
     if (operation.type === "matmul" && types.has("int32")) return operation;
-    const inputs = new Map<string, Argument>();
-    for (const [name, argument] of operation.inputs) {
-      inputs.set(
-        name,
-        isOperandList(argument)
-          ? argument.map((operand) => this.#kept(operand, place))
-          : this.#kept(argument, place),
-      );
-    }
+    const inputs = mapInputs(operation, (operand) => this.#kept(operand, place));
     return { ...operation, inputs };
   }
 
@@ -133,10 +125,8 @@ function lastUses(
 ): readonly (readonly string[])[] {
   const last = new Map<string, number>();
   for (const [index, operation] of operations.entries()) {
-    for (const argument of operation.inputs.values()) {
-      for (const operand of isOperandList(argument) ? argument : [argument]) {
-        if (operand.kind === "value") last.set(operand.name, index);
-      }
+    for (const operand of operandsOf(operation)) {
+      if (operand.kind === "value") last.set(operand.name, index);
     }
     for (const output of operation.outputs) {
       if (!last.has(output.name)) last.set(output.name, index);

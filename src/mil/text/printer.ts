@@ -1,6 +1,6 @@
 import { MilError } from "../errors.ts";
 import { stringLiteral } from "../literal.ts";
-import { isOperandList } from "../program.ts";
+import { isOperandList, namesIn } from "../program.ts";
 import type {
   Argument,
   Block,
@@ -12,8 +12,7 @@ import type {
   Value,
 } from "../program.ts";
 import type { MilType } from "../types.ts";
-import { LiteralPrinter } from "./literal-printer.ts";
-import { escapeString } from "./literal-printer.ts";
+import { escapeString, LiteralPrinter } from "./literal-printer.ts";
 
 /** How a program is printed. */
 export interface PrintOptions {
@@ -209,13 +208,4 @@ class ValueNames {
     this.#taken.add(name);
     return name;
   }
-}
-
-function namesIn(block: Block, names = new Set<string>()): Set<string> {
-  for (const value of block.inputs) names.add(value.name);
-  for (const operation of block.operations) {
-    for (const value of operation.outputs) names.add(value.name);
-    for (const nested of operation.blocks) namesIn(nested, names);
-  }
-  return names;
 }

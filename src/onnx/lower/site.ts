@@ -2,8 +2,8 @@ import { substituteFor } from "./device-operators.ts";
 import { numbersAs } from "../../mil/literal.ts";
 import { OpCall } from "../../mil/op-call.ts";
 import { opRow } from "../../mil/ops/index.ts";
+import { operandsNamed } from "../../mil/program.ts";
 import type { Block, Operand, Operation } from "../../mil/program.ts";
-import { isOperandList } from "../../mil/program.ts";
 import { elementCount, isInteger, staticShape } from "../../mil/types.ts";
 import type { DataType, TensorType } from "../../mil/types.ts";
 import { computeTypeOf, elementTypeOf } from "../element-types.ts";
@@ -215,9 +215,7 @@ export class LoweringSite {
 
   /** Every operand of a parameter, list or not. */
   operandList(name: string): readonly Operand[] {
-    const argument = this.operation.inputs.get(name);
-    if (argument === undefined) return [];
-    return isOperandList(argument) ? argument : [argument];
+    return operandsNamed(this.operation, name);
   }
 }
 

@@ -1,5 +1,6 @@
 import { FunctionBuilder } from "../../mil/builder.ts";
 import { scalarLiteral, stringLiteral } from "../../mil/literal.ts";
+import { plainOperation } from "../../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { replaceOperands } from "../../mil/traverse.ts";
 import { staticShape, tensorType } from "../../mil/types.ts";
@@ -53,13 +54,7 @@ export function withHalfOutputs(fn: MilFunction, names: readonly string[]): MilF
     if (x?.type.kind !== "tensor") return output;
     const type = tensorType("fp16", staticShape(x.type));
     const half: Value = Object.freeze({ kind: "value", name: output.name, type });
-    const inputs = new Map<string, Operand>([
-      ["x", x],
-      ["dtype", stringLiteral("fp16")],
-    ]);
-    casts.push(
-      Object.freeze({ type: "cast", inputs, outputs: [half], blocks: [], attributes: new Map() }),
-    );
+    casts.push(plainOperation("cast", { x, dtype: stringLiteral("fp16") }, [half]));
     return half;
   });
   const operations = fn.operations.map((operation) =>
