@@ -1,4 +1,4 @@
-import { literalOf } from "../mil/program.ts";
+import { literalOf, plainOperation } from "../mil/program.ts";
 import type { Operand, Operation, Value } from "../mil/program.ts";
 import type { OpCall } from "../mil/op-call.ts";
 import { foldedBroadcast } from "./folded-axes.ts";
@@ -36,14 +36,7 @@ function append(
   [x, y]: readonly [Operand, Operand],
   name?: string,
 ): Value {
-  const inputs = new Map([
-    ["x", x],
-    ["y", y],
-  ]);
-  const [value] = lowering.builder.append(
-    { type, inputs, blocks: [], attributes: new Map() },
-    name,
-  );
+  const [value] = lowering.builder.append(plainOperation(type, { x, y }, []), name);
   if (value === undefined) throw lowering.refuse(`${type} has no result`);
   return value;
 }

@@ -1,5 +1,6 @@
 import { int32sLiteral } from "../mil/literal.ts";
 import { replaceOperands } from "../mil/traverse.ts";
+import { plainOperation } from "../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { byteLengthOf, elementCount, sameType, staticShape } from "../mil/types.ts";
 import type { TensorType } from "../mil/types.ts";
@@ -346,18 +347,7 @@ function asShape(value: Value, type: TensorType, name: string, operations: Opera
   if (sameType(value.type, type)) return value;
   const result = named(`${name}_shaped`, type);
   const shape = int32sLiteral(staticShape(type));
-  operations.push(
-    Object.freeze({
-      type: "reshape",
-      inputs: new Map<string, Operand>([
-        ["x", value],
-        ["shape", shape],
-      ]),
-      outputs: [result],
-      blocks: [],
-      attributes: new Map(),
-    }),
-  );
+  operations.push(plainOperation("reshape", { x: value, shape }, [result]));
   return result;
 }
 

@@ -1,4 +1,5 @@
 import type { OpCall } from "../mil/op-call.ts";
+import { plainOperation } from "../mil/program.ts";
 import type { Operand, Operation, Value } from "../mil/program.ts";
 import { numericLiteral } from "../mil/literal.ts";
 import { elementCount, sameShape, staticShape, tensorType } from "../mil/types.ts";
@@ -96,15 +97,8 @@ export function elementwiseParts(
     return lowering.broadcastable(side);
   };
   const values = split.values.map((_, index) => {
-    const [value] = lowering.builder.append({
-      type,
-      inputs: new Map([
-        ["x", operandOf(x, index)],
-        ["y", operandOf(y, index)],
-      ]),
-      blocks: [],
-      attributes: new Map(),
-    });
+    const operands = { x: operandOf(x, index), y: operandOf(y, index) };
+    const [value] = lowering.builder.append(plainOperation(type, operands, []));
     if (value === undefined) throw lowering.refuse(`${type} has no result`);
     return value;
   });

@@ -13,7 +13,7 @@ import type { ParameterSpec } from "./op-parameters.ts";
 import type { OpInputs } from "./op-row.ts";
 import { OPS, opRow } from "./ops/index.ts";
 import type { OpName } from "./ops/index.ts";
-import { constantOperation } from "./program.ts";
+import { constantOperation, plainOperation } from "./program.ts";
 import type {
   Argument,
   Block,
@@ -231,11 +231,8 @@ export class FunctionBuilder {
       );
     }
     if (!made.has(value) || renamed.has(value)) {
-      const [copy] = this.append(
-        { type: "identity", inputs: new Map([["x", value]]), blocks: [], attributes: new Map() },
-        name,
-        [value.type],
-      );
+      const identity = plainOperation("identity", { x: value }, []);
+      const [copy] = this.append(identity, name, [value.type]);
       if (copy === undefined) throw new MilError("mil.builder.results", "identity has one result");
       return copy;
     }

@@ -1,5 +1,6 @@
 import { roundToFloat16 } from "../util/float16.ts";
 import { MilError } from "./errors.ts";
+import { FLOAT_FORMATS, roundToFormat } from "./float-format.ts";
 import type { Literal, NumericData } from "./program.ts";
 import { DATA_TYPE_BITS, elementCount, formatType, staticShape } from "./types.ts";
 import type { DataType } from "./types.ts";
@@ -80,11 +81,9 @@ export function roundTo(dataType: DataType, value: number): number {
     case "fp32":
       return Math.fround(value);
     case "bf16":
-      return roundToBits(value, 8, -126, 3.3895313892515355e38, Infinity);
     case "fp8e4m3fn":
-      return roundToBits(value, 4, -6, 448, NaN);
     case "fp8e5m2":
-      return roundToBits(value, 3, -14, 57344, Infinity);
+      return roundToFormat(value, FLOAT_FORMATS[dataType]);
     case "fp64":
     case "string":
       return value;
@@ -113,25 +112,6 @@ export function roundTo(dataType: DataType, value: number): number {
     case "uint64":
       return Number.isFinite(value) ? Number(BigInt.asUintN(64, BigInt(Math.trunc(value)))) : 0;
   }
-}
-
-/** Nearest number with `digits` significant bits; above `largest` by half a step or more: `overflow`. */
-function roundToBits(
-  value: number,
-  digits: number,
-  minimumExponent: number,
-  largest: number,
-  overflow: number,
-): number {
-  if (value === 0 || !Number.isFinite(value)) {
-    return Math.abs(value) === Infinity ? Math.sign(value) * overflow : value;
-  }
-  const magnitude = Math.abs(value);
-  let exponent = Math.floor(Math.log2(magnitude));
-  if (2 ** exponent > magnitude) exponent--;
-  const step = 2 ** (Math.max(exponent, minimumExponent) - digits + 1);
-  const rounded = roundHalfToEven(magnitude / step) * step;
-  return Math.sign(value) * (rounded > largest ? overflow : rounded);
 }
 
 /** The nearest integer; the even one of two that are equally near. */

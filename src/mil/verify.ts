@@ -4,7 +4,7 @@ import { MilError } from "./errors.ts";
 import { OpCall } from "./op-call.ts";
 import { isConstexpr, opRow } from "./ops/index.ts";
 import { typeFits } from "./ops/dimensions.ts";
-import { literalOf } from "./program.ts";
+import { literalOf, operandsOf } from "./program.ts";
 import type { Block, MilFunction, Operation, Program, Value } from "./program.ts";
 import { formatType, MAXIMUM_RANK, sameType } from "./types.ts";
 import type { MilType } from "./types.ts";
@@ -38,7 +38,7 @@ export function checkProgram(program: Program): MilCheck {
   const names = new Set<string>();
   for (const fn of program.functions) {
     if (names.has(fn.name)) {
-      checker.add(fn.name, undefined, "mil.verify.name", `two functions are named "${fn.name}"`);
+      checker.report({ fn }, "mil.verify.name", `two functions are named "${fn.name}"`);
     }
     names.add(fn.name);
     checker.function(fn);
@@ -118,6 +118,14 @@ const MAXIMUM_DEPTH = 100;
 /** Looking for a similar name takes time, so only the first problems get one. */
 const SUGGESTIONS = 20;
 
+/** Where the checker stands: in a function, at one of its ops or at what it takes and returns. */
+interface Place {
+  readonly fn: MilFunction;
+  readonly operation?: Operation;
+}
+
+type OperationPlace = Required<Place>;
+
 class Checker {
   readonly #problems: MilProblem[] = [];
   readonly #unknownOps = new Set<string>();
@@ -126,11 +134,11 @@ class Checker {
     return { problems: this.#problems, unknownOps: [...this.#unknownOps] };
   }
 
-  add(functionName: string, operation: string | undefined, code: string, message: string): void {
+  report({ fn, operation }: Place, code: string, message: string): void {
     this.#problems.push({
       code,
-      functionName,
-      ...(operation !== undefined && { operation }),
+      functionName: fn.name,
+      ...(operation !== undefined && { operation: placeOf(operation) }),
       message,
     });
   }
@@ -142,25 +150,18 @@ class Checker {
   #block(fn: MilFunction, block: Block, scope: Scope): void {
     if (scope.depth > MAXIMUM_DEPTH) {
       const message = `blocks are nested more than ${MAXIMUM_DEPTH} deep`;
-      this.add(fn.name, undefined, "mil.verify.depth", message);
+      this.report({ fn }, "mil.verify.depth", message);
       return;
     }
-    for (const input of block.inputs) this.#define(fn, undefined, input, scope, false);
+    for (const input of block.inputs) this.#define({ fn }, input, scope, false);
     for (const operation of block.operations) this.#operation(fn, operation, scope);
-    for (const output of block.outputs) this.#use(fn, undefined, output, scope, "output");
+    for (const output of block.outputs) this.#use({ fn }, output, scope, "output");
   }
 
-  #define(
-    fn: MilFunction,
-    operation: Operation | undefined,
-    value: Value,
-    scope: Scope,
-    constant: boolean,
-  ): void {
+  #define(place: Place, value: Value, scope: Scope, constant: boolean): void {
     if (scope.get(value.name) !== undefined) {
-      this.#report(
-        fn,
-        operation,
+      this.report(
+        place,
         "mil.verify.name",
         `the name "${value.name}" is taken already; every value needs its own`,
       );
@@ -168,26 +169,18 @@ class Checker {
     scope.set(value.name, { type: value.type, constant });
   }
 
-  #use(
-    fn: MilFunction,
-    operation: Operation | undefined,
-    value: Value,
-    scope: Scope,
-    parameter: string,
-  ): void {
+  #use(place: Place, value: Value, scope: Scope, parameter: string): void {
     const definition = scope.get(value.name);
     if (definition === undefined) {
       const hint = this.#problems.length < SUGGESTIONS ? didYouMean(value.name, scope.names()) : "";
-      this.#report(
-        fn,
-        operation,
+      this.report(
+        place,
         "mil.verify.undefined",
         `${parameter} "${value.name}" is not defined before this place.${hint}`,
       );
     } else if (!sameType(definition.type, value.type)) {
-      this.#report(
-        fn,
-        operation,
+      this.report(
+        place,
         "mil.verify.type",
         `${parameter} "${value.name}" is ${formatType(definition.type)}, used as ${formatType(value.type)}`,
       );
@@ -195,50 +188,50 @@ class Checker {
   }
 
   #operation(fn: MilFunction, operation: Operation, scope: Scope): void {
+    const place = { fn, operation };
     for (const [name, argument] of operation.inputs) {
       for (const operand of Array.isArray(argument) ? argument : [argument]) {
-        if (operand.kind === "value")
-          this.#use(fn, operation, operand, scope, `parameter "${name}":`);
+        if (operand.kind === "value") this.#use(place, operand, scope, `parameter "${name}":`);
       }
     }
     for (const block of operation.blocks) this.#block(fn, block, new Scope(scope));
     const constant = isConstant(operation, scope);
-    if (operation.type === "const") this.#const(fn, operation);
-    else this.#typed(fn, operation, scope);
+    if (operation.type === "const") this.#const(place);
+    else this.#typed(place, scope);
     for (const output of operation.outputs) {
-      this.#define(fn, operation, output, scope, constant);
-      if (!constant) this.#rank(fn, operation, output);
+      this.#define(place, output, scope, constant);
+      if (!constant) this.#rank(place, output);
     }
   }
 
-  #rank(fn: MilFunction, operation: Operation, { name, type }: Value): void {
+  #rank(place: Place, { name, type }: Value): void {
     if (type.kind !== "tensor" || type.shape.length <= MAXIMUM_RANK) return;
-    this.#report(
-      fn,
-      operation,
+    this.report(
+      place,
       "mil.verify.rank",
       `"${name}" has rank ${type.shape.length}; Core ML takes at most ${MAXIMUM_RANK}`,
     );
   }
 
-  #const(fn: MilFunction, operation: Operation): void {
+  #const(place: OperationPlace): void {
+    const { operation } = place;
     const [output, ...rest] = operation.outputs;
     const literal = operation.attributes.get("val") ?? output?.constant;
     if (output === undefined || rest.length > 0) {
-      this.#report(fn, operation, "mil.verify.results", "const has one result");
+      this.report(place, "mil.verify.results", "const has one result");
     } else if (literal === undefined) {
-      this.#report(fn, operation, "mil.verify.const", 'const needs the attribute "val"');
+      this.report(place, "mil.verify.const", 'const needs the attribute "val"');
     } else if (!typeFits(literal.type, output.type)) {
-      this.#report(
-        fn,
-        operation,
+      this.report(
+        place,
         "mil.verify.type",
         `the value is ${formatType(literal.type)}, "${output.name}" is declared ${formatType(output.type)}`,
       );
     }
   }
 
-  #typed(fn: MilFunction, operation: Operation, scope: Scope): void {
+  #typed(place: OperationPlace, scope: Scope): void {
+    const { fn, operation } = place;
     const row = opRow(operation.type);
     if (row === undefined) {
       this.#unknownOps.add(operation.type);
@@ -249,44 +242,38 @@ class Checker {
         ? true
         : scope.get(operand.name)?.constant === true,
     );
-    for (const { code, message } of problems) this.#report(fn, operation, code, message);
+    for (const { code, message } of problems) this.report(place, code, message);
     if (problems.length > 0) return;
     try {
       const call = new OpCall(operation, row);
       checkOpsetRules(call, operation.opset ?? fn.opset);
-      this.#results(fn, operation, row.infer(call));
+      this.#results(place, row.infer(call));
     } catch (error) {
       const code = error instanceof AnecdoteError ? error.code : "mil.verify.internal";
-      this.#report(fn, operation, code, messageOf(error));
+      this.report(place, code, messageOf(error));
     }
   }
 
-  #results(fn: MilFunction, operation: Operation, inferred: readonly MilType[]): void {
-    const { outputs } = operation;
+  #results(place: OperationPlace, inferred: readonly MilType[]): void {
+    const { type, outputs } = place.operation;
     if (inferred.length !== outputs.length) {
-      this.#report(
-        fn,
-        operation,
+      this.report(
+        place,
         "mil.verify.results",
-        `${operation.type} has ${inferred.length} results, ${outputs.length} are declared`,
+        `${type} has ${inferred.length} results, ${outputs.length} are declared`,
       );
       return;
     }
     outputs.forEach((output, index) => {
-      const type = inferred[index];
-      if (type !== undefined && !typeFits(type, output.type)) {
-        this.#report(
-          fn,
-          operation,
+      const found = inferred[index];
+      if (found !== undefined && !typeFits(found, output.type)) {
+        this.report(
+          place,
           "mil.verify.type",
-          `the result is ${formatType(type)}, "${output.name}" is declared ${formatType(output.type)}`,
+          `the result is ${formatType(found)}, "${output.name}" is declared ${formatType(output.type)}`,
         );
       }
     });
-  }
-
-  #report(fn: MilFunction, operation: Operation | undefined, code: string, message: string): void {
-    this.add(fn.name, operation === undefined ? undefined : placeOf(operation), code, message);
   }
 }
 
@@ -302,10 +289,7 @@ function isConstant(operation: Operation, scope: Scope): boolean {
   const row = opRow(operation.type);
   if (row === undefined || row.impure === true || operation.blocks.length > 0) return false;
   if (operation.inputs.size === 0) return false;
-  for (const argument of operation.inputs.values()) {
-    for (const operand of Array.isArray(argument) ? argument : [argument]) {
-      if (operand.kind === "value" && scope.get(operand.name)?.constant !== true) return false;
-    }
-  }
-  return true;
+  return [...operandsOf(operation)].every(
+    (operand) => operand.kind === "literal" || scope.get(operand.name)?.constant === true,
+  );
 }

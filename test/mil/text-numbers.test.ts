@@ -115,6 +115,8 @@ describe("numbers in MIL text", () => {
     expect(number("fp32", "-infinity")).toBe(-Infinity);
     expect(number("fp16", "nan")).toBeNaN();
     expect(number("fp8e4m3fn", "nan")).toBeNaN();
+    expect(number("fp32", "1e300")).toBe(Infinity);
+    expect(number("bf16", "-0x1p+1000")).toBe(-Infinity);
     expect(() => number("fp8e4m3fn", "inf")).toThrow("beyond the type's largest, 448");
     expect(() => number("fp8e4m3fn", "465")).toThrow("beyond the type's largest, 448");
     expect(number("fp8e4m3fn", "464")).toBe(448);

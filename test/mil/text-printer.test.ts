@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { FunctionBuilder, programOf, shaped } from "../../src/mil/builder.ts";
 import { allocateNumbers, stringLiteral, tensorLiteral } from "../../src/mil/literal.ts";
 import type { Literal, LiteralData, NumericData, Program } from "../../src/mil/program.ts";
-import { floatFormat, roundToFormat } from "../../src/mil/text/float-format.ts";
+import { floatFormat, roundToFormat } from "../../src/mil/float-format.ts";
 import { parseProgram, printProgram, printType } from "../../src/mil/text/index.ts";
 import { DATA_TYPE_BITS, scalarType, tensorType } from "../../src/mil/types.ts";
 import type { DataType, MilType } from "../../src/mil/types.ts";

@@ -2,7 +2,7 @@ import { MilError } from "../errors.ts";
 import type { Literal, NumericData } from "../program.ts";
 import { elementCount, formatType } from "../types.ts";
 import type { DataType, Dimension, MilType } from "../types.ts";
-import { floatFormat, formatDecimalFloat, formatHexFloat } from "./float-format.ts";
+import { floatFormat, formatDecimalFloat, formatHexFloat } from "../float-format.ts";
 
 /** Writes types and values in one dialect. */
 export class LiteralPrinter {

@@ -1,5 +1,5 @@
-import { binaryExponent, roundToFormat } from "./float-format.ts";
-import type { FloatFormat } from "./float-format.ts";
+import { binaryExponent, roundToFormat } from "../float-format.ts";
+import type { FloatFormat } from "../float-format.ts";
 import { CHARACTER } from "./scanner.ts";
 import type { Scanner } from "./scanner.ts";
 import type { MilSyntaxError } from "./syntax-error.ts";

@@ -115,11 +115,8 @@ class ProgramParser {
   #parameters(scope: Scope): readonly Value[] {
     const scanner = this.#scanner;
     scanner.take(CHARACTER.open);
-    if (scanner.tryTake(CHARACTER.close)) return NO_VALUES;
     const values: Value[] = [];
-    do values.push(this.#declaration(scope));
-    while (scanner.tryTake(CHARACTER.comma));
-    scanner.take(CHARACTER.close, '"," or ")"');
+    scanner.list(CHARACTER.close, () => values.push(this.#declaration(scope)));
     return Object.freeze(values);
   }
 
@@ -153,11 +150,7 @@ class ProgramParser {
     scanner.take(CHARACTER.greater, '"->" and the names of the outputs');
     scanner.take(CHARACTER.open);
     const outputs: Value[] = [];
-    if (!scanner.tryTake(CHARACTER.close)) {
-      do outputs.push(this.#reference(scope));
-      while (scanner.tryTake(CHARACTER.comma));
-      scanner.take(CHARACTER.close, '"," or ")"');
-    }
+    scanner.list(CHARACTER.close, () => outputs.push(this.#reference(scope)));
     return { operations: Object.freeze(operations), outputs: Object.freeze(outputs) };
   }
 
@@ -247,7 +240,7 @@ class ProgramParser {
     if (scanner.tryTake(CHARACTER.close)) return NOTHING;
     const inputs = new Map<string, Argument>();
     let count = 0;
-    do {
+    scanner.list(CHARACTER.close, () => {
       const name = scanner.name("the name of a parameter");
       const end = scanner.position;
       scanner.take(CHARACTER.equals, '"=" and a value');
@@ -256,8 +249,7 @@ class ProgramParser {
         throw scanner.error(end - name.length, `parameter "${name}" is given twice`);
       }
       count++;
-    } while (scanner.tryTake(CHARACTER.comma));
-    scanner.take(CHARACTER.close, '"," or ")"');
+    });
     return inputs;
   }
 
@@ -265,11 +257,7 @@ class ProgramParser {
     const scanner = this.#scanner;
     if (!scanner.tryTake(CHARACTER.open)) return this.#operand(scope);
     const operands: Operand[] = [];
-    if (!scanner.tryTake(CHARACTER.close)) {
-      do operands.push(this.#operand(scope));
-      while (scanner.tryTake(CHARACTER.comma));
-      scanner.take(CHARACTER.close, '"," or ")"');
-    }
+    scanner.list(CHARACTER.close, () => operands.push(this.#operand(scope)));
     return Object.freeze(operands);
   }
 
@@ -310,8 +298,7 @@ class ProgramParser {
     const scanner = this.#scanner;
     scanner.take(CHARACTER.openBracket);
     const attributes = new Map<string, Literal>();
-    if (scanner.tryTake(CHARACTER.closeBracket)) return attributes;
-    do {
+    scanner.list(CHARACTER.closeBracket, () => {
       const name = scanner.name("the name of an attribute");
       if (attributes.has(name)) {
         throw scanner.error(scanner.position - name.length, `attribute "${name}" is given twice`);
@@ -319,8 +306,7 @@ class ProgramParser {
       scanner.take(CHARACTER.equals, '"=" and a value');
       // Names are given once, other attributes often stand in many ops.
       attributes.set(name, name === "name" ? this.#literals.literal() : this.#literals.setting());
-    } while (scanner.tryTake(CHARACTER.comma));
-    scanner.take(CHARACTER.closeBracket, '"," or "]"');
+    });
     return attributes;
   }
 

@@ -97,6 +97,14 @@ export class Scanner {
     this.position++;
   }
 
+  /** Reads items with commas between them up to `close`, which is taken too; the opening bracket has been. */
+  list(close: number, readItem: () => void): void {
+    if (this.tryTake(close)) return;
+    do readItem();
+    while (this.tryTake(CHARACTER.comma));
+    this.take(close, `"," or "${String.fromCharCode(close)}"`);
+  }
+
   /** Whether a name starts here. */
   atName(): boolean {
     return ((CLASSES[Math.max(this.peek(), 0)] ?? 0) & NAME_START) !== 0;

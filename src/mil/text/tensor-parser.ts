@@ -2,7 +2,7 @@ import { allocateNumbers } from "../literal.ts";
 import type { LiteralData, NumericData } from "../program.ts";
 import { DATA_TYPE_BITS, formatType } from "../types.ts";
 import type { DataType, TensorType } from "../types.ts";
-import { floatFormat } from "./float-format.ts";
+import { floatFormat } from "../float-format.ts";
 import { scanBigInteger, scanFloat, scanInteger } from "./number-scanner.ts";
 import { CHARACTER } from "./scanner.ts";
 import type { Scanner } from "./scanner.ts";

@@ -109,11 +109,7 @@ export class TypeParser {
     const scanner = this.#scanner;
     scanner.take(CHARACTER.less);
     const items: MilType[] = [];
-    if (!scanner.tryTake(CHARACTER.greater)) {
-      do items.push(this.type());
-      while (scanner.tryTake(CHARACTER.comma));
-      scanner.take(CHARACTER.greater, '"," or ">"');
-    }
+    scanner.list(CHARACTER.greater, () => items.push(this.type()));
     return Object.freeze({ kind: "tuple", items: Object.freeze(items) });
   }
 
@@ -198,15 +194,12 @@ export class TypeParser {
     const scanner = this.#scanner;
     scanner.take(CHARACTER.openBracket);
     const shape: Dimension[] = [];
-    if (!scanner.tryTake(CHARACTER.closeBracket)) {
-      do {
-        if (shape.length === RANK_LIMIT) {
-          throw scanner.error(scanner.position, `more than ${RANK_LIMIT} dimensions`);
-        }
-        shape.push(this.#dimension());
-      } while (scanner.tryTake(CHARACTER.comma));
-      scanner.take(CHARACTER.closeBracket, '"," or "]"');
-    }
+    scanner.list(CHARACTER.closeBracket, () => {
+      if (shape.length === RANK_LIMIT) {
+        throw scanner.error(scanner.position, `more than ${RANK_LIMIT} dimensions`);
+      }
+      shape.push(this.#dimension());
+    });
     return Object.freeze(shape);
   }
 

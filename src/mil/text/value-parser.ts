@@ -119,11 +119,7 @@ export class ValueParser {
     scanner.take(CHARACTER.openBracket);
     const start = scanner.position - 1;
     const items: Literal[] = [];
-    if (!scanner.tryTake(CHARACTER.closeBracket)) {
-      do items.push(this.#item(type.element));
-      while (scanner.tryTake(CHARACTER.comma));
-      scanner.take(CHARACTER.closeBracket, '"," or "]"');
-    }
+    scanner.list(CHARACTER.closeBracket, () => items.push(this.#item(type.element)));
     if (type.length !== "?" && type.length !== items.length) {
       throw scanner.error(start, `a list of ${type.length} holds ${items.length}`);
     }
@@ -146,17 +142,14 @@ export class ValueParser {
     const scanner = this.#scanner;
     scanner.take(CHARACTER.openBrace);
     const pairs: (readonly [Literal, Literal])[] = [];
-    if (!scanner.tryTake(CHARACTER.closeBrace)) {
-      do {
-        scanner.take(CHARACTER.openBrace);
-        const key = this.#item(type.key);
-        scanner.take(CHARACTER.comma);
-        const value = this.#item(type.value);
-        scanner.take(CHARACTER.closeBrace);
-        pairs.push(Object.freeze([key, value] as const));
-      } while (scanner.tryTake(CHARACTER.comma));
-      scanner.take(CHARACTER.closeBrace, '"," or "}"');
-    }
+    scanner.list(CHARACTER.closeBrace, () => {
+      scanner.take(CHARACTER.openBrace);
+      const key = this.#item(type.key);
+      scanner.take(CHARACTER.comma);
+      const value = this.#item(type.value);
+      scanner.take(CHARACTER.closeBrace);
+      pairs.push(Object.freeze([key, value] as const));
+    });
     return Object.freeze({ kind: "pairs", pairs: Object.freeze(pairs) });
   }
 

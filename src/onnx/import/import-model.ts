@@ -2,7 +2,7 @@ import { FunctionBuilder, programOf } from "../../mil/builder.ts";
 import { boolLiteral, int32Literal } from "../../mil/literal.ts";
 import type { OpInputs } from "../../mil/op-row.ts";
 import type { OPS, OpName } from "../../mil/ops/index.ts";
-import { isOperandList, isValue } from "../../mil/program.ts";
+import { isOperandList, isValue, plainOperation } from "../../mil/program.ts";
 import type { Block, Literal, Operand, Program, Value } from "../../mil/program.ts";
 import type { MilType } from "../../mil/types.ts";
 import { didYouMean, editDistance } from "../../util/nearest.ts";
@@ -233,12 +233,7 @@ class GraphImporter {
   #cond(pred: Operand, whenTrue: GraphProto, whenFalse: GraphProto): readonly Operand[] {
     const branch = (graph: GraphProto): Block => this.#block([], () => this.#inline(graph, []));
     return this.#builder.append(
-      {
-        type: "cond",
-        inputs: new Map([["pred", pred]]),
-        blocks: [branch(whenTrue), branch(whenFalse)],
-        attributes: new Map(),
-      },
+      { ...plainOperation("cond", { pred }, []), blocks: [branch(whenTrue), branch(whenFalse)] },
       this.#hint("cond"),
     );
   }
@@ -264,10 +259,8 @@ class GraphImporter {
     });
     const [, , ...results] = this.#builder.append(
       {
-        type: "while_loop",
-        inputs: new Map([["loop_vars", variables]]),
+        ...plainOperation("while_loop", { loop_vars: variables }, []),
         blocks: [condition, round],
-        attributes: new Map(),
       },
       this.#hint("loop"),
     );

@@ -1,4 +1,4 @@
-import type { DataType } from "../types.ts";
+import type { DataType } from "./types.ts";
 
 /** How a floating-point type rounds: `precision` counts the hidden bit, `minimumExponent` is that of normal numbers. */
 export interface FloatFormat {
@@ -10,49 +10,24 @@ export interface FloatFormat {
   readonly decimalDigits: number;
 }
 
-const FLOAT_FORMATS = {
-  fp16: {
-    precision: 11,
-    minimumExponent: -14,
-    maximum: 65504,
+/** A format with as many exponents above 1 as below it, as IEEE has them. */
+function ieee(precision: number, minimumExponent: number): FloatFormat {
+  return {
+    precision,
+    minimumExponent,
+    maximum: (2 - 2 ** (1 - precision)) * 2 ** (1 - minimumExponent),
     hasInfinity: true,
-    decimalDigits: 5,
-  },
-  bf16: {
-    precision: 8,
-    minimumExponent: -126,
-    maximum: (2 - 2 ** -7) * 2 ** 127,
-    hasInfinity: true,
-    decimalDigits: 4,
-  },
-  fp32: {
-    precision: 24,
-    minimumExponent: -126,
-    maximum: (2 - 2 ** -23) * 2 ** 127,
-    hasInfinity: true,
-    decimalDigits: 9,
-  },
-  fp64: {
-    precision: 53,
-    minimumExponent: -1022,
-    maximum: Number.MAX_VALUE,
-    hasInfinity: true,
-    decimalDigits: 17,
-  },
-  fp8e4m3fn: {
-    precision: 4,
-    minimumExponent: -6,
-    maximum: 448,
-    hasInfinity: false,
-    decimalDigits: 3,
-  },
-  fp8e5m2: {
-    precision: 3,
-    minimumExponent: -14,
-    maximum: 57344,
-    hasInfinity: true,
-    decimalDigits: 2,
-  },
+    decimalDigits: Math.ceil(1 + precision * Math.log10(2)),
+  };
+}
+
+export const FLOAT_FORMATS = {
+  fp16: ieee(11, -14),
+  bf16: ieee(8, -126),
+  fp32: ieee(24, -126),
+  fp64: ieee(53, -1022),
+  fp8e4m3fn: { ...ieee(4, -6), maximum: 448, hasInfinity: false },
+  fp8e5m2: ieee(3, -14),
 } as const satisfies Partial<Record<DataType, FloatFormat>>;
 
 /** The format of a floating-point type; nothing for the other types. */
@@ -74,15 +49,14 @@ export function binaryExponent(value: number): number {
 
 /** The nearest number of the format, ties to even; beyond the largest one, an infinity (NaN where there is none). */
 export function roundToFormat(value: number, format: FloatFormat): number {
-  if (format.precision === 53 || value === 0 || !Number.isFinite(value)) return value;
+  if (format.precision === 53 || value === 0 || Number.isNaN(value)) return value;
+  const beyond = format.hasInfinity ? Math.sign(value) * Infinity : NaN;
+  if (Math.abs(value) >= 2 * format.maximum) return beyond;
   const exponent = Math.max(binaryExponent(value), format.minimumExponent);
   // Adding 1.5 * 2^52 quanta leaves no room for fractions of a quantum, so the sum itself rounds to even.
   const magic = 1.5 * 2 ** 52 * 2 ** (exponent - format.precision + 1);
   const rounded = value + magic - magic;
-  if (Math.abs(rounded) > format.maximum) {
-    if (!format.hasInfinity) return Math.abs(value) <= 464 ? Math.sign(value) * 448 : NaN;
-    return value < 0 ? -Infinity : Infinity;
-  }
+  if (Math.abs(rounded) > format.maximum) return beyond;
   return rounded === 0 && value < 0 ? -0 : rounded;
 }
 
