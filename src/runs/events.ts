@@ -71,6 +71,11 @@ const rewards = {
   reward_accuracy: z.number().optional(),
 };
 
+/** Events of a kind: when and at which step, and what is told of it. */
+function event<Kind extends string, Content extends z.ZodRawShape>(kind: Kind, content: Content) {
+  return z.object({ kind: z.literal(kind), ...told, step, ...content });
+}
+
 /**
  * One line of events.ndjson and, under `--json`, of standard output. Names are those of mlx-lm's and
  * Hugging Face's reports; `step` counts optimizer updates.
@@ -112,10 +117,7 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     /** Of the plan's buffers. */
     plan_bytes: z.number(),
   }),
-  z.object({
-    kind: z.literal("step"),
-    ...told,
-    step,
+  event("step", {
     /** Mean nats a token, or a pair of answers, over the steps since the last such event. */
     train_loss: z.number(),
     learning_rate: z.number(),
@@ -132,10 +134,7 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     /** What the cost model says of an update, where the engine is a simulated one. */
     predicted: predicted.optional(),
   }),
-  z.object({
-    kind: z.literal("eval"),
-    ...told,
-    step,
+  event("eval", {
     eval_loss: z.number(),
     /** Absent where the loss is of pairs of answers. */
     perplexity: z.number().optional(),
@@ -145,11 +144,8 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     /** Of the run so far, by `eval_loss`; told where a run keeps its best checkpoint. */
     best: z.boolean().optional(),
   }),
-  z.object({ kind: z.literal("sample"), ...told, step, prompt: z.string(), text: z.string() }),
-  z.object({
-    kind: z.literal("save"),
-    ...told,
-    step,
+  event("sample", { prompt: z.string(), text: z.string() }),
+  event("save", {
     checkpoint: z.string(),
     byte_length: z.number(),
     elapsed_seconds: z.number(),
@@ -157,43 +153,28 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     waited_seconds: z.number().optional(),
   }),
   /** A power meter began, or there is none: why. */
-  z.object({
-    kind: z.literal("power"),
-    ...told,
-    step,
+  event("power", {
     meter: z.string().nullable(),
     reason: z.string().optional(),
   }),
-  z.object({
-    kind: z.literal("notice"),
-    ...told,
-    step,
+  event("notice", {
     message: z.string(),
     /** The process ended by an error, which this is. */
     failure: z.literal(true).optional(),
   }),
   /** Somebody outside the process asked for this, and it is done: the run waits, goes on, or is saved. */
-  z.object({
-    kind: z.literal("control"),
-    ...told,
-    step,
+  event("control", {
     command: z.enum(COMMANDS).exclude(["stop"]),
   }),
   /** What goes on between other events, at most once a second: a phase of the preparation, or a step's loss. */
-  z.object({
-    kind: z.literal("progress"),
-    ...told,
-    step,
+  event("progress", {
     /** "compiling block: 1 of 3", "step 12/100  loss 4.1234". */
     text: z.string(),
     /** Of the update alone, while it trains. */
     loss: z.number().optional(),
   }),
   /** Where the time of the steps went in this process so far: soon after its first report, then ever more rarely. */
-  z.object({
-    kind: z.literal("timings"),
-    ...told,
-    step,
+  event("timings", {
     /** A dispatch, or several that the engine runs as one, summed over its runs. */
     dispatches: z.array(
       z.object({
@@ -206,10 +187,7 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
       }),
     ),
   }),
-  z.object({
-    kind: z.literal("memory"),
-    ...told,
-    step,
+  event("memory", {
     /** Of buffers with memory of their own, of what transient buffers share, and of values inside programs. */
     persistent_bytes: z.number(),
     transient_bytes: z.number(),
@@ -222,18 +200,12 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
    * The run goes on from `step`: what the stream told of later steps holds no longer and is told again, and so are the
    * run's end, its interruption, and events of a kind beyond the number in `kept`, of that step itself.
    */
-  z.object({
-    kind: z.literal("rewind"),
-    ...told,
-    step,
+  event("rewind", {
     kept: z.record(z.string(), z.int().nonnegative()).optional(),
     /** The run begins anew: nothing of what came before holds. */
     anew: z.literal(true).optional(),
   }),
-  z.object({
-    kind: z.literal("interrupted"),
-    ...told,
-    step,
+  event("interrupted", {
     /** Absent where nothing was saved: the run was stopped before its first step. */
     checkpoint: z.string().optional(),
     /** "compile_budget": the process may compile no more programs, and a new one goes on. Absent: it was stopped. */
@@ -241,10 +213,7 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     /** With a reason: what is still due after this step (evaluations, samples). */
     left: z.number().int().optional(),
   }),
-  z.object({
-    kind: z.literal("end"),
-    ...told,
-    step,
+  event("end", {
     train_loss: z.number().nullable(),
     eval_loss: z.number().nullable(),
     elapsed_seconds: z.number(),
