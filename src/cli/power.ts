@@ -4,6 +4,7 @@ import type { PowerChoice, PowerMeter } from "../track/power/index.ts";
 import { EnergyBlock } from "../train/index.ts";
 import type { EnergyReading } from "../util/energy.ts";
 import { messageOf } from "../util/errors.ts";
+import { energyBetween, meanWatts } from "../util/energy.ts";
 
 /** A power meter that writes what it reads where a training thread looks. */
 export interface PowerWatch {
@@ -77,11 +78,11 @@ export class WorkPower {
     this.#watch.close();
     const [first, last] = [this.#first, this.#last];
     if (first === undefined || last === undefined || state.kind !== "reading") return undefined;
-    const seconds = last.energy.seconds - first.energy.seconds;
+    const spent = energyBetween(first.energy, last.energy);
+    const { seconds } = spent;
     if (seconds <= 0 || seconds < (COVERED * (last.ms - first.ms)) / 1000) return undefined;
-    const [before, after] = [first.energy.joules.package, last.energy.joules.package];
-    if (before === undefined || after === undefined) return undefined;
-    return { power_meter: state.meter, watts: (after - before) / seconds };
+    const { package: watts } = meanWatts(spent);
+    return watts === undefined ? undefined : { power_meter: state.meter, watts };
   }
 }
 

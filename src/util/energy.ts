@@ -13,8 +13,30 @@ export interface EnergyReading {
   readonly seconds: number;
 }
 
+/** What two spans of time took together. */
+export function energySum(left: EnergyReading | undefined, right: EnergyReading): EnergyReading {
+  if (left === undefined) return right;
+  return {
+    seconds: left.seconds + right.seconds,
+    joules: combineRails(left.joules, right.joules, (a, b) => a + b),
+  };
+}
+
+/** What was taken between two readings of one meter. */
+export function energyBetween(from: EnergyReading, to: EnergyReading): EnergyReading {
+  return {
+    seconds: to.seconds - from.seconds,
+    joules: combineRails(from.joules, to.joules, (a, b) => b - a),
+  };
+}
+
+/** Mean watts of a span of time. */
+export function meanWatts({ joules, seconds }: EnergyReading): ByRail {
+  return combineRails(joules, joules, (value) => value / seconds);
+}
+
 /** Rail by rail what `combine` makes of two; rails that one lacks are absent. */
-export function combineRails(
+function combineRails(
   left: ByRail,
   right: ByRail,
   combine: (left: number, right: number) => number,

@@ -223,19 +223,9 @@ async function conclude(
   await runAll(loaded, plan.check);
   const { outputs, problem } = checkOutputs(contestant);
   if (problem !== undefined) return { status: "wrong", reason: problem, outputs };
-  const { runs, medianMs, p10Ms, p90Ms, minimumMs, quantilesMs } = timingOf(samplesMs);
   return {
     status: "measured",
-    timing: {
-      runs,
-      median_ms: medianMs,
-      p10_ms: p10Ms,
-      p90_ms: p90Ms,
-      minimum_ms: minimumMs,
-      quantiles_ms: [...quantilesMs],
-      prepare_ms: prepareMs,
-      first_run_ms: firstRunMs,
-    },
+    timing: { ...timingOf(samplesMs), prepare_ms: prepareMs, first_run_ms: firstRunMs },
     outputs,
     ...(watts !== undefined &&
       powerSource !== undefined && { power_watts: watts, power_source: powerSource }),

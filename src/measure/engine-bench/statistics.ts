@@ -1,29 +1,18 @@
 import { quantile } from "../published/accuracy.ts";
 
-/** Milliseconds of timed calls. */
-export interface Timing {
-  readonly runs: number;
-  readonly medianMs: number;
-  readonly p10Ms: number;
-  readonly p90Ms: number;
-  readonly minimumMs: number;
-  /** Every 5 % from the fastest to the slowest call: 21 numbers. */
-  readonly quantilesMs: readonly number[];
-}
-
 const STEPS = 20;
 
-/** Throws `RangeError` for no numbers. */
-export function timingOf(samplesMs: readonly number[]): Timing {
+/** Milliseconds of timed calls, quantiles every 5 % from the fastest to the slowest. Throws `RangeError` for no numbers. */
+export function timingOf(samplesMs: readonly number[]) {
   if (samplesMs.length === 0) throw new RangeError("a timing needs at least one run");
   const at = (fraction: number): number => quantile(samplesMs, fraction);
   return {
     runs: samplesMs.length,
-    medianMs: at(0.5),
-    p10Ms: at(0.1),
-    p90Ms: at(0.9),
-    minimumMs: at(0),
-    quantilesMs: Array.from({ length: STEPS + 1 }, (_, step) => at(step / STEPS)),
+    median_ms: at(0.5),
+    p10_ms: at(0.1),
+    p90_ms: at(0.9),
+    minimum_ms: at(0),
+    quantiles_ms: Array.from({ length: STEPS + 1 }, (_, step) => at(step / STEPS)),
   };
 }
 

@@ -71,7 +71,6 @@ const attention = (seq: number): RowShape => ({
 
 /** One line of the tables below. */
 interface Line {
-  readonly suite: SuiteName;
   readonly shape: RowShape;
   readonly isQuick?: boolean;
   /** Default false: buffers are shared with the engine. */
@@ -85,28 +84,24 @@ interface Line {
 const PEAK: readonly Line[] = [
   ...[256, 384, 512].flatMap((channels) =>
     [32, 48, 64, 128].map((depth) => ({
-      suite: "peak" as const,
       shape: chain(depth, channels, 64),
       isQuick: channels === 512 && depth !== 48,
     })),
   ),
-  { suite: "peak", shape: chain(64, 512, 64, undefined, true) },
-  { suite: "peak", shape: chain(128, 512, 2048) },
-  { suite: "peak", shape: chain(128, 512, 4096), isQuick: true },
+  { shape: chain(64, 512, 64, undefined, true) },
+  { shape: chain(128, 512, 2048) },
+  { shape: chain(128, 512, 4096), isQuick: true },
 ];
 
 const WEIGHTS: readonly Line[] = [
   256, 512, 1024, 2048, 3072, 3584, 4096, 4224, 5120, 6144, 8192,
 ].map((channels) => ({
-  suite: "weights",
   shape: pointwise(channels, channels, 64),
   isQuick: [256, 1024, 2048, 3072, 4096, 5120].includes(channels),
 }));
 
-const SQUARES = [256, 512, 1024, 2048, 3072, 4096, 6144] as const;
-const MATMUL: readonly Line[] = SQUARES.flatMap((size) =>
+const MATMUL: readonly Line[] = [256, 512, 1024, 2048, 3072, 4096, 6144].flatMap((size) =>
   [gemm(size, size, size), pointwise(size, size, size)].map((shape) => ({
-    suite: "matmul" as const,
     shape,
     isQuick: [512, 1024, 2048].includes(size),
     group: `square ${size}`,
@@ -118,11 +113,15 @@ const MATMUL_WITH_COPIES: readonly Line[] = [
   gemm(64, 256, 256),
   gemm(128, 1024, 1024),
   gemm(256, 4096, 4096),
-].map((shape) => ({ suite: "matmul", shape, hostCopies: true }));
+].map(withCopies);
+
+/** Buffers are the host's, converted and copied in each call. */
+function withCopies(shape: RowShape): Line {
+  return { shape, hostCopies: true };
+}
 
 const INT8: readonly Line[] = [64, 128].flatMap((depth) =>
   ([undefined, "weights", "w8a8"] as const).map((int8) => ({
-    suite: "int8" as const,
     shape: chain(depth, 512, 4096, int8),
     isQuick: depth === 64,
     group: `int8 chain ${depth}`,
@@ -131,136 +130,72 @@ const INT8: readonly Line[] = [64, 128].flatMap((depth) =>
 
 const CALLS = 32;
 const SMALLEST = op("relu", 1, 64);
+const MANY = { shape: SMALLEST, isQuick: true, dispatches: CALLS, group: "stream or calls" };
 const LATENCY: readonly Line[] = [
-  {
-    suite: "latency",
-    shape: SMALLEST,
-    isQuick: true,
-    title: "the smallest program: relu of 64 numbers",
-  },
-  {
-    suite: "latency",
-    shape: SMALLEST,
-    isQuick: true,
-    dispatches: CALLS,
-    group: "stream or calls",
-    title: `${CALLS} dispatches of it in one call`,
-  },
-  {
-    suite: "latency",
-    shape: SMALLEST,
-    isQuick: true,
-    dispatches: CALLS,
-    calls: "each",
-    group: "stream or calls",
-    title: `${CALLS} dispatches of it in ${CALLS} calls`,
-  },
-  { suite: "latency", shape: chain(1, 512, 1024), isQuick: true, group: "one op or 64" },
-  { suite: "latency", shape: chain(64, 512, 1024), isQuick: true, group: "one op or 64" },
+  { shape: SMALLEST, isQuick: true, title: "the smallest program: relu of 64 numbers" },
+  { ...MANY, title: `${CALLS} dispatches of it in one call` },
+  { ...MANY, calls: "each", title: `${CALLS} dispatches of it in ${CALLS} calls` },
+  { shape: chain(1, 512, 1024), isQuick: true, group: "one op or 64" },
+  { shape: chain(64, 512, 1024), isQuick: true, group: "one op or 64" },
 ];
 
-const ATTENTION: readonly Line[] = [197, 512].map((seq) => ({
-  suite: "layer",
-  shape: attention(seq),
-  hostCopies: true,
-}));
-
-const GEMV: readonly Line[] = (
-  [
-    [512, 512],
-    [1024, 1024],
-    [2048, 2048],
-    [4096, 4096],
-    [6144, 6144],
-    [8192, 8192],
-    [8192, 2048],
-    [2048, 8192],
-    [4096, 11008],
-  ] as const
-).map(([k, n]) => ({
-  suite: "gemv",
-  shape: gemv(k, n),
-  hostCopies: true,
-  isQuick: k === n && k <= 4096,
-}));
+const GEMV: readonly Line[] = [
+  ...[512, 1024, 2048, 4096, 6144, 8192].map((size) => ({
+    ...withCopies(gemv(size, size)),
+    isQuick: size <= 4096,
+  })),
+  ...[gemv(8192, 2048), gemv(2048, 8192), gemv(4096, 11008)].map(withCopies),
+];
 
 const CONV: readonly Line[] = [
-  ...(
-    [
-      [64, 8],
-      [128, 8],
-      [256, 4],
-      [512, 2],
-    ] as const
-  ).map(([channels, batch]) => ({
-    suite: "conv" as const,
-    shape: conv3(channels, 64, batch),
-    hostCopies: true,
-  })),
-  ...(
-    [
-      [64, 16],
-      [128, 16],
-      [256, 8],
-      [512, 4],
-    ] as const
-  ).map(([channels, batch]) => ({
-    suite: "conv" as const,
-    shape: conv3(channels, 64, batch),
-    hostCopies: true,
-  })),
-  { suite: "conv", shape: conv3(64, 32, 1), hostCopies: true, isQuick: true },
-  { suite: "conv", shape: conv3(256, 32, 1, 16), hostCopies: true, isQuick: true },
+  ...[
+    conv3(64, 64, 8),
+    conv3(128, 64, 8),
+    conv3(256, 64, 4),
+    conv3(512, 64, 2),
+    conv3(64, 64, 16),
+    conv3(128, 64, 16),
+    conv3(256, 64, 8),
+    conv3(512, 64, 4),
+  ].map(withCopies),
+  { ...withCopies(conv3(64, 32, 1)), isQuick: true },
+  { ...withCopies(conv3(256, 32, 1, 16)), isQuick: true },
 ];
 
 const NORMS = ["relu", "gelu", "sigmoid", "softmax", "layer_norm", "rms_norm", "l2_norm"] as const;
 const OPS: readonly Line[] = [
-  ...NORMS.map((name) => ({
-    suite: "ops" as const,
-    shape: op(name, 256, 1024),
-    hostCopies: true,
-    isQuick: true,
-  })),
-  ...NORMS.filter((name) => name !== "l2_norm").map((name) => ({
-    suite: "ops" as const,
-    shape: op(name, 64, 256),
-    hostCopies: true,
-  })),
-  ...[64, 256, 1024, 2048, 4096, 8192, 16384].map((rows) => ({
-    suite: "ops" as const,
-    shape: op("relu", rows, 4096),
-    hostCopies: true,
-  })),
-  ...["gelu", "softmax", "reduce_sum"].flatMap((name) =>
-    [256, 512, 2048, 8192].map((rows) => ({
-      suite: "ops" as const,
-      shape: op(name, rows, 4096),
-      hostCopies: true,
-    })),
-  ),
+  ...NORMS.map((name) => ({ ...withCopies(op(name, 256, 1024)), isQuick: true })),
+  ...[
+    ...NORMS.filter((name) => name !== "l2_norm").map((name) => op(name, 64, 256)),
+    ...[64, 256, 1024, 2048, 4096, 8192, 16384].map((rows) => op("relu", rows, 4096)),
+    ...["gelu", "softmax", "reduce_sum"].flatMap((name) =>
+      [256, 512, 2048, 8192].map((rows) => op(name, rows, 4096)),
+    ),
+  ].map(withCopies),
 ];
 
-const LINES: readonly Line[] = [
-  ...PEAK,
-  ...WEIGHTS,
-  ...MATMUL,
-  ...MATMUL_WITH_COPIES,
-  ...INT8,
-  ...LATENCY,
-  ...ATTENTION,
-  ...GEMV,
-  ...CONV,
-  ...OPS,
-];
+const LINES: Readonly<Record<SuiteName, readonly Line[]>> = {
+  peak: PEAK,
+  weights: WEIGHTS,
+  matmul: [...MATMUL, ...MATMUL_WITH_COPIES],
+  int8: INT8,
+  latency: LATENCY,
+  layer: [197, 512].map((seq) => withCopies(attention(seq))),
+  gemv: GEMV,
+  conv: CONV,
+  ops: OPS,
+};
 
 /** Every case there is, suite by suite in the order of `SUITES`. */
 export function allCases(): readonly BenchCase[] {
-  const cases = [...LINES.map(caseOf), ...MODEL_CASES];
-  return SUITE_NAMES.flatMap((name) => cases.filter(({ suite }) => suite === name));
+  return SUITE_NAMES.flatMap((name) => [
+    ...LINES[name].map((line) => caseOf(name, line)),
+    ...MODEL_CASES.filter(({ suite }) => suite === name),
+  ]);
 }
 
-function caseOf(line: Line): BenchCase {
-  const { suite, shape, hostCopies = false, dispatches = 1, calls = "one" } = line;
+function caseOf(suite: SuiteName, line: Line): BenchCase {
+  const { shape, hostCopies = false, dispatches = 1, calls = "one" } = line;
   const what = shapeTitle(shape);
   const isOwn = "own_weights" in shape && shape.own_weights;
   const marks = [

@@ -1,4 +1,4 @@
-import { RAILS, combineRails } from "../../util/energy.ts";
+import { energySum, meanWatts, RAILS } from "../../util/energy.ts";
 import type { ByRail, EnergyReading } from "../../util/energy.ts";
 import { messageOf } from "../../util/errors.ts";
 import { TrackError } from "../errors.ts";
@@ -125,15 +125,8 @@ export class SourceMeter implements PowerMeter {
         return;
       }
     }
-    this.#watts = combineRails(joules, joules, (value) => value / seconds);
-    const before = this.#total;
-    this.#total =
-      before === undefined
-        ? { joules, seconds }
-        : {
-            joules: combineRails(before.joules, joules, (a, b) => a + b),
-            seconds: before.seconds + seconds,
-          };
+    this.#watts = meanWatts({ joules, seconds });
+    this.#total = energySum(this.#total, { joules, seconds });
     this.#settle?.();
     this.#listener.onReading?.(this.#total);
   }

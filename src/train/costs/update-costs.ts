@@ -1,6 +1,6 @@
 import type { EngineUsage } from "../../engine/engine.ts";
-import { combineRails } from "../../util/energy.ts";
 import type { ByRail, EnergyReading } from "../../util/energy.ts";
+import { energyBetween, energySum, meanWatts } from "../../util/energy.ts";
 
 /** What updates took, evaluation, samples and checkpoints left out. */
 export interface UpdateCosts {
@@ -128,14 +128,7 @@ class Window {
     // Energy before the first reading that was seen may be that of something else.
     if (to.energy === undefined || from.energy === undefined || from.energy.seconds === 0) return;
     if (to.energy.seconds <= from.energy.seconds) return;
-    const spent = differenceOf(from.energy, to.energy);
-    this.energy =
-      this.energy === undefined
-        ? spent
-        : {
-            seconds: this.energy.seconds + spent.seconds,
-            joules: combineRails(this.energy.joules, spent.joules, (a, b) => a + b),
-          };
+    this.energy = energySum(this.energy, energyBetween(from.energy, to.energy));
   }
 
   clear(): void {
@@ -144,20 +137,13 @@ class Window {
   }
 }
 
-function differenceOf(from: EnergyReading, to: EnergyReading): EnergyReading {
-  return {
-    seconds: to.seconds - from.seconds,
-    joules: combineRails(from.joules, to.joules, (a, b) => b - a),
-  };
-}
-
 function costsOf({ steps, tokens, seconds, usage }: Window): Omit<UpdateCosts, "energy"> {
   return { steps, tokens, seconds, usage };
 }
 
 function energyCosts({ energy, steps, tokens, seconds, usage }: Window): EnergyCosts | undefined {
   if (energy === undefined || steps === 0) return undefined;
-  const watts = combineRails(energy.joules, energy.joules, (joules) => joules / energy.seconds);
+  const watts = meanWatts(energy);
   const joules = watts.package === undefined ? undefined : watts.package * seconds;
   return {
     ...energy,

@@ -5,7 +5,7 @@ import { barPlot, dotPlot, shortNumber, xyPlot } from "../../../util/plot/index.
 import type { DotRow, PlotSeries, Style } from "../../../util/plot/index.ts";
 import type { SuiteName } from "../case.ts";
 import { sweepLine, timeIn, timesIn, VIEWS } from "../facts.ts";
-import { teraflops } from "../report.ts";
+import { gigabytesPerSecond, teraflops } from "../report.ts";
 import type { CaseResult, EngineReport } from "../report.ts";
 
 /** Pictures of a suite, as SVG. */
@@ -18,10 +18,10 @@ export const PLOTS: Readonly<Record<SuiteName, Plots>> = {
   matmul: (report, results) => [matmulPlot(report, results)],
   int8: (report, results) => [int8Plot(report, results)],
   latency: (report, results) => latencyPlots(report, results),
-  layer: (report, results) => [dots("Layer and step", "milliseconds", report, results)],
+  layer: (report, results) => [dots("Layer and step", report, results)],
   gemv: (report, results) => [gemvPlot(report, results)],
-  conv: (report, results) => [dots("3x3 convolutions", "milliseconds", report, results)],
-  ops: (report, results) => [dots("Ops", "milliseconds", report, results)],
+  conv: (report, results) => [dots("3x3 convolutions", report, results)],
+  ops: (report, results) => [dots("Ops", report, results)],
 };
 
 /** Measured first, so that labels stand at measured lines; refused cases have no place in a plot. */
@@ -78,19 +78,7 @@ function peakPlots(report: EngineReport, results: readonly CaseResult[]): readon
 }
 
 function sweepPlot(report: EngineReport, results: readonly CaseResult[]): string {
-  const mebibytes = (result: CaseResult): number => result.weight_bytes / 2 ** 20;
   const sorted = shown(results).toSorted((a, b) => a.weight_bytes - b.weight_bytes);
-  const series = VIEWS.map((view, hueIndex): PlotSeries => ({
-    name: view,
-    style: view,
-    hue: hueIndex,
-    points: sorted.flatMap((result) => {
-      const ms = timeIn(view, result, report);
-      return ms === undefined
-        ? []
-        : [{ x: mebibytes(result), y: ms, title: told(view, result, ms, "ms") }];
-    }),
-  })).filter(({ points }) => points.length > 0);
   const view = report.kind === "predicted" ? "predicted" : "measured";
   const line = sweepLine(sorted, timesIn(view, report));
   const largest = Math.max(...sorted.map(({ weight_bytes: bytes }) => bytes), 1);
@@ -101,7 +89,7 @@ function sweepPlot(report: EngineReport, results: readonly CaseResult[]): string
     description: `One 1x1 convolution over 64 positions; the thin line is fitted to the ${view} times outside the notches`,
     x: { label: "MiB of weights", kind: "log" },
     y: { label: "milliseconds", kind: "log" },
-    series,
+    series: byWeights(sorted, report, "ms", (_, ms) => ms),
     marks: sorted
       .filter(({ weight_bytes: bytes }) => inStreamNotch(bytes))
       .map((result) => ({ x: mebibytes(result), label: "notch" })),
@@ -119,6 +107,26 @@ function sweepPlot(report: EngineReport, results: readonly CaseResult[]): string
   });
 }
 
+const mebibytes = (result: CaseResult): number => result.weight_bytes / 2 ** 20;
+
+/** A number of each case over its weights, a series a view that has it. */
+function byWeights(
+  results: readonly CaseResult[],
+  report: EngineReport,
+  unit: string,
+  valueOf: (result: CaseResult, ms: number) => number,
+): readonly PlotSeries[] {
+  return VIEWS.map((view, hueIndex): PlotSeries => ({
+    ...{ name: view, style: view, hue: hueIndex },
+    points: results.flatMap((result) => {
+      const ms = timeIn(view, result, report);
+      if (ms === undefined) return [];
+      const value = valueOf(result, ms);
+      return [{ x: mebibytes(result), y: value, title: told(view, result, value, unit) }];
+    }),
+  })).filter(({ points }) => points.length > 0);
+}
+
 function valuesOf(
   result: CaseResult | undefined,
   report: EngineReport,
@@ -131,6 +139,19 @@ function valuesOf(
     if (ms !== undefined) values[view] = valueOf(result, ms);
   }
   return values;
+}
+
+/** Times of a case, each divided by so many. */
+function dotRow(result: CaseResult, report: EngineReport, divisor: number): DotRow {
+  const { timing, status } = result;
+  return {
+    name: shortName(result),
+    values: valuesOf(result, report, (_, ms) => ms / divisor),
+    ...(timing !== undefined &&
+      status === "measured" && {
+        range: [timing.p10_ms / divisor, timing.p90_ms / divisor] as const,
+      }),
+  };
 }
 
 const rate = (result: CaseResult, ms: number): number => teraflops(result.flops, ms);
@@ -182,18 +203,7 @@ function int8Plot(report: EngineReport, results: readonly CaseResult[]): string 
 }
 
 function latencyPlots(report: EngineReport, results: readonly CaseResult[]): readonly string[] {
-  const perDispatch = (result: CaseResult, ms: number): number => ms / result.dispatches;
-  const rows = shown(results).map((result): DotRow => ({
-    name: shortName(result),
-    values: valuesOf(result, report, perDispatch),
-    ...(result.timing !== undefined &&
-      result.status === "measured" && {
-        range: [
-          result.timing.p10_ms / result.dispatches,
-          result.timing.p90_ms / result.dispatches,
-        ] as const,
-      }),
-  }));
+  const rows = shown(results).map((result) => dotRow(result, report, result.dispatches));
   const plots = [
     dotPlot({
       title: "Milliseconds a dispatch",
@@ -238,40 +248,18 @@ function gemvPlot(report: EngineReport, results: readonly CaseResult[]): string 
     description: "Bytes of weights a second, square matrices",
     x: { label: "MiB of weights", kind: "log" },
     y: { label: "GB/s", kind: "linear" },
-    series: VIEWS.map((view, hueIndex): PlotSeries => ({
-      name: view,
-      style: view,
-      hue: hueIndex,
-      points: sorted.flatMap((result) => {
-        const ms = timeIn(view, result, report);
-        if (ms === undefined) return [];
-        const speed = result.weight_bytes / ms / 1e6;
-        return [
-          { x: result.weight_bytes / 2 ** 20, y: speed, title: told(view, result, speed, "GB/s") },
-        ];
-      }),
-    })).filter(({ points }) => points.length > 0),
+    series: byWeights(sorted, report, "GB/s", (result, ms) =>
+      gigabytesPerSecond(result.weight_bytes, ms),
+    ),
   });
 }
 
-function dots(
-  title: string,
-  unit: string,
-  report: EngineReport,
-  results: readonly CaseResult[],
-): string {
+function dots(title: string, report: EngineReport, results: readonly CaseResult[]): string {
   return dotPlot({
     title,
     description: `${results.length} cases, time of a call`,
-    valueLabel: unit,
-    rows: shown(results).map((result) => ({
-      name: shortName(result),
-      values: valuesOf(result, report, (_, ms) => ms),
-      ...(result.status === "measured" &&
-        result.timing !== undefined && {
-          range: [result.timing.p10_ms, result.timing.p90_ms] as const,
-        }),
-    })),
+    valueLabel: "milliseconds",
+    rows: shown(results).map((result) => dotRow(result, report, 1)),
   });
 }
 
