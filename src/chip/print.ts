@@ -7,6 +7,7 @@ import type { Figure } from "./figure.ts";
 import type { Finding } from "./legality/check.ts";
 import { formatPublications, publicationsIn } from "./publications.ts";
 import type { Publication } from "./publications.ts";
+import { grouped } from "../util/grouped.ts";
 
 /** One line a chip. */
 export function formatChips(chips: readonly Chip[] = CHIPS): string {
@@ -145,12 +146,7 @@ export function formatFindings<Found extends Finding>(
 export function groupFindings<Found extends Finding>(
   findings: readonly Found[],
 ): readonly (readonly Found[])[] {
-  const groups = new Map<string, Found[]>();
-  for (const finding of findings) {
-    const group = groups.get(finding.rule) ?? [];
-    group.push(finding);
-    groups.set(finding.rule, group);
-  }
+  const groups = grouped(findings, ({ rule }) => rule);
   const order = ["error", "warning", "handled"];
   return [...groups.values()].sort(
     (a, b) => order.indexOf(a[0]?.severity ?? "") - order.indexOf(b[0]?.severity ?? ""),

@@ -92,22 +92,27 @@ export function wrapped(head: string, text: string): string {
   return `${head}${[...lines, line].join(`\n${" ".repeat(head.length)}`)}`;
 }
 
-/** Columns padded to their widest cell. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** Columns padded to their widest cell; those of numbers stand to the right. */
+export function tableLines(
+  rows: readonly (readonly string[])[],
+  isNumeric: (column: number) => boolean = () => false,
+): readonly string[] {
   const widths: number[] = [];
   for (const row of rows) {
     for (const [column, cell] of row.entries()) {
       widths[column] = Math.max(widths[column] ?? 0, cell.length);
     }
   }
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  const padded = (cell: string, column: number): string => {
+    const width = widths[column] ?? 0;
+    return isNumeric(column) ? cell.padStart(width) : cell.padEnd(width);
+  };
+  return rows.map((row) => row.map(padded).join("  ").trimEnd());
+}
+
+/** Such lines of left-aligned columns as one text. */
+export function table(rows: readonly (readonly string[])[]): string {
+  return tableLines(rows).join("\n");
 }
 
 /** Left-aligned columns; numbers stand to the right where a column's name begins with ">". */
@@ -116,16 +121,6 @@ export function titledTable(
   rows: readonly (readonly string[])[],
 ): readonly string[] {
   const titles = header.map((title) => title.replace(/^>/, ""));
-  const widths = titles.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)),
-  );
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((cell, column) => {
-        const width = widths[column] ?? 0;
-        return header[column]?.startsWith(">") === true ? cell.padStart(width) : cell.padEnd(width);
-      })
-      .join("  ")
-      .trimEnd();
-  return [titles, ...rows].map((cells) => `  ${line(cells)}`);
+  const isNumeric = (column: number): boolean => header[column]?.startsWith(">") === true;
+  return tableLines([titles, ...rows], isNumeric).map((line) => `  ${line}`);
 }

@@ -1,5 +1,6 @@
 import { extentText, operationText } from "./listing.ts";
 import type { BufferRole, HwxFile, HwxTask } from "./model.ts";
+import { grouped } from "../../util/grouped.ts";
 
 /** A task, a buffer, or what stands for those left out. */
 export interface GraphNode {
@@ -189,7 +190,7 @@ export function graphToSvg(graph: HwxGraph): string {
   ].join("\n");
 }
 
-function rowsOf(graph: HwxGraph): GraphNode[][] {
+function rowsOf(graph: HwxGraph): readonly (readonly GraphNode[])[] {
   const rank = new Map(graph.nodes.map((node) => [node.id, 0]));
   // Edges go from earlier to later nodes but for a buffer that is both read and written: bound the passes.
   for (let pass = 0; pass < graph.nodes.length; pass++) {
@@ -211,11 +212,7 @@ function rowsOf(graph: HwxGraph): GraphNode[][] {
       .map((edge) => rank.get(edge.to) ?? 0);
     if (readers.length > 0) rank.set(node.id, Math.max(0, Math.min(...readers) - 1));
   }
-  const rows = new Map<number, GraphNode[]>();
-  for (const node of graph.nodes) {
-    const row = rank.get(node.id) ?? 0;
-    rows.set(row, [...(rows.get(row) ?? []), node]);
-  }
+  const rows = grouped(graph.nodes, ({ id }) => rank.get(id) ?? 0);
   return [...rows.entries()].sort(([a], [b]) => a - b).map(([, row]) => row);
 }
 

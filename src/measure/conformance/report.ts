@@ -1,5 +1,7 @@
 import type { Outcome } from "./outcome.ts";
 import type { Suite } from "./conformance-test.ts";
+import { tableLines } from "../../util/format.ts";
+import { grouped } from "../../util/grouped.ts";
 
 export interface TestResult {
   readonly id: string;
@@ -63,30 +65,21 @@ export function formatReport(engines: readonly string[], results: readonly TestR
   const rows: string[][] = [["engine", "family", "tests", ...COLUMNS]];
   for (const engine of engines) {
     const own = results.filter((result) => result.engine === engine);
-    for (const [family, members] of grouped(own, (result) => result.family))
+    for (const [family, members] of sortedBy(own, (result) => result.family))
       rows.push([engine, family, String(members.length), ...cells(countsOf(members))]);
     rows.push([engine, "all", String(own.length), ...cells(countsOf(own))]);
   }
-  const widths = rows[0]?.map((_, column) =>
-    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
-  );
-  const lines = rows.map((row) =>
-    row
-      .map((cell, column) =>
-        column < 2 ? cell.padEnd(widths?.[column] ?? 0) : cell.padStart(widths?.[column] ?? 0),
-      )
-      .join("  "),
-  );
+  const lines = [...tableLines(rows, (column) => column >= 2)];
   for (const engine of engines) {
     const refused = results.filter(
       (result) => result.engine === engine && result.outcome.result === "refused",
     );
-    for (const [code, members] of grouped(refused, ({ outcome }) => outcome.code ?? "?"))
+    for (const [code, members] of sortedBy(refused, ({ outcome }) => outcome.code ?? "?"))
       lines.push(`${engine}: ${members.length} refused with ${code}`);
     const others = results.filter(
       (result) => result.engine === engine && result.outcome.fallback !== undefined,
     );
-    for (const [reason, members] of grouped(others, ({ outcome }) => outcome.fallback ?? ""))
+    for (const [reason, members] of sortedBy(others, ({ outcome }) => outcome.fallback ?? ""))
       lines.push(`${engine}: ${members.length} fell back: ${reason.split("\n")[0]}`);
   }
   return `${lines.join("\n")}\n`;
@@ -112,16 +105,6 @@ export function formatLeftOut(suite: Suite): string {
 /** How the reason ends where results are random. */
 export const RANDOM_END = "is random";
 
-function grouped(
-  results: readonly TestResult[],
-  keyOf: (result: TestResult) => string,
-): readonly (readonly [string, readonly TestResult[]])[] {
-  const groups = new Map<string, TestResult[]>();
-  for (const result of results) {
-    const key = keyOf(result);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [result]);
-    else group.push(result);
-  }
-  return [...groups].toSorted(([a], [b]) => (a < b ? -1 : 1));
+function sortedBy(results: readonly TestResult[], keyOf: (result: TestResult) => string) {
+  return [...grouped(results, keyOf)].toSorted(([a], [b]) => (a < b ? -1 : 1));
 }

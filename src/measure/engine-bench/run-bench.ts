@@ -27,6 +27,7 @@ import type { CaseResult, EngineReport, ReportKind } from "./report.ts";
 import { allCases } from "./suites.ts";
 import { writeReport, REPORT_FILE } from "./write-report.ts";
 import { simulatedChip, simulatedName } from "../../chip/simulated.ts";
+import { grouped } from "../../util/grouped.ts";
 
 /** What is measured, on which engine, for how long. */
 export interface BenchOptions {
@@ -220,11 +221,7 @@ class Bench {
   async run(): Promise<EngineReport> {
     this.#takeUp();
     const open = this.#cases.filter(({ id }) => !this.#results.has(id));
-    const groups = new Map<string, BenchCase[]>();
-    for (const benchCase of open) {
-      const key = `${benchCase.suite} ${benchCase.group}`;
-      groups.set(key, [...(groups.get(key) ?? []), benchCase]);
-    }
+    const groups = grouped(open, ({ suite, group }) => `${suite} ${group}`);
     for (const group of groups.values()) {
       if (this.#options.isCancelled()) break;
       if ((await this.#runGroup(group)) === "budget-spent") {

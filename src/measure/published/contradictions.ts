@@ -1,7 +1,8 @@
 import { quantile } from "./accuracy.ts";
-import { callKey, groupRows } from "./repeats.ts";
+import { callKey } from "./repeats.ts";
 import { describeRow, rowCase } from "./row-case.ts";
 import type { MeasuredRow } from "./measured-row.ts";
+import { grouped } from "../../util/grouped.ts";
 
 /** Rows that measured one and the same call and disagree. */
 export interface Contradiction {
@@ -15,7 +16,7 @@ export interface Contradiction {
 
 /** Groups of rows that are alike in all that a model can see. */
 export function contradictions(rows: readonly MeasuredRow[]): readonly Contradiction[] {
-  return groupRows(rows, callKey).flatMap((group) => {
+  return [...grouped(rows, callKey).values()].flatMap((group) => {
     const [first] = group;
     const ms = group.map((row) => row.ms).sort((a, b) => a - b);
     const [low = 0, high = 0] = [ms[0], ms.at(-1)];

@@ -1,6 +1,7 @@
 import { rowSource } from "./fit.ts";
 import { describeRow, rowCase } from "./row-case.ts";
 import type { MeasuredRow } from "./measured-row.ts";
+import { grouped } from "../../util/grouped.ts";
 
 /** One call that one source measured more than once on a chip. */
 export interface Repeat {
@@ -34,42 +35,29 @@ export function callKey(row: MeasuredRow): string {
   return JSON.stringify([seen.sort(byName), chip.id, driver, hostBytes]);
 }
 
-/** Rows by a key, in the order in which keys are first met. */
-export function groupRows(
-  rows: readonly MeasuredRow[],
-  keyOf: (row: MeasuredRow) => string,
-): readonly (readonly MeasuredRow[])[] {
-  const groups = new Map<string, MeasuredRow[]>();
-  for (const row of rows) {
-    const key = keyOf(row);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [row]);
-    else group.push(row);
-  }
-  return [...groups.values()];
-}
-
 /**
  * Rows of one call from one source are one measurement with a spread. Sources that disagree stay apart: each has a
  * harness of its own.
  */
 export function joinRepeats(rows: readonly MeasuredRow[]): Measurements {
   const repeats: Repeat[] = [];
-  const joined = groupRows(rows, (row) => `${rowSource(row)} ${callKey(row)}`).flatMap((group) => {
-    const [first] = group;
-    if (first === undefined || group.length === 1) return group;
-    const ms = group.map((row) => row.ms).sort((a, b) => a - b);
-    const medianMs = logMedian(ms);
-    repeats.push({
-      chip: rowCase(first).chip.name,
-      what: describeRow(first),
-      source: rowSource(first),
-      ms,
-      medianMs,
-      spread: (ms.at(-1) ?? medianMs) / (ms[0] ?? medianMs),
-    });
-    return [{ ...first, ms: medianMs, ...medianPower(group) }];
-  });
+  const joined = [...grouped(rows, (row) => `${rowSource(row)} ${callKey(row)}`).values()].flatMap(
+    (group) => {
+      const [first] = group;
+      if (first === undefined || group.length === 1) return group;
+      const ms = group.map((row) => row.ms).sort((a, b) => a - b);
+      const medianMs = logMedian(ms);
+      repeats.push({
+        chip: rowCase(first).chip.name,
+        what: describeRow(first),
+        source: rowSource(first),
+        ms,
+        medianMs,
+        spread: (ms.at(-1) ?? medianMs) / (ms[0] ?? medianMs),
+      });
+      return [{ ...first, ms: medianMs, ...medianPower(group) }];
+    },
+  );
   return { rows: joined, repeats };
 }
 

@@ -11,6 +11,7 @@ import type { Plan } from "../../plan/plan.ts";
 import { buildTrainingPlan } from "../../train/step/step-plan.ts";
 import { PRESETS } from "../../train/config/presets.ts";
 import type { Level } from "./probe.ts";
+import { grouped } from "../../util/grouped.ts";
 
 /** An op as the plans have it, alone in a program. */
 export interface OpRow {
@@ -56,12 +57,10 @@ export function collectOps(chip: Chip, driver: Driver, level: Level): readonly O
       }
     }
   }
-  const byOp = new Map<string, OpRow[]>();
-  for (const { row, presets } of [...found.values()].sort((a, b) => a.size - b.size)) {
-    const rows = byOp.get(row.op) ?? [];
-    rows.push({ ...row, presets: [...presets] });
-    byOp.set(row.op, rows);
-  }
+  const rows = [...found.values()]
+    .sort((a, b) => a.size - b.size)
+    .map(({ row, presets }) => ({ ...row, presets: [...presets] }));
+  const byOp = grouped(rows, ({ op }) => op);
   return [...byOp.keys()].sort().flatMap((op) => spread(byOp.get(op) ?? [], ROWS_PER_OP[level]));
 }
 

@@ -1,5 +1,6 @@
 // What was measured of a step beside what is predicted of it, by the dispatches that both name.
 import type { DispatchView, PlanView, SectionView } from "./views.ts";
+import { grouped } from "../../util/grouped.ts";
 
 /** What a process measured of a dispatch, of a part of one, or of several, summed over runs: as events tell it. */
 export interface MeasuredDispatch {
@@ -66,12 +67,9 @@ function pairsOf(
     const group = groupOf(first);
     times.set(group, (times.get(group) ?? 0) + elapsedMs / count);
   }
-  const members = new Map<number, DispatchView[]>();
-  for (const [place, dispatch] of dispatches.entries()) {
-    const group = groupOf(place);
-    members.set(group, [...(members.get(group) ?? []), dispatch]);
-  }
-  return [...members].map(([group, own]) => {
+  const members = grouped(dispatches.entries(), ([place]) => groupOf(place));
+  return [...members].map(([group, placed]) => {
+    const own = placed.map(([, dispatch]) => dispatch);
     const measuredMs = times.get(group);
     return {
       ...{ section: name, runs, dispatches: own, label: labelOf(own) },
