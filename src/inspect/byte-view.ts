@@ -128,6 +128,11 @@ export function viewOf(
 }
 
 /** `0x…` with at least `digits` digits. */
+/** All of a file. Throws `InspectError` where it is larger than the limit. */
+export function wholeView(source: ByteSource, byteLimit: number): ByteView {
+  return viewOf(source, 0, source.byteLength, { at: 0, field: "file size", byteLimit });
+}
+
 export function hex(value: number, digits = 1): string {
   return `0x${value.toString(16).padStart(digits, "0")}`;
 }

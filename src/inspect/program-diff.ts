@@ -7,6 +7,7 @@ import type { Literal, MilFunction, Operand, Operation, Program, Value } from ".
 import { formatType } from "../mil/types.ts";
 import { encodeElements } from "../coreml/index.ts";
 import type { Difference } from "./hwx/diff.ts";
+import { commonPlaces } from "./alignment.ts";
 
 /** One thing that is not the same on both sides; null where a side does not have it. */
 export type ProgramDifference = Difference;
@@ -295,27 +296,18 @@ function longestCommon(
   b: readonly Operation[],
   keyOf: (operation: Operation) => string,
 ): Pair[] {
-  const [keysA, keysB] = [a.map(keyOf), b.map(keyOf)];
-  const width = b.length + 1;
-  const lengths = new Uint32Array((a.length + 1) * width);
-  for (let i = a.length - 1; i >= 0; i--) {
-    for (let j = b.length - 1; j >= 0; j--) {
-      lengths[i * width + j] =
-        keysA[i] === keysB[j]
-          ? (lengths[(i + 1) * width + j + 1] ?? 0) + 1
-          : Math.max(lengths[(i + 1) * width + j] ?? 0, lengths[i * width + j + 1] ?? 0);
-    }
-  }
   const pairs: Pair[] = [];
-  let [i, j] = [0, 0];
-  while (i < a.length && j < b.length) {
-    if (keysA[i] === keysB[j]) pairs.push([a[i++], b[j++]]);
-    else if ((lengths[(i + 1) * width + j] ?? 0) >= (lengths[i * width + j + 1] ?? 0))
-      pairs.push([a[i++], undefined]);
-    else pairs.push([undefined, b[j++]]);
+  let [fromA, fromB] = [0, 0];
+  const alone = (toA: number, toB: number): void => {
+    for (const left of a.slice(fromA, toA)) pairs.push([left, undefined]);
+    for (const right of b.slice(fromB, toB)) pairs.push([undefined, right]);
+    [fromA, fromB] = [toA + 1, toB + 1];
+  };
+  for (const [i, j] of commonPlaces(a.map(keyOf), b.map(keyOf))) {
+    alone(i, j);
+    pairs.push([a[i], b[j]]);
   }
-  while (i < a.length) pairs.push([a[i++], undefined]);
-  while (j < b.length) pairs.push([undefined, b[j++]]);
+  alone(a.length, b.length);
   return pairs;
 }
 

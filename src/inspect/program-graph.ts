@@ -1,9 +1,10 @@
 import { literalNumbers } from "../mil/literal.ts";
-import { isOperandList, isValue } from "../mil/program.ts";
+import { isOperandList, literalOf } from "../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { formatType } from "../mil/types.ts";
-import { valuesReadBy } from "../mil/traverse.ts";
 import type { HwxGraph } from "./hwx/graph.ts";
+import { valuesReadBy } from "../mil/traverse.ts";
+import { distinct } from "./hwx/graph.ts";
 
 type Node = HwxGraph["nodes"][number];
 type Edge = HwxGraph["edges"][number];
@@ -60,7 +61,7 @@ function linesOf(operation: Operation): string[] {
   const constants = [...operation.inputs].flatMap(([name, argument]) => {
     const operands: readonly Operand[] = isOperandList(argument) ? argument : [argument];
     return operands.flatMap((operand) => {
-      const literal = isValue(operand) ? operand.constant : operand;
+      const literal = literalOf(operand);
       return literal === undefined ? [] : [{ name, literal, isSetting: isSetting(literal) }];
     });
   });
@@ -89,10 +90,4 @@ function valueText(literal: Literal): string {
     type.dataType === "bool" ? String(number !== 0) : String(Number(number.toPrecision(5))),
   );
   return type.shape.length === 0 ? numbers.join() : `[${numbers.join(", ")}]`;
-}
-
-function distinct(edges: readonly Edge[]): Edge[] {
-  return [
-    ...new Map(edges.map((edge) => [`${edge.from} ${edge.to} ${edge.label}`, edge])).values(),
-  ];
 }

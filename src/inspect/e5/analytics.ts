@@ -1,5 +1,5 @@
 import type { ByteSource } from "../../util/byte-source.ts";
-import { viewOf } from "../byte-view.ts";
+import { wholeView } from "../byte-view.ts";
 
 /** What the runtime's own `analytics.mil` says of one operation. */
 export interface E5Operation {
@@ -29,11 +29,7 @@ const BYTE_LIMIT = 64 * 2 ** 20;
 const LINE_LIMIT = 1 << 16;
 /** Reads the attributes of an analytics MIL text, line by line. Throws `InspectError` for a text that is no MIL. */
 export function decodeE5Analytics(source: ByteSource): E5Analytics {
-  const view = viewOf(source, 0, source.byteLength, {
-    at: 0,
-    field: "file size",
-    byteLimit: BYTE_LIMIT,
-  });
+  const view = wholeView(source, BYTE_LIMIT);
   const text = new TextDecoder().decode(view.bytes);
   if (!/^\s*program\(/.test(text.slice(0, 256))) {
     throw view.fail(

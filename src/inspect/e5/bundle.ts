@@ -73,19 +73,21 @@ export function decodeAneHash(bytes: Uint8Array, name: string): E5Hashes {
 export function decodeE5Bundle(folder: string): E5Bundle {
   const files = filesUnder(folder);
   const problems: { path: string; problem: string }[] = [];
-  const read = <T>(kind: E5FileKind, decode: (path: string) => T): { path: string; value: T }[] =>
+  const read = <Content>(kind: E5FileKind, decode: (path: string) => Content) =>
     files
       .filter((file) => file.kind === kind)
       .flatMap(({ path }) => {
         try {
-          return [{ path, value: decode(join(folder, path)) }];
+          return [{ path, ...decode(join(folder, path)) }];
         } catch (error) {
           if (!(error instanceof AnecdoteError)) throw error;
           problems.push({ path, problem: messageOf(error) });
           return [];
         }
       });
-  const manifests = read("manifest", (path) => withFileSource(path, decodeE5Manifest));
+  const manifests = read("manifest", (path) => ({
+    manifest: withFileSource(path, decodeE5Manifest),
+  }));
   if (!files.some((file) => file.kind === "manifest")) {
     throw new InspectError(
       "inspect.value",
@@ -99,17 +101,12 @@ export function decodeE5Bundle(folder: string): E5Bundle {
     name: folder,
     targets: targetsOf(folder, files),
     files,
-    manifests: manifests.map(({ path, value }) => ({ path, manifest: value })),
-    hashes: read("anehash", (path) => decodeAneHash(readSmallFile(path, HASH_LIMIT), path)).map(
-      ({ path, value }) => ({ path, ...value }),
-    ),
-    programs: read("program", (path) => withFileSource(path, decodeHwx)).map(({ path, value }) => ({
-      path,
-      program: value,
+    manifests,
+    hashes: read("anehash", (path) => decodeAneHash(readSmallFile(path, HASH_LIMIT), path)),
+    programs: read("program", (path) => ({ program: withFileSource(path, decodeHwx) })),
+    analytics: read("analytics", (path) => ({
+      analytics: withFileSource(path, decodeE5Analytics),
     })),
-    analytics: read("analytics", (path) => withFileSource(path, decodeE5Analytics)).map(
-      ({ path, value }) => ({ path, analytics: value }),
-    ),
     problems,
   };
 }

@@ -1,5 +1,5 @@
 import type { ByteSource } from "../../util/byte-source.ts";
-import { viewOf, type ByteView } from "../byte-view.ts";
+import { type ByteView, wholeView } from "../byte-view.ts";
 import { walkFlatBuffer, type FlatNode, type FlatTable } from "./flatbuffer.ts";
 
 /** The four root fields that are known; every other table is shown without a name. */
@@ -48,11 +48,7 @@ const CHIPS: ReadonlyMap<number, string> = new Map([
  * are no FlatBuffer with a root table.
  */
 export function decodeE5Manifest(source: ByteSource): E5Manifest {
-  const view = viewOf(source, 0, source.byteLength, {
-    at: 0,
-    field: "file size",
-    byteLimit: BYTE_LIMIT,
-  });
+  const view = wholeView(source, BYTE_LIMIT);
   const tree = walkFlatBuffer(view, [ROOT_FIELDS.indexOf("format_version")]);
   const field = (slot: number): FlatNode | undefined =>
     tree.root.fields.find((one) => one.slot === slot)?.node;

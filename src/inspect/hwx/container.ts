@@ -80,16 +80,18 @@ class ContainerReader {
   readonly #source: ByteSource;
   readonly #header: HwxHeader;
   readonly #area: ByteView;
-  readonly #commands: HwxCommand[] = [];
-  readonly #segments: HwxSegment[] = [];
-  readonly #symbols: HwxSymbol[] = [];
-  readonly #threads: ProgramThread[] = [];
-  readonly #surfaces: HwxSurface[] = [];
-  readonly #regions: HwxRegion[] = [];
-  readonly #relocations: HwxRelocation[] = [];
-  readonly #notes: HwxNote[] = [];
-  readonly #tables: HwxSpan[] = [];
-  readonly #warnings: string[] = [];
+  readonly #found = {
+    commands: [] as HwxCommand[],
+    segments: [] as HwxSegment[],
+    symbols: [] as HwxSymbol[],
+    threads: [] as ProgramThread[],
+    surfaces: [] as HwxSurface[],
+    regions: [] as HwxRegion[],
+    relocations: [] as HwxRelocation[],
+    notes: [] as HwxNote[],
+    tables: [] as HwxSpan[],
+    warnings: [] as string[],
+  };
   #compiler: string | null = null;
 
   constructor(source: ByteSource, header: HwxHeader, area: ByteView) {
@@ -112,7 +114,7 @@ class ContainerReader {
         );
       }
       const name = COMMAND_NAMES.get(command) ?? `command ${hex(command)}`;
-      this.#commands.push({ command, name, offset: at, byteLength });
+      this.#found.commands.push({ command, name, offset: at, byteLength });
       const window = new ByteView(
         this.#area.file,
         at,
@@ -122,24 +124,11 @@ class ContainerReader {
       at += byteLength;
     }
     if (at < this.#area.end) {
-      this.#warnings.push(
+      this.#found.warnings.push(
         `${this.#area.end - at} bytes of sizeofcmds lie behind the last load command`,
       );
     }
-    return {
-      header: this.#header,
-      commands: this.#commands,
-      segments: this.#segments,
-      symbols: this.#symbols,
-      threads: this.#threads,
-      surfaces: this.#surfaces,
-      regions: this.#regions,
-      relocations: this.#relocations,
-      compiler: this.#compiler,
-      notes: this.#notes,
-      tables: this.#tables,
-      warnings: this.#warnings,
-    };
+    return { ...this.#found, header: this.#header, compiler: this.#compiler };
   }
 
   #readCommand(command: number, window: ByteView): void {
@@ -195,7 +184,7 @@ class ContainerReader {
     const sections = Array.from({ length: sectionCount }, (_, index) =>
       this.#readSection(window, at + SEGMENT_BYTES + index * SECTION_BYTES, name),
     );
-    this.#segments.push({
+    this.#found.segments.push({
       name,
       address: window.u64(at + 24, field("vmaddr")),
       byteLength: window.u64(at + 32, field("vmsize")),
@@ -248,9 +237,9 @@ class ContainerReader {
       field: `section ${section}.nreloc`,
       byteLimit: COMMAND_AREA_LIMIT,
     });
-    this.#tables.push({ what: `relocations of ${section}`, offset, byteLength: count * 8 });
+    this.#found.tables.push({ what: `relocations of ${section}`, offset, byteLength: count * 8 });
     for (let index = 0; index < count; index++) {
-      this.#relocations.push({
+      this.#found.relocations.push({
         section,
         address: table.u32(offset + index * 8, "relocation.address"),
         word: table.u32(offset + index * 8 + 4, "relocation.info"),
@@ -274,18 +263,21 @@ class ContainerReader {
       field: "LC_SYMTAB.stroff",
       byteLimit: COMMAND_AREA_LIMIT,
     });
-    this.#tables.push(
+    this.#found.tables.push(
       { what: "symbols", offset: symbolOffset, byteLength: symbolCount * 16 },
       { what: "symbol names", offset: textOffset, byteLength: textBytes },
     );
-    this.#symbols.push(...readSymbols(table, texts, symbolCount));
+    this.#found.symbols.push(...readSymbols(table, texts, symbolCount));
   }
 
   #readThread(window: ByteView): void {
     const flavor = window.u32(window.start + 8, "LC_THREAD.flavor");
-    if (flavor === 1 || flavor === 4) this.#threads.push(readProgramThread(window, flavor));
-    else if (flavor === 3) this.#surfaces.push(readSurfaceThread(window));
-    else this.#warnings.push(`LC_THREAD at ${hex(window.start)} has the unknown flavor ${flavor}`);
+    if (flavor === 1 || flavor === 4) this.#found.threads.push(readProgramThread(window, flavor));
+    else if (flavor === 3) this.#found.surfaces.push(readSurfaceThread(window));
+    else
+      this.#found.warnings.push(
+        `LC_THREAD at ${hex(window.start)} has the unknown flavor ${flavor}`,
+      );
   }
 
   #readRegion(command: number, window: ByteView): void {
@@ -293,7 +285,7 @@ class ContainerReader {
     const kind = isOld ? "LC_LOADFVMLIB" : "mapped region";
     const nameAt = window.u32(window.start + 8, `${kind}.name`);
     const addressAt = window.start + 16;
-    this.#regions.push({
+    this.#found.regions.push({
       name: window.text(window.start + nameAt, window.end, `${kind}.name`),
       address: isOld
         ? window.u32(addressAt, `${kind}.address`)
@@ -309,7 +301,7 @@ class ContainerReader {
     const note = inside
       ? window.fixedText(window.start + offset, byteLength, "LC_NOTE.payload")
       : "";
-    this.#notes.push({ owner, byteLength, text: printable(note) });
+    this.#found.notes.push({ owner, byteLength, text: printable(note) });
   }
 }
 

@@ -27,6 +27,7 @@ import {
   type TaskListStart,
 } from "./task-stream.ts";
 import type { ProgramThread } from "./threads.ts";
+import { sectionAt, sectionsOf } from "./model.ts";
 
 /** Larger task streams are refused: known programs of whole networks stay under 2 MiB. */
 export const TEXT_BYTE_LIMIT = 64 * 2 ** 20;
@@ -60,20 +61,19 @@ export function decodeHwx(source: ByteSource): HwxFile {
 
 function decodeContainer(source: ByteSource): HwxFile {
   const container = readContainer(source);
-  const target = targetOf(container.header.cpuSubtype);
-  const programs = container.threads.map((thread) => programOf(thread, container));
-  const warnings = [...container.warnings];
+  const { threads, tables: _tables, ...found } = container;
+  const target = targetOf(found.header.cpuSubtype);
+  const programs = threads.map((thread) => programOf(thread, container));
+  const warnings = [...found.warnings];
   if (!target.mapIsOwn) {
     warnings.push(
       `no register map for ${target.chip} is known; the one of ${target.family} is used`,
     );
   }
-  const texts = container.segments
-    .flatMap((segment) => segment.sections)
-    .filter(
-      (section) =>
-        section.name === "__text" && section.fileOffset !== null && section.byteLength > 0,
-    );
+  const texts = sectionsOf(container).filter(
+    ({ name, fileOffset, byteLength }) =>
+      name === "__text" && fileOffset !== null && byteLength > 0,
+  );
   if (texts.length === 0) {
     throw new InspectError(
       "inspect.value",
@@ -99,20 +99,12 @@ function decodeContainer(source: ByteSource): HwxFile {
   }
   checkTaskCounts(programs, tasks, warnings);
   return {
+    ...found,
     format: "hwx",
     name: source.name,
     byteLength: source.byteLength,
     target,
-    header: container.header,
-    commands: container.commands,
-    segments: container.segments,
-    symbols: container.symbols,
     programs,
-    surfaces: container.surfaces,
-    regions: container.regions,
-    relocations: container.relocations,
-    compiler: container.compiler,
-    notes: container.notes,
     tasks,
     stream,
     layout: containerLayout(source, container),
@@ -134,11 +126,8 @@ function splitSection(
   });
   if (target.encoding === "word-records") return splitTaskStream(text, target);
   const starts = container.threads
-    .filter((thread) => thread.flavor === 1)
     .filter(
-      (thread) =>
-        thread.textAddress >= section.address &&
-        thread.textAddress < section.address + section.byteLength,
+      (thread) => thread.flavor === 1 && sectionAt([section], thread.textAddress) !== undefined,
     )
     .map((thread): TaskListStart => ({
       offset: fileOffset + (thread.textAddress - section.address),
@@ -229,9 +218,7 @@ function mergeBases(programs: readonly HwxProgram[]): HwxBase[] {
 }
 
 function bufferAt(address: number, container: Container): { role: BufferRole; name: string } {
-  const section = container.segments
-    .flatMap((segment) => segment.sections)
-    .find((one) => address >= one.address && address < one.address + one.byteLength);
+  const section = sectionAt(sectionsOf(container), address);
   if (section === undefined) return { role: "unknown", name: hex(address) };
   const region = container.regions.find((one) => one.address === address);
   return {

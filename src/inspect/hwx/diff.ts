@@ -3,6 +3,8 @@ import { hex } from "../byte-view.ts";
 import { registerMap } from "./map/families.ts";
 import type { HwxFile, HwxTask } from "./model.ts";
 import { decodeWrite } from "./registers.ts";
+import { commonPlaces } from "../alignment.ts";
+import { sectionsOf } from "./model.ts";
 
 /** One thing that differs; null where a side has nothing to say, such as a register left at its default. */
 export interface Difference {
@@ -45,15 +47,13 @@ export function diffHwx(a: HwxFile, b: HwxFile): HwxDiff {
     a: a.name,
     b: b.name,
     file: differences(fileFacts(a), fileFacts(b)),
-    tasks: tasks.filter(
-      (pair) =>
-        pair.a === null || pair.b === null || pair.meaning.length + pair.registers.length > 0,
-    ),
-    equalTasks: tasks.filter(
-      (pair) =>
-        pair.a !== null && pair.b !== null && pair.meaning.length + pair.registers.length === 0,
-    ).length,
+    tasks: tasks.filter((pair) => !isEqual(pair)),
+    equalTasks: tasks.filter(isEqual).length,
   };
+}
+
+function isEqual({ a, b, meaning, registers }: TaskPair): boolean {
+  return a !== null && b !== null && meaning.length + registers.length === 0;
 }
 
 function fileFacts(file: HwxFile): Map<string, string> {
@@ -67,7 +67,7 @@ function fileFacts(file: HwxFile): Map<string, string> {
     ["multiply-accumulates", total(file, (task) => task.meaning.multiplyAccumulates)],
     ["DRAM bytes", total(file, (task) => task.meaning.dramBytes)],
   ]);
-  for (const section of file.segments.flatMap((segment) => segment.sections)) {
+  for (const section of sectionsOf(file)) {
     if (section.segment === "__FVMLIB") continue;
     facts.set(`section ${section.segment},${section.name}`, `${section.byteLength} bytes`);
   }
@@ -113,27 +113,11 @@ function align(
     pairInOrder(a, b);
     return pairs;
   }
-  const keysA = a.map(keyOf);
-  const keysB = b.map(keyOf);
-  const width = b.length + 1;
-  const longest = new Uint32Array((a.length + 1) * width);
-  for (let i = a.length - 1; i >= 0; i--) {
-    for (let j = b.length - 1; j >= 0; j--) {
-      const here = i * width + j;
-      longest[here] =
-        keysA[i] === keysB[j]
-          ? (longest[here + width + 1] ?? 0) + 1
-          : Math.max(longest[here + width] ?? 0, longest[here + 1] ?? 0);
-    }
-  }
-  let [i, j, fromA, fromB] = [0, 0, 0, 0];
-  while (i < a.length && j < b.length) {
-    if (keysA[i] === keysB[j]) {
-      pairInOrder(a.slice(fromA, i), b.slice(fromB, j));
-      pairs.push([a[i], b[j]]);
-      [i, j, fromA, fromB] = [i + 1, j + 1, i + 1, j + 1];
-    } else if ((longest[(i + 1) * width + j] ?? 0) >= (longest[i * width + j + 1] ?? 0)) i++;
-    else j++;
+  let [fromA, fromB] = [0, 0];
+  for (const [i, j] of commonPlaces(a.map(keyOf), b.map(keyOf))) {
+    pairInOrder(a.slice(fromA, i), b.slice(fromB, j));
+    pairs.push([a[i], b[j]]);
+    [fromA, fromB] = [i + 1, j + 1];
   }
   pairInOrder(a.slice(fromA), b.slice(fromB));
   return pairs;

@@ -1,6 +1,7 @@
 import { extentText, operationText } from "./listing.ts";
 import type { BufferRole, HwxFile, HwxTask } from "./model.ts";
 import { grouped } from "../../util/grouped.ts";
+import { escapeText } from "../../util/plot/svg.ts";
 
 /** A task, a buffer, or what stands for those left out. */
 export interface GraphNode {
@@ -102,7 +103,8 @@ class ScratchVersions {
   }
 }
 
-function distinct(edges: readonly GraphEdge[]): GraphEdge[] {
+/** Edges without those that stand there already. */
+export function distinct(edges: readonly GraphEdge[]): GraphEdge[] {
   const seen = new Map(edges.map((edge) => [`${edge.from} ${edge.to} ${edge.label}`, edge]));
   return [...seen.values()];
 }
@@ -243,16 +245,7 @@ function shorten(text: string): string {
   return text.length > 38 ? `${text.slice(0, 37)}…` : text;
 }
 
-const XML_MARKS: ReadonlyMap<string, string> = new Map([
-  ["&", "&amp;"],
-  ["<", "&lt;"],
-  [">", "&gt;"],
-  ['"', "&quot;"],
-]);
-
-/** Escapes marks; XML 1.0 forbids control characters, so they become question marks. */
+/** Escapes marks; XML 1.0 forbids control characters but line ends, so they become question marks. */
 function xmlText(text: string): string {
-  return Array.from(text)
-    .map((mark) => XML_MARKS.get(mark) ?? (mark < " " && mark !== "\n" ? "?" : mark))
-    .join("");
+  return escapeText(text.replaceAll(/[^\P{Cc}\n\u007f-\u009f]/gu, "?"));
 }

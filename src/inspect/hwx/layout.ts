@@ -2,6 +2,7 @@ import type { ByteSource } from "../../util/byte-source.ts";
 import type { AneContainer } from "./ane-container.ts";
 import { HEADER_BYTES, type Container } from "./container.ts";
 import type { HwxLayoutPart, HwxSpan } from "./model.ts";
+import { sectionsOf } from "./model.ts";
 
 const CHUNK_BYTES = 1 << 20;
 
@@ -12,7 +13,7 @@ export function containerLayout(source: ByteSource, container: Container): HwxLa
     spans.push({ what: command.name, offset: command.offset, byteLength: command.byteLength });
   }
   spans.push(...container.tables);
-  for (const section of container.segments.flatMap((segment) => segment.sections)) {
+  for (const section of sectionsOf(container)) {
     if (section.fileOffset === null) continue;
     spans.push({
       what: `${section.segment},${section.name}`,

@@ -73,6 +73,16 @@ export interface HwxSection {
   readonly flags: number;
 }
 
+/** All sections, segment by segment. */
+export function sectionsOf({ segments }: Pick<HwxTables, "segments">): readonly HwxSection[] {
+  return segments.flatMap(({ sections }) => sections);
+}
+
+/** The section that an address lies in. */
+export function sectionAt(sections: readonly HwxSection[], at: number): HwxSection | undefined {
+  return sections.find(({ address, byteLength }) => at >= address && at < address + byteLength);
+}
+
 /** A name of the file: a port, a constant, a place in a section. */
 export interface HwxSymbol {
   readonly name: string;

@@ -60,9 +60,6 @@ export function taskCoverage(map: RegisterMap, task: RawTask): HwxCoverage {
     bySource[place.source]++;
     if ((write.value & place.unknownBits) !== 0) unknownBitWords++;
   }
-  const writtenAddresses = new Set(task.writes.map((write) => write.address));
-  let defaults = 0;
-  for (const address of map.byAddress.keys()) if (!writtenAddresses.has(address)) defaults++;
   return {
     wordCount: task.wordCount,
     headerWords: task.headerWords.length,
@@ -71,43 +68,30 @@ export function taskCoverage(map: RegisterMap, task: RawTask): HwxCoverage {
     namedWords,
     unknownWords: task.writes.length - namedWords,
     unknownBitWords,
-    defaultRegisters: defaults,
+    defaultRegisters: defaultRegisters(map, task.writes).length,
     bySource,
   };
 }
 
-const EMPTY: HwxCoverage = {
-  wordCount: 0,
-  headerWords: 0,
-  recordWords: 0,
-  writtenWords: 0,
-  namedWords: 0,
-  unknownWords: 0,
-  unknownBitWords: 0,
-  defaultRegisters: 0,
-  bySource: { sample: 0, documented: 0, inferred: 0 },
-};
-
 /** The sum over tasks. */
 export function totalCoverage(parts: readonly HwxCoverage[]): HwxCoverage {
-  return parts.reduce(
-    (sum, part) => ({
-      wordCount: sum.wordCount + part.wordCount,
-      headerWords: sum.headerWords + part.headerWords,
-      recordWords: sum.recordWords + part.recordWords,
-      writtenWords: sum.writtenWords + part.writtenWords,
-      namedWords: sum.namedWords + part.namedWords,
-      unknownWords: sum.unknownWords + part.unknownWords,
-      unknownBitWords: sum.unknownBitWords + part.unknownBitWords,
-      defaultRegisters: sum.defaultRegisters + part.defaultRegisters,
-      bySource: {
-        sample: sum.bySource.sample + part.bySource.sample,
-        documented: sum.bySource.documented + part.bySource.documented,
-        inferred: sum.bySource.inferred + part.bySource.inferred,
-      },
-    }),
-    EMPTY,
-  );
+  const sum = (count: (part: HwxCoverage) => number): number =>
+    parts.reduce((total, part) => total + count(part), 0);
+  return {
+    wordCount: sum((part) => part.wordCount),
+    headerWords: sum((part) => part.headerWords),
+    recordWords: sum((part) => part.recordWords),
+    writtenWords: sum((part) => part.writtenWords),
+    namedWords: sum((part) => part.namedWords),
+    unknownWords: sum((part) => part.unknownWords),
+    unknownBitWords: sum((part) => part.unknownBitWords),
+    defaultRegisters: sum((part) => part.defaultRegisters),
+    bySource: {
+      sample: sum(({ bySource }) => bySource.sample),
+      documented: sum(({ bySource }) => bySource.documented),
+      inferred: sum(({ bySource }) => bySource.inferred),
+    },
+  };
 }
 
 /**
@@ -123,30 +107,28 @@ export class RegisterState {
     for (const write of writes) this.#values.set(write.address, write.value);
   }
 
-  /** The raw bits of the first alternative (`Block.Register.Field`) the map has; null when unwritten. */
-  field(alternatives: readonly string[]): number | null {
+  /** The first alternative (`Block.Register.Field`) the map has, and its raw bits; null when unwritten. */
+  #find(alternatives: readonly string[]): { field: FieldPlace; raw: number | null } | undefined {
     for (const name of alternatives) {
       const cut = name.lastIndexOf(".");
       const place = this.#map.byName.get(name.slice(0, cut));
       const field = place?.fields.find((one) => one.name === name.slice(cut + 1));
       if (place === undefined || field === undefined) continue;
       const word = this.#values.get(place.address);
-      return word === undefined ? null : fieldValue(field, word);
+      return { field, raw: word === undefined ? null : fieldValue(field, word) };
     }
-    return null;
+    return undefined;
+  }
+
+  /** The raw bits of a field; null when unwritten. */
+  field(alternatives: readonly string[]): number | null {
+    return this.#find(alternatives)?.raw ?? null;
   }
 
   /** A field in its place's unit: addresses, strides and sizes in bytes. Null when unwritten. */
   bytes(alternatives: readonly string[]): number | null {
-    for (const name of alternatives) {
-      const cut = name.lastIndexOf(".");
-      const place = this.#map.byName.get(name.slice(0, cut));
-      const field = place?.fields.find((one) => one.name === name.slice(cut + 1));
-      if (place === undefined || field === undefined) continue;
-      const word = this.#values.get(place.address);
-      return word === undefined ? null : fieldValue(field, word) * 2 ** field.low;
-    }
-    return null;
+    const { field, raw = null } = this.#find(alternatives) ?? {};
+    return field === undefined || raw === null ? null : raw * 2 ** field.low;
   }
 
   /** The whole word of the first alternative (`Block.Register`) the map has; null when unwritten. */

@@ -97,34 +97,49 @@ function readByteRecordTask(
   const lastBase = target.headerWords === 10 ? text.u32(offset + 36, "task.KBase") : 0;
   const headerCount = target.headerWords + ((lastBase & 3) === 3 ? 1 : 0);
   const headerWords = wordsAt(text, offset, headerCount);
+  return readTask(text, { stream, offset, wordCount, headerWords }, (word) => {
+    const first = word & 0x3ffffff;
+    return { kind: "block", places: consecutive(first, (word >>> 26) + 1) };
+  });
+}
+
+/** What a record's first word says: the registers that its values go to, and the base of an address. */
+interface RecordWord {
+  readonly kind: HwxRecord["kind"];
+  readonly places: readonly number[];
+  readonly base?: number | undefined;
+}
+
+function readTask(
+  text: ByteView,
+  task: Pick<RawTask, "stream" | "offset" | "wordCount" | "headerWords">,
+  decode: (word: number) => RecordWord,
+): RawTask {
   const records: HwxRecord[] = [];
   const writes: HwxWrite[] = [];
-  const end = offset + wordCount * 4;
-  let at = offset + headerCount * 4;
+  const end = task.offset + task.wordCount * 4;
+  let at = task.offset + task.headerWords.length * 4;
   while (at < end) {
     const word = text.u32(at, "task.record");
-    const valueCount = (word >>> 26) + 1;
-    const address = word & 0x3ffffff;
-    if (at + 4 + valueCount * 4 > end) {
+    const { kind, places, base } = decode(word);
+    const [address = 0] = places;
+    if (at + 4 + places.length * 4 > end) {
       throw text.fail(
         "inspect.range",
         at,
-        `task at ${hex(offset)}.record`,
-        `${valueCount} values at register ${hex(address)}; the task ends at ${hex(end)}`,
+        `task at ${hex(task.offset)}.record`,
+        `${places.length} values at register ${hex(address)}; the task ends at ${hex(end)}`,
       );
     }
-    records.push({ offset: at, word, kind: "block", address, valueCount });
-    for (let index = 0; index < valueCount; index++) {
+    records.push({ offset: at, word, kind, address, valueCount: places.length });
+    places.forEach((place, index) => {
       const valueAt = at + 4 + index * 4;
-      writes.push({
-        address: address + index * 4,
-        value: text.u32(valueAt, "value"),
-        offset: valueAt,
-      });
-    }
-    at += 4 + valueCount * 4;
+      const write = { address: place, value: text.u32(valueAt, "value"), offset: valueAt };
+      writes.push(base === undefined ? write : { ...write, base });
+    });
+    at += 4 + places.length * 4;
   }
-  return { stream, offset, wordCount, headerWords, records, writes };
+  return { ...task, records, writes };
 }
 
 /**
@@ -176,52 +191,29 @@ function readWordRecordTask(
   const last = text.u32(offset + (target.headerWords - 1) * 4, "task.flags");
   const headerCount = target.headerWords + ((last & 3) === 3 ? 1 : 0);
   const headerWords = wordsAt(text, offset, Math.min(headerCount, wordCount));
-  const records: HwxRecord[] = [];
-  const writes: HwxWrite[] = [];
-  const end = offset + wordCount * 4;
-  let at = offset + headerWords.length * 4;
-  while (at < end) {
-    const word = text.u32(at, "task.record");
-    const places = recordPlaces(word);
-    if (at + 4 + places.length * 4 > end) {
-      throw text.fail(
-        "inspect.range",
-        at,
-        `task at ${hex(offset)}.record`,
-        `${places.length} values at register ${hex((word & 0x7fff) * 4)}; the task ends at ${hex(end)}`,
-      );
-    }
+  return readTask(text, { stream, offset, wordCount, headerWords }, (word) => {
     const isScatter = word >>> 31 === 1;
     const isAddress = !isScatter && ((word >>> 29) & 1) === 1;
-    const base = isAddress ? (word >>> 22) & 0x7f : undefined;
-    const kind = isScatter ? "scatter" : isAddress ? "address" : "dense";
-    records.push({
-      offset: at,
-      word,
-      kind,
-      address: (word & 0x7fff) * 4,
-      valueCount: places.length,
-    });
-    places.forEach((address, index) => {
-      const valueAt = at + 4 + index * 4;
-      const write = { address, value: text.u32(valueAt, "value"), offset: valueAt };
-      writes.push(base === undefined ? write : { ...write, base });
-    });
-    at += 4 + places.length * 4;
-  }
-  return { stream, offset, wordCount, headerWords, records, writes };
+    return {
+      kind: isScatter ? "scatter" : isAddress ? "address" : "dense",
+      places: recordPlaces(word),
+      base: isAddress ? (word >>> 22) & 0x7f : undefined,
+    };
+  });
 }
 
 /** The byte addresses of the registers that follow a record header, in order. */
-function recordPlaces(word: number): number[] {
+function recordPlaces(word: number): readonly number[] {
   const first = (word & 0x7fff) * 4;
-  if (word >>> 31 === 1) {
-    const mask = (word >>> 15) & 0xffff;
-    const places = [first];
-    for (let bit = 0; bit < 16; bit++) if ((mask >>> bit) & 1) places.push(first + 4 + bit * 4);
-    return places;
-  }
-  return Array.from({ length: ((word >>> 15) & 0x3f) + 1 }, (_, index) => first + index * 4);
+  if (word >>> 31 === 0) return consecutive(first, ((word >>> 15) & 0x3f) + 1);
+  const mask = (word >>> 15) & 0xffff;
+  const places = [first];
+  for (let bit = 0; bit < 16; bit++) if ((mask >>> bit) & 1) places.push(first + 4 + bit * 4);
+  return places;
+}
+
+function consecutive(first: number, count: number): readonly number[] {
+  return Array.from({ length: count }, (_, index) => first + index * 4);
 }
 
 function wordsAt(text: ByteView, offset: number, count: number): number[] {

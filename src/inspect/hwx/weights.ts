@@ -5,6 +5,7 @@ import { registerMap } from "./map/families.ts";
 import type { HwxFile, HwxSection } from "./model.ts";
 import { coefficientTiles, operandBases } from "./operands.ts";
 import { RegisterState } from "./registers.ts";
+import { sectionAt, sectionsOf } from "./model.ts";
 
 /** One core's tile of one task's weights, or a whole weight section where no tile is known. */
 export interface WeightTile {
@@ -30,9 +31,7 @@ const CHUNK_BYTES = 1 << 20;
  * weight sections whole. Values are as the engine wants them (cut by core, permuted); they are not put back in order.
  */
 export function locateWeights(file: HwxFile): WeightTile[] {
-  const sections = file.segments
-    .flatMap((segment) => segment.sections)
-    .filter((section) => isWeightSection(section));
+  const sections = sectionsOf(file).filter(isWeightSection);
   return [
     ...tilesOfTasks(file, sections),
     ...tilesOfSymbols(file, sections),
@@ -73,12 +72,7 @@ function tilesOfTasks(file: HwxFile, sections: readonly HwxSection[]): WeightTil
       kernel.dramBytes === null ? null : Math.ceil(kernel.dramBytes / Math.max(1, tiles.length));
     return tiles.flatMap((tile): WeightTile[] => {
       const address = file.format === "ane" ? null : base.address + (tile.offset ?? 0);
-      const section =
-        address === null
-          ? sections[0]
-          : sections.find(
-              (one) => address >= one.address && address < one.address + one.byteLength,
-            );
+      const section = address === null ? sections[0] : sectionAt(sections, address);
       if (section?.fileOffset === undefined || section.fileOffset === null) return [];
       const within = address === null ? (tile.offset ?? 0) : address - section.address;
       const room = section.byteLength - within;
@@ -109,16 +103,12 @@ function tilesOfSymbols(file: HwxFile, sections: readonly HwxSection[]): WeightT
     .filter(({ match }) => match !== null)
     .sort((a, b) => a.symbol.address - b.symbol.address);
   return named.flatMap(({ symbol, match }, index): WeightTile[] => {
-    const section = sections.find(
-      (one) => symbol.address >= one.address && symbol.address < one.address + one.byteLength,
-    );
+    const section = sectionAt(sections, symbol.address);
     if (section === undefined || section.fileOffset === null) return [];
     const next = named
       .slice(index + 1)
       .map((other) => other.symbol.address)
-      .find(
-        (address) => address > symbol.address && address < section.address + section.byteLength,
-      );
+      .find((address) => address > symbol.address && sectionAt([section], address) !== undefined);
     const end = next ?? section.address + section.byteLength;
     return [
       {
