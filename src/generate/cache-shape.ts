@@ -5,16 +5,20 @@ import type { DecodeSection } from "./decode-plan.ts";
 import { GenerateError } from "./errors.ts";
 import type { KnownRopeRows } from "./rope-rows.ts";
 import { copyNumbers } from "./sequence.ts";
-import type { Sequence } from "./sequence.ts";
+import type { LayerRows, RowPlace, Sequence } from "./sequence.ts";
 
 /** What is added to the score of a cache position without a row. */
 const NOT_VISIBLE = -1e9;
 
-/** What a slot holds: a sequence by its number, as it was at a revision and a length. */
-interface Seat {
-  readonly id: number;
-  readonly revision: number;
-  readonly length: number;
+/** A place for one sequence. */
+interface Slot {
+  readonly place: RowPlace;
+  /** Whoever took it last, perhaps gone by now. */
+  occupant: Sequence | undefined;
+  /** Positions that the mask shows. */
+  shown: number;
+  /** Positions that hold rows, its occupant's or others'. */
+  filled: number;
 }
 
 /** Sequences that run together, and positions of their caches. */
@@ -41,10 +45,10 @@ export class CacheShape {
   readonly plan: LoadedPlan;
   readonly #model: Model;
   readonly #ropeRows: KnownRopeRows;
-  readonly #seats: (Seat | undefined)[];
-  readonly #layers: readonly LayerViews[];
+  readonly #slots: readonly Slot[];
+  readonly #layers: readonly LayerRows[];
   /** What the last run of a section wrote, by layer. */
-  readonly #rows = new Map<DecodeSection, readonly LayerViews[]>();
+  readonly #rows = new Map<DecodeSection, readonly LayerRows[]>();
   /** Rows that a row sees in layers with a sliding window. */
   readonly #windowLength: number | undefined;
   readonly #givesEveryRow: boolean;
@@ -62,11 +66,15 @@ export class CacheShape {
     this.bucket = bucket;
     const { config } = model;
     this.#windowLength = config.family === "gpt2" ? undefined : config.window?.length;
-    this.#seats = Array.from({ length: batchSize });
     this.#floats(decodeBuffers.mask).fill(NOT_VISIBLE);
     this.#layers = model.parameters.blocks.map((_, layer) => ({
       keys: this.#floats(decodeBuffers.keyCache(layer)),
       values: this.#floats(decodeBuffers.valueCache(layer)),
+    }));
+    const slotSize = config.keyValueHeadCount * bucket * config.headSize;
+    this.#slots = Array.from({ length: batchSize }, (_, slot) => ({
+      place: { layers: this.#layers, start: slot * slotSize, rowCount: bucket },
+      ...{ occupant: undefined, shown: 0, filled: 0 },
     }));
   }
 
@@ -100,6 +108,7 @@ export class CacheShape {
   /** Continues up to B sequences by a token each; the logits [V] of each stay valid until the next run. */
   async step(entries: readonly NextToken[]): Promise<readonly Float32Array[]> {
     const slots = this.#slotsFor(entries);
+    for (const index of this.#slots.keys()) if (!slots.includes(index)) this.#show(index, 0);
     const ids = this.plan.view(decodeBuffers.tokens("decode"));
     ids.fill(0);
     for (const [index, { sequence, token }] of entries.entries()) {
@@ -119,74 +128,104 @@ export class CacheShape {
   }
 
   async close(): Promise<void> {
+    for (const slot of this.#slots) this.#vacate(slot);
     await this.plan.close();
   }
 
-  /** Where each sequence sits: where it sat, or else in a slot that none of the others has. */
+  /** Where each sequence sits: where its rows stand, or else in a slot that none of the others has. */
   #slotsFor(entries: readonly NextToken[]): readonly number[] {
-    const wanted = new Set(entries.map(({ sequence }) => sequence.id));
-    const placed = new Map<number, number>();
-    const free: number[] = [];
-    for (const [slot, seat] of this.#seats.entries()) {
-      if (seat !== undefined && wanted.has(seat.id)) placed.set(seat.id, slot);
-      else free.push(slot);
+    const wanted = new Set(entries.map(({ sequence }) => sequence));
+    const placed = new Map<Sequence, number>();
+    const empty: number[] = [];
+    const taken: number[] = [];
+    for (const [index, slot] of this.#slots.entries()) {
+      const occupant = occupantOf(slot);
+      if (occupant === undefined) empty.push(index);
+      else if (wanted.has(occupant)) placed.set(occupant, index);
+      else taken.push(index);
     }
-    return entries.map(({ sequence }) => placed.get(sequence.id) ?? free.shift() ?? 0);
+    const free = [...empty, ...taken];
+    return entries.map(({ sequence }) => placed.get(sequence) ?? free.shift() ?? 0);
   }
 
   /** Copies a sequence's rows into a slot, unless they stand there. */
-  #seat(slot: number, sequence: Sequence): void {
-    const seat = this.#seats[slot];
-    const { id, revision, length } = sequence;
-    if (seat?.id === id && seat.revision === revision && seat.length === length) return;
+  #seat(index: number, sequence: Sequence): void {
+    const slot = this.#slots[index];
+    if (slot === undefined) return;
+    const { length } = sequence;
     if (sequence.capacity !== this.bucket)
       throw new GenerateError(
         "generate.capacity",
         `a cache of ${sequence.capacity} positions does not sit in one of ${this.bucket}`,
       );
-    for (const [layer, { keys, values }] of this.#layers.entries()) {
-      keys.set(sequence.keys(layer), slot * sequence.keys(layer).length);
-      values.set(sequence.values(layer), slot * sequence.values(layer).length);
+    if (sequence.place !== slot.place) {
+      this.#vacate(slot);
+      sequence.moveTo(slot.place);
+      slot.occupant = sequence;
+      this.#clear(slot, length);
     }
-    const mask = this.#maskOf(slot);
-    mask.fill(0, 0, length);
-    mask.fill(NOT_VISIBLE, length);
-    this.#seats[slot] = { id, revision, length };
+    this.#show(index, length);
   }
 
-  /** Takes the new rows of a run into the slot's cache and the sequence's own. */
+  /** The mask shows the first positions of a slot; of one that nobody sits in none, so that none is read. */
+  #show(index: number, length: number): void {
+    const slot = this.#slots[index];
+    if (slot === undefined || slot.shown === length) return;
+    const mask = this.#maskOf(index);
+    mask.fill(0, 0, length);
+    mask.fill(NOT_VISIBLE, length);
+    slot.shown = length;
+  }
+
+  /** Whoever stands in a slot takes its rows away. */
+  #vacate(slot: Slot): void {
+    occupantOf(slot)?.leave();
+    slot.occupant = undefined;
+  }
+
+  /** Zeros behind the rows: what others left may be no numbers, which a mask does not hide. */
+  #clear(slot: Slot, length: number): void {
+    const { keyValueHeadCount, headSize } = this.#model.config;
+    const { start } = slot.place;
+    for (const { keys, values } of slot.filled > length ? this.#layers : []) {
+      for (let head = 0; head < keyValueHeadCount; head++) {
+        const first = start + head * this.bucket * headSize;
+        keys.fill(0, first + length * headSize, first + slot.filled * headSize);
+        values.fill(0, first + length * headSize, first + slot.filled * headSize);
+      }
+    }
+    slot.filled = length;
+  }
+
+  /** Takes the new rows of a run into the slot's cache. */
   #take(
     section: DecodeSection,
-    slot: number,
+    index: number,
     rowCount: number,
     sequence: Sequence,
     count: number,
   ): void {
+    const slot = this.#slots[index];
+    if (slot === undefined) return;
     const { keyValueHeadCount, headSize } = this.#model.config;
     const { length } = sequence;
-    const start = slot * keyValueHeadCount * rowCount * headSize;
-    const slotStart = slot * keyValueHeadCount * this.bucket * headSize;
-    const copy = (rows: Float32Array, cache: Float32Array): void => {
-      for (let head = 0; head < keyValueHeadCount; head++) {
-        const from = start + head * rowCount * headSize;
-        const to = slotStart + (head * this.bucket + length) * headSize;
-        copyNumbers(rows, from, cache, to, count * headSize);
-      }
-    };
+    const size = count * headSize;
     for (const [layer, { keys, values }] of this.#layers.entries()) {
       const { keys: newKeys, values: newValues } = this.#newRows(section, layer);
-      copy(newKeys, keys);
-      copy(newValues, values);
-      sequence.write("keys", layer, newKeys, start, rowCount, count);
-      sequence.write("values", layer, newValues, start, rowCount, count);
+      for (let head = 0; head < keyValueHeadCount; head++) {
+        const from = (index * keyValueHeadCount + head) * rowCount * headSize;
+        const to = slot.place.start + (head * this.bucket + length) * headSize;
+        copyNumbers(newKeys, from, keys, to, size);
+        copyNumbers(newValues, from, values, to, size);
+      }
     }
-    this.#maskOf(slot).fill(0, length, length + count);
+    this.#maskOf(index).fill(0, length, length + count);
     sequence.advance(count);
-    const { id, revision } = sequence;
-    this.#seats[slot] = { id, revision, length: sequence.length };
+    slot.shown = sequence.length;
+    slot.filled = Math.max(slot.filled, sequence.length);
   }
 
-  #newRows(section: DecodeSection, layer: number): LayerViews {
+  #newRows(section: DecodeSection, layer: number): LayerRows {
     const known = this.#rows.get(section)?.[layer];
     if (known !== undefined) return known;
     const rows = this.#layers.map((_, index) => ({
@@ -244,7 +283,7 @@ export class CacheShape {
   }
 }
 
-interface LayerViews {
-  readonly keys: Float32Array;
-  readonly values: Float32Array;
+/** Whose rows stand in a slot. */
+function occupantOf({ occupant, place }: Slot): Sequence | undefined {
+  return occupant?.place === place ? occupant : undefined;
 }

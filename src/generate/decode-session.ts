@@ -31,6 +31,7 @@ export class DecodeSession {
 
   /** Begins a sequence whose length is known, in place of the one before. Throws as `Decoder.sequence`. */
   begin(planned: PlannedSequence): void {
+    this.#sequence.release();
     this.#sequence = this.#decoder.sequence(planned);
   }
 

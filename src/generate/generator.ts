@@ -36,11 +36,15 @@ export interface GeneratorParts extends Pick<DecoderOptions, "engine" | "model">
   readonly prefixCacheBytes?: number;
   /** Turns on the engine, which generators of one engine share. */
   readonly turns?: Turns;
+  /** Called between two steps, to hear of texts that are to join or to end: the event loop has its turn more rarely. */
+  readonly hear?: () => void;
 }
 
 const DEFAULT_MAXIMUM_TEXTS = 32;
 /** More texts take turns: larger batches are no row programs, and their products are added up in another order. */
 const MOST_IN_A_STEP = 64;
+/** Texts that are written wait for the next token until so many tokens of prompts are read, or a piece of one longer prompt. */
+const READ_BETWEEN_STEPS = 32;
 
 /** A text from when it is asked for until it ends. */
 interface Job {
@@ -79,6 +83,7 @@ export class Generator {
   readonly #maximumTexts: number;
   readonly #prefixes: PrefixCache | undefined;
   readonly #turns: Turns;
+  readonly #hear: (() => void) | undefined;
   readonly #ends: ReadonlySet<number>;
   /** Rows of the model that no token has. */
   readonly #ruledOut: readonly number[];
@@ -97,6 +102,7 @@ export class Generator {
     this.#maximumTexts = parts.maximumTexts ?? DEFAULT_MAXIMUM_TEXTS;
     this.#prefixes = prefixCacheBytes > 0 ? new PrefixCache(prefixCacheBytes) : undefined;
     this.#turns = parts.turns ?? new Turns();
+    this.#hear = parts.hear;
     const { endOfText } = tokenizer.special;
     this.#ends = new Set([
       ...model.config.endTokenIds,
@@ -137,7 +143,10 @@ export class Generator {
       tokens,
       options,
       () => (mayReuse ? this.#findPrefix(tokens) : undefined),
-      (kept) => this.#prefixes?.put(kept),
+      (kept) => {
+        if (this.#prefixes === undefined) kept.sequence.release();
+        else this.#prefixes.put(kept);
+      },
     );
   }
 
@@ -154,9 +163,7 @@ export class Generator {
     }
     const found = this.#prefixes.take(tokens, count);
     if (found !== undefined || best === undefined || !isWorthCopying(count)) return found;
-    const sequence = best.fork();
-    sequence.truncate(count);
-    return { sequence, count };
+    return { sequence: best.fork(count), count };
   }
 
   /** A conversation, or another text that is gone on with again and again: its cache stays between turns. */
@@ -344,9 +351,10 @@ export class Generator {
     }
   }
 
-  /** Until nothing is left to write: a piece of one prompt, then a token of every text, and again. */
+  /** Until nothing is left to write: some of the prompts, then a token of every text, and again. */
   async #run(): Promise<void> {
     for (;;) {
+      this.#hear?.();
       this.#dropAborted();
       while (this.#waiting.length > 0 && this.#running.size < this.#maximumTexts) {
         const job = this.#waiting.shift();
@@ -358,8 +366,11 @@ export class Generator {
         this.#isWorking = false;
         return;
       }
-      const reading = jobs.find(({ unread }) => unread.length > 0);
-      if (reading !== undefined) await this.#turns.take(async () => this.#read(reading));
+      let readCount = 0;
+      for (const job of jobs) {
+        if (job.unread.length === 0 || readCount >= READ_BETWEEN_STEPS) continue;
+        readCount += await this.#turns.take(async () => this.#read(job));
+      }
       const drawing = jobs.filter((job) => this.#running.has(job) && job.next !== undefined);
       if (drawing.length > 0) await this.#turns.take(async () => this.#step(drawing));
       await this.#decoder.breathe();
@@ -376,25 +387,25 @@ export class Generator {
     }
   }
 
-  async #read(job: Job): Promise<void> {
+  /** Reads a piece of a prompt; gives how many of its tokens that were. */
+  async #read(job: Job): Promise<number> {
     if (job.sequence === undefined) this.#begin(job);
     const { sequence, unread } = job;
-    if (sequence === undefined) return;
+    if (sequence === undefined) return 0;
     try {
-      if (job.isScored && !job.isWindow) {
-        await this.#readScored(job, sequence);
-        return;
-      }
+      if (job.isScored && !job.isWindow) return await this.#readScored(job, sequence);
       const { count, logits } = await this.#decoder.appendSome(sequence, unread);
       job.unread = unread.slice(count);
       if (logits !== undefined) this.#draw(job, logits);
+      return count;
     } catch (error) {
       this.#end(job, () => job.reject(error));
+      return 0;
     }
   }
 
   /** Reads a piece of a prompt whose tokens are scored. */
-  async #readScored(job: Job, sequence: Sequence): Promise<void> {
+  async #readScored(job: Job, sequence: Sequence): Promise<number> {
     const { unread, writing } = job;
     const { vocabularySize } = this.#model.config;
     const { count, logits } = await this.#decoder.scoreSome(sequence, unread);
@@ -405,6 +416,7 @@ export class Generator {
       if (next === undefined) this.#draw(job, own);
       else writing.takeOfPrompt(own, next);
     }
+    return count;
   }
 
   async #step(jobs: readonly Job[]): Promise<void> {

@@ -58,18 +58,21 @@ export class PrefixCache {
     this.#kept = this.#kept.filter((kept) => kept !== found);
     const goesOn = count === found.tokens.length;
     if (!goesOn) this.#kept.push(found);
-    const sequence = goesOn ? found.sequence : found.sequence.fork();
-    sequence.truncate(count);
-    return { sequence, count };
+    return { sequence: goesOn ? found.sequence : found.sequence.fork(count), count };
   }
 
+  /** Keeps a sequence that nobody else holds; it is released as it goes. */
   put(kept: KeptSequence): void {
-    if (kept.sequence.byteLength > this.#byteLimit) return;
+    if (kept.sequence.byteLength > this.#byteLimit) {
+      kept.sequence.release();
+      return;
+    }
     // What the new one holds as well needs no place of its own.
-    this.#kept = this.#kept.filter(
-      ({ tokens }) => commonPrefix(tokens, kept.tokens) < tokens.length,
-    );
+    const isHeld = ({ tokens }: KeptSequence): boolean =>
+      commonPrefix(tokens, kept.tokens) === tokens.length;
+    for (const old of this.#kept) if (isHeld(old)) old.sequence.release();
+    this.#kept = this.#kept.filter((old) => !isHeld(old));
     this.#kept.push(kept);
-    while (this.byteLength > this.#byteLimit) this.#kept.shift();
+    while (this.byteLength > this.#byteLimit) this.#kept.shift()?.sequence.release();
   }
 }

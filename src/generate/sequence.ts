@@ -21,20 +21,36 @@ export function copyNumbers(
 /** Sizes of one sequence's keys or values in a layer. */
 export type CacheSizes = Pick<ModelConfig, "layerCount" | "keyValueHeadCount" | "headSize">;
 
+/** Keys and values of one layer, among others' perhaps. */
+export interface LayerRows {
+  readonly keys: Float32Array;
+  readonly values: Float32Array;
+}
+
+/** Where keys and values of one sequence stand: [Hkv, T, D] of each layer, from an element on. */
+export interface RowPlace {
+  readonly layers: readonly LayerRows[];
+  readonly start: number;
+  /** T. */
+  readonly rowCount: number;
+}
+
 /**
- * One sequence under a model: the keys and values of its positions, in host memory. A decoder (decoder.ts) appends to
- * it; between two calls it belongs to nobody, so that it may wait for its next turn, join a batch, or be thrown away.
+ * One sequence under a model. A decoder (decoder.ts) appends to it; between two calls it belongs to nobody, so that it may
+ * wait for its next turn, join a batch, or be thrown away. Its keys and values stand in a slot of a loaded plan as long as
+ * nobody else needs the slot, else in arrays of its own.
  */
 export class Sequence {
   /** Tells it from every other one, dead ones included. */
   readonly id = nextId++;
   readonly #sizes: CacheSizes;
-  /** [Hkv, capacity, D] of each layer. Rows from `length` on are zeros or left from a truncated sequence. */
-  #keys: readonly Float32Array[] = [];
-  #values: readonly Float32Array[] = [];
+  /** Of a loaded plan, where all of its rows stand. */
+  #place: RowPlace | undefined;
+  /** Its own arrays, with rows of the first `#ownCount` positions. */
+  #own: RowPlace | undefined;
+  #ownCount = 0;
   #capacity = 0;
   #length = 0;
-  #revision = 0;
   /** Positions that the cache holds at least: some engines cannot let it grow. */
   readonly leastCapacity: number;
 
@@ -48,68 +64,49 @@ export class Sequence {
     return this.#length;
   }
 
-  /** Positions that have room before the cache must grow. */
+  /** Positions of the caches that it is computed in. */
   get capacity(): number {
     return this.#capacity;
   }
 
-  /** Changes whenever rows do that stood already: a copy of an earlier one is stale. */
-  get revision(): number {
-    return this.#revision;
+  /** The slot that holds its rows; absent where they stand in its own arrays. */
+  get place(): RowPlace | undefined {
+    return this.#place;
   }
 
-  /** Bytes of keys and values. */
+  /** Bytes of keys and values, wherever they stand. */
   get byteLength(): number {
-    return this.#keys.length * 2 * this.#rowsLength(this.#capacity) * 4;
+    return 2 * 4 * this.#sizes.layerCount * this.#numbersOf(this.#capacity);
   }
 
-  /** [Hkv, capacity, D]. */
-  keys(layer: number): Float32Array {
-    return this.#keys[layer] ?? new Float32Array();
-  }
-
-  /** [Hkv, capacity, D]. */
-  values(layer: number): Float32Array {
-    return this.#values[layer] ?? new Float32Array();
-  }
-
-  /** Makes room for so many positions; never shrinks. */
+  /** It is computed in caches of so many positions from now on; never fewer than before. */
   grow(capacity: number): void {
-    if (capacity <= this.#capacity) return;
-    const grown = (old: Float32Array | undefined): Float32Array => {
-      const array = new Float32Array(this.#rowsLength(capacity));
-      if (old !== undefined) this.#copyHeads(old, this.#capacity, 0, array, capacity, 0);
-      return array;
-    };
-    const layers = Array.from({ length: this.#sizes.layerCount });
-    this.#keys = layers.map((_, layer) => grown(this.#keys[layer]));
-    this.#values = layers.map((_, layer) => grown(this.#values[layer]));
-    this.#capacity = capacity;
-    this.#revision++;
+    this.#capacity = Math.max(this.#capacity, capacity);
   }
 
-  /**
-   * Writes `count` rows of new keys or values, [Hkv, rows, D] from `start` elements on, behind the last position of a
-   * layer. They count once `advance` is called.
-   */
-  write(
-    kind: "keys" | "values",
-    layer: number,
-    source: Float32Array,
-    start: number,
-    rows: number,
-    count: number,
-  ): void {
-    const target = kind === "keys" ? this.keys(layer) : this.values(layer);
-    const { keyValueHeadCount, headSize } = this.#sizes;
-    for (let head = 0; head < keyValueHeadCount; head++) {
-      const from = start + head * rows * headSize;
-      const to = (head * this.#capacity + this.#length) * headSize;
-      copyNumbers(source, from, target, to, count * headSize);
+  /** Copies its rows into a slot, where they stand from now on. The slot has room for all of them. */
+  moveTo(place: RowPlace): void {
+    if (place === this.#place) return;
+    const rows = this.#place ?? this.#own;
+    if (rows !== undefined) this.#copy(rows, place, 0);
+    this.#place = place;
+  }
+
+  /** Takes its rows out of the slot that holds them: somebody else needs it. */
+  leave(): void {
+    const place = this.#place;
+    this.#place = undefined;
+    if (place === undefined || this.#length === 0) return;
+    if (this.#own === undefined || this.#own.rowCount < this.#length) {
+      // It may come back, be continued by a row, and leave again, many times.
+      this.#own = this.#arrays(this.#length + Math.ceil(this.#length / 4));
+      this.#ownCount = 0;
     }
+    this.#copy(place, this.#own, this.#ownCount);
+    this.#ownCount = this.#length;
   }
 
-  /** Counts `count` positions that were written as part of the text. */
+  /** Counts `count` positions whose rows were written into its slot. */
   advance(count: number): void {
     this.#length += count;
   }
@@ -121,42 +118,56 @@ export class Sequence {
         "generate.length",
         `a sequence of ${this.#length} positions cannot be cut to ${length}`,
       );
-    if (length === this.#length) return;
     this.#length = length;
-    this.#revision++;
+    this.#ownCount = Math.min(this.#ownCount, length);
   }
 
-  /** Another sequence with the same positions: several texts that begin alike. */
-  fork(): Sequence {
+  /** Forgets all of it: nobody needs its rows any more. */
+  release(): void {
+    this.truncate();
+    this.#place = undefined;
+    this.#own = undefined;
+  }
+
+  /** Another sequence with the same first positions: several texts that begin alike. */
+  fork(length = this.#length): Sequence {
     const copy = new Sequence(this.#sizes, this.leastCapacity);
-    copy.#keys = this.#keys.map((array) => array.slice());
-    copy.#values = this.#values.map((array) => array.slice());
     copy.#capacity = this.#capacity;
-    copy.#length = this.#length;
+    copy.#length = length;
+    copy.#ownCount = length;
+    copy.#own = copy.#arrays(length);
+    const rows = this.#place ?? this.#own;
+    if (rows !== undefined) copy.#copy(rows, copy.#own, 0);
     return copy;
   }
 
-  #rowsLength(rows: number): number {
-    return this.#sizes.keyValueHeadCount * rows * this.#sizes.headSize;
+  #arrays(rowCount: number): RowPlace {
+    const size = this.#numbersOf(rowCount);
+    const layers = Array.from({ length: this.#sizes.layerCount }, () => ({
+      keys: new Float32Array(size),
+      values: new Float32Array(size),
+    }));
+    return { layers, start: 0, rowCount };
   }
 
-  /** `count` rows of every head between [Hkv, rows, D] arrays. */
-  #copyHeads(
-    source: Float32Array,
-    sourceRows: number,
-    sourceRow: number,
-    target: Float32Array,
-    targetRows: number,
-    targetRow: number,
-    count = this.#length,
-  ): void {
+  #numbersOf(rowCount: number): number {
+    return this.#sizes.keyValueHeadCount * rowCount * this.#sizes.headSize;
+  }
+
+  /** Rows of all positions from `first` on. */
+  #copy(source: RowPlace, target: RowPlace, first: number): void {
     const { keyValueHeadCount, headSize } = this.#sizes;
-    for (let head = 0; head < keyValueHeadCount; head++) {
-      const from = (head * sourceRows + sourceRow) * headSize;
-      target.set(
-        source.subarray(from, from + count * headSize),
-        (head * targetRows + targetRow) * headSize,
-      );
+    const count = (this.#length - first) * headSize;
+    if (count === 0) return;
+    for (const [layer, { keys, values }] of source.layers.entries()) {
+      const to = target.layers[layer];
+      if (to === undefined) continue;
+      for (let head = 0; head < keyValueHeadCount; head++) {
+        const from = source.start + (head * source.rowCount + first) * headSize;
+        const at = target.start + (head * target.rowCount + first) * headSize;
+        copyNumbers(keys, from, to.keys, at, count);
+        copyNumbers(values, from, to.values, at, count);
+      }
     }
   }
 }

@@ -133,8 +133,10 @@ describe("a generator", () => {
         throw new Error("a broken listener");
       },
     });
-    await expect(aborted).rejects.toThrow("the client left");
-    await expect(broken).rejects.toThrow("a broken listener");
+    await Promise.all([
+      expect(aborted).rejects.toThrow("the client left"),
+      expect(broken).rejects.toThrow("a broken listener"),
+    ]);
     const { text } = await made().generator.generate("abc", {
       maxTokens: 12,
       temperature: 1,

@@ -1,5 +1,5 @@
 // The thread that a text service computes in: engines block the thread that calls them.
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { TextError } from "../../text/index.ts";
 import { AnecdoteError, messageOf } from "../../util/errors.ts";
 import { GenerateError } from "../errors.ts";
@@ -69,8 +69,8 @@ async function serve(writer: TextWriter): Promise<void> {
       aborts.delete(id);
     }
   };
-  await new Promise<void>((resolve) => {
-    parentPort?.on("message", (message: ToWorker) => {
+  const isClosing = new Promise<void>((resolve) => {
+    handle = (message) => {
       switch (message.kind) {
         case "write":
           void write(message);
@@ -81,19 +81,33 @@ async function serve(writer: TextWriter): Promise<void> {
         case "close":
           resolve();
       }
-    });
+    };
   });
+  parentPort?.on("message", (message: ToWorker) => handle(message));
+  await isClosing;
   await writer.close();
   parentPort?.close();
 }
 
+/** Nothing is asked for before the thread says that it is ready. */
+let handle: (message: ToWorker) => void = () => undefined;
+
+/** Takes messages that wait: the event loop has its turn more rarely than there are steps. */
+function hear(): void {
+  if (parentPort === null) return;
+  for (;;) {
+    const received = receiveMessageOnPort(parentPort);
+    if (received === undefined) return;
+    handle(received.message as ToWorker);
+  }
+}
+
 try {
-  const writer = await TextWriter.open(settings);
-  post({
-    kind: "ready",
-    facts: await writer.prepare((text) => post({ kind: "progress", text })),
-  });
-  await serve(writer);
+  const writer = await TextWriter.open(settings, hear);
+  const facts = await writer.prepare((text) => post({ kind: "progress", text }));
+  const served = serve(writer);
+  post({ kind: "ready", facts });
+  await served;
 } catch (error) {
   fail(error, {});
 }

@@ -72,6 +72,7 @@ export class TextWriter {
       readonly model: Model;
       readonly weights: LoadedPlan;
     }[],
+    hear: () => void,
   ) {
     const [base] = models;
     if (base === undefined) throw new GenerateError("generate.service", "there is no model");
@@ -107,6 +108,7 @@ export class TextWriter {
             prefixCacheBytes,
             turns,
             generation,
+            hear,
           },
           // By what may be written together and not by what is: a text's bits do not depend on its neighbours.
           frozenWeights: maximumTexts > 1,
@@ -119,9 +121,9 @@ export class TextWriter {
 
   /**
    * Opens a model folder and its adapters. Throws `ModelError` or `TextError` for what is wrong in them, `EngineError` for
-   * an engine that cannot be had.
+   * an engine that cannot be had. `hear` is called between two steps, so that requests that came meanwhile join the next.
    */
-  static async open(settings: ServiceSettings): Promise<TextWriter> {
+  static async open(settings: ServiceSettings, hear: () => void): Promise<TextWriter> {
     const { folder } = settings;
     const opened = openInFormat(folder, [], settings.weights);
     const described = loadTokenizer(folder);
@@ -151,7 +153,7 @@ export class TextWriter {
         );
         models.push({ name, model, weights: own });
       }
-      return new TextWriter(settings, engine, { tokenizer, chats }, models);
+      return new TextWriter(settings, engine, { tokenizer, chats }, models, hear);
     } catch (error) {
       await engine.close();
       throw error;
