@@ -56,21 +56,28 @@ async function graph(rows, depth, columns, matrix, kind) {
 
 /** The row program's kernel alone, on one thread: a program of one product. */
 function kernel(rows, depth, columns, matrix) {
-  const bytes = 65_536 + 4 * (rows * depth + columns * depth + rows * columns);
+  const inTiles = 4 * Math.floor((rows + 1) / 4);
+  const bytes =
+    65_536 + 4 * (rows * depth + columns * depth + rows * columns + inTiles * depth) + 64;
   const pages = Math.ceil(bytes / 65_536) + 1;
   const memory = new WebAssembly.Memory({ initial: pages, maximum: 65_536, shared: true });
   const instance = new WebAssembly.Instance(hostKernels(), { env: { memory } });
-  const [state, program, x] = [1024, 2048, 65_536];
+  const [state, program, x] = [1024, 32_768, 65_536];
   const w = x + 4 * rows * depth;
   const y = w + 4 * columns * depth;
+  const tiles = inTiles === 0 ? 0 : 16 * Math.ceil((y + 4 * rows * columns) / 16);
   new Float32Array(memory.buffer, x, rows * depth).set(drawn(rows * depth, 3));
   new Float32Array(memory.buffer, w, columns * depth).set(matrix);
-  const words = new Uint32Array(memory.buffer, program, 48);
-  words.set([10, 0, 1, x, w, y, rows, depth, columns, columns]);
-  const stateWords = new Uint32Array(memory.buffer, state, 48);
+  const words = new Uint32Array(memory.buffer, program, 72);
+  // Rows are brought into tiles, if there are enough of them; one chunk of a product takes 64 KiB of the matrix.
+  const perChunk = Math.min(columns, 4 * Math.ceil(4096 / depth));
+  const chunks = Math.ceil(columns / perChunk);
+  if (tiles !== 0) words.set([17, 0, 0, x, tiles, rows, depth]);
+  words.set([10, 0, chunks, x, w, y, rows, depth, columns, perChunk, tiles], tiles === 0 ? 0 : 24);
+  const stateBytes = new Uint8Array(memory.buffer, state, 128 + chunks);
   const run = () => {
-    stateWords.fill(0);
-    instance.exports.runRows(program, state, 0, 0);
+    stateBytes.fill(0);
+    instance.exports.runRows(program, state, 0, 0, 1);
   };
   return { run, result: new Float32Array(memory.buffer, y, rows * columns) };
 }

@@ -20,6 +20,7 @@ export const ROW_CODES = {
   productOf16: 14,
   productOfCodes: 15,
   takeStoredRows: 16,
+  rowsInTiles: 17,
 } as const;
 export type RowCode = keyof typeof ROW_CODES;
 

@@ -3,6 +3,7 @@ import type { Plan, UnpackedWeight } from "../../../plan/plan.ts";
 import { bindDispatch, regionKey } from "../../../plan/regions.ts";
 import type { BoundDispatch } from "../../../plan/regions.ts";
 import type { Address, RowProgram } from "./instructions.ts";
+import { RowsInTiles } from "./tiles.ts";
 import { findPatterns } from "./patterns.ts";
 import { Refusal, refuse } from "./refusal.ts";
 import { RowBuilder } from "./row-builder.ts";
@@ -18,9 +19,10 @@ import { storedWeight, StoredProducts, unsuited } from "./stored.ts";
  */
 export function compileRows(plan: Plan, section: string): RowProgram | string {
   const builder = new RowBuilder();
+  const tiles = new RowsInTiles(builder);
   const state: SectionState = {
-    ...{ plan, builder, held: new Map(), stored: new Map() },
-    products: new StoredProducts(builder),
+    ...{ plan, builder, held: new Map(), stored: new Map(), tiles },
+    products: new StoredProducts(builder, tiles),
   };
   try {
     for (const dispatch of plan.sections.get(section) ?? []) {

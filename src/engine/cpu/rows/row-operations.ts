@@ -155,13 +155,14 @@ function product(
   if (y.shape.length !== 2 || booleanOf(operation, "transpose_x"))
     return refuse(`a product with ${y.shape.join(" x ")}`);
   const perChunk = RowBuilder.columnsOfChunk(4 * depth, columns, isTransposed ? 4 : 1024);
+  const tiles = isTransposed ? values.tiles.of(x) : undefined;
   return values.builder.large(
     isTransposed ? "product" : "productByColumns",
     shape,
-    [x, y],
+    tiles === undefined ? [x, y] : [x, y, tiles],
     values.targetOf(output),
     Math.ceil(columns / perChunk),
-    (result) => [x.address, y.address, result, rows, depth, columns, perChunk],
+    (result) => [x.address, y.address, result, rows, depth, columns, perChunk, tiles?.address],
   );
 }
 

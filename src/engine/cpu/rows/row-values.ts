@@ -8,6 +8,7 @@ import type { Plan } from "../../../plan/plan.ts";
 import { regionKey } from "../../../plan/regions.ts";
 import type { BoundDispatch, Region } from "../../../plan/regions.ts";
 import type { Address } from "./instructions.ts";
+import type { RowsInTiles } from "./tiles.ts";
 import { refuse } from "./refusal.ts";
 import type { RowBuilder, Target } from "./row-builder.ts";
 import type { StoredProducts, StoredWeight } from "./stored.ts";
@@ -23,12 +24,14 @@ export interface SectionState {
   /** Those that would hold unpacked weights. */
   readonly stored: Map<string, StoredWeight>;
   readonly products: StoredProducts;
+  readonly tiles: RowsInTiles;
 }
 
 /** The values of one dispatch's function: where each stands while instructions are written, and where results belong. */
 export class RowValues {
   readonly builder: RowBuilder;
   readonly products: StoredProducts;
+  readonly tiles: RowsInTiles;
   /** Of the dispatch. */
   readonly label: string;
   readonly #state: SectionState;
@@ -43,6 +46,7 @@ export class RowValues {
   constructor(state: SectionState, dispatch: BoundDispatch) {
     this.builder = state.builder;
     this.products = state.products;
+    this.tiles = state.tiles;
     this.label = dispatch.label;
     this.#state = state;
     this.#dispatch = dispatch;

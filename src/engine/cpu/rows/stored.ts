@@ -3,6 +3,7 @@ import type { UnpackedWeight } from "../../../plan/plan.ts";
 import { isGrouped, largestCode } from "../../../plan/storage.ts";
 import type { Storage } from "../../../plan/storage.ts";
 import type { Address, InstructionWord } from "./instructions.ts";
+import type { RowsInTiles } from "./tiles.ts";
 import type { RowBuilder, Target } from "./row-builder.ts";
 import { countOf } from "./strided.ts";
 import type { Strided } from "./strided.ts";
@@ -69,10 +70,12 @@ function groupWords(storage: Storage): readonly InstructionWord[] {
 /** Products with stored weights; rows that several read are made whole numbers once. */
 export class StoredProducts {
   readonly #builder: RowBuilder;
+  readonly #tiles: RowsInTiles;
   readonly #wholes = new Map<string, Strided>();
 
-  constructor(builder: RowBuilder) {
+  constructor(builder: RowBuilder, tiles: RowsInTiles) {
     this.#builder = builder;
+    this.#tiles = tiles;
   }
 
   /** x [rows, depth] times a weight [columns, depth]. */
@@ -89,8 +92,13 @@ export class StoredProducts {
     const rows = countOf(x.shape) / depth;
     const chunkCount = Math.ceil(columns / perChunk);
     if (!isGrouped(storage)) {
-      return this.#builder.large("productOf16", shape, [x], target, chunkCount, (out) => [
+      const tiles = this.#tiles.of(x);
+      const reads = tiles === undefined ? [x] : [x, tiles];
+      // What a thread unpacks for all rows at once: two columns.
+      const room = tiles && this.#builder.own(8 * depth);
+      return this.#builder.large("productOf16", shape, reads, target, chunkCount, (out) => [
         ...[x.address, weight.codes, out, rows, depth, columns, perChunk, TYPES[storage.kind]],
+        ...[tiles?.address, room],
       ]);
     }
     const numbers = this.#wholeNumbers(x, storage);

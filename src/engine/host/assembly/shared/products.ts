@@ -1,6 +1,6 @@
 // Rows times a matrix. A sum is always added in the same order, whatever rows and columns stand beside it, so that a
 // row's results do not depend on how many rows there are or which thread has which columns.
-import { laneSum } from "./vectors";
+import { laneSum, laneSums } from "./vectors";
 
 /** Bytes of two vectors. */
 const STEP: usize = 32;
@@ -9,10 +9,12 @@ const LONG_STEP: usize = 128;
 
 /**
  * y[r, n] = sum of x[r, k] w[n, k] over k, for columns n of [first, last). x [rows, depth] and w [columns, depth] are
- * dense; `stride`: numbers of a row of y. Vectors of four products are added up in two sums by turns, then both and their
- * lanes, then the products that fill no vector.
+ * dense; `stride`: numbers of a row of y; `tiles`: what `rowsInTiles` wrote of x, or 0. Vectors of four products are added
+ * up in two sums by turns, then both and their lanes, then the products that fill no vector.
  *
- * One row reads a matrix from its begin to its end: read at four places at once, memory gives half as much.
+ * Memory gives a matrix fastest where it is read from its begin to its end: one row and eight rows go column by column.
+ * Groups of four rows take two columns at once, which is quicker where the numbers stand in a cache, as they do from the
+ * second group on; so each group goes through all columns of a chunk.
  */
 export function productByRows(
   x: usize,
@@ -23,29 +25,136 @@ export function productByRows(
   stride: u32,
   first: u32,
   last: u32,
+  tiles: usize,
 ): void {
   const rowBytes: usize = (<usize>depth) << 2;
   const yBytes: usize = (<usize>stride) << 2;
-  const inFours = rows & ~3;
-  let n = first;
-  if (inFours > 0) {
-    for (; n + 2 <= last; n += 2) {
-      const weights = w + <usize>n * rowBytes;
-      const target = y + ((<usize>n) << 2);
-      for (let r: u32 = 0; r < inFours; r += 4)
-        fourRows(x + <usize>r * rowBytes, weights, target + <usize>r * yBytes, rowBytes, yBytes);
-      for (let r = inFours; r < rows; r++) {
-        const row = x + <usize>r * rowBytes;
-        oneRow(row, weights, target + <usize>r * yBytes, rowBytes);
-        oneRow(row, weights + rowBytes, target + <usize>r * yBytes + 4, rowBytes);
-      }
+  const inTiles = tiles != 0 ? rowsOfTiles(rows) : 0;
+  const inEight = tiles != 0 ? rowsOfEight(rows, depth) : 0;
+  if (inEight > 0)
+    for (let n = first; n < last; n++)
+      eightRows(tiles, w + <usize>n * rowBytes, y + ((<usize>n) << 2), rowBytes, yBytes, rows);
+  for (let r = inEight; r < inTiles; r += 4) {
+    const group = tiles + <usize>r * rowBytes;
+    for (let n = first; n < last; n += 2) {
+      const second = min(n + 1, last - 1);
+      const target = y + <usize>r * yBytes;
+      fourRows(
+        group,
+        w + <usize>n * rowBytes,
+        w + <usize>second * rowBytes,
+        target + ((<usize>n) << 2),
+        target + ((<usize>second) << 2),
+        rowBytes,
+        yBytes,
+        r + 4 <= rows,
+      );
     }
   }
-  for (; n < last; n++) {
+  if (inTiles >= rows) return;
+  for (let n = first; n < last; n++) {
     const weights = w + <usize>n * rowBytes;
     const target = y + ((<usize>n) << 2);
-    for (let r: u32 = 0; r < rows; r++)
+    for (let r = inTiles; r < rows; r++)
       oneRow(x + <usize>r * rowBytes, weights, target + <usize>r * yBytes, rowBytes);
+  }
+}
+
+/** How many of so many rows stand in tiles: three that are left over count as four. */
+// @ts-ignore: decorator
+@inline
+export function rowsOfTiles(rows: u32): u32 {
+  return (rows + 1) & ~3;
+}
+
+/** Rows and depth of which eight rows fit the nearest cache beside the columns that go by. */
+const ROWS_IN_GROUPS: u32 = 16;
+const LONGEST_OF_EIGHT: u32 = 768;
+
+/** Rows of the tile of eight: 8, or 0 where groups of four are better. */
+// @ts-ignore: decorator
+@inline
+function rowsOfEight(rows: u32, depth: u32): u32 {
+  return rows > 6 && rows < ROWS_IN_GROUPS && depth <= LONGEST_OF_EIGHT ? 8 : 0;
+}
+
+/**
+ * Rows x [rows, depth] in tiles, [rows of tiles, depth] in all: a tile's vectors of each row side by side, then the numbers
+ * that fill no vector, one of each row. A single address then leads to all that a step of a product takes. Rows that are
+ * not there are 0.
+ */
+export function rowsInTiles(x: usize, out: usize, rows: u32, depth: u32): void {
+  const rowBytes: usize = (<usize>depth) << 2;
+  const inTiles = rowsOfTiles(rows);
+  const inEight = rowsOfEight(rows, depth);
+  for (let r: u32 = 0; r < inTiles; r++) {
+    const isFirst = r < inEight;
+    const size: u32 = isFirst ? 8 : 4;
+    const lane = isFirst ? r : r & 3;
+    const tile = out + <usize>(r - lane) * rowBytes;
+    if (r < rows) rowInTile(x + <usize>r * rowBytes, tile, lane, size, rowBytes);
+    else emptyRow(tile, lane, size, rowBytes);
+  }
+}
+
+function rowInTile(row: usize, tile: usize, lane: u32, size: u32, rowBytes: usize): void {
+  const whole: usize = rowBytes & ~(<usize>15);
+  let target = tile + ((<usize>lane) << 4);
+  for (let at: usize = 0; at < whole; at += 16) {
+    v128.store(target, v128.load(row + at));
+    target += (<usize>size) << 4;
+  }
+  target = tile + whole * <usize>size + ((<usize>lane) << 2);
+  for (let at = whole; at < rowBytes; at += 4) {
+    store<f32>(target, load<f32>(row + at));
+    target += (<usize>size) << 2;
+  }
+}
+
+function emptyRow(tile: usize, lane: u32, size: u32, rowBytes: usize): void {
+  const whole: usize = rowBytes & ~(<usize>15);
+  let target = tile + ((<usize>lane) << 4);
+  for (let at: usize = 0; at < whole; at += 16) {
+    v128.store(target, f32x4.splat(0));
+    target += (<usize>size) << 4;
+  }
+  target = tile + whole * <usize>size + ((<usize>lane) << 2);
+  for (let at = whole; at < rowBytes; at += 4) {
+    store<f32>(target, 0);
+    target += (<usize>size) << 2;
+  }
+}
+
+/** Two columns, which stand one after the other, of all rows in tiles; y and z: where the results of the first row belong. */
+export function columnsOfTiles(
+  tiles: usize,
+  rows: u32,
+  depth: u32,
+  columns: usize,
+  y: usize,
+  z: usize,
+  yBytes: usize,
+): void {
+  const rowBytes: usize = (<usize>depth) << 2;
+  const inEight = rowsOfEight(rows, depth);
+  if (inEight > 0) {
+    eightRows(tiles, columns, y, rowBytes, yBytes, rows);
+    eightRows(tiles, columns + rowBytes, z, rowBytes, yBytes, rows);
+  }
+  for (let r = inEight; r < rowsOfTiles(rows); r += 4) {
+    const offset = <usize>r * yBytes;
+    const group = tiles + <usize>r * rowBytes;
+    const isWhole = r + 4 <= rows;
+    fourRows(
+      group,
+      columns,
+      columns + rowBytes,
+      y + offset,
+      z + offset,
+      rowBytes,
+      yBytes,
+      isWhole,
+    );
   }
 }
 
@@ -86,16 +195,94 @@ function oneRow(row: usize, weights: usize, target: usize, rowBytes: usize): voi
   store<f32>(target, withRest(laneSum(f32x4.add(even, odd)), row, weights, whole, rowBytes));
 }
 
-/**
- * Two columns of four rows: eight sums are what registers hold, so even and odd vectors are added up one after the other.
- */
-function fourRows(x: usize, first: usize, y: usize, rowBytes: usize, yBytes: usize): void {
+/** One column of eight rows, of which seven may be there. Even and odd vectors one after the other, as in `fourRows`. */
+function eightRows(
+  x: usize,
+  column: usize,
+  y: usize,
+  rowBytes: usize,
+  yBytes: usize,
+  rows: u32,
+): void {
   const steps: usize = rowBytes & ~(STEP - 1);
   const whole: usize = rowBytes & ~(<usize>15);
-  const second = first + rowBytes;
-  const x1 = x + rowBytes;
-  const x2 = x1 + rowBytes;
-  const x3 = x2 + rowBytes;
+  let a = f32x4.splat(0);
+  let b = f32x4.splat(0);
+  let c = f32x4.splat(0);
+  let d = f32x4.splat(0);
+  let e = f32x4.splat(0);
+  let f = f32x4.splat(0);
+  let g = f32x4.splat(0);
+  let h = f32x4.splat(0);
+  for (let at: usize = 0; at < whole; at += STEP) {
+    const v = v128.load(column + at);
+    const rows = x + (at << 3);
+    a = f32x4.add(a, f32x4.mul(v128.load(rows), v));
+    b = f32x4.add(b, f32x4.mul(v128.load(rows, 16), v));
+    c = f32x4.add(c, f32x4.mul(v128.load(rows, 32), v));
+    d = f32x4.add(d, f32x4.mul(v128.load(rows, 48), v));
+    e = f32x4.add(e, f32x4.mul(v128.load(rows, 64), v));
+    f = f32x4.add(f, f32x4.mul(v128.load(rows, 80), v));
+    g = f32x4.add(g, f32x4.mul(v128.load(rows, 96), v));
+    h = f32x4.add(h, f32x4.mul(v128.load(rows, 112), v));
+  }
+  let ao = f32x4.splat(0);
+  let bo = f32x4.splat(0);
+  let co = f32x4.splat(0);
+  let d2 = f32x4.splat(0);
+  let eo = f32x4.splat(0);
+  let fo = f32x4.splat(0);
+  let go = f32x4.splat(0);
+  let ho = f32x4.splat(0);
+  for (let at: usize = 0; at < steps; at += STEP) {
+    const v = v128.load(column + at, 16);
+    const rows = x + (at << 3);
+    ao = f32x4.add(ao, f32x4.mul(v128.load(rows, 128), v));
+    bo = f32x4.add(bo, f32x4.mul(v128.load(rows, 144), v));
+    co = f32x4.add(co, f32x4.mul(v128.load(rows, 160), v));
+    d2 = f32x4.add(d2, f32x4.mul(v128.load(rows, 176), v));
+    eo = f32x4.add(eo, f32x4.mul(v128.load(rows, 192), v));
+    fo = f32x4.add(fo, f32x4.mul(v128.load(rows, 208), v));
+    go = f32x4.add(go, f32x4.mul(v128.load(rows, 224), v));
+    ho = f32x4.add(ho, f32x4.mul(v128.load(rows, 240), v));
+  }
+  let sums = laneSums(
+    f32x4.add(a, ao),
+    f32x4.add(b, bo),
+    f32x4.add(c, co),
+    f32x4.add(d, d2),
+  );
+  let others = laneSums(
+    f32x4.add(e, eo),
+    f32x4.add(f, fo),
+    f32x4.add(g, go),
+    f32x4.add(h, ho),
+  );
+  for (let at = whole; at < rowBytes; at += 4) {
+    const weight = v128.load32_splat(column + at);
+    sums = f32x4.add(sums, f32x4.mul(v128.load(x + (at << 3)), weight));
+    others = f32x4.add(others, f32x4.mul(v128.load(x + (at << 3), 16), weight));
+  }
+  storeLanes(y, yBytes, sums, true);
+  storeLanes(y + 4 * yBytes, yBytes, others, rows > 7);
+}
+
+/**
+ * Two columns of four rows: eight sums are what registers hold, so even and odd vectors are added up one after the other.
+ * Steps are not written out several times: V8 brings all loads of a block to its begin, and then has too few registers.
+ */
+function fourRows(
+  x: usize,
+  first: usize,
+  second: usize,
+  y: usize,
+  z: usize,
+  rowBytes: usize,
+  yBytes: usize,
+  isWhole: bool,
+): void {
+  const steps: usize = rowBytes & ~(STEP - 1);
+  const whole: usize = rowBytes & ~(<usize>15);
   let a0 = f32x4.splat(0);
   let a1 = f32x4.splat(0);
   let b0 = f32x4.splat(0);
@@ -104,35 +291,20 @@ function fourRows(x: usize, first: usize, y: usize, rowBytes: usize, yBytes: usi
   let c1 = f32x4.splat(0);
   let d0 = f32x4.splat(0);
   let d1 = f32x4.splat(0);
-  for (let at: usize = 0; at < steps; at += STEP) {
+  for (let at: usize = 0; at < whole; at += STEP) {
     const v = v128.load(first + at);
     const u = v128.load(second + at);
-    let row = v128.load(x + at);
+    const rows = x + (at << 2);
+    let row = v128.load(rows);
     a0 = f32x4.add(a0, f32x4.mul(row, v));
     a1 = f32x4.add(a1, f32x4.mul(row, u));
-    row = v128.load(x1 + at);
+    row = v128.load(rows, 16);
     b0 = f32x4.add(b0, f32x4.mul(row, v));
     b1 = f32x4.add(b1, f32x4.mul(row, u));
-    row = v128.load(x2 + at);
+    row = v128.load(rows, 32);
     c0 = f32x4.add(c0, f32x4.mul(row, v));
     c1 = f32x4.add(c1, f32x4.mul(row, u));
-    row = v128.load(x3 + at);
-    d0 = f32x4.add(d0, f32x4.mul(row, v));
-    d1 = f32x4.add(d1, f32x4.mul(row, u));
-  }
-  if (steps < whole) {
-    const v = v128.load(first + steps);
-    const u = v128.load(second + steps);
-    let row = v128.load(x + steps);
-    a0 = f32x4.add(a0, f32x4.mul(row, v));
-    a1 = f32x4.add(a1, f32x4.mul(row, u));
-    row = v128.load(x1 + steps);
-    b0 = f32x4.add(b0, f32x4.mul(row, v));
-    b1 = f32x4.add(b1, f32x4.mul(row, u));
-    row = v128.load(x2 + steps);
-    c0 = f32x4.add(c0, f32x4.mul(row, v));
-    c1 = f32x4.add(c1, f32x4.mul(row, u));
-    row = v128.load(x3 + steps);
+    row = v128.load(rows, 48);
     d0 = f32x4.add(d0, f32x4.mul(row, v));
     d1 = f32x4.add(d1, f32x4.mul(row, u));
   }
@@ -144,30 +316,53 @@ function fourRows(x: usize, first: usize, y: usize, rowBytes: usize, yBytes: usi
   let co1 = f32x4.splat(0);
   let do0 = f32x4.splat(0);
   let do1 = f32x4.splat(0);
-  for (let at: usize = 16; at < steps; at += STEP) {
-    const v = v128.load(first + at);
-    const u = v128.load(second + at);
-    let row = v128.load(x + at);
+  for (let at: usize = 0; at < steps; at += STEP) {
+    const v = v128.load(first + at, 16);
+    const u = v128.load(second + at, 16);
+    const rows = x + (at << 2);
+    let row = v128.load(rows, 64);
     ao0 = f32x4.add(ao0, f32x4.mul(row, v));
     ao1 = f32x4.add(ao1, f32x4.mul(row, u));
-    row = v128.load(x1 + at);
+    row = v128.load(rows, 80);
     bo0 = f32x4.add(bo0, f32x4.mul(row, v));
     bo1 = f32x4.add(bo1, f32x4.mul(row, u));
-    row = v128.load(x2 + at);
+    row = v128.load(rows, 96);
     co0 = f32x4.add(co0, f32x4.mul(row, v));
     co1 = f32x4.add(co1, f32x4.mul(row, u));
-    row = v128.load(x3 + at);
+    row = v128.load(rows, 112);
     do0 = f32x4.add(do0, f32x4.mul(row, v));
     do1 = f32x4.add(do1, f32x4.mul(row, u));
   }
-  store<f32>(y, withRest(laneSum(f32x4.add(a0, ao0)), x, first, whole, rowBytes));
-  store<f32>(y, withRest(laneSum(f32x4.add(a1, ao1)), x, second, whole, rowBytes), 4);
-  store<f32>(y + yBytes, withRest(laneSum(f32x4.add(b0, bo0)), x1, first, whole, rowBytes));
-  store<f32>(y + yBytes, withRest(laneSum(f32x4.add(b1, bo1)), x1, second, whole, rowBytes), 4);
-  store<f32>(y + 2 * yBytes, withRest(laneSum(f32x4.add(c0, co0)), x2, first, whole, rowBytes));
-  store<f32>(y + 2 * yBytes, withRest(laneSum(f32x4.add(c1, co1)), x2, second, whole, rowBytes), 4);
-  store<f32>(y + 3 * yBytes, withRest(laneSum(f32x4.add(d0, do0)), x3, first, whole, rowBytes));
-  store<f32>(y + 3 * yBytes, withRest(laneSum(f32x4.add(d1, do1)), x3, second, whole, rowBytes), 4);
+  // A lane a row.
+  let sums = laneSums(
+    f32x4.add(a0, ao0),
+    f32x4.add(b0, bo0),
+    f32x4.add(c0, co0),
+    f32x4.add(d0, do0),
+  );
+  let others = laneSums(
+    f32x4.add(a1, ao1),
+    f32x4.add(b1, bo1),
+    f32x4.add(c1, co1),
+    f32x4.add(d1, do1),
+  );
+  for (let at = whole; at < rowBytes; at += 4) {
+    const rest = v128.load(x + (at << 2));
+    sums = f32x4.add(sums, f32x4.mul(rest, v128.load32_splat(first + at)));
+    others = f32x4.add(others, f32x4.mul(rest, v128.load32_splat(second + at)));
+  }
+  storeLanes(y, yBytes, sums, isWhole);
+  storeLanes(z, yBytes, others, isWhole);
+}
+
+/** Three or four lanes, a row each. */
+// @ts-ignore: decorator
+@inline
+function storeLanes(y: usize, yBytes: usize, lanes: v128, isWhole: bool): void {
+  v128.store32_lane(y, lanes, 0);
+  v128.store32_lane(y + yBytes, lanes, 1);
+  v128.store32_lane(y + 2 * yBytes, lanes, 2);
+  if (isWhole) v128.store32_lane(y + 3 * yBytes, lanes, 3);
 }
 
 /**

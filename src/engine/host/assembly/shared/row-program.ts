@@ -2,7 +2,7 @@
 // attention are cut into chunks that threads take from each other, and their results are shared; what stands between
 // them is small, so each thread computes it for itself, in memory of its own.
 import { attendHead, AttentionHead } from "./attention";
-import { productByColumns, productByRows } from "./products";
+import { productByColumns, productByRows, rowsInTiles } from "./products";
 import { productOf16, productOfCodes, takeStoredRows, wholeNumbers } from "./stored-products";
 import {
   applyBinary,
@@ -36,6 +36,7 @@ const WHOLE_NUMBERS: u32 = 13;
 const PRODUCT_OF_16: u32 = 14;
 const PRODUCT_OF_CODES: u32 = 15;
 const TAKE_STORED_ROWS: u32 = 16;
+const ROWS_IN_TILES: u32 = 17;
 
 /** The state that threads share, words in lines of their own: chunks done, an error; then a byte a chunk, 1 once taken. */
 const DONE: usize = 0;
@@ -196,7 +197,7 @@ function run(code: u32, chunk: u32, state: usize): void {
     case PRODUCT: {
       const first = chunk * word(9);
       const last = min(word(8), first + word(9));
-      productByRows(at(3), at(4), at(5), word(6), word(7), word(8), first, last);
+      productByRows(at(3), at(4), at(5), word(6), word(7), word(8), first, last, at(10));
       break;
     }
     case PRODUCT_COLUMNS: {
@@ -214,7 +215,19 @@ function run(code: u32, chunk: u32, state: usize): void {
     case PRODUCT_OF_16: {
       const first = chunk * word(9);
       const last = min(word(8), first + word(9));
-      productOf16(at(3), at(4), at(5), word(6), word(7), word(8), first, last, word(10));
+      productOf16(
+        at(3),
+        at(4),
+        at(5),
+        word(6),
+        word(7),
+        word(8),
+        first,
+        last,
+        word(10),
+        at(11),
+        at(12),
+      );
       break;
     }
     case PRODUCT_OF_CODES: {
@@ -257,6 +270,9 @@ function run(code: u32, chunk: u32, state: usize): void {
         )
       )
         atomic.store<u32>(state + ERROR, word(9));
+      break;
+    case ROWS_IN_TILES:
+      rowsInTiles(at(3), at(4), word(5), word(6));
       break;
     default:
       unreachable();

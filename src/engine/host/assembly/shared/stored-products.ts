@@ -1,4 +1,5 @@
 // Rows times a matrix that stands as 16-bit floats or as codes in groups, read as it stands.
+import { columnsOfTiles, rowsOfTiles } from "./products";
 import { laneSum } from "./vectors";
 
 /** Types of 16-bit patterns and of scales, as engine/cpu/rows/stored.ts numbers them. */
@@ -42,8 +43,73 @@ function numberAt(type: u32, start: usize, index: u32): f32 {
   return reinterpret<f32>(bits << 16);
 }
 
-/** As `productByRows` of what the 16-bit patterns w [columns, depth] stand for, to the same bits. */
+/** Numbers that 16-bit patterns stand for, as fp32; `count` of them. */
+function singlesOf(type: u32, from: usize, to: usize, count: u32): void {
+  const bytes: usize = (<usize>count) << 1;
+  const steps: usize = bytes & ~(<usize>15);
+  let at: usize = 0;
+  if (type == FP16) {
+    let peaks = i16x8.splat(0);
+    for (; at < steps; at += 16) {
+      const bits = v128.load(from + at);
+      peaks = i16x8.max_u(peaks, v128.and(bits, i16x8.splat(0x7fff)));
+      v128.store(to + 2 * at, finiteSingles(i32x4.extend_low_i16x8_s(bits)));
+      v128.store(to + 2 * at, finiteSingles(i32x4.extend_high_i16x8_s(bits)), 16);
+    }
+    // Some number is infinite or none.
+    if (v128.any_true(i16x8.ge_u(peaks, i16x8.splat(0x7c00)))) at = 0;
+  }
+  for (; at < steps; at += 8) v128.store(to + 2 * at, fourOf(type, from + at));
+  for (; at < bytes; at += 2) store<f32>(to + 2 * at, numberAt(type, from, <u32>(at >> 1)));
+}
+
+/**
+ * As `productByRows` of what the 16-bit patterns w [columns, depth] stand for, to the same bits. `room`: for two columns of
+ * numbers, which are read by all rows in tiles.
+ */
 export function productOf16(
+  x: usize,
+  w: usize,
+  y: usize,
+  rows: u32,
+  depth: u32,
+  stride: u32,
+  first: u32,
+  last: u32,
+  type: u32,
+  tiles: usize,
+  room: usize,
+): void {
+  const rowBytes: usize = (<usize>depth) << 2;
+  const yBytes: usize = (<usize>stride) << 2;
+  let left: u32 = 0;
+  if (tiles != 0) {
+    left = rowsOfTiles(rows);
+    for (let n = first; n < last; n += 2) {
+      const second = min(n + 1, last - 1);
+      singlesOf(type, w + <usize>n * (rowBytes >> 1), room, depth);
+      singlesOf(type, w + <usize>second * (rowBytes >> 1), room + rowBytes, depth);
+      const target = y + ((<usize>n) << 2);
+      const next = y + ((<usize>second) << 2);
+      columnsOfTiles(tiles, rows, depth, room, target, next, yBytes);
+    }
+  }
+  if (left < rows)
+    rowsOf16(
+      x + <usize>left * rowBytes,
+      w,
+      y + <usize>left * yBytes,
+      rows - left,
+      depth,
+      stride,
+      first,
+      last,
+      type,
+    );
+}
+
+/** One row after the other, each weight read as it stands. */
+function rowsOf16(
   x: usize,
   w: usize,
   y: usize,
@@ -197,11 +263,11 @@ function groupFactors(
   groups: u32,
   zeroPoint: f32,
 ): f32 {
-  const fours = groups & ~3;
+  const tiles = groups & ~3;
   let added = f32x4.splat(0);
   const zero = f32x4.splat(zeroPoint);
   let g: u32 = 0;
-  for (; g < fours; g += 4) {
+  for (; g < tiles; g += 4) {
     const at: usize = (<usize>g) << 2;
     const scale = vectorAt(type, scales, start + g);
     v128.store(factors + at, f32x4.mul(scale, v128.load(steps + at)));
