@@ -1,4 +1,5 @@
 import { bfloat16ToFloat32, float32ToBfloat16 } from "../util/bfloat16.ts";
+import type { ByteSource } from "../util/byte-source.ts";
 import { float16ToFloat32, float32ToFloat16 } from "../util/float16.ts";
 
 /** Element types weights are stored in, by safetensors' names. */
@@ -21,6 +22,12 @@ export function decodeFloats(bytes: Uint8Array, type: StoredFloat, target: Float
       bfloat16ToFloat32(halfWords(bytes), target);
       break;
   }
+}
+
+/** Fills `target` from fp32 numbers at `offset` of a file, without a copy between. */
+export function readFloats(source: ByteSource, offset: number, target: Float32Array): void {
+  const { buffer, byteOffset, byteLength } = target;
+  source.readInto(offset, new Uint8Array(buffer, byteOffset, byteLength));
 }
 
 /** The stored bytes of some numbers, little-endian. */

@@ -3,7 +3,8 @@ import type { ModelConfig } from "./config.ts";
 import { parseModelConfig } from "./config-json.ts";
 import { ModelError } from "./errors.ts";
 import { pairedRow } from "./gguf/gguf-names.ts";
-import { readRows } from "./weight-source.ts";
+import { readFloats } from "./float-conversion.ts";
+import { headReader } from "./weight-source.ts";
 import type { StoredWeight, WeightSource } from "./weight-source.ts";
 import { withFileSource, openedFile } from "../util/byte-source.ts";
 
@@ -127,20 +128,17 @@ function placed(source: ByteSource, header: Header): Placed {
       const read =
         pairedHeads === undefined
           ? plain
-          : (start: number, numbers: Float32Array): void =>
-              readRows(start, numbers, columns, (row, from, part) =>
-                plain(pairedRow(row, rows, pairedHeads) * columns + from, part),
-              );
+          : headReader(
+              { columns, headRows: rows / pairedHeads },
+              (row) => pairedRow(row, rows, pairedHeads),
+              plain,
+            );
       const type = isPacked ? `int8 in groups of ${header.groupSize}` : "F32";
       if (name !== "") weights.set(name, { name, shape, type, read });
       offset += byteLength;
     }
   }
   return { weights, byteLength: offset };
-}
-
-function readFloats(source: ByteSource, offset: number, numbers: Float32Array): void {
-  source.readInto(offset, new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength));
 }
 
 function readGroups(

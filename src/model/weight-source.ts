@@ -50,6 +50,35 @@ export function readRows(
   }
 }
 
+/**
+ * Reads a matrix [rows, columns] of which every head's rows stand in another order: heads that are wanted whole are read
+ * at once. `placeOf`: where a row of the weight stands in the file, within its head.
+ */
+export function headReader(
+  { columns, headRows }: { readonly columns: number; readonly headRows: number },
+  placeOf: (row: number) => number,
+  read: (start: number, numbers: Float32Array) => void,
+): (start: number, numbers: Float32Array) => void {
+  const headLength = headRows * columns;
+  return (start, numbers) => {
+    if (start % headLength !== 0 || numbers.length % headLength !== 0) {
+      readRows(start, numbers, columns, (row, from, part) =>
+        read(placeOf(row) * columns + from, part),
+      );
+      return;
+    }
+    const stored = new Float32Array(headLength);
+    for (let done = 0; done < numbers.length; done += headLength) {
+      const first = (start + done) / columns;
+      read(start + done, stored);
+      for (let row = 0; row < headRows; row++) {
+        const from = (placeOf(first + row) - first) * columns;
+        numbers.set(stored.subarray(from, from + columns), done + row * columns);
+      }
+    }
+  };
+}
+
 /** Closes several sources, for a layout of several files. */
 export function closeAll(sources: Iterable<ByteSource>): void {
   for (const source of sources) source.close();

@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
-import { delimiter } from "node:path";
+import { accessSync, constants } from "node:fs";
+import { delimiter, join, sep } from "node:path";
 
 /** What a command printed; where it failed also why. Text is what came before the failure. */
 export type CommandResult =
@@ -23,6 +24,25 @@ export function commandEnvironment(): NodeJS.ProcessEnv {
     PATH: [process.env["PATH"], ...SYSTEM_FOLDERS].filter(Boolean).join(delimiter),
     LC_ALL: "C",
   };
+}
+
+/**
+ * Whether a command is there to be run. A process that is made to find out that it is not costs milliseconds, the more
+ * the larger this one is.
+ */
+export function hasCommand(name: string): boolean {
+  if (name.includes(sep)) return isRunnable(name);
+  const folders = commandEnvironment()["PATH"]?.split(delimiter) ?? [];
+  return folders.some((folder) => isRunnable(join(folder, name)));
+}
+
+function isRunnable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Runs a command of the system to its end, without a shell, in bounded time and memory. Never throws. */

@@ -13,6 +13,8 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { generateFromFolder } from "../../src/generate/from-folder.ts";
 import { GGML_TYPES } from "../../src/model/gguf/ggml-types.ts";
+import { pairedRow } from "../../src/model/gguf/gguf-names.ts";
+import { headReader } from "../../src/model/weight-source.ts";
 import { readGguf } from "../../src/model/gguf/gguf-file.ts";
 import { parseModelConfig, readModelConfig } from "../../src/model/index.ts";
 import { exportModel } from "../../src/runs/export-model.ts";
@@ -164,6 +166,35 @@ describe("GGUF", () => {
     bytes.writeUInt32LE(6, at);
     writeFileSync(path, bytes);
     expect(() => forwardLogits(path, [1])).toThrow(/stored as Q5_0; F32, F16, Q4_0, Q8_0/);
+  });
+});
+
+describe("rows that stand in another order in their heads", () => {
+  it("are the same numbers, read at once or in pieces that begin and end anywhere", () => {
+    const [rows, columns, headCount] = [24, 5, 3];
+    const placeOf = (row: number): number => pairedRow(row, rows, headCount);
+    const stored = Float32Array.from({ length: rows * columns }, (_, index) => index);
+    const expected = Float32Array.from(stored, (_, index) => {
+      const row = Math.floor(index / columns);
+      return placeOf(row) * columns + (index % columns);
+    });
+    let reads = 0;
+    const read = headReader({ columns, headRows: rows / headCount }, placeOf, (start, numbers) => {
+      reads++;
+      numbers.set(stored.subarray(start, start + numbers.length));
+    });
+    for (let start = 0; start < expected.length; start += 7) {
+      for (let end = start + 1; end <= expected.length; end += 3) {
+        const numbers = new Float32Array(end - start);
+        read(start, numbers);
+        expect(numbers).toEqual(expected.slice(start, end));
+      }
+    }
+    reads = 0;
+    const whole = new Float32Array(expected.length);
+    read(0, whole);
+    expect(whole).toEqual(expected);
+    expect(reads).toBe(headCount);
   });
 });
 

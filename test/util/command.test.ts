@@ -1,5 +1,7 @@
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { cleanLine, commandEnvironment, runCommand } from "../../src/util/command.ts";
+import { cleanLine, commandEnvironment, hasCommand, runCommand } from "../../src/util/command.ts";
 
 /** Node itself as a command of the system. */
 const node = (script: string, options = {}) =>
@@ -31,6 +33,15 @@ describe("commands of the system", () => {
     expect(hung.ok || hung.reason).toContain("did not end within 0.3 s");
     const loud = await node("process.stdout.write('x'.repeat(10_000))", { maximumBytes: 100 });
     expect(loud.ok || loud.reason).toContain("printed too much");
+  });
+
+  it("are known to be there without being run, on the path or by a path of their own", () => {
+    const found = spawnSync("/bin/sh", ["-c", "command -v node"], { encoding: "utf8" });
+    expect(hasCommand("node")).toBe(found.status === 0);
+    expect(hasCommand(process.execPath)).toBe(true);
+    expect(hasCommand("anecdote-has-no-such-command")).toBe(false);
+    // A file that cannot be run.
+    expect(hasCommand(fileURLToPath(import.meta.url))).toBe(false);
   });
 
   it("lines of others are cut and cleaned", () => {

@@ -15,24 +15,24 @@ interface ValueRow {
   /** The fewest that one takes. */
   readonly byteLength: number;
   /** Of its bytes; a text and a list are no single value. */
-  readonly read?: (bytes: Buffer) => number | boolean | bigint;
+  readonly read?: (bytes: Buffer, at?: number) => number | boolean | bigint;
 }
 
 /** Types of metadata values, by number. */
 const VALUES = [
-  { name: "uint8", byteLength: 1, read: (bytes) => bytes.readUInt8() },
-  { name: "int8", byteLength: 1, read: (bytes) => bytes.readInt8() },
-  { name: "uint16", byteLength: 2, read: (bytes) => bytes.readUInt16LE() },
-  { name: "int16", byteLength: 2, read: (bytes) => bytes.readInt16LE() },
-  { name: "uint32", byteLength: 4, read: (bytes) => bytes.readUInt32LE() },
-  { name: "int32", byteLength: 4, read: (bytes) => bytes.readInt32LE() },
-  { name: "float32", byteLength: 4, read: (bytes) => bytes.readFloatLE() },
-  { name: "bool", byteLength: 1, read: (bytes) => bytes.readUInt8() !== 0 },
+  { name: "uint8", byteLength: 1, read: (bytes, at) => bytes.readUInt8(at) },
+  { name: "int8", byteLength: 1, read: (bytes, at) => bytes.readInt8(at) },
+  { name: "uint16", byteLength: 2, read: (bytes, at) => bytes.readUInt16LE(at) },
+  { name: "int16", byteLength: 2, read: (bytes, at) => bytes.readInt16LE(at) },
+  { name: "uint32", byteLength: 4, read: (bytes, at) => bytes.readUInt32LE(at) },
+  { name: "int32", byteLength: 4, read: (bytes, at) => bytes.readInt32LE(at) },
+  { name: "float32", byteLength: 4, read: (bytes, at) => bytes.readFloatLE(at) },
+  { name: "bool", byteLength: 1, read: (bytes, at) => bytes.readUInt8(at) !== 0 },
   { name: "string", byteLength: 8 },
   { name: "array", byteLength: 12 },
-  { name: "uint64", byteLength: 8, read: (bytes) => bytes.readBigUInt64LE() },
-  { name: "int64", byteLength: 8, read: (bytes) => bytes.readBigInt64LE() },
-  { name: "float64", byteLength: 8, read: (bytes) => bytes.readDoubleLE() },
+  { name: "uint64", byteLength: 8, read: (bytes, at) => bytes.readBigUInt64LE(at) },
+  { name: "int64", byteLength: 8, read: (bytes, at) => bytes.readBigInt64LE(at) },
+  { name: "float64", byteLength: 8, read: (bytes, at) => bytes.readDoubleLE(at) },
 ] as const satisfies readonly ValueRow[];
 export const VALUE_TYPES = VALUES.map(({ name }) => name);
 export type GgufValueType = (typeof VALUES)[number]["name"];
@@ -56,11 +56,18 @@ export interface GgufTensor {
   readonly byteLength: number;
 }
 
+/** Metadata by key. A list is read when it is asked for, while the file is open: vocabularies are most of a header. */
+export interface GgufValues {
+  has(key: string): boolean;
+  get(key: string): GgufValue | undefined;
+  keys(): Iterable<string>;
+}
+
 /** The header of a GGUF file; the tensors stay in it. */
 export interface GgufFile {
   readonly source: ByteSource;
   readonly version: number;
-  readonly metadata: ReadonlyMap<string, GgufValue>;
+  readonly metadata: GgufValues;
   readonly tensors: ReadonlyMap<string, GgufTensor>;
 }
 
@@ -68,11 +75,16 @@ const LARGEST_KEY = 65_535;
 const LARGEST_TENSOR_NAME = 1_024;
 const WINDOW = 1 << 20;
 
+function bytesOf(source: ByteSource, start: number, length: number): Buffer<ArrayBufferLike> {
+  const bytes = source.read(start, length);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
 /** Reads numbers one after the other, and never beyond the end. */
 class Cursor {
   position = 0;
   readonly #source: ByteSource;
-  #window = Buffer.alloc(0);
+  #window: Buffer<ArrayBufferLike> = Buffer.alloc(0);
   #windowStart = 0;
 
   constructor(source: ByteSource) {
@@ -98,7 +110,7 @@ class Cursor {
     const start = this.position - this.#windowStart;
     if (start < 0 || start + byteLength > this.#window.length) {
       const length = Math.min(this.left, Math.max(byteLength, WINDOW));
-      this.#window = Buffer.from(this.#source.read(this.position, length));
+      this.#window = bytesOf(this.#source, this.position, length);
       this.#windowStart = this.position;
     }
     const from = this.position - this.#windowStart;
@@ -126,6 +138,31 @@ class Cursor {
   scalar({ byteLength, read }: ValueRow, what: string): number | boolean | string | bigint {
     return read === undefined ? this.string(what) : read(this.take(byteLength, what));
   }
+
+  /** Goes past bytes that nobody has to see yet. */
+  skip(byteLength: number, what: string): void {
+    if (byteLength > this.left) this.take(byteLength, what);
+    this.position += byteLength;
+  }
+
+  /** Goes past texts, each behind its length, which must end within the file. */
+  skipTexts(count: number, what: string): void {
+    for (let index = 0; index < count; index++) {
+      const start = this.position - this.#windowStart;
+      const isInWindow = start >= 0 && start + 8 <= this.#window.length;
+      const length =
+        isInWindow && this.#window.readUInt32LE(start + 4) === 0
+          ? this.#window.readUInt32LE(start)
+          : undefined;
+      if (length === undefined || length > this.left - 8) {
+        // At the end of a window, or a claim that cannot be true.
+        this.skip(
+          this.u64(`the length of member ${index} of ${what}`),
+          `member ${index} of ${what}`,
+        );
+      } else this.position += 8 + length;
+    }
+  }
 }
 
 function valueType(cursor: Cursor, what: string): ValueRow {
@@ -133,23 +170,48 @@ function valueType(cursor: Cursor, what: string): ValueRow {
   return VALUES[number] ?? cursor.fail(`${what} is of the unknown type ${number}`);
 }
 
-function readValue(cursor: Cursor, key: string): GgufValue {
+/** A value, or how to read it: the length of a list is checked, its members are left where they are. */
+function readValue(cursor: Cursor, source: ByteSource, key: string): () => GgufValue {
   const what = `metadata "${key}"`;
   const type = valueType(cursor, what);
-  if (type.name !== "array") return cursor.scalar(type, what);
+  if (type.name !== "array") {
+    const value = cursor.scalar(type, what);
+    return () => value;
+  }
   const memberType = valueType(cursor, `members of ${what}`);
   const count = cursor.u64(`the number of members of ${what}`);
   if (count * memberType.byteLength > cursor.left)
     cursor.fail(`${what} claims ${count} members, the file has ${cursor.left} bytes left`);
   if (memberType.name === "array") cursor.fail(`${what} is an array of arrays, which is not read`);
-  const members: (number | boolean | string | bigint)[] = [];
-  for (let index = 0; index < count; index++)
-    members.push(cursor.scalar(memberType, `member ${index} of ${what}`));
-  // Wide members are counts and ids, which numbers hold.
-  return members.map((member) => (typeof member === "bigint" ? Number(member) : member)) as
-    | readonly string[]
-    | readonly number[]
-    | readonly boolean[];
+  const start = cursor.position;
+  if (memberType.read === undefined) cursor.skipTexts(count, what);
+  else cursor.skip(count * memberType.byteLength, what);
+  const byteLength = cursor.position - start;
+  let list: GgufValue | undefined;
+  return () => {
+    list ??= listOf(bytesOf(source, start, byteLength), memberType, count);
+    return list;
+  };
+}
+
+/** The members of a list whose lengths are checked. */
+function listOf(bytes: Buffer, { byteLength, read }: ValueRow, count: number): GgufValue {
+  if (read === undefined) {
+    const texts: string[] = [];
+    for (let at = 0; texts.length < count;) {
+      const end = at + 8 + bytes.readUInt32LE(at);
+      texts.push(bytes.toString("utf8", at + 8, end));
+      at = end;
+    }
+    return texts;
+  }
+  const members: (number | boolean)[] = [];
+  for (let at = 0; at < count * byteLength; at += byteLength) {
+    const member = read(bytes, at);
+    // Wide members are counts and ids, which numbers hold.
+    members.push(typeof member === "bigint" ? Number(member) : member);
+  }
+  return members as readonly number[] | readonly boolean[];
 }
 
 /** A tensor as the header has it: where the tensors begin is not known yet. */
@@ -204,11 +266,16 @@ export function readGguf(source: ByteSource): GgufFile {
       `the header claims ${tensorCount} tensors and ${pairCount} metadata values, the file has ${cursor.left} bytes left`,
     );
   }
-  const metadata = new Map<string, GgufValue>();
+  const values = new Map<string, () => GgufValue>();
+  const metadata: GgufValues = {
+    has: (key) => values.has(key),
+    get: (key) => values.get(key)?.(),
+    keys: () => values.keys(),
+  };
   for (let index = 0; index < pairCount; index++) {
     const key = cursor.string(`the name of metadata value ${index}`, LARGEST_KEY);
-    if (metadata.has(key)) cursor.fail(`metadata "${key}" stands twice`);
-    metadata.set(key, readValue(cursor, key));
+    if (values.has(key)) cursor.fail(`metadata "${key}" stands twice`);
+    values.set(key, readValue(cursor, source, key));
   }
   const entries: Entry[] = [];
   for (let index = 0; index < tensorCount; index++) entries.push(readEntry(cursor));

@@ -1,6 +1,7 @@
 import { ModelError } from "../errors.ts";
 import type { ModelConfig } from "../config.ts";
-import { readRows } from "../weight-source.ts";
+import { readFloats } from "../float-conversion.ts";
+import { headReader } from "../weight-source.ts";
 import type { PackedTensor, StoredWeight, WeightSource } from "../weight-source.ts";
 import { packedStorage, unpackBlocks } from "./packed-blocks.ts";
 import { storedPart } from "../../plan/stored-numbers.ts";
@@ -58,10 +59,11 @@ function storedWeight(
       return {
         ...stored,
         ...packedOf(file, tensor, (row) => pairedRow(row, rows, change.headCount)),
-        read: (start, numbers) =>
-          readRows(start, numbers, width, (row, from, part) =>
-            plain(pairedRow(row, rows, change.headCount) * width + from, part),
-          ),
+        read: headReader(
+          { columns: width, headRows: rows / change.headCount },
+          (row) => pairedRow(row, rows, change.headCount),
+          plain,
+        ),
       };
     }
     case "transposed": {
@@ -122,6 +124,10 @@ function readNumbers(
       `${source.name}: "${name}" is stored as ${type.name}; ${READ_TYPES.join(", ")} are read`,
       { remedy: "Take the model's file of another quantization, such as Q8_0 or Q4_K_M." },
     );
+  }
+  if (type.name === "F32") {
+    readFloats(source, offset + 4 * start, numbers);
+    return;
   }
   const bytes = source.read(
     offset + (start / blockSize) * blockBytes,

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import type { Socket } from "node:net";
-import { cleanLine, commandEnvironment } from "../../util/command.ts";
+import { cleanLine, commandEnvironment, hasCommand } from "../../util/command.ts";
 import { messageOf } from "../../util/errors.ts";
 import type { MeterName, PowerSink, PowerSource } from "./meter.ts";
 
@@ -36,6 +36,16 @@ function endAll(): void {
 
 function watch(spec: ChildCommand, sink: PowerSink, intervalMs: number): () => void {
   const [command, ...operands] = spec.command(intervalMs);
+  if (!hasCommand(command)) {
+    let isWanted = true;
+    // Not before whoever opens it knows that it is open.
+    process.nextTick(() => {
+      if (isWanted) sink.fail(`there is no ${command} on this machine`);
+    });
+    return () => {
+      isWanted = false;
+    };
+  }
   const child = spawn(command, operands, {
     stdio: ["ignore", "pipe", "pipe"],
     detached: spec.ownGroup,
