@@ -5,7 +5,6 @@
 // Types are not checked here (npm run types does that): whoever starts a clone waits for as little as possible. For
 // the same reason the bin builds the bundle alone, without the simulator's kernels, which the simulator asks for when
 // it first runs.
-import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   copyFileSync,
@@ -20,7 +19,7 @@ import {
 } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, sep } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { buildPage, isPageStale } from "./build-page.mjs";
@@ -36,13 +35,22 @@ const STAMPS = {
 const LOCK = join(root, "dist", ".building");
 const LOCK_LIMIT_MS = 15 * 60_000;
 
-function* files(folder) {
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) yield* files(path);
-    else yield path;
+/**
+ * Every file below a folder, with when it was written. The bin asks before every command of a checkout: one question
+ * to the system for each name, and paths joined by hand, take a third of the time.
+ */
+function filesIn(folder, found = []) {
+  for (const name of readdirSync(folder)) {
+    const path = `${folder}${sep}${name}`;
+    const status = statSync(path, { throwIfNoEntry: false });
+    if (status === undefined) continue;
+    if (status.isDirectory()) filesIn(path, found);
+    else found.push({ path, mtimeMs: status.mtimeMs });
   }
+  return found;
 }
+
+const pathsIn = (folder) => filesIn(folder).map(({ path }) => path);
 
 function newest(paths) {
   let newestMs = 0;
@@ -51,8 +59,9 @@ function newest(paths) {
 }
 
 /** Runs a command of a package; what it prints goes to stderr, since stdout is the caller's. */
-function run(command, args) {
-  return new Promise((resolve, reject) => {
+async function run(command, args) {
+  const { spawn } = await import("node:child_process");
+  await new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [command, ...args], {
       cwd: root,
       stdio: ["ignore", 2, 2],
@@ -77,19 +86,17 @@ function binOf(packageName, binName) {
 }
 
 /** The list of every file under src/: a deleted or added source also makes dist/ stale. */
-const sourceList = () =>
-  [...files(join(root, "src"))].map((path) => path.slice(root.length + 1)).sort();
+function sourceList() {
+  const found = filesIn(join(root, "src"));
+  const paths = found.map(({ path }) => path.slice(root.length + 1)).sort();
+  return { paths, newestMs: found.reduce((most, { mtimeMs }) => Math.max(most, mtimeMs), 0) };
+}
 
 /** Outputs older than their sources. `want`: "all", "use" for what the bin loads, or "kernels" alone. */
-function staleOutputs(sources, want) {
+function staleOutputs({ paths: sources, newestMs: newestSourceMs }, want) {
   if (want === "kernels") return [];
-  const inputs = [
-    ...sources.map((path) => join(root, path)),
-    ...["tsconfig.json", "package.json", "scripts/build.mjs", "scripts/bundle.mjs"].map((path) =>
-      join(root, path),
-    ),
-  ];
-  const newestMs = newest(inputs);
+  const inputs = ["tsconfig.json", "package.json", "scripts/build.mjs", "scripts/bundle.mjs"];
+  const newestMs = Math.max(newestSourceMs, newest(inputs.map((path) => join(root, path))));
   return (want === "all" ? ["modules", "bundle"] : ["bundle"]).filter((output) => {
     const stamp = STAMPS[output];
     return (
@@ -106,7 +113,7 @@ export function isStale({ want = "all" } = {}) {
   const sources = sourceList();
   return (
     staleOutputs(sources, want).length > 0 ||
-    missingKernels(sources, want).length > 0 ||
+    missingKernels(sources.paths, want).length > 0 ||
     (want === "all" && isPageStale())
   );
 }
@@ -189,7 +196,7 @@ function kernelModules(sources) {
 function digestOf({ source, features }) {
   const shared = join(root, dirname(source), "shared");
   const hash = createHash("sha256").update(features.join());
-  for (const path of [join(root, source), ...(existsSync(shared) ? [...files(shared)].sort() : [])])
+  for (const path of [join(root, source), ...(existsSync(shared) ? pathsIn(shared).sort() : [])])
     hash.update(`\n${path.slice(root.length)}\n`).update(readFileSync(path));
   return hash.digest("hex");
 }
@@ -251,8 +258,9 @@ async function runAll(tasks) {
 
 async function compile(want, isClean) {
   const startedMs = Date.now();
-  const sources = sourceList();
-  const stale = isClean && want === "all" ? ["modules", "bundle"] : staleOutputs(sources, want);
+  const listed = sourceList();
+  const sources = listed.paths;
+  const stale = isClean && want === "all" ? ["modules", "bundle"] : staleOutputs(listed, want);
   const now = missingKernels(sources, want);
   // An outdated kernel must not be run; without it the simulator makes a new one.
   for (const { output } of missingKernels(sources, "all"))

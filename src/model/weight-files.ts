@@ -121,16 +121,18 @@ function listed(names: readonly string[]): string {
   return `${shown}${rest} ${names.length === 1 ? "is" : "are"}`;
 }
 
+const NOTHING = 0;
+
 /** The first number that is infinite or none, or -1. */
 function firstNotFinite(numbers: Float32Array): number {
   // Times zero a finite number is zero and another is none: four sums a number each, twice as quick as asking each one.
   let [first, second, third, fourth] = [0, 0, 0, 0];
   const whole = numbers.length - (numbers.length % 4);
   for (let index = 0; index < whole; index += 4) {
-    first += (numbers[index] ?? 0) * 0;
-    second += (numbers[index + 1] ?? 0) * 0;
-    third += (numbers[index + 2] ?? 0) * 0;
-    fourth += (numbers[index + 3] ?? 0) * 0;
+    first += (numbers[index] ?? 0) * NOTHING;
+    second += (numbers[index + 1] ?? 0) * NOTHING;
+    third += (numbers[index + 2] ?? 0) * NOTHING;
+    fourth += (numbers[index + 3] ?? 0) * NOTHING;
   }
   const isFinite = first + second + third + fourth === 0;
   for (let index = isFinite ? whole : 0; index < numbers.length; index++)

@@ -9,7 +9,7 @@ import { CpuPlan } from "./cpu-plan.ts";
 import type { JoinRule } from "./cpu-plan.ts";
 import { KernelPool } from "../host/kernel-pool.ts";
 import { openBindingRuntime } from "./onnx-runtime/ort-binding.ts";
-import { openNativeRuntime } from "./onnx-runtime/ort-native.ts";
+import { openRuntime } from "./onnx-runtime/late-runtime.ts";
 import { OnnxCompiler } from "./onnx-runtime/compiler.ts";
 import type { FunctionCompiler } from "./compiler.ts";
 
@@ -61,16 +61,17 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
     ...(typeof blas === "object" && { blas }),
     ...(options.profilePrefix !== undefined && { profilePrefix: options.profilePrefix }),
   };
-  const native = options.useNative === false ? "not asked for" : openNativeRuntime(runtimeOptions);
-  const runtime = typeof native === "string" ? await openBindingRuntime(runtimeOptions) : native;
-  // The binding copies every input and output: whoever wonders why it is slow finds the reason here.
-  const version =
-    typeof native === "string" ? `${runtime.version} (C interface: ${native})` : runtime.version;
-  const compilers = [...(options.compilers ?? []), new OnnxCompiler(runtime, version)];
+  const runtime =
+    options.useNative === false
+      ? await openBindingRuntime(runtimeOptions)
+      : await openRuntime(runtimeOptions);
+  const compilers = [...(options.compilers ?? []), new OnnxCompiler(runtime)];
   const description: EngineDescription = Object.freeze({
     name: "cpu",
     device: cpus()[0]?.model.trim() ?? process.arch,
-    runtime: compilers.map((compiler) => compiler.version).join(", "),
+    get runtime() {
+      return compilers.map((compiler) => compiler.version).join(", ");
+    },
     threads,
     ...(options.blas !== undefined && {
       blas: typeof blas === "string" ? `none: ${blas}` : (runtime.foreignProducts ?? noOperators),

@@ -75,7 +75,7 @@ const LARGEST_KEY = 65_535;
 const LARGEST_TENSOR_NAME = 1_024;
 const WINDOW = 1 << 20;
 
-function bytesOf(source: ByteSource, start: number, length: number): Buffer<ArrayBufferLike> {
+function bytesOf(source: ByteSource, start: number, length: number): Buffer {
   const bytes = source.read(start, length);
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
@@ -84,7 +84,7 @@ function bytesOf(source: ByteSource, start: number, length: number): Buffer<Arra
 class Cursor {
   position = 0;
   readonly #source: ByteSource;
-  #window: Buffer<ArrayBufferLike> = Buffer.alloc(0);
+  #window: Buffer = Buffer.alloc(0);
   #windowStart = 0;
 
   constructor(source: ByteSource) {

@@ -20,7 +20,6 @@ interface Session {
 
 /** Functions as graphs of ONNX Runtime: sessions by content, released when the last user leaves. */
 export class OnnxCompiler implements FunctionCompiler {
-  readonly version: string;
   readonly #runtime: GraphRuntime;
   readonly #sessions = new Map<string, Session>();
   /** Tells memories of constants apart. */
@@ -28,9 +27,12 @@ export class OnnxCompiler implements FunctionCompiler {
   #memoryCount = 0;
   #keepsRowBits: Promise<boolean> | undefined;
 
-  constructor(runtime: GraphRuntime, version: string) {
+  constructor(runtime: GraphRuntime) {
     this.#runtime = runtime;
-    this.version = version;
+  }
+
+  get version(): string {
+    return this.#runtime.version;
   }
 
   /** Tried out when it is first asked. */

@@ -16,7 +16,7 @@ export interface GraphOptions {
 
 /** A way to ONNX Runtime: its C interface, or its binding to JavaScript. */
 export interface GraphRuntime {
-  /** Names the library and its version. */
+  /** Names the library and its version, and why it is not a better one. */
   readonly version: string;
   /** Who computes the operators of `onnx/foreign-products.ts`; graphs must not have them where nobody does. */
   readonly foreignProducts: string | undefined;
