@@ -27,6 +27,8 @@ export interface ShapeSize {
   readonly bucket: number;
   /** Logits of every row of a prompt are wanted, of one sequence. */
   readonly everyRow?: boolean;
+  /** For one sequence with a short prompt: a plan without the sections of longer ones. */
+  readonly isShort?: boolean;
 }
 
 /** A row that a sequence is continued by. */

@@ -35,8 +35,8 @@ export interface DecodePlanOptions {
   readonly bucket: number;
   /** Sequences that a run of `decode` continues by a row each, B. Default 1. */
   readonly batchSize?: number;
-  /** Rows that a run of `prefill` takes, R. Plans of several sequences have no such section. */
-  readonly prefillRowCount: number;
+  /** Rows that a run of `prefill` takes, R. Without it there is no such section, nor in plans of several sequences. */
+  readonly prefillRowCount?: number;
   /** Rows that a run of `short_prefill` takes. Without it there is no such section, nor with `everyRow`. */
   readonly shortRowCount?: number;
   /** Rows that a run of `long_prefill` takes, with the same exceptions. */
@@ -78,8 +78,8 @@ export const decodeBuffers = {
  * of the training plan's, so that both may share them.
  */
 export function buildDecodePlan(options: DecodePlanOptions): Plan {
-  const { model, bucket, batchSize = 1, prefillRowCount, everyRow = false } = options;
-  const { shortRowCount, longRowCount } = options;
+  const { model, bucket, batchSize = 1, everyRow = false } = options;
+  const { prefillRowCount, shortRowCount, longRowCount } = options;
   const { config, parameters } = model;
   const isSingle = batchSize === 1;
   const plan = new PlanBuilder(
@@ -88,7 +88,7 @@ export function buildDecodePlan(options: DecodePlanOptions): Plan {
   const weights = PlanWeights.declare(plan, parameters);
   const mask = tensorType("fp32", isSingle ? [bucket] : [batchSize, bucket]);
   plan.buffer(decodeBuffers.mask, mask, "input");
-  const logitsRowCount = everyRow ? prefillRowCount : batchSize;
+  const logitsRowCount = everyRow ? (prefillRowCount ?? batchSize) : batchSize;
   const logits = tensorType("fp32", [logitsRowCount, config.vocabularySize]);
   plan.buffer(decodeBuffers.logits, logits, "output");
   const cache = tensorType("fp32", [batchSize, config.keyValueHeadCount, bucket, config.headSize]);
@@ -96,7 +96,8 @@ export function buildDecodePlan(options: DecodePlanOptions): Plan {
     plan.buffer(decodeBuffers.keyCache(layer), cache, "state");
     plan.buffer(decodeBuffers.valueCache(layer), cache, "state");
   });
-  if (isSingle) addSection(plan, weights, options, "prefill", prefillRowCount);
+  if (isSingle && prefillRowCount !== undefined)
+    addSection(plan, weights, options, "prefill", prefillRowCount);
   if (isSingle && !everyRow && shortRowCount !== undefined)
     addSection(plan, weights, options, "short_prefill", shortRowCount);
   if (isSingle && !everyRow && longRowCount !== undefined)

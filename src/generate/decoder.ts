@@ -173,9 +173,8 @@ export class Decoder {
     this.#check(sequence, tokens);
     this.#reserve(sequence, tokens.length);
     const count = Math.min(tokens.length, this.#prefillRowCount);
-    const shape = await this.#shape({
-      ...{ batchSize: 1, bucket: sequence.capacity, everyRow: true },
-    });
+    const size = { batchSize: 1, bucket: sequence.capacity, everyRow: true };
+    const shape = await this.#shape(size, "prefill");
     const rows = tokens.slice(0, count);
     const logits = await shape.append("prefill", this.#prefillRowCount, sequence, rows);
     return { count, logits: logits.subarray(0, count * this.#config.vocabularySize) };
@@ -264,7 +263,7 @@ export class Decoder {
           byteLength -= this.#cacheBytes(batchSize, bucket);
           continue;
         }
-        const { plan } = await this.#shape({ batchSize, bucket });
+        const { plan } = await this.#shape({ batchSize, bucket }, "prefill");
         for (const section of plan.plan.sections.keys()) await plan.prepare(section);
         prepared.push({ batchSize, bucket });
         await this.breathe();
@@ -316,7 +315,7 @@ export class Decoder {
     tokens: readonly number[],
   ): Promise<{ readonly count: number; readonly logits: Float32Array }> {
     const { section, count, rowCount } = this.#nextRun(tokens.length);
-    const shape = await this.#shape({ batchSize: 1, bucket: sequence.capacity });
+    const shape = await this.#shape({ batchSize: 1, bucket: sequence.capacity }, section);
     const logits = await shape.append(section, rowCount, sequence, tokens.slice(0, count));
     return { count, logits };
   }
@@ -328,7 +327,7 @@ export class Decoder {
   ): Promise<void> {
     for (const { sequence } of entries) sequence.grow(bucket);
     const batchSize = this.#batchSize(bucket, entries.length);
-    const shape = await this.#shape({ batchSize, bucket });
+    const shape = await this.#shape({ batchSize, bucket }, "decode");
     if (batchSize > 1) {
       for (const [order, logits] of (await shape.step(entries)).entries()) take(logits, order);
       return;
@@ -388,11 +387,14 @@ export class Decoder {
     const { model, optimize } = this.#options;
     const shortRowCount = this.#shortRowCount;
     const longRowCount = this.#longRowCount;
+    const { isShort = false } = size;
+    // A smaller cache never takes so many.
+    const hasLong = !isShort && longRowCount !== undefined && longRowCount <= size.bucket;
     return buildDecodePlan({
-      ...{ model, ...size, prefillRowCount: this.#prefillRowCount },
+      ...{ model, ...size },
+      ...(!isShort && { prefillRowCount: this.#prefillRowCount }),
       ...(shortRowCount !== undefined && { shortRowCount }),
-      // A smaller cache never takes so many.
-      ...(longRowCount !== undefined && longRowCount <= size.bucket && { longRowCount }),
+      ...(hasLong && { longRowCount }),
       ...(optimize !== undefined && { optimize }),
     });
   }
@@ -409,7 +411,24 @@ export class Decoder {
     return cost === undefined || cost.missing <= cost.left;
   }
 
-  async #shape(size: ShapeSize): Promise<CacheShape> {
+  /**
+   * A loaded plan that has a section. Before a long prompt comes, one text is written by a plan for short ones: sections
+   * that nobody runs take as long to build as those that somebody does.
+   */
+  async #shape(size: ShapeSize, section: DecodeSection): Promise<CacheShape> {
+    const isFew = section === "short_prefill" || section === "decode";
+    const short = { ...size, isShort: true };
+    const mayBeShort =
+      this.#shortRowCount !== undefined && size.batchSize === 1 && size.everyRow !== true;
+    if (!mayBeShort) return this.#loaded(size);
+    if (isFew && !this.#shapes.has(keyOf(size))) return this.#loaded(short);
+    const shape = await this.#loaded(size);
+    await this.#shapes.get(keyOf(short))?.close();
+    this.#shapes.delete(keyOf(short));
+    return shape;
+  }
+
+  async #loaded(size: ShapeSize): Promise<CacheShape> {
     const key = keyOf(size);
     const { engine, model, weights, frozenWeights = false } = this.#options;
     const found = this.#shapes.get(key);
@@ -441,6 +460,6 @@ export class Decoder {
   }
 }
 
-function keyOf({ batchSize, bucket, everyRow = false }: ShapeSize): string {
-  return `${batchSize}x${bucket}${everyRow ? " every row" : ""}`;
+function keyOf({ batchSize, bucket, everyRow = false, isShort = false }: ShapeSize): string {
+  return `${batchSize}x${bucket}${everyRow ? " every row" : ""}${isShort ? " short" : ""}`;
 }

@@ -60,6 +60,7 @@ export class KernelPool implements KernelRunner {
   readonly #kernels = new Map<number, KernelExports>();
   #nextNumber = 0;
   #hasStarted = false;
+  #hasRun = false;
 
   /** Throws `EngineError` where the compiled kernels are missing. */
   constructor(threads: number) {
@@ -133,10 +134,20 @@ export class KernelPool implements KernelRunner {
 
   /**
    * Runs a kernel over all items (`ITEM_WORDS` words each) and returns one number an item, valid until the next
-   * job.
+   * job. The first of all jobs starts no threads where it is `brief`: it is done before they are there.
    */
-  run(kernel: number, items: Uint32Array, scalars: readonly number[]): Float64Array {
+  run(
+    kernel: number,
+    items: Uint32Array,
+    scalars: readonly number[],
+    { isBrief = false }: { readonly isBrief?: boolean } = {},
+  ): Float64Array {
     const count = items.length / ITEM_WORDS;
+    if (isBrief && !this.#hasRun) {
+      this.#hasRun = true;
+      return this.#offer(kernel, items, scalars);
+    }
+    this.#hasRun = true;
     if (count <= MAXIMUM_ITEMS) return this.#runPart(kernel, items, scalars);
     const results = new Float64Array(count);
     for (let start = 0; start < count; start += MAXIMUM_ITEMS) {
@@ -149,6 +160,11 @@ export class KernelPool implements KernelRunner {
   #runPart(kernel: number, items: Uint32Array, scalars: readonly number[]): Float64Array {
     const count = items.length / ITEM_WORDS;
     if (count > 1 && !this.#hasStarted) this.#start();
+    return this.#offer(kernel, items, scalars);
+  }
+
+  #offer(kernel: number, items: Uint32Array, scalars: readonly number[]): Float64Array {
+    const count = items.length / ITEM_WORDS;
     this.#area.items.set(items);
     this.#area.scalars.set(scalars);
     const looks = kernel === KERNEL_ROWS ? ROWS_LOOKS : 0;

@@ -18,6 +18,9 @@ import type { Address, InstructionWord, RowCode, RowProgram } from "./instructio
  */
 const SHARED_WORK = 2e6;
 
+/** So many multiply-adds take one thread less time than another one takes to start. */
+const BRIEF_WORK = 2.5e8;
+
 /** Bytes that a program takes beside the plan's buffers. */
 export function roomBytes(program: RowProgram, threads: number): number {
   return (
@@ -71,7 +74,7 @@ export function prepareRows({ program, pool, room, addressOf }: RowStepParts): (
   return () => {
     // The job that starts the threads makes it seen by all.
     stateOfRun.fill(0);
-    pool.run(KERNEL_ROWS, items, []);
+    pool.run(KERNEL_ROWS, items, [], { isBrief: program.multiplyAdds < BRIEF_WORK });
     const error = Atomics.load(stateWords, STATE_WORDS.error);
     if (error === 0) return;
     throw new EngineError(
