@@ -1,7 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createCpuEngine } from "../../src/engine/cpu/index.ts";
 import { createEngine } from "../../src/engine/create.ts";
-import type { CompilationCost, Engine, LoadedPlan } from "../../src/engine/engine.ts";
+import type {
+  CompilationCost,
+  Engine,
+  LoadedPlan,
+  SectionExecution,
+} from "../../src/engine/engine.ts";
 import { weightViews } from "../../src/engine/weight-views.ts";
 import { buildWeightsPlan } from "../../src/generate/decode-plan.ts";
 import { Decoder } from "../../src/generate/decoder.ts";
@@ -214,14 +219,14 @@ describe("a prompt of few tokens on the CPU engine", () => {
     weights: LoadedPlan,
     pieces: readonly { readonly count: number; readonly sections: readonly string[] }[],
   ): Promise<void> {
-    const plans: LoadedPlan[] = [];
+    const described: (SectionExecution | undefined)[] = [];
     const ran: string[] = [];
     const watching: Engine = {
       ...engine,
       load: async (plan, options) => {
         const loaded = await engine.load(plan, options);
         const run = loaded.run.bind(loaded);
-        plans.push(loaded);
+        described.push(loaded.describeExecution?.("short_prefill"));
         return Object.assign(loaded, {
           run: (section: string) => {
             ran.push(section);
@@ -251,8 +256,10 @@ describe("a prompt of few tokens on the CPU engine", () => {
       for (const [token, score] of logits.entries())
         expect(Math.abs(score - (wanted[token] ?? NaN)) / size).toBeLessThan(5e-5);
     }
-    for (const plan of plans) {
-      const { steps, reason } = plan.describeExecution?.("short_prefill") ?? {};
+    // A plan for short prompts, and then one for all.
+    expect(described).not.toHaveLength(0);
+    for (const execution of described) {
+      const { steps, reason } = execution ?? {};
       expect(steps, reason).toHaveLength(1);
       expect(steps?.[0]?.madeOf).toMatch(/^WebAssembly, one program/);
     }
