@@ -59,6 +59,8 @@ export interface TextRequest {
   readonly presencePenalty?: number;
   readonly logitBias?: ReadonlyMap<number, number>;
   readonly ignoresEnds?: boolean;
+  /** Nobody waits for pieces of its texts but the first. */
+  readonly isWhole?: boolean;
   readonly constraint?: ConstraintRequest;
 }
 

@@ -6,6 +6,9 @@ export interface PieceBoxOptions<Piece> {
   readonly send: (pieces: readonly Piece[]) => void;
 }
 
+/** When a piece leaves: at once, soon with others that come, or with the next that leaves. */
+export type Leaving = "now" | "soon" | "later";
+
 /**
  * Collects pieces: a message wakes the thread that hears it and the clients behind it, which small models' tokens, a
  * millisecond or two apart, would do hundreds of times a second for texts that nobody reads so fast.
@@ -21,12 +24,11 @@ export class PieceBox<Piece> {
     this.#options = options;
   }
 
-  /** `isUrgent`: it waits for nothing, as a text's first piece does. */
-  add(piece: Piece, isUrgent: boolean): void {
+  add(piece: Piece, leaving: Leaving): void {
     const { intervalMs } = this.#options;
     this.#pieces.push(piece);
-    if (this.#isDue) return;
-    if (isUrgent || performance.now() - this.#sentMs >= intervalMs) {
+    if (this.#isDue || leaving === "later") return;
+    if (leaving === "now" || performance.now() - this.#sentMs >= intervalMs) {
       this.#isDue = true;
       // Pieces of one step come in one turn.
       queueMicrotask(() => this.flush());

@@ -55,7 +55,8 @@ async function serve(writer: TextWriter): Promise<void> {
             const before = lastMs.get(piece.choice);
             lastMs.set(piece.choice, nowMs);
             const since = before === undefined ? {} : { sinceMs: nowMs - before };
-            box.add({ id, piece: { ...piece, ...since } }, before === undefined);
+            const further = request.isWhole === true ? "later" : "soon";
+            box.add({ id, piece: { ...piece, ...since } }, before === undefined ? "now" : further);
           },
         },
         abort.signal,

@@ -197,6 +197,7 @@ function requestOf(parameters: Parameters, tools: Tools | undefined): TextReques
   const isSingle = tools !== undefined && parameters.parallel_tool_calls === false;
   return {
     ...shared,
+    isWhole: parameters.stream !== true,
     prompt: {
       kind: "chat",
       messages: templateMessages(parameters.messages),

@@ -173,6 +173,7 @@ function requestsOf(parameters: Parameters): readonly TextRequest[] {
     ...shared,
     prompt,
     maxTokens: parameters.max_tokens ?? DEFAULT_MAX_TOKENS,
+    isWhole: stream !== true,
     ...(logprobs != null && { topLogprobs: logprobs }),
     ...(isScored && { promptLogprobs: logprobs }),
   }));
