@@ -1,14 +1,5 @@
-import { isOperandList } from "../mil/program.ts";
-import type {
-  Argument,
-  Block,
-  Literal,
-  MilFunction,
-  Operand,
-  Operation,
-  Program,
-  Value,
-} from "../mil/program.ts";
+import { mapInputs } from "../mil/program.ts";
+import type { Block, Literal, MilFunction, Operation, Program, Value } from "../mil/program.ts";
 import { carryOver } from "./carried.ts";
 
 /** What a literal is part of. */
@@ -83,20 +74,13 @@ class FunctionMapper {
     for (const [name, original] of inOrder(operation.attributes)) {
       attributes.set(name, literal(name, original));
     }
-    const inputs = new Map<string, Argument>();
-    for (const [name, argument] of inOrder(operation.inputs)) {
-      const operand = (original: Operand): Operand => {
-        if (original.kind === "literal") return literal(name, original);
-        const replaced = this.#values.get(original);
-        if (replaced === undefined) return original;
-        isSame = false;
-        return replaced;
-      };
-      inputs.set(
-        name,
-        isOperandList(argument) ? Object.freeze(argument.map(operand)) : operand(argument),
-      );
-    }
+    const inputs = mapInputs({ inputs: new Map(inOrder(operation.inputs)) }, (original, name) => {
+      if (original.kind === "literal") return literal(name, original);
+      const replaced = this.#values.get(original);
+      if (replaced === undefined) return original;
+      isSame = false;
+      return replaced;
+    });
     const blocks = operation.blocks.map((block) => this.block(block));
     if (isSame && blocks.every((block, index) => block === operation.blocks[index])) {
       return operation;

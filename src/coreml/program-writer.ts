@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { stringLiteral } from "../mil/literal.ts";
 import { isConstexpr } from "../mil/ops/index.ts";
-import { isOperandList, namesIn } from "../mil/program.ts";
+import { isOperandList, namesIn, operandsIn } from "../mil/program.ts";
 import type { Argument, Block, Literal, MilFunction, Operation, Program } from "../mil/program.ts";
 import type { MilType } from "../mil/types.ts";
 import { carriedBy } from "./carried.ts";
@@ -155,8 +155,7 @@ class FunctionWriter {
     argument: Argument,
     constants: OperationMessage[],
   ): ArgumentEntry {
-    const operands = isOperandList(argument) ? argument : [argument];
-    const bindings = operands.map((operand): Binding => {
+    const bindings = operandsIn(argument).map((operand): Binding => {
       if (operand.kind === "value") {
         return create(BindingSchema, { binding: { case: "name", value: operand.name } });
       }

@@ -1,5 +1,6 @@
+import { operandOf } from "../mil/match.ts";
 import { literalOf } from "../mil/program.ts";
-import type { Operand, Operation, Value } from "../mil/program.ts";
+import type { Operation, Value } from "../mil/program.ts";
 import { sameShape } from "../mil/types.ts";
 import { mul, reshapeTo, shapeOf } from "./emit.ts";
 import type { GradientContext } from "./rule.ts";
@@ -63,11 +64,6 @@ function writerBeforeReshapes(
   if (writer?.type !== "reshape") return writer;
   const source = operandOf(writer, "x");
   return source?.kind === "value" ? writerBeforeReshapes(source, context) : undefined;
-}
-
-function operandOf(operation: Operation, name: string): Operand | undefined {
-  const argument = operation.inputs.get(name);
-  return argument !== undefined && "kind" in argument ? argument : undefined;
 }
 
 function flag(operation: Operation, name: string): boolean {

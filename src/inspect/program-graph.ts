@@ -1,6 +1,6 @@
 import { literalNumbers } from "../mil/literal.ts";
-import { isOperandList, literalOf } from "../mil/program.ts";
-import type { Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
+import { literalOf, operandsIn } from "../mil/program.ts";
+import type { Literal, MilFunction, Operation, Value } from "../mil/program.ts";
 import { formatType } from "../mil/types.ts";
 import type { HwxGraph } from "./hwx/graph.ts";
 import { valuesReadBy } from "../mil/traverse.ts";
@@ -59,8 +59,7 @@ const NUMBERS_SHOWN = 10;
 function linesOf(operation: Operation): string[] {
   const names = operation.outputs.map(({ name }) => name).join(", ");
   const constants = [...operation.inputs].flatMap(([name, argument]) => {
-    const operands: readonly Operand[] = isOperandList(argument) ? argument : [argument];
-    return operands.flatMap((operand) => {
+    return operandsIn(argument).flatMap((operand) => {
       const literal = literalOf(operand);
       return literal === undefined ? [] : [{ name, literal, isSetting: isSetting(literal) }];
     });

@@ -1,7 +1,7 @@
+import { operandsIn } from "../mil/program.ts";
 import { readFlexibleShapes } from "../coreml/flexible-shapes.ts";
 import type { FlexibleShape } from "../coreml/flexible-shapes.ts";
-import { isOperandList } from "../mil/program.ts";
-import type { Block, Literal, MilFunction, Operand, Program, Value } from "../mil/program.ts";
+import type { Block, Literal, MilFunction, Program, Value } from "../mil/program.ts";
 import { DATA_TYPE_BITS, formatType } from "../mil/types.ts";
 import type { Dimension } from "../mil/types.ts";
 import type { SummarizedPort, SummarizedFunction } from "./summary.ts";
@@ -120,10 +120,8 @@ function weightsOf(program: Program): WeightSummary[] {
         add(operation.type === "const" ? result : `${result}.${name}`, literal);
       }
       for (const [name, argument] of operation.inputs) {
-        const operands: readonly Operand[] = isOperandList(argument) ? argument : [argument];
-        for (const operand of operands) {
+        for (const operand of operandsIn(argument))
           if (operand.kind === "literal") add(`${result}.${name}`, operand);
-        }
       }
       for (const nested of operation.blocks) visit(nested);
     }

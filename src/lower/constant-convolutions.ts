@@ -5,7 +5,7 @@ import type { Literal, NumericData, Operand, Value } from "../mil/program.ts";
 import { elementCount, tensorType } from "../mil/types.ts";
 import { familyIndex } from "../chip/chip.ts";
 import type { Chip, Driver } from "../chip/chip.ts";
-import { knownShape, operandOf } from "../passes/match.ts";
+import { knownShape, operandOf } from "../mil/match.ts";
 import { rewriting } from "../passes/rewrite.ts";
 import type { Pass } from "../passes/rewrite.ts";
 

@@ -1,14 +1,12 @@
-import { evaluateOperation } from "../mil/evaluate-operation.ts";
-import { copyNumbers } from "../mil/host-tensor.ts";
-import { allocateNumbers, int32sLiteral, numericLiteral } from "../mil/literal.ts";
+import { foldedLiterals } from "../mil/evaluate-operation.ts";
+import { int32sLiteral } from "../mil/literal.ts";
 import { flopsOf, isConstexpr, opRow } from "../mil/ops/index.ts";
 import { literalOf, operandsOf } from "../mil/program.ts";
-import type { Operation, Value } from "../mil/program.ts";
+import type { Operation } from "../mil/program.ts";
 import { isPure } from "../mil/traverse.ts";
-import { elementCount, isFloat, tensorType } from "../mil/types.ts";
+import { elementCount, isFloat } from "../mil/types.ts";
 import { UNSUPPORTED_OPS } from "../chip/legality/unsupported-ops.ts";
-import { PassError } from "../passes/errors.ts";
-import { knownShape, operandOf } from "../passes/match.ts";
+import { knownShape, operandOf } from "../mil/match.ts";
 import { rewriting } from "../passes/rewrite.ts";
 
 /** Results and work up to these are done before a program is written for the engine. */
@@ -27,18 +25,7 @@ export const foldHostConstants = rewriting("fold what the engine cannot", (opera
     return sizes === undefined || !isInt32 ? undefined : emit.constant(int32sLiteral(sizes));
   }
   if (!isFolded(operation)) return undefined;
-  const results = evaluateOperation(operation, {
-    resolve: ({ kind }) => {
-      throw new PassError("pass.fold", `${operation.type} reads ${kind}, no constant`);
-    },
-    runBlock: () => [],
-    writeState: () => undefined,
-  });
-  return results.map((result): Value => {
-    const numbers = allocateNumbers(result.dataType, result.data.length);
-    copyNumbers(result, numbers);
-    return emit.constant(numericLiteral(tensorType(result.dataType, result.shape), numbers));
-  });
+  return foldedLiterals(operation).map((literal) => emit.constant(literal));
 });
 
 function isFolded(operation: Operation): boolean {

@@ -1,7 +1,7 @@
 import type { FunctionBuilder } from "../mil/builder.ts";
 import type { Value } from "../mil/program.ts";
 import { elementCount, sameShape } from "../mil/types.ts";
-import { knownShape } from "../passes/match.ts";
+import { knownShape } from "../mil/match.ts";
 
 /** The same numbers in at most `most` axes: the first ones are joined. */
 export function foldedShape(shape: readonly number[], most: number): readonly number[] {

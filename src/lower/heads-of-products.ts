@@ -2,7 +2,7 @@ import { elementCount, tensorType } from "../mil/types.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
 import { readersOf } from "../mil/traverse.ts";
 import type { Chip, Driver } from "../chip/chip.ts";
-import { knownShape, operandOf, scalarConstant } from "../passes/match.ts";
+import { knownShape, operandOf, scalarConstant } from "../mil/match.ts";
 import { permutationOf } from "../passes/merge-transposes.ts";
 import { rewritingOnce } from "../passes/rewrite.ts";
 import type { EngineProgram } from "./ports.ts";

@@ -5,7 +5,7 @@ import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { isPure } from "../mil/traverse.ts";
 import { elementCount, isFloat } from "../mil/types.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
-import { knownShape, operandOf, scalarConstant } from "../passes/match.ts";
+import { knownShape, operandOf, scalarConstant } from "../mil/match.ts";
 
 /** Work of one op, and elements of its results, up to which the host does it before the engine runs. */
 const MOST_WORK = 2 ** 22;

@@ -3,7 +3,7 @@ import type { Operand, Operation } from "../mil/program.ts";
 import { operandsOf } from "../mil/program.ts";
 import { opRow } from "../mil/ops/index.ts";
 import { elementCount } from "../mil/types.ts";
-import { knownShape } from "../passes/match.ts";
+import { knownShape } from "../mil/match.ts";
 import type { Bounds } from "./writer.ts";
 
 type BoundsRule = (x: Bounds, y: Bounds) => Bounds;

@@ -5,7 +5,7 @@ import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { makersOf, readersOf, replaceOperands, valuesReadBy } from "../mil/traverse.ts";
 import { elementCount, isFloat, staticShape } from "../mil/types.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
-import { isFloatTensor, knownShape, operandOf, scalarConstant } from "../passes/match.ts";
+import { isFloatTensor, knownShape, operandOf, scalarConstant } from "../mil/match.ts";
 import type { Binding, BufferSpec, Dispatch, OutputBinding } from "../plan/plan.ts";
 import type { Plan, PlanProgram } from "../plan/plan.ts";
 

@@ -1,8 +1,9 @@
+import { makersOf } from "../mil/traverse.ts";
 import { literalNumbers, tensorLiteral } from "../mil/literal.ts";
 import { MilError } from "../mil/errors.ts";
 import { OpCall } from "../mil/op-call.ts";
 import { isConstexpr, opRow } from "../mil/ops/index.ts";
-import { isOperandList, literalOf } from "../mil/program.ts";
+import { literalOf, mapInputs, operandsIn } from "../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { elementCount, formatType, isFloat, staticShape } from "../mil/types.ts";
 import type { Chip, Driver } from "../chip/chip.ts";
@@ -92,9 +93,8 @@ function lowerInParts(
   partLimit: number,
 ): EngineProgram {
   const lowering = new Lowering(fn, chip, driver, partLimit);
-  const makers = new Map<Value, Operation>();
+  const makers = makersOf(fn);
   for (const operation of fn.operations) {
-    for (const output of operation.outputs) makers.set(output, operation);
     if (operation.type !== "const" && !isHostSum(lowering, operation))
       lowerOperation(lowering, operation);
   }
@@ -143,19 +143,15 @@ function masked(lowering: Lowering, operation: Operation): Operation {
     const literal = literalOf(operand);
     return literal === undefined ? operand : (maskOf(literal) ?? operand);
   };
-  const inputs = new Map(operation.inputs);
   if (operation.type === "sub") {
     const taken = literalOf(callOf(lowering, operation).operand("y"));
     const mask = taken === undefined ? undefined : maskOf(negated(taken));
-    return mask === undefined
-      ? operation
-      : { ...operation, inputs: inputs.set("y", negated(mask)) };
+    if (mask === undefined) return operation;
+    return { ...operation, inputs: new Map(operation.inputs).set("y", negated(mask)) };
   }
-  for (const name of parameters) {
-    const argument = inputs.get(name);
-    if (argument === undefined) continue;
-    inputs.set(name, isOperandList(argument) ? argument.map(swap) : swap(argument));
-  }
+  const inputs = mapInputs(operation, (operand, name) =>
+    parameters.includes(name) ? swap(operand) : operand,
+  );
   return { ...operation, inputs };
 }
 
@@ -237,7 +233,7 @@ function requireNumbers(lowering: Lowering, operation: Operation): void {
   for (const [name, argument] of operation.inputs) {
     const kind = row?.parameters[name]?.kind;
     if (kind !== "tensor" && kind !== "tensors") continue;
-    for (const operand of isOperandList(argument) ? argument : [argument]) {
+    for (const operand of operandsIn(argument)) {
       if (!isWholeType(operand) || literalOf(operand) !== undefined) continue;
       throw lowering.refuse(
         `${type} of ${formatType(operand.type)}: whole numbers are fp16 on the engine, and its result need not be exact`,

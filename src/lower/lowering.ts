@@ -2,7 +2,7 @@ import { FunctionBuilder } from "../mil/builder.ts";
 import { numericLiteral, tensorLiteral } from "../mil/literal.ts";
 import type { OpCall } from "../mil/op-call.ts";
 import { isConstexpr, opRow } from "../mil/ops/index.ts";
-import { isOperandList, literalOf, operandsOf } from "../mil/program.ts";
+import { literalOf, mapInputs, operandsOf } from "../mil/program.ts";
 import type { Argument, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { valuesReadBy } from "../mil/traverse.ts";
 import {
@@ -331,12 +331,10 @@ export class Lowering {
     for (const [name, literal] of operation.attributes) {
       if (Object.hasOwn(parameters, name) && !given.has(name)) given.set(name, literal);
     }
-    const inputs = new Map<string, Argument>();
-    for (const [name, argument] of given) {
+    const inputs = mapInputs({ inputs: given }, (operand, name) => {
       const isData = parameters[name]?.kind === "tensor" || parameters[name]?.kind === "tensors";
-      const copied = (operand: Operand): Operand => this.#copied(operand, operation.type, isData);
-      inputs.set(name, isOperandList(argument) ? argument.map(copied) : copied(argument));
-    }
+      return this.#copied(operand, operation.type, isData);
+    });
     return this.builder.append(
       { type: operation.type, inputs, blocks: operation.blocks, attributes: new Map() },
       operation.outputs[0]?.name,
@@ -427,7 +425,7 @@ export class Lowering {
     if (this.#outputs.length === 0) throw this.refuse("nothing of it needs the engine");
     const fn = this.builder.finish(this.#results);
     const hostPart = this.host.finish();
-    const used = new Set(fn.operations.flatMap((operation) => [...operandsOf(operation)]));
+    const used = new Set(fn.operations.flatMap(operandsOf));
     const inputs = fn.inputs.filter((input) => used.has(input));
     const names = new Set(inputs.map(({ name }) => name));
     return Object.freeze({

@@ -4,7 +4,7 @@ import type { OpName } from "../mil/ops/index.ts";
 import { isOperandList, literalOf } from "../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { elementCount, staticShape } from "../mil/types.ts";
-import { knownShape, operandOf, scalarConstant } from "../passes/match.ts";
+import { knownShape, operandOf, scalarConstant } from "../mil/match.ts";
 
 /** How large the elements of a tensor are. Numbers are base-2 logarithms. */
 export interface Magnitude {

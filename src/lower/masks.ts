@@ -1,5 +1,5 @@
+import { operandsIn } from "../mil/program.ts";
 import { tensorLiteral } from "../mil/literal.ts";
-import { isOperandList } from "../mil/program.ts";
 import type { Literal, MilFunction, Operation, Value } from "../mil/program.ts";
 import { isFloat, staticShape } from "../mil/types.ts";
 import { isBeyondHalf, numbersOf, someNumber } from "./half-constants.ts";
@@ -59,9 +59,8 @@ export class Masks {
       if (operation.outputs.length > 0 && operation.outputs.every((value) => reads.get(value)))
         for (const output of operation.outputs) this.#absorbed.add(output);
       for (const [name, argument] of operation.inputs) {
-        for (const operand of isOperandList(argument) ? argument : [argument]) {
+        for (const operand of operandsIn(argument))
           if (operand.kind === "value") note(operand, this.#takes(operation, name));
-        }
       }
     }
   }

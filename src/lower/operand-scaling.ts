@@ -3,7 +3,7 @@ import { numericLiteral } from "../mil/literal.ts";
 import { literalOf } from "../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { isFloat } from "../mil/types.ts";
-import { operandOf, scalarConstant } from "../passes/match.ts";
+import { operandOf, scalarConstant } from "../mil/match.ts";
 import { rewriting, rewritingOnce } from "../passes/rewrite.ts";
 import type { Pass, RewriteContext } from "../passes/rewrite.ts";
 import { sizeOf } from "./magnitudes.ts";

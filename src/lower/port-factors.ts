@@ -4,7 +4,7 @@ import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { valuesReadBy } from "../mil/traverse.ts";
 import { isTransient } from "../plan/plan.ts";
 import type { Plan } from "../plan/plan.ts";
-import { operandOf, scalarConstant } from "../passes/match.ts";
+import { operandOf, scalarConstant } from "../mil/match.ts";
 import type { EngineProgram } from "./ports.ts";
 
 /**

@@ -1,7 +1,7 @@
 import { elementCount } from "../mil/types.ts";
 import { isValue } from "../mil/program.ts";
 import type { Operand, Operation } from "../mil/program.ts";
-import { bothWays, knownShape, operandOf } from "../passes/match.ts";
+import { bothWays, knownShape, operandOf } from "../mil/match.ts";
 import { rewriting } from "../passes/rewrite.ts";
 import type { Pass, RewriteContext } from "../passes/rewrite.ts";
 

@@ -4,7 +4,7 @@ import { elementCount } from "../mil/types.ts";
 import type { Driver } from "../chip/chip.ts";
 import { roundToFloat16 } from "../util/float16.ts";
 import { apartFromZero } from "./half-constants.ts";
-import { knownShape, operandOf, scalarConstant } from "../passes/match.ts";
+import { knownShape, operandOf, scalarConstant } from "../mil/match.ts";
 import { rewriting } from "../passes/rewrite.ts";
 import type { Pass, RewriteContext } from "../passes/rewrite.ts";
 

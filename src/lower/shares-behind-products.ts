@@ -3,7 +3,7 @@ import { isValue, literalOf } from "../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { makersOf, readersOf } from "../mil/traverse.ts";
 import { elementCount } from "../mil/types.ts";
-import { bothWays, knownShape, operandOf, scalarConstant } from "../passes/match.ts";
+import { bothWays, knownShape, operandOf, scalarConstant } from "../mil/match.ts";
 import { rewriting, rewritingOnce } from "../passes/rewrite.ts";
 import type { Pass, RewriteContext } from "../passes/rewrite.ts";
 

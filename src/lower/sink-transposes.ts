@@ -4,7 +4,7 @@ import { opRow } from "../mil/ops/index.ts";
 import { literalOf } from "../mil/program.ts";
 import type { Operand, Operation, Value } from "../mil/program.ts";
 import { elementCount } from "../mil/types.ts";
-import { knownShape, operandOf } from "../passes/match.ts";
+import { knownShape, operandOf } from "../mil/match.ts";
 import { permutationOf } from "../passes/merge-transposes.ts";
 import { rewriting } from "../passes/rewrite.ts";
 import type { RewriteContext } from "../passes/rewrite.ts";

@@ -5,7 +5,7 @@ import { valuesReadBy } from "../mil/traverse.ts";
 import { familyIndex } from "../chip/chip.ts";
 import type { Chip, Driver } from "../chip/chip.ts";
 import { inStreamNotch } from "../chip/cost/model.ts";
-import { knownShape, operandOf } from "../passes/match.ts";
+import { knownShape, operandOf } from "../mil/match.ts";
 import { rewritingOnce } from "../passes/rewrite.ts";
 import type { RewriteContext } from "../passes/rewrite.ts";
 import type { EngineInput, EngineProgram } from "./ports.ts";

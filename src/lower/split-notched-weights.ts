@@ -9,7 +9,7 @@ import { familyIndex } from "../chip/chip.ts";
 import type { Chip, Driver } from "../chip/chip.ts";
 import { inStreamNotch, priceCall, pricingRates } from "../chip/cost/model.ts";
 import { functionWork } from "../chip/cost/work.ts";
-import { knownShape, operandOf } from "../passes/match.ts";
+import { knownShape, operandOf } from "../mil/match.ts";
 import { rewritingOnce } from "../passes/rewrite.ts";
 
 const BYTES = 2;

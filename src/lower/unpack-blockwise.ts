@@ -1,12 +1,9 @@
-import { evaluateOperation } from "../mil/evaluate-operation.ts";
+import { evaluateConstants } from "../mil/evaluate-operation.ts";
 import type { HostTensor } from "../mil/host-tensor.ts";
-import { hostTensorOfLiteral } from "../mil/host-tensor.ts";
 import { tensorLiteral } from "../mil/literal.ts";
 import { isConstexpr, opRow } from "../mil/ops/index.ts";
-import { literalOf } from "../mil/program.ts";
-import type { Operand, Operation } from "../mil/program.ts";
-import { PassError } from "../passes/errors.ts";
-import { operandOf } from "../passes/match.ts";
+import type { Operation } from "../mil/program.ts";
+import { operandOf } from "../mil/match.ts";
 import { rewriting } from "../passes/rewrite.ts";
 import type { RewriteContext } from "../passes/rewrite.ts";
 
@@ -22,7 +19,9 @@ export const unpackBlockwiseWeights = rewriting(
     const weight = name === undefined ? undefined : operandOf(operation, name);
     const maker = context.makerOf(weight, "constexpr_blockwise_shift_scale");
     if (name === undefined || maker === undefined) return undefined;
-    const { dataType, shape, data } = unpacked(maker, context);
+    const numbers = unpacked(maker, context);
+    if (numbers === undefined) return undefined;
+    const { dataType, shape, data } = numbers;
     const constant = context.emit.constant(tensorLiteral(dataType, shape, data));
     return context.emit.append({
       ...operation,
@@ -32,19 +31,10 @@ export const unpackBlockwiseWeights = rewriting(
 );
 
 /** What an op over constants gives; packed data may come in several layers. */
-function unpacked(operation: Operation, context: RewriteContext): HostTensor {
-  const never = (): never => {
-    throw new PassError("pass.fold", `${operation.type} reads more than constants`);
-  };
-  const [result] = evaluateOperation(operation, {
-    resolve: (operand: Operand) => {
-      const literal = literalOf(operand);
-      if (literal !== undefined) return hostTensorOfLiteral(literal);
-      const maker = context.makerOf(operand);
-      return maker !== undefined && isConstexpr(maker.type) ? unpacked(maker, context) : never();
-    },
-    runBlock: never,
-    writeState: never,
+function unpacked(operation: Operation, context: RewriteContext): HostTensor | undefined {
+  const [result] = evaluateConstants(operation, (operand) => {
+    const maker = context.makerOf(operand);
+    return maker !== undefined && isConstexpr(maker.type) ? unpacked(maker, context) : undefined;
   });
-  return result ?? never();
+  return result;
 }

@@ -1,5 +1,5 @@
 import type { Operand } from "../mil/program.ts";
-import { bothWays, operandOf, scalarConstant } from "../passes/match.ts";
+import { bothWays, operandOf, scalarConstant } from "../mil/match.ts";
 import { rewriting } from "../passes/rewrite.ts";
 import type { Pass, RewriteContext } from "../passes/rewrite.ts";
 

@@ -86,7 +86,7 @@ export class FunctionBuilder {
       type: literal.type,
       constant: literal,
     });
-    this.#operations.push(constantOperation(value, literal));
+    this.push(constantOperation(value, literal));
     return value;
   }
 
@@ -158,8 +158,13 @@ export class FunctionBuilder {
         type: resultType,
       }),
     );
-    this.#operations.push(freezeOperation({ ...operation, outputs }));
+    this.push({ ...operation, outputs });
     return outputs;
+  }
+
+  /** What every op goes through that is written. */
+  protected push(operation: Operation): void {
+    this.#operations.push(freezeOperation(operation));
   }
 
   /**

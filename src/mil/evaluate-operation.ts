@@ -1,11 +1,13 @@
 import { MilError } from "./errors.ts";
-import { hostTensor, roundTo } from "./host-tensor.ts";
+import { copyNumbers, hostTensor, hostTensorOfLiteral, roundTo } from "./host-tensor.ts";
 import type { HostTensor } from "./host-tensor.ts";
+import { allocateNumbers, numericLiteral } from "./literal.ts";
 import { OpCall } from "./op-call.ts";
 import type { CallEnvironment } from "./op-call.ts";
 import { opRow } from "./ops/index.ts";
 import { formatShape, typeFits } from "./ops/dimensions.ts";
-import type { Operation, Value } from "./program.ts";
+import { literalOf } from "./program.ts";
+import type { Literal, Operand, Operation, Value } from "./program.ts";
 import { isFloat, tensorType } from "./types.ts";
 import type { DataType } from "./types.ts";
 
@@ -44,6 +46,38 @@ export function evaluateOperation(
     if (result === undefined) throw new MilError("mil.op.results", describe(operation));
     checkResult(operation, output, result);
     return roundTensor(result, precision);
+  });
+}
+
+/**
+ * `evaluateOperation` over constants, and what `known` tells of other operands. Throws `MilError` `mil.op.constant`
+ * where more is read.
+ */
+export function evaluateConstants(
+  operation: Operation,
+  known: (operand: Operand) => HostTensor | undefined = () => undefined,
+): readonly HostTensor[] {
+  const never = (): never => {
+    throw new MilError("mil.op.constant", `${describe(operation)} reads more than constants`);
+  };
+  return evaluateOperation(operation, {
+    resolve: (operand) => {
+      const literal = literalOf(operand);
+      return literal?.data.kind === "numbers"
+        ? hostTensorOfLiteral(literal)
+        : (known(operand) ?? never());
+    },
+    runBlock: never,
+    writeState: never,
+  });
+}
+
+/** `evaluateConstants` as literals. */
+export function foldedLiterals(operation: Operation): readonly Literal[] {
+  return evaluateConstants(operation).map((result) => {
+    const numbers = allocateNumbers(result.dataType, result.data.length);
+    copyNumbers(result, numbers);
+    return numericLiteral(tensorType(result.dataType, result.shape), numbers);
   });
 }
 

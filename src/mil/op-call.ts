@@ -3,7 +3,7 @@ import { hostTensorOfLiteral, roundTo } from "./host-tensor.ts";
 import type { HostTensor } from "./host-tensor.ts";
 import { literalString } from "./literal.ts";
 import type { ParameterSpec } from "./op-parameters.ts";
-import { isOperandList, literalOf } from "./program.ts";
+import { isOperandList, literalOf, operandsIn } from "./program.ts";
 import type { Argument, Block, Literal, Operand } from "./program.ts";
 import { formatType, staticShape, tensorType } from "./types.ts";
 import type { DataType, Dimension, TensorType } from "./types.ts";
@@ -76,7 +76,7 @@ export class OpCall {
   operands(name: string): readonly Operand[] {
     const argument = this.#inputs.get(name);
     if (argument === undefined) throw this.fail(`parameter "${name}" is missing`);
-    return isOperandList(argument) ? argument : [argument];
+    return operandsIn(argument);
   }
 
   /** The tensor type of a parameter; a state counts as the tensor it wraps. */

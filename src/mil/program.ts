@@ -122,19 +122,20 @@ export function isOperandList(argument: Argument): argument is readonly Operand[
   return Array.isArray(argument);
 }
 
-/** Every operand of an op, in the order of its inputs. */
-export function* operandsOf(operation: Operation): Generator<Operand> {
-  for (const argument of operation.inputs.values()) {
-    if (isOperandList(argument)) yield* argument;
-    else yield argument;
-  }
-}
-
-/** The operands of one parameter, a list or one alone; none where it is left out. */
-export function operandsNamed(operation: Operation, name: string): readonly Operand[] {
-  const argument = operation.inputs.get(name);
+/** The operands of a parameter: one, a list, or none where it is left out. */
+export function operandsIn(argument: Argument | undefined): readonly Operand[] {
   if (argument === undefined) return [];
   return isOperandList(argument) ? argument : [argument];
+}
+
+/** Every operand of an op, in the order of its inputs. */
+export function operandsOf(operation: Operation): readonly Operand[] {
+  return [...operation.inputs.values()].flatMap(operandsIn);
+}
+
+/** The operands of one parameter of an op. */
+export function operandsNamed({ inputs }: Operation, name: string): readonly Operand[] {
+  return operandsIn(inputs.get(name));
 }
 
 /** Names of all values of a block and of the blocks in it, added to `names`. */
@@ -150,11 +151,12 @@ export function namesIn(block: Block, names = new Set<string>()): Set<string> {
 /** An op's inputs with every operand replaced. */
 export function mapInputs(
   { inputs }: Pick<Operation, "inputs">,
-  replace: (operand: Operand) => Operand,
+  replace: (operand: Operand, name: string) => Operand,
 ): ReadonlyMap<string, Argument> {
   const mapped = new Map<string, Argument>();
   for (const [name, argument] of inputs) {
-    mapped.set(name, isOperandList(argument) ? argument.map(replace) : replace(argument));
+    const swap = (operand: Operand): Operand => replace(operand, name);
+    mapped.set(name, isOperandList(argument) ? argument.map(swap) : swap(argument));
   }
   return mapped;
 }

@@ -1,5 +1,5 @@
 import { opRow } from "./ops/index.ts";
-import { isOperandList, isValue } from "./program.ts";
+import { isValue, operandsIn } from "./program.ts";
 import type { MilFunction, Operand, Operation, Value } from "./program.ts";
 import { makersOf, valuesReadBy } from "./traverse.ts";
 
@@ -32,6 +32,6 @@ function settingsOf(operation: Operation): readonly Operand[] {
   return [...operation.inputs].flatMap(([name, argument]) => {
     const kind = parameters[name]?.kind;
     if (kind === undefined || kind === "tensor" || kind === "tensors") return [];
-    return isOperandList(argument) ? argument : [argument];
+    return operandsIn(argument);
   });
 }

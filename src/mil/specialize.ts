@@ -1,7 +1,7 @@
+import { evaluateConstants } from "./evaluate-operation.ts";
 import { assembleFunction } from "./assemble.ts";
 import { MilError } from "./errors.ts";
-import { evaluateOperation } from "./evaluate-operation.ts";
-import { hostTensor, hostTensorOfLiteral } from "./host-tensor.ts";
+import { hostTensor } from "./host-tensor.ts";
 import type { HostTensor } from "./host-tensor.ts";
 import { tensorLiteral } from "./literal.ts";
 import { OpCall } from "./op-call.ts";
@@ -151,18 +151,7 @@ class SpecializedScope {
       !operands.every((operand) => literalOf(operand)?.data.kind === "numbers" || isText(operand))
     )
       return undefined;
-    const never = (): never => {
-      throw new MilError("mil.specialize.fold", `${operation.type} needs more than constants`);
-    };
-    const [result] = evaluateOperation(operation, {
-      resolve: (operand) => {
-        const literal = literalOf(operand);
-        return literal === undefined ? never() : hostTensorOfLiteral(literal);
-      },
-      runBlock: never,
-      writeState: never,
-    });
-    return result;
+    return evaluateConstants(operation)[0];
   }
 
   #blocks(operation: Operation): readonly Block[] {

@@ -1,6 +1,7 @@
+import { operandOf } from "./match.ts";
 import { assembleFunction } from "./assemble.ts";
 import { MilError } from "./errors.ts";
-import { constantOperation, isOperandList, operandsOf } from "./program.ts";
+import { constantOperation, operandsOf } from "./program.ts";
 import type { MilFunction, Operand, Operation, Value } from "./program.ts";
 import { replaceOperands } from "./traverse.ts";
 import { formatType } from "./types.ts";
@@ -85,11 +86,6 @@ export function statesAsValues(fn: MilFunction): StatelessFunction {
     }),
     states: states.map(({ input, output }) => ({ input, output })),
   };
-}
-
-function operandOf(operation: Operation, name: string): Operand | undefined {
-  const argument = operation.inputs.get(name);
-  return argument !== undefined && !isOperandList(argument) ? argument : undefined;
 }
 
 function stateOf(

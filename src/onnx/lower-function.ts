@@ -1,6 +1,5 @@
+import { evaluateConstants } from "../mil/evaluate-operation.ts";
 import { MilError } from "../mil/errors.ts";
-import { evaluateOperation } from "../mil/evaluate-operation.ts";
-import { hostTensorOfLiteral } from "../mil/host-tensor.ts";
 import type { HostTensor } from "../mil/host-tensor.ts";
 import { opRow } from "../mil/ops/index.ts";
 import { isValue, literalOf } from "../mil/program.ts";
@@ -192,24 +191,16 @@ class FunctionLowering {
 
   /** Results of ops over constants become constants where an op that runs reads them; masks and codes never do. */
   #evaluate(operation: Operation): void {
-    const only = (what: string) => () => {
-      throw new OnnxError("onnx.op.constant", `${this.#fn.name}: ${operation.type} has ${what}`);
-    };
-    const results = evaluateOperation(operation, {
-      resolve: (operand) => {
-        const known = isValue(operand) ? this.#numbers.get(operand) : undefined;
-        if (known !== undefined) return known;
-        const literal = literalOf(operand);
-        if (literal?.data.kind === "numbers") return hostTensorOfLiteral(literal);
-        const name = isValue(operand) ? `"${operand.name}"` : "a literal";
-        throw new OnnxError(
-          "onnx.op.constant",
-          `${this.#fn.name}: ${operation.type} needs constants, ${name} is none`,
-          literal?.data.kind === "blob" ? { remedy: "Load the program's weights first." } : {},
-        );
-      },
-      runBlock: only("no blocks"),
-      writeState: only("no state"),
+    const results = evaluateConstants(operation, (operand) => {
+      const known = isValue(operand) ? this.#numbers.get(operand) : undefined;
+      if (known !== undefined) return known;
+      const name = isValue(operand) ? `"${operand.name}"` : "a literal";
+      const isFar = literalOf(operand)?.data.kind === "blob";
+      throw new OnnxError(
+        "onnx.op.constant",
+        `${this.#fn.name}: ${operation.type} needs constants, ${name} is none`,
+        isFar ? { remedy: "Load the program's weights first." } : {},
+      );
     });
     operation.outputs.forEach((output, index) => {
       const result = results[index];

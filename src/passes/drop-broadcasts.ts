@@ -5,7 +5,7 @@ import type { Argument, Operand, Operation, Value } from "../mil/program.ts";
 import { isOperandList } from "../mil/program.ts";
 import { sameType } from "../mil/types.ts";
 import type { MilType } from "../mil/types.ts";
-import { knownShape, operandOf, scalarConstant } from "./match.ts";
+import { knownShape, operandOf, scalarConstant } from "../mil/match.ts";
 import { rewriting } from "./rewrite.ts";
 import type { RewriteContext } from "./rewrite.ts";
 

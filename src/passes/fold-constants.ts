@@ -1,13 +1,10 @@
-import { evaluateOperation } from "../mil/evaluate-operation.ts";
-import { copyNumbers } from "../mil/host-tensor.ts";
-import { allocateNumbers, numericLiteral } from "../mil/literal.ts";
-import { flopsOf, isConstexpr, opRow } from "../mil/ops/index.ts";
 import { literalOf, operandsOf } from "../mil/program.ts";
-import type { Operation, Value } from "../mil/program.ts";
+import { foldedLiterals } from "../mil/evaluate-operation.ts";
+import { flopsOf, isConstexpr, opRow } from "../mil/ops/index.ts";
+import type { Operation } from "../mil/program.ts";
 import { isPure } from "../mil/traverse.ts";
-import { elementCount, tensorType } from "../mil/types.ts";
-import { PassError } from "./errors.ts";
-import { knownShape } from "./match.ts";
+import { elementCount } from "../mil/types.ts";
+import { knownShape } from "../mil/match.ts";
 import { rewriting } from "./rewrite.ts";
 
 /** Larger results are left to the engine: the program's text and every engine's copy of it would grow. */
@@ -18,18 +15,7 @@ const LARGEST_WORK = 1 << 20;
 /** Ops of constants alone become constants, where the result is small. */
 export const foldConstants = rewriting("fold constants", (operation, { emit }) => {
   if (!isFoldable(operation)) return undefined;
-  const results = evaluateOperation(operation, {
-    resolve: (operand) => {
-      throw new PassError("pass.fold", `${operation.type} reads ${operand.kind}, no constant`);
-    },
-    runBlock: () => [],
-    writeState: () => undefined,
-  });
-  return results.map((result): Value => {
-    const numbers = allocateNumbers(result.dataType, result.data.length);
-    copyNumbers(result, numbers);
-    return emit.constant(numericLiteral(tensorType(result.dataType, result.shape), numbers));
-  });
+  return foldedLiterals(operation).map((literal) => emit.constant(literal));
 });
 
 function isFoldable(operation: Operation): boolean {

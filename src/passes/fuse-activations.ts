@@ -1,7 +1,7 @@
 import { plainOperation } from "../mil/program.ts";
 import type { Operand, Operation, Value } from "../mil/program.ts";
 import { sameType } from "../mil/types.ts";
-import { bothWays, operandOf, scalarConstant } from "./match.ts";
+import { bothWays, operandOf, scalarConstant } from "../mil/match.ts";
 import { rewriting } from "./rewrite.ts";
 import type { RewriteContext } from "./rewrite.ts";
 

@@ -5,7 +5,7 @@ import { opRow } from "../mil/ops/index.ts";
 import type { Operand, Operation, Value } from "../mil/program.ts";
 import { literalOf } from "../mil/program.ts";
 import { sameShape, tensorType } from "../mil/types.ts";
-import { bothWays, knownShape, operandOf, scalarConstant } from "./match.ts";
+import { bothWays, knownShape, operandOf, scalarConstant } from "../mil/match.ts";
 import { rewriting } from "./rewrite.ts";
 import type { RewriteContext } from "./rewrite.ts";
 

@@ -1,6 +1,5 @@
 import type { DataType } from "../mil/types.ts";
-import { sameType } from "../mil/types.ts";
-import { operandOf } from "./match.ts";
+import { asResult, operandOf } from "../mil/match.ts";
 import { rewriting } from "./rewrite.ts";
 
 /** Types that hold every number of another one. */
@@ -15,14 +14,12 @@ const HOLDS: Readonly<Partial<Record<DataType, readonly DataType[]>>> = {
 /** A cast to the type at hand is none; a cast through a wider type is one cast. */
 export const mergeCasts = rewriting("merge casts", (operation, { emit, call, makerOf }) => {
   if (operation.type !== "cast") return undefined;
-  const [result] = operation.outputs;
   const x = operandOf(operation, "x");
-  if (x === undefined || result === undefined) return undefined;
-  if (x.kind === "value" && sameType(x.type, result.type)) return x;
+  const same = asResult(operation, x);
+  if (same !== undefined) return same;
   const source = operandOf(makerOf(x, "cast"), "x");
-  if (source?.type.kind !== "tensor" || x.type.kind !== "tensor") return undefined;
+  if (source?.type.kind !== "tensor" || x?.type.kind !== "tensor") return undefined;
   const isWider = HOLDS[x.type.dataType]?.includes(source.type.dataType) === true;
   if (!isWider) return undefined;
-  if (source.kind === "value" && sameType(source.type, result.type)) return source;
-  return emit.op("cast", { x: source, dtype: call.string("dtype") });
+  return asResult(operation, source) ?? emit.op("cast", { x: source, dtype: call.string("dtype") });
 });

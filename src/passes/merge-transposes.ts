@@ -1,7 +1,7 @@
 import { OpCall } from "../mil/op-call.ts";
 import { OPS } from "../mil/ops/index.ts";
 import type { Operation } from "../mil/program.ts";
-import { knownShape, operandOf } from "./match.ts";
+import { knownShape, operandOf } from "../mil/match.ts";
 import { rewriting } from "./rewrite.ts";
 
 /** The order of a transpose's axes, counted from the front; nothing for another op. */

@@ -1,5 +1,5 @@
 import { sameType } from "../mil/types.ts";
-import { operandOf, uniformConstant } from "./match.ts";
+import { operandOf, uniformConstant } from "../mil/match.ts";
 import { rewriting } from "./rewrite.ts";
 
 /** `identity`, and `select` with a condition that is one constant, are their operand. */

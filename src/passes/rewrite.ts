@@ -3,7 +3,7 @@ import { FunctionBuilder, freezeOperation } from "../mil/builder.ts";
 import { OpCall } from "../mil/op-call.ts";
 import type { OpRow } from "../mil/op-row.ts";
 import { opRow } from "../mil/ops/index.ts";
-import { constantOperation, OPSETS } from "../mil/program.ts";
+import { OPSETS } from "../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { replaceOperands, valuesReadBy } from "../mil/traverse.ts";
 import { formatType, sameType } from "../mil/types.ts";
@@ -82,15 +82,16 @@ class RecordingBuilder extends FunctionBuilder {
     name?: string,
     types?: readonly MilType[],
   ): readonly Value[] {
-    const outputs = super.append(operation, name ?? this.baseName, types);
-    this.written.push(freezeOperation({ ...operation, outputs }));
-    return outputs;
+    return super.append(operation, name ?? this.baseName, types);
   }
 
   override constant(literal: Literal, name?: string): Value {
-    const value = super.constant(literal, name ?? this.baseName);
-    this.written.push(constantOperation(value, literal));
-    return value;
+    return super.constant(literal, name ?? this.baseName);
+  }
+
+  protected override push(operation: Operation): void {
+    super.push(operation);
+    this.written.push(freezeOperation(operation));
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Operand } from "../mil/program.ts";
 import { tensorLiteral } from "../mil/literal.ts";
-import { bothWays, isFloatTensor, knownShape, operandOf, uniformConstant } from "./match.ts";
+import { bothWays, isFloatTensor, knownShape, operandOf, uniformConstant } from "../mil/match.ts";
 import { rewriting } from "./rewrite.ts";
 import type { RewriteContext } from "./rewrite.ts";
 

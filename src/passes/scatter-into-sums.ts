@@ -1,7 +1,7 @@
 import { opRow } from "../mil/ops/index.ts";
 import type { Operand } from "../mil/program.ts";
 import { sameType } from "../mil/types.ts";
-import { bothWays, operandOf, scalarConstant, uniformConstant } from "./match.ts";
+import { bothWays, operandOf, scalarConstant, uniformConstant } from "../mil/match.ts";
 import { rewriting } from "./rewrite.ts";
 import type { RewriteContext } from "./rewrite.ts";
 

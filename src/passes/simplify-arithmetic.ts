@@ -1,17 +1,16 @@
-import type { FunctionBuilder } from "../mil/builder.ts";
 import type { Operand, Operation, Value } from "../mil/program.ts";
 import { sameType } from "../mil/types.ts";
-import { bothWays, isFloatTensor, operandOf, scalarConstant, uniformConstant } from "./match.ts";
+import {
+  asResult,
+  bothWays,
+  isFloatTensor,
+  operandOf,
+  rankOf,
+  scalarConstant,
+  uniformConstant,
+} from "../mil/match.ts";
 import { rewriting } from "./rewrite.ts";
 import type { RewriteContext } from "./rewrite.ts";
-
-/** The operand when it has the result's type by itself: a neutral element may also have broadcast it. */
-function asResult(operation: Operation, operand: Operand | undefined): Value | undefined {
-  const [result] = operation.outputs;
-  return operand?.kind === "value" && result !== undefined && sameType(operand.type, result.type)
-    ? operand
-    : undefined;
-}
 
 type Simplification = (operation: Operation, context: RewriteContext) => Value | undefined;
 
@@ -19,21 +18,16 @@ type Simplification = (operation: Operation, context: RewriteContext) => Value |
 function negated(operand: Operand, { makerOf, isReadOnce }: RewriteContext): Operand | undefined {
   if (!isReadOnce(operand)) return undefined;
   for (const [x, factor] of bothWays(makerOf(operand, "mul"))) {
-    if (uniformConstant(factor) === -1 && hasShapeOf(x, operand)) return x;
+    if (uniformConstant(factor) === -1 && sameType(x.type, operand.type)) return x;
   }
   return undefined;
 }
 
-function hasShapeOf(x: Operand, y: Operand): boolean {
-  return sameType(x.type, y.type);
-}
-
 const add: Simplification = (operation, context) => {
   for (const [x, y] of bothWays(operation)) {
-    if (uniformConstant(y) === 0) {
-      const same = asResult(operation, x);
-      if (same !== undefined) return same;
-    }
+    // A neutral element may also have broadcast the other.
+    const same = uniformConstant(y) === 0 ? asResult(operation, x) : undefined;
+    if (same !== undefined) return same;
     const positive = negated(y, context);
     if (positive !== undefined) return context.emit.op("sub", { x, y: positive });
   }
@@ -64,10 +58,6 @@ function scaled(operation: Operation | undefined): readonly [Operand, number] | 
   return undefined;
 }
 
-function rank(operand: Operand): number {
-  return operand.type.kind === "tensor" ? operand.type.shape.length : 0;
-}
-
 /** x a b is x (a b), where x a is needed for nothing else. */
 function foldScale(
   operation: Operation,
@@ -81,7 +71,7 @@ function foldScale(
   const [x] = inner;
   const factor = inner[1] * outer[1];
   // The factors must neither stretch the shape nor overflow into another number.
-  if (rank(x) !== rank(result) || !isOrdinary(factor)) return undefined;
+  if (rankOf(x) !== rankOf(result) || !isOrdinary(factor)) return undefined;
   return emit.op("mul", { x, y: factor });
 }
 
@@ -90,10 +80,8 @@ const isOrdinary = (factor: number): boolean =>
 
 const mul: Simplification = (operation, context) => {
   for (const [x, y] of bothWays(operation)) {
-    if (uniformConstant(y) === 1) {
-      const same = asResult(operation, x);
-      if (same !== undefined) return same;
-    }
+    const same = uniformConstant(y) === 1 ? asResult(operation, x) : undefined;
+    if (same !== undefined) return same;
   }
   return foldScale(operation, context);
 };
@@ -102,15 +90,14 @@ const realDiv: Simplification = (operation, context) => {
   const x = operandOf(operation, "x");
   const divisor = scalarConstant(operandOf(operation, "y"));
   if (x === undefined) return undefined;
-  if (uniformConstant(operandOf(operation, "y")) === 1) {
-    const same = asResult(operation, x);
-    if (same !== undefined) return same;
-  }
+  const isNone = uniformConstant(operandOf(operation, "y")) === 1;
+  const same = isNone ? asResult(operation, x) : undefined;
+  if (same !== undefined) return same;
   const [result] = operation.outputs;
   const folded = foldScale(operation, context);
   if (folded !== undefined) return folded;
   // Division by a power of two is a product, to the bit.
-  if (divisor === undefined || !isFloatTensor(result) || rank(x) !== rank(result ?? x))
+  if (divisor === undefined || !isFloatTensor(result) || rankOf(x) !== rankOf(result ?? x))
     return undefined;
   const inverse = 1 / divisor;
   const isExact = Number.isInteger(Math.log2(Math.abs(divisor))) && isOrdinary(inverse);
@@ -122,10 +109,6 @@ const pow: Simplification = (operation, { emit }) => {
   const exponent = uniformConstant(operandOf(operation, "y"));
   if (x === undefined || exponent === undefined || asResult(operation, x) === undefined)
     return undefined;
-  return power(emit, x, exponent);
-};
-
-function power(emit: FunctionBuilder, x: Operand, exponent: number): Value | undefined {
   switch (exponent) {
     case 1:
       return x.kind === "value" ? x : undefined;
@@ -138,7 +121,7 @@ function power(emit: FunctionBuilder, x: Operand, exponent: number): Value | und
     default:
       return undefined;
   }
-}
+};
 
 const SIMPLIFICATIONS: Readonly<Record<string, Simplification>> = {
   add,

@@ -1,5 +1,5 @@
 import { opRow } from "../mil/ops/index.ts";
-import { knownShape } from "./match.ts";
+import { knownShape } from "../mil/match.ts";
 import { rewriting } from "./rewrite.ts";
 
 /** Reducing axes of size 1 is a reshape; only axes of other sizes need to be named. */

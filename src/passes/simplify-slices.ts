@@ -1,14 +1,10 @@
+import { operandsIn } from "../mil/program.ts";
 import type { Operand, Operation, Value } from "../mil/program.ts";
-import { isOperandList } from "../mil/program.ts";
-import { sameType } from "../mil/types.ts";
-import { knownShape, operandOf, scalarConstant } from "./match.ts";
+import { asResult, knownShape, operandOf, rankOf, scalarConstant } from "../mil/match.ts";
 import { rewriting } from "./rewrite.ts";
 import type { RewriteContext } from "./rewrite.ts";
 
-function valuesOf(operation: Operation): readonly Operand[] {
-  const values = operation.inputs.get("values");
-  return values !== undefined && isOperandList(values) ? values : [];
-}
+const valuesOf = ({ inputs }: Operation): readonly Operand[] => operandsIn(inputs.get("values"));
 
 /** All parts of one split, in order, along the same axis. */
 function joinedSplit(operation: Operation, { call, makerOf }: RewriteContext): Operand | undefined {
@@ -27,7 +23,7 @@ function joinedSplit(operation: Operation, { call, makerOf }: RewriteContext): O
 function flattened(operation: Operation, context: RewriteContext): Value | undefined {
   const { call, emit, makerOf, isReadOnce } = context;
   if (call.bool("interleave")) return undefined;
-  const rank = operation.outputs[0]?.type.kind === "tensor" ? knownRank(operation) : 0;
+  const rank = operation.outputs.map(rankOf)[0] ?? 0;
   const axis = call.axis("axis", rank);
   let changed = false;
   const values = valuesOf(operation).flatMap((value) => {
@@ -39,11 +35,6 @@ function flattened(operation: Operation, context: RewriteContext): Value | undef
     return [...valuesOf(inner)];
   });
   return changed ? emit.op("concat", { values, axis }) : undefined;
-}
-
-function knownRank(operation: Operation): number {
-  const [result] = operation.outputs;
-  return result?.type.kind === "tensor" ? result.type.shape.length : 0;
 }
 
 /** The axis of a plain concat; nothing for one that interleaves. */
@@ -58,8 +49,7 @@ function axisOf(operation: Operation, rank: number): number | undefined {
 export const simplifySlices = rewriting("simplify slices", (operation, context) => {
   const [result] = operation.outputs;
   if (result === undefined) return undefined;
-  const same = (operand: Operand | undefined): Value | undefined =>
-    operand?.kind === "value" && sameType(operand.type, result.type) ? operand : undefined;
+  const same = (operand: Operand | undefined): Value | undefined => asResult(operation, operand);
   switch (operation.type) {
     case "concat": {
       const values = valuesOf(operation);

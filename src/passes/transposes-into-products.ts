@@ -1,5 +1,5 @@
 import type { Operand, Operation } from "../mil/program.ts";
-import { operandOf, scalarConstant } from "./match.ts";
+import { operandOf, rankOf, scalarConstant } from "../mil/match.ts";
 import { permutationOf } from "./merge-transposes.ts";
 import { rewriting } from "./rewrite.ts";
 import type { RewriteContext } from "./rewrite.ts";
@@ -30,7 +30,7 @@ export const transposesIntoProducts = rewriting(
       if (x === undefined || product === undefined || !isReadOnce(x) || !swapsLastTwo(operation))
         return undefined;
       const [left, right] = [operandOf(product, "x"), operandOf(product, "y")];
-      if (left === undefined || right === undefined || rank(left) < 2 || rank(right) < 2)
+      if (left === undefined || right === undefined || rankOf(left) < 2 || rankOf(right) < 2)
         return undefined;
       // (A B)' = B' A'
       return emit.op("matmul", {
@@ -53,11 +53,5 @@ export const transposesIntoProducts = rewriting(
   },
 );
 
-function rank(operand: Operand): number {
-  return operand.type.kind === "tensor" ? operand.type.shape.length : 0;
-}
-
-function flag(operation: Operation, name: string): boolean {
-  const operand = operandOf(operation, name);
-  return operand !== undefined && scalarConstant(operand) === 1;
-}
+const flag = (operation: Operation, name: string): boolean =>
+  scalarConstant(operandOf(operation, name)) === 1;

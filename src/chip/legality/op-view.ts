@@ -1,5 +1,6 @@
+import { operandOf } from "../../mil/match.ts";
 import { isConstexpr } from "../../mil/ops/index.ts";
-import { isOperandList, literalOf, operandsNamed, tensorTypeOf } from "../../mil/program.ts";
+import { literalOf, operandsNamed, tensorTypeOf } from "../../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { makersOf, readersOf } from "../../mil/traverse.ts";
 import type { TensorType } from "../../mil/types.ts";
@@ -7,12 +8,10 @@ import type { TensorType } from "../../mil/types.ts";
 /** One op of a function as the rules look at it: settings as plain values, and who uses what. */
 export class OpView {
   readonly operation: Operation;
-  readonly fn: MilFunction;
   readonly #uses: FunctionUses;
 
   constructor(operation: Operation, uses: FunctionUses) {
     this.operation = operation;
-    this.fn = uses.fn;
     this.#uses = uses;
   }
 
@@ -25,8 +24,7 @@ export class OpView {
   }
 
   operand(name: string): Operand | undefined {
-    const argument = this.operation.inputs.get(name);
-    return argument === undefined || isOperandList(argument) ? undefined : argument;
+    return operandOf(this.operation, name);
   }
 
   operands(name: string): readonly Operand[] {
@@ -80,13 +78,11 @@ export class OpView {
 
 /** Who makes and who reads each value of a function. */
 export class FunctionUses {
-  readonly fn: MilFunction;
   readonly producers: ReadonlyMap<Value, Operation>;
   readonly consumers: ReadonlyMap<Value, readonly Operation[]>;
   readonly inputs: ReadonlySet<Value>;
 
   constructor(fn: MilFunction) {
-    this.fn = fn;
     this.inputs = new Set(fn.inputs);
     this.producers = makersOf(fn);
     this.consumers = readersOf(fn);

@@ -74,14 +74,13 @@ export function canonicalSource(label: string, fn: MilFunction): EngineSource {
   const results = new Map(fn.outputs.map((output, index) => [output, portName("output", index)]));
   for (const operation of fn.operations) {
     if (operation.type === "const") continue;
-    const swapped = mapInputs(operation, swap);
     const outputs = operation.outputs.map((output) =>
       rename(output, results.get(output) ?? `v${counter++}`),
     );
     operations.push(
       Object.freeze({
         ...operation,
-        inputs: swapped,
+        inputs: mapInputs(operation, swap),
         outputs,
         attributes: new Map<string, Literal>(),
       }),

@@ -1,4 +1,4 @@
-import { isOperandList } from "../../mil/program.ts";
+import { operandsIn } from "../../mil/program.ts";
 import type { MilFunction, Operation, Value } from "../../mil/program.ts";
 import { valuesReadBy } from "../../mil/traverse.ts";
 import { elementCount, sameType, staticShape } from "../../mil/types.ts";
@@ -76,9 +76,9 @@ function isTaken(fn: MilFunction, value: Value): boolean {
   const readers = fn.operations.filter((operation) => [...valuesReadBy(operation)].includes(value));
   const takes = (operation: Operation): boolean =>
     operation.blocks.length === 0 &&
-    [...operation.inputs].every(([name, argument]) => {
-      const operands = isOperandList(argument) ? argument : [argument];
-      return !operands.includes(value) || TAKEN_BY[operation.type] === name;
-    });
+    [...operation.inputs].every(
+      ([name, argument]) =>
+        !operandsIn(argument).includes(value) || TAKEN_BY[operation.type] === name,
+    );
   return readers.length > 0 && !fn.outputs.includes(value) && readers.every(takes);
 }

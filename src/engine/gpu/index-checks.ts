@@ -1,6 +1,5 @@
+import { operandOf, scalarConstant } from "../../mil/match.ts";
 import type { Operand, Value } from "../../mil/program.ts";
-import { isOperandList, isValue } from "../../mil/program.ts";
-import { literalNumbers } from "../../mil/literal.ts";
 import { opRow } from "../../mil/ops/index.ts";
 import { staticShape } from "../../mil/types.ts";
 import type { BoundDispatch } from "../../plan/regions.ts";
@@ -35,18 +34,18 @@ export function indexChecks({ label, fn, inputs }: BoundDispatch): readonly Inde
   for (const value of fn.inputs) sources.set(value, value);
   const checks: IndexCheck[] = [];
   for (const operation of fn.operations) {
-    const x = operation.inputs.get("x") ?? operation.inputs.get("data");
-    if (x === undefined || isOperandList(x)) continue;
+    const x = operandOf(operation, "x") ?? operandOf(operation, "data");
+    if (x === undefined) continue;
     if (keepsNumbers(operation.type)) {
       const source = sources.get(x);
       const [output] = operation.outputs;
       if (source !== undefined && output !== undefined) sources.set(output, source);
     }
-    const indices = operation.inputs.get("indices");
-    if (!isIndexed(operation.type) || indices === undefined || isOperandList(indices)) continue;
+    const indices = operandOf(operation, "indices");
+    if (!isIndexed(operation.type) || indices === undefined) continue;
     const source = sources.get(indices);
     const port = inputs.find(({ value }) => value === source);
-    const size = axisSize(x, operation.inputs.get("axis"));
+    const size = axisSize(x, operandOf(operation, "axis"));
     if (port === undefined || size === undefined) continue;
     const { buffer, offset, count } = port.region;
     checks.push({ label, buffer, offset, count, size });
@@ -54,13 +53,11 @@ export function indexChecks({ label, fn, inputs }: BoundDispatch): readonly Inde
   return checks;
 }
 
-function axisSize(x: Operand, axis: Operand | readonly Operand[] | undefined): number | undefined {
+function axisSize(x: Operand, axis: Operand | undefined): number | undefined {
   if (x.type.kind !== "tensor") return undefined;
   const shape = staticShape(x.type);
   if (axis === undefined) return shape[0];
-  if (isOperandList(axis)) return undefined;
-  const literal = isValue(axis) ? axis.constant : axis;
-  const place = literal === undefined ? undefined : literalNumbers(literal)[0];
+  const place = scalarConstant(axis);
   return place === undefined ? undefined : shape.at(place);
 }
 

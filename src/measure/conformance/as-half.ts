@@ -1,14 +1,6 @@
 import { numericLiteral } from "../../mil/literal.ts";
-import { isOperandList, isValue } from "../../mil/program.ts";
-import type {
-  Argument,
-  Block,
-  Literal,
-  MilFunction,
-  Operand,
-  Operation,
-  Value,
-} from "../../mil/program.ts";
+import { isValue, mapInputs } from "../../mil/program.ts";
+import type { Block, Literal, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { staticShape, tensorType } from "../../mil/types.ts";
 import type { MilType } from "../../mil/types.ts";
 import { roundToFloat16 } from "../../util/float16.ts";
@@ -33,8 +25,6 @@ export function asHalf(fn: MilFunction): MilFunction {
   };
   const operandOf = (operand: Operand): Operand =>
     isValue(operand) ? valueOf(operand) : halfLiteral(operand);
-  const argumentOf = (argument: Argument): Argument =>
-    isOperandList(argument) ? argument.map(operandOf) : operandOf(argument);
   const blockOf = (block: Block): Block => ({
     inputs: block.inputs.map(valueOf),
     operations: block.operations.map(operationOf),
@@ -42,7 +32,7 @@ export function asHalf(fn: MilFunction): MilFunction {
   });
   const operationOf = (operation: Operation): Operation => ({
     ...operation,
-    inputs: new Map([...operation.inputs].map(([name, argument]) => [name, argumentOf(argument)])),
+    inputs: mapInputs(operation, operandOf),
     outputs: operation.outputs.map(valueOf),
     blocks: operation.blocks.map(blockOf),
     attributes: new Map(

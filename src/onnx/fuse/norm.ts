@@ -1,5 +1,6 @@
 import type { Operand, Operation } from "../../mil/program.ts";
-import { SIDES, isFloat32, numberOf, operandOf, shapeOf } from "./operands.ts";
+import { scalarConstant, operandOf } from "../../mil/match.ts";
+import { SIDES, isFloat32, shapeOf } from "./operands.ts";
 import type { FindFusion, Uses } from "./match.ts";
 
 /** The other factor of a product where one of them is `factor`. */
@@ -20,10 +21,10 @@ function scaleOf(
   const square = mean && uses.maker(operandOf(mean, "x"), "mul");
   if (root === undefined || mean === undefined || square === undefined) return undefined;
   if (operandOf(square, "x") !== x || operandOf(square, "y") !== x) return undefined;
-  const axis = numberOf(operandOf(mean, "axes"));
+  const axis = scalarConstant(operandOf(mean, "axes"));
   if (axis !== -1 && axis !== shapeOf(x).length - 1) return undefined;
-  if (numberOf(operandOf(mean, "keep_dims")) !== 1) return undefined;
-  const epsilon = numberOf(operandOf(root, "epsilon"));
+  if (scalarConstant(operandOf(mean, "keep_dims")) !== 1) return undefined;
+  const epsilon = scalarConstant(operandOf(root, "epsilon"));
   return epsilon === undefined ? undefined : { inner: [root, mean, square], epsilon };
 }
 

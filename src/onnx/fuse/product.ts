@@ -1,7 +1,8 @@
 import type { Operand, Operation } from "../../mil/program.ts";
 import { lowerProduct } from "../lower/linear.ts";
 import type { LoweringSite } from "../lower/site.ts";
-import { SIDES, flagOf, isFloat32, numberOf, operandOf, shapeOf } from "./operands.ts";
+import { scalarConstant, operandOf } from "../../mil/match.ts";
+import { SIDES, flagOf, isFloat32, shapeOf } from "./operands.ts";
 import type { FindFusion } from "./match.ts";
 
 /** Whether a tensor broadcasts to [rows, columns] by Gemm's rules, without changing that shape. */
@@ -69,7 +70,7 @@ export const scaledProduct: FindFusion = (root, uses) => {
   for (const [name, otherName] of SIDES) {
     const product = uses.maker(operandOf(root, name), "matmul");
     const factor = operandOf(root, otherName);
-    const alpha = numberOf(factor);
+    const alpha = scalarConstant(factor);
     if (product === undefined || factor === undefined || alpha === undefined) continue;
     const operands = operandsOfProduct(product);
     if (operands === undefined) continue;

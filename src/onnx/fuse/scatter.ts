@@ -2,7 +2,8 @@ import { literalOf } from "../../mil/program.ts";
 import type { Operand, Operation } from "../../mil/program.ts";
 import { sameType } from "../../mil/types.ts";
 import { LOWER_GATHER_SCATTER } from "../lower/gather-scatter.ts";
-import { SIDES, operandOf } from "./operands.ts";
+import { operandOf } from "../../mil/match.ts";
+import { SIDES } from "./operands.ts";
 import type { FindFusion, Uses } from "./match.ts";
 
 const MODES: ReadonlySet<string> = new Set(["add", "sub"]);

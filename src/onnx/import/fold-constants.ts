@@ -1,16 +1,13 @@
-import { FunctionBuilder } from "../../mil/builder.ts";
-import { evaluateOperation } from "../../mil/evaluate-operation.ts";
-import { copyNumbers } from "../../mil/host-tensor.ts";
-import { allocateNumbers, numericLiteral } from "../../mil/literal.ts";
-import type { OpInputs } from "../../mil/op-row.ts";
 import { isConstexpr } from "../../mil/ops/index.ts";
+import { foldedLiterals } from "../../mil/evaluate-operation.ts";
+import { FunctionBuilder } from "../../mil/builder.ts";
+import type { OpInputs } from "../../mil/op-row.ts";
 import type { OPS, OpName } from "../../mil/ops/index.ts";
 import { literalOf } from "../../mil/program.ts";
 import type { Literal, Operand } from "../../mil/program.ts";
 import { isPure } from "../../mil/traverse.ts";
-import { elementCount, formatType, staticShape, tensorType } from "../../mil/types.ts";
+import { elementCount, staticShape } from "../../mil/types.ts";
 import type { TensorType } from "../../mil/types.ts";
-import { OnnxError } from "../errors.ts";
 
 /** Larger results of ops over constants are left to the program, so that conversion stays quick. */
 const FOLDED_ELEMENTS = 2 ** 24;
@@ -45,16 +42,5 @@ export function foldConstants<Name extends OpName>(
   const tensors = types.filter((one): one is TensorType => one.kind === "tensor");
   const size = tensors.reduce((sum, one) => sum + elementCount(staticShape(one)), 0);
   if (tensors.length < types.length || size > FOLDED_ELEMENTS) return undefined;
-  const results = evaluateOperation(operation, {
-    resolve: (operand) => {
-      throw new OnnxError("onnx.import.fold", `${formatType(operand.type)} is not a constant`);
-    },
-    runBlock: () => [],
-    writeState: () => undefined,
-  });
-  return results.map((result) => {
-    const numbers = allocateNumbers(result.dataType, result.data.length);
-    copyNumbers(result, numbers);
-    return numericLiteral(tensorType(result.dataType, result.shape), numbers);
-  });
+  return foldedLiterals(operation);
 }

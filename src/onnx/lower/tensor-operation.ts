@@ -45,7 +45,7 @@ function sorted(site: LoweringSite): readonly [values: string, indices: string] 
 
 export const LOWER_TENSOR_OPERATION = {
   concat: (site) => {
-    const operands = site.operandList("values");
+    const operands = site.call.operands("values");
     if (operands.every(({ type }) => type.kind === "tensor" && type.shape.length === 0)) {
       const vectors = site.values("values").map((value) => site.reshape(value, [1]));
       return site.node("Concat", vectors, { axis: 0n });

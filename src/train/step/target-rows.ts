@@ -4,7 +4,7 @@ import { OpCall } from "../../mil/op-call.ts";
 import { opRow } from "../../mil/ops/index.ts";
 import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { staticShape, tensorType } from "../../mil/types.ts";
-import { operandOf } from "../../passes/match.ts";
+import { operandOf } from "../../mil/match.ts";
 import { rewritingOnce } from "../../passes/rewrite.ts";
 
 /** A head's input: rows of its matrix that stand for the targets, [R, C]. */

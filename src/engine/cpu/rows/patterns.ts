@@ -2,7 +2,7 @@
 import { isOperandList, isValue, literalOf, operandsOf } from "../../../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../../../mil/program.ts";
 import { literalNumbers } from "../../../mil/literal.ts";
-import { bothWays, knownShape, operandOf, scalarConstant } from "../../../passes/match.ts";
+import { bothWays, knownShape, operandOf, scalarConstant } from "../../../mil/match.ts";
 
 /** x / sqrt(mean(x^2) + epsilon), times `weight` where there is one. */
 export interface RmsNormPattern {

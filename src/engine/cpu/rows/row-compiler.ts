@@ -1,4 +1,4 @@
-import { knownShape } from "../../../passes/match.ts";
+import { knownShape } from "../../../mil/match.ts";
 import type { Plan, UnpackedWeight } from "../../../plan/plan.ts";
 import { bindDispatch, regionKey } from "../../../plan/regions.ts";
 import type { BoundDispatch } from "../../../plan/regions.ts";

@@ -2,7 +2,7 @@
 import { literalNumbers } from "../../../mil/literal.ts";
 import { isOperandList, isValue, literalOf } from "../../../mil/program.ts";
 import type { Operand, Operation, Value } from "../../../mil/program.ts";
-import { bothWays, knownShape, operandOf, scalarConstant } from "../../../passes/match.ts";
+import { bothWays, knownShape, operandOf, scalarConstant } from "../../../mil/match.ts";
 import { BINARY_KINDS, UNARY_KINDS } from "./instructions.ts";
 import { refuse } from "./refusal.ts";
 import { RowBuilder } from "./row-builder.ts";

@@ -2,7 +2,7 @@ import { literalNumbers } from "../../../mil/literal.ts";
 import { isValue, literalOf } from "../../../mil/program.ts";
 import type { Operand, Value } from "../../../mil/program.ts";
 import { staticShape } from "../../../mil/types.ts";
-import { knownShape, operandOf } from "../../../passes/match.ts";
+import { knownShape, operandOf } from "../../../mil/match.ts";
 import { isTransient } from "../../../plan/plan.ts";
 import type { Plan } from "../../../plan/plan.ts";
 import { regionKey } from "../../../plan/regions.ts";

@@ -1,7 +1,7 @@
-import { literalNumbers } from "../mil/literal.ts";
-import { isOperandList, literalOf } from "../mil/program.ts";
-import type { Operand, Operation } from "../mil/program.ts";
-import { isFloat } from "../mil/types.ts";
+import { literalNumbers } from "./literal.ts";
+import { isOperandList, literalOf } from "./program.ts";
+import type { Operand, Operation, Value } from "./program.ts";
+import { isFloat, sameType } from "./types.ts";
 
 /** A parameter's operand; nothing where it is left out or a list. */
 export function operandOf(operation: Operation | undefined, name: string): Operand | undefined {
@@ -14,6 +14,19 @@ export function knownShape(operand: Operand | undefined): readonly number[] | un
   if (operand?.type.kind !== "tensor") return undefined;
   const sizes = operand.type.shape.filter((size) => size !== "?");
   return sizes.length === operand.type.shape.length ? sizes : undefined;
+}
+
+/** How many axes a tensor has. */
+export function rankOf(operand: Operand): number {
+  return operand.type.kind === "tensor" ? operand.type.shape.length : 0;
+}
+
+/** An operand that can stand for an op's first result: a value that has its type by itself. */
+export function asResult(operation: Operation, operand: Operand | undefined): Value | undefined {
+  const [result] = operation.outputs;
+  return operand?.kind === "value" && result !== undefined && sameType(operand.type, result.type)
+    ? operand
+    : undefined;
 }
 
 export function isFloatTensor(operand: Operand | undefined): boolean {
