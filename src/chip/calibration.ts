@@ -11,7 +11,7 @@ import { chipByName } from "./chips.ts";
 import { ChipError } from "./errors.ts";
 import { measured } from "./figure.ts";
 import type { ChipRates } from "./rates.ts";
-import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
+import { refuseLater } from "../util/format-version.ts";
 
 /** A report has some hundred kilobytes. */
 const MAXIMUM_BYTES = 16 << 20;
@@ -101,13 +101,8 @@ function refused(path: string, why: string, cause: unknown): ChipError {
  * a report of a later version.
  */
 export function calibrationOf(json: unknown): Calibration {
-  const { data } = z.object({ schema: z.unknown() }).safeParse(json);
-  const later = laterVersion(data?.schema, SCHEMA);
-  if (later !== undefined) {
-    throw new ChipError("chip.calibration.version", `the report ${later}`, {
-      remedy: LATER_VERSION_REMEDY,
-    });
-  }
+  const format = { known: SCHEMA, what: "the report", field: "schema" };
+  refuseLater(json, format, ChipError, "chip.calibration.version");
   const report = reportSchema.parse(json);
   const chip = chipByName(report.machine.chip);
   const taken = arithmeticOf(chip.family);

@@ -5,8 +5,8 @@ import { makeFolders, noteWrittenFiles, syncFolder, writeWholeFile } from "../ut
 import type { WrittenFile } from "../util/atomic-file.ts";
 import { readSmallFile, withFileSource, hashSource } from "../util/byte-source.ts";
 import { FileError, messageOf } from "../util/errors.ts";
-import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
 import { RunError } from "./errors.ts";
+import { refuseLater } from "../util/format-version.ts";
 
 const CHECKSUMS = "checksums.json";
 const LATEST = "latest";
@@ -131,14 +131,10 @@ export function verifyCheckpoint(folder: string): void {
   } catch (error) {
     fail(`${CHECKSUMS}: ${messageOf(error)}`);
   }
-  const { files, version } = (listing ?? {}) as {
+  refuseLater(listing, { known: CHECKPOINT_VERSION, what: folder }, RunError, LATER_CHECKPOINT);
+  const { files } = (listing ?? {}) as {
     readonly files?: Readonly<Record<string, WrittenFile>> | null;
-    readonly version?: unknown;
   };
-  const later = laterVersion(version, CHECKPOINT_VERSION);
-  if (later !== undefined) {
-    throw new RunError(LATER_CHECKPOINT, `${folder} ${later}`, { remedy: LATER_VERSION_REMEDY });
-  }
   if (typeof files !== "object" || files === null) fail(`${CHECKSUMS} lists no files`);
   for (const [name, expected] of Object.entries(files ?? {})) {
     const file = join(folder, basename(name));

@@ -1,5 +1,5 @@
-import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
 import { RunError } from "./errors.ts";
+import { refuseLater } from "../util/format-version.ts";
 
 /** What a run's folder keeps of its settings. */
 export const CONFIG_FILE = "config.yaml";
@@ -20,8 +20,8 @@ export function withoutConfigVersion(
   path: string,
   content: object,
 ): Readonly<Record<string, unknown>> {
-  const { [VERSION_KEY]: version, ...settings } = content as Record<string, unknown>;
-  const later = laterVersion(version, CONFIG_VERSION);
-  if (later === undefined) return settings;
-  throw new RunError("run.config.version", `${path} ${later}`, { remedy: LATER_VERSION_REMEDY });
+  const format = { known: CONFIG_VERSION, what: path, field: VERSION_KEY };
+  refuseLater(content, format, RunError, "run.config.version");
+  const { [VERSION_KEY]: _version, ...settings } = content as Record<string, unknown>;
+  return settings;
 }

@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { z } from "zod";
 import { writeWholeFile } from "../util/atomic-file.ts";
 import { readSmallFile } from "../util/byte-source.ts";
-import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
 import { RunError } from "./errors.ts";
 import { COMMANDS } from "./events.ts";
 import type { RunCommand } from "./events.ts";
 import { CONTROL_FOLDER as FOLDER } from "./run-lock.ts";
 import { isRunning } from "./run-summary.ts";
+import { refuseLater } from "../util/format-version.ts";
 
 /*
  * How a run is asked for something from outside its process: `control/` in its folder, which none but its owner can
@@ -69,9 +69,7 @@ export function runToken(runFolder: string): string | undefined {
   const path = join(runFolder, FOLDER, TOKEN_FILE);
   if (!existsSync(path) || !isRunning(runFolder)) return undefined;
   const content = jsonOf(path);
-  const later = laterVersion((content as { version?: unknown } | undefined)?.version, 1);
-  if (later !== undefined)
-    throw new RunError("run.control.version", `${path} ${later}`, { remedy: LATER_VERSION_REMEDY });
+  refuseLater(content, { known: CONTROL_VERSION, what: path }, RunError, "run.control.version");
   const record = tokenSchema.safeParse(content);
   return record.success ? record.data.token : undefined;
 }

@@ -2,8 +2,8 @@ import { join } from "node:path";
 import * as z from "zod";
 import { readSmallFile } from "../util/byte-source.ts";
 import { messageOf } from "../util/errors.ts";
-import { LATER_VERSION_REMEDY, laterVersion } from "../util/format-version.ts";
 import { RunError } from "./errors.ts";
+import { refuseLater } from "../util/format-version.ts";
 
 /** Of `trainer_state.json`: it changes with the meaning of a field. */
 const STATE_VERSION = 1;
@@ -71,11 +71,7 @@ export function readTrainerState(folder: string): TrainerState {
       cause: error,
     });
   }
-  const version = (content as { readonly version?: unknown } | null)?.version;
-  const later = laterVersion(version, STATE_VERSION);
-  if (later !== undefined) {
-    throw new RunError("run.state.version", `${path} ${later}`, { remedy: LATER_VERSION_REMEDY });
-  }
+  refuseLater(content, { known: STATE_VERSION, what: path }, RunError, "run.state.version");
   const state = trainerStateSchema.safeParse(content);
   if (!state.success) {
     throw new RunError("train.state", `${path}: ${z.prettifyError(state.error)}`);

@@ -1,3 +1,5 @@
+import { isRecord } from "./is-record.ts";
+
 /**
  * What is wrong with a file of a later format, as words that follow its name; nothing for one that is read. A missing
  * version is the first, from before files carried one.
@@ -9,3 +11,24 @@ export function laterVersion(found: unknown, known: number): string | undefined 
 
 /** What helps with a later format. */
 export const LATER_VERSION_REMEDY = "Use the Anecdote that wrote it, or a newer one.";
+
+type ErrorClass = new (code: string, message: string, options: { remedy: string }) => Error;
+
+/**
+ * Throws an error of a class where `content`, parsed, says in its `field` that it is of a later format than `known`.
+ * `what` names the file.
+ */
+export function refuseLater(
+  content: unknown,
+  {
+    known,
+    what,
+    field = "version",
+  }: { readonly known: number; readonly what: string; readonly field?: string },
+  Failure: ErrorClass,
+  code: string,
+): void {
+  const later = laterVersion(isRecord(content) ? content[field] : undefined, known);
+  if (later !== undefined)
+    throw new Failure(code, `${what} ${later}`, { remedy: LATER_VERSION_REMEDY });
+}

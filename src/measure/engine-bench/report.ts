@@ -4,9 +4,9 @@ import { chipByName } from "../../chip/chips.ts";
 import { DRIVERS } from "../../chip/chip.ts";
 import type { BenchCase } from "./case.ts";
 import { SUITE_NAMES } from "./case.ts";
-import { LATER_VERSION_REMEDY, laterVersion } from "../../util/format-version.ts";
 import { MeasureError } from "../errors.ts";
 import { asRow } from "./suites.ts";
+import { refuseLater } from "../../util/format-version.ts";
 
 const REPORT_NAME = "anecdote-engine-report";
 /** Changes with the meaning of a field; new fields may come without a change. */
@@ -132,12 +132,9 @@ export type EngineReport = z.infer<typeof reportSchema>;
 export function parseReport(json: unknown, where: string): EngineReport {
   const { schema } = (json ?? {}) as { readonly schema?: unknown };
   const [name, version] = typeof schema === "string" ? schema.split("/") : [];
-  const later = name === REPORT_NAME ? laterVersion(Number(version), REPORT_VERSION) : undefined;
-  if (later !== undefined) {
-    throw new MeasureError("measure.report.version", `${where} ${later}`, {
-      remedy: LATER_VERSION_REMEDY,
-    });
-  }
+  const told = name === REPORT_NAME ? { version: Number(version) } : {};
+  const format = { known: REPORT_VERSION, what: where };
+  refuseLater(told, format, MeasureError, "measure.report.version");
   const parsed = reportSchema.safeParse(json);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;

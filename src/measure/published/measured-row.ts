@@ -1,9 +1,9 @@
 import * as z from "zod";
-import { LATER_VERSION_REMEDY, laterVersion } from "../../util/format-version.ts";
 import { didYouMean } from "../../util/nearest.ts";
 import { DRIVERS } from "../../chip/chip.ts";
 import { chipByName, nearestChip } from "../../chip/chips.ts";
 import { ChipError } from "../../chip/errors.ts";
+import { refuseLater } from "../../util/format-version.ts";
 
 const count = z.number().int().positive().max(1e7);
 const common = {
@@ -155,15 +155,8 @@ export const ROWS_VERSION = 1;
 function rowsOf(json: unknown): readonly unknown[] {
   if (Array.isArray(json)) return json;
   const file = z.object({ version: z.unknown(), rows: z.array(z.unknown()) }).safeParse(json);
-  const later = laterVersion(
-    z.object({ version: z.unknown() }).safeParse(json).data?.version,
-    ROWS_VERSION,
-  );
-  if (later !== undefined) {
-    throw new ChipError("chip.row.version", `a file of measurements ${later}`, {
-      remedy: LATER_VERSION_REMEDY,
-    });
-  }
+  const format = { known: ROWS_VERSION, what: "a file of measurements" };
+  refuseLater(json, format, ChipError, "chip.row.version");
   if (file.success) return file.data.rows;
   throw new ChipError("chip.row", "a file of measurements is a JSON array of rows, or has one");
 }

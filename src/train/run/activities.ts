@@ -3,8 +3,8 @@ import { join } from "node:path";
 import * as z from "zod";
 import { writeWholeFile } from "../../util/atomic-file.ts";
 import { readSmallFile } from "../../util/byte-source.ts";
-import { LATER_VERSION_REMEDY, laterVersion } from "../../util/format-version.ts";
 import { RunError } from "../../runs/errors.ts";
+import { refuseLater } from "../../util/format-version.ts";
 
 /** What a run does after a step besides training. */
 export type Activity = "evaluate" | "sample" | "save" | `final-sample-${number}`;
@@ -107,13 +107,8 @@ export class LeftActivities {
    */
   read(step: number, times: ActivityTimes): Left | undefined {
     const content = this.#content();
-    const version = z.object({ version: z.unknown() }).safeParse(content);
-    const later = version.success ? laterVersion(version.data.version, VERSION) : undefined;
-    if (later !== undefined) {
-      throw new RunError("run.continue.version", `${this.#path} ${later}`, {
-        remedy: LATER_VERSION_REMEDY,
-      });
-    }
+    const format = { known: VERSION, what: this.#path };
+    refuseLater(content, format, RunError, "run.continue.version");
     const left = leftSchema.safeParse(content);
     if (!left.success || left.data.step !== step) return undefined;
     const due = activitiesAfter(step, times);

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { partOf } from "../../engine/collective.ts";
 import { openSafetensors, writeSafetensors } from "../../model/index.ts";
 import type { SafetensorsFile } from "../../model/index.ts";
-import { LATER_VERSION_REMEDY, laterVersion } from "../../util/format-version.ts";
 import { TrainError } from "../errors.ts";
 import { openedFile } from "../../util/byte-source.ts";
+import { refuseLater } from "../../util/format-version.ts";
 
 /** What rounding on the wire has lost at every process; only in checkpoints of runs with --wire fp16. */
 const WIRE_FILE = "wire.safetensors";
@@ -87,11 +87,8 @@ export class SavedLosses {
     if (!existsSync(path)) return undefined;
     return openedFile(path, (source) => {
       const file = openSafetensors(source);
-      const later = laterVersion(Number(file.metadata["version"]), WIRE_VERSION);
-      if (later !== undefined)
-        throw new TrainError("train.wire.version", `${path} ${later}`, {
-          remedy: LATER_VERSION_REMEDY,
-        });
+      const told = { version: Number(file.metadata["version"]) };
+      refuseLater(told, { known: WIRE_VERSION, what: path }, TrainError, "train.wire.version");
       return new SavedLosses(file);
     });
   }
