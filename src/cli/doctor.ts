@@ -40,6 +40,10 @@ interface Finding {
   readonly detail: string;
 }
 
+function finding(what: string, state: Finding["state"], detail: string): Finding {
+  return { what, state, detail };
+}
+
 interface DoctorFlags extends DriverFlags {
   readonly json?: boolean;
   readonly quick?: boolean;
@@ -250,15 +254,10 @@ function nodeFinding(): Finding {
   const major = Number(process.versions.node.split(".")[0]);
   const system = `Node ${process.versions.node} on ${process.platform} ${process.arch}, ${os.cpus().length} × ${os.cpus()[0]?.model.trim() ?? "processor"}, ${Math.round(os.totalmem() / 2 ** 30)} GiB`;
   return major >= 22
-    ? { what: "system", state: "ok", detail: system }
-    : {
-        what: "system",
-        state: "note",
-        detail: `${system}; Node 20 works and is out of support since April 2026`,
-      };
+    ? finding("system", "ok", system)
+    : finding("system", "note", `${system}; Node 20 works and is out of support since April 2026`);
 }
 
-/** Model, chip and system of a Mac; other machines are told by their processor. */
 async function machineFindings(): Promise<readonly Finding[]> {
   const { chip, model, system, neuralEngine, unread } = await identifyMachine();
   if (system.name !== "macOS") return [];
@@ -278,8 +277,8 @@ async function machineFindings(): Promise<readonly Finding[]> {
     `Neural Engine: ${engine}`,
   ];
   return [
-    { what: "machine", state: chip === undefined ? "note" : "ok", detail: parts.join(", ") },
-    ...unread.map((detail): Finding => ({ what: "machine", state: "note", detail })),
+    finding("machine", chip === undefined ? "note" : "ok", parts.join(", ")),
+    ...unread.map((detail) => finding("machine", "note", detail)),
   ];
 }
 
@@ -292,14 +291,14 @@ async function driverFindings(): Promise<readonly Finding[]> {
       opens ? missing : [`${path} does not open`],
     );
     const count = libraries.reduce((sum, { symbolCount }) => sum + symbolCount, 0);
-    return {
-      what: `driver ${driver}`,
-      state: available ? "ok" : "missing",
-      detail: available
-        ? `all ${count} functions and classes are there`
-        : (reason ??
-          `${lacking.length} of ${count} are missing: ${lacking.slice(0, 4).join(", ")}${lacking.length > 4 ? " …" : ""}`),
-    };
+    const what = `driver ${driver}`;
+    if (available) return finding(what, "ok", `all ${count} functions and classes are there`);
+    const names = `${lacking.slice(0, 4).join(", ")}${lacking.length > 4 ? " …" : ""}`;
+    return finding(
+      what,
+      "missing",
+      reason ?? `${lacking.length} of ${count} are missing: ${names}`,
+    );
   });
   return [...findings, await profileFinding()];
 }
@@ -310,26 +309,20 @@ async function profileFinding(): Promise<Finding> {
     const library = findLibrary();
     const chip = await chooseChip(undefined, library);
     const key = { chip: chip.id, osBuild: systemBuild(), library: library.path };
-    return { what, state: "note", detail: describeProfile(readMachineProfile(key)) };
+    return finding(what, "note", describeProfile(readMachineProfile(key)));
   } catch (error) {
-    return { what, state: "missing", detail: messageOf(error) };
+    return finding(what, "missing", messageOf(error));
   }
 }
 
 async function koffiFinding(): Promise<Finding> {
   try {
     const { default: koffi } = await import("koffi");
-    return {
-      what: "koffi",
-      state: "ok",
-      detail: `${koffi.version}: weights and kernels share memory without copies`,
-    };
+    const text = `${koffi.version}: weights and kernels share memory without copies`;
+    return finding("koffi", "ok", text);
   } catch (error) {
-    return {
-      what: "koffi",
-      state: "missing",
-      detail: `${messageOf(error)}\nthe CPU engine copies buffers instead; the ANE engine and MPI need it`,
-    };
+    const instead = "the CPU engine copies buffers instead; the ANE engine and MPI need it";
+    return finding("koffi", "missing", `${messageOf(error)}\n${instead}`);
   }
 }
 
@@ -338,13 +331,13 @@ async function cpuFinding(): Promise<Finding> {
     const engine = await createEngine("cpu", { blas: "auto" });
     const { device, runtime, threads, blas = "" } = engine.description;
     await engine.close();
-    return {
-      what: "cpu engine",
-      state: "ok",
-      detail: `${runtime} on ${device}, ${threads} threads\nlarge matrices of training by a library of the system: ${blas}`,
-    };
+    return finding(
+      "cpu engine",
+      "ok",
+      `${runtime} on ${device}, ${threads} threads\nlarge matrices of training by a library of the system: ${blas}`,
+    );
   } catch (error) {
-    return { what: "cpu engine", state: "missing", detail: messageOf(error) };
+    return finding("cpu engine", "missing", messageOf(error));
   }
 }
 
@@ -359,10 +352,10 @@ async function gpuFinding(): Promise<Finding> {
     const note = isSoftware(findGpuDevices())
       ? "\nit is a processor that plays a GPU: good for tests, slower than --engine cpu"
       : "\nnot measured here yet: `anecdote bench engine --beside gpu,cpu` holds it against the CPU engine";
-    return { what, state: "note", detail: `${runtime} on ${device}${note}` };
+    return finding(what, "note", `${runtime} on ${device}${note}`);
   } catch (error) {
     // No engine needs it: its absence is no fault of the machine.
-    return { what, state: "note", detail: messageOf(error) };
+    return finding(what, "note", messageOf(error));
   }
 }
 
@@ -372,51 +365,39 @@ async function speedFinding(driver: Driver | undefined): Promise<Finding> {
   try {
     const { preset, batchSize, sequenceLength, ms, predicted } = await measureStep("cpu", driver);
     const measured = `a step of ${preset} (${batchSize} x ${sequenceLength} tokens) takes ${formatMs(ms)} on the CPU engine here`;
-    return {
+    if (predicted === undefined) return finding(what, "ok", measured);
+    const { chip, ms: predictedMs, joules } = predicted;
+    const told = `${formatMs(predictedMs)}, ${joules.toPrecision(3)} J`;
+    return finding(
       what,
-      state: "ok",
-      detail:
-        predicted === undefined
-          ? measured
-          : `${measured}; predicted for the engine of ${predicted.chip} through ${predicted.driver}: ${formatMs(predicted.ms)}, ${predicted.joules.toPrecision(3)} J`,
-    };
+      "ok",
+      `${measured}; predicted for the engine of ${chip} through ${predicted.driver}: ${told}`,
+    );
   } catch (error) {
-    return { what, state: "missing", detail: `no step could be timed: ${messageOf(error)}` };
+    return finding(what, "missing", `no step could be timed: ${messageOf(error)}`);
   }
 }
 
 function aneFinding(): Finding {
-  const library = process.env["ANECDOTE_ANE_LIBRARY"];
-  if (library !== undefined && library !== "") {
-    return {
-      what: "neural engine",
-      state: "note",
-      detail: `ANECDOTE_ANE_LIBRARY names ${library}: \`--engine ane\` and auto use it`,
-    };
-  }
-  if (hasNeuralEngine()) {
-    return {
-      what: "neural engine",
-      state: "note",
-      detail:
-        "`--engine ane` and auto try to reach it through its private runtime; nobody has reported a run yet",
-    };
-  }
-  return {
-    what: "neural engine",
-    state: "note",
-    detail:
-      process.platform === "darwin"
-        ? "Intel Macs have no Neural Engine and are not supported"
-        : "a Neural Engine is in Apple Silicon Macs only; everything runs on the CPU engine here, `--engine sim:m4` simulates one; there is no self-test",
-  };
+  return finding("neural engine", "note", aneText());
 }
 
+function aneText(): string {
+  const library = process.env["ANECDOTE_ANE_LIBRARY"];
+  if (library !== undefined && library !== "")
+    return `ANECDOTE_ANE_LIBRARY names ${library}: \`--engine ane\` and auto use it`;
+  if (hasNeuralEngine())
+    return "`--engine ane` and auto try to reach it through its private runtime; nobody has reported a run yet";
+  return process.platform === "darwin"
+    ? "Intel Macs have no Neural Engine and are not supported"
+    : "a Neural Engine is in Apple Silicon Macs only; everything runs on the CPU engine here, `--engine sim:m4` simulates one; there is no self-test";
+}
+
+/** The same everywhere, until somebody reports a Mac. */
 function siliconFinding(): Finding {
-  return {
-    what: "verified",
-    state: "note",
-    detail:
-      "nothing of Anecdote has run on a Neural Engine yet: both drivers ran against test doubles on Linux only (docs/ane.md)",
-  };
+  return finding(
+    "verified",
+    "note",
+    "nothing of Anecdote has run on a Neural Engine yet: both drivers ran against test doubles on Linux only (docs/ane.md)",
+  );
 }
