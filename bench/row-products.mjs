@@ -4,7 +4,7 @@
 // Usage: node bench/row-products.mjs [--rows 1,2,4,8,16,32] [--shapes 288x768,288x32000] [--rounds 7] [--threads 1]
 import { parseArgs } from "node:util";
 import { openNativeRuntime } from "../dist/engine/cpu/onnx-runtime/ort-native.js";
-import { hostKernels } from "../dist/engine/host/kernel-pool.js";
+import { hostKernels } from "../dist/engine/host/kernel-module.js";
 import { FunctionBuilder } from "../dist/mil/builder.js";
 import { tensorLiteral } from "../dist/mil/literal.js";
 import { tensorType } from "../dist/mil/types.js";
@@ -61,7 +61,7 @@ function kernel(rows, depth, columns, matrix) {
     65_536 + 4 * (rows * depth + columns * depth + rows * columns + inTiles * depth) + 64;
   const pages = Math.ceil(bytes / 65_536) + 1;
   const memory = new WebAssembly.Memory({ initial: pages, maximum: 65_536, shared: true });
-  const instance = new WebAssembly.Instance(hostKernels(), { env: { memory } });
+  const instance = new WebAssembly.Instance(hostKernels().module, { env: { memory } });
   const [state, program, x] = [1024, 32_768, 65_536];
   const w = x + 4 * rows * depth;
   const y = w + 4 * columns * depth;

@@ -1,6 +1,6 @@
 // A decoding step of several rows as one row program, without the host's side: time of a step by the clock (least and median
 // of all) and of the processor (median), by number of rows and of threads, in turns. Weights are drawn.
-// Usage: node bench/row-steps.mjs [--preset stories15M] [--rows 1,8,32] [--threads 1,2] [--positions 60] [--rounds 5] [--steps 20]
+// Usage: node bench/row-steps.mjs [--preset stories15M] [--rows 1,8,32] [--threads 1,2] [--positions 60] [--rounds 5] [--steps 20] [--sums separate]
 import { parseArgs } from "node:util";
 import { createCpuEngine } from "../dist/engine/cpu/index.js";
 import { buildDecodePlan, buildWeightsPlan } from "../dist/generate/decode-plan.js";
@@ -16,6 +16,7 @@ const { values } = parseArgs({
     positions: { type: "string", default: "60" },
     rounds: { type: "string", default: "5" },
     steps: { type: "string", default: "20" },
+    sums: { type: "string" },
   },
 });
 const numbers = (list) => list.split(",").map(Number);
@@ -30,7 +31,7 @@ const multiplyAdds = model.parameters.weights
 
 const cases = [];
 for (const threads of numbers(values.threads)) {
-  const engine = await createCpuEngine({ threads });
+  const engine = await createCpuEngine({ threads, ...(values.sums && { sums: values.sums }) });
   const weights = await engine.load(buildWeightsPlan(model));
   for (const weight of model.parameters.weights)
     initialiseWeight(weight, 5, weights.view(weight.name));

@@ -168,7 +168,7 @@ function removeLeftovers(before, sources) {
 }
 
 /** Kernels that gain from relaxed SIMD are also built with it, as NAME.relaxed.wasm. */
-const RELAXED = ["src/engine/sim/assembly/grid.ts"];
+const RELAXED = ["src/engine/sim/assembly/grid.ts", "src/engine/host/assembly/kernels.ts"];
 
 /** Kernels that wait for their first use. */
 const LATE = "src/engine/sim/";

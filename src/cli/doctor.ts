@@ -329,12 +329,12 @@ async function koffiFinding(): Promise<Finding> {
 async function cpuFinding(): Promise<Finding> {
   try {
     const engine = await createEngine("cpu", { blas: "auto" });
-    const { device, runtime, threads, blas = "" } = engine.description;
+    const { device, runtime, threads, rowSums = "", blas = "" } = engine.description;
     await engine.close();
     return finding(
       "cpu engine",
       "ok",
-      `${runtime} on ${device}, ${threads} threads\nlarge matrices of training by a library of the system: ${blas}`,
+      `${runtime} on ${device}, ${threads} threads\nproduct and sum of generated texts: ${rowSums}\nlarge matrices of training by a library of the system: ${blas}`,
     );
   } catch (error) {
     return finding("cpu engine", "missing", messageOf(error));

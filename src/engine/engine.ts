@@ -23,6 +23,11 @@ export interface EngineDescription {
   readonly threads: number;
   /** Which library multiplies large matrices instead of the runtime, or why none does; missing where none was asked for. */
   readonly blas?: string;
+  /**
+   * How products of few rows, as in generation, add where the engine runs them in kernels of its own: "fused", product and
+   * sum are rounded once, or "separate". Texts may differ between the two in a last bit; training does not.
+   */
+  readonly rowSums?: "fused" | "separate";
   /** Id of the chip whose Neural Engine it is; one that is simulated has it in its name. */
   readonly chip?: string;
   /** What values between ops are. "fp16": training scales its loss. Default "fp32". */

@@ -108,6 +108,8 @@ export const trainEventSchema = z.discriminatedUnion("kind", [
     device: z.string(),
     runtime: z.string(),
     threads: z.number().int(),
+    /** How products of samples add: product and sum rounded once, or each. */
+    row_sums: z.enum(["fused", "separate"]).optional(),
     /** Where a Neural Engine's settings come from. */
     profile: z.string().optional(),
     parameters: z.number().int(),

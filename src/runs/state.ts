@@ -48,6 +48,8 @@ export const trainerStateSchema = z.object({
     device: z.string(),
     runtime: z.string(),
     threads: z.number().int(),
+    /** How products of generated texts add; training does not depend on it. */
+    rowSums: z.enum(["fused", "separate"]).optional(),
   }),
   config: z.record(z.string(), z.unknown()),
   /** Digest of the training data; absent for data that are drawn, and in checkpoints of version 0.1. */

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+
 /** The part of the WebAssembly interface that is used here; Node's own types leave it to the DOM library. */
 export interface WasmMemory {
   readonly buffer: SharedArrayBuffer;
@@ -26,3 +28,14 @@ interface WasmInterface {
 export const { Memory, Module, Instance, validate } = (
   globalThis as unknown as { readonly WebAssembly: WasmInterface }
 ).WebAssembly;
+
+/** V8 11.3 has relaxed SIMD behind a switch; from 11.4 on it is always there. */
+const SWITCHED_V8 = /^11\.3\./;
+
+/** Whether a module that was built with relaxed SIMD can run here; turns it on where it has to be. */
+export function canRunRelaxed(module: Uint8Array): boolean {
+  if (validate(module)) return true;
+  if (!SWITCHED_V8.test(process.versions.v8)) return false;
+  setFlagsFromString("--experimental-wasm-relaxed-simd");
+  return validate(module);
+}

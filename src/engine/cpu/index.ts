@@ -7,6 +7,8 @@ import { OpenPlans } from "../host/open-plans.ts";
 import { FROZEN_NUMBERS } from "./constants.ts";
 import { CpuPlan } from "./cpu-plan.ts";
 import type { JoinRule } from "./cpu-plan.ts";
+import { hostKernels } from "../host/kernel-module.ts";
+import type { ProductSums } from "../host/kernel-module.ts";
 import { KernelPool } from "../host/kernel-pool.ts";
 import { openBindingRuntime } from "./onnx-runtime/ort-binding.ts";
 import { openRuntime } from "./onnx-runtime/late-runtime.ts";
@@ -22,6 +24,8 @@ export interface CpuEngineOptions {
   readonly join?: JoinRule;
   /** Numbers that the matrices of a section have at least to be constants where weights are frozen. Default 1e6. */
   readonly constantsFrom?: number;
+  /** How products of row programs add. Default "fused", where Node.js and the processor have it. */
+  readonly sums?: ProductSums;
   /** Asked before ONNX Runtime for every function; closed with the engine. */
   readonly compilers?: readonly FunctionCompiler[];
   /**
@@ -73,13 +77,14 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
       return compilers.map((compiler) => compiler.version).join(", ");
     },
     threads,
+    rowSums: hostKernels(options.sums).sums,
     ...(options.blas !== undefined && {
       blas: typeof blas === "string" ? `none: ${blas}` : (runtime.foreignProducts ?? noOperators),
     }),
   });
   let pool: KernelPool | undefined;
   const kernels = (): KernelPool => {
-    pool ??= new KernelPool(threads);
+    pool ??= new KernelPool(threads, options.sums);
     return pool;
   };
   // Threads that wait busily for a core another program has stretch a step to many times its length.

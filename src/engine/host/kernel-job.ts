@@ -71,6 +71,7 @@ export interface KernelExports {
   roundScaled(...numbers: readonly number[]): void;
   readScaled(source: number, target: number, count: number, factor: number): void;
   runRows(...numbers: readonly number[]): void;
+  sumWithProduct(sum: number, a: number, b: number): number;
 }
 
 /** One item of a job of that kind. `kernelsOf` gives the kernels over a memory. */

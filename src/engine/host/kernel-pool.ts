@@ -1,7 +1,5 @@
-import { readFileSync } from "node:fs";
 import { MessageChannel, Worker } from "node:worker_threads";
 import type { MessagePort } from "node:worker_threads";
-import { messageOf } from "../../util/errors.ts";
 import { compiledUrl } from "../../util/source-layout.ts";
 import { EngineError } from "../errors.ts";
 import {
@@ -19,26 +17,14 @@ import type {
   KernelMemory,
   KernelRunner,
 } from "./kernel-job.ts";
+import { hostKernels } from "./kernel-module.ts";
+import type { ProductSums } from "./kernel-module.ts";
 import type { KernelMessage, KernelWorkerData } from "./kernel-worker.ts";
-import { Instance, Module } from "../../util/webassembly.ts";
+import { Instance } from "../../util/webassembly.ts";
 import type { WasmModule } from "../../util/webassembly.ts";
 
 /** Looks for threads that end a token: a few microseconds behind this one. */
 const ROWS_LOOKS = 2000;
-
-/** The compiled kernels. Throws `EngineError` where they are missing. */
-export function hostKernels(): WasmModule {
-  const wasm = compiledUrl("engine/host/kernels.wasm");
-  try {
-    return new Module(readFileSync(wasm));
-  } catch (error) {
-    throw new EngineError(
-      "engine.cpu.kernels",
-      `the engine's kernels cannot be loaded from ${wasm.pathname}: ${messageOf(error)}`,
-      { remedy: "Build them: npm run build", cause: error },
-    );
-  }
-}
 
 interface PoolWorker {
   readonly worker: Worker;
@@ -63,8 +49,8 @@ export class KernelPool implements KernelRunner {
   #hasRun = false;
 
   /** Throws `EngineError` where the compiled kernels are missing. */
-  constructor(threads: number) {
-    this.#module = hostKernels();
+  constructor(threads: number, sums?: ProductSums) {
+    this.#module = hostKernels(sums).module;
     this.threads = threads;
     this.#buffers = allocateJobBuffers();
     this.#area = openJobBuffers(this.#buffers);

@@ -7,7 +7,7 @@ import { kernelSuits, prepareKernel, scratchBytes } from "../host/host-kernels.t
 import type { KernelPlace } from "../host/host-kernels.ts";
 import { ITEM_WORDS, runItem } from "../host/kernel-job.ts";
 import type { KernelExports, KernelRunner } from "../host/kernel-job.ts";
-import { hostKernels } from "../host/kernel-pool.ts";
+import { hostKernels } from "../host/kernel-module.ts";
 import type { Arena } from "./arena.ts";
 
 /** The host's kernels over a simulated engine's memory, on the thread that asks: the bits of the CPU engine. */
@@ -52,7 +52,7 @@ export class ArenaKernels implements KernelRunner {
   }
 
   get #exports(): KernelExports {
-    this.#kernels ??= new Instance(hostKernels(), { env: { memory: this.#arena.memory } })
+    this.#kernels ??= new Instance(hostKernels().module, { env: { memory: this.#arena.memory } })
       .exports as unknown as KernelExports;
     return this.#kernels;
   }

@@ -1,9 +1,8 @@
 import { existsSync, readFileSync } from "node:fs";
-import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { messageOf } from "../../util/errors.ts";
 import { buildLate, compiledUrl } from "../../util/source-layout.ts";
-import { Instance, Module, validate } from "../../util/webassembly.ts";
+import { canRunRelaxed, Instance, Module } from "../../util/webassembly.ts";
 import type { WasmModule } from "../../util/webassembly.ts";
 import { EngineError } from "../errors.ts";
 import { SharedJob } from "../host/shared-job.ts";
@@ -124,7 +123,7 @@ function loadModule(name: ModuleName, simd: Simd): WasmModule {
   try {
     if (simd === "relaxed" && existsSync(relaxed)) {
       const bytes = readFileSync(relaxed);
-      if (canRun(bytes)) return new Module(bytes);
+      if (canRunRelaxed(bytes)) return new Module(bytes);
     }
     return new Module(readFileSync(wasm));
   } catch (error) {
@@ -134,14 +133,4 @@ function loadModule(name: ModuleName, simd: Simd): WasmModule {
       { remedy: "Build it: npm run build", cause: error },
     );
   }
-}
-
-/** V8 11.3 has relaxed SIMD behind a switch; from 11.4 on it is always there. */
-const SWITCHED_V8 = /^11\.3\./;
-
-function canRun(module: Uint8Array): boolean {
-  if (validate(module)) return true;
-  if (!SWITCHED_V8.test(process.versions.v8)) return false;
-  setFlagsFromString("--experimental-wasm-relaxed-simd");
-  return validate(module);
 }

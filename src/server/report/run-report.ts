@@ -255,6 +255,7 @@ function hardwareSection(record: RunRecord): string {
       ["device", start.device],
       ["runtime", start.runtime],
       ["threads", String(start.threads)],
+      ["product and sum of samples", start.row_sums ?? "–"],
       ["buffers", formatBytes(start.plan_bytes)],
       ["power meter", power === undefined ? "–" : (power.meter ?? `none: ${power.reason ?? ""}`)],
     ]),

@@ -46,6 +46,7 @@ export function startFields(
     device: engine.device,
     runtime: engine.runtime,
     threads: engine.threads,
+    ...(engine.rowSums !== undefined && { row_sums: engine.rowSums }),
     ...(engine.profile !== undefined && { profile: engine.profile }),
     parameters: parameterCount(weights),
     train_tokens: data.train.tokenCount,

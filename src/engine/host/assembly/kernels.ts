@@ -1,5 +1,11 @@
 // Kernels over one shared memory; every address is in bytes. None keeps state, so any thread may run any part.
 export { runRows } from "./shared/row-program";
+import { plusProduct } from "./shared/vectors";
+
+/** sum + a b as products of row programs add it: tells whether this build and this processor round it once. */
+export function sumWithProduct(sum: f32, a: f32, b: f32): f32 {
+  return f32x4.extract_lane(plusProduct(f32x4.splat(sum), f32x4.splat(a), f32x4.splat(b)), 0);
+}
 
 /** Moments are bf16 patterns, the gradient is fp16: bits of `kind`. */
 const SHORT_MOMENTS: u32 = 1;

@@ -1,6 +1,6 @@
 // Rows times a matrix. A sum is always added in the same order, whatever rows and columns stand beside it, so that a
 // row's results do not depend on how many rows there are or which thread has which columns.
-import { laneSum, laneSums } from "./vectors";
+import { laneSum, laneSums, plusProduct } from "./vectors";
 
 /** Bytes of two vectors. */
 const STEP: usize = 32;
@@ -177,21 +177,21 @@ function oneRow(row: usize, weights: usize, target: usize, rowBytes: usize): voi
   for (; at < longSteps; at += LONG_STEP) {
     const x = row + at;
     const w = weights + at;
-    even = f32x4.add(even, f32x4.mul(v128.load(x), v128.load(w)));
-    odd = f32x4.add(odd, f32x4.mul(v128.load(x, 16), v128.load(w, 16)));
-    even = f32x4.add(even, f32x4.mul(v128.load(x, 32), v128.load(w, 32)));
-    odd = f32x4.add(odd, f32x4.mul(v128.load(x, 48), v128.load(w, 48)));
-    even = f32x4.add(even, f32x4.mul(v128.load(x, 64), v128.load(w, 64)));
-    odd = f32x4.add(odd, f32x4.mul(v128.load(x, 80), v128.load(w, 80)));
-    even = f32x4.add(even, f32x4.mul(v128.load(x, 96), v128.load(w, 96)));
-    odd = f32x4.add(odd, f32x4.mul(v128.load(x, 112), v128.load(w, 112)));
+    even = plusProduct(even, v128.load(x), v128.load(w));
+    odd = plusProduct(odd, v128.load(x, 16), v128.load(w, 16));
+    even = plusProduct(even, v128.load(x, 32), v128.load(w, 32));
+    odd = plusProduct(odd, v128.load(x, 48), v128.load(w, 48));
+    even = plusProduct(even, v128.load(x, 64), v128.load(w, 64));
+    odd = plusProduct(odd, v128.load(x, 80), v128.load(w, 80));
+    even = plusProduct(even, v128.load(x, 96), v128.load(w, 96));
+    odd = plusProduct(odd, v128.load(x, 112), v128.load(w, 112));
   }
   for (; at < steps; at += STEP) {
-    even = f32x4.add(even, f32x4.mul(v128.load(row + at), v128.load(weights + at)));
-    odd = f32x4.add(odd, f32x4.mul(v128.load(row + at, 16), v128.load(weights + at, 16)));
+    even = plusProduct(even, v128.load(row + at), v128.load(weights + at));
+    odd = plusProduct(odd, v128.load(row + at, 16), v128.load(weights + at, 16));
   }
   if (steps < whole)
-    even = f32x4.add(even, f32x4.mul(v128.load(row + steps), v128.load(weights + steps)));
+    even = plusProduct(even, v128.load(row + steps), v128.load(weights + steps));
   store<f32>(target, withRest(laneSum(f32x4.add(even, odd)), row, weights, whole, rowBytes));
 }
 
@@ -217,14 +217,14 @@ function eightRows(
   for (let at: usize = 0; at < whole; at += STEP) {
     const v = v128.load(column + at);
     const rows = x + (at << 3);
-    a = f32x4.add(a, f32x4.mul(v128.load(rows), v));
-    b = f32x4.add(b, f32x4.mul(v128.load(rows, 16), v));
-    c = f32x4.add(c, f32x4.mul(v128.load(rows, 32), v));
-    d = f32x4.add(d, f32x4.mul(v128.load(rows, 48), v));
-    e = f32x4.add(e, f32x4.mul(v128.load(rows, 64), v));
-    f = f32x4.add(f, f32x4.mul(v128.load(rows, 80), v));
-    g = f32x4.add(g, f32x4.mul(v128.load(rows, 96), v));
-    h = f32x4.add(h, f32x4.mul(v128.load(rows, 112), v));
+    a = plusProduct(a, v128.load(rows), v);
+    b = plusProduct(b, v128.load(rows, 16), v);
+    c = plusProduct(c, v128.load(rows, 32), v);
+    d = plusProduct(d, v128.load(rows, 48), v);
+    e = plusProduct(e, v128.load(rows, 64), v);
+    f = plusProduct(f, v128.load(rows, 80), v);
+    g = plusProduct(g, v128.load(rows, 96), v);
+    h = plusProduct(h, v128.load(rows, 112), v);
   }
   let ao = f32x4.splat(0);
   let bo = f32x4.splat(0);
@@ -237,14 +237,14 @@ function eightRows(
   for (let at: usize = 0; at < steps; at += STEP) {
     const v = v128.load(column + at, 16);
     const rows = x + (at << 3);
-    ao = f32x4.add(ao, f32x4.mul(v128.load(rows, 128), v));
-    bo = f32x4.add(bo, f32x4.mul(v128.load(rows, 144), v));
-    co = f32x4.add(co, f32x4.mul(v128.load(rows, 160), v));
-    d2 = f32x4.add(d2, f32x4.mul(v128.load(rows, 176), v));
-    eo = f32x4.add(eo, f32x4.mul(v128.load(rows, 192), v));
-    fo = f32x4.add(fo, f32x4.mul(v128.load(rows, 208), v));
-    go = f32x4.add(go, f32x4.mul(v128.load(rows, 224), v));
-    ho = f32x4.add(ho, f32x4.mul(v128.load(rows, 240), v));
+    ao = plusProduct(ao, v128.load(rows, 128), v);
+    bo = plusProduct(bo, v128.load(rows, 144), v);
+    co = plusProduct(co, v128.load(rows, 160), v);
+    d2 = plusProduct(d2, v128.load(rows, 176), v);
+    eo = plusProduct(eo, v128.load(rows, 192), v);
+    fo = plusProduct(fo, v128.load(rows, 208), v);
+    go = plusProduct(go, v128.load(rows, 224), v);
+    ho = plusProduct(ho, v128.load(rows, 240), v);
   }
   let sums = laneSums(
     f32x4.add(a, ao),
@@ -296,17 +296,17 @@ function fourRows(
     const u = v128.load(second + at);
     const rows = x + (at << 2);
     let row = v128.load(rows);
-    a0 = f32x4.add(a0, f32x4.mul(row, v));
-    a1 = f32x4.add(a1, f32x4.mul(row, u));
+    a0 = plusProduct(a0, row, v);
+    a1 = plusProduct(a1, row, u);
     row = v128.load(rows, 16);
-    b0 = f32x4.add(b0, f32x4.mul(row, v));
-    b1 = f32x4.add(b1, f32x4.mul(row, u));
+    b0 = plusProduct(b0, row, v);
+    b1 = plusProduct(b1, row, u);
     row = v128.load(rows, 32);
-    c0 = f32x4.add(c0, f32x4.mul(row, v));
-    c1 = f32x4.add(c1, f32x4.mul(row, u));
+    c0 = plusProduct(c0, row, v);
+    c1 = plusProduct(c1, row, u);
     row = v128.load(rows, 48);
-    d0 = f32x4.add(d0, f32x4.mul(row, v));
-    d1 = f32x4.add(d1, f32x4.mul(row, u));
+    d0 = plusProduct(d0, row, v);
+    d1 = plusProduct(d1, row, u);
   }
   let ao0 = f32x4.splat(0);
   let ao1 = f32x4.splat(0);
@@ -321,17 +321,17 @@ function fourRows(
     const u = v128.load(second + at, 16);
     const rows = x + (at << 2);
     let row = v128.load(rows, 64);
-    ao0 = f32x4.add(ao0, f32x4.mul(row, v));
-    ao1 = f32x4.add(ao1, f32x4.mul(row, u));
+    ao0 = plusProduct(ao0, row, v);
+    ao1 = plusProduct(ao1, row, u);
     row = v128.load(rows, 80);
-    bo0 = f32x4.add(bo0, f32x4.mul(row, v));
-    bo1 = f32x4.add(bo1, f32x4.mul(row, u));
+    bo0 = plusProduct(bo0, row, v);
+    bo1 = plusProduct(bo1, row, u);
     row = v128.load(rows, 96);
-    co0 = f32x4.add(co0, f32x4.mul(row, v));
-    co1 = f32x4.add(co1, f32x4.mul(row, u));
+    co0 = plusProduct(co0, row, v);
+    co1 = plusProduct(co1, row, u);
     row = v128.load(rows, 112);
-    do0 = f32x4.add(do0, f32x4.mul(row, v));
-    do1 = f32x4.add(do1, f32x4.mul(row, u));
+    do0 = plusProduct(do0, row, v);
+    do1 = plusProduct(do1, row, u);
   }
   // A lane a row.
   let sums = laneSums(

@@ -1,6 +1,6 @@
 // Rows times a matrix that stands as 16-bit floats or as codes in groups, read as it stands.
 import { columnsOfTiles, rowsOfTiles } from "./products";
-import { laneSum } from "./vectors";
+import { laneSum, plusProduct } from "./vectors";
 
 /** Types of 16-bit patterns and of scales, as engine/cpu/rows/stored.ts numbers them. */
 const FP32: u32 = 0;
@@ -137,8 +137,8 @@ function rowsOf16(
           peaks = i16x8.max_u(peaks, v128.and(bits, i16x8.splat(0x7fff)));
           const low = finiteSingles(i32x4.extend_low_i16x8_s(bits));
           const high = finiteSingles(i32x4.extend_high_i16x8_s(bits));
-          even = f32x4.add(even, f32x4.mul(v128.load(row + at), low));
-          odd = f32x4.add(odd, f32x4.mul(v128.load(row + at, 16), high));
+          even = plusProduct(even, v128.load(row + at), low);
+          odd = plusProduct(odd, v128.load(row + at, 16), high);
         }
         if (v128.any_true(i16x8.ge_u(peaks, i16x8.splat(0x7c00)))) {
           // Some weight is infinite or no number.
@@ -147,8 +147,8 @@ function rowsOf16(
           for (at = 0; at < steps; at += 32) {
             const low = fourOf(FP16, weights + (at >> 1));
             const high = fourOf(FP16, weights + (at >> 1) + 8);
-            even = f32x4.add(even, f32x4.mul(v128.load(row + at), low));
-            odd = f32x4.add(odd, f32x4.mul(v128.load(row + at, 16), high));
+            even = plusProduct(even, v128.load(row + at), low);
+            odd = plusProduct(odd, v128.load(row + at, 16), high);
           }
         }
       } else {
@@ -156,15 +156,12 @@ function rowsOf16(
           const bits = v128.load(weights + (at >> 1));
           const low = i32x4.shl(i32x4.extend_low_i16x8_u(bits), 16);
           const high = i32x4.shl(i32x4.extend_high_i16x8_u(bits), 16);
-          even = f32x4.add(even, f32x4.mul(v128.load(row + at), low));
-          odd = f32x4.add(odd, f32x4.mul(v128.load(row + at, 16), high));
+          even = plusProduct(even, v128.load(row + at), low);
+          odd = plusProduct(odd, v128.load(row + at, 16), high);
         }
       }
       if (at < whole)
-        even = f32x4.add(
-          even,
-          f32x4.mul(v128.load(row + at), fourOf(type, weights + (at >> 1))),
-        );
+        even = plusProduct(even, v128.load(row + at), fourOf(type, weights + (at >> 1)));
       let sum = laneSum(f32x4.add(even, odd));
       for (at = whole; at < rowBytes; at += 4)
         sum += load<f32>(row + at) * numberAt(type, weights, <u32>(at >> 2));

@@ -28,6 +28,15 @@ export function laneSums(a: v128, b: v128, c: v128, d: v128): v128 {
   );
 }
 
+/** sum + a b: rounded once where the build has relaxed SIMD and the processor fuses it, twice otherwise. */
+// @ts-ignore: decorator
+@inline
+export function plusProduct(sum: v128, a: v128, b: v128): v128 {
+  return ASC_FEATURE_RELAXED_SIMD
+    ? f32x4.relaxed_madd(a, b, sum)
+    : f32x4.add(sum, f32x4.mul(a, b));
+}
+
 /** e^r for r within half of ln 2. */
 // @ts-ignore: decorator
 @inline
