@@ -24,6 +24,14 @@ export function where(e: FunctionBuilder, cond: Operand, chosen: Term, otherwise
   return e.op("select", { cond, a: operand(chosen), b: operand(otherwise) });
 }
 
+/** Where numbers lie between two bounds, neither of them included. */
+export function between(e: FunctionBuilder, x: Operand, low: number, high: number): Value {
+  return e.op("logical_and", {
+    x: e.op("greater", { x, y: low }),
+    y: e.op("less", { x, y: high }),
+  });
+}
+
 function dataTypeOf(term: Term): DataType {
   return typeof term === "number" || term.type.kind !== "tensor" ? "fp32" : term.type.dataType;
 }
@@ -76,6 +84,25 @@ export function reduceToShape(e: FunctionBuilder, x: Value, shape: readonly numb
   const onlyLeading = stretched.length === leading && stretched.every((axis) => axis < leading);
   const sum = e.op("reduce_sum", { x, axes: stretched, keep_dims: !onlyLeading });
   return reshapeTo(e, sum, shape);
+}
+
+/** Settings that run along some axes, in the shape that broadcasts over a tensor of `shape`. */
+export function alongAxes(
+  e: FunctionBuilder,
+  numbers: Operand,
+  shape: readonly number[],
+  axes: readonly number[],
+): Value {
+  const spread = shape.map((size, axis) => (axes.includes(axis) ? size : 1));
+  return reshapeTo(e, asValue(e, numbers), spread);
+}
+
+/** The sum over all axes but those of `axes`. */
+export function sumOverOthers(e: FunctionBuilder, x: Value, axes: readonly number[]): Value {
+  const others = shapeOf(x)
+    .map((_, axis) => axis)
+    .filter((axis) => !axes.includes(axis));
+  return others.length === 0 ? x : e.op("reduce_sum", { x, axes: others, keep_dims: false });
 }
 
 /** Repeats a tensor along axes of size 1 (and new leading ones) until it has the shape. */

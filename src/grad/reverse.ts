@@ -37,46 +37,30 @@ function isFloatTensor(value: Operand): boolean {
   return value.type.kind === "tensor" && isFloat(value.type.dataType);
 }
 
-function inputsNamed(fn: MilFunction, names: readonly string[]): readonly Value[] {
+/** Float inputs or outputs of a function by their names. Throws `GradError` for others. */
+function portsNamed(
+  fn: MilFunction,
+  kind: "input" | "output",
+  names: readonly string[],
+): readonly Value[] {
+  const ports = kind === "input" ? fn.inputs : fn.outputs;
   return names.map((name) => {
-    const input = fn.inputs.find((candidate) => candidate.name === name);
-    if (input === undefined) {
-      const known = fn.inputs.map((candidate) => candidate.name);
+    const port = ports.find((candidate) => candidate.name === name);
+    if (port === undefined) {
+      const known = ports.map((candidate) => candidate.name);
       throw new GradError(
-        "grad.input",
-        `function "${fn.name}" has no input "${name}".${didYouMean(name, known)}`,
-        { remedy: `Its inputs are ${known.join(", ") || "none"}.` },
+        `grad.${kind}`,
+        `function "${fn.name}" has no ${kind} "${name}".${didYouMean(name, known)}`,
+        { remedy: `Its ${kind}s are ${known.join(", ") || "none"}.` },
       );
     }
-    if (!isFloatTensor(input)) {
+    if (!isFloatTensor(port)) {
       throw new GradError(
-        "grad.input",
-        `input "${name}" of "${fn.name}" is ${formatType(input.type)}; only float tensors have gradients`,
+        `grad.${kind}`,
+        `${kind} "${name}" of "${fn.name}" is ${formatType(port.type)}; only float tensors have gradients`,
       );
     }
-    return input;
-  });
-}
-
-function outputsNamed(fn: MilFunction, names: readonly string[] | undefined): readonly Value[] {
-  if (names === undefined) return fn.outputs.filter(isFloatTensor);
-  return names.map((name) => {
-    const output = fn.outputs.find((candidate) => candidate.name === name);
-    if (output === undefined) {
-      const known = fn.outputs.map((candidate) => candidate.name);
-      throw new GradError(
-        "grad.output",
-        `function "${fn.name}" has no output "${name}".${didYouMean(name, known)}`,
-        { remedy: `Its outputs are ${known.join(", ") || "none"}.` },
-      );
-    }
-    if (!isFloatTensor(output)) {
-      throw new GradError(
-        "grad.output",
-        `output "${name}" of "${fn.name}" is ${formatType(output.type)}; only float tensors have gradients`,
-      );
-    }
-    return output;
+    return port;
   });
 }
 
@@ -84,8 +68,11 @@ function outputsNamed(fn: MilFunction, names: readonly string[] | undefined): re
 export function reverseSweep(fn: MilFunction, request: GradientRequest): ReverseSweep {
   const { prefix = "d_" } = request;
   const gradientName = (name: string): string => `${prefix}${name}`;
-  const wanted = inputsNamed(fn, request.withRespectTo);
-  const outputs = outputsNamed(fn, request.gradientOf);
+  const wanted = portsNamed(fn, "input", request.withRespectTo);
+  const outputs =
+    request.gradientOf === undefined
+      ? fn.outputs.filter(isFloatTensor)
+      : portsNamed(fn, "output", request.gradientOf);
   const taken = new Set([...fn.inputs, ...fn.outputs].map(({ name }) => name));
   for (const { name } of [...wanted, ...outputs]) {
     if (taken.has(gradientName(name))) {

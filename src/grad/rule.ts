@@ -55,6 +55,15 @@ export type GradientRule<Parameter extends string> = (
   context: GradientContext<Parameter>,
 ) => InputGradients<Parameter>;
 
+/** An op of one tensor, by its gradient from the result's one, the operand, the result and the op's settings. */
+export function unary(
+  derivative: (e: FunctionBuilder, g: Value, x: Operand, y: Value, call: OpCall) => Value,
+): GradientRule<"x"> {
+  return ({ emit, gradient, operand, output, call }) => ({
+    x: derivative(emit, gradient, operand("x"), output, call),
+  });
+}
+
 /** Constant almost everywhere, or not a float: nothing flows back. */
 export interface ZeroGradient {
   readonly kind: "zero";

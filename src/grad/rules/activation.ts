@@ -1,26 +1,23 @@
 import type { FunctionBuilder } from "../../mil/builder.ts";
 import type { Operand, Value } from "../../mil/program.ts";
-import { add, div, mul, reshapeTo, asValue, shapeOf, square, sub, where } from "../emit.ts";
-import type { GradientRule, GradientTable } from "../rule.ts";
+import {
+  add,
+  alongAxes,
+  between,
+  div,
+  mul,
+  shapeOf,
+  square,
+  sub,
+  sumOverOthers,
+  where,
+} from "../emit.ts";
+import { unary } from "../rule.ts";
+import type { GradientTable } from "../rule.ts";
 import { weightedSum } from "../weighted-sum.ts";
-
-function unary(
-  derivative: (e: FunctionBuilder, g: Value, x: Operand, y: Value) => Value,
-): GradientRule<"x"> {
-  return ({ emit, gradient, operand, output }) => ({
-    x: derivative(emit, gradient, operand("x"), output),
-  });
-}
 
 const sigmoid = (e: FunctionBuilder, x: Operand): Value => e.op("sigmoid", { x });
 const notNegative = (e: FunctionBuilder, x: Operand): Value => e.op("greater_equal", { x, y: 0 });
-
-function between(e: FunctionBuilder, x: Operand, low: number, high: number): Value {
-  return e.op("logical_and", {
-    x: e.op("greater", { x, y: low }),
-    y: e.op("less", { x, y: high }),
-  });
-}
 
 /** Slopes of the three curves called gelu. */
 const GELU_SLOPES: Readonly<Record<string, (e: FunctionBuilder, x: Operand, y: Value) => Value>> = {
@@ -51,18 +48,8 @@ const GELU_SLOPES: Readonly<Record<string, (e: FunctionBuilder, x: Operand, y: V
   },
 };
 
-/** Numbers of one channel each, in the shape that broadcasts over `x` (channels are axis 1). */
-function alongChannels(e: FunctionBuilder, numbers: Operand, x: Operand): Value {
-  const shape = shapeOf(x).map((size, axis) => (axis === 1 ? size : 1));
-  return reshapeTo(e, asValue(e, numbers), shape);
-}
-
-function sumOverAllButChannels(e: FunctionBuilder, x: Value): Value {
-  const axes = shapeOf(x)
-    .map((_, axis) => axis)
-    .filter((axis) => axis !== 1);
-  return axes.length === 0 ? x : e.op("reduce_sum", { x, axes, keep_dims: false });
-}
+/** Settings of prelu and softplus_parametric hold one number a channel. */
+const CHANNELS = [1];
 
 export const ACTIVATION_RULES = {
   relu: unary((e, g, _, y) => where(e, e.op("greater", { x: y, y: 0 }), g, 0)),
@@ -75,79 +62,55 @@ export const ACTIVATION_RULES = {
   }),
   softplus: unary((e, g, x) => mul(e, g, sigmoid(e, x))),
   softsign: unary((e, g, x) => div(e, g, square(e, add(e, e.op("abs", { x }), 1)))),
-  gelu: ({ emit, gradient, operand, output, call }) => {
+  gelu: unary((e, g, x, y, call) => {
     const mode = call.string("mode");
     const slope = GELU_SLOPES[mode];
     if (slope === undefined) throw call.fail(`mode "${mode}" has no derivative`);
-    return { x: mul(emit, gradient, slope(emit, operand("x"), output)) };
-  },
-  clamped_relu: ({ emit, gradient, operand, output, call }) => {
-    const leaking = where(
-      emit,
-      notNegative(emit, operand("x")),
-      gradient,
-      mul(emit, gradient, call.float("alpha")),
-    );
-    const below = emit.op("less", { x: output, y: call.float("beta") });
-    return { x: where(emit, below, leaking, 0) };
-  },
-  elu: ({ emit, gradient, operand, output, call }) => ({
-    x: where(
-      emit,
-      notNegative(emit, operand("x")),
-      gradient,
-      mul(emit, gradient, add(emit, output, call.float("alpha"))),
-    ),
+    return mul(e, g, slope(e, x, y));
   }),
-  leaky_relu: ({ emit, gradient, operand, call }) => ({
-    x: where(
-      emit,
-      notNegative(emit, operand("x")),
-      gradient,
-      mul(emit, gradient, call.float("alpha")),
-    ),
+  clamped_relu: unary((e, g, x, y, call) => {
+    const leaking = where(e, notNegative(e, x), g, mul(e, g, call.float("alpha")));
+    return where(e, e.op("less", { x: y, y: call.float("beta") }), leaking, 0);
   }),
-  linear_activation: ({ emit, gradient, call }) => ({
-    x: mul(emit, gradient, call.float("alpha")),
-  }),
-  scaled_tanh: ({ emit, gradient, operand, call }) => {
+  elu: unary((e, g, x, y, call) =>
+    where(e, notNegative(e, x), g, mul(e, g, add(e, y, call.float("alpha")))),
+  ),
+  leaky_relu: unary((e, g, x, _, call) =>
+    where(e, notNegative(e, x), g, mul(e, g, call.float("alpha"))),
+  ),
+  linear_activation: unary((e, g, _, __, call) => mul(e, g, call.float("alpha"))),
+  scaled_tanh: unary((e, g, x, _, call) => {
     const beta = call.float("beta");
-    const t = emit.op("tanh", { x: mul(emit, operand("x"), beta) });
-    const slope = mul(emit, sub(emit, 1, square(emit, t)), call.float("alpha") * beta);
-    return { x: mul(emit, gradient, slope) };
-  },
-  sigmoid_hard: ({ emit, gradient, output, call }) => ({
-    x: where(emit, between(emit, output, 0, 1), mul(emit, gradient, call.float("alpha")), 0),
+    const t = e.op("tanh", { x: mul(e, x, beta) });
+    return mul(e, g, mul(e, sub(e, 1, square(e, t)), call.float("alpha") * beta));
   }),
-  thresholded_relu: ({ emit, gradient, operand, call }) => ({
-    x: where(
-      emit,
-      emit.op("greater_equal", { x: operand("x"), y: call.float("alpha") }),
-      gradient,
-      0,
-    ),
-  }),
+  sigmoid_hard: unary((e, g, _, y, call) =>
+    where(e, between(e, y, 0, 1), mul(e, g, call.float("alpha")), 0),
+  ),
+  thresholded_relu: unary((e, g, x, _, call) =>
+    where(e, e.op("greater_equal", { x, y: call.float("alpha") }), g, 0),
+  ),
   prelu: ({ emit, gradient, operand }) => {
     const x = operand("x");
     const positive = notNegative(emit, x);
-    const alpha = alongChannels(emit, operand("alpha"), x);
+    const alpha = alongAxes(emit, operand("alpha"), shapeOf(x), CHANNELS);
     return {
       x: where(emit, positive, gradient, mul(emit, gradient, alpha)),
-      alpha: sumOverAllButChannels(emit, where(emit, positive, 0, mul(emit, gradient, x))),
+      alpha: sumOverOthers(emit, where(emit, positive, 0, mul(emit, gradient, x)), CHANNELS),
     };
   },
   // alpha softplus(beta x)
   softplus_parametric: ({ emit, gradient, operand }) => {
     const x = operand("x");
-    const alpha = alongChannels(emit, operand("alpha"), x);
-    const beta = alongChannels(emit, operand("beta"), x);
+    const alpha = alongAxes(emit, operand("alpha"), shapeOf(x), CHANNELS);
+    const beta = alongAxes(emit, operand("beta"), shapeOf(x), CHANNELS);
     const inner = mul(emit, x, beta);
     const slope = mul(emit, mul(emit, gradient, alpha), sigmoid(emit, inner));
     const curve = emit.op("softplus", { x: inner });
     return {
       x: mul(emit, slope, beta),
-      alpha: sumOverAllButChannels(emit, mul(emit, gradient, curve)),
-      beta: sumOverAllButChannels(emit, mul(emit, slope, x)),
+      alpha: sumOverOthers(emit, mul(emit, gradient, curve), CHANNELS),
+      beta: sumOverOthers(emit, mul(emit, slope, x), CHANNELS),
     };
   },
   // y (g - sum(g y))

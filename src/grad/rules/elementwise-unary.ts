@@ -1,18 +1,9 @@
 import type { FunctionBuilder } from "../../mil/builder.ts";
 import type { Operand, Value } from "../../mil/program.ts";
 import { isFloat } from "../../mil/types.ts";
-import { add, div, mul, negate, square, sub, tensorDataType, where } from "../emit.ts";
-import { ZERO_GRADIENT } from "../rule.ts";
-import type { GradientRule, GradientTable } from "../rule.ts";
-
-/** An op of one tensor, by its gradient from the result's one, the operand and the result. */
-function unary(
-  derivative: (e: FunctionBuilder, g: Value, x: Operand, y: Value) => Value,
-): GradientRule<"x"> {
-  return ({ emit, gradient, operand, output }) => ({
-    x: derivative(emit, gradient, operand("x"), output),
-  });
-}
+import { add, between, div, mul, negate, square, sub, tensorDataType, where } from "../emit.ts";
+import { unary, ZERO_GRADIENT } from "../rule.ts";
+import type { GradientTable } from "../rule.ts";
 
 const oneMinusSquare = (e: FunctionBuilder, x: Operand): Value => sub(e, 1, square(e, x));
 
@@ -45,24 +36,18 @@ export const ELEMENTWISE_UNARY_RULES = {
   tan: unary((e, g, _, y) => mul(e, g, add(e, square(e, y), 1))),
   tanh: unary((e, g, _, y) => mul(e, g, oneMinusSquare(e, y))),
   inverse: unary((e, g, _, y) => negate(e, mul(e, g, square(e, y)))),
-  log: ({ emit, gradient, operand, call }) => {
-    const epsilon = call.floatOf("epsilon", tensorDataType(operand("x")));
+  log: unary((e, g, x, _, call) => {
+    const epsilon = call.floatOf("epsilon", tensorDataType(x));
     // An epsilon below every normal number changes nothing but log(0).
-    const x = epsilon > 1e-37 ? add(emit, operand("x"), epsilon) : operand("x");
-    return { x: div(emit, gradient, x) };
-  },
-  rsqrt: unary((e, g, _, y) => mul(e, mul(e, g, -0.5), mul(e, y, square(e, y)))),
-  clip: ({ emit, gradient, operand, call }) => {
-    const x = operand("x");
-    const inside = emit.op("logical_and", {
-      x: emit.op("greater", { x, y: call.float("alpha") }),
-      y: emit.op("less", { x, y: call.float("beta") }),
-    });
-    return { x: where(emit, inside, gradient, 0) };
-  },
-  threshold: ({ emit, gradient, operand, call }) => ({
-    x: where(emit, emit.op("greater", { x: operand("x"), y: call.float("alpha") }), gradient, 0),
+    return div(e, g, epsilon > 1e-37 ? add(e, x, epsilon) : x);
   }),
+  rsqrt: unary((e, g, _, y) => mul(e, mul(e, g, -0.5), mul(e, y, square(e, y)))),
+  clip: unary((e, g, x, _, call) =>
+    where(e, between(e, x, call.float("alpha"), call.float("beta")), g, 0),
+  ),
+  threshold: unary((e, g, x, _, call) =>
+    where(e, e.op("greater", { x, y: call.float("alpha") }), g, 0),
+  ),
   cast: ({ emit, gradient, operand }) => {
     const dataType = tensorDataType(operand("x"));
     return { x: isFloat(dataType) ? emit.op("cast", { x: gradient, dtype: dataType }) : undefined };

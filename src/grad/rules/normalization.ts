@@ -1,7 +1,20 @@
 import type { FunctionBuilder } from "../../mil/builder.ts";
 import type { Operand, Value } from "../../mil/program.ts";
-import { add, asValue, countOver, div, mul, padWithZeros, reshapeTo, shapeOf } from "../emit.ts";
-import { sliceAxis, square, sub, tensorDataType } from "../emit.ts";
+import {
+  add,
+  alongAxes,
+  asValue,
+  countOver,
+  div,
+  mul,
+  padWithZeros,
+  shapeOf,
+  sliceAxis,
+  square,
+  sub,
+  sumOverOthers,
+  tensorDataType,
+} from "../emit.ts";
 import type { GradientTable } from "../rule.ts";
 
 function mean(e: FunctionBuilder, x: Operand, axes: readonly number[]): Value {
@@ -45,27 +58,6 @@ function throughNormalization(
   return mul(e, scale, sub(e, sub(e, gradient, level), tilt));
 }
 
-/** Settings that run along some axes, in the shape that broadcasts over x. */
-function along(
-  e: FunctionBuilder,
-  numbers: Operand,
-  shape: readonly number[],
-  axes: readonly number[],
-): Value {
-  return reshapeTo(
-    e,
-    asValue(e, numbers),
-    shape.map((size, axis) => (axes.includes(axis) ? size : 1)),
-  );
-}
-
-function sumOverOthers(e: FunctionBuilder, x: Value, axes: readonly number[]): Value {
-  const others = shapeOf(x)
-    .map((_, axis) => axis)
-    .filter((axis) => !axes.includes(axis));
-  return others.length === 0 ? x : e.op("reduce_sum", { x, axes: others, keep_dims: false });
-}
-
 /** Sums of `before + 1 + after` neighbouring channels (axis 1), zeros outside. */
 function channelWindowSum(e: FunctionBuilder, x: Value, before: number, after: number): Value {
   const shape = shapeOf(x);
@@ -92,7 +84,7 @@ export const NORMALIZATION_RULES = {
     const isPlain = !call.has("gamma") && !call.has("beta");
     const { normal, scale } = normalized(emit, x, axes, epsilon, isPlain ? output : undefined);
     const scaled = call.has("gamma")
-      ? mul(emit, gradient, along(emit, operand("gamma"), shape, axes))
+      ? mul(emit, gradient, alongAxes(emit, operand("gamma"), shape, axes))
       : gradient;
     return {
       x: wants("x") ? throughNormalization(emit, scaled, normal, scale, axes) : undefined,
@@ -106,11 +98,11 @@ export const NORMALIZATION_RULES = {
     const shape = shapeOf(x);
     const channels = [1];
     const epsilon = call.floatOf("epsilon", tensorDataType(x));
-    const centered = sub(emit, x, along(emit, operand("mean"), shape, channels));
-    const variance = along(emit, operand("variance"), shape, channels);
+    const centered = sub(emit, x, alongAxes(emit, operand("mean"), shape, channels));
+    const variance = alongAxes(emit, operand("variance"), shape, channels);
     const scale = inverseRoot(emit, variance, epsilon);
     const scaled = call.has("gamma")
-      ? mul(emit, gradient, along(emit, operand("gamma"), shape, channels))
+      ? mul(emit, gradient, alongAxes(emit, operand("gamma"), shape, channels))
       : gradient;
     const toX = mul(emit, scaled, scale);
     const cubed = mul(emit, scale, square(emit, scale));
@@ -131,7 +123,7 @@ export const NORMALIZATION_RULES = {
     const epsilon = call.floatOf("epsilon", tensorDataType(x));
     const { normal, scale } = normalized(emit, x, spatial, epsilon);
     const scaled = call.has("gamma")
-      ? mul(emit, gradient, along(emit, operand("gamma"), shape, [1]))
+      ? mul(emit, gradient, alongAxes(emit, operand("gamma"), shape, [1]))
       : gradient;
     return {
       x: throughNormalization(emit, scaled, normal, scale, spatial),

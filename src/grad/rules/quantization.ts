@@ -1,4 +1,4 @@
-import { asValue, mul, reshapeTo, shapeOf, sub, tensorDataType } from "../emit.ts";
+import { alongAxes, mul, shapeOf, sub, sumOverOthers, tensorDataType } from "../emit.ts";
 import type { GradientTable } from "../rule.ts";
 
 export const QUANTIZATION_RULES = {
@@ -11,16 +11,9 @@ export const QUANTIZATION_RULES = {
     let steps = emit.op("cast", { x: operand("input"), dtype: dataType });
     if (call.has("zero_point")) {
       const zero = emit.op("cast", { x: operand("zero_point"), dtype: dataType });
-      const spread = shape.map((size, other) => (other === axis ? size : 1));
-      const along =
-        shapeOf(zero).length === 0 ? zero : reshapeTo(emit, asValue(emit, zero), spread);
-      steps = sub(emit, steps, along);
+      const isNumber = shapeOf(zero).length === 0;
+      steps = sub(emit, steps, isNumber ? zero : alongAxes(emit, zero, shape, [axis]));
     }
-    const product = mul(emit, gradient, steps);
-    const axes = shape.map((_, other) => other).filter((other) => !isVector || other !== axis);
-    return {
-      scale:
-        axes.length === 0 ? product : emit.op("reduce_sum", { x: product, axes, keep_dims: false }),
-    };
+    return { scale: sumOverOthers(emit, mul(emit, gradient, steps), isVector ? [axis] : []) };
   },
 } as const satisfies Partial<GradientTable>;

@@ -1,7 +1,8 @@
 import { FunctionBuilder } from "../../mil/builder.ts";
 import { tensorLiteral } from "../../mil/literal.ts";
 import type { OpCall } from "../../mil/op-call.ts";
-import type { Value } from "../../mil/program.ts";
+import { unitPlace } from "../../mil/ops/image.ts";
+import type { MilFunction, Value } from "../../mil/program.ts";
 import {
   add,
   broadcastTo,
@@ -102,17 +103,24 @@ function sample(image: Image, row: Value, column: Value): Value {
   return between(along(top), along(add(f, top, 1)), down);
 }
 
-function finish(image: Image, samples: Value, rows: number, columns: number) {
-  const [batch = 1, channels = 1] = shapeOf(image.x);
-  return image.f.finish({ y: reshapeTo(image.f, samples, [batch, channels, rows, columns]) });
+/** The function that samples an image where the two parts [B, rows * columns] of its coordinates say. */
+function sampledAt(
+  image: Image,
+  part: (index: number) => Value,
+  rows: number,
+  columns: number,
+): MilFunction {
+  const { f, x } = image;
+  const [batch = 1, channels = 1, height = 1, width = 1] = shapeOf(x);
+  const down = positions(image, part(1), height);
+  const across = positions(image, part(0), width);
+  const y = reshapeTo(f, sample(image, down, across), [batch, channels, rows, columns]);
+  return f.finish({ y });
 }
 
 /** Centers of an affine result's pixels in [-1, 1]. */
-function unitCenters(count: number, align: boolean): readonly number[] {
-  return Array.from({ length: count }, (_, index) =>
-    align ? (count === 1 ? 0 : (2 * index) / (count - 1) - 1) : (2 * index + 1) / count - 1,
-  );
-}
+const unitCenters = (count: number, align: boolean): readonly number[] =>
+  Array.from({ length: count }, (_, index) => unitPlace(index, count, align));
 
 export const SAMPLING_RULES = {
   resample: (context) => {
@@ -121,16 +129,9 @@ export const SAMPLING_RULES = {
     const x = f.input("x", operand("x").type);
     const coordinates = f.input("coordinates", operand("coordinates").type);
     const [batch = 1, rows = 1, columns = 1] = shapeOf(coordinates);
-    const [, , height = 1, width = 1] = shapeOf(x);
-    const image = { f, call, x };
     const part = (index: number): Value =>
       reshapeTo(f, sliceAxis(f, coordinates, 3, index, 1), [batch, rows * columns]);
-    const samples = sample(
-      image,
-      positions(image, part(1), height),
-      positions(image, part(0), width),
-    );
-    return context.through(finish(image, samples, rows, columns));
+    return context.through(sampledAt({ f, call, x }, part, rows, columns));
   },
 
   affine: (context) => {
@@ -138,7 +139,7 @@ export const SAMPLING_RULES = {
     const f = new FunctionBuilder("affine");
     const x = f.input("x", operand("x").type);
     const matrix = f.input("transform_matrix", operand("transform_matrix").type);
-    const [batch = 1, , height = 1, width = 1] = shapeOf(x);
+    const [batch = 1] = shapeOf(x);
     const [matrices = 1] = shapeOf(matrix);
     const [rows, columns] = [call.int("output_height"), call.int("output_width")];
     const align = call.bool("align_corners");
@@ -160,12 +161,6 @@ export const SAMPLING_RULES = {
         batch,
         places,
       ]);
-    const image = { f, call, x };
-    const samples = sample(
-      image,
-      positions(image, part(1), height),
-      positions(image, part(0), width),
-    );
-    return context.through(finish(image, samples, rows, columns));
+    return context.through(sampledAt({ f, call, x }, part, rows, columns));
   },
 } as const satisfies Partial<GradientTable>;
