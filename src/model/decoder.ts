@@ -1,16 +1,14 @@
 import type { MilFunction, Value } from "../mil/program.ts";
 import {
   causalAttention,
-  cachedAttention,
   forEveryHead,
   groupSize,
-  joinedAttention,
   packedMask,
   softCapped,
   splitHeads,
 } from "./attention.ts";
 import type { AttentionSizes } from "./attention.ts";
-import { headLosses } from "./cross-entropy.ts";
+import { cachedInputs, finishCached } from "./cached-stage.ts";
 import {
   decoderBlockWeights,
   decoderEmbedWeights,
@@ -20,7 +18,8 @@ import {
 } from "./decoder-config.ts";
 import type { DecoderConfig, DecoderLayer } from "./decoder-config.ts";
 import { ModelError } from "./errors.ts";
-import type { BatchSizes, CachedSizes, Family, HeadSizes, RowSizes } from "./family.ts";
+import type { BatchSizes, CachedSizes, Family, RowSizes } from "./family.ts";
+import { headStages } from "./head-stages.ts";
 import { activated, linear, rmsNorm } from "./layers.ts";
 import { packingFunction } from "./packing.ts";
 import type { PACKED_TABLES, PackedTables } from "./packing.ts";
@@ -247,56 +246,30 @@ function decoderBlock(config: DecoderConfig, sizes: BatchSizes): MilFunction {
 }
 
 function decoderCachedBlock(config: DecoderConfig, sizes: CachedSizes): MilFunction {
-  const { batchSize = 1, rowCount, cacheLength: length, isJoined = false } = sizes;
-  const { channelCount, keyValueHeadCount, headSize } = config;
-  const { rope, window, maskName } = decoderLayer(config, sizes.variant);
+  const { batchSize = 1, rowCount, isJoined } = sizes;
+  const layer = decoderLayer(config, sizes.variant);
   const stage = new StageBuilder("cached_block", decoderBlockWeights(config, 0), sizes.dataType);
-  const hidden = stage.input("hidden", [batchSize * rowCount, channelCount]);
-  const earlierKeys = stage.input("key_cache", [batchSize, keyValueHeadCount, length, headSize]);
-  const earlierValues = stage.input("value_cache", [
-    batchSize,
-    keyValueHeadCount,
-    length,
-    headSize,
-  ]);
-  const sequences = batchSize === 1 ? [] : [batchSize];
-  const seenByRow = window === undefined ? [] : [rowCount];
-  const mask = isJoined
-    ? stage.input(maskName, [batchSize, rowCount, length + rowCount])
-    : stage.input(window === undefined ? "mask" : "window_mask", [
-        ...sequences,
-        ...seenByRow,
-        length,
-      ]);
-  const angles = [batchSize * rowCount, headSize];
-  const cosines = stage.input(`${rope.prefix}cosines`, angles);
-  const signedSines = stage.input(`${rope.prefix}signed_sines`, angles);
-  stage.declareWeights();
   const shape = attentionSizes(config, batchSize, rowCount);
+  const given = cachedInputs(stage, sizes, config.channelCount, shape, layer);
+  const angles = [batchSize * rowCount, config.headSize];
+  const cosines = stage.input(`${layer.rope.prefix}cosines`, angles);
+  const signedSines = stage.input(`${layer.rope.prefix}signed_sines`, angles);
+  stage.declareWeights();
   const table = (x: Value, of: "query" | "key"): Value => {
     const hasGroups = of === "query" && groupSize(shape) > 1;
-    return forEveryHead(stage, x, shape, [rowCount, headSize], hasGroups);
+    return forEveryHead(stage, x, shape, [rowCount, config.headSize], hasGroups);
   };
-  const rows = normalized(stage, config, hidden, "input_layernorm");
+  const rows = normalized(stage, config, given.hidden, "input_layernorm");
   const { query, key, value } = project(stage, config, rows, shape);
   const scaled = stage.op("mul", {
     x: rotate(stage, query, table(cosines, "query"), table(signedSines, "query"), "query"),
     y: config.scoreScale,
   });
   const rotatedKey = rotate(stage, key, table(cosines, "key"), table(signedSines, "key"), "key");
-  const cache = { keys: earlierKeys, values: earlierValues, mask, length };
-  const rules = { window, cap: config.scoreCap };
-  if (isJoined) {
-    const own = [rotatedKey, value] as const;
-    const { mixed, ...seen } = joinedAttention(stage, scaled, ...own, cache, shape, rules.cap);
-    return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed), ...seen });
-  }
-  const mixed = cachedAttention(stage, scaled, rotatedKey, value, cache, shape, rules);
-  return stage.finish({
-    hidden_out: finishBlock(stage, config, hidden, mixed),
-    new_keys: rotatedKey,
-    new_values: value,
-  });
+  const rules = { window: layer.window, cap: config.scoreCap, isJoined };
+  return finishCached(stage, given, [scaled, rotatedKey, value], rules, (mixed) =>
+    finishBlock(stage, config, given.hidden, mixed),
+  );
 }
 
 /** Logits [R, V] of rows [R, C]. */
@@ -305,31 +278,7 @@ function headLogits(stage: StageBuilder, config: DecoderConfig, hidden: Value): 
   return softCapped(stage, linear(stage, rows, "lm_head"), config.logitCap);
 }
 
-function decoderHead(config: DecoderConfig, sizes: HeadSizes): MilFunction {
-  const stage = new StageBuilder("head", decoderHeadWeights(config), sizes.dataType);
-  const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
-  const targets = stage.input("targets", [sizes.rowCount], "int32");
-  stage.declareWeights();
-  return stage.finish(
-    headLosses(stage, headLogits(stage, config, hidden), targets, sizes.isPerRow),
-  );
-}
-
-function decoderLogits(config: DecoderConfig, sizes: RowSizes): MilFunction {
-  const stage = new StageBuilder("logits", decoderHeadWeights(config), sizes.dataType);
-  const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
-  const row = stage.input("row", [1], "int32");
-  stage.declareWeights();
-  const chosen = stage.op("gather", { x: hidden, indices: row, axis: 0 });
-  return stage.finish({ logits: headLogits(stage, config, chosen) });
-}
-
-function decoderEveryLogits(config: DecoderConfig, sizes: RowSizes): MilFunction {
-  const stage = new StageBuilder("every_logits", decoderHeadWeights(config), sizes.dataType);
-  const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
-  stage.declareWeights();
-  return stage.finish({ logits: headLogits(stage, config, hidden) });
-}
+const HEAD_STAGES = headStages(decoderHeadWeights, headLogits);
 
 /** A family whose configuration says what `DecoderConfig` says. */
 export function decoderFamily<Config>(
@@ -346,9 +295,9 @@ export function decoderFamily<Config>(
     headWeights: (config) => decoderHeadWeights(decoderOf(config)),
     embed: (config, sizes) => decoderEmbed(decoderOf(config), sizes),
     block: (config, sizes) => decoderBlock(decoderOf(config), sizes),
-    head: (config, sizes) => decoderHead(decoderOf(config), sizes),
-    logits: (config, sizes) => decoderLogits(decoderOf(config), sizes),
-    everyLogits: (config, sizes) => decoderEveryLogits(decoderOf(config), sizes),
+    head: (config, sizes) => HEAD_STAGES.head(decoderOf(config), sizes),
+    logits: (config, sizes) => HEAD_STAGES.logits(decoderOf(config), sizes),
+    everyLogits: (config, sizes) => HEAD_STAGES.everyLogits(decoderOf(config), sizes),
     cachedEmbed: (config, sizes) => decoderCachedEmbed(decoderOf(config), sizes),
     cachedBlock: (config, sizes) => decoderCachedBlock(decoderOf(config), sizes),
   };

@@ -1,10 +1,11 @@
 import type { MilFunction, Value } from "../mil/program.ts";
-import { causalAttention, cachedAttention, joinedAttention, packedMask } from "./attention.ts";
+import { causalAttention, packedMask } from "./attention.ts";
 import type { AttentionSizes } from "./attention.ts";
+import { cachedInputs, finishCached } from "./cached-stage.ts";
 import type { Gpt2Config } from "./config.ts";
-import { headLosses } from "./cross-entropy.ts";
 import { ModelError } from "./errors.ts";
-import type { BatchSizes, CachedSizes, Family, HeadSizes, RowSizes } from "./family.ts";
+import type { BatchSizes, CachedSizes, Family, RowSizes } from "./family.ts";
+import { headStages } from "./head-stages.ts";
 import { activated, layerNorm, linear, transposedLinear } from "./layers.ts";
 import { packingFunction } from "./packing.ts";
 import { StageBuilder } from "./stage-builder.ts";
@@ -157,58 +158,22 @@ function block(config: Gpt2Config, sizes: BatchSizes): MilFunction {
 }
 
 function cachedBlock(config: Gpt2Config, sizes: CachedSizes): MilFunction {
-  const { batchSize = 1, rowCount, cacheLength: length, isJoined = false } = sizes;
-  const { channelCount, headCount, headSize } = config;
+  const { batchSize = 1, rowCount, isJoined } = sizes;
   const stage = new StageBuilder("cached_block", blockWeights(config, 0), sizes.dataType);
-  const hidden = stage.input("hidden", [batchSize * rowCount, channelCount]);
-  const earlierKeys = stage.input("key_cache", [batchSize, headCount, length, headSize]);
-  const earlierValues = stage.input("value_cache", [batchSize, headCount, length, headSize]);
-  const mask = isJoined
-    ? stage.input("attention_mask", [batchSize, rowCount, length + rowCount])
-    : stage.input("mask", batchSize === 1 ? [length] : [batchSize, length]);
-  stage.declareWeights();
   const shape = attentionSizes(config, batchSize, rowCount);
-  const rows = layerNorm(stage, hidden, "ln_1", config.normEpsilon);
-  const [query, key, value] = project(stage, rows, shape, scoreScaleOf(config, sizes.variant));
-  const cache = { keys: earlierKeys, values: earlierValues, mask, length };
-  if (isJoined) {
-    const { mixed, ...seen } = joinedAttention(stage, query, key, value, cache, shape);
-    return stage.finish({ hidden_out: finishBlock(stage, config, hidden, mixed), ...seen });
-  }
-  const mixed = cachedAttention(stage, query, key, value, cache, shape);
-  return stage.finish({
-    hidden_out: finishBlock(stage, config, hidden, mixed),
-    new_keys: key,
-    new_values: value,
-  });
+  const mask = { maskName: "attention_mask" };
+  const given = cachedInputs(stage, sizes, config.channelCount, shape, mask);
+  stage.declareWeights();
+  const rows = layerNorm(stage, given.hidden, "ln_1", config.normEpsilon);
+  const projected = project(stage, rows, shape, scoreScaleOf(config, sizes.variant));
+  return finishCached(stage, given, projected, { isJoined }, (mixed) =>
+    finishBlock(stage, config, given.hidden, mixed),
+  );
 }
 
-function head(config: Gpt2Config, sizes: HeadSizes): MilFunction {
-  const stage = new StageBuilder("head", headWeights(config), sizes.dataType);
-  const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
-  const targets = stage.input("targets", [sizes.rowCount], "int32");
-  stage.declareWeights();
-  const rows = layerNorm(stage, hidden, "ln_f", config.normEpsilon);
-  return stage.finish(headLosses(stage, linear(stage, rows, "lm_head"), targets, sizes.isPerRow));
-}
-
-function logits(config: Gpt2Config, sizes: RowSizes): MilFunction {
-  const stage = new StageBuilder("logits", headWeights(config), sizes.dataType);
-  const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
-  const row = stage.input("row", [1], "int32");
-  stage.declareWeights();
-  const chosen = stage.op("gather", { x: hidden, indices: row, axis: 0 });
-  const rows = layerNorm(stage, chosen, "ln_f", config.normEpsilon);
-  return stage.finish({ logits: linear(stage, rows, "lm_head") });
-}
-
-function everyLogits(config: Gpt2Config, sizes: RowSizes): MilFunction {
-  const stage = new StageBuilder("every_logits", headWeights(config), sizes.dataType);
-  const hidden = stage.input("hidden", [sizes.rowCount, config.channelCount]);
-  stage.declareWeights();
-  const rows = layerNorm(stage, hidden, "ln_f", config.normEpsilon);
-  return stage.finish({ logits: linear(stage, rows, "lm_head") });
-}
+const HEAD_STAGES = headStages(headWeights, (stage, config, hidden) =>
+  linear(stage, layerNorm(stage, hidden, "ln_f", config.normEpsilon), "lm_head"),
+);
 
 /** GPT-2: LayerNorm, learned positions, one matrix for queries, keys and values stored [in, out], GELU. */
 export const GPT2: Family<Gpt2Config> = {
@@ -222,9 +187,7 @@ export const GPT2: Family<Gpt2Config> = {
   headWeights,
   embed,
   block,
-  head,
-  logits,
-  everyLogits,
+  ...HEAD_STAGES,
   cachedEmbed,
   cachedBlock,
 };
