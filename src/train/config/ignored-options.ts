@@ -12,27 +12,28 @@ import { TOKENIZER_KINDS } from "../../runs/model-path.ts";
 type Key = keyof TrainConfig;
 
 interface Rule {
-  readonly key: Key;
+  readonly keys: readonly Key[];
   /** Why the setting would do nothing here, as a sentence without its subject; nothing where it does. */
   readonly reason: (config: TrainConfig, isGroup: boolean) => string | undefined;
+  /** What to do, with `{flag}` for the setting's own. */
   readonly remedy: string;
 }
 
 const RULES: readonly Rule[] = [
   {
-    key: "max_steps",
+    keys: ["max_steps"],
     reason: ({ epochs }) =>
       epochs === undefined ? undefined : `the run is as long as ${epochs} epochs of its data`,
     remedy: "Give --max-steps or --epochs.",
   },
   {
-    key: "validation_fraction",
+    keys: ["validation_fraction"],
     reason: ({ eval_data: evalData }) =>
       evalData === undefined ? undefined : "the run is judged on data of their own",
     remedy: "Give --validation-fraction or --eval-data.",
   },
   {
-    key: "tokenizer",
+    keys: ["tokenizer"],
     reason: ({ model, tokenizer }) =>
       model !== undefined && model !== tokenizer && hasTokenizer(model)
         ? `the model ${model} has a tokenizer of its own, and no other one fits it`
@@ -40,7 +41,7 @@ const RULES: readonly Rule[] = [
     remedy: "Leave --tokenizer out, or train a new model with --model-config.",
   },
   {
-    key: "vocab_size",
+    keys: ["vocab_size"],
     reason: ({ model, tokenizer }) => {
       if (model !== undefined && hasTokenizer(model)) {
         return `the model ${model} has a tokenizer of its own`;
@@ -53,41 +54,40 @@ const RULES: readonly Rule[] = [
     remedy: "Leave --vocab-size out, or train a tokenizer of that size with --tokenizer bpe.",
   },
   {
-    key: "story_count",
+    keys: ["story_count"],
     reason: ({ data }) =>
       data === "stories"
         ? undefined
         : `it counts built-in stories, and the data are ${corpusName(data)}`,
     remedy: "Leave --story-count out, or --data.",
   },
-  ...(["tokenizer", "vocab_size"] as const).map((key) => ({
-    key,
-    reason: ({ data }: TrainConfig) =>
-      data === "random" ? "random token ids need no tokenizer" : undefined,
-    remedy: `Leave ${flagName(key)} out, or name data to train on.`,
-  })),
-  ...SIZE_KEYS.map((key) => ({
-    key,
-    reason: ({ model, model_config: file }: TrainConfig) =>
+  {
+    keys: ["tokenizer", "vocab_size"],
+    reason: ({ data }) => (data === "random" ? "random token ids need no tokenizer" : undefined),
+    remedy: "Leave {flag} out, or name data to train on.",
+  },
+  {
+    keys: SIZE_KEYS,
+    reason: ({ model, model_config: file }) =>
       (model ?? file) === undefined
         ? undefined
         : `the model ${model ?? file ?? ""} has the sizes it has`,
-    remedy: `Leave ${flagName(key)} out, or train a new model without --model and --model-config.`,
-  })),
+    remedy: "Leave {flag} out, or train a new model without --model and --model-config.",
+  },
   {
-    key: "model_config",
+    keys: ["model_config"],
     reason: ({ model }) =>
       model === undefined ? undefined : `the model ${model} has a configuration of its own`,
     remedy: "Leave --model-config out, or train a new model without --model.",
   },
   {
-    key: "resize_embeddings",
+    keys: ["resize_embeddings"],
     reason: ({ model, resize_embeddings: isWanted }) =>
       isWanted && model === undefined ? "a new model has a row for each token" : undefined,
     remedy: "Leave --resize-embeddings out, or begin from a model: --model DIR.",
   },
   {
-    key: "text_field",
+    keys: ["text_field"],
     reason: ({ data }) =>
       (typeof data === "string" ? [data] : data).every((path) =>
         /^(?:stories|random)$|\.(?:txt|bin)(?:\.gz)?$/.test(path),
@@ -96,57 +96,57 @@ const RULES: readonly Rule[] = [
         : undefined,
     remedy: "Leave --text-field out, or name data in rows, such as .jsonl.",
   },
-  ...(["lora_rank", "lora_alpha", "lora_dropout", "rslora", "target_modules"] as const).map(
-    (key) => ({
-      key,
-      reason: ({ method }: TrainConfig) =>
-        method === "full" ? "there is no adapter: all weights are trained" : undefined,
-      remedy: `Leave ${flagName(key)} out, or train an adapter: --method lora.`,
-    }),
-  ),
-  ...(["muon_learning_rate", "muon_momentum", "muon_iterations"] as const).map((key) => ({
-    key,
-    reason: ({ optimizer }: TrainConfig) =>
+  {
+    keys: ["lora_rank", "lora_alpha", "lora_dropout", "rslora", "target_modules"],
+    reason: ({ method }) =>
+      method === "full" ? "there is no adapter: all weights are trained" : undefined,
+    remedy: "Leave {flag} out, or train an adapter: --method lora.",
+  },
+  {
+    keys: ["muon_learning_rate", "muon_momentum", "muon_iterations"],
+    reason: ({ optimizer }) =>
       optimizer === "muon" ? undefined : `all weights are updated by ${optimizer}`,
-    remedy: `Leave ${flagName(key)} out, or take --optimizer muon.`,
-  })),
-  ...(["base_bits", "base_group_size"] as const).map((key) => ({
-    key,
-    reason: (config: TrainConfig) =>
+    remedy: "Leave {flag} out, or take --optimizer muon.",
+  },
+  {
+    keys: ["base_bits", "base_group_size"],
+    reason: (config) =>
       hasQuantizedBase(config)
         ? undefined
         : `with --method ${config.method} the base stands in fp32`,
-    remedy: `Leave ${flagName(key)} out, or take --method qlora, or --quantize-base beside dora and dpo.`,
-  })),
+    remedy: "Leave {flag} out, or take --method qlora, or --quantize-base beside dora and dpo.",
+  },
   {
-    key: "quantize_base",
+    keys: ["quantize_base"],
     reason: ({ method, quantize_base: isQuantized }) =>
       method === "full" && isQuantized ? "all weights are trained, in fp32" : undefined,
     remedy: "Leave --quantize-base out, or train an adapter: --method lora, dora or dpo.",
   },
   {
-    key: "base_weights",
+    keys: ["base_weights"],
     reason: ({ method }) => (method === "full" ? "all weights are trained, in memory" : undefined),
     remedy: "Leave --base-weights out, or train an adapter: --method lora.",
   },
-  ...(["dpo_beta", "dpo_adapter", "chosen_field", "rejected_field"] as const).map((key) => ({
-    key,
-    reason: ({ method }: TrainConfig) =>
-      method === "dpo" ? undefined : `with --method ${method} there are no pairs of answers`,
-    remedy: `Leave ${flagName(key)} out, or take --method dpo.`,
-  })),
-  ...(["mask_prompt", "packing"] as const).map((key) => ({
-    key,
-    reason: ({ method, ...config }: TrainConfig) =>
-      method !== "dpo" || !config[key]
-        ? undefined
-        : key === "packing"
-          ? "each answer of a pair stands in a row of its own"
-          : "of pairs of answers, prompts are never learned",
-    remedy: `Leave ${flagName(key)} out.`,
-  })),
   {
-    key: "patience",
+    keys: ["dpo_beta", "dpo_adapter", "chosen_field", "rejected_field"],
+    reason: ({ method }) =>
+      method === "dpo" ? undefined : `with --method ${method} there are no pairs of answers`,
+    remedy: "Leave {flag} out, or take --method dpo.",
+  },
+  {
+    keys: ["mask_prompt"],
+    reason: ({ method, mask_prompt: isWanted }) =>
+      method === "dpo" && isWanted ? "of pairs of answers, prompts are never learned" : undefined,
+    remedy: "Leave --mask-prompt out.",
+  },
+  {
+    keys: ["packing"],
+    reason: ({ method, packing }) =>
+      method === "dpo" && packing ? "each answer of a pair stands in a row of its own" : undefined,
+    remedy: "Leave --packing out.",
+  },
+  {
+    keys: ["patience"],
     reason: ({ eval_steps: every, eval_data: data, validation_fraction: share }) =>
       every === 0
         ? "nothing is evaluated before the end"
@@ -157,19 +157,19 @@ const RULES: readonly Rule[] = [
       "Leave --patience out, or evaluate: --eval-steps 50, and --validation-fraction or --eval-data.",
   },
   {
-    key: "min_learning_rate",
+    keys: ["min_learning_rate"],
     reason: ({ lr_scheduler_type: kind }) =>
       kind === "constant" ? "the learning rate stays as it is" : undefined,
     remedy: "Leave --min-learning-rate out, or take --lr-scheduler-type cosine or linear.",
   },
-  ...(["sample_prompt", "sample_tokens", "sample_temperature"] as const).map((key) => ({
-    key,
-    reason: ({ sample_steps: every, final_samples: last }: TrainConfig) =>
+  {
+    keys: ["sample_prompt", "sample_tokens", "sample_temperature"],
+    reason: ({ sample_steps: every, final_samples: last }) =>
       every === 0 && last === 0 ? "no samples are written" : undefined,
     remedy: "Ask for samples: --sample-steps N, or --final-samples N.",
-  })),
+  },
   {
-    key: "numerics",
+    keys: ["numerics"],
     reason: ({ engine }) =>
       engine === "auto" || engine.startsWith("sim:")
         ? undefined
@@ -177,7 +177,7 @@ const RULES: readonly Rule[] = [
     remedy: "Leave --numerics out, or take --engine sim:m4.",
   },
   {
-    key: "scaling",
+    keys: ["scaling"],
     reason: ({ engine }) =>
       engine === "cpu" || engine === "gpu" || engine === "reference"
         ? `the engine ${engine} computes in fp32, where nothing needs it`
@@ -185,7 +185,7 @@ const RULES: readonly Rule[] = [
     remedy: "Leave --scaling out, or take --engine sim:m4 or ane.",
   },
   {
-    key: "placement",
+    keys: ["placement"],
     reason: ({ engine }) =>
       engine === "cpu" || engine === "gpu" || engine === "reference"
         ? `the engine ${engine} computes all of a step`
@@ -193,7 +193,7 @@ const RULES: readonly Rule[] = [
     remedy: "Leave --placement out, or take --engine sim:m4 or ane.",
   },
   {
-    key: "threads",
+    keys: ["threads"],
     reason: ({ engine }) =>
       engine === "reference"
         ? "the engine reference has one thread"
@@ -203,30 +203,20 @@ const RULES: readonly Rule[] = [
     remedy: "Leave --threads out, or take --engine cpu.",
   },
   {
-    key: "blas",
+    keys: ["blas"],
     reason: ({ engine }) =>
       engine === "cpu" || engine === "auto"
         ? undefined
         : `the engine ${engine} multiplies matrices itself`,
     remedy: "Leave --blas out, or take --engine cpu.",
   },
-  ...(
-    [
-      "pipeline_stages",
-      "shard_optimizer",
-      "wire",
-      "shares",
-      "check_steps",
-      "stall_seconds",
-    ] as const
-  ).map((key) => ({
-    key,
-    reason: (_: TrainConfig, isGroup: boolean) =>
-      isGroup ? undefined : "this process trains on its own",
-    remedy: `Leave ${flagName(key)} out, or start several: mpirun -np 2 anecdote train …`,
-  })),
   {
-    key: "tap_bytes",
+    keys: ["pipeline_stages", "shard_optimizer", "wire", "shares", "check_steps", "stall_seconds"],
+    reason: (_, isGroup) => (isGroup ? undefined : "this process trains on its own"),
+    remedy: "Leave {flag} out, or start several: mpirun -np 2 anecdote train …",
+  },
+  {
+    keys: ["tap_bytes"],
     reason: ({ recompute }) =>
       recompute === "auto" ? undefined : `it is the budget of --recompute auto, not ${recompute}`,
     remedy: "Leave --tap-bytes out, or take --recompute auto.",
@@ -294,9 +284,11 @@ export function checkIgnoredOptions(
     }
     return notes;
   }
-  for (const { key, reason, remedy } of RULES) {
-    const why = isGiven(key) ? reason(config, isGroup) : undefined;
-    if (why !== undefined) tell(key, why, remedy);
+  for (const { keys, reason, remedy } of RULES) {
+    for (const key of keys.filter(isGiven)) {
+      const why = reason(config, isGroup);
+      if (why !== undefined) tell(key, why, remedy.replace("{flag}", flagName(key)));
+    }
   }
   return notes;
 }

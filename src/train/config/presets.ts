@@ -21,6 +21,20 @@ type Row = Omit<Preset, "name" | "model" | "vocabularyFollowsTokenizer"> & {
   readonly modelOf?: string;
 };
 
+/** What nanoGPT's recipe for characters and its faster form share. */
+const BY_CHARACTERS: TrainSettings = {
+  tokenizer: "char",
+  max_seq_length: 64,
+  batch_size: 12,
+  weight_decay: 0.1,
+  adam_beta1: 0.9,
+  adam_beta2: 0.99,
+  max_grad_norm: 1,
+  eval_steps: 250,
+  save_steps: 1000,
+  validation_fraction: 0.1,
+};
+
 const ROWS: Readonly<Record<string, Row>> = {
   storyteller: {
     description: "a small llama on the built-in stories; what `npm start` trains in some minutes",
@@ -49,20 +63,11 @@ const ROWS: Readonly<Record<string, Row>> = {
     description: "nanoGPT's CPU recipe for Shakespeare by characters: gpt2 family, 0.8M parameters",
     vocabularyFollowsTokenizer: true,
     settings: {
-      tokenizer: "char",
-      max_seq_length: 64,
-      batch_size: 12,
+      ...BY_CHARACTERS,
       max_steps: 2000,
       learning_rate: 1e-3,
       min_learning_rate: 1e-4,
       warmup_steps: 100,
-      weight_decay: 0.1,
-      adam_beta1: 0.9,
-      adam_beta2: 0.99,
-      max_grad_norm: 1,
-      eval_steps: 250,
-      save_steps: 1000,
-      validation_fraction: 0.1,
     },
   },
   "nanogpt-char-fast": {
@@ -70,23 +75,14 @@ const ROWS: Readonly<Record<string, Row>> = {
     modelOf: "nanogpt-char",
     vocabularyFollowsTokenizer: true,
     settings: {
-      tokenizer: "char",
-      max_seq_length: 64,
-      batch_size: 12,
+      ...BY_CHARACTERS,
       max_steps: 500,
       learning_rate: 3e-3,
       min_learning_rate: 3e-4,
       warmup_steps: 20,
-      weight_decay: 0.1,
-      adam_beta1: 0.9,
-      adam_beta2: 0.99,
       optimizer: "muon",
       muon_learning_rate: 9e-3,
       muon_iterations: 3,
-      max_grad_norm: 1,
-      eval_steps: 250,
-      save_steps: 1000,
-      validation_fraction: 0.1,
     },
   },
   stories15M: {
