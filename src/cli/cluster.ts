@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { supervise } from "../cluster/supervise.ts";
 import { listCheckpoints } from "../runs/checkpoint.ts";
 import { TRAIN_DEFAULTS } from "../train/index.ts";
-import { numberOption, textOption } from "../util/options.ts";
+import { numberOption, textOption, wholeOption } from "../util/options.ts";
 import { packageUrl } from "../util/source-layout.ts";
 import { EXIT_CODES, UsageError } from "./errors.ts";
 import type { Exit } from "./exit.ts";
@@ -11,9 +11,7 @@ import { Interruptions } from "./interruptions.ts";
 import { addOptions, optionValues } from "./options.ts";
 
 const RUN_OPTIONS = {
-  np: numberOption("processes to start; default: as many as the host file has slots", {
-    integer: true,
-    minimum: 1,
+  np: wholeOption("processes to start; default: as many as the host file has slots", 1, {
     aliases: ["n"],
   }),
   hostfile: textOption("file with a host a line, as mpirun takes it", {
@@ -21,10 +19,7 @@ const RUN_OPTIONS = {
     aliases: ["machinefile"],
   }),
   mpirun: textOption("further words for mpirun, by spaces", { placeholder: "WORDS" }),
-  restarts: numberOption("starts in a row that get no further before it gives up", {
-    integer: true,
-    minimum: 0,
-  }),
+  restarts: wholeOption("starts in a row that get no further before it gives up", 0),
   pause_seconds: numberOption("seconds before the first restart", { minimum: 0 }),
 } as const;
 

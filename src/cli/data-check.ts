@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { checkData, TRAIN_OPTIONS } from "../train/index.ts";
 import type { DataCheckReport } from "../train/index.ts";
-import { numberOption, OPTIONS_GROUP, textOption } from "../util/options.ts";
+import { OPTIONS_GROUP, textOption, wholeOption } from "../util/options.ts";
 import type { Exit } from "./exit.ts";
 import { EXIT_CODES } from "./errors.ts";
 import { rowsOf } from "./eval.ts";
@@ -16,12 +16,10 @@ const CHECK_OPTIONS = {
     placeholder: "DIR",
     aliases: ["model_name_or_path"],
   }),
-  max_seq_length: numberOption("tokens of a row; default: the model's context, at most 1,024", {
-    integer: true,
-    minimum: 2,
+  max_seq_length: wholeOption("tokens of a row; default: the model's context, at most 1,024", 2, {
     aliases: ["max_length", "block_size"],
   }),
-  show: numberOption("examples to show; default: 3", { integer: true, minimum: 0 }),
+  show: wholeOption("examples to show; default: 3", 0),
   text_field: { ...TRAIN_OPTIONS.text_field, group: OPTIONS_GROUP },
   ...ROW_OPTIONS,
   chosen_field: TRAIN_OPTIONS.chosen_field,

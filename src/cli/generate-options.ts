@@ -1,12 +1,13 @@
 import { CONTEXT_OVERFLOWS, WEIGHT_FORMATS } from "../generate/index.ts";
 import { TRAIN_OPTIONS } from "../train/index.ts";
 import {
-  OPTIONS_GROUP,
   choiceOption,
   dataOption,
   flagOption,
   numberOption,
+  OPTIONS_GROUP,
   textOption,
+  wholeOption,
 } from "../util/options.ts";
 import type { OptionValues } from "../util/options.ts";
 import type { SamplingOptions } from "../generate/index.ts";
@@ -33,10 +34,8 @@ export interface WritingFlags {
 
 /** How tokens are chosen. */
 export const SAMPLING_OPTIONS = {
-  max_tokens: numberOption("most tokens to write", {
+  max_tokens: wholeOption("most tokens to write", 1, {
     ...SAMPLING,
-    integer: true,
-    minimum: 1,
     aliases: ["max_new_tokens", "num_predict"],
   }),
   temperature: numberOption("0 takes the most likely token", {
@@ -44,11 +43,7 @@ export const SAMPLING_OPTIONS = {
     minimum: 0,
     aliases: ["temp"],
   }),
-  top_k: numberOption("keep the K most likely tokens; 0 = all", {
-    ...SAMPLING,
-    integer: true,
-    minimum: 0,
-  }),
+  top_k: wholeOption("keep the K most likely tokens; 0 = all", 0, { ...SAMPLING }),
   top_p: numberOption("keep the most likely tokens up to this probability", {
     ...SAMPLING,
     minimum: 0,
@@ -99,23 +94,14 @@ export const GENERATE_OPTIONS = {
     "a file of prompts, one a line (.jsonl: a field `prompt`); `-` for standard input",
     { placeholder: "FILE" },
   ),
-  num_samples: numberOption("texts for each prompt", {
-    ...SAMPLING,
-    integer: true,
-    minimum: 1,
-    maximum: 100_000,
-  }),
+  num_samples: wholeOption("texts for each prompt", 1, { ...SAMPLING, maximum: 100_000 }),
   ...SAMPLING_OPTIONS,
   context_overflow: choiceOption(
     "what follows where the model's context is full: a window that slides token by token, half of the context read again, or the end; auto: slide for gpt2, reread for rotary models",
     CONTEXT_OVERFLOWS,
     SAMPLING,
   ),
-  seed: numberOption("seed of the draws; default: another one each time", {
-    ...SAMPLING,
-    integer: true,
-    minimum: 0,
-  }),
+  seed: wholeOption("seed of the draws; default: another one each time", 0, { ...SAMPLING }),
   weights: choiceOption(
     "how matrices and tables stand in memory: 16-bit floats, or whole numbers in groups; default: as the model's files say",
     WEIGHT_FORMATS,
@@ -135,10 +121,8 @@ export const EVAL_OPTIONS = {
   ...ROW_OPTIONS,
   mask_prompt: TRAIN_OPTIONS.mask_prompt,
   pair_style: TRAIN_OPTIONS.pair_style,
-  batch_size: numberOption("windows at once", { integer: true, minimum: 1 }),
-  max_seq_length: numberOption("tokens of context; default: the model's, at most 1,024", {
-    integer: true,
-    minimum: 2,
+  batch_size: wholeOption("windows at once", 1),
+  max_seq_length: wholeOption("tokens of context; default: the model's, at most 1,024", 2, {
     aliases: ["max_length", "block_size"],
   }),
   by_document: flagOption("judge each document with nothing but itself as context"),

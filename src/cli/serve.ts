@@ -10,7 +10,7 @@ import type { ServedModel } from "../server/serve-model.ts";
 import { resolveModelFolder } from "../train/index.ts";
 import { messageOf } from "../util/errors.ts";
 import { noteStuckThread } from "../util/stuck-thread.ts";
-import { numberOption, textOption } from "../util/options.ts";
+import { numberOption, textOption, wholeOption } from "../util/options.ts";
 import type { OptionValues } from "../util/options.ts";
 import { append } from "./append.ts";
 import { adapterOption, adapterSources } from "./adapter-option.ts";
@@ -46,28 +46,19 @@ const SERVE_OPTIONS = {
     ...ACCESS,
     placeholder: "ADDRESS",
   }),
-  port: numberOption("0 takes a free one", {
-    ...ACCESS,
-    integer: true,
-    minimum: 0,
-    maximum: 65_535,
-  }),
+  port: wholeOption("0 takes a free one", 0, { ...ACCESS, maximum: 65_535 }),
   api_key: textOption("wanted of requests; ANECDOTE_API_KEY does the same unseen by `ps`", {
     ...ACCESS,
     placeholder: "KEY",
   }),
   api_key_file: textOption("a file that holds the key", { ...ACCESS, placeholder: "FILE" }),
-  max_texts: numberOption("texts that are written at once", {
+  max_texts: wholeOption("texts that are written at once", 1, {
     ...LIMITS,
-    integer: true,
-    minimum: 1,
     maximum: 256,
     aliases: ["max_batch_size", "parallel"],
   }),
-  max_waiting: numberOption("texts that may wait for their turn; one more gets status 429", {
+  max_waiting: wholeOption("texts that may wait for their turn; one more gets status 429", 0, {
     ...LIMITS,
-    integer: true,
-    minimum: 0,
     maximum: 100_000,
   }),
   prefix_cache: numberOption("MiB of caches kept for prompts that begin alike; 0 = none", {

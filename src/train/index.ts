@@ -79,7 +79,7 @@ export { resolveModelFolder, resolveTokenizer } from "../runs/model-path.ts";
 export { RunLock } from "../runs/run-lock.ts";
 export { newestWholeCheckpoint } from "../runs/whole-checkpoints.ts";
 export type { FoundCheckpoint } from "../runs/whole-checkpoints.ts";
-export type { MethodSettings } from "./config/method-options.ts";
+export type { MethodSettings } from "./config/part-settings.ts";
 export type { PricedParts } from "./costs/part-prices.ts";
 export type { RunFiles } from "./run/checkpoint-contents.ts";
 export type { FreezeResult, PublishedState } from "./run/control.ts";

@@ -75,6 +75,14 @@ export function numberOption(
   };
 }
 
+/** A whole number of `minimum` or more. */
+export const wholeOption = (
+  description: string,
+  minimum: number,
+  details: Omit<NumberDetails, "integer" | "minimum"> = {},
+): OptionSpec<number | undefined> =>
+  numberOption(description, { ...details, integer: true, minimum });
+
 export function textOption(
   description: string,
   details: Details & { readonly mayBeEmpty?: boolean } = {},
@@ -118,6 +126,15 @@ export function choiceOption<const Choice extends string>(
     choices,
     ...common(description, details, choices.join("|")),
   };
+}
+
+/** Settings that stand under one heading of the help text, but for those that have one already. */
+export function inGroup<const Table extends OptionTable>(group: string, table: Table): Table {
+  const grouped = Object.entries(table).map(([name, spec]) => [
+    name,
+    spec.group === OPTIONS_GROUP ? { ...spec, group } : spec,
+  ]);
+  return Object.fromEntries(grouped) as Table;
 }
 
 /** `max_steps` as `--max-steps`. */

@@ -1,6 +1,11 @@
-import { choiceOption, flagOption, numberOption, textOption } from "../../util/options.ts";
-
-const CLUSTER = { group: "Several machines" };
+import {
+  choiceOption,
+  flagOption,
+  inGroup,
+  numberOption,
+  textOption,
+  wholeOption,
+} from "../../util/options.ts";
 
 /** How numbers that are summed travel. */
 export const WIRES = ["fp32", "fp16"] as const;
@@ -8,39 +13,34 @@ export const WIRES = ["fp32", "fp16"] as const;
 export const SUM_ORDERS = ["serial", "tree"] as const;
 
 /** What a run does where mpirun starts several processes. The other settings say what they do together. */
-export const CLUSTER_OPTIONS = {
-  pipeline_stages: numberOption(
+export const CLUSTER_OPTIONS = inGroup("Several machines", {
+  pipeline_stages: wholeOption(
     "processes that hold one model together, a run of its blocks each; the others train on other batches",
-    { ...CLUSTER, integer: true, minimum: 1, aliases: ["pipeline_parallel_size", "pp_size"] },
+    1,
+    { aliases: ["pipeline_parallel_size", "pp_size"] },
   ),
   shard_optimizer: flagOption(
     "each process keeps and updates its part of the optimizer's state (ZeRO's first stage)",
-    { ...CLUSTER, aliases: ["zero", "shard_optimizer_states"] },
+    { aliases: ["zero", "shard_optimizer_states"] },
   ),
   wire: choiceOption(
     "how gradients travel: fp32, or fp16 with what rounding lost added the next time",
     WIRES,
-    CLUSTER,
   ),
   shares: textOption(
     "what each process (or pipeline) does of an update: even, proportions such as 3,1, or auto: by what the first updates took",
-    { ...CLUSTER, placeholder: "SHARES" },
+    { placeholder: "SHARES" },
   ),
   sum_order: choiceOption(
     "how micro-batches' gradients are added: one after the other, or in a tree whose bits do not depend on how many processes share them (costs memory)",
     SUM_ORDERS,
-    CLUSTER,
   ),
-  check_steps: numberOption("updates between comparisons of all processes' weights; 0 = never", {
-    ...CLUSTER,
-    integer: true,
-    minimum: 0,
-  }),
+  check_steps: wholeOption("updates between comparisons of all processes' weights; 0 = never", 0),
   stall_seconds: numberOption(
     "seconds after which a process that does not answer is told of; 0 = never",
-    { ...CLUSTER, minimum: 0 },
+    { minimum: 0 },
   ),
-} as const;
+});
 
 export const CLUSTER_DEFAULTS = {
   pipeline_stages: 1,

@@ -9,7 +9,6 @@ import { METHOD_DEFAULTS, METHOD_OPTIONS } from "./method-options.ts";
 import { MODEL_DEFAULTS, MODEL_OPTIONS } from "./model-options.ts";
 import { OPTIMIZATION_DEFAULTS, OPTIMIZATION_OPTIONS } from "./optimization-options.ts";
 import { REPORTING_DEFAULTS, REPORTING_OPTIONS } from "./reporting-options.ts";
-import type { SIZE_KEYS } from "./size-keys.ts";
 
 /** Every setting of a training run. One record makes the flag, the YAML key, the help and the check. */
 export const TRAIN_OPTIONS = {
@@ -37,35 +36,8 @@ export const TRAIN_DEFAULTS = {
   ...CLUSTER_DEFAULTS,
 } as const;
 
-/** Keys that may be absent once everything is merged. */
-type OptionalKeys =
-  | "preset"
-  | "model"
-  | "model_config"
-  | (typeof SIZE_KEYS)[number]
-  | "story_count"
-  | "eval_batches"
-  | "patience"
-  | "keep_best"
-  | "eval_data"
-  | "prompt_field"
-  | "completion_field"
-  | "input_field"
-  | "messages_field"
-  | "chosen_field"
-  | "rejected_field"
-  | "chat_template"
-  | "epochs"
-  | "lora_alpha"
-  | "lr_decay_steps"
-  | "report_to"
-  | "sample_prompt"
-  | "threads"
-  | "ane_driver"
-  | "numerics"
-  | "arithmetic"
-  | "tap_bytes"
-  | "head_chunk_rows";
+/** Keys that may be absent once everything is merged: those without a default, which the lowest rate finds by itself. */
+type OptionalKeys = Exclude<keyof TrainOptions, keyof typeof TRAIN_DEFAULTS | "min_learning_rate">;
 
 /** A run's settings, complete. */
 export type TrainConfig = {

@@ -1,5 +1,6 @@
 import type { TrainConfig } from "./config.ts";
-import type { MethodSettings } from "./method-options.ts";
+import type { EXAMPLE_OPTIONS } from "./data-options.ts";
+import type { METHOD_OPTIONS } from "./method-options.ts";
 import type { SIZE_KEYS } from "./size-keys.ts";
 
 // What parts of a run read of its settings. A whole `TrainConfig` is each of these.
@@ -12,6 +13,9 @@ export type ShapeSettings = Partial<
 /** What the shape of a run's model follows from before its data are read. */
 export type ModelSettings = ShapeSettings &
   Pick<TrainConfig, "output_dir" | "resume" | "tokenizer" | "vocab_size" | "max_seq_length">;
+
+/** What of a model a run trains; the seed is of the adapter's first numbers, and of a model that is drawn. */
+export type MethodSettings = Pick<TrainConfig, "seed" | keyof typeof METHOD_OPTIONS>;
 
 /** What the plan of a training step follows from, beside its model. */
 export type StepSettings = MethodSettings &
@@ -56,17 +60,8 @@ export type TimedSettings = PlanSettings &
 /** What says how data are read. */
 export type DataSettings = Pick<
   TrainConfig,
+  | Exclude<keyof typeof EXAMPLE_OPTIONS, "chat_template">
   | "text_field"
-  | "data_format"
-  | "prompt_field"
-  | "completion_field"
-  | "input_field"
-  | "messages_field"
-  | "chosen_field"
-  | "rejected_field"
-  | "mask_prompt"
-  | "pair_style"
-  | "packing"
   | "max_seq_length"
   | "begin_tokens"
   | "sampling"

@@ -1,6 +1,6 @@
 import { hasWeights } from "../../model/index.ts";
 import type { Model } from "../../model/index.ts";
-import type { MethodSettings } from "../config/method-options.ts";
+import type { MethodSettings } from "../config/part-settings.ts";
 import type { ModelSettings } from "../config/part-settings.ts";
 import { modelFolderOf, plannedModel } from "./prepare.ts";
 import { trainedModel } from "./trained-model.ts";

@@ -15,7 +15,7 @@ import type { Model, ModelConfig, Origin, Weight } from "../../model/index.ts";
 import type { Storage } from "../../plan/storage.ts";
 import { TrainError } from "../errors.ts";
 import { hasQuantizedBase } from "../config/method-options.ts";
-import type { MethodSettings } from "../config/method-options.ts";
+import type { MethodSettings } from "../config/part-settings.ts";
 
 /**
  * The model a run trains: its parameters, where they come from, and what of it is trained. Everything else of the run
