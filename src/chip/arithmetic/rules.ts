@@ -24,8 +24,8 @@ export interface Rule {
   readonly variants: Readonly<Record<string, Variant>>;
   /** The probes of `anecdote doctor` that tell the variants apart. */
   readonly probes: readonly string[];
-  /** Not settled on every chip. */
-  readonly isContested: boolean;
+  /** On every chip; absent where it is contested on one. */
+  readonly isSettled?: true;
   /** The best-supported variant, where families differ by family. */
   readonly best: string | Readonly<Record<Family, string>>;
   /** What stood here until August 2026. */
@@ -92,7 +92,6 @@ function tableRule<const Probe extends string>(
       },
     },
     probes,
-    isContested: true,
     best: "grid",
     august: "fitted",
   } as const satisfies Rule;
@@ -117,7 +116,6 @@ export const ARITHMETIC_RULES = {
       },
     },
     probes: ["grid.unit", "grid.exponents", "grid.vanish", "grid.one-is-dropped"],
-    isContested: true,
     best: "exponents",
     august: "two-units",
   },
@@ -137,7 +135,6 @@ export const ARITHMETIC_RULES = {
       },
     },
     probes: ["grid.ties"],
-    isContested: true,
     best: "half-away",
     august: "half-even",
   },
@@ -176,7 +173,6 @@ export const ARITHMETIC_RULES = {
       },
     },
     probes: ["ceiling.final-sum", "ceiling.order", "ceiling.alternating", "ceiling.edge"],
-    isContested: true,
     best: "channel-order",
     august: "final-sum-32758",
   },
@@ -207,7 +203,6 @@ export const ARITHMETIC_RULES = {
       },
     },
     probes: ["matmul.ties", "convolution.ties", "convolution.rounding"],
-    isContested: true,
     best: "half-away",
     august: fromH17("half-even", "convolutions-cut"),
   },
@@ -227,7 +222,6 @@ export const ARITHMETIC_RULES = {
       },
     },
     probes: ["bias.start"],
-    isContested: true,
     best: "start-value",
     august: "added-after",
   },
@@ -247,7 +241,6 @@ export const ARITHMETIC_RULES = {
       },
     },
     probes: ["special.convolution"],
-    isContested: true,
     best: "numbers",
     august: "ieee",
   },
@@ -281,7 +274,6 @@ export const ARITHMETIC_RULES = {
       },
     },
     probes: ["convolution.winograd"],
-    isContested: true,
     best: fromH17("direct", "winograd"),
     august: "direct",
   },
@@ -301,7 +293,6 @@ export const ARITHMETIC_RULES = {
       },
     },
     probes: ["add.rounding"],
-    isContested: true,
     best: "half-away",
     august: "half-even",
   },
@@ -321,7 +312,6 @@ export const ARITHMETIC_RULES = {
       },
     },
     probes: ["nan.sum"],
-    isContested: true,
     best: "infinity",
     august: "ieee",
   },
@@ -346,7 +336,6 @@ export const ARITHMETIC_RULES = {
       },
     },
     probes: ["sum.narrow", "sum.eight"],
-    isContested: true,
     best: "tree",
     august: "tree",
   },
@@ -373,7 +362,6 @@ export const ARITHMETIC_RULES = {
       },
     },
     probes: ["int8.sum"],
-    isContested: true,
     best: { ...same("dequantized"), H16: "integer", H17: "integer", H18: "integer" },
     august: "dequantized",
   },
@@ -396,7 +384,6 @@ export const ARITHMETIC_RULES = {
       },
     },
     probes: ["quantize.ties"],
-    isContested: true,
     best: "half-away",
     august: "half-even",
   },

@@ -7,10 +7,19 @@ import { FUNCTION_RULES, PLAN_RULES } from "./function-rules.ts";
 import { LIMIT_RULES } from "./limit-rules.ts";
 import { FunctionUses, OpView } from "./op-view.ts";
 import { PRODUCT_RULES } from "./product-rules.ts";
-import type { AnyRule, OpRule, RuleContext, Severity, Symptom } from "./rule.ts";
+import type { AnyRule, OpRule, RuleContext, RuleText, Severity, Symptom } from "./rule.ts";
 import { VALUE_RULES } from "./value-rules.ts";
 
 const OP_RULES: readonly OpRule[] = [...LIMIT_RULES, ...PRODUCT_RULES, ...VALUE_RULES];
+
+const UNKNOWN_OP: RuleText = {
+  id: "unknown-op",
+  rule: "The op is not in the op table, so nothing is known about it on the engine.",
+  symptom: "compile-error",
+  severity: "warning",
+  source: "op table",
+  remedy: "`anecdote ops` lists the known ones.",
+};
 
 /** One place where a program breaks a rule. */
 export interface Finding {
@@ -50,11 +59,12 @@ export function checkFunction(
     if (operation.type === "const") continue;
     const view = new OpView(operation, uses);
     if (!isOpName(operation.type) && !isConstexpr(operation.type)) {
-      findings.push(unknownOp(view, where));
+      findings.push(finding(UNKNOWN_OP, where, `${view.type} is unknown`, view));
     }
     for (const rule of rules) {
       if (rule.ops !== "all" && !rule.ops.includes(operation.type)) continue;
-      const detail = rule.applies(view, context);
+      const { applies = ({ type }) => `${type} is used` } = rule;
+      const detail = applies(view, context);
       if (detail !== undefined) findings.push(finding(rule, where, detail, view));
     }
   }
@@ -90,13 +100,24 @@ export function allRules(): readonly AnyRule[] {
 function holdsFor(rule: AnyRule, { chip, driver }: RuleContext): boolean {
   const family = familyIndex(chip.family);
   return (
-    (rule.driver === "both" || rule.driver === driver) &&
+    isForDriver(rule, driver) &&
     (rule.from === undefined || family >= familyIndex(rule.from)) &&
     (rule.to === undefined || family <= familyIndex(rule.to))
   );
 }
 
-function finding(rule: AnyRule, where: string, detail: string, view?: OpView): Finding {
+/** Whether a rule is about a driver's way. */
+export function isForDriver({ driver }: Pick<RuleText, "driver">, asked: Driver): boolean {
+  return driver === undefined || driver === asked;
+}
+
+/** What is told of a broken rule. */
+export function finding(
+  rule: Omit<RuleText, "from" | "to">,
+  where: string,
+  detail: string,
+  view?: OpView,
+): Finding {
   return {
     rule: rule.id,
     severity: rule.severity,
@@ -108,20 +129,5 @@ function finding(rule: AnyRule, where: string, detail: string, view?: OpView): F
     source: rule.source,
     remedy: rule.remedy,
     ...(rule.contradictedBy !== undefined && { contradictedBy: rule.contradictedBy }),
-  };
-}
-
-function unknownOp(view: OpView, where: string): Finding {
-  return {
-    rule: "unknown-op",
-    severity: "warning",
-    symptom: "compile-error",
-    where,
-    op: view.type,
-    result: view.name,
-    says: "The op is not in the op table, so nothing is known about it on the engine.",
-    detail: `${view.type} is unknown`,
-    source: "op table",
-    remedy: "`anecdote ops` lists the known ones.",
   };
 }

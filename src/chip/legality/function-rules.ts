@@ -2,6 +2,7 @@ import { literalOf } from "../../mil/program.ts";
 import type { MilFunction } from "../../mil/program.ts";
 import { byteLengthOf, isFloat } from "../../mil/types.ts";
 import type { TensorType } from "../../mil/types.ts";
+import type { Plan } from "../../plan/plan.ts";
 import type { FunctionRule, PlanRule } from "./rule.ts";
 
 const GIB = 2 ** 30;
@@ -12,8 +13,10 @@ function tensors(
   return values.flatMap(({ name, type }) => (type.kind === "tensor" ? [{ name, type }] : []));
 }
 
+const ports = (fn: MilFunction) => tensors([...fn.inputs, ...fn.outputs]);
+
 function sizes(fn: MilFunction): readonly number[] {
-  return tensors([...fn.inputs, ...fn.outputs])
+  return ports(fn)
     .filter(({ type }) => !type.shape.includes("?"))
     .map(({ type }) => byteLengthOf(type));
 }
@@ -35,13 +38,21 @@ export function constantBytes(fn: MilFunction): number {
   return total;
 }
 
+function constantsBeyond(fn: MilFunction, limit: number): string | undefined {
+  const bytes = constantBytes(fn);
+  return bytes > limit ? `${(bytes / GIB).toFixed(2)} GiB of constants` : undefined;
+}
+
+/** Programs of a plan, where they are more than a process takes. */
+const programsBeyond = ({ programs }: Plan, limit: number): string | undefined =>
+  programs.size > limit ? `${programs.size} programs` : undefined;
+
 export const FUNCTION_RULES: readonly FunctionRule[] = [
   {
     id: "symbolic",
     rule: "Every size is known when the program is compiled.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "ANEForge: symbolic sizes parse but do not compile",
     remedy: "Give every dimension a size; one program a bucket.",
     applies: (fn) => {
@@ -58,7 +69,7 @@ export const FUNCTION_RULES: readonly FunctionRule[] = [
     source: "ANEForge: fp32, int32, bf16 and bool are refused at I/O",
     remedy: "Convert on the host.",
     applies: (fn) => {
-      const wrong = tensors([...fn.inputs, ...fn.outputs]).find(
+      const wrong = ports(fn).find(
         ({ type }) => !["fp16", "int8", "uint8", "int16", "uint16"].includes(type.dataType),
       );
       return wrong && `${wrong.name} is ${wrong.type.dataType}`;
@@ -73,7 +84,7 @@ export const FUNCTION_RULES: readonly FunctionRule[] = [
     source: "maderix, Orion, Espresso",
     remedy: "Convert on the host.",
     applies: (fn) => {
-      const wrong = tensors([...fn.inputs, ...fn.outputs]).find(
+      const wrong = ports(fn).find(
         ({ type }) =>
           !isFloat(type.dataType) || (type.dataType !== "fp16" && type.dataType !== "fp32"),
       );
@@ -85,13 +96,10 @@ export const FUNCTION_RULES: readonly FunctionRule[] = [
     rule: "Inputs and outputs have at least one axis.",
     symptom: "compile-error",
     severity: "warning",
-    driver: "both",
     source: "our caution: nobody published a program with a scalar port",
     remedy: "Use shape [1].",
     applies: (fn) => {
-      const scalar = tensors([...fn.inputs, ...fn.outputs]).find(
-        ({ type }) => type.shape.length === 0,
-      );
+      const scalar = ports(fn).find(({ type }) => type.shape.length === 0);
       return scalar && `${scalar.name} has no axis`;
     },
   },
@@ -100,7 +108,6 @@ export const FUNCTION_RULES: readonly FunctionRule[] = [
     rule: "A function does not return one of its inputs.",
     symptom: "process",
     severity: "error",
-    driver: "both",
     source: 'ANEForge 116: the compiler crashes ("unordered_map::at")',
     remedy: "Multiply by 1.",
     applies: (fn) => {
@@ -119,7 +126,7 @@ export const FUNCTION_RULES: readonly FunctionRule[] = [
     remedy: "Pad the last axis to 32.",
     contradictedBy: "Orion's 768 x 16 surfaces work on M4 Max",
     applies: (fn) => {
-      const narrow = tensors([...fn.inputs, ...fn.outputs]).find(
+      const narrow = ports(fn).find(
         ({ type }) => typeof type.shape.at(-1) === "number" && Number(type.shape.at(-1)) < 32,
       );
       return narrow && `${narrow.name} is [${narrow.type.shape.join(", ")}]`;
@@ -130,13 +137,9 @@ export const FUNCTION_RULES: readonly FunctionRule[] = [
     rule: "A program holds at most 2 GiB of constants.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "ANEForge 45: 2 GB compile, 3.4 GB fail",
     remedy: "Split the program, or pass weights as inputs.",
-    applies: (fn) => {
-      const bytes = constantBytes(fn);
-      return bytes > 2 * GIB ? `${(bytes / GIB).toFixed(2)} GiB of constants` : undefined;
-    },
+    applies: (fn) => constantsBeyond(fn, 2 * GIB),
   },
   {
     id: "bank",
@@ -147,10 +150,7 @@ export const FUNCTION_RULES: readonly FunctionRule[] = [
     driver: "in-memory",
     source: "oMLX, M1 Ultra (0x20004)",
     remedy: "Split the program.",
-    applies: (fn) => {
-      const bytes = constantBytes(fn);
-      return bytes > GIB ? `${(bytes / GIB).toFixed(2)} GiB of constants` : undefined;
-    },
+    applies: (fn) => constantsBeyond(fn, GIB),
   },
   {
     id: "surface-minimum",
@@ -206,7 +206,7 @@ export const PLAN_RULES: readonly PlanRule[] = [
     driver: "e5rt",
     source: "ANEForge: the 129th fails to load; releasing frees a slot",
     remedy: "Compile one program a stage and dispatch it once a layer.",
-    applies: (plan) => (plan.programs.size > 128 ? `${plan.programs.size} programs` : undefined),
+    applies: (plan) => programsBeyond(plan, 128),
   },
   {
     id: "program-cap-in-memory",
@@ -218,7 +218,7 @@ export const PLAN_RULES: readonly PlanRule[] = [
     remedy: "Compile one program a stage and dispatch it once a layer.",
     contradictedBy:
       "field guide: 226 loaded on M3 Max, macOS 26.3.1; maderix 54: a leak of the wrapper class",
-    applies: (plan) => (plan.programs.size > 115 ? `${plan.programs.size} programs` : undefined),
+    applies: (plan) => programsBeyond(plan, 115),
   },
   {
     id: "aliasing",

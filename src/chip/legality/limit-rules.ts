@@ -13,12 +13,11 @@ function tensorsOf(
   const operands = [...call.operation.inputs].flatMap(([name]) =>
     call.operands(name).map((operand) => ({ name, shape: shapeOf(operand) ?? [] })),
   );
-  const results = call.operation.outputs.map((output) => ({
-    name: output.name,
-    shape: shapeOf(output) ?? [],
-  }));
-  return [...operands, ...results];
+  return [...operands, ...resultsOf(call)];
 }
+
+const resultsOf = (call: OpView) =>
+  call.operation.outputs.map((output) => ({ name: output.name, shape: shapeOf(output) ?? [] }));
 
 /** Sizes, element types, and ops that are missing. */
 export const LIMIT_RULES: readonly OpRule[] = [
@@ -28,19 +27,13 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "Tensors have rank 5 at most.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: LIMITS,
     remedy: "Reshape neighbouring axes into one.",
     applies: (call) => {
       // Tables of compressed constants are no tensors of the engine; what they expand to is.
       if (isConstexpr(call.type) && call.consumers().every(({ type }) => isConstexpr(type)))
         return undefined;
-      const tensors = isConstexpr(call.type)
-        ? call.operation.outputs.map((output) => ({
-            name: output.name,
-            shape: shapeOf(output) ?? [],
-          }))
-        : tensorsOf(call);
+      const tensors = isConstexpr(call.type) ? resultsOf(call) : tensorsOf(call);
       const wide = tensors.find(({ shape }) => shape.length > 5);
       return wide && `${wide.name} has rank ${wide.shape.length}, the limit is 5`;
     },
@@ -51,7 +44,6 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "Every axis but the channel axis of a rank-4 tensor is at most 16384 long up to H15, 65536 from H16 on.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: LIMITS,
     remedy:
       "Split the axis (a vocabulary into tiles, a batch into parts), or put it on the channel axis of [1, C, 1, S].",
@@ -75,7 +67,6 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "The channel axis (axis 1 of a rank-4 tensor) is at most 65536 long.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: `${LIMITS}; PR 26 of maderix/ANE`,
     remedy: "Tile the channels: several convolutions whose results are joined or kept apart.",
     applies: (call) => {
@@ -91,7 +82,6 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "The compiler has no such op in MIL.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: SWEEP,
     remedy: "See the op's own way round.",
     applies: (call) => `${call.type} is refused: ${UNSUPPORTED_OPS[call.type] ?? ""}`,
@@ -102,7 +92,6 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "The op runs, but nobody published a comparison of its results.",
     symptom: "inexact",
     severity: "warning",
-    driver: "both",
     source: SWEEP,
     remedy: "`anecdote doctor` compares it on your Mac.",
     applies: (call) => `${call.type} is ${UNCHECKED_OPS[call.type] ?? ""}`,
@@ -113,7 +102,6 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "The engine computes in fp16: no op takes or gives fp32, fp64 or bf16.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: `${SWEEP}: even a bare cast to fp32 is refused`,
     remedy: "Cast to fp16 on the host, or as the first op where the driver takes fp32 inputs.",
     contradictedBy:
@@ -141,7 +129,6 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "There is no arithmetic on 32-bit integers or bools that are not constants.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "ANEForge: int32, bool refused at I/O; arithmetic units are fp16",
     remedy: "Do index arithmetic on the host; small integers are exact in fp16 up to 2048.",
     applies: (call) => {
@@ -164,10 +151,8 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "There is no sin and cos before H15.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: LIMITS,
     remedy: "Use tables as constants, or a polynomial.",
-    applies: (call) => `${call.type} is used`,
   },
   {
     id: "topk-h13",
@@ -176,10 +161,8 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "topk and sort are rejected on H13.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: LIMITS,
     remedy: "Do it on the host.",
-    applies: (call) => `${call.type} is used`,
   },
   {
     id: "topk-3-4",
@@ -187,7 +170,6 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "topk refuses k = 3 and k = 4.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "ANEForge's bridge; the MIL op passed its sweep with other k",
     remedy: "Ask for 5 and drop the rest.",
     applies: (call) => {
@@ -202,10 +184,8 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "There is no texture unit before H14.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: LIMITS,
     remedy: "Do it on the host.",
-    applies: (call) => `${call.type} is used`,
   },
   {
     id: "resize-h13",
@@ -220,10 +200,8 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "Resizing falls back to software before H14 and rounds otherwise.",
     symptom: "inexact",
     severity: "warning",
-    driver: "both",
     source: LIMITS,
     remedy: "Use a transposed convolution with constant weights.",
-    applies: (call) => `${call.type} is used`,
   },
   {
     id: "pool-window",
@@ -231,7 +209,6 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "A pool window is at most 29 up to H13, 31 from H14 on.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: LIMITS,
     remedy: "Pool twice.",
     applies: (call, { chip }) => {
@@ -246,7 +223,6 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "A last axis of 1 is padded to 64-byte rows: 32 times the memory.",
     symptom: "slow",
     severity: "warning",
-    driver: "both",
     source: "Espresso's layout notes",
     remedy: "Put the length on the last axis.",
     applies: (call) => {
@@ -263,7 +239,6 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "tile repeats 2, 3, 4 or 8 times.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "ANEForge per-op rules",
     remedy: "Tile several times, or let the next op broadcast.",
     applies: (call) => {
@@ -280,7 +255,6 @@ export const LIMIT_RULES: readonly OpRule[] = [
     driver: "in-memory",
     source: "skyfallsin field guide, M3 Max",
     remedy: "Let the next op broadcast, or use concat.",
-    applies: () => "tile is used",
   },
   {
     id: "local-response-norm",
@@ -288,7 +262,6 @@ export const LIMIT_RULES: readonly OpRule[] = [
     rule: "local_response_norm takes at most 15 channels.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "ANEForge",
     remedy: "Write it out.",
     applies: (call) => {

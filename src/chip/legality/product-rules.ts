@@ -16,7 +16,6 @@ export const PRODUCT_RULES: readonly OpRule[] = [
     rule: "A kernel is at most 13 wide up to H15, 15 from H16 on; its height is free.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: `${LIMITS}; assumed for H14 and H15`,
     remedy: "Split the kernel over its width and add the results, or transpose height and width.",
     applies: (call, { chip }) => {
@@ -34,7 +33,6 @@ export const PRODUCT_RULES: readonly OpRule[] = [
     rule: "A convolution over 32000 input channels is rejected (32000 output channels are not).",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "maderix and Orion, M4; the exact limit is unknown, 16384 is taken",
     remedy: "Split the input channels into parts and add the results, or use matmul.",
     applies: (call) => {
@@ -48,7 +46,6 @@ export const PRODUCT_RULES: readonly OpRule[] = [
     rule: "A convolution whose weight is not a constant works at batch 1 only.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "ANEForge: dynamic kernel",
     remedy: "Put the batch on the spatial axis, or use matmul.",
     applies: (call) => {
@@ -76,7 +73,6 @@ export const PRODUCT_RULES: readonly OpRule[] = [
     rule: "A grouped convolution needs a constant weight.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "maderix issue 47, M1",
     remedy: "Write it as one matmul a group.",
     applies: (call) =>
@@ -102,7 +98,6 @@ export const PRODUCT_RULES: readonly OpRule[] = [
     rule: "A transposed convolution needs a constant weight and takes no output_shape that pads.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "ANEForge",
     remedy: "Make the weight a constant and pad afterwards.",
     applies: (call) => (isRuntime(call, "weight") ? "the weight is not a constant" : undefined),
@@ -162,7 +157,6 @@ export const PRODUCT_RULES: readonly OpRule[] = [
     rule: "Weights whose sixteenth is a whole number of MiB stream at a third of the rate.",
     symptom: "slow",
     severity: "warning",
-    driver: "both",
     source: "eiln's DMA erratum, stablehlo-coreml 110, maderix sram_probe; not seen on M5",
     remedy: "Split the contracting axis in two unequal parts and add the results.",
     applies: (call) => {
@@ -181,7 +175,6 @@ export const PRODUCT_RULES: readonly OpRule[] = [
     rule: "A blockwise int8 constant cannot feed a product directly.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "ANEForge per-op rules",
     remedy: "Add 0 first; it no longer streams compressed.",
     applies: (call) => {
@@ -212,7 +205,6 @@ export const PRODUCT_RULES: readonly OpRule[] = [
     rule: "The mask of scaled_dot_product_attention is ignored.",
     symptom: "wrong-result",
     severity: "error",
-    driver: "both",
     source: "maderix, Orion 6; ANEForge: no mask",
     remedy: "Write it out: matmul, add the mask, softmax, matmul.",
     applies: (call) => (call.operand("attn_mask") === undefined ? undefined : "a mask is given"),

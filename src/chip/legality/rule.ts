@@ -18,7 +18,8 @@ export type Symptom =
  */
 export type Severity = "error" | "warning" | "handled";
 
-interface RuleText {
+/** What a rule says, and how sure it is. */
+export interface RuleText {
   readonly id: string;
   /** What must hold, as a sentence. */
   readonly rule: string;
@@ -27,7 +28,8 @@ interface RuleText {
   /** Families it was seen on; both ends included, absent means open. */
   readonly from?: Family;
   readonly to?: Family;
-  readonly driver: Driver | "both";
+  /** Absent means both. */
+  readonly driver?: Driver;
   readonly source: string;
   readonly remedy: string;
   /** Who saw the opposite. */
@@ -44,8 +46,8 @@ export interface RuleContext {
 export interface OpRule extends RuleText {
   /** Ops it looks at; "all" for every op but constants. */
   readonly ops: readonly string[] | "all";
-  /** What of this call breaks the rule, with both numbers; nothing where it holds. */
-  readonly applies: (call: OpView, context: RuleContext) => string | undefined;
+  /** What of this call breaks the rule, with both numbers; nothing where it holds. Absent: that the op is used. */
+  readonly applies?: (call: OpView, context: RuleContext) => string | undefined;
 }
 
 /** A rule about a whole function: its inputs, results and ops together. */

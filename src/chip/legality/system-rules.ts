@@ -3,22 +3,15 @@ import type { MilFunction } from "../../mil/program.ts";
 import { formatType } from "../../mil/types.ts";
 import type { Driver } from "../chip.ts";
 import type { MacosVersion } from "../system.ts";
+import { finding, isForDriver } from "./check.ts";
 import type { Finding } from "./check.ts";
-import type { Severity, Symptom } from "./rule.ts";
+import type { RuleText } from "./rule.ts";
 
 /** What one version of the system refuses or changes, whatever the chip can do. */
-export interface SystemRule {
-  readonly id: string;
-  readonly rule: string;
-  readonly symptom: Symptom;
-  readonly severity: Severity;
+export interface SystemRule extends Omit<RuleText, "from" | "to"> {
   /** Versions it was seen on; both ends included, absent means open. */
   readonly from?: MacosVersion;
   readonly to?: MacosVersion;
-  readonly driver: Driver | "both";
-  readonly source: string;
-  readonly remedy: string;
-  readonly contradictedBy?: string;
   /** Ops it is about: asked only of functions that have one. Absent means every function. */
   readonly ops?: readonly string[];
   /** What breaks it, or nothing. `used` are those of `ops` that the function has. */
@@ -83,7 +76,6 @@ export const SYSTEM_RULES: readonly SystemRule[] = [
     rule: "A version of macOS reads the opsets of its year and before: ios17 from 14, ios18 from 15.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "coremltools: deployment targets",
     remedy: "Convert for the older opset.",
     applies: ({ opset }, version) => {
@@ -206,7 +198,6 @@ export const SYSTEM_RULES: readonly SystemRule[] = [
     symptom: "compile-error",
     severity: "error",
     from: 15,
-    driver: "both",
     source: "onnxsim 1443",
     remedy: "Give the state as an input and take it as an output.",
     ops: ["read_state", "coreml_update_state"],
@@ -226,24 +217,16 @@ export function checkSystem(
   fn: MilFunction,
   version: MacosVersion,
   driver: Driver,
-  where = fn.name,
 ): readonly Finding[] {
   return SYSTEM_RULES.filter(
     (rule) =>
-      (rule.driver === "both" || rule.driver === driver) &&
+      isForDriver(rule, driver) &&
       (rule.from === undefined || version >= rule.from) &&
       (rule.to === undefined || version <= rule.to),
   ).flatMap((rule) => {
     const used = rule.ops === undefined ? [] : usedOps(fn, rule.ops);
     if (rule.ops !== undefined && used.length === 0) return [];
     const detail = rule.applies(fn, version, used);
-    if (detail === undefined) return [];
-    const { id, severity, symptom, source, remedy, contradictedBy } = rule;
-    return [
-      {
-        ...{ rule: id, severity, symptom, where, says: rule.rule, detail, source, remedy },
-        ...(contradictedBy !== undefined && { contradictedBy }),
-      },
-    ];
+    return detail === undefined ? [] : [finding(rule, fn.name, detail)];
   });
 }

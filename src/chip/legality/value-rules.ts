@@ -13,6 +13,12 @@ function lastAxisOffset(call: OpView): number {
   return begin.at(-1) ?? 0;
 }
 
+/** The width of a norm with gamma, where it is a limit or more. */
+function scaledFrom(call: OpView, limit: number): string | undefined {
+  const width = call.shape("x")?.at(-1) ?? 0;
+  return width >= limit && call.operand("gamma") !== undefined ? `width ${width}` : undefined;
+}
+
 /** Ops that compute something else than they say, or refuse certain widths and values. */
 export const VALUE_RULES: readonly OpRule[] = [
   {
@@ -22,7 +28,6 @@ export const VALUE_RULES: readonly OpRule[] = [
     rule: "A slice that begins elsewhere than at 0 on the last axis turns values beyond 4094 into infinity.",
     symptom: "wrong-result",
     severity: "warning",
-    driver: "both",
     source: "ANEForge numeric cliffs, M1 and M2; unknown on M3, exact from M4 on",
     remedy: "Slice another axis (transpose first), or keep the values below 4094.",
     applies: (call) => {
@@ -37,7 +42,6 @@ export const VALUE_RULES: readonly OpRule[] = [
     rule: "Joining two or more slices that begin elsewhere than at 0 on the last axis takes the wrong elements.",
     symptom: "wrong-result",
     severity: "error",
-    driver: "both",
     source: "ANEForge per-family limits, M1 and M2; unknown on M3",
     remedy: "Slice another axis, or multiply with a permutation matrix (rotary embeddings).",
     applies: (call) => {
@@ -80,7 +84,6 @@ export const VALUE_RULES: readonly OpRule[] = [
     source: "Orion 1, M4 Max; maderix issue 47, M1",
     remedy: "Return the parts as outputs of their own.",
     contradictedBy: "maderix, Espresso and dev-erik use it; alignment is suspected",
-    applies: () => "concat is used",
   },
   {
     id: "softmax-power-of-two",
@@ -109,7 +112,6 @@ export const VALUE_RULES: readonly OpRule[] = [
     source: "Orion 10, M4 Max",
     remedy: "Write it with tanh or sigmoid.",
     contradictedBy: "it compiles through e5rt (dev-erik, ANEForge)",
-    applies: () => "gelu is used",
   },
   {
     id: "gelu-h13",
@@ -118,10 +120,8 @@ export const VALUE_RULES: readonly OpRule[] = [
     rule: "gelu is off by 8 % on H13.",
     symptom: "inexact",
     severity: "warning",
-    driver: "both",
     source: "ANEForge docs",
     remedy: "Write it with tanh.",
-    applies: () => "gelu is used",
   },
   {
     id: "rsqrt",
@@ -133,7 +133,6 @@ export const VALUE_RULES: readonly OpRule[] = [
     source: "Espresso, M3 Max",
     remedy: "Use pow(x, -0.5).",
     contradictedBy: "dev-erik and ANEForge run it",
-    applies: () => "rsqrt is used",
   },
   {
     id: "reduce-mean",
@@ -145,7 +144,6 @@ export const VALUE_RULES: readonly OpRule[] = [
     source: "Espresso, M3 Max and M1 Ultra on macOS 26",
     remedy: "Use reduce_sum and a multiplication by 1/n.",
     contradictedBy: "ANEForge and dev-erik run it",
-    applies: () => "reduce_mean is used",
   },
   {
     id: "reduce-narrow",
@@ -153,7 +151,6 @@ export const VALUE_RULES: readonly OpRule[] = [
     rule: "Sums of reduce ops run in fp16: integers are exact up to 2048 only.",
     symptom: "inexact",
     severity: "warning",
-    driver: "both",
     source: "ANEForge numeric cliffs, M1 to M6",
     remedy: "Write a long sum as a product with a vector of ones, which is summed wide.",
     applies: (call) => {
@@ -169,7 +166,6 @@ export const VALUE_RULES: readonly OpRule[] = [
     rule: "A reduced value times a constant that is exactly 0 in fp16 does not compile.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "ANEForge 116",
     remedy: "Build zeros as t - t.",
     applies: (call) => {
@@ -192,7 +188,6 @@ export const VALUE_RULES: readonly OpRule[] = [
     rule: "Reductions wider than 192 (H13, H14) or 384 (from H15) go through a transpose.",
     symptom: "slow",
     severity: "warning",
-    driver: "both",
     source: LIMITS,
     remedy: "Reduce over the channel axis, or with a product of ones.",
     applies: (call, { chip }) => {
@@ -212,13 +207,9 @@ export const VALUE_RULES: readonly OpRule[] = [
     rule: "A layer_norm with gamma and beta does not compile from width 1024 on.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "ANEForge 149 and 162, M1 and M2; depends on the values",
     remedy: "Normalize first, then multiply and add as [1, D] on the last axis.",
-    applies: (call) => {
-      const width = call.shape("x")?.at(-1) ?? 0;
-      return width >= 1024 && call.operand("gamma") !== undefined ? `width ${width}` : undefined;
-    },
+    applies: (call) => scaledFrom(call, 1024),
   },
   {
     id: "layer-norm-wide",
@@ -226,13 +217,9 @@ export const VALUE_RULES: readonly OpRule[] = [
     rule: "A layer_norm with gamma and beta from width 10240 on compiles and fails when it runs.",
     symptom: "evaluation-error",
     severity: "error",
-    driver: "both",
     source: "ANEForge 149, M2 and M5",
     remedy: "Normalize first, then multiply and add.",
-    applies: (call) => {
-      const width = call.shape("x")?.at(-1) ?? 0;
-      return width >= 10240 && call.operand("gamma") !== undefined ? `width ${width}` : undefined;
-    },
+    applies: (call) => scaledFrom(call, 10240),
   },
   {
     id: "square-fusion",
@@ -240,7 +227,6 @@ export const VALUE_RULES: readonly OpRule[] = [
     rule: "A square joined with a nonlinearity fails where width mod 128 is above 64.",
     symptom: "compile-error",
     severity: "error",
-    driver: "both",
     source: "ANEForge per-op rules",
     remedy: "Write x * x.",
     applies: (call) => {
@@ -254,7 +240,6 @@ export const VALUE_RULES: readonly OpRule[] = [
     rule: "A scalar multiplied to the result of floor, ceil or round is silently dropped.",
     symptom: "wrong-result",
     severity: "error",
-    driver: "both",
     source: "ANEForge 112",
     remedy: "Multiply with a constant of the full shape.",
     applies: (call) => {
@@ -274,10 +259,8 @@ export const VALUE_RULES: readonly OpRule[] = [
     rule: "round is wrong for magnitudes from 1024 on and rounds halves away from zero.",
     symptom: "wrong-result",
     severity: "warning",
-    driver: "both",
     source: "ANEForge 116",
     remedy: "Guard with select.",
-    applies: () => "round is used",
   },
   {
     id: "softplus",
@@ -285,7 +268,6 @@ export const VALUE_RULES: readonly OpRule[] = [
     rule: "softplus gives 0 from 11.09 on.",
     symptom: "wrong-result",
     severity: "error",
-    driver: "both",
     source: "ANEForge 113",
     remedy: "softplus(min(x, 10)) + relu(x - 10).",
     applies: (call) => {
@@ -302,7 +284,6 @@ export const VALUE_RULES: readonly OpRule[] = [
     rule: "The op needs its epsilon written out.",
     symptom: "compile-error",
     severity: "handled",
-    driver: "both",
     source: "ANEForge per-op rules",
     remedy: "The engine's printer writes every optional setting.",
     applies: (call) => (call.operand("epsilon") === undefined ? "epsilon is left out" : undefined),
