@@ -2,7 +2,7 @@
 // first token and memory, against `anecdote generate` and, where its path is given, llama.cpp's server. Rounds are
 // interleaved; medians are told. Processor time counts where the machine is shared.
 // Usage: node bench/serve.mjs [--preset stories15M | --model DIR] [--rounds 5] [--tokens 100] [--clients 1,8,32]
-//        [--llama-server PATH --gguf FILE] [--json]
+//        [--products rows | packed] [--llama-server PATH --gguf FILE] [--json]
 import { execFile, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
@@ -20,6 +20,7 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "5" },
     tokens: { type: "string", default: "100" },
     clients: { type: "string", default: "1,8,32" },
+    products: { type: "string", default: "rows" },
     "llama-server": { type: "string" },
     gguf: { type: "string" },
     json: { type: "boolean", default: false },
@@ -36,7 +37,9 @@ const promptOf = (number) =>
   values.model === undefined ? `w${number + 7} w9 w11 w13` : `Once upon a time ${number} `;
 
 const most = Math.max(...clientCounts);
-const ours = await startServer(folder, ["--max-texts", String(most), "--prefix-cache", "0"]);
+const ours = await startServer(folder, [
+  ...["--max-texts", String(most), "--prefix-cache", "0", "--products", values.products],
+]);
 const readyBytes = ours.residentBytes();
 const servers = [{ name: "anecdote", ...ours }];
 if (values["llama-server"] !== undefined) servers.push(await startLlama());

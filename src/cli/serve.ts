@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Command } from "commander";
+import { PRODUCTS } from "../generate/service/messages.ts";
 import type { ServedAdapter } from "../generate/service/messages.ts";
 import { DEFAULT_HOST } from "../server/listen.ts";
 import { isLoopback } from "../server/safety.ts";
@@ -10,7 +11,7 @@ import type { ServedModel } from "../server/serve-model.ts";
 import { resolveModelFolder } from "../train/index.ts";
 import { messageOf } from "../util/errors.ts";
 import { noteStuckThread } from "../util/stuck-thread.ts";
-import { numberOption, textOption, wholeOption } from "../util/options.ts";
+import { choiceOption, numberOption, textOption, wholeOption } from "../util/options.ts";
 import type { OptionValues } from "../util/options.ts";
 import { append } from "./append.ts";
 import { adapterOption, adapterSources } from "./adapter-option.ts";
@@ -31,6 +32,7 @@ const SERVE_DEFAULTS = {
   max_waiting: 64,
   prefix_cache: 256,
   stream_interval: 10,
+  products: "rows",
   max_request: 8,
   grace: 30,
 } as const;
@@ -77,6 +79,10 @@ const SERVE_OPTIONS = {
     maximum: 86_400,
   }),
   weights: GENERATE_OPTIONS.weights,
+  products: choiceOption(
+    "what multiplies fp32 matrices on the CPU engine: rows, as generate does; packed, for a dozen texts at once or more, of which one alone takes longer",
+    PRODUCTS,
+  ),
   ...ENGINE_OPTIONS,
 } as const;
 
@@ -143,6 +149,7 @@ async function serve(values: Values, flags: ServeFlags): Promise<number> {
         adapters: adaptersOf(flags.adapter, modelName, folder),
         engine: values.engine,
         weights: values.weights,
+        products: values.products,
         threads: values.threads,
         ane_driver: values.ane_driver,
         arithmetic: values.arithmetic,

@@ -21,7 +21,7 @@ export interface GeneratorParts extends Pick<DecoderOptions, "engine" | "model">
   readonly tokenizer: Tokenizer;
   /** A loaded plan whose weights are used, under their Hugging Face names. */
   readonly weights: LoadedPlan;
-  /** As `DecoderOptions.frozenWeights`: texts that are written together take less time, one alone somewhat more. */
+  /** As `DecoderOptions.frozenWeights`: many texts that are written together take less time, one alone more. */
   readonly frozenWeights?: boolean;
   /** How the documents began that the model was trained on; default: as the tokenizer's template says. */
   readonly trained?: TrainedBeginnings | undefined;

@@ -64,7 +64,7 @@ export class TextWriter {
   readonly #sampling: Partial<SamplingOptions>;
 
   private constructor(
-    { folder, maximumTexts, prefixCacheBytes }: ServiceSettings,
+    { folder, maximumTexts, prefixCacheBytes, products }: ServiceSettings,
     engine: Engine,
     { tokenizer, chats }: { readonly tokenizer: Tokenizer; readonly chats: ChatForms },
     models: readonly {
@@ -110,8 +110,7 @@ export class TextWriter {
             generation,
             hear,
           },
-          // By what may be written together and not by what is: a text's bits do not depend on its neighbours.
-          frozenWeights: maximumTexts > 1,
+          frozenWeights: products === "packed",
           trained: trainedBeginnings(folder),
         }),
       ]),
