@@ -4,7 +4,11 @@
 // `--first-step PRESET` measures instead what a run takes up to its first step (Linux): configuration, tokenizer, plan,
 // weights drawn and programs compiled, of a byte tokenizer on a text of 270 kB.
 //
-//   npm run bench:start -- [--rounds 5] [--root DIR] [--only WORD] [--first-step stories110M] [--json]
+// `--first-token` measures `generate` up to its first token: a drawn model of stories15M's sizes from llama2.c's file, a
+// folder and GGUF, or the model that `--model PATH` names. The system's files are warm.
+//
+//   npm run bench:start -- [--rounds 5] [--root DIR] [--only WORD] [--first-step stories110M] \
+//     [--first-token [--model PATH]] [--json]
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
@@ -12,6 +16,7 @@ import { loadavg, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { writeFirstTokenModels } from "./first-token-models.mjs";
 import { median } from "./median.mjs";
 
 const { values } = parseArgs({
@@ -20,6 +25,8 @@ const { values } = parseArgs({
     root: { type: "string" },
     only: { type: "string", default: "" },
     "first-step": { type: "string" },
+    "first-token": { type: "boolean", default: false },
+    model: { type: "string" },
     json: { type: "boolean", default: false },
   },
 });
@@ -114,6 +121,29 @@ if (values["first-step"] !== undefined) {
   console.log(
     `up to the first step of ${values["first-step"]}: ${cells.join(", ")}; load ${loadavg()[0].toFixed(1)}`,
   );
+  process.exit(0);
+}
+if (values["first-token"]) {
+  const models =
+    values.model === undefined
+      ? writeFirstTokenModels(folder, roots[0])
+      : { [values.model]: resolve(values.model) };
+  for (const [name, model] of Object.entries(models)) {
+    const words = ["generate", "--model", model, "--prompt", "Once upon a time"];
+    const found = roots.map(() => []);
+    for (let round = 0; round <= Number(values.rounds); round += 1) {
+      for (const [which, root] of roots.entries()) {
+        const time = timeOf(root, [...words, "--max-tokens", "1"]);
+        // The first round warms the system's files.
+        if (time !== undefined && round > 0) found[which].push(time);
+      }
+    }
+    const cells = found.map((list) =>
+      list.length === 0 ? "failed" : `${median(list).toFixed(0)} ms`,
+    );
+    console.log(`first token, ${name}: ${cells.join(", ")}; load ${loadavg()[0].toFixed(1)}`);
+  }
+  rmSync(folder, { recursive: true, force: true });
   process.exit(0);
 }
 const times = COMMANDS.map(() => roots.map(() => []));
