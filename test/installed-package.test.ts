@@ -1,5 +1,6 @@
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import {
+  existsSync,
   mkdirSync,
   readFileSync,
   readdirSync,
@@ -17,9 +18,11 @@ const MOST_BYTES = 8 << 20;
 /** Native libraries, which npm puts beside the package. All others are inside its bundle. */
 const NATIVE = ["koffi", "onnxruntime-node", "onnxruntime-common", "@koromix"];
 
-/** The package as `npm pack` makes it, unpacked where `npm install` would put it. */
+/** The package as `npm pack` makes it once the build was called, unpacked where `npm install` would put it. */
 function installed(folder: string): { readonly bin: string; readonly packedBytes: number } {
-  execFileSync("npm", ["pack", "--ignore-scripts", "--pack-destination", folder], {
+  // Scripts of packages do not run here (.npmrc): nothing but this call builds.
+  execFileSync(process.execPath, [join(root, "scripts", "build.mjs")], { stdio: "ignore" });
+  execFileSync("npm", ["pack", "--pack-destination", folder], {
     cwd: root,
     stdio: ["ignore", "ignore", "ignore"],
   });
@@ -42,6 +45,9 @@ it("the package is small, and trains, writes, simulates, checks and serves where
   const folder = temporaryFolder();
   const { bin, packedBytes } = installed(folder);
   expect(packedBytes).toBeLessThan(MOST_BYTES);
+  for (const name of ["src", "node_modules"])
+    expect(existsSync(join(bin, "..", "..", name)), name).toBe(false);
+  expect(statSync(bin).mode & 0o111).not.toBe(0);
   const run = (...words: readonly string[]): string =>
     execFileSync(process.execPath, [bin, ...words], { cwd: folder, encoding: "utf8" });
   const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
@@ -72,6 +78,10 @@ it("the package is small, and trains, writes, simulates, checks and serves where
 `,
   );
   expect(run("check", program, "--chip", "m4")).toContain("ok");
+  // The simulator's kernels are in it: nothing has to be built.
+  const simulated = ["run", program, "--engine", "sim:m4", "--random", "1"];
+  const ran = spawnSync(process.execPath, [bin, ...simulated], { cwd: folder, encoding: "utf8" });
+  expect([ran.status, ran.stderr]).toEqual([0, expect.not.stringContaining("build")]);
   expect(run("chips", "m4")).toContain("M4");
 
   const script = join(folder, "use.mjs");
@@ -80,10 +90,11 @@ it("the package is small, and trains, writes, simulates, checks and serves where
     `import { VERSION, runFunction } from "anecdote";
      import * as inspect from "anecdote/inspect";
      import * as measure from "anecdote/measure";
-     console.log(VERSION, typeof runFunction, Object.keys(inspect).length > 3, Object.keys(measure).length > 3);`,
+     import * as whole from "anecdote";
+     console.log(VERSION, typeof runFunction, Object.keys(whole).length > 3, Object.keys(inspect).length > 3, Object.keys(measure).length > 3);`,
   );
   const used = execFileSync(process.execPath, [script], { cwd: folder, encoding: "utf8" });
-  expect(used.trim()).toBe(`${version} function true true`);
+  expect(used.trim()).toBe(`${version} function true true true`);
 
   const words = [bin, "serve", "--model", "run", "--port", "0", "--json"];
   const server = spawn(process.execPath, words, {
