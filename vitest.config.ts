@@ -17,6 +17,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // What comes of itself is waited for as long as a busy machine takes.
+    expect: { poll: { timeout: 30_000 } },
     // Tests run side by side over one double: they are no processes that share an engine.
     env: { ANECDOTE_ANE_MACHINE_PROGRAMS: "1000000" },
     // By name: what takes longest first, so that many short files fill both processes to the end.

@@ -62,8 +62,9 @@ export class WorkPower {
   #first: Mark | undefined;
   #last: Mark | undefined;
 
-  constructor(choice: PowerChoice) {
-    this.#watch = watchPower(choice);
+  /** A meter to look for, or one that is watched already. */
+  constructor(meter: PowerChoice | PowerWatch) {
+    this.#watch = typeof meter === "string" ? watchPower(meter) : meter;
   }
 
   /** Progress was made. */

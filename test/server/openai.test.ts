@@ -262,11 +262,11 @@ describe("a served model", () => {
     leave.abort();
     await ends;
     await expect
-      .poll(() => served.service.load, { timeout: 5000 })
+      .poll(() => served.service.load)
       .toEqual({ running: 0, waiting: 0, outstanding: 0 });
     const stream = await client.completions.create({ ...asked, stream: true });
     for await (const _ of stream) break;
-    await expect.poll(() => served.service.load.outstanding, { timeout: 5000 }).toBe(0);
+    await expect.poll(() => served.service.load.outstanding).toBe(0);
   });
 
   it("counts what it did, in a form that Prometheus reads", async () => {
