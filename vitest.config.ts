@@ -1,15 +1,20 @@
 import { configDefaults, defineConfig } from "vitest/config";
 
+const filesOf = (rooms: readonly string[]): string[] =>
+  rooms.map((room) => `test/${room}/**/*.test.ts`);
+
 /**
- * Rooms whose tests leave nothing behind in their process: they count no programs of a Neural Engine, take no measure of
- * their own memory, and put back what they stub. Their files share two processes, since loading the sources anew takes
+ * Rooms whose tests leave nothing behind in their process: they share no engine of the machine, take no measure of their
+ * own memory, and put back what they stub. The files of a group share two processes, since loading the sources anew takes
  * longer than most of them run: 114 files were loaded in 12 seconds of processor time in place of 58. A file that is run
  * alone (`npx vitest run FILE`) has a fresh process as before.
  */
-const TOGETHER = [
+const TOGETHER = filesOf([
   ...["chip", "cli", "coreml", "generate", "grad", "hub", "inspect", "library", "lower", "measure"],
   ...["mil", "model", "onnx", "passes", "plan", "runs", "server", "text", "track", "util"],
-].map((room) => `test/${room}/**/*.test.ts`);
+]);
+/** Those that load engines and train, in two processes of their own. */
+const STEPS = filesOf(["conformance", "train"]);
 
 export default defineConfig({
   test: {
@@ -28,9 +33,10 @@ export default defineConfig({
         test: {
           name: "alone",
           include: ["test/**/*.test.ts"],
-          exclude: [...configDefaults.exclude, ...TOGETHER],
+          exclude: [...configDefaults.exclude, ...STEPS, ...TOGETHER],
         },
       },
+      { extends: true, test: { name: "steps", include: STEPS, isolate: false } },
       { extends: true, test: { name: "together", include: TOGETHER, isolate: false } },
     ],
   },
