@@ -12,6 +12,7 @@ import { UNSUPPORTED_OPS } from "../chip/legality/unsupported-ops.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { isWholeType } from "./comparisons.ts";
 import { declaresFloats } from "./declared.ts";
+import { rowSumsOfNorms } from "./norm-row-sums.ts";
 import { unpackBlockwiseWeights } from "./unpack-blockwise.ts";
 import { foldHostConstants } from "./fold-host-constants.ts";
 import { isExactForIntegers } from "./integers.ts";
@@ -56,12 +57,15 @@ export function lowerFunction(
   const fn = unpackBlockwiseWeights(foldHostConstants(given));
   // What the chip needs is rewritten all the same, what it only likes is not.
   if (asWritten) return lowerInParts(fn, chip, driver, Infinity);
-  const source = operandScaling === "auto" ? scaleRowSquares(driver)(fn) : fn;
+  const isWritten = operandScaling === "auto" && silu === "written";
+  // Beside August's tables a program is what it was then, so that runs of then go on to the same bits.
+  const summed = isWritten ? rowSumsOfNorms(fn) : fn;
+  const inOneOp = isWritten && driver === "e5rt";
+  const source = operandScaling === "auto" ? scaleRowSquares(inOneOp)(summed) : fn;
   const longest = Math.max(0, ...fn.inputs.map(tableLength));
   const each = Math.max(SHORTEST_PART, 32 * Math.ceil(longest / TABLE_PARTS / 32));
   const parts = longest < LONG_TABLE ? undefined : triedInParts(source, chip, driver, each);
   const tuned = tuneProgram(parts ?? lowerInParts(source, chip, driver, Infinity), chip, driver);
-  const isWritten = operandScaling === "auto" && silu === "written";
   // Last, because a transposition sinks through one silu and not through an op that reads its operand twice.
   return Object.freeze(isWritten ? { ...tuned, function: writeSilu(tuned.function) } : tuned);
 }

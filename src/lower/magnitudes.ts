@@ -181,6 +181,25 @@ const gated: MagnitudeRule = ({ of }) => {
   return x === undefined ? undefined : magnitudeOf(x.rms - 1, { bound: x.bound });
 };
 
+/** Larger deviations than this are no gates any more, but scores that nobody shifted. */
+const WIDEST_GATE = 1;
+
+/**
+ * Of numbers of which the largest, or that less a constant, has been taken away, as a softmax has them: how small the
+ * others are cancels there. Of others, normal numbers around 0: e^(s^2) for a deviation of s.
+ */
+const exponential: MagnitudeRule = ({ operation, makerOf, of }) => {
+  const difference = makerOf(operandOf(operation, "x"));
+  const x = of("x");
+  if (difference?.type !== "sub" && x !== undefined) {
+    const rms = 4 ** Math.min(x.rms, WIDEST_GATE) / Math.LN2;
+    return magnitudeOf(rms, { positive: true });
+  }
+  const largest = makerOf(operandOf(difference, "y"));
+  const raised = largest?.type === "sub" ? scalarConstant(operandOf(largest, "y")) : undefined;
+  return magnitudeOf(-3 + (raised ?? 0) / Math.LN2, { positive: true });
+};
+
 const softmax: MagnitudeRule = ({ operation, call }) => {
   const shape = knownShape(operandOf(operation, "x"));
   const size = shape?.[call.axis("axis", shape.length)];
@@ -311,13 +330,7 @@ const MAGNITUDE_RULES: Readonly<Partial<Record<OpName, MagnitudeRule>>> = {
     if (x === undefined || x.rms === -Infinity) return undefined;
     return magnitudeOf(-x.rms / 2, { positive: true });
   },
-  // Of numbers of which the largest, or that less a constant, has been taken away. How small the others are cancels in a
-  // softmax.
-  exp: ({ operation, makerOf }) => {
-    const largest = makerOf(operandOf(makerOf(operandOf(operation, "x")), "y"));
-    const raised = largest?.type === "sub" ? scalarConstant(operandOf(largest, "y")) : undefined;
-    return magnitudeOf(-3 + (raised ?? 0) / Math.LN2, { positive: true });
-  },
+  exp: exponential,
   sigmoid: bounded(true),
   tanh: ({ of }) => {
     const x = of("x");

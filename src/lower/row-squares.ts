@@ -1,7 +1,6 @@
 import type { FunctionBuilder } from "../mil/builder.ts";
 import type { Operand, Operation, Value } from "../mil/program.ts";
 import { elementCount } from "../mil/types.ts";
-import type { Driver } from "../chip/chip.ts";
 import { roundToFloat16 } from "../util/float16.ts";
 import { apartFromZero } from "./half-constants.ts";
 import { knownShape, operandOf, scalarConstant } from "../mil/match.ts";
@@ -63,8 +62,9 @@ function meanSquare(operand: Operand, context: RewriteContext): MeanSquare | und
  * 1 / sqrt(mean(x^2) + e) of rows whose sum of squares may be beyond fp16: 160 channels of 20 are 64,000, and a
  * norm of such a row would be 0. Rows are divided by their largest element before they are squared:
  * with u = x / m it is (1 / m) / sqrt(mean(u^2) + e / m^2), and no sum exceeds the number of channels.
+ * `inOneOp`: the squares are made and summed by one op.
  */
-export function scaleRowSquares(driver: Driver): Pass {
+export function scaleRowSquares(inOneOp: boolean): Pass {
   return rewriting("scale row squares", (operation, context) => {
     const operand = operandOf(operation, "x");
     if (operation.type !== "rsqrt" || operand === undefined) return undefined;
@@ -77,7 +77,7 @@ export function scaleRowSquares(driver: Driver): Pass {
     const divisor = emit.op("maximum", { x: largest, y: SMALLEST });
     const inverse = emit.op("real_div", { x: 1, y: divisor });
     const u: Value = emit.op("mul", { x, y: inverse });
-    const mean = meanOfSquares(u, axes, driver, emit);
+    const mean = meanOfSquares(u, axes, inOneOp, emit);
     // As the engine holds it: it only keeps the root of nothing finite.
     const added = roundToFloat16(apartFromZero(call.float("epsilon")));
     const epsilon = emit.op("mul", {
@@ -91,17 +91,17 @@ export function scaleRowSquares(driver: Driver): Pass {
 
 /**
  * Of elements between -1 and 1. The op that squares and adds reads them once and writes a number a row, where a product
- * and a mean read and write them all; it was measured through e5rt alone (5.4e-4, a mean 8e-4).
+ * and a mean read and write them all. It was measured through e5rt alone (5.4e-4, a mean 8e-4).
  */
 function meanOfSquares(
   u: Value,
   axes: readonly number[],
-  driver: Driver,
+  inOneOp: boolean,
   emit: FunctionBuilder,
 ): Value {
   const over = { axes, keep_dims: true } as const;
   const count = elementCount(axes.map((axis) => knownShape(u)?.at(axis) ?? Infinity));
-  if (driver !== "e5rt" || count > LONGEST_SUM)
+  if (!inOneOp || count > LONGEST_SUM)
     return emit.op("reduce_mean", { x: emit.op("mul", { x: u, y: u }), ...over });
   return emit.op("mul", { x: emit.op("reduce_sum_square", { x: u, ...over }), y: 1 / count });
 }

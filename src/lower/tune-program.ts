@@ -10,6 +10,7 @@ import type { EngineProgram } from "./ports.ts";
 import { mergeRowFactors } from "./row-factors.ts";
 import { sharesBehindProducts } from "./shares-behind-products.ts";
 import { sinkTransposes } from "./sink-transposes.ts";
+import { slicesAsSplits } from "./slices-as-splits.ts";
 import { splitNotchedPorts } from "./split-notched-ports.ts";
 import { splitNotchedWeights } from "./split-notched-weights.ts";
 
@@ -19,7 +20,7 @@ const TURN_LIMIT = 16;
 /** A lowered program in the form that the chip runs fastest, computing the same. */
 export function tuneProgram(program: EngineProgram, chip: Chip, driver: Driver): EngineProgram {
   const shared = mergeRowFactors(shareCommonSubexpressions(program.function));
-  const moved = sharesBehindProducts(shareCommonSubexpressions(shared));
+  const moved = slicesAsSplits(sharesBehindProducts(shareCommonSubexpressions(shared)));
   const convolved = convolutionsOf(moved, chip, driver);
   const split = removeDeadCode(splitNotchedWeights(convolved, chip, driver));
   // Last: matrices in the notch come in parts.

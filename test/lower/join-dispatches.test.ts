@@ -118,6 +118,8 @@ describe("dispatches that are joined", () => {
     const { dispatches } = pricesFor({ forward_backward: later ?? { count: 1e9 } }).priceOf({
       runs,
     });
-    expect(dispatches.map(({ label }) => label)).toContain("forward block.0 … forward block.3");
+    expect(dispatches.map(({ label }) => label)).toContainEqual(
+      expect.stringMatching(/^forward block\.0 … /),
+    );
   });
 });
