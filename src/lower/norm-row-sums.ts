@@ -2,7 +2,7 @@ import { elementCount } from "../mil/types.ts";
 import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { OpCall } from "../mil/op-call.ts";
 import { opRow } from "../mil/ops/index.ts";
-import { bothWays, knownShape, operandOf } from "../passes/match.ts";
+import { bothWays, knownShape, operandOf } from "../mil/match.ts";
 import { rewritingOnce } from "../passes/rewrite.ts";
 import type { Pass, RewriteContext } from "../passes/rewrite.ts";
 

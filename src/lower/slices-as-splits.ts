@@ -1,7 +1,7 @@
 import { OpCall } from "../mil/op-call.ts";
 import { OPS } from "../mil/ops/index.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
-import { knownShape, operandOf } from "../passes/match.ts";
+import { knownShape, operandOf } from "../mil/match.ts";
 import { rewritingOnce } from "../passes/rewrite.ts";
 import type { Pass } from "../passes/rewrite.ts";
 
