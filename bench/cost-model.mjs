@@ -1,4 +1,4 @@
-// Predicted against published times: npm run bench:cost-model -- [FILE…] [--json] [--svg PATH] [--leave-one-out]
+// Predicted against published times: npm run bench:cost-model -- [FILE…] [--json] [--svg PATH] [--leave-one-out | --training-steps]
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -23,17 +23,20 @@ const { values, positionals } = parseArgs({
     svg: { type: "string" },
     "leave-out": { type: "boolean", default: false },
     "leave-one-out": { type: "boolean", default: false },
+    "training-steps": { type: "boolean", default: false },
     help: { type: "boolean", short: "h", default: false },
   },
 });
 if (values.help) {
   process.stdout.write(
-    "npm run bench:cost-model -- [FILE…] [--json] [--svg PATH] [--leave-one-out]\n\n" +
+    "npm run bench:cost-model -- [FILE…] [--json] [--svg PATH] [--leave-one-out] [--training-steps]\n\n" +
       "Prices every row of the files (default: all of bench/data) and compares with what was measured.\n" +
       "Rows of one call from one source are one measurement and count as their median; figures by single rows stand\n" +
       "beside it.\n" +
       "--leave-one-out (or --leave-out) prices each source and each chip without its own figures, and says which\n" +
-      "measurements a user of a chip that nobody has seen would have to make.\n",
+      "measurements a user of a chip that nobody has seen would have to make.\n" +
+      "--training-steps ends with every published training step and its error, and with what the same model says of\n" +
+      "this project's own step of stories110M.\n",
   );
   process.exit(0);
 }
@@ -45,13 +48,13 @@ const paths =
     : DATA.map((name) => fileURLToPath(new URL(`data/${name}`, import.meta.url)));
 
 try {
-  main();
+  await main();
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   process.exitCode = 1;
 }
 
-function main() {
+async function main() {
   const files = paths.map((file) => readMeasuredRows(JSON.parse(readFileSync(file, "utf8"))));
   const rows = files.flatMap((file) => file.rows);
   const unpriced = files.flatMap((file) => file.unpriced);
@@ -63,6 +66,7 @@ function main() {
   if (values.svg !== undefined) writeFileSync(values.svg, accuracyScatter(single));
   const disputes = contradictions(rows);
   const held = values["leave-out"] || values["leave-one-out"] ? leaveOut(joined, rows) : undefined;
+  const steps = values["training-steps"] ? await trainingSteps(single) : undefined;
   if (values.json) {
     process.stdout.write(
       `${JSON.stringify({
@@ -99,12 +103,14 @@ function main() {
         })),
         ...(unpriced.length > 0 && { unpriced }),
         ...(held !== undefined && { left_out: held }),
+        ...(steps !== undefined && { training_steps: steps }),
       })}\n`,
     );
     return;
   }
   print(report, single, repeats);
   printDisputes(rows, disputes);
+  if (steps !== undefined) printSteps(steps);
   if (held !== undefined) {
     for (const [name, check] of Object.entries(held)) {
       process.stdout.write(`${name}: ${both(check, check.by_single_rows)}\n`);
@@ -149,6 +155,41 @@ function both(check, single) {
   const told = (one) =>
     `${percent(one.median_relative_error)}, 90th percentile ${percent(one.p90_relative_error)}`;
   return `median error ${told(check)}${told(check) === told(single) ? "" : ` (by single rows ${told(single)})`}`;
+}
+
+/** Every published training step, and this project's own by the same rates on M4. */
+async function trainingSteps({ rows }) {
+  const { estimateStep, readTrainLayer, resolveRun } = await import("../dist/train/index.js");
+  const published = rows
+    .filter(({ what }) => what.startsWith("training step"))
+    .map(({ chip, what, measuredMs, predictedMs }) => ({
+      ...{ chip, what, measured_ms: measuredMs, predicted_ms: predictedMs },
+      error: predictedMs / measuredMs - 1,
+    }));
+  const own = ["fp32", "bf16"].map((moments) => {
+    const layer = { preset: "stories110M", max_seq_length: 256, moment_dtype: moments };
+    const { config } = resolveRun([readTrainLayer({ origin: "bench", values: layer })]);
+    const { estimate, published: many } = estimateStep(config, { chip: "m4" });
+    return {
+      moments,
+      micro_batch_of_ten_ms: many.overlappedMs,
+      update_of_one_ms: estimate.overlappedMs,
+    };
+  });
+  return { published, own };
+}
+
+function printSteps({ published, own }) {
+  for (const { chip, what, measured_ms: measured, predicted_ms: predicted, error } of published) {
+    process.stdout.write(
+      `${chip.padEnd(9)} ${what.padEnd(40)} ${milliseconds(measured)} -> ${milliseconds(predicted)} ms ${percent(error, true)}\n`,
+    );
+  }
+  for (const { moments, micro_batch_of_ten_ms: ten, update_of_one_ms: one } of own) {
+    process.stdout.write(
+      `M4        this project's step of stories110M, context 256, ${moments} moments: ${ten.toFixed(2)} ms a micro-batch of ten an update, ${one.toFixed(2)} as an update of one\n`,
+    );
+  }
 }
 
 /** Rows of one call that differ by more than a quarter, and what that leaves a model of their chips. */
