@@ -57,12 +57,18 @@ const runPart = (item: number): void => {
   runItem(area.job.kind, area, item, kernelsOf);
 };
 
-/** Another token mostly follows at once; waking takes longer than what lies between two. */
+/** Another token of one text mostly follows at once; waking takes longer than what lies between two. */
 const ROWS_LOOK_MS = 0.2;
+/** How long it took from the last job to this one: where that is longer than it looks, others have use for the core. */
+let pauseMs = 0;
 
 while (!isStopped) {
   const { generation } = area.job;
   readMessages();
   area.job.take(runPart);
-  if (!isStopped) area.job.sleep(generation, area.job.kind === KERNEL_ROWS ? ROWS_LOOK_MS : 0);
+  if (isStopped) break;
+  const endedMs = performance.now();
+  const looks = area.job.kind === KERNEL_ROWS && pauseMs < 2 * ROWS_LOOK_MS;
+  area.job.sleep(generation, looks ? ROWS_LOOK_MS : 0);
+  pauseMs = performance.now() - endedMs;
 }

@@ -38,14 +38,18 @@ const PRODUCT_OF_CODES: u32 = 15;
 const TAKE_STORED_ROWS: u32 = 16;
 const ROWS_IN_TILES: u32 = 17;
 
-/** The state that threads share, words in lines of their own: chunks done, an error; then a byte a chunk, 1 once taken. */
+/**
+ * The state that threads share: chunks done and, in the same line, how many a sleeping thread waits for; an error in a line of
+ * its own; then a byte a chunk, 1 once taken.
+ */
 const DONE: usize = 0;
+const WANTED: usize = 4;
 const ERROR: usize = 64;
 const TAKEN: usize = 128;
 
-/** How often a thread looks for others' chunks before it sleeps; it then sleeps 50 microseconds at a time. */
+/** How often a thread looks for others' chunks before it sleeps until it is woken, or so long at most. */
 const LOOKS: u32 = 20000;
-const SLEEP_NANOSECONDS: i64 = 50000;
+const SLEEP_NANOSECONDS: i64 = 1000000;
 
 let place: usize = 0;
 let ownBytes: usize = 0;
@@ -95,7 +99,7 @@ export function runRows(
       const wanted = word(3);
       const all = word(4);
       if (thread != 0 && (wanted == all || atomic.load<u32>(state + DONE) >= all)) return;
-      waitFor(state + DONE, wanted);
+      waitFor(state, wanted);
     } else run(code, 0, state);
     place += INSTRUCTION_BYTES;
   }
@@ -132,12 +136,24 @@ function takeChunk(code: u32, chunk: u32, taken: usize, state: usize): void {
   if (atomic.load<u8>(taken + <usize>chunk) != 0) return;
   if (atomic.xchg<u8>(taken + <usize>chunk, 1) != 0) return;
   run(code, chunk, state);
-  atomic.add<u32>(state + DONE, 1);
+  const done = atomic.add<u32>(state + DONE, 1) + 1;
+  const wanted = atomic.load<u32>(state + WANTED);
+  if (wanted != 0 && done >= wanted) wake(state, wanted);
 }
 
-function waitFor(done: usize, wanted: u32): void {
+function wake(state: usize, wanted: u32): void {
+  if (atomic.cmpxchg<u32>(state + WANTED, wanted, 0) == wanted) atomic.notify(state + DONE, -1);
+}
+
+/**
+ * Looks for a while, then gives its core away: the thread that works on the last chunk may be waiting for one. Whoever ends that
+ * chunk wakes all that sleep; they wait for the same number, since a thread that waits for a later one has seen this one.
+ */
+function waitFor(state: usize, wanted: u32): void {
+  const done = state + DONE;
   for (let look: u32 = 0; look < LOOKS; look++) if (atomic.load<u32>(done) >= wanted) return;
   for (;;) {
+    atomic.store<u32>(state + WANTED, wanted);
     const seen = atomic.load<u32>(done);
     if (seen >= wanted) return;
     atomic.wait<u32>(done, seen, SLEEP_NANOSECONDS);
