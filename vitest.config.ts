@@ -14,7 +14,7 @@ const TOGETHER = filesOf([
   ...["mil", "model", "onnx", "passes", "plan", "runs", "server", "text", "track", "util"],
 ]);
 /** Those that load engines and train, in two processes of their own. */
-const STEPS = filesOf(["conformance", "train"]);
+const STEPS = [...filesOf(["conformance", "engine/sim", "train"]), "test/engine/*.test.ts"];
 
 export default defineConfig({
   test: {
