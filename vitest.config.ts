@@ -16,6 +16,9 @@ const TOGETHER = filesOf([
 /** Those that load engines and train, in two processes of their own. */
 const STEPS = [...filesOf(["conformance", "engine/sim", "train"]), "test/engine/*.test.ts"];
 
+/** A process's largest memory is at least what the one that it was forked from had: this one must be small. */
+const MEASURED = ["test/text/large-files.test.ts"];
+
 export default defineConfig({
   test: {
     pool: "forks",
@@ -37,7 +40,16 @@ export default defineConfig({
         },
       },
       { extends: true, test: { name: "steps", include: STEPS, isolate: false } },
-      { extends: true, test: { name: "together", include: TOGETHER, isolate: false } },
+      {
+        extends: true,
+        test: {
+          name: "together",
+          include: TOGETHER,
+          exclude: [...configDefaults.exclude, ...MEASURED],
+          isolate: false,
+        },
+      },
+      { extends: true, test: { name: "measured", include: MEASURED } },
     ],
   },
 });
