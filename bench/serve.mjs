@@ -3,13 +3,14 @@
 // interleaved; medians are told. Processor time counts where the machine is shared.
 // Usage: node bench/serve.mjs [--preset stories15M | --model DIR] [--rounds 5] [--tokens 100] [--clients 1,8,32]
 //        [--products rows | packed] [--llama-server PATH --gguf FILE] [--json]
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { text } from "node:stream/consumers";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { parseArgs, promisify } from "node:util";
+import { parseArgs } from "node:util";
 import { median } from "./median.mjs";
 import { ask, drawnModelFolder, eventsOf, processOf, startServer } from "./serve-model.mjs";
 
@@ -26,7 +27,8 @@ const { values } = parseArgs({
     json: { type: "boolean", default: false },
   },
 });
-const BIN = fileURLToPath(new URL("../bin/anecdote.mjs", import.meta.url));
+const here = dirname(fileURLToPath(import.meta.url));
+const BIN = join(here, "../bin/anecdote.mjs");
 const tokenCount = Number(values.tokens);
 const clientCounts = values.clients.split(",").map(Number);
 const roundCount = Number(values.rounds);
@@ -44,7 +46,7 @@ const readyBytes = ours.residentBytes();
 const servers = [{ name: "anecdote", ...ours }];
 if (values["llama-server"] !== undefined) servers.push(await startLlama());
 const results = new Map();
-const generated = { perSecond: [], cpuMs: [] };
+const generated = [];
 
 /** llama.cpp's server with as many places and the same context for each. */
 async function startLlama() {
@@ -86,11 +88,11 @@ async function measure(server, { clientCount, isStreamed }, isWarmUp) {
   const elapsedMs = performance.now() - before.ms;
   const { user, system } = process.cpuUsage(clientBefore);
   const cpuMs = server.cpuMs() - before.cpuMs;
-  for (const { text } of all) {
+  for (const answer of all.map((each) => each.text)) {
     // An event a token, and one that tells why it ends; llama.cpp's server joins some.
-    if (isStreamed) eventsOf(text);
-    else if (JSON.parse(text).usage.completion_tokens !== tokenCount)
-      throw new Error(`an answer of other than ${tokenCount} tokens: ${text.slice(0, 500)}`);
+    if (isStreamed) eventsOf(answer);
+    else if (JSON.parse(answer).usage.completion_tokens !== tokenCount)
+      throw new Error(`an answer of other than ${tokenCount} tokens: ${answer.slice(0, 500)}`);
   }
   return {
     tokensPerSecond: (all.length * tokenCount * 1000) / elapsedMs,
@@ -102,22 +104,34 @@ async function measure(server, { clientCount, isStreamed }, isWarmUp) {
   };
 }
 
-/** What `anecdote generate` gives for the same text. */
+/** `anecdote generate` with so many texts of one prompt: what it tells of each, and its processor time. */
+async function generate(count) {
+  const child = spawn(
+    process.execPath,
+    [
+      ...["--require", join(here, "processor-time.cjs"), BIN, "generate", "--model", folder],
+      ...["--prompt", promptOf(0), "--max-tokens", String(tokenCount), "--temperature", "0"],
+      ...["-n", String(count), "--json"],
+    ],
+    { stdio: ["ignore", "pipe", "inherit", "pipe"] },
+  );
+  const [told, cpuMs] = await Promise.all([child.stdio[1], child.stdio[3]].map(text));
+  return { texts: told.trim().split("\n").map(JSON.parse), cpuMs: Number(cpuMs) };
+}
+
+/** What `anecdote generate` gives for the same text; the first one compiles. */
 async function measureGenerate() {
-  const child = promisify(execFile)(process.execPath, [
-    ...[BIN, "generate", "--model", folder, "--prompt", promptOf(0), "--max-tokens"],
-    ...[String(tokenCount), "--temperature", "0", "-n", "4", "--json"],
-  ]);
-  const { stdout } = await child;
-  const lines = stdout.trim().split("\n").map(JSON.parse);
-  // The first text compiles.
-  return median(lines.slice(1).map((line) => line.tokens_per_second));
+  const [first, all] = [await generate(1), await generate(5)];
+  return {
+    tokensPerSecond: median(all.texts.slice(1).map((line) => line.tokens_per_second)),
+    cpuMsPerToken: (all.cpuMs - first.cpuMs) / (4 * tokenCount),
+  };
 }
 
 for (let round = 0; round <= roundCount; round++) {
   const isWarmUp = round === 0;
   const alone = await measureGenerate();
-  if (!isWarmUp) generated.perSecond.push(alone);
+  if (!isWarmUp) generated.push(alone);
   for (const server of servers) {
     for (const clientCount of clientCounts) {
       for (const isStreamed of [false, true]) {
@@ -143,7 +157,8 @@ const rows = [...results].map(([key, all]) => {
 });
 for (const server of servers) await server.stop();
 rmSync(temporary, { recursive: true, force: true });
-const alone = median(generated.perSecond);
+const alone = median(generated.map(({ tokensPerSecond }) => tokensPerSecond));
+const aloneCpuMs = median(generated.map(({ cpuMsPerToken }) => cpuMsPerToken));
 const oneClientOf = (row) =>
   rows.find(
     ({ name, clients, isStreamed }) =>
@@ -154,12 +169,14 @@ const report = {
   machine: { processor: cpus()[0]?.model, cores: cpus().length, load: loadavg()[0] },
   tokens: tokenCount,
   generateTokensPerSecond: alone,
+  generateCpuMsPerToken: aloneCpuMs,
   readyBytes,
   rows: rows.map((row) => {
     const one = oneClientOf(row);
     return {
       ...row,
       ofGenerate: row.tokensPerSecond / alone,
+      ofGenerateByProcessor: aloneCpuMs / row.cpuMsPerToken,
       timesOneClient: one && row.tokensPerSecond / one.tokensPerSecond,
       timesOneClientByProcessor: one && one.cpuMsPerToken / row.cpuMsPerToken,
     };
@@ -171,11 +188,13 @@ else {
   console.log(
     `${report.model}, ${tokenCount} tokens a request, ${processor}, ${cores} cores, load ${load.toFixed(1)}`,
   );
-  console.log(`generate: ${alone.toFixed(0)} tokens/s`);
+  console.log(
+    `generate: ${alone.toFixed(0)} tokens/s, ${aloneCpuMs.toFixed(2)} ms of processor a token`,
+  );
   for (const row of report.rows) {
     const times =
       row.clients === 1
-        ? `${row.ofGenerate.toFixed(2)} of generate`
+        ? `${row.ofGenerate.toFixed(2)} of generate (${row.ofGenerateByProcessor.toFixed(2)} by processor time)`
         : `${(row.timesOneClient ?? NaN).toFixed(2)} times one client (${(row.timesOneClientByProcessor ?? NaN).toFixed(2)} by processor time)`;
     const how = row.isStreamed
       ? `streamed, first token after ${row.firstTokenMs.toFixed(0)} ms`

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { withGenerator } from "../../src/generate/from-folder.ts";
 import { tinyServer } from "./tiny-server.ts";
 import type { TinyServer } from "./tiny-server.ts";
 
@@ -20,6 +21,23 @@ const requests = Array.from({ length: CLIENTS }, (_, index) => ({
 }));
 
 describe("64 clients at once", () => {
+  it("get what `generate` writes, though others are written beside", async () => {
+    const wanted = await withGenerator(
+      server.folder,
+      { engine: "cpu", threads: 1 },
+      async (generator) => {
+        const texts: string[] = [];
+        for (const { prompt, max_tokens: maxTokens } of requests)
+          texts.push((await generator.generate(prompt, { maxTokens, temperature: 0 })).text);
+        return texts;
+      },
+    );
+    const got = await Promise.all(
+      requests.map(async (request) => server.client.completions.create(request)),
+    );
+    expect(got.map(({ choices }) => choices[0]?.text)).toEqual(wanted);
+  });
+
   it("each get what they get alone, streamed or not, and nobody is lost", async () => {
     const { client } = server;
     const alone: (string | undefined)[] = [];
