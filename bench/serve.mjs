@@ -4,6 +4,7 @@
 // Usage: node bench/serve.mjs [--preset stories15M | --model DIR] [--rounds 5] [--tokens 100] [--clients 1,8,32]
 //        [--products rows | packed] [--llama-server PATH --gguf FILE] [--json]
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -113,9 +114,12 @@ async function generate(count) {
       ...["--prompt", promptOf(0), "--max-tokens", String(tokenCount), "--temperature", "0"],
       ...["-n", String(count), "--json"],
     ],
-    { stdio: ["ignore", "pipe", "inherit", "pipe"] },
+    { stdio: ["ignore", "pipe", "ignore", "pipe"] },
   );
+  const ended = once(child, "exit");
   const [told, cpuMs] = await Promise.all([child.stdio[1], child.stdio[3]].map(text));
+  const [code] = await ended;
+  if (code !== 0) throw new Error(`generate ended with ${code}`);
   return { texts: told.trim().split("\n").map(JSON.parse), cpuMs: Number(cpuMs) };
 }
 
