@@ -1,6 +1,6 @@
 // Reductions of fp16 numbers held as fp32, over rows or over the rows of a matrix.
 import { exponential, exponentialPair } from "./shared/exponential";
-import { bitsOf, roundDouble, roundHalf, roundOne } from "./shared/half";
+import { bitsOf, roundDouble, roundHalf, roundOne, singlesToRound } from "./shared/half";
 
 /** What is summed and what becomes of the sum. */
 const SQUARES: u32 = 1;
@@ -325,8 +325,8 @@ export function softmax(
     const sums = f64x2.splat(sum);
     let i: usize = 0;
     for (; i + 4 <= size; i += 4) {
-      const a = f32x4.demote_f64x2_zero(f64x2.div(v128.load(scratch + (i << 3)), sums));
-      const b = f32x4.demote_f64x2_zero(f64x2.div(v128.load(scratch + (i << 3), 16), sums));
+      const a = singlesToRound(f64x2.div(v128.load(scratch + (i << 3)), sums), isAway);
+      const b = singlesToRound(f64x2.div(v128.load(scratch + (i << 3), 16), sums), isAway);
       v128.store(to + (i << 2), roundHalf(v128.shuffle<i64>(a, b, 0, 2), isAway));
     }
     for (; i < size; i++)

@@ -65,6 +65,15 @@ export function roundDouble(x: f64, isAway: bool): f32 {
   return roundOne(single, isAway);
 }
 
+/** Two doubles to fp32 in the lower lanes; where `isAway`, what is behind fp32's digits is cut off, as by `roundDouble`. */
+@inline
+export function singlesToRound(x: v128, isAway: bool): v128 {
+  const singles = f32x4.demote_f64x2_zero(x);
+  if (!isAway) return singles;
+  const grown = f64x2.gt(f64x2.abs(f64x2.promote_low_f32x4(singles)), f64x2.abs(x));
+  return i32x4.add(singles, v128.shuffle<i32>(grown, i32x4.splat(0), 0, 2, 4, 4));
+}
+
 /** fp16 bits of fp16 numbers: times 2^-112 the exponent is fp16's, subnormals included. */
 @inline
 export function bitsOf(x: v128): v128 {
