@@ -1,7 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import { ControlBlock } from "../../src/train/run/control.ts";
-import { compiledUrl } from "../../src/util/source-layout.ts";
+import { packageUrl } from "../../src/util/source-layout.ts";
 
 /** Publishes states of many lengths whose every part says the step, as fast as it can. */
 const WRITER = `
@@ -43,14 +43,17 @@ async function withWriter(
     eval: true,
     workerData: {
       ...{ buffer: control.buffer, stop, updates },
-      control: compiledUrl("train/run/control.ts").href,
+      control: packageUrl("dist/train/run/control.js").href,
     },
   });
   const end = new Promise<WriterEnd>((resolve, reject) => {
     worker.on("message", resolve);
     worker.on("error", reject);
   });
-  while (control.step < 100) await new Promise((resolve) => setTimeout(resolve, 1));
+  // A writer that fails says so here, and is not waited for.
+  while (control.step < 100) {
+    await Promise.race([end, new Promise((resolve) => setTimeout(resolve, 1))]);
+  }
   read(control);
   Atomics.store(new Int32Array(stop), 0, 1);
   const result = await end;
