@@ -1,5 +1,6 @@
 import { nearestName } from "../util/nearest.ts";
 import { messageOf } from "../util/errors.ts";
+import { namedValue } from "../mil/program.ts";
 import type {
   Argument,
   Block,
@@ -147,11 +148,7 @@ class ProgramReader {
       throw this.#error("name", `there are two values named "${message.name}"`);
     }
     const { name } = message;
-    const value: Value = Object.freeze(
-      constant === undefined
-        ? { kind: "value", name, type }
-        : { kind: "value", name, type, constant },
-    );
+    const value = namedValue(name, type, constant);
     carry(value, { unknown: message.$unknown });
     scope.values.set(name, value);
     return value;

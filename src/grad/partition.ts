@@ -1,4 +1,5 @@
 import { assembleFunction } from "../mil/assemble.ts";
+import { namedValue } from "../mil/program.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
 import { makersOf, replaceOperands, valuesReadBy } from "../mil/traverse.ts";
 import type { ReverseSweep } from "./reverse.ts";
@@ -79,7 +80,7 @@ export function partition(
   const tapInputs = new Map(
     tapsInOrder.map(([value, name]): readonly [Value, Value] => [
       value,
-      Object.freeze({ kind: "value", name, type: value.type }),
+      namedValue(name, value.type),
     ]),
   );
   return {

@@ -1,6 +1,6 @@
 import { int32sLiteral } from "../mil/literal.ts";
 import { replaceOperands } from "../mil/traverse.ts";
-import { plainOperation } from "../mil/program.ts";
+import { namedValue, plainOperation } from "../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
 import { byteLengthOf, elementCount, sameType, staticShape } from "../mil/types.ts";
 import type { TensorType } from "../mil/types.ts";
@@ -237,7 +237,7 @@ export class ProgramJoiner {
     const { kept, externals, inputs, outputs } = ports;
     const operations: Operation[] = [];
     const outside = new Map(
-      externals.map(({ key, input }, index) => [key, named(`port_${index}`, input.type)]),
+      externals.map(({ key, input }, index) => [key, namedValue(`port_${index}`, input.type)]),
     );
     const results: Value[] = [];
     for (const [index, member] of this.#members.entries()) {
@@ -335,17 +335,13 @@ class Places<Port extends MemberPort> {
   }
 
   values(name: string): readonly Value[] {
-    return this.ports.map(({ planType }, index) => named(`${name}_${index}`, planType));
+    return this.ports.map(({ planType }, index) => namedValue(`${name}_${index}`, planType));
   }
-}
-
-function named(name: string, type: TensorType): Value {
-  return Object.freeze({ kind: "value", name, type });
 }
 
 function asShape(value: Value, type: TensorType, name: string, operations: Operation[]): Value {
   if (sameType(value.type, type)) return value;
-  const result = named(`${name}_shaped`, type);
+  const result = namedValue(`${name}_shaped`, type);
   const shape = int32sLiteral(staticShape(type));
   operations.push(plainOperation("reshape", { x: value, shape }, [result]));
   return result;

@@ -1,4 +1,5 @@
 import type { FunctionBuilder } from "../mil/builder.ts";
+import { namedValue } from "../mil/program.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
 import { elementCount, tensorType } from "../mil/types.ts";
 import { valuesReadBy } from "../mil/traverse.ts";
@@ -53,11 +54,7 @@ function splitPort(program: EngineProgram, name: string, chip: Chip): EngineProg
     { begin: first, end: rows },
   ].map(({ begin, end }, index) => {
     const partName = `${name}_rows${index}`;
-    const value: Value = Object.freeze({
-      kind: "value",
-      name: partName,
-      type: tensorType("fp16", [end - begin, columns]),
-    });
+    const value = namedValue(partName, tensorType("fp16", [end - begin, columns]));
     const start = from.conversion.kind === "half" ? from.conversion.start : 0;
     const conversion = {
       kind: "half",

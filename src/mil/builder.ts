@@ -13,7 +13,7 @@ import type { ParameterSpec } from "./op-parameters.ts";
 import type { OpInputs } from "./op-row.ts";
 import { OPS, opRow } from "./ops/index.ts";
 import type { OpName } from "./ops/index.ts";
-import { constantOperation, plainOperation } from "./program.ts";
+import { constantOperation, namedValue, plainOperation } from "./program.ts";
 import type {
   Argument,
   Block,
@@ -73,19 +73,14 @@ export class FunctionBuilder {
     if (this.#names.has(name))
       throw new MilError("mil.builder.name", `input "${name}" exists already`);
     this.#names.add(name);
-    const value: Value = Object.freeze({ kind: "value", name, type });
+    const value = namedValue(name, type);
     this.#inputs.push(value);
     return value;
   }
 
   /** A named constant (`const` op), worth it for tensors; settings are better written in place. */
   constant(literal: Literal, name?: string): Value {
-    const value: Value = Object.freeze({
-      kind: "value",
-      name: this.#unique(name ?? "const"),
-      type: literal.type,
-      constant: literal,
-    });
+    const value = namedValue(this.#unique(name ?? "const"), literal.type, literal);
     this.push(constantOperation(value, literal));
     return value;
   }
@@ -151,12 +146,8 @@ export class FunctionBuilder {
     }
     const inferred = row === undefined ? (types ?? []) : row.infer(new OpCall(operation, row));
     const base = name ?? operation.type;
-    const outputs = inferred.map((resultType, index): Value =>
-      Object.freeze({
-        kind: "value",
-        name: this.#unique(inferred.length === 1 ? base : `${base}_${index}`),
-        type: resultType,
-      }),
+    const outputs = inferred.map((resultType, index) =>
+      namedValue(this.#unique(inferred.length === 1 ? base : `${base}_${index}`), resultType),
     );
     this.push({ ...operation, outputs });
     return outputs;
@@ -178,9 +169,7 @@ export class FunctionBuilder {
     const outer = this.#operations;
     this.#operations = [];
     try {
-      const values = inputs.map(([name, type]): Value =>
-        Object.freeze({ kind: "value", name: this.#unique(name), type }),
-      );
+      const values = inputs.map(([name, type]) => namedValue(this.#unique(name), type));
       const outputs = build(values);
       return Object.freeze({
         inputs: Object.freeze(values),

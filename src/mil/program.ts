@@ -161,6 +161,11 @@ export function mapInputs(
   return mapped;
 }
 
+/** A value, frozen; with a constant where a `const` op makes it. */
+export function namedValue(name: string, type: MilType, constant?: Literal): Value {
+  return Object.freeze({ kind: "value", name, type, ...(constant !== undefined && { constant }) });
+}
+
 /** An op without blocks and attributes. */
 export function plainOperation(
   type: string,

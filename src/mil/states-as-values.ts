@@ -1,7 +1,7 @@
 import { operandOf } from "./match.ts";
 import { assembleFunction } from "./assemble.ts";
 import { MilError } from "./errors.ts";
-import { constantOperation, operandsOf } from "./program.ts";
+import { constantOperation, namedValue, operandsOf } from "./program.ts";
 import type { MilFunction, Operand, Operation, Value } from "./program.ts";
 import { replaceOperands } from "./traverse.ts";
 import { formatType } from "./types.ts";
@@ -108,12 +108,7 @@ function stateOf(
 /** An operand as a value: a literal gets a `const` op. */
 function valueOf(operand: Operand, operations: Operation[]): Value {
   if (operand.kind === "value") return operand;
-  const value: Value = Object.freeze({
-    kind: "value",
-    name: "state_contents",
-    type: operand.type,
-    constant: operand,
-  });
+  const value = namedValue("state_contents", operand.type, operand);
   operations.push(constantOperation(value, operand));
   return value;
 }

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { isBlobDataType } from "../../coreml/blob-file.ts";
 import { BlobBuilder } from "../../coreml/blob-builder.ts";
 import { programOf } from "../../mil/builder.ts";
-import { constantOperation, literalOf, mapInputs } from "../../mil/program.ts";
+import { constantOperation, literalOf, mapInputs, namedValue } from "../../mil/program.ts";
 import type { Literal, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { printProgram } from "../../mil/text/index.ts";
 import type { DataType } from "../../mil/types.ts";
@@ -54,12 +54,7 @@ export function canonicalSource(label: string, fn: MilFunction): EngineSource {
     const key = shortKey(literal);
     const known = key === undefined ? undefined : constants.get(key);
     if (known !== undefined) return known;
-    const value: Value = Object.freeze({
-      kind: "value",
-      name: `c${counter++}`,
-      type: literal.type,
-      constant: literal,
-    });
+    const value = namedValue(`c${counter++}`, literal.type, literal);
     operations.push(constantOperation(value, literal));
     if (key !== undefined) constants.set(key, value);
     return value;

@@ -1,5 +1,5 @@
 import { replaceOperands } from "../../mil/traverse.ts";
-import { isValue, plainOperation } from "../../mil/program.ts";
+import { isValue, namedValue, plainOperation } from "../../mil/program.ts";
 import type { Argument, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { int32sLiteral } from "../../mil/literal.ts";
 import { sameType, staticShape } from "../../mil/types.ts";
@@ -93,7 +93,7 @@ class Joiner {
   }
 
   #append(type: string, inputs: Readonly<Record<string, Argument>>, result: MilType): Value {
-    const output: Value = Object.freeze({ kind: "value", name: this.#fresh("v"), type: result });
+    const output = namedValue(this.#fresh("v"), result);
     this.#operations.push(plainOperation(type, inputs, [output]));
     return output;
   }
@@ -104,7 +104,7 @@ class Joiner {
     const known =
       written?.value ?? this.#inputs.find((input) => sameRegion(input.region, region))?.value;
     if (known === undefined) {
-      const value: Value = Object.freeze({ kind: "value", name: this.#fresh("i"), type });
+      const value = namedValue(this.#fresh("i"), type);
       this.#inputs.push({ value, region });
       return value;
     }

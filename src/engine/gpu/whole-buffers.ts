@@ -1,5 +1,5 @@
 import { int32Literal, int32sLiteral } from "../../mil/literal.ts";
-import { plainOperation } from "../../mil/program.ts";
+import { namedValue, plainOperation } from "../../mil/program.ts";
 import type { Argument, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { replaceOperands } from "../../mil/traverse.ts";
 import { elementCount, staticShape, tensorType } from "../../mil/types.ts";
@@ -114,7 +114,7 @@ class WholeBuffers {
   }
 
   #input(buffer: string, type: MilType): Value {
-    const value: Value = Object.freeze({ kind: "value", name: `b${this.#counter++}`, type });
+    const value = namedValue(`b${this.#counter++}`, type);
     this.#inputs.set(buffer, value);
     return value;
   }
@@ -144,11 +144,7 @@ class WholeBuffers {
     const sizes = [begin, size, rest].filter((count) => count > 0);
     const place = begin > 0 ? 1 : 0;
     const pieces = sizes.map((count): Value =>
-      Object.freeze({
-        kind: "value",
-        name: `w${this.#counter++}`,
-        type: tensorType(dataType, [count]),
-      }),
+      namedValue(`w${this.#counter++}`, tensorType(dataType, [count])),
     );
     const parts = { x, split_sizes: int32sLiteral(sizes), axis: int32Literal(0) };
     this.#operations.push(plainOperation("split", parts, pieces));
@@ -164,11 +160,7 @@ class WholeBuffers {
   }
 
   #emit(type: string, inputs: Readonly<Record<string, Argument>>, result: MilType): Value {
-    const output: Value = Object.freeze({
-      kind: "value",
-      name: `w${this.#counter++}`,
-      type: result,
-    });
+    const output = namedValue(`w${this.#counter++}`, result);
     this.#operations.push(plainOperation(type, inputs, [output]));
     return output;
   }

@@ -2,7 +2,7 @@ import { MilError } from "../../mil/errors.ts";
 import { hostTensorOfLiteral } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
 import type { CallEnvironment } from "../../mil/op-call.ts";
-import { literalOf, mapInputs, operandsOf, tensorTypeOf } from "../../mil/program.ts";
+import { literalOf, mapInputs, namedValue, operandsOf, tensorTypeOf } from "../../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { isFloat } from "../../mil/types.ts";
 import type { SimContext } from "./context.ts";
@@ -114,8 +114,7 @@ export class SimulatedFunction {
     }
     // A setting such as an epsilon must stay readable as a literal.
     if (literal.data.numbers.length === 1) return operand;
-    const kept: Value = { kind: "value", name, type: literal.type };
-    return kept;
+    return namedValue(name, literal.type);
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Chip, Driver } from "../../chip/chip.ts";
 import { buildDecodePlan } from "../../generate/decode-plan.ts";
 import { freezeOperation, programOf } from "../../mil/builder.ts";
-import { isOperandList, literalOf } from "../../mil/program.ts";
+import { isOperandList, literalOf, namedValue } from "../../mil/program.ts";
 import type { Argument, Literal, MilFunction, Operation, Value } from "../../mil/program.ts";
 import { printProgram } from "../../mil/text/index.ts";
 import { elementCount, staticShape } from "../../mil/types.ts";
@@ -88,11 +88,7 @@ function rowOf(
     if (argument.kind !== "value") return argument;
     const known = replaced.get(argument);
     if (known !== undefined) return known;
-    const input: Value = Object.freeze({
-      kind: "value",
-      name: `x${inputs.length}`,
-      type: argument.type,
-    });
+    const input = namedValue(`x${inputs.length}`, argument.type);
     inputs.push(input);
     replaced.set(argument, input);
     return input;

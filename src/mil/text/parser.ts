@@ -1,4 +1,5 @@
 import { didYouMean } from "../../util/nearest.ts";
+import { namedValue } from "../program.ts";
 import type {
   Argument,
   Block,
@@ -123,7 +124,7 @@ class ProgramParser {
   #declaration(scope: Scope): Value {
     const type = this.#literals.types.type();
     const name = this.#newName(scope);
-    const value: Value = Object.freeze({ kind: "value", name, type });
+    const value = namedValue(name, type);
     scope.values.set(name, value);
     return value;
   }

@@ -1,6 +1,6 @@
 import { FunctionBuilder } from "../../mil/builder.ts";
 import { scalarLiteral, stringLiteral } from "../../mil/literal.ts";
-import { plainOperation } from "../../mil/program.ts";
+import { namedValue, plainOperation } from "../../mil/program.ts";
 import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { replaceOperands } from "../../mil/traverse.ts";
 import { staticShape, tensorType } from "../../mil/types.ts";
@@ -53,7 +53,7 @@ export function withHalfOutputs(fn: MilFunction, names: readonly string[]): MilF
     const x = singlesOf.get(output);
     if (x?.type.kind !== "tensor") return output;
     const type = tensorType("fp16", staticShape(x.type));
-    const half: Value = Object.freeze({ kind: "value", name: output.name, type });
+    const half = namedValue(output.name, type);
     casts.push(plainOperation("cast", { x, dtype: stringLiteral("fp16") }, [half]));
     return half;
   });

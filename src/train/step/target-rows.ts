@@ -2,7 +2,8 @@ import { FunctionBuilder } from "../../mil/builder.ts";
 import { tensorLiteral } from "../../mil/literal.ts";
 import { OpCall } from "../../mil/op-call.ts";
 import { opRow } from "../../mil/ops/index.ts";
-import type { MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
+import { namedValue } from "../../mil/program.ts";
+import type { MilFunction, Operand, Operation } from "../../mil/program.ts";
 import { staticShape, tensorType } from "../../mil/types.ts";
 import { operandOf } from "../../mil/match.ts";
 import { rewritingOnce } from "../../passes/rewrite.ts";
@@ -42,7 +43,7 @@ export function headByTargetRows(fn: MilFunction): HeadByRows | undefined {
   const input = fn.inputs.find((value) => value === matrix);
   const type = hidden.kind === "value" ? hidden.type : undefined;
   if (input === undefined || type?.kind !== "tensor" || type.shape.length !== 2) return undefined;
-  const rows: Value = Object.freeze({ kind: "value", name: TARGET_ROWS, type });
+  const rows = namedValue(TARGET_ROWS, type);
   const [, channelCount = 1] = staticShape(type);
   const ones = tensorLiteral(
     type.dataType,
