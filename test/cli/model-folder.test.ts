@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { createEngine } from "../../src/engine/create.ts";
-import { DecodeSession } from "../../src/generate/decode-session.ts";
+import { Decoder } from "../../src/generate/decoder.ts";
 import { loadWeightPlan } from "../../src/generate/weight-plan.ts";
 import {
   initialiseWeight,
@@ -56,11 +56,12 @@ test.each(FAMILY_JSON)(
     const engine = await createEngine("cpu", { threads: 1 });
     const weights = await loadWeightPlan(engine, openModel(model));
     for (let sequence = 0; sequence < B; sequence++) {
-      const session = new DecodeSession({ engine, model: modelOf(config), weights });
+      const decoder = new Decoder({ engine, model: modelOf(config), weights });
+      const text = decoder.sequence();
       for (const token of tokens.subarray(sequence * S, (sequence + 1) * S)) {
-        expected.push(...(await session.append([token])));
+        expected.push(...(await decoder.append(text, [token])));
       }
-      await session.close();
+      await decoder.close();
     }
     await weights.close();
     await engine.close();

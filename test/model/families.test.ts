@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createEngine } from "../../src/engine/create.ts";
 import type { Engine } from "../../src/engine/engine.ts";
 import { buildWeightsPlan } from "../../src/generate/decode-plan.ts";
-import { DecodeSession } from "../../src/generate/decode-session.ts";
+import { Decoder } from "../../src/generate/decoder.ts";
 import {
   loadWeights,
   modelConfigJson,
@@ -72,18 +72,19 @@ describe.each(["reference", "cpu"])(
       const model = modelOf(readModelConfig(folder));
       const weights = await engine.load(buildWeightsPlan(model));
       loadWeights(folder, model, (weight) => weights.view(weight) as Float32Array);
-      const session = new DecodeSession({ engine, model, weights });
+      const decoder = new Decoder({ engine, model, weights });
+      const sequence = decoder.sequence();
       const { prompt, greedy } = expectedOf(name);
       const written: number[] = [];
       let next: readonly number[] = prompt;
       for (let count = 0; count < greedy.length; count++) {
-        const logits = await session.append(next);
+        const logits = await decoder.append(sequence, next);
         const best = logits.indexOf(Math.max(...logits));
         written.push(best);
         next = [best];
       }
       expect(written).toEqual(greedy);
-      await session.close();
+      await decoder.close();
       await weights.close();
     });
   },

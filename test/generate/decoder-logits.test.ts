@@ -3,12 +3,12 @@ import { createEngine } from "../../src/engine/create.ts";
 import type { Engine, LoadedPlan } from "../../src/engine/engine.ts";
 import { evaluateFunction } from "../../src/engine/reference/evaluate.ts";
 import { bucketFor, cacheBuckets } from "../../src/generate/decode-plan.ts";
-import { DecodeSession } from "../../src/generate/decode-session.ts";
+import { Decoder } from "../../src/generate/decoder.ts";
 import { hostTensor } from "../../src/mil/host-tensor.ts";
 import type { HostTensor } from "../../src/mil/host-tensor.ts";
 import type { MilFunction } from "../../src/mil/program.ts";
 import { elementCount } from "../../src/mil/types.ts";
-import { modelOf, parseModelConfig } from "../../src/model/index.ts";
+import { cachedContextLength, modelOf, parseModelConfig } from "../../src/model/index.ts";
 import type { Model, StageInstance } from "../../src/model/index.ts";
 import { Random } from "../../src/util/random.ts";
 import { FAMILY_JSON } from "../model/configs.ts";
@@ -76,28 +76,24 @@ describe.each(["reference", "cpu"])("decoding with a cache on the %s engine", (e
       const random = new Random(1);
       const tokens = Array.from({ length: 70 }, () => random.below(config.vocabularySize));
       const expected = fullForward(model, weights, tokens);
-      const session = new DecodeSession({
-        engine,
-        model: modelOf(config),
-        weights,
-        prefillRowCount: 16,
-      });
+      const decoder = new Decoder({ engine, model, weights, prefillRowCount: 16 });
+      const sequence = decoder.sequence();
       // A prompt of three prefill runs (one of them padded), then row by row over the edge at 64.
       const prompt = tokens.slice(0, 41);
-      expect(largestDifference(await session.append(prompt), expected[40] ?? [])).toBeLessThan(
-        1e-4,
-      );
+      expect(
+        largestDifference(await decoder.append(sequence, prompt), expected[40] ?? []),
+      ).toBeLessThan(1e-4);
       for (let position = 41; position < tokens.length; position++) {
-        const logits = await session.append(tokens.slice(position, position + 1));
+        const logits = await decoder.append(sequence, tokens.slice(position, position + 1));
         const difference = largestDifference(logits, expected[position] ?? []);
         expect(difference, `position ${position}`).toBeLessThan(1e-4);
       }
-      expect(session.length).toBe(70);
+      expect(sequence.length).toBe(70);
       // Forgetting rows and saying them again changes nothing.
-      session.truncate(50);
-      const again = await session.append(tokens.slice(50, 55));
+      sequence.truncate(50);
+      const again = await decoder.append(sequence, tokens.slice(50, 55));
       expect(largestDifference(again, expected[54] ?? [])).toBeLessThan(1e-4);
-      await session.close();
+      await decoder.close();
       await weights.close();
     },
   );
@@ -105,14 +101,17 @@ describe.each(["reference", "cpu"])("decoding with a cache on the %s engine", (e
   it("refuses tokens outside the vocabulary and sequences longer than the context", async () => {
     const config = parseModelConfig({ ...FAMILY_JSON[0], max_position_embeddings: 8 });
     const weights = await freshWeights(engine, modelOf(config));
-    const session = new DecodeSession({ engine, model: modelOf(config), weights });
-    await expect(session.append([50])).rejects.toThrow("outside the vocabulary of 50");
-    await expect(session.append([])).rejects.toThrow("at least one token");
-    await expect(session.append([1, 2, 3, 4, 5, 6, 7, 8, 9])).rejects.toThrow("context of 8");
-    await session.append([1, 2, 3, 4, 5, 6, 7, 8]);
-    expect(session.remaining).toBe(0);
-    expect(() => session.truncate(9)).toThrow("cannot be cut to 9");
-    await session.close();
+    const decoder = new Decoder({ engine, model: modelOf(config), weights });
+    const sequence = decoder.sequence();
+    await expect(decoder.append(sequence, [50])).rejects.toThrow("outside the vocabulary of 50");
+    await expect(decoder.append(sequence, [])).rejects.toThrow("at least one token");
+    await expect(decoder.append(sequence, [1, 2, 3, 4, 5, 6, 7, 8, 9])).rejects.toThrow(
+      "context of 8",
+    );
+    await decoder.append(sequence, [1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(sequence.length).toBe(cachedContextLength(config));
+    expect(() => sequence.truncate(9)).toThrow("cannot be cut to 9");
+    await decoder.close();
   });
 
   it("ends a text of dynamic rope scaling where its first context does", async () => {
@@ -122,7 +121,8 @@ describe.each(["reference", "cpu"])("decoding with a cache on the %s engine", (e
     const config = parseModelConfig({ ...FAMILY_JSON[0], rope_scaling });
     const model = modelOf(config);
     const weights = await freshWeights(engine, model);
-    const session = new DecodeSession({ engine, model, weights });
+    const decoder = new Decoder({ engine, model, weights });
+    const sequence = decoder.sequence();
     const tokens = [1, 2, 3, 4, 5, 6, 7, 8, 9];
     const [eight, nine] = [
       fullForward(model, weights, tokens.slice(0, 8)),
@@ -130,13 +130,13 @@ describe.each(["reference", "cpu"])("decoding with a cache on the %s engine", (e
     ];
     // The ninth token turns those before it otherwise, so what a cache holds of them would be wrong.
     expect(largestDifference(eight[7] ?? [], nine[7] ?? [])).toBeGreaterThan(1e-4);
-    await expect(session.append(tokens)).rejects.toThrow(
+    await expect(decoder.append(sequence, tokens)).rejects.toThrow(
       /context of 8; behind it \(the configuration's context is 200\) dynamic rope scaling/,
     );
-    const written = await session.append(tokens.slice(0, 8));
+    const written = await decoder.append(sequence, tokens.slice(0, 8));
     expect(largestDifference(written, eight[7] ?? [])).toBeLessThan(1e-4);
-    expect(session.remaining).toBe(0);
-    await session.close();
+    expect(sequence.length).toBe(cachedContextLength(config));
+    await decoder.close();
     await weights.close();
   });
 
@@ -149,7 +149,7 @@ describe.each(["reference", "cpu"])("decoding with a cache on the %s engine", (e
 });
 
 describe("a sequence on an engine whose sums depend on the size of a cache", () => {
-  it("is computed the same whatever the session did before", async () => {
+  it("is computed the same whatever the decoder did before", async () => {
     const engine = await createEngine("sim:m4", { threads: 1 });
     const config = parseModelConfig({
       ...{
@@ -163,21 +163,22 @@ describe("a sequence on an engine whose sums depend on the size of a cache", () 
     });
     const weights = await freshWeights(engine, modelOf(config));
     const tokens = Array.from({ length: 40 }, (_, index) => (index * index * 7 + 3) % 50);
-    const logitsOf = async (session: DecodeSession): Promise<Float32Array> => {
-      session.begin({ promptLength: tokens.length, length: tokens.length });
-      return Float32Array.from(await session.append(tokens));
-    };
-    const fresh = new DecodeSession({ engine, model: modelOf(config), weights });
+    const planned = { promptLength: tokens.length, length: tokens.length };
+    const logitsOf = async (decoder: Decoder): Promise<Float32Array> =>
+      Float32Array.from(await decoder.append(decoder.sequence(planned), tokens));
+    const fresh = new Decoder({ engine, model: modelOf(config), weights });
     const expected = await logitsOf(fresh);
-    const used = new DecodeSession({ engine, model: modelOf(config), weights });
-    await used.append([...tokens, ...tokens]);
+    const used = new Decoder({ engine, model: modelOf(config), weights });
+    const before = used.sequence();
+    await used.append(before, [...tokens, ...tokens]);
+    before.release();
     expect(await logitsOf(used)).toEqual(expected);
     // In the larger cache it is not: otherwise nothing was shown.
-    used.truncate();
-    await used.append([...tokens, ...tokens]);
-    used.truncate();
-    expect(Float32Array.from(await used.append(tokens))).not.toEqual(expected);
-    for (const session of [fresh, used]) await session.close();
+    const long = used.sequence();
+    await used.append(long, [...tokens, ...tokens]);
+    long.truncate(0);
+    expect(Float32Array.from(await used.append(long, tokens))).not.toEqual(expected);
+    for (const decoder of [fresh, used]) await decoder.close();
     await engine.close();
   });
 });
