@@ -10,9 +10,9 @@ import type { Publication } from "./publications.ts";
 import { grouped } from "../util/grouped.ts";
 
 /** One line a chip. */
-export function formatChips(chips: readonly Chip[] = CHIPS): string {
+export function formatChips(): string {
   const header = ["chip", "family", "TOPS", "1x1 TFLOPS", "weights GB/s", "dispatch ms", "load W"];
-  const rows = chips.map((chip) => [
+  const rows = CHIPS.map((chip) => [
     chip.name,
     chip.family,
     `${formatNumber(chip.advertised.value)} (${chip.advertisedMeaning === "not stated" ? "?" : chip.advertisedMeaning})`,
@@ -82,8 +82,10 @@ function isFirst({ address }: Publication, index: number, all: readonly Publicat
   return all.findIndex((other) => other.address === address) === index;
 }
 
+const PRINTED_OPS = 12;
+
 /** Totals, then the largest parts. */
-export function formatEstimate(estimate: Estimate | PlanEstimate, limit = 12): string {
+export function formatEstimate(estimate: Estimate | PlanEstimate): string {
   const { breakdown } = estimate;
   const total = Math.max(estimate.ms, Number.MIN_VALUE);
   const share = (ms: number): string =>
@@ -93,7 +95,7 @@ export function formatEstimate(estimate: Estimate | PlanEstimate, limit = 12): s
     `  dispatch ${share(breakdown.dispatch)}, compute ${share(breakdown.compute)}, streaming ${share(breakdown.streaming)}, host ${share(breakdown.host)}\n`;
   const sorted = [...estimate.ops].sort((a, b) => b.ms - a.ms);
   const rows = sorted
-    .slice(0, limit)
+    .slice(0, PRINTED_OPS)
     .map((op) => [
       `  ${op.name}`,
       op.name === op.op ? "" : op.op,
@@ -102,9 +104,11 @@ export function formatEstimate(estimate: Estimate | PlanEstimate, limit = 12): s
       formatEnergy(op.joules),
       op.boundBy,
     ]);
-  const rest = sorted.slice(limit).reduce((sum, op) => sum + op.ms, 0);
+  const rest = sorted.slice(PRINTED_OPS).reduce((sum, op) => sum + op.ms, 0);
   const more =
-    sorted.length > limit ? `  ${sorted.length - limit} more: ${formatNumber(rest)} ms\n` : "";
+    sorted.length > PRINTED_OPS
+      ? `  ${sorted.length - PRINTED_OPS} more: ${formatNumber(rest)} ms\n`
+      : "";
   const sections =
     "sections" in estimate
       ? `  ${formatNumber(estimate.overlappedMs)} ms where the host works beside the engine\n` +

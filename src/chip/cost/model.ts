@@ -169,10 +169,10 @@ function weightRate(bytes: number, rates: PricingRates, shared: SharedConstants)
 }
 
 /** Whether weights of this size fall into the notch on chips that have it. */
-export function inStreamNotch(bytes: number, shared: SharedConstants = SHARED): boolean {
+export function inStreamNotch(bytes: number): boolean {
   const share = bytes / WEIGHT_CORES;
-  if (share < MIB - shared.notchWindowBytes) return false;
-  return Math.abs(share - Math.round(share / MIB) * MIB) < shared.notchWindowBytes;
+  if (share < MIB - SHARED.notchWindowBytes) return false;
+  return Math.abs(share - Math.round(share / MIB) * MIB) < SHARED.notchWindowBytes;
 }
 
 export interface CallPrice {

@@ -1,3 +1,4 @@
+import { EngineError } from "../errors.ts";
 import type { Driver } from "../../chip/chip.ts";
 import type { MilFunction } from "../../mil/program.ts";
 
@@ -74,4 +75,21 @@ export interface AneDriver {
   /** Throws `EngineError`: `engine.ane.execute` with the runtime's reason, `engine.ane.timeout` when it hangs. */
   execute(stream: DriverStream, label: string): Promise<void>;
   close(): void | Promise<void>;
+}
+
+/** What is thrown where a driver is given what another one made. */
+export function foreignObject(what: string): EngineError {
+  return new EngineError("engine.ane.driver", `a ${what} of another driver was given`);
+}
+
+/** What is thrown where the engine has not come back: `what` says from which call. */
+export function hangError(what: string, timeoutMs: number, words = ""): EngineError {
+  return new EngineError(
+    "engine.ane.timeout",
+    `${what} has not come back for ${timeoutMs / 1000} s${words}`,
+    {
+      remedy:
+        "The engine of this process cannot be used any more. Start again; a run continues with --resume.",
+    },
+  );
 }

@@ -1,5 +1,5 @@
 import { replaceOperands } from "../../mil/traverse.ts";
-import { isValue, namedValue, plainOperation } from "../../mil/program.ts";
+import { namedValue, plainOperation } from "../../mil/program.ts";
 import type { Argument, MilFunction, Operand, Operation, Value } from "../../mil/program.ts";
 import { int32sLiteral } from "../../mil/literal.ts";
 import { sameType, staticShape } from "../../mil/types.ts";
@@ -163,8 +163,4 @@ export function patternOf(
         .join(",")}`,
   );
   return `${parts.join(";")}=>${outputs.map(number).join(",")}`;
-}
-
-export function isPassedThrough(value: Operand, fn: MilFunction): boolean {
-  return isValue(value) && fn.inputs.includes(value);
 }

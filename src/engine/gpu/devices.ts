@@ -37,7 +37,8 @@ export function isSoftware({ devices }: GpuDevices): boolean {
 }
 
 /** "SwiftShader Device (software), Vulkan". */
-export function describeDevices(found: GpuDevices = findGpuDevices()): string {
+export function describeDevices(): string {
+  const found = findGpuDevices();
   const names = found.devices.map(({ name, kind }) =>
     kind === "software" ? `${name} (in software)` : name,
   );

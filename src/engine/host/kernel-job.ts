@@ -10,9 +10,7 @@ export const SCALAR_COUNT = 16;
 export const KERNEL_ADAMW = 1;
 export const KERNEL_SUM_OF_SQUARES = 2;
 export const KERNEL_EMBEDDING_GRADIENT = 3;
-export const KERNEL_FLOAT32_TO_FLOAT16 = 4;
-export const KERNEL_FLOAT16_TO_FLOAT32 = 5;
-export const KERNEL_ROWS = 6;
+export const KERNEL_ROWS = 4;
 
 /** Memory that kernels work on. */
 export type KernelMemory = Pick<SharedMemory, "memory" | "shared">;
@@ -122,12 +120,6 @@ export function runItem(
         scalar(0),
         scalar(1),
       );
-      return;
-    case KERNEL_FLOAT32_TO_FLOAT16:
-      kernels.float32ToFloat16(word(1), word(2), word(3));
-      return;
-    case KERNEL_FLOAT16_TO_FLOAT32:
-      kernels.float16ToFloat32(word(1), word(2), word(3));
       return;
     case KERNEL_ROWS:
       kernels.runRows(word(1), word(2), word(3), word(4), word(5));

@@ -4,130 +4,98 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 
 /**
- * `OrtApi` is a table of functions that only ever grows at its end. These are the places of those used here;
- * source: onnxruntime_c_api.h, and its mirror in the Rust crate ort-sys.
+ * `OrtApi` is a table of functions that only ever grows at its end. These are the places of those used here, with return
+ * and parameters in koffi's notation; those that return a status are checked. Source: onnxruntime_c_api.h, and its
+ * mirror in the Rust crate ort-sys.
  */
-const PLACES = {
-  CreateStatus: 0,
-  GetErrorMessage: 2,
-  CreateEnv: 3,
-  CreateSessionFromArray: 8,
-  Run: 9,
-  CreateSessionOptions: 10,
-  SetSessionExecutionMode: 13,
-  EnableProfiling: 14,
-  DisableMemPattern: 17,
-  SetSessionLogSeverityLevel: 22,
-  SetSessionGraphOptimizationLevel: 23,
-  SetIntraOpNumThreads: 24,
-  SetInterOpNumThreads: 25,
-  CreateCustomOpDomain: 26,
-  CustomOpDomain_Add: 27,
-  AddCustomOpDomain: 28,
-  CreateTensorWithDataAsOrtValue: 49,
-  GetTensorMutableData: 51,
-  CreateMemoryInfo: 68,
-  CreateCpuMemoryInfo: 69,
-  AllocatorAlloc: 75,
-  AllocatorFree: 76,
-  GetAllocatorWithDefaultOptions: 78,
-  KernelInfoGetAttribute_float: 85,
-  KernelInfoGetAttribute_int64: 86,
-  KernelContext_GetInput: 90,
-  KernelContext_GetOutput: 91,
-  ReleaseEnv: 92,
-  ReleaseStatus: 93,
-  ReleaseMemoryInfo: 94,
-  ReleaseSession: 95,
-  ReleaseValue: 96,
-  ReleaseSessionOptions: 100,
-  ReleaseCustomOpDomain: 101,
-  SessionEndProfiling: 110,
-  AddSessionConfigEntry: 130,
-  CreateAllocator: 131,
-  ReleaseAllocator: 132,
-  CreateAndRegisterAllocator: 144,
-  AddInitializer: 150,
-  ReleaseArenaCfg: 157,
-  CreateArenaCfgV2: 164,
-  CreatePrepackedWeightsContainer: 166,
-  ReleasePrepackedWeightsContainer: 167,
-  CreateSessionFromArrayWithPrepackedWeightsContainer: 169,
-  AddExternalInitializers: 210,
-  SessionOptionsAppendExecutionProvider: 216,
-  GetKeyValue: 297,
-  ReleaseKeyValuePairs: 300,
-  AllocatorGetStats: 319,
-  CopyTensors: 386,
-  GetEpGraphAssignmentInfo: 407,
-  EpAssignedSubgraphGetEpName: 408,
-  EpAssignedSubgraphGetNodes: 409,
-  EpAssignedNodeGetOperatorType: 412,
-} as const;
-type FunctionName = keyof typeof PLACES;
-
-/** Return and parameters in koffi's notation; those that return a status are checked. */
-const PROTOTYPES: Readonly<Record<FunctionName, string>> = {
-  CreateStatus: "void *OrtCreateStatus(int, const char *)",
-  CreateCustomOpDomain: "void *OrtCreateCustomOpDomain(const char *, _Out_ void **)",
-  CustomOpDomain_Add: "void *OrtCustomOpDomainAdd(void *, void *)",
-  AddCustomOpDomain: "void *OrtAddCustomOpDomain(void *, void *)",
-  GetTensorMutableData: "void *OrtGetTensorMutableData(void *, _Out_ void **)",
-  KernelInfoGetAttribute_float: "void *OrtKernelInfoFloat(void *, const char *, _Out_ float *)",
-  KernelInfoGetAttribute_int64: "void *OrtKernelInfoInt(void *, const char *, _Out_ int64_t *)",
-  KernelContext_GetInput: "void *OrtKernelInput(void *, size_t, _Out_ void **)",
-  KernelContext_GetOutput: "void *OrtKernelOutput(void *, size_t, void *, size_t, _Out_ void **)",
-  ReleaseCustomOpDomain: "void OrtReleaseCustomOpDomain(void *)",
-  GetErrorMessage: "const char *OrtGetErrorMessage(void *)",
-  CreateEnv: "void *OrtCreateEnv(int, const char *, _Out_ void **)",
-  CreateSessionFromArray:
+const FUNCTIONS = {
+  CreateStatus: [0, "void *OrtCreateStatus(int, const char *)"],
+  GetErrorMessage: [2, "const char *OrtGetErrorMessage(void *)"],
+  CreateEnv: [3, "void *OrtCreateEnv(int, const char *, _Out_ void **)"],
+  CreateSessionFromArray: [
+    8,
     "void *OrtCreateSessionFromArray(void *, void *, size_t, void *, _Out_ void **)",
-  Run: "void *OrtRun(void *, void *, void *, void *, size_t, void *, size_t, void *)",
-  CreateSessionOptions: "void *OrtCreateSessionOptions(_Out_ void **)",
-  SetSessionExecutionMode: "void *OrtSetSessionExecutionMode(void *, int)",
-  EnableProfiling: "void *OrtEnableProfiling(void *, const char *)",
-  DisableMemPattern: "void *OrtDisableMemPattern(void *)",
-  SetSessionLogSeverityLevel: "void *OrtSetSessionLogSeverityLevel(void *, int)",
-  SetSessionGraphOptimizationLevel: "void *OrtSetSessionGraphOptimizationLevel(void *, int)",
-  SetIntraOpNumThreads: "void *OrtSetIntraOpNumThreads(void *, int)",
-  SetInterOpNumThreads: "void *OrtSetInterOpNumThreads(void *, int)",
-  CreateTensorWithDataAsOrtValue:
+  ],
+  Run: [9, "void *OrtRun(void *, void *, void *, void *, size_t, void *, size_t, void *)"],
+  CreateSessionOptions: [10, "void *OrtCreateSessionOptions(_Out_ void **)"],
+  SetSessionExecutionMode: [13, "void *OrtSetSessionExecutionMode(void *, int)"],
+  EnableProfiling: [14, "void *OrtEnableProfiling(void *, const char *)"],
+  DisableMemPattern: [17, "void *OrtDisableMemPattern(void *)"],
+  SetSessionLogSeverityLevel: [22, "void *OrtSetSessionLogSeverityLevel(void *, int)"],
+  SetSessionGraphOptimizationLevel: [23, "void *OrtSetSessionGraphOptimizationLevel(void *, int)"],
+  SetIntraOpNumThreads: [24, "void *OrtSetIntraOpNumThreads(void *, int)"],
+  SetInterOpNumThreads: [25, "void *OrtSetInterOpNumThreads(void *, int)"],
+  CreateCustomOpDomain: [26, "void *OrtCreateCustomOpDomain(const char *, _Out_ void **)"],
+  CustomOpDomain_Add: [27, "void *OrtCustomOpDomainAdd(void *, void *)"],
+  AddCustomOpDomain: [28, "void *OrtAddCustomOpDomain(void *, void *)"],
+  CreateTensorWithDataAsOrtValue: [
+    49,
     "void *OrtCreateTensor(void *, void *, size_t, void *, size_t, int, _Out_ void **)",
-  CreateCpuMemoryInfo: "void *OrtCreateCpuMemoryInfo(int, int, _Out_ void **)",
-  GetAllocatorWithDefaultOptions: "void *OrtGetAllocatorWithDefaultOptions(_Out_ void **)",
-  ReleaseEnv: "void OrtReleaseEnv(void *)",
-  ReleaseStatus: "void OrtReleaseStatus(void *)",
-  ReleaseMemoryInfo: "void OrtReleaseMemoryInfo(void *)",
-  ReleaseSession: "void OrtReleaseSession(void *)",
-  ReleaseValue: "void OrtReleaseValue(void *)",
-  ReleaseSessionOptions: "void OrtReleaseSessionOptions(void *)",
-  SessionEndProfiling: "void *OrtSessionEndProfiling(void *, void *, _Out_ void **)",
-  AddSessionConfigEntry: "void *OrtAddSessionConfigEntry(void *, const char *, const char *)",
-  CreateAllocator: "void *OrtCreateAllocator(void *, void *, _Out_ void **)",
-  ReleaseAllocator: "void OrtReleaseAllocator(void *)",
-  CreateAndRegisterAllocator: "void *OrtCreateAndRegisterAllocator(void *, void *, void *)",
-  AddInitializer: "void *OrtAddInitializer(void *, const char *, void *)",
-  ReleaseArenaCfg: "void OrtReleaseArenaCfg(void *)",
-  CreateArenaCfgV2: "void *OrtCreateArenaCfgV2(void *, void *, size_t, _Out_ void **)",
-  CreatePrepackedWeightsContainer: "void *OrtCreatePackedWeights(_Out_ void **)",
-  ReleasePrepackedWeightsContainer: "void OrtReleasePackedWeights(void *)",
-  CreateSessionFromArrayWithPrepackedWeightsContainer:
+  ],
+  GetTensorMutableData: [51, "void *OrtGetTensorMutableData(void *, _Out_ void **)"],
+  CreateMemoryInfo: [68, "void *OrtCreateMemoryInfo(const char *, int, int, int, _Out_ void **)"],
+  CreateCpuMemoryInfo: [69, "void *OrtCreateCpuMemoryInfo(int, int, _Out_ void **)"],
+  AllocatorAlloc: [75, "void *OrtAllocatorAlloc(void *, size_t, _Out_ void **)"],
+  AllocatorFree: [76, "void *OrtAllocatorFree(void *, void *)"],
+  GetAllocatorWithDefaultOptions: [78, "void *OrtGetAllocatorWithDefaultOptions(_Out_ void **)"],
+  KernelInfoGetAttribute_float: [
+    85,
+    "void *OrtKernelInfoFloat(void *, const char *, _Out_ float *)",
+  ],
+  KernelInfoGetAttribute_int64: [
+    86,
+    "void *OrtKernelInfoInt(void *, const char *, _Out_ int64_t *)",
+  ],
+  KernelContext_GetInput: [90, "void *OrtKernelInput(void *, size_t, _Out_ void **)"],
+  KernelContext_GetOutput: [
+    91,
+    "void *OrtKernelOutput(void *, size_t, void *, size_t, _Out_ void **)",
+  ],
+  ReleaseEnv: [92, "void OrtReleaseEnv(void *)"],
+  ReleaseStatus: [93, "void OrtReleaseStatus(void *)"],
+  ReleaseMemoryInfo: [94, "void OrtReleaseMemoryInfo(void *)"],
+  ReleaseSession: [95, "void OrtReleaseSession(void *)"],
+  ReleaseValue: [96, "void OrtReleaseValue(void *)"],
+  ReleaseSessionOptions: [100, "void OrtReleaseSessionOptions(void *)"],
+  ReleaseCustomOpDomain: [101, "void OrtReleaseCustomOpDomain(void *)"],
+  SessionEndProfiling: [110, "void *OrtSessionEndProfiling(void *, void *, _Out_ void **)"],
+  AddSessionConfigEntry: [
+    130,
+    "void *OrtAddSessionConfigEntry(void *, const char *, const char *)",
+  ],
+  CreateAllocator: [131, "void *OrtCreateAllocator(void *, void *, _Out_ void **)"],
+  ReleaseAllocator: [132, "void OrtReleaseAllocator(void *)"],
+  CreateAndRegisterAllocator: [144, "void *OrtCreateAndRegisterAllocator(void *, void *, void *)"],
+  AddInitializer: [150, "void *OrtAddInitializer(void *, const char *, void *)"],
+  ReleaseArenaCfg: [157, "void OrtReleaseArenaCfg(void *)"],
+  CreateArenaCfgV2: [164, "void *OrtCreateArenaCfgV2(void *, void *, size_t, _Out_ void **)"],
+  CreatePrepackedWeightsContainer: [166, "void *OrtCreatePackedWeights(_Out_ void **)"],
+  ReleasePrepackedWeightsContainer: [167, "void OrtReleasePackedWeights(void *)"],
+  CreateSessionFromArrayWithPrepackedWeightsContainer: [
+    169,
     "void *OrtCreateSessionWithPackedWeights(void *, void *, size_t, void *, void *, _Out_ void **)",
-  GetKeyValue: "const char *OrtGetKeyValue(void *, const char *)",
-  ReleaseKeyValuePairs: "void OrtReleaseKeyValuePairs(void *)",
-  AllocatorGetStats: "void *OrtAllocatorGetStats(void *, _Out_ void **)",
-  CreateMemoryInfo: "void *OrtCreateMemoryInfo(const char *, int, int, int, _Out_ void **)",
-  AllocatorAlloc: "void *OrtAllocatorAlloc(void *, size_t, _Out_ void **)",
-  AllocatorFree: "void *OrtAllocatorFree(void *, void *)",
-  AddExternalInitializers: "void *OrtAddExternalInitializers(void *, void *, void *, size_t)",
-  SessionOptionsAppendExecutionProvider:
+  ],
+  AddExternalInitializers: [
+    210,
+    "void *OrtAddExternalInitializers(void *, void *, void *, size_t)",
+  ],
+  SessionOptionsAppendExecutionProvider: [
+    216,
     "void *OrtAppendProvider(void *, const char *, void *, void *, size_t)",
-  CopyTensors: "void *OrtCopyTensors(void *, void *, void *, void *, size_t)",
-  GetEpGraphAssignmentInfo: "void *OrtGetAssignment(void *, _Out_ void **, _Out_ size_t *)",
-  EpAssignedSubgraphGetEpName: "void *OrtSubgraphEpName(void *, _Out_ const char **)",
-  EpAssignedSubgraphGetNodes: "void *OrtSubgraphNodes(void *, _Out_ void **, _Out_ size_t *)",
-  EpAssignedNodeGetOperatorType: "void *OrtNodeOperatorType(void *, _Out_ const char **)",
-};
+  ],
+  GetKeyValue: [297, "const char *OrtGetKeyValue(void *, const char *)"],
+  ReleaseKeyValuePairs: [300, "void OrtReleaseKeyValuePairs(void *)"],
+  AllocatorGetStats: [319, "void *OrtAllocatorGetStats(void *, _Out_ void **)"],
+  CopyTensors: [386, "void *OrtCopyTensors(void *, void *, void *, void *, size_t)"],
+  GetEpGraphAssignmentInfo: [407, "void *OrtGetAssignment(void *, _Out_ void **, _Out_ size_t *)"],
+  EpAssignedSubgraphGetEpName: [408, "void *OrtSubgraphEpName(void *, _Out_ const char **)"],
+  EpAssignedSubgraphGetNodes: [
+    409,
+    "void *OrtSubgraphNodes(void *, _Out_ void **, _Out_ size_t *)",
+  ],
+  EpAssignedNodeGetOperatorType: [412, "void *OrtNodeOperatorType(void *, _Out_ const char **)"],
+} as const satisfies Readonly<Record<string, readonly [place: number, prototype: string]>>;
+type FunctionName = keyof typeof FUNCTIONS;
 
 const FAILED = 1;
 export const EXECUTION_SEQUENTIAL = 0;
@@ -312,7 +280,8 @@ export class OrtApi {
   #function(name: FunctionName): NativeFunction {
     const known = this.#functions.get(name);
     if (known !== undefined) return known;
-    const made = at(this.#koffi, this.#table, PLACES[name], PROTOTYPES[name]);
+    const [place, prototype] = FUNCTIONS[name];
+    const made = at(this.#koffi, this.#table, place, prototype);
     this.#functions.set(name, made);
     return made;
   }

@@ -1,3 +1,4 @@
+import { roundHalfToEven } from "../../mil/host-tensor.ts";
 import type { Arithmetic } from "../../chip/arithmetic/arithmetic.ts";
 import { float16Bits, float16Value } from "../../util/float16.ts";
 import { float16BitsAway } from "./rounding.ts";
@@ -57,7 +58,7 @@ export function gridProduct(left: number, right: number, rules: ProductRules): n
   if (rules.drop === "exponents") {
     if (exponentOf(a) + exponentOf(b) <= -17) return 0;
   } else if (Math.abs(scaled) < 1.5) return 0;
-  return rules.rounding === "half-away" ? roundHalfAway(scaled) : roundHalfEven(scaled);
+  return rules.rounding === "half-away" ? roundHalfAway(scaled) : roundHalfToEven(scaled);
 }
 
 /** fp16 bits of a finite sum given in units of the grid. -0 becomes +0. */
@@ -184,11 +185,4 @@ export function truncatedFloat16Bits(value: number): number {
 
 export function roundHalfAway(value: number): number {
   return Number.isFinite(value) ? Math.sign(value) * Math.floor(Math.abs(value) + 0.5) : value;
-}
-
-function roundHalfEven(value: number): number {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  if (rest > 0.5 || (rest === 0.5 && floor % 2 !== 0)) return floor + 1;
-  return floor;
 }

@@ -1,3 +1,4 @@
+import { jointShape } from "../../mil/ops/broadcast.ts";
 import { hostTensor } from "../../mil/host-tensor.ts";
 import type { HostTensor } from "../../mil/host-tensor.ts";
 import type { OpCall } from "../../mil/op-call.ts";
@@ -50,7 +51,7 @@ function binary(code: number): SimKernel {
     const x = call.tensor("x");
     const y = call.tensor("y");
     if (!isFloat(x.dataType) || !holdsHalves(x) || !holdsHalves(y)) return undefined;
-    const shape = broadcast(x.shape, y.shape);
+    const shape = jointShape(x.shape, y.shape);
     const total = elementCount(shape);
     const [left, leftPeriod] = operand(machine, x, shape);
     const [right, rightPeriod] = operand(machine, y, shape);
@@ -85,15 +86,6 @@ function operand(
   if (period !== undefined) return [machine.place(tensor), period];
   const whole = hostTensor(tensor.dataType, shape, expandTo(tensor, shape));
   return [machine.place(whole), { each: 1, count: whole.data.length }];
-}
-
-function broadcast(a: readonly number[], b: readonly number[]): number[] {
-  const rank = Math.max(a.length, b.length);
-  return Array.from({ length: rank }, (_, axis) => {
-    const left = a[axis - rank + a.length] ?? 1;
-    const right = b[axis - rank + b.length] ?? 1;
-    return left === 1 ? right : left;
-  });
 }
 
 /** Nothing where the operand's sizes of 1 stand between larger ones. */

@@ -94,7 +94,7 @@ export function tableLog(x: number): number {
   if (!(x > 0) || !Number.isFinite(x)) return Math.log(x);
   const exponent = Math.floor(Math.log2(x));
   const mantissa = x / 2 ** exponent;
-  return exponent * Math.LN2 + between(mantissa, 1, 1 / MANTISSA_SEGMENTS.log, Math.log);
+  return exponent * Math.LN2 + linear(mantissa, 1 / MANTISSA_SEGMENTS.log, Math.log);
 }
 
 export function tableRsqrt(x: number): number {
@@ -102,14 +102,15 @@ export function tableRsqrt(x: number): number {
   const exponent = 2 * Math.floor(Math.log2(x) / 2);
   const mantissa = x / 2 ** exponent;
   const spacing = 3 / (2 * MANTISSA_SEGMENTS.rsqrt);
-  return between(mantissa, 1, spacing, (m) => 1 / Math.sqrt(m)) / 2 ** (exponent / 2);
+  return linear(mantissa, spacing, (m) => 1 / Math.sqrt(m)) / 2 ** (exponent / 2);
 }
 
-function between(x: number, start: number, spacing: number, exact: (x: number) => number): number {
-  const position = (x - start) / spacing;
+/** By straight lines between knots of a function, the first at 1. */
+function linear(x: number, spacing: number, exact: (x: number) => number): number {
+  const position = (x - 1) / spacing;
   const knot = Math.floor(position);
-  const low = exact(start + knot * spacing);
-  const high = exact(start + (knot + 1) * spacing);
+  const low = exact(1 + knot * spacing);
+  const high = exact(1 + (knot + 1) * spacing);
   return low + (high - low) * (position - knot);
 }
 

@@ -1,8 +1,8 @@
+import { jointShape } from "../../mil/ops/broadcast.ts";
 import { int32sLiteral } from "../../mil/literal.ts";
 import type { Operand } from "../../mil/program.ts";
 import { elementCount } from "../../mil/types.ts";
 import { integerRange } from "./small-types.ts";
-import { broadcastShape } from "./site.ts";
 import type { Import, ImportSite } from "./site.ts";
 
 const WIDTH = 32;
@@ -31,7 +31,7 @@ function numbersOf(site: ImportSite, bits: Operand, shape: readonly number[]): O
 const bitwise =
   (join: (site: ImportSite, x: Operand, y: Operand) => Operand): Import =>
   (site) => {
-    const shape = broadcastShape(site.shape(0), site.shape(1));
+    const shape = jointShape(site.shape(0), site.shape(1));
     const [x, y] = [bitsOf(site, site.input(0), shape), bitsOf(site, site.input(1), shape)];
     return site.cast(numbersOf(site, join(site, x, y), shape), site.type(0));
   };

@@ -1,7 +1,8 @@
+import { jointShape } from "../../mil/ops/broadcast.ts";
 import { literalNumbers } from "../../mil/literal.ts";
 import type { Operand } from "../../mil/program.ts";
 import { elementCount } from "../../mil/types.ts";
-import { broadcastShape, offsetsOf } from "./site.ts";
+import { offsetsOf } from "./site.ts";
 import type { Import, ImportSite } from "./site.ts";
 
 /** Elements of a constant that is made here rather than by a `fill`. */
@@ -222,7 +223,7 @@ export const IMPORT_SHAPES = {
   Slice: slice,
   Pad: pad,
   Tile: (site) => site.op("tile", { x: site.input(0), reps: site.numbers(1) }),
-  Expand: (site) => site.expand(site.input(0), broadcastShape(site.shape(0), site.numbers(1))),
+  Expand: (site) => site.expand(site.input(0), jointShape(site.shape(0), site.numbers(1))),
   Constant: constant,
   ConstantOfShape: (site) =>
     filled(site, site.numbers(0), site.tensor("value") ?? site.scalar("fp32", 0)),

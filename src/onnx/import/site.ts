@@ -418,16 +418,6 @@ export class ImportSite {
   }
 }
 
-/** NumPy's rule for the shape of two operands together. */
-export function broadcastShape(a: readonly number[], b: readonly number[]): readonly number[] {
-  const rank = Math.max(a.length, b.length);
-  return Array.from({ length: rank }, (_, axis) => {
-    const left = a[axis - rank + a.length] ?? 1;
-    const right = b[axis - rank + b.length] ?? 1;
-    return left === 1 ? right : left;
-  });
-}
-
 /** 0, 1, 2 … as int32 [count]. */
 export function counted(count: number): Literal {
   return int32sLiteral(Array.from({ length: count }, (_, index) => index));

@@ -1,3 +1,4 @@
+import { hangError } from "../driver.ts";
 import { noteStuckThread } from "../../../util/stuck-thread.ts";
 import { EngineError } from "../../errors.ts";
 import { E5RT_FUNCTIONS } from "../ffi/e5rt-functions.ts";
@@ -126,7 +127,8 @@ export class E5rtCalls {
         timer = setTimeout(() => {
           this.#hung = `${name} (${site.doing})`;
           noteStuckThread();
-          reject(this.#timeout(site, name, this.#capture.end(true)));
+          const words = said(this.#capture.end(true));
+          reject(hangError(`${site.doing}: ${name}`, this.#timeoutMs, words));
         }, this.#timeoutMs);
         const settle = (error: Error | null, result: number | bigint): void => {
           if (error === null) resolve(BigInt(result));
@@ -139,17 +141,6 @@ export class E5rtCalls {
       text = this.#capture.end(code !== undefined && code !== 0n);
     }
     return { code, text };
-  }
-
-  #timeout(site: CallSite, name: E5rtName, text: string): EngineError {
-    return new EngineError(
-      "engine.ane.timeout",
-      `${site.doing}: ${name} has not come back for ${this.#timeoutMs / 1000} s${said(text)}`,
-      {
-        remedy:
-          "The engine of this process cannot be used any more. Start again; a run continues with --resume.",
-      },
-    );
   }
 
   #checkAlive(): void {

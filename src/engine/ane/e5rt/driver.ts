@@ -1,3 +1,4 @@
+import { foreignObject } from "../driver.ts";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { makeFolders } from "../../../util/atomic-file.ts";
@@ -227,10 +228,6 @@ function releaseCompiler(calls: E5rtCalls, { config, compiler, options }: Compil
   if (options !== undefined) calls.release("e5rt_e5_compiler_options_release", options);
   if (compiler !== undefined) calls.release("e5rt_e5_compiler_release", compiler);
   calls.release("e5rt_e5_compiler_config_options_release", config);
-}
-
-function foreignObject(what: string): EngineError {
-  return new EngineError("engine.ane.driver", `a ${what} of another driver was given`);
 }
 
 function handlesOf(buffers: readonly DeviceBuffer[]): readonly Handle<"buffer_object">[] {

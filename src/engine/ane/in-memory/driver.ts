@@ -1,4 +1,4 @@
-import { EngineError } from "../../errors.ts";
+import { foreignObject } from "../driver.ts";
 import type {
   AneDriver,
   DeviceBuffer,
@@ -289,7 +289,3 @@ export class InMemoryDriver implements AneDriver {
 
 const REQUEST_SELECTOR =
   "requestWithInputs:inputIndices:outputs:outputIndices:weightsBuffer:perfStats:procedureIndex:";
-
-function foreignObject(what: string): EngineError {
-  return new EngineError("engine.ane.driver", `a ${what} of another driver was given`);
-}

@@ -1,3 +1,4 @@
+import { hangError } from "../driver.ts";
 import { Worker } from "node:worker_threads";
 import { messageOf } from "../../../util/errors.ts";
 import { compiledUrl } from "../../../util/source-layout.ts";
@@ -91,16 +92,8 @@ export class EngineThread {
         timer = setTimeout(() => {
           this.#isHung = true;
           noteStuckThread();
-          this.#stop(
-            new EngineError(
-              "engine.ane.timeout",
-              `${doing}: ${attempts[0]?.selector ?? "the engine"} has not come back for ${this.#timeoutMs / 1000} s`,
-              {
-                remedy:
-                  "The engine of this process cannot be used any more. Start again; a run continues with --resume.",
-              },
-            ),
-          );
+          const call = attempts[0]?.selector ?? "the engine";
+          this.#stop(hangError(`${doing}: ${call}`, this.#timeoutMs));
         }, this.#timeoutMs);
         this.#waiting = { settle, fail };
         worker.postMessage({ id, attempts } satisfies EngineJob);

@@ -43,6 +43,12 @@ export type CompilationRoute = (typeof COMPILATION_NAMES)[number];
 export const EVALUATION_NAMES = ["model", "client", "direct"] as const;
 export type EvaluationRoute = (typeof EVALUATION_NAMES)[number];
 
+const attempt = (
+  receiver: ObjectPointer | undefined,
+  selector: Selector,
+  ...operands: Attempt["operands"]
+): Attempt => ({ receiver: receiver ?? null, selector, operands });
+
 /** Ways to a loaded program, best known first. */
 export const COMPILATION_ROUTES: Readonly<Record<CompilationRoute, CompilationRow>> = {
   model: {
@@ -56,21 +62,11 @@ export const COMPILATION_ROUTES: Readonly<Record<CompilationRoute, CompilationRo
       "unloadWithQoS:error:",
     ],
     source: "in-memory.text",
-    compile: ({ model, noOptions }) => ({
-      receiver: model,
-      selector: "compileWithQoS:options:error:",
-      operands: [QUALITY, noOptions],
-    }),
-    load: ({ model, noOptions }) => ({
-      receiver: model,
-      selector: "loadWithQoS:options:error:",
-      operands: [QUALITY, noOptions],
-    }),
-    unload: ({ model }) => ({
-      receiver: model,
-      selector: "unloadWithQoS:error:",
-      operands: [QUALITY],
-    }),
+    compile: ({ model, noOptions }) =>
+      attempt(model, "compileWithQoS:options:error:", QUALITY, noOptions),
+    load: ({ model, noOptions }) =>
+      attempt(model, "loadWithQoS:options:error:", QUALITY, noOptions),
+    unload: ({ model }) => attempt(model, "unloadWithQoS:error:", QUALITY),
   },
   client: {
     client: "shared",
@@ -82,21 +78,12 @@ export const COMPILATION_ROUTES: Readonly<Record<CompilationRoute, CompilationRo
       "unloadModel:options:qos:error:",
     ],
     source: "in-memory.client-compile",
-    compile: ({ client, model, compileOptions }) => ({
-      receiver: client ?? null,
-      selector: "compileModel:options:qos:error:",
-      operands: [model, compileOptions, QUALITY],
-    }),
-    load: ({ client, model, compileOptions }) => ({
-      receiver: client ?? null,
-      selector: "loadModel:options:qos:error:",
-      operands: [model, compileOptions, QUALITY],
-    }),
-    unload: ({ client, model, noOptions }) => ({
-      receiver: client ?? null,
-      selector: "unloadModel:options:qos:error:",
-      operands: [model, noOptions, QUALITY],
-    }),
+    compile: ({ client, model, compileOptions }) =>
+      attempt(client, "compileModel:options:qos:error:", model, compileOptions, QUALITY),
+    load: ({ client, model, compileOptions }) =>
+      attempt(client, "loadModel:options:qos:error:", model, compileOptions, QUALITY),
+    unload: ({ client, model, noOptions }) =>
+      attempt(client, "unloadModel:options:qos:error:", model, noOptions, QUALITY),
   },
 };
 
@@ -107,22 +94,23 @@ export const EVALUATION_ROUTES: Readonly<Record<EvaluationRoute, EvaluationRow>>
     selectors: ["evaluateWithQoS:options:request:error:"],
     source: "in-memory.quality-of-service",
     compiledBy: ["model"],
-    evaluate: ({ model, noOptions }, request) => ({
-      receiver: model,
-      selector: "evaluateWithQoS:options:request:error:",
-      operands: [QUALITY, noOptions, request],
-    }),
+    evaluate: ({ model, noOptions }, request) =>
+      attempt(model, "evaluateWithQoS:options:request:error:", QUALITY, noOptions, request),
   },
   client: {
     client: "shared",
     selectors: ["sharedConnection", "evaluateWithModel:options:request:qos:error:"],
     source: "in-memory.client",
     compiledBy: ["model", "client"],
-    evaluate: ({ client, model, noOptions }, request) => ({
-      receiver: client ?? null,
-      selector: "evaluateWithModel:options:request:qos:error:",
-      operands: [model, noOptions, request, QUALITY],
-    }),
+    evaluate: ({ client, model, noOptions }, request) =>
+      attempt(
+        client,
+        "evaluateWithModel:options:request:qos:error:",
+        model,
+        noOptions,
+        request,
+        QUALITY,
+      ),
   },
   direct: {
     client: "restricted",
@@ -133,10 +121,14 @@ export const EVALUATION_ROUTES: Readonly<Record<EvaluationRoute, EvaluationRow>>
     ],
     source: "in-memory.direct",
     compiledBy: ["model", "client"],
-    evaluate: ({ client, model, noOptions }, request) => ({
-      receiver: client ?? null,
-      selector: "doEvaluateDirectWithModel:options:request:qos:error:",
-      operands: [model, noOptions, request, QUALITY],
-    }),
+    evaluate: ({ client, model, noOptions }, request) =>
+      attempt(
+        client,
+        "doEvaluateDirectWithModel:options:request:qos:error:",
+        model,
+        noOptions,
+        request,
+        QUALITY,
+      ),
   },
 };
