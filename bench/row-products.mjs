@@ -4,6 +4,7 @@
 // Usage: node bench/row-products.mjs [--rows 1,2,4,8,16,32] [--shapes 288x768,288x32000] [--rounds 7] [--threads 1]
 import { parseArgs } from "node:util";
 import { openNativeRuntime } from "../dist/engine/cpu/onnx-runtime/ort-native.js";
+import { tiledRows } from "../dist/engine/cpu/rows/tiles.js";
 import { hostKernels } from "../dist/engine/host/kernel-module.js";
 import { FunctionBuilder } from "../dist/mil/builder.js";
 import { tensorLiteral } from "../dist/mil/literal.js";
@@ -56,7 +57,7 @@ async function graph(rows, depth, columns, matrix, kind) {
 
 /** The row program's kernel alone, on one thread: a program of one product. */
 function kernel(rows, depth, columns, matrix) {
-  const inTiles = 4 * Math.floor((rows + 1) / 4);
+  const inTiles = tiledRows(rows);
   const bytes =
     65_536 + 4 * (rows * depth + columns * depth + rows * columns + inTiles * depth) + 64;
   const pages = Math.ceil(bytes / 65_536) + 1;

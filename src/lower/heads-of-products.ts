@@ -1,6 +1,6 @@
 import { elementCount, tensorType } from "../mil/types.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
-import { readersOf } from "../mil/traverse.ts";
+import { makersOf, readersOf } from "../mil/traverse.ts";
 import type { Chip, Driver } from "../chip/chip.ts";
 import { knownShape, operandOf, scalarConstant } from "../mil/match.ts";
 import { permutationOf } from "../passes/merge-transposes.ts";
@@ -43,9 +43,9 @@ interface Heads {
 
 function headsIn(fn: MilFunction): readonly Heads[] {
   const readers = readersOf(fn);
-  const makers = new Map(fn.operations.map((operation) => [operation.outputs[0], operation]));
+  const makers = makersOf(fn);
   const outputs = new Set(fn.outputs);
-  const names = new Set([...fn.inputs, ...outputs, ...makers.keys()].map((value) => value?.name));
+  const names = new Set([...fn.inputs, ...outputs, ...makers.keys()].map(({ name }) => name));
   /** The op that alone makes a value for the one that reads it. */
   const makerOf = (operation: Operation, type: string): Operation | undefined => {
     const x = operandOf(operation, "x");
@@ -86,7 +86,7 @@ function headsIn(fn: MilFunction): readonly Heads[] {
   });
 }
 
-function freeName(base: string, taken: Set<string | undefined>): string {
+function freeName(base: string, taken: Set<string>): string {
   let name = base;
   for (let count = 2; taken.has(name); count++) name = `${base}_${count}`;
   taken.add(name);

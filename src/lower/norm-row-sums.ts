@@ -1,7 +1,5 @@
 import { elementCount } from "../mil/types.ts";
 import type { MilFunction, Operand, Operation, Value } from "../mil/program.ts";
-import { OpCall } from "../mil/op-call.ts";
-import { opRow } from "../mil/ops/index.ts";
 import { bothWays, knownShape, operandOf } from "../mil/match.ts";
 import { rewritingOnce } from "../passes/rewrite.ts";
 import type { Pass, RewriteContext } from "../passes/rewrite.ts";
@@ -63,11 +61,12 @@ function isOneARow(scale: Operand, value: Operand): boolean {
 function rowSum(
   operation: Operation,
   { pairs, multiples }: Products,
-  { emit, makerOf, isReadOnce }: RewriteContext,
+  context: RewriteContext,
 ): Value | undefined {
+  const { emit, makerOf, isReadOnce } = context;
   const whole = operandOf(operation, "x");
   const shape = knownShape(whole);
-  if (whole === undefined || shape?.length !== 2 || !isRowSum(operation)) return undefined;
+  if (whole === undefined || shape?.length !== 2 || !isRowSum(operation, context)) return undefined;
   const total = makerOf(whole, "mul");
   if (total === undefined || !isReadOnce(whole)) return undefined;
   const [, columns = 1] = shape;
@@ -94,11 +93,8 @@ function rowSum(
 }
 
 /** A sum or a mean of each row, [R, C] to [R, 1]. */
-function isRowSum(operation: Operation): boolean {
-  if (operation.type !== "reduce_sum" && operation.type !== "reduce_mean") return false;
-  const row = opRow(operation.type);
-  if (row === undefined) return false;
-  const call = new OpCall(operation, row);
+function isRowSum({ type }: Operation, { call }: RewriteContext): boolean {
+  if (type !== "reduce_sum" && type !== "reduce_mean") return false;
   return call.bool("keep_dims") && call.axes("axes", 2).join() === "1";
 }
 

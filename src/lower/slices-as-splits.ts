@@ -3,6 +3,7 @@ import { OPS } from "../mil/ops/index.ts";
 import type { MilFunction, Operation, Value } from "../mil/program.ts";
 import { knownShape, operandOf } from "../mil/match.ts";
 import { rewritingOnce } from "../passes/rewrite.ts";
+import { grouped } from "../util/grouped.ts";
 import type { Pass } from "../passes/rewrite.ts";
 
 /** Parts of a value that are equally long along one axis and together the whole of it. */
@@ -73,14 +74,8 @@ function sliceOf(operation: Operation): Slice | undefined {
 
 /** Values of which all slices are equal parts, each part read. */
 function wholesOf(slices: ReadonlyMap<string, Slice>): ReadonlyMap<Value, Parts> {
-  const bySource = new Map<Value, Slice[]>();
-  for (const slice of slices.values()) {
-    const others = bySource.get(slice.source);
-    if (others === undefined) bySource.set(slice.source, [slice]);
-    else others.push(slice);
-  }
   const wholes = new Map<Value, Parts>();
-  for (const [source, of] of bySource) {
+  for (const [source, of] of grouped(slices.values(), (slice) => slice.source)) {
     const [first] = of;
     const size = knownShape(source)?.[first?.axis ?? -1];
     if (first === undefined || size === undefined) continue;

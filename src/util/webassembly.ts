@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from "node:fs";
 import { setFlagsFromString } from "node:v8";
 
 /** The part of the WebAssembly interface that is used here; Node's own types leave it to the DOM library. */
@@ -25,17 +26,21 @@ interface WasmInterface {
   readonly validate: (bytes: Uint8Array) => boolean;
 }
 
-export const { Memory, Module, Instance, validate } = (
-  globalThis as unknown as { readonly WebAssembly: WasmInterface }
-).WebAssembly;
+const { WebAssembly } = globalThis as unknown as { readonly WebAssembly: WasmInterface };
+export const { Memory, Module, Instance } = WebAssembly;
 
 /** V8 11.3 has relaxed SIMD behind a switch; from 11.4 on it is always there. */
 const SWITCHED_V8 = /^11\.3\./;
 
-/** Whether a module that was built with relaxed SIMD can run here; turns it on where it has to be. */
-export function canRunRelaxed(module: Uint8Array): boolean {
-  if (validate(module)) return true;
-  if (!SWITCHED_V8.test(process.versions.v8)) return false;
+/**
+ * A module that was built with relaxed SIMD, which is turned on where it has to be; nothing where there is no such build
+ * or it cannot run here.
+ */
+export function relaxedModule(url: URL): WasmModule | undefined {
+  if (!existsSync(url)) return undefined;
+  const bytes = readFileSync(url);
+  if (WebAssembly.validate(bytes)) return new Module(bytes);
+  if (!SWITCHED_V8.test(process.versions.v8)) return undefined;
   setFlagsFromString("--experimental-wasm-relaxed-simd");
-  return validate(module);
+  return WebAssembly.validate(bytes) ? new Module(bytes) : undefined;
 }

@@ -46,12 +46,12 @@ export function arithmeticJson(
 ): readonly Readonly<Record<string, unknown>>[] {
   const arithmetic = arithmeticOf(chip.family, choice);
   return RULE_NAMES.map((name) => {
-    const { title, variants, probes, isSettled }: Rule = ARITHMETIC_RULES[name];
+    const { title, variants, probes }: Rule = ARITHMETIC_RULES[name];
     return {
       rule: name,
       title,
       taken: arithmetic[name],
-      contested: isSettled !== true,
+      contested: Object.keys(variants).length > 1,
       probes,
       variants: Object.entries(variants).map(([variant, { says, evidence }]) => ({
         variant,

@@ -24,8 +24,6 @@ export interface Rule {
   readonly variants: Readonly<Record<string, Variant>>;
   /** The probes of `anecdote doctor` that tell the variants apart. */
   readonly probes: readonly string[];
-  /** On every chip; absent where it is contested on one. */
-  readonly isSettled?: true;
   /** The best-supported variant, where families differ by family. */
   readonly best: string | Readonly<Record<Family, string>>;
   /** What stood here until August 2026. */

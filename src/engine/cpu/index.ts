@@ -77,7 +77,9 @@ export async function createCpuEngine(options: CpuEngineOptions = {}): Promise<E
       return compilers.map((compiler) => compiler.version).join(", ");
     },
     threads,
-    rowSums: hostKernels(options.sums).sums,
+    get rowSums() {
+      return hostKernels(options.sums).sums;
+    },
     ...(options.blas !== undefined && {
       blas: typeof blas === "string" ? `none: ${blas}` : (runtime.foreignProducts ?? noOperators),
     }),

@@ -1,7 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { messageOf } from "../../util/errors.ts";
 import { compiledUrl } from "../../util/source-layout.ts";
-import { canRunRelaxed, Instance, Memory, Module } from "../../util/webassembly.ts";
+import { Instance, Memory, Module, relaxedModule } from "../../util/webassembly.ts";
 import type { WasmModule } from "../../util/webassembly.ts";
 import { EngineError } from "../errors.ts";
 import type { KernelExports } from "./kernel-job.ts";
@@ -46,12 +46,8 @@ function separateKernels(): HostKernels {
 
 /** Nothing where they are not there, cannot run, or would round twice all the same. */
 function fusedKernels(): HostKernels | undefined {
-  const wasm = compiledUrl("engine/host/kernels.relaxed.wasm");
-  if (!existsSync(wasm)) return undefined;
-  const bytes = readFileSync(wasm);
-  if (!canRunRelaxed(bytes)) return undefined;
-  const module = new Module(bytes);
-  return isFused(module) ? { module, sums: "fused" } : undefined;
+  const module = relaxedModule(compiledUrl("engine/host/kernels.relaxed.wasm"));
+  return module !== undefined && isFused(module) ? { module, sums: "fused" } : undefined;
 }
 
 /** (1 + 2^-12)^2 - (1 + 2^-11) is 2^-24, which a product that is rounded by itself loses. */

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import { messageOf } from "../../util/errors.ts";
 import { buildLate, compiledUrl } from "../../util/source-layout.ts";
-import { canRunRelaxed, Instance, Module } from "../../util/webassembly.ts";
+import { Instance, Module, relaxedModule } from "../../util/webassembly.ts";
 import type { WasmModule } from "../../util/webassembly.ts";
 import { EngineError } from "../errors.ts";
 import { SharedJob } from "../host/shared-job.ts";
@@ -121,11 +121,8 @@ function loadModule(name: ModuleName, simd: Simd): WasmModule {
   // A checkout that was started without being built whole has none of them.
   if (!existsSync(wasm)) buildLate();
   try {
-    if (simd === "relaxed" && existsSync(relaxed)) {
-      const bytes = readFileSync(relaxed);
-      if (canRunRelaxed(bytes)) return new Module(bytes);
-    }
-    return new Module(readFileSync(wasm));
+    const module = simd === "relaxed" ? relaxedModule(relaxed) : undefined;
+    return module ?? new Module(readFileSync(wasm));
   } catch (error) {
     throw new EngineError(
       "engine.sim.kernel",

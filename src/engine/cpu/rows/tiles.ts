@@ -2,6 +2,11 @@ import type { RowBuilder } from "./row-builder.ts";
 import { countOf } from "./strided.ts";
 import type { Strided } from "./strided.ts";
 
+/** How many of so many rows stand in tiles: `rowsOfTiles` of the kernels. */
+export function tiledRows(rows: number): number {
+  return (rows + 1) & ~3;
+}
+
 /**
  * Rows of a product's left side in tiles, as engine/host/assembly/shared/products.ts reads them: made once where several
  * products read the same rows.
@@ -18,7 +23,7 @@ export class RowsInTiles {
   of(x: Strided): Strided | undefined {
     const depth = x.shape.at(-1) ?? 1;
     const rows = countOf(x.shape) / depth;
-    const inTiles = 4 * Math.floor((rows + 1) / 4);
+    const inTiles = tiledRows(rows);
     if (inTiles === 0) return undefined;
     const key = JSON.stringify(x.address);
     const known = this.#made.get(key);

@@ -87,13 +87,15 @@ export function rowsInTiles(x: usize, out: usize, rows: u32, depth: u32): void {
   const rowBytes: usize = (<usize>depth) << 2;
   const inTiles = rowsOfTiles(rows);
   const inEight = rowsOfEight(rows, depth);
-  for (let r: u32 = 0; r < inTiles; r++) {
+  if (rows < inTiles) {
+    const last = inTiles == inEight ? 0 : inTiles - 4;
+    memory.fill(out + <usize>last * rowBytes, 0, <usize>(inTiles - last) * rowBytes);
+  }
+  for (let r: u32 = 0; r < min(rows, inTiles); r++) {
     const isFirst = r < inEight;
-    const size: u32 = isFirst ? 8 : 4;
     const lane = isFirst ? r : r & 3;
     const tile = out + <usize>(r - lane) * rowBytes;
-    if (r < rows) rowInTile(x + <usize>r * rowBytes, tile, lane, size, rowBytes);
-    else emptyRow(tile, lane, size, rowBytes);
+    rowInTile(x + <usize>r * rowBytes, tile, lane, isFirst ? 8 : 4, rowBytes);
   }
 }
 
@@ -107,20 +109,6 @@ function rowInTile(row: usize, tile: usize, lane: u32, size: u32, rowBytes: usiz
   target = tile + whole * <usize>size + ((<usize>lane) << 2);
   for (let at = whole; at < rowBytes; at += 4) {
     store<f32>(target, load<f32>(row + at));
-    target += (<usize>size) << 2;
-  }
-}
-
-function emptyRow(tile: usize, lane: u32, size: u32, rowBytes: usize): void {
-  const whole: usize = rowBytes & ~(<usize>15);
-  let target = tile + ((<usize>lane) << 4);
-  for (let at: usize = 0; at < whole; at += 16) {
-    v128.store(target, f32x4.splat(0));
-    target += (<usize>size) << 4;
-  }
-  target = tile + whole * <usize>size + ((<usize>lane) << 2);
-  for (let at = whole; at < rowBytes; at += 4) {
-    store<f32>(target, 0);
     target += (<usize>size) << 2;
   }
 }

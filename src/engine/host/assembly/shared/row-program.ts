@@ -160,6 +160,19 @@ function waitFor(state: usize, wanted: u32): void {
   }
 }
 
+/** The columns of a product's chunk, [first, last): word 8 says how many there are, word 9 how many a chunk has. */
+// @ts-ignore: decorator
+@inline
+function firstColumn(chunk: u32): u32 {
+  return chunk * word(9);
+}
+
+// @ts-ignore: decorator
+@inline
+function lastColumn(chunk: u32): u32 {
+  return min(word(8), firstColumn(chunk) + word(9));
+}
+
 function run(code: u32, chunk: u32, state: usize): void {
   switch (code) {
     case TAKE_ROWS:
@@ -210,27 +223,38 @@ function run(code: u32, chunk: u32, state: usize): void {
         word(11),
       );
       break;
-    case PRODUCT: {
-      const first = chunk * word(9);
-      const last = min(word(8), first + word(9));
-      productByRows(at(3), at(4), at(5), word(6), word(7), word(8), first, last, at(10));
+    case PRODUCT:
+      productByRows(
+        at(3),
+        at(4),
+        at(5),
+        word(6),
+        word(7),
+        word(8),
+        firstColumn(chunk),
+        lastColumn(chunk),
+        at(10),
+      );
       break;
-    }
-    case PRODUCT_COLUMNS: {
-      const first = chunk * word(9);
-      const last = min(word(8), first + word(9));
-      productByColumns(at(3), at(4), at(5), word(6), word(7), word(8), first, last);
+    case PRODUCT_COLUMNS:
+      productByColumns(
+        at(3),
+        at(4),
+        at(5),
+        word(6),
+        word(7),
+        word(8),
+        firstColumn(chunk),
+        lastColumn(chunk),
+      );
       break;
-    }
     case ATTENTION:
       attend(chunk);
       break;
     case WHOLE_NUMBERS:
       wholeNumbers(at(3), at(4), word(5), word(6), word(7), number(8), word(9));
       break;
-    case PRODUCT_OF_16: {
-      const first = chunk * word(9);
-      const last = min(word(8), first + word(9));
+    case PRODUCT_OF_16:
       productOf16(
         at(3),
         at(4),
@@ -238,17 +262,14 @@ function run(code: u32, chunk: u32, state: usize): void {
         word(6),
         word(7),
         word(8),
-        first,
-        last,
+        firstColumn(chunk),
+        lastColumn(chunk),
         word(10),
         at(11),
         at(12),
       );
       break;
-    }
-    case PRODUCT_OF_CODES: {
-      const first = chunk * word(9);
-      const last = min(word(8), first + word(9));
+    case PRODUCT_OF_CODES:
       productOfCodes(
         at(3),
         at(4),
@@ -258,8 +279,8 @@ function run(code: u32, chunk: u32, state: usize): void {
         word(6),
         word(7),
         word(8),
-        first,
-        last,
+        firstColumn(chunk),
+        lastColumn(chunk),
         word(12),
         word(13),
         number(14),
@@ -267,7 +288,6 @@ function run(code: u32, chunk: u32, state: usize): void {
         at(16),
       );
       break;
-    }
     case TAKE_STORED_ROWS:
       if (
         !takeStoredRows(

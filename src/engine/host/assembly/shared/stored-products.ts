@@ -260,11 +260,11 @@ function groupFactors(
   groups: u32,
   zeroPoint: f32,
 ): f32 {
-  const tiles = groups & ~3;
+  const fours = groups & ~3;
   let added = f32x4.splat(0);
   const zero = f32x4.splat(zeroPoint);
   let g: u32 = 0;
-  for (; g < tiles; g += 4) {
+  for (; g < fours; g += 4) {
     const at: usize = (<usize>g) << 2;
     const scale = vectorAt(type, scales, start + g);
     v128.store(factors + at, f32x4.mul(scale, v128.load(steps + at)));
